@@ -1,0 +1,60 @@
+"""Every error sqgen raises on purpose, with the exit code a command ends with.
+
+    SqgenError            2  what was typed or read is wrong; one line says what, where, what to do
+    ├── DesignError       2  a metaparameter, an option or a bypass placement that makes no net
+    ├── FormatError       2  a file that is not what it should be (file:line:column)
+    ├── NetError          2  a net that Caffe would refuse: wiring, shapes, lint errors
+    ├── OutputError       2  a file that can't be written, or is there already
+    └── DownloadError     3  weights that can't be fetched, or are not the published ones
+
+Exit code 0 is success; 1 is an answer, not an error (`sqgen diff` found differences, `sqgen
+lint` found lint errors); 130 follows Ctrl-C. Anything else is a defect of sqgen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class SqgenError(Exception):
+    """The base of all; `str(error)` is the one line a person reads."""
+
+    exit_code = 2
+
+
+class DesignError(SqgenError):
+    """The design asked for does not exist."""
+
+
+class FormatError(SqgenError):
+    """A file could not be read as what it should be."""
+
+
+class NetError(SqgenError):
+    """A net that is well written but can't be built."""
+
+
+class OutputError(SqgenError):
+    """A file could not be written."""
+
+
+class DownloadError(SqgenError):
+    """A download failed or did not verify."""
+
+    exit_code = 3
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'X'?` for the closest known word, or nothing."""
+    import difflib  # only ever needed on the way out
+
+    names = list(known)
+    folded = {name.lower(): name for name in names}
+    match = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    return f"; did you mean '{folded[match[0]]}'?" if match else ""
+
+
+def printable(text: str, limit: int = 80) -> str:
+    """`text` as it can stand in one line of an error: no control characters, not too long."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
