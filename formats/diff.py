@@ -1,0 +1,207 @@
+"""What differs in meaning between two nets, in words.
+
+Layers are matched by name, then by what they do and read. Order of unrelated layers, comments,
+defaults written out, and generations of the format don't count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ..errors import printable
+from .net import Net
+
+_SKIPPED = ("name", "type", "bottom", "top", "include", "exclude", "phase", "blobs")
+
+
+class Difference(NamedTuple):
+    """One difference: the layer it is at (empty: the net), a sentence, and the phases."""
+
+    layer: str
+    message: str
+    phases: tuple[str, ...]
+
+
+class _Node(NamedTuple):
+    """A layer, and which layer makes each of its bottoms: (name of the layer, index of the top)."""
+
+    layer: Any
+    inputs: list[tuple[str, int]]
+
+
+def diff_nets(a: Net, b: Net) -> list[Difference]:
+    """Every difference, in the order of the layers; empty when the nets mean the same."""
+    found: dict[tuple[str, str], list[str]] = {}
+    if a.param.name != b.param.name:
+        names = [f"'{printable(net.param.name)}'" if net.param.name else "none" for net in (a, b)]
+        found["", f"the net's name is {names[0]} in A, {names[1]} in B"] = []
+    for field in ("force_backward", "debug_info"):
+        values = [getattr(net.param, field) for net in (a, b)]
+        if values[0] != values[1]:
+            found["", f"{field} is {_show(values[0])} in A, {_show(values[1])} in B"] = []
+    for phase in ("TRAIN", "TEST"):
+        for layer, message in _phase_differences(_graph(a, phase), _graph(b, phase)):
+            found.setdefault((layer, message), []).append(phase)
+    return [Difference(*key, tuple(phases)) for key, phases in found.items()]
+
+
+def _graph(net: Net, phase: str) -> dict[str, _Node]:
+    """Layer name -> node; in-place layers chain, so a bottom is made by the last that wrote it."""
+    makers: dict[str, tuple[str, int]] = {}
+    nodes: dict[str, _Node] = {}
+    for layer in map(canonical, net.layers(phase)):
+        inputs = [makers.get(name, (f"?{name}", 0)) for name in layer.bottom]
+        name = layer.name
+        while name in nodes:  # a second layer of one name
+            name += "'"
+        nodes[name] = _Node(layer, inputs)
+        makers |= {top: (name, index) for index, top in enumerate(layer.top)}
+    return nodes
+
+
+def canonical(layer: Any) -> Any:
+    """A copy of a layer in which each meaning is written in one way."""
+    copy = type(layer)()
+    copy.CopyFrom(layer)
+    if copy.type == "Convolution":
+        _one_window_form(copy.convolution_param, {"kernel_size": 0, "stride": 1, "pad": 0})
+        if not copy.convolution_param.dilation:
+            copy.convolution_param.dilation.append(1)
+    elif copy.type == "Pooling":
+        _one_window_form(copy.pooling_param, {"kernel_size": 0, "stride": 1, "pad": 0})
+    elif copy.type in ("Concat", "Slice"):
+        param = getattr(copy, f"{copy.type.lower()}_param")
+        old = f"{copy.type.lower()}_dim"
+        if param.HasField(old):
+            param.axis = getattr(param, old)
+            param.ClearField(old)
+    elif copy.type == "BatchNorm":
+        copy.ClearField("param")  # its multipliers are 0, written or not
+    elif copy.type.endswith("Loss") and list(copy.loss_weight) == [1]:
+        copy.ClearField("loss_weight")
+    return copy
+
+
+def _one_window_form(param: Any, defaults: dict[str, int]) -> None:
+    """`kernel_h: 3 kernel_w: 3`, `kernel_size: 3` and `kernel_size: 3 kernel_size: 3` are one."""
+    for field, default in defaults.items():
+        sides = [field.removesuffix("_size") + side for side in ("_h", "_w")]
+        repeated = hasattr(getattr(param, field), "append")
+        if any(param.HasField(side) for side in sides):
+            values = [getattr(param, side) for side in sides]
+        elif repeated:
+            values = list(getattr(param, field)) or [default]
+        else:
+            continue  # an optional field compares by its default
+        for name in (field, *sides):
+            param.ClearField(name)
+        if repeated:
+            getattr(param, field).extend(values[:1] if len(set(values)) == 1 else values)
+        elif len(set(values)) == 1:
+            setattr(param, field, values[0])
+        else:
+            setattr(param, sides[0], values[0])
+            setattr(param, sides[1], values[1])
+
+
+def _phase_differences(a: dict[str, _Node], b: dict[str, _Node]) -> Iterator[tuple[str, str]]:
+    renamed = _match(a, b)
+    matched = set(renamed.values())
+    for name, node in a.items():
+        if name not in renamed:
+            yield name, f"only in A: {_about(node)}"
+            continue
+        other = b[renamed[name]]
+        if renamed[name] != name:
+            yield name, f"is called '{printable(renamed[name])}' in B"
+        yield from ((name, text) for text in _node_differences(node, other, renamed))
+    for name, node in b.items():
+        if name not in matched:
+            yield name, f"only in B: {_about(node)}"
+
+
+def _match(a: dict[str, _Node], b: dict[str, _Node]) -> dict[str, str]:
+    """Names in A -> names in B: the same name, or else the same type, fields and inputs."""
+    matched = {name: name for name in a if name in b}
+    left = [name for name in b if name not in matched]
+    for name, node in a.items():
+        if name in matched:
+            continue
+        wanted = [(matched.get(maker, ""), index) for maker, index in node.inputs]
+        for candidate in left:
+            other = b[candidate]
+            if (
+                other.layer.type == node.layer.type
+                and sorted(other.inputs) == sorted(wanted)
+                and not list(_field_differences(node.layer, other.layer, ""))
+            ):
+                matched[name] = candidate
+                left.remove(candidate)
+                break
+    return matched
+
+
+def _about(node: _Node) -> str:
+    reads = ", ".join(f"'{printable(name)}'" for name in node.layer.bottom)
+    article = "an" if node.layer.type[:1] in "AEIO" else "a"
+    return f"{article} {printable(node.layer.type)}" + (f" of {reads}" if reads else "")
+
+
+def _node_differences(a: _Node, b: _Node, renamed: dict[str, str]) -> Iterator[str]:
+    if a.layer.type != b.layer.type:
+        yield f"is a {printable(a.layer.type)} in A, a {printable(b.layer.type)} in B"
+        return
+    expected = [(renamed.get(maker, maker), index) for maker, index in a.inputs]
+    if expected != b.inputs:
+        reads = [" and ".join(f"'{printable(x)}'" for x in n.layer.bottom) for n in (a, b)]
+        order = " (another order)" if sorted(expected) == sorted(b.inputs) else ""
+        yield f"reads {reads[0] or 'nothing'} in A, {reads[1] or 'nothing'} in B{order}"
+    # In place, a top is its maker's blob; a name of that is told there.
+    tops = [[t for t in n.layer.top if t not in n.layer.bottom] for n in (a, b)]
+    if tops[0] != tops[1]:
+        shown = [" and ".join(f"'{printable(top)}'" for top in each) for each in tops]
+        yield f"its top is {shown[0] or 'none'} in A, {shown[1] or 'none'} in B"
+    yield from _field_differences(a.layer, b.layer, "")
+
+
+def _field_differences(a: Any, b: Any, prefix: str) -> Iterator[str]:
+    """Fields whose values differ, defaults included, as sentences."""
+    for descriptor in a.DESCRIPTOR.fields:
+        name = descriptor.name
+        if not prefix and name in _SKIPPED:
+            continue
+        left, right = getattr(a, name), getattr(b, name)
+        if left == right:
+            continue
+        if descriptor.message_type is None:
+            yield f"{prefix}{name} is {_show(left)} in A, {_show(right)} in B"
+        elif not hasattr(left, "append"):
+            yield from _field_differences(left, right, f"{prefix}{name}.")
+        else:
+            yield from _list_differences(list(left), list(right), descriptor, f"{prefix}{name}")
+
+
+def _list_differences(
+    left: list[Any], right: list[Any], descriptor: Any, name: str
+) -> Iterator[str]:
+    """Repeated messages pair up by position; a missing one counts as all defaults."""
+    size = max(len(left), len(right))
+    for index in range(size):
+        one, other = (
+            values[index] if index < len(values) else type((left or right)[0])()
+            for values in (left, right)
+        )
+        yield from _field_differences(one, other, f"{name}[{index}]." if size > 1 else f"{name}.")
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{printable(value)}"'
+    if isinstance(value, float):
+        return f"{value:g}"
+    if hasattr(value, "append"):
+        return ", ".join(_show(item) for item in value) or "not set"
+    return str(value)

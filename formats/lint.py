@@ -1,0 +1,246 @@
+"""Lint: what Caffe would refuse (errors), and what it accepts but its author hardly meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from ..errors import printable
+from .layers import LAYER_TYPES, Shape
+from .net import Net
+from .shapes import NetShapes, infer_shapes
+
+ERROR = "error"
+WARNING = "warning"
+IMAGENET_CLASSES, IMAGENET_VALIDATION = 1000, 50_000
+
+
+class Rule(NamedTuple):
+    """A lint rule: its name, how grave it is, and what it is about."""
+
+    name: str
+    severity: str
+    about: str
+
+
+class Finding(NamedTuple):
+    """Something a rule found, at a layer (None: at the net), in some phases."""
+
+    rule: Rule
+    net: Net
+    layer: Any
+    message: str
+    phases: tuple[str, ...]
+
+    @property
+    def place(self) -> str:
+        """`file:line` of the layer."""
+        return self.net.place(self.layer)
+
+
+RULES = {
+    rule.name: rule
+    for rule in (
+        Rule("type", ERROR, "a layer type that Caffe does not have, or sqgen does not work out"),
+        Rule("unknown-blob", ERROR, "a bottom that no layer makes"),
+        Rule("order", ERROR, "a bottom that is only made further down"),
+        Rule("cycle", ERROR, "a layer that depends on itself"),
+        Rule("duplicate-top", ERROR, "a blob made twice"),
+        Rule("in-place", ERROR, "a top that is the bottom of a layer that can't work in place"),
+        Rule("blob-count", ERROR, "more or fewer bottoms or tops than the type takes"),
+        Rule("shape", ERROR, "shapes that don't fit: Eltwise, Concat, windows, labels"),
+        Rule("top-k", ERROR, "an Accuracy whose top_k is above the number of classes"),
+        Rule("missing-loss", ERROR, "labels in TRAIN but no loss: nothing would be learned"),
+        Rule("empty", ERROR, "a net without layers"),
+        Rule("unused-blob", WARNING, "a blob nobody reads, above the end of the net"),
+        Rule("duplicate-name", WARNING, "two layers of one name: only one gets the weights"),
+        Rule("accuracy-in-train", WARNING, "an Accuracy in TRAIN: time spent on a noisy number"),
+        Rule("transform", WARNING, "TRAIN and TEST differ in scale, mean or crop"),
+        Rule("test-mirror", WARNING, "images mirrored at random in TEST"),
+        Rule("padded-1x1", WARNING, "padding around a 1x1 convolution: a border of bias alone"),
+        Rule("test-iter", WARNING, "test_iter x batch is not the validation set, each image once"),
+    )
+}
+
+
+def lint_net(
+    net: Net,
+    image: Shape | None = None,
+    phases: Iterable[str] = ("TRAIN", "TEST"),
+    shapes: dict[str, NetShapes] | None = None,
+) -> list[Finding]:
+    """Every finding about a net, errors first.
+
+    Args:
+        net: the net.
+        image: (channels, height, width) of the records, where the prototxt does not tell.
+        phases: those to look at; a phase without layers is left out.
+        shapes: the outcome of `infer_shapes` by phase, where it is at hand.
+    """
+    found: dict[tuple[str, int, str], Finding] = {}
+
+    def add(rule: str, layer: Any, message: str, *phases: str) -> None:
+        key = (rule, id(layer), message)
+        seen = found[key].phases if key in found else ()
+        found[key] = Finding(RULES[rule], net, layer, message, (*seen, *phases))
+
+    for phase in phases:
+        if not net.layers(phase):
+            continue
+        inferred = shapes[phase] if shapes else infer_shapes(net, phase, image)
+        for rule, layer, message in _phase_findings(net, phase, inferred):
+            add(rule, layer, message, phase)
+    for rule, layer, message in _transform_findings(net):
+        add(rule, layer, message, "TRAIN", "TEST")
+    if not net.param.layer:
+        add("empty", None, "the net has no layers", *phases)
+    return sorted(found.values(), key=lambda finding: finding.rule.severity != ERROR)
+
+
+_Raw = tuple[str, Any, str]
+
+
+def _phase_findings(net: Net, phase: str, inferred: NetShapes) -> Iterator[_Raw]:
+    layers = net.layers(phase)
+    for problem in inferred.problems:
+        top_k = problem.rule == "shape" and "top_k" in problem.message
+        yield "top-k" if top_k else problem.rule, problem.layer, problem.message
+    yield from _top_k(inferred)
+    yield from _unused(layers)
+    yield from _repeated_names(layers)
+    for layer in layers:
+        for rule, check in _LAYER_CHECKS.items():
+            message = check(layer, phase)
+            if message:
+                yield rule, layer, f"layer '{printable(layer.name)}': {message}"
+    if phase == "TRAIN":
+        yield from _missing_loss(layers)
+
+
+def _top_k(inferred: NetShapes) -> Iterator[_Raw]:
+    for item in inferred.layers:
+        if item.layer.type == "Accuracy":
+            param = item.layer.accuracy_param
+            classes = item.bottoms[0][param.axis]
+            if param.top_k > classes:
+                name = printable(item.layer.name)
+                yield (
+                    "top-k",
+                    item.layer,
+                    f"layer '{name}': top_k {param.top_k} is above its {classes} classes",
+                )
+
+
+def _unused(layers: list[Any]) -> Iterator[_Raw]:
+    """Tops that no later layer reads, but for those of the last layer and of outputs."""
+    unread: dict[str, Any] = {}
+    for layer in layers:
+        for name in layer.bottom:
+            unread.pop(name, None)
+        kind = LAYER_TYPES.get(layer.type)
+        if kind is None or not kind.output:
+            unread |= dict.fromkeys(layer.top, layer)
+    for name, layer in unread.items():
+        if layer is not layers[-1]:
+            yield (
+                "unused-blob",
+                layer,
+                f"layer '{printable(layer.name)}': nobody reads its top '{printable(name)}'",
+            )
+
+
+def _repeated_names(layers: list[Any]) -> Iterator[_Raw]:
+    seen: set[str] = set()
+    for layer in layers:
+        if layer.name in seen:
+            yield (
+                "duplicate-name",
+                layer,
+                f"layer '{printable(layer.name)}': an earlier one has its name",
+            )
+        seen.add(layer.name)
+
+
+def _missing_loss(layers: list[Any]) -> Iterator[_Raw]:
+    sources = [layer for layer in layers if not layer.bottom and len(layer.top) > 1]
+    learns = any(layer.type.endswith("Loss") or any(layer.loss_weight) for layer in layers)
+    if sources and not learns:
+        yield "missing-loss", sources[0], "no layer in TRAIN has a loss"
+
+
+def _accuracy_in_train(layer: Any, phase: str) -> str:
+    return "measured in TRAIN" if layer.type == "Accuracy" and phase == "TRAIN" else ""
+
+
+def _test_mirror(layer: Any, phase: str) -> str:
+    mirrored = phase == "TEST" and layer.transform_param.mirror
+    return "mirror: true makes TEST scores random" if mirrored else ""
+
+
+def _padded_1x1(layer: Any, phase: str) -> str:
+    param = layer.convolution_param
+    if layer.type != "Convolution" or set(param.kernel_size) != {1}:
+        return ""
+    pads = [*param.pad, param.pad_h, param.pad_w]
+    if not any(pads):
+        return ""
+    return f"pad {max(pads)} around a 1x1 convolution (published v1.0 weights were trained so)"
+
+
+_LAYER_CHECKS: dict[str, Callable[[Any, str], str]] = {
+    "accuracy-in-train": _accuracy_in_train,
+    "test-mirror": _test_mirror,
+    "padded-1x1": _padded_1x1,
+}
+
+
+def _transform_findings(net: Net) -> Iterator[_Raw]:
+    """Data layers of one name must see the same pixels in both phases."""
+    train = {
+        layer.name: layer for layer in net.layers("TRAIN") if layer.HasField("transform_param")
+    }
+    for layer in net.layers("TEST"):
+        other = train.get(layer.name)
+        if other is None or not layer.HasField("transform_param"):
+            continue
+        for field in ("scale", "crop_size", "mean_file", "mean_value"):
+            values = [_value(one.transform_param, field) for one in (other, layer)]
+            if values[0] != values[1]:
+                yield (
+                    "transform",
+                    layer,
+                    f"layer '{printable(layer.name)}': {field} is {values[0]} in TRAIN"
+                    f" but {values[1]} in TEST",
+                )
+
+
+def _value(param: Any, field: str) -> str:
+    value = getattr(param, field)
+    if field == "mean_value":
+        value = ", ".join(f"{item:g}" for item in value)
+    return str(value) if value or isinstance(value, float) else "not set"
+
+
+def lint_test_iter(
+    test_iter: int, batch: int, images: int | None, classes: int | None
+) -> str | None:
+    """What is wrong with a solver's `test_iter`, if anything.
+
+    `images` is the size of the validation set; None is ImageNet's 50,000 for a net of 1,000
+    classes, and unknown otherwise.
+    """
+    assumed = ""
+    if images is None and classes == IMAGENET_CLASSES:
+        images, assumed = IMAGENET_VALIDATION, " (ImageNet's; --images N says otherwise)"
+    if images is None or test_iter * batch == images:
+        return None
+    tested = test_iter * batch
+    right = -(-images // batch)
+    if tested < images:
+        what = f"leaves out {images - tested} of {images} images{assumed}"
+    else:
+        what = f"counts {tested - images} of {images} images twice{assumed}"
+        if test_iter == right:
+            remedy = "a batch that divides it counts each once"
+            return f"test_iter {test_iter} x batch {batch} = {tested} {what}; {remedy}"
+    return f"test_iter {test_iter} x batch {batch} = {tested} {what}; {right} covers them"

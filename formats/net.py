@@ -1,0 +1,153 @@
+"""A net or solver as read from a file: upgraded, with where each layer stands."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ..errors import FormatError, printable
+from . import prototxt
+from .files import read_bytes
+from .schema import PHASES, NetParameter, SolverParameter
+
+_EMPTY = re.compile(r"(?:\s|#[^\n]*)*")
+_TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|\w+""")
+
+
+@dataclass(frozen=True)
+class Net:
+    """A NetParameter and what a message about it needs.
+
+    Attributes:
+        param: the `NetParameter`, upgraded to the current format.
+        source: the file's name, for messages.
+        warnings: what reading changed or left out, a line each.
+        text: what it was parsed from, or empty.
+    """
+
+    param: Any
+    source: str = "net"
+    warnings: list[str] = field(default_factory=list)
+    text: str = ""
+
+    @cached_property
+    def lines(self) -> list[int]:
+        """The line of each layer of `param`; empty where there is no text."""
+        lines = layer_lines(self.text)
+        added = len(self.param.layer) - len(lines)  # the layer made of an input header
+        return [1] * added + lines if self.text and added >= 0 else []
+
+    def layers(self, phase: str, level: int = 0, stages: Iterable[str] = ()) -> list[Any]:
+        """The layers that Caffe keeps for a phase, `TRAIN` or `TEST`, in order."""
+        stages = set(stages)
+        return [
+            layer for layer in self.param.layer if layer_is_in(layer, PHASES[phase], level, stages)
+        ]
+
+    def place(self, layer: Any) -> str:
+        """`file:line` of a layer, or just the file."""
+        for index, candidate in enumerate(self.param.layer):
+            if candidate is layer and index < len(self.lines):
+                return f"{printable(self.source)}:{self.lines[index]}"
+        return printable(self.source)
+
+
+def layer_is_in(layer: Any, phase: int, level: int, stages: set[str]) -> bool:
+    """Whether a layer is in the net of a state (Net::FilterNet, src/caffe/net.cpp)."""
+    if layer.include:
+        return any(_rule_holds(rule, phase, level, stages) for rule in layer.include)
+    return not any(_rule_holds(rule, phase, level, stages) for rule in layer.exclude)
+
+
+def _rule_holds(rule: Any, phase: int, level: int, stages: set[str]) -> bool:
+    """Net::StateMeetsRule."""
+    return not (
+        (rule.HasField("phase") and rule.phase != phase)
+        or (rule.HasField("min_level") and level < rule.min_level)
+        or (rule.HasField("max_level") and level > rule.max_level)
+        or any(stage not in stages for stage in rule.stage)
+        or any(stage in stages for stage in rule.not_stage)
+    )
+
+
+def read_net(path: str | os.PathLike[str]) -> Net:
+    """Read a net of any generation from a prototxt, or from standard input for `-`.
+
+    Raises:
+        FormatError: it can't be read or parsed; the message has file:line:column.
+    """
+    return parse_net(*read_text(path))
+
+
+def read_text(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """The text of a prototxt and its name for messages.
+
+    Raises:
+        FormatError: it can't be read, is binary or too large.
+    """
+    source = "standard input" if os.fspath(path) == "-" else os.fspath(path)
+    return prototxt.decode(read_bytes(path, prototxt.SIZE_LIMIT), source), source
+
+
+def parse_net(text: str, source: str = "net") -> Net:
+    """The net that `text` describes, upgraded to the current format.
+
+    Raises:
+        FormatError: it is not one; the message has source:line:column.
+    """
+    param = NetParameter()
+    try:
+        warnings = prototxt.parse(text, param, source)
+    except FormatError:
+        if is_solver(text):
+            raise FormatError(f"{printable(source)}: is a solver, not a net") from None
+        raise
+    from .upgrade import upgrade_net
+
+    done = upgrade_net(param, source)
+    warnings += [f"{printable(source)}: upgraded {what}" for what in done]
+    return Net(param, source, warnings, text)
+
+
+def is_solver(text: str) -> bool:
+    """Whether a prototxt is a solver."""
+    try:
+        prototxt.parse(text, SolverParameter(), "solver")
+    except FormatError:
+        return False
+    return not _EMPTY.fullmatch(text)
+
+
+def parse_solver(text: str, source: str = "solver") -> Any:
+    """The SolverParameter that `text` describes.
+
+    Raises:
+        FormatError: it is not one; the message has source:line:column.
+    """
+    solver = SolverParameter()
+    prototxt.parse(text, solver, source)
+    from .upgrade import upgrade_solver
+
+    upgrade_solver(solver, source)
+    return solver
+
+
+def layer_lines(text: str) -> list[int]:
+    """The line on which each top-level `layer` or `layers` of a prototxt starts."""
+    lines: list[int] = []
+    depth, line, end = 0, 1, 0
+    for token in _TOKEN.finditer(text):
+        line += text.count("\n", end, token.start())
+        end = token.start()
+        word = token.group()
+        if word in "{<":
+            depth += 1
+        elif word in "}>":
+            depth -= 1
+        elif depth == 0 and word in ("layer", "layers"):
+            lines.append(line)
+    return lines

@@ -1,0 +1,167 @@
+"""The shapes of every blob of a net in one phase, and what is wrong with its wiring.
+
+Problems are collected, not raised: lint shows them all, `require_shapes` raises the first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..errors import NetError, did_you_mean, printable
+from .layers import LAYER_TYPES, UNSUPPORTED, Blob, LayerType, Shape
+from .net import Net
+from .windows import ShapeError
+
+
+class LayerShapes(NamedTuple):
+    """A layer with its shapes; `bottoms` and `tops` follow the layer's own order."""
+
+    layer: Any
+    bottoms: list[Shape]
+    tops: list[Shape]
+    blobs: list[Blob]
+    macs: int
+
+
+class Problem(NamedTuple):
+    """Something Caffe would refuse: a lint rule, the layer, and a sentence about it."""
+
+    rule: str
+    layer: Any
+    message: str
+
+
+class NetShapes(NamedTuple):
+    """The outcome for one phase; blobs whose shape could not be told are absent."""
+
+    layers: list[LayerShapes]
+    blobs: dict[str, Shape]
+    problems: list[Problem]
+
+
+def infer_shapes(net: Net, phase: str, image: Shape | None = None) -> NetShapes:
+    """Walk the layers of `phase` in order, as Net::Init does.
+
+    Args:
+        net: the net.
+        phase: `TRAIN` or `TEST`.
+        image: (channels, height, width) of the records of data layers, where it is known.
+    """
+    walk = _Walk(net.layers(phase), image)
+    for layer in walk.layers:
+        walk.visit(layer)
+    return NetShapes(walk.done, walk.shapes, walk.problems)
+
+
+def require_shapes(net: Net, phase: str, image: Shape | None = None) -> NetShapes:
+    """As `infer_shapes`.
+
+    Raises:
+        NetError: the first problem, with file:line and the layer's name.
+    """
+    result = infer_shapes(net, phase, image)
+    for problem in result.problems:
+        raise NetError(f"{net.place(problem.layer)}: {problem.message}")
+    return result
+
+
+class _Walk:
+    def __init__(self, layers: list[Any], image: Shape | None) -> None:
+        self.layers = layers
+        self.image = image
+        self.produced: set[str] = set()
+        self.shapes: dict[str, Shape] = {}
+        self.done: list[LayerShapes] = []
+        self.problems: list[Problem] = []
+
+    def problem(self, rule: str, layer: Any, message: str) -> None:
+        name = printable(layer.name)
+        self.problems.append(Problem(rule, layer, f"layer '{name}': {message}"))
+
+    def visit(self, layer: Any) -> None:
+        kind = self.known_type(layer)
+        wired = self.check_bottoms(layer)
+        self.check_tops(layer, kind)
+        if kind is None or not wired or not self.check_counts(layer, kind):
+            return
+        bottoms = [self.shapes[name] for name in layer.bottom if name in self.shapes]
+        if len(bottoms) < len(layer.bottom):
+            return  # a layer above had a problem, which is told already
+        try:
+            tops = kind.tops(layer, bottoms, self.image)
+            blobs = kind.blobs(layer, bottoms)
+            macs = kind.macs(tops, blobs)
+        except ShapeError as error:
+            self.problem("shape", layer, str(error))
+            return
+        for shape in tops:
+            if any(axis <= 0 for axis in shape):
+                self.problem("shape", layer, f"its top has a shape without elements: {shape}")
+                return
+        self.shapes.update(zip(layer.top, tops, strict=False))
+        self.done.append(LayerShapes(layer, bottoms, tops, blobs, macs))
+
+    def known_type(self, layer: Any) -> LayerType | None:
+        kind = LAYER_TYPES.get(layer.type)
+        if kind is None and layer.type in UNSUPPORTED:
+            self.problem("type", layer, f"type '{layer.type}' is Caffe's, but not supported here")
+        elif kind is None:
+            hint = did_you_mean(layer.type, [*LAYER_TYPES, *UNSUPPORTED])
+            self.problem("type", layer, f"no layer type '{printable(layer.type)}'{hint}")
+        return kind
+
+    def check_bottoms(self, layer: Any) -> bool:
+        missing = [name for name in layer.bottom if name not in self.produced]
+        for name in missing:
+            maker = next((other for other in self.layers if name in other.top), None)
+            if maker is None:
+                hint = did_you_mean(name, self.produced)
+                self.problem("unknown-blob", layer, f"no layer makes '{printable(name)}'{hint}")
+            elif maker is layer or self.depends(maker, layer):
+                self.problem("cycle", layer, f"needs '{printable(name)}', which depends on it")
+            else:
+                self.problem(
+                    "order", layer, f"reads '{printable(name)}' before '{maker.name}' makes it"
+                )
+        return not missing
+
+    def depends(self, layer: Any, target: Any) -> bool:
+        """Whether `layer` needs a top of `target`, directly or not."""
+        seen: set[str] = set()
+        queue = list(layer.bottom)
+        while queue:
+            name = queue.pop()
+            if name in target.top:
+                return True
+            if name not in seen:
+                seen.add(name)
+                queue += [
+                    bottom for other in self.layers if name in other.top for bottom in other.bottom
+                ]
+        return False
+
+    def check_tops(self, layer: Any, kind: LayerType | None) -> None:
+        for index, name in enumerate(layer.top):
+            if name in layer.top[:index]:
+                self.problem("duplicate-top", layer, f"has '{printable(name)}' as a top twice")
+            elif name in layer.bottom:
+                if kind is not None and not kind.in_place:
+                    self.problem("in-place", layer, f"{layer.type} can't work in place on '{name}'")
+            elif name in self.produced:
+                self.problem(
+                    "duplicate-top", layer, f"makes '{printable(name)}', which is made above it"
+                )
+        self.produced.update(layer.top)
+
+    def check_counts(self, layer: Any, kind: LayerType) -> bool:
+        counts = {"bottom": (layer.bottom, kind.bottoms), "top": (layer.top, kind.outs)}
+        for word, (blobs, (least, most)) in counts.items():
+            if len(blobs) < least or (most is not None and len(blobs) > most):
+                wanted = f"{least}" if most == least else f"{least} or more"
+                if most is not None and most != least:
+                    wanted = f"{least} to {most}"
+                self.problem(
+                    "blob-count", layer, f"{layer.type} takes {wanted} {word}s, not {len(blobs)}"
+                )
+                return False
+        return True

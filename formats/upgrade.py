@@ -1,0 +1,296 @@
+"""Old nets and solvers made new, as Caffe does on reading (src/caffe/util/upgrade_proto.cpp).
+
+In Caffe's order: V0 layers (2013) to V1, transformation fields out of the data parameters, V1
+layers (2014, `layers` and enum types) to `layer`, `input` headers to an Input layer, and the
+multipliers of BatchNorm's three blobs to zero. Where Caffe logs an error and goes on with a
+half-upgraded net, or aborts, this raises.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import FormatError, did_you_mean
+from .schema import message_class
+
+# Types whose V2 name is not the V1 enum name in CamelCase.
+_V1_TYPES = {
+    "NONE": "",
+    "ABSVAL": "AbsVal",
+    "ARGMAX": "ArgMax",
+    "BNLL": "BNLL",
+    "ELTWISE": "Eltwise",
+    "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output",
+    "IM2COL": "Im2col",
+    "LRN": "LRN",
+    "MVN": "MVN",
+    "RELU": "ReLU",
+    "SOFTMAX_LOSS": "SoftmaxWithLoss",
+    "TANH": "TanH",
+}
+
+# V0 type -> V1 type, and the message that holds its parameters.
+_V0_TYPES = {
+    "accuracy": ("ACCURACY", ""),
+    "bnll": ("BNLL", ""),
+    "concat": ("CONCAT", "concat_param"),
+    "conv": ("CONVOLUTION", "convolution_param"),
+    "data": ("DATA", "data_param"),
+    "dropout": ("DROPOUT", "dropout_param"),
+    "euclidean_loss": ("EUCLIDEAN_LOSS", ""),
+    "flatten": ("FLATTEN", ""),
+    "hdf5_data": ("HDF5_DATA", "hdf5_data_param"),
+    "hdf5_output": ("HDF5_OUTPUT", "hdf5_output_param"),
+    "im2col": ("IM2COL", ""),
+    "images": ("IMAGE_DATA", "image_data_param"),
+    "infogain_loss": ("INFOGAIN_LOSS", "infogain_loss_param"),
+    "innerproduct": ("INNER_PRODUCT", "inner_product_param"),
+    "lrn": ("LRN", "lrn_param"),
+    "multinomial_logistic_loss": ("MULTINOMIAL_LOGISTIC_LOSS", ""),
+    "pool": ("POOLING", "pooling_param"),
+    "relu": ("RELU", ""),
+    "sigmoid": ("SIGMOID", ""),
+    "softmax": ("SOFTMAX", ""),
+    "softmax_loss": ("SOFTMAX_LOSS", ""),
+    "split": ("SPLIT", ""),
+    "tanh": ("TANH", ""),
+    "window_data": ("WINDOW_DATA", "window_data_param"),
+}
+
+# V0 field -> its V1 name, and the V0 types that may set it.
+_V0_FIELDS = {
+    "num_output": ("num_output", "conv innerproduct"),
+    "biasterm": ("bias_term", "conv innerproduct"),
+    "weight_filler": ("weight_filler", "conv innerproduct"),
+    "bias_filler": ("bias_filler", "conv innerproduct"),
+    "pad": ("pad", "conv pool"),
+    "kernelsize": ("kernel_size", "conv pool"),
+    "group": ("group", "conv"),
+    "stride": ("stride", "conv pool"),
+    "pool": ("pool", "pool"),
+    "dropout_ratio": ("dropout_ratio", "dropout"),
+    "local_size": ("local_size", "lrn"),
+    "alpha": ("alpha", "lrn"),
+    "beta": ("beta", "lrn"),
+    "k": ("k", "lrn"),
+    "source": ("source", "data hdf5_data images window_data infogain_loss"),
+    "batchsize": ("batch_size", "data hdf5_data images window_data"),
+    "rand_skip": ("rand_skip", "data images"),
+    "shuffle_images": ("shuffle", "images"),
+    "new_height": ("new_height", "images"),
+    "new_width": ("new_width", "images"),
+    "concat_dim": ("concat_dim", "concat"),
+    "det_fg_threshold": ("fg_threshold", "window_data"),
+    "det_bg_threshold": ("bg_threshold", "window_data"),
+    "det_fg_fraction": ("fg_fraction", "window_data"),
+    "det_context_pad": ("context_pad", "window_data"),
+    "det_crop_mode": ("crop_mode", "window_data"),
+}
+_V0_TRANSFORM = {
+    "scale": "scale",
+    "meanfile": "mean_file",
+    "cropsize": "crop_size",
+    "mirror": "mirror",
+}
+_TRANSFORM_FIELDS = ("scale", "mean_file", "crop_size", "mirror")
+_DATA_PARAMS = {
+    "DATA": "data_param",
+    "IMAGE_DATA": "image_data_param",
+    "WINDOW_DATA": "window_data_param",
+}
+
+
+def upgrade_net(net: Any, source: str = "net") -> list[str]:
+    """Upgrade a NetParameter in place; returns what was done, a phrase each.
+
+    Raises:
+        FormatError: the file mixes generations, or has what Caffe itself can't upgrade.
+    """
+    done = []
+    if any(layer.HasField("layer") for layer in net.layers):
+        _v0_to_v1(net, source)
+        done.append("V0 layers")
+    if _move_transforms(net):
+        done.append("transformation fields of the data layers")
+    if net.layers:
+        _v1_to_v2(net, source)
+        done.append("V1 layers")
+    if net.input:
+        _input_to_layer(net, source)
+        done.append("the input header")
+    if _freeze_batch_norm(net):
+        done.append("the multipliers of BatchNorm's statistics")
+    return done
+
+
+def upgrade_solver(solver: Any, source: str = "solver") -> list[str]:
+    """Upgrade a SolverParameter in place: the enum `solver_type` becomes the string `type`."""
+    if not solver.HasField("solver_type"):
+        return []
+    if solver.HasField("type"):
+        raise FormatError(f"{source}: sets both solver_type (old) and type; keep type")
+    names = {"NESTEROV": "Nesterov", "ADAGRAD": "AdaGrad", "RMSPROP": "RMSProp"}
+    names |= {"ADADELTA": "AdaDelta", "ADAM": "Adam"}
+    old = _enum_name(solver, "solver_type")
+    solver.type = names.get(old, old)
+    solver.ClearField("solver_type")
+    return ["solver_type"]
+
+
+def _enum_name(message: Any, field: str) -> str:
+    enum = message.DESCRIPTOR.fields_by_name[field].enum_type
+    return str(enum.values_by_number[getattr(message, field)].name)
+
+
+def _copy(value: Any, target: Any, field: str) -> None:
+    """Set `target.field` to a scalar, a message, a list of either, or add to a repeated one."""
+    slot = getattr(target, field)
+    if hasattr(slot, "extend"):
+        slot.extend(value if hasattr(value, "extend") else [value])
+    elif hasattr(value, "DESCRIPTOR"):
+        slot.CopyFrom(value)
+    else:
+        setattr(target, field, value)
+
+
+# V0: each `layers` entry wraps the layer in `layer`, with a lower-case type.
+
+
+def _v0_to_v1(net: Any, source: str) -> None:
+    upgraded = [_v0_layer(layer, source) for layer in _fold_padding(net, source)]
+    del net.layers[:]
+    net.layers.extend(upgraded)
+
+
+def _fold_padding(net: Any, source: str) -> list[Any]:
+    """The V0 layers without `padding` ones, whose pad moves into the layer that reads them."""
+    producer: dict[str, Any] = dict.fromkeys(net.input)
+    kept = []
+    for original in net.layers:
+        connection = type(original).FromString(original.SerializeToString())
+        layer = connection.layer
+        for index, bottom in enumerate(connection.bottom):
+            if bottom not in producer:
+                raise FormatError(f"{source}: layer '{layer.name}' reads unknown blob '{bottom}'")
+            feeder = producer[bottom]
+            if feeder is not None and feeder.layer.type == "padding":
+                if layer.type not in ("conv", "pool") or len(connection.bottom) != 1:
+                    raise FormatError(
+                        f"{source}: padding layer '{feeder.layer.name}' feeds '{layer.name}';"
+                        " only a conv or pool layer with one bottom can take it in"
+                    )
+                layer.pad = feeder.layer.pad
+                connection.bottom[index] = feeder.bottom[0]
+        producer |= dict.fromkeys(connection.top, connection)
+        if layer.type != "padding":
+            kept.append(connection)
+    return kept
+
+
+def _v0_layer(connection: Any, source: str) -> Any:
+    old = connection.layer
+    if old.type not in _V0_TYPES:
+        hint = did_you_mean(old.type, _V0_TYPES)
+        raise FormatError(f"{source}: layer '{old.name}': no V0 type '{old.type}'{hint}")
+    new = message_class("V1LayerParameter")(bottom=connection.bottom, top=connection.top)
+    type_name, parameters = _V0_TYPES[old.type]
+    enum = new.DESCRIPTOR.enum_types_by_name["LayerType"]
+    new.type = enum.values_by_name[type_name].number
+    for descriptor, value in old.ListFields():
+        field = descriptor.name
+        if field in ("name", "blobs", "blobs_lr", "weight_decay", "hdf5_output_param"):
+            _copy(value, new, field)
+        elif field in _V0_TRANSFORM:
+            _copy(value, new.transform_param, _V0_TRANSFORM[field])
+        elif field != "type":
+            target, types = _V0_FIELDS.get(field, (field, ""))
+            if old.type not in types.split():
+                raise FormatError(f"{source}: layer '{old.name}': a {old.type} has no {field}")
+            _copy(value, getattr(new, parameters), target)
+    return new
+
+
+# V1: `layers` with an enum type, blobs_lr and weight_decay.
+
+
+def _move_transforms(net: Any) -> bool:
+    moved = False
+    for layer in net.layers:
+        name = _DATA_PARAMS.get(_enum_name(layer, "type"))
+        if name is None:
+            continue
+        parameters = getattr(layer, name)
+        for field in _TRANSFORM_FIELDS:
+            if parameters.HasField(field):
+                setattr(layer.transform_param, field, getattr(parameters, field))
+                parameters.ClearField(field)
+                moved = True
+    return moved
+
+
+def _v1_to_v2(net: Any, source: str) -> None:
+    if net.layer:
+        raise FormatError(
+            f"{source}: holds both 'layers' (V1) and 'layer'; write all in the 'layer' form"
+        )
+    for old in net.layers:
+        new = net.layer.add()
+        for descriptor, value in old.ListFields():
+            field = descriptor.name
+            if field == "type":
+                name = _enum_name(old, "type")
+                new.type = _V1_TYPES.get(name, name.title().replace("_", ""))
+            elif field in ("param", "blob_share_mode", "blobs_lr", "weight_decay"):
+                _param_specs(new, field, value)
+            else:
+                _copy(value, new, field)
+    del net.layers[:]
+
+
+def _param_specs(layer: Any, field: str, values: Any) -> None:
+    target = {
+        "param": "name",
+        "blob_share_mode": "share_mode",
+        "blobs_lr": "lr_mult",
+        "weight_decay": "decay_mult",
+    }[field]
+    for index, value in enumerate(values):
+        while len(layer.param) <= index:
+            layer.param.add()
+        setattr(layer.param[index], target, value)
+
+
+# V2, but older than Caffe 1.0.
+
+
+def _input_to_layer(net: Any, source: str) -> None:
+    """`input`, `input_shape` and `input_dim` become an Input layer at the start."""
+    shapes = [list(shape.dim) for shape in net.input_shape]
+    if not shapes and net.input_dim:
+        dims = list(net.input_dim)
+        shapes = [dims[i : i + 4] for i in range(0, len(dims), 4)]
+    if shapes:
+        if len(shapes) < len(net.input) or (net.input_dim and len(net.input_dim) % 4):
+            raise FormatError(
+                f"{source}: {len(net.input)} input blobs, but dimensions for {len(shapes)};"
+                " give each four input_dim or one input_shape"
+            )
+        layers = list(net.layer)
+        del net.layer[:]
+        first = net.layer.add(name="input", type="Input", top=net.input)
+        for shape in shapes[: len(net.input)]:
+            first.input_param.shape.add(dim=shape)
+        net.layer.extend(layers)
+    for field in ("input", "input_shape", "input_dim"):
+        net.ClearField(field)
+
+
+def _freeze_batch_norm(net: Any) -> bool:
+    changed = False
+    for layer in net.layer:
+        if layer.type == "BatchNorm" and len(layer.param) == 3:
+            for spec in layer.param:
+                spec.lr_mult = spec.decay_mult = 0.0
+            changed = True
+    return changed

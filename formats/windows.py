@@ -1,0 +1,126 @@
+"""Sliding windows: what one spatial axis of a convolution or a pooling comes out as.
+
+Every axis goes through the same functions with its own kernel, stride and pad; height and
+width never share code paths by copy (habits 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+_SIDES = ("_h", "_w")
+
+
+class ShapeError(ValueError):
+    """A layer whose shapes don't work out; the message is about the layer, without its name."""
+
+
+class Window(NamedTuple):
+    """A window along one axis; `extent` positions come out of an input of a given size."""
+
+    kernel: int
+    stride: int
+    pad: int
+    dilation: int = 1
+    pooling: bool = False
+    round_up: bool = False
+    clip: bool = False
+
+    def extent(self, size: int) -> int:
+        """The number of window positions; 0 or less when the window does not fit."""
+        span = self.dilation * (self.kernel - 1) + 1
+        room = size + 2 * self.pad - span
+        if not self.pooling:
+            # base_conv_layer.cpp rounds towards zero in C++; a kernel larger than the padded
+            # input then reads past it, so that counts as not fitting here.
+            return room // self.stride + 1 if room >= 0 else 0
+        # pooling_layer.cpp: rounded up (or down), then the last window must start inside.
+        extent = (-(-room // self.stride) if self.round_up else room // self.stride) + 1
+        if self.clip and (extent - 1) * self.stride >= size + self.pad:
+            extent -= 1
+        return extent
+
+
+def axis_index(axis: int, axes: int) -> int:
+    """A possibly negative axis as an index (Blob::CanonicalAxisIndex)."""
+    if not -axes <= axis < axes:
+        raise ShapeError(f"axis {axis} is out of range for a blob of {axes} axes")
+    return axis % axes
+
+
+def window_extents(windows: Sequence[Window], sizes: Sequence[int]) -> tuple[int, ...]:
+    """The output size along every axis.
+
+    Raises:
+        ShapeError: an axis shrinks to nothing.
+    """
+    extents = tuple(window.extent(size) for window, size in zip(windows, sizes, strict=True))
+    for window, size, extent in zip(windows, sizes, extents, strict=True):
+        if extent <= 0:
+            shape = "x".join(map(str, sizes))
+            raise ShapeError(
+                f"its input of {shape} shrinks to nothing: a window of {window.kernel}"
+                f" does not fit in {size} with pad {window.pad}"
+            )
+    return extents
+
+
+# Field of ConvolutionParameter -> its value where it is not set; None where it must be.
+_CONVOLUTION_FIELDS = {"kernel_size": None, "stride": 1, "pad": 0, "dilation": 1}
+
+
+def convolution_windows(param: Any, axes: int) -> list[Window]:
+    """The windows of a ConvolutionParameter along its `axes` spatial axes.
+
+    Raises:
+        ShapeError: a field is missing, doubled or given a wrong number of times.
+    """
+    columns = [_along_axes(param, field, axes) for field in _CONVOLUTION_FIELDS]
+    windows = [Window(*row) for row in zip(*columns, strict=True)]
+    if any(not (w.kernel and w.stride and w.dilation) for w in windows):
+        raise ShapeError("kernel_size, stride and dilation must be positive")
+    return windows
+
+
+def _along_axes(param: Any, field: str, axes: int) -> list[int]:
+    """A field's value on every axis: `pad: 1`, `pad: 1 pad: 2`, or `pad_h: 1 pad_w: 2`."""
+    values = list(getattr(param, field))
+    default = _CONVOLUTION_FIELDS[field]
+    if field != "dilation":
+        sides = [field.removesuffix("_size") + side for side in _SIDES]
+        if any(param.HasField(side) for side in sides):
+            if values or axes != 2:
+                raise ShapeError(f"give {field}, or {sides[0]} and {sides[1]} for two axes")
+            return [getattr(param, side) for side in sides]
+    if len(values) == axes:
+        return values
+    if len(values) > 1:
+        raise ShapeError(f"{field} is given {len(values)} times for {axes} spatial axes")
+    if not values and default is None:
+        raise ShapeError(f"{field} is missing")
+    return (values or [default]) * axes
+
+
+def pooling_window(param: Any, axis: int, size: int) -> Window:
+    """The window of a PoolingParameter along height (axis 0) or width (axis 1)."""
+
+    def value(field: str) -> int:
+        stem = field.removesuffix("_size")
+        sides = [param.HasField(stem + side) for side in _SIDES]
+        if any(sides) and (not all(sides) or param.HasField(field)):
+            raise ShapeError(f"give {field}, or both {stem}_h and {stem}_w")
+        return int(getattr(param, stem + _SIDES[axis] if any(sides) else field))
+
+    kernel, stride, pad = value("kernel_size"), value("stride"), value("pad")
+    if param.global_pooling:
+        if kernel or pad or stride != 1:
+            raise ShapeError("global_pooling takes no kernel_size, pad or stride")
+        kernel = size
+    if not kernel or not stride:
+        raise ShapeError("kernel_size and stride must be positive")
+    if pad >= kernel:
+        raise ShapeError(f"pad {pad} must be less than the kernel, {kernel}")
+    padded = bool(param.pad or param.pad_h or param.pad_w)
+    round_up = param.round_mode == 0  # CEIL
+    return Window(kernel, stride, pad, pooling=True, round_up=round_up, clip=padded)

@@ -1,0 +1,57 @@
+"""What the tests share: where the facts are, and `sqgen` as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of recorded runs, images and weights, where there is one."""
+    if not (SHARED / "README.md").is_file():
+        pytest.skip("needs the recorded material in ../shared, which is not here")
+    return SHARED
+
+
+@pytest.fixture
+def sqgen(tmp_path: Path) -> Run:
+    """Run the command in a process of its own, in an empty folder."""
+
+    def run(
+        *arguments: str, stdin: str | bytes = "", env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(
+            [sys.executable, "-m", "sqgen", *arguments],
+            input=data,
+            capture_output=True,
+            cwd=tmp_path,
+            env={**os.environ, **(env or {})},
+            check=False,
+        )
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
+    return run
+
+
+def published(name: str) -> dict[str, Any]:
+    """The set fields of a published file, as recorded in `data/published/`."""
+    fields = json.loads((DATA / "published" / f"{name}.json").read_text())
+    assert isinstance(fields, dict)
+    return fields
