@@ -1,0 +1,1 @@
+"""What net is meant: the design, its presets, and the text it becomes."""

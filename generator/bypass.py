@@ -1,0 +1,85 @@
+"""Bypass placement: which Fire modules are bypassed, and by what.
+
+SqueezeNet's section 6: `simple` puts an identity around each module whose input and output
+have the same channels; `complex` also puts a 1x1 convolution around each other one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import DesignError, did_you_mean, printable
+
+if TYPE_CHECKING:
+    from .design import Fire
+
+IDENTITY = "identity"
+CONV = "conv"
+WORDS = ("none", "simple", "complex")
+_ITEM = re.compile(r"(?:fire)?(\d{1,4})(?::(\w+))?")
+
+
+def parse(spec: str) -> dict[int, str]:
+    """The modules of a LIST such as `3,5,7,9` or `2:conv,3,8:conv`; identity where not said.
+
+    Raises:
+        DesignError: not a list of modules, or a module twice.
+    """
+    placed: dict[int, str] = {}
+    for item in spec.split(","):
+        match = _ITEM.fullmatch(item.strip())
+        if match is None:
+            raise DesignError(
+                f"--bypass {printable(spec)}: '{printable(item.strip())}' is no module;"
+                f" write none, simple, complex, or modules such as 3,5,7,9 or 2:conv,3"
+                f"{did_you_mean(item.strip(), WORDS)}"
+            )
+        module, kind = int(match[1]), match[2] or IDENTITY
+        if kind not in (IDENTITY, CONV):
+            raise DesignError(
+                f"--bypass {printable(spec)}: a bypass is identity or conv, not '{kind}'"
+                f"{did_you_mean(kind, (IDENTITY, CONV))}"
+            )
+        if module in placed:
+            raise DesignError(f"--bypass {printable(spec)}: fire{module} is named twice")
+        placed[module] = kind
+    return placed
+
+
+def normalize(spec: str) -> str:
+    """One spelling for each placement: `none`, `simple`, `complex` or a sorted list."""
+    word = spec.strip().lower()
+    if word in WORDS:
+        return word
+    placed = sorted(parse(word).items())
+    return ",".join(str(module) + (f":{CONV}" if kind == CONV else "") for module, kind in placed)
+
+
+def place(spec: str, fires: Sequence[Fire]) -> dict[int, str]:
+    """Module -> kind of bypass, for a normalized placement on these modules.
+
+    Raises:
+        DesignError: a module that is not there, or an identity that does not fit.
+    """
+    if spec == "none":
+        return {}
+    if spec in WORDS:
+        kinds = {f.module: IDENTITY if f.inputs == f.outputs else CONV for f in fires}
+        return {m: k for m, k in kinds.items() if k == IDENTITY or spec == "complex"}
+    by_module = {fire.module: fire for fire in fires}
+    placed = parse(spec)
+    for module, kind in placed.items():
+        fire = by_module.get(module)
+        if fire is None:
+            raise DesignError(
+                f"--bypass {spec}: there is no fire{module};"
+                f" this net has fire2 to fire{fires[-1].module}"
+            )
+        if kind == IDENTITY and fire.inputs != fire.outputs:
+            raise DesignError(
+                f"--bypass {spec}: fire{module} has {fire.inputs} input and {fire.outputs} output"
+                f" channels, so an identity can't go around it; {module}:conv would"
+            )
+    return placed

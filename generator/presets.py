@@ -1,0 +1,52 @@
+"""The published nets, each a value of the design space."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from ..errors import DesignError, did_you_mean, printable
+from .design import Design
+
+_SSD = {
+    "train_source": "/ssd/dataset/ilsvrc12_train_lmdb/",
+    "val_source": "/ssd/dataset/ilsvrc12_val_lmdb/",
+}
+_RESIDUAL = {"style": "residual", "val_batch_size": 50, **_SSD}
+_GENERATOR = {
+    "style": "generator",
+    "bypass": "complex",
+    "bypass_relu": True,
+    "concat_order": "3x3,1x1",
+    "conv10_pad": 0,
+    **_SSD,
+}
+# "20 epochs at 1e-4" is all that SqueezeNet-DSD-Training says of its last phase.
+_DSD = {"base_lr": 1e-4, "lr_policy": "fixed", "max_iter": 50_046}
+
+_OPTIONS: dict[str, dict[str, object]] = {
+    "v1.0": {"style": "v1.0", "mirror": False},
+    "v1.1": {"style": "v1.1", "version": "1.1", "mirror": False},
+    "residual": {**_RESIDUAL, "bypass": "simple"},
+    "complex": {**_RESIDUAL, "bypass": "complex"},
+    "dsd": {**_RESIDUAL, "style": "firenet", **_DSD},
+    "deep-compression": {**_RESIDUAL, "style": "firenet"},
+    "generator-small": _GENERATOR,
+    "generator-small-bn": {**_GENERATOR, "batch_norm": True},
+    "generator-large": {**_GENERATOR, "squeeze_ratio": 0.5},
+    "generator-large-bn": {**_GENERATOR, "squeeze_ratio": 0.5, "batch_norm": True},
+}
+
+PRESETS = tuple(_OPTIONS)
+
+
+@cache
+def preset(name: str) -> Design:
+    """The design of a published net.
+
+    Raises:
+        DesignError: no such preset.
+    """
+    if name not in _OPTIONS:
+        hint = did_you_mean(name, PRESETS) or f"; one of {', '.join(PRESETS)}"
+        raise DesignError(f"--preset {printable(name)}: not known{hint}")
+    return Design(**_OPTIONS[name])  # type: ignore[arg-type]
