@@ -1,0 +1,1 @@
+"""What was published: a folder a net, generated files and a card. Data, no code."""

@@ -1,0 +1,88 @@
+"""`sqgen build` and `sqgen solver`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..formats.files import write_files
+from ..generator.build import build as build_text
+from ..generator.build import build_solver
+from ..generator.design import Design
+from ..generator.plan import NETS
+from .design_options import DesignCommand, chosen_design, design_options
+
+
+@click.command(cls=DesignCommand)
+@design_options
+@click.option(
+    "--net", "net", default="trainval", metavar="|".join(NETS), help="which file [trainval]"
+)
+@click.option("--out", metavar="DIR", help="write train_val, deploy and solver into DIR")
+@click.option("--force", is_flag=True, help="with --out, replace files that exist")
+@click.option("--dump-design", is_flag=True, help="print the whole design as TOML instead")
+def build(
+    preset: str | None,
+    design_file: str | None,
+    net: str,
+    out: str | None,
+    force: bool,
+    dump_design: bool,
+    **options: Any,
+) -> None:
+    """Print a SqueezeNet as Caffe prototxt.
+
+    Without a preset, what a careful author would write today; with one, a published file as it
+    is. Options on top of a preset change just what they name.
+
+    \b
+    Examples:
+      sqgen build --bypass simple > trainval.prototxt
+      sqgen build --preset v1.1 --classes 10 --net deploy
+      sqgen build --bypass 2:conv,3,5 --sr 0.25 --out mynet
+    """
+    design = chosen_design(preset, design_file, options)
+    if dump_design:
+        click.echo(design_toml(design), nl=False)
+    elif out is not None:
+        files = design_files(design)
+        write_files({Path(out) / name: text.encode() for name, text in files.items()}, force)
+        click.echo(f"wrote {', '.join(files)} in {out}", err=True)
+    else:
+        click.echo(build_text(design, net), nl=False)
+
+
+@click.command(cls=DesignCommand)
+@design_options
+def solver(preset: str | None, design_file: str | None, **options: Any) -> None:
+    """Print the solver that trains a net: the published schedule unless told otherwise.
+
+    test_iter covers the validation set and iter_size makes up the effective batch.
+
+    \b
+    Examples:
+      sqgen solver --preset residual > solver.prototxt
+      sqgen solver --batch-size 64 --gpus 2 --effective-batch 512
+      sqgen solver --val-images 297 --val-batch-size 27 --max-iter 2000 --cpu
+    """
+    click.echo(build_solver(chosen_design(preset, design_file, options)), nl=False)
+
+
+def design_files(design: Design) -> dict[str, str]:
+    """The three files of a net, by name."""
+    return {
+        "train_val.prototxt": build_text(design, "trainval"),
+        "deploy.prototxt": build_text(design, "deploy"),
+        "solver.prototxt": build_solver(design),
+    }
+
+
+def design_toml(design: Design) -> str:
+    """A design file that makes this design."""
+    import tomli_w
+
+    from ..generator.options import command_line, to_table
+
+    return f"# {command_line('build', design)}\n{tomli_w.dumps(to_table(design))}"

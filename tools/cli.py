@@ -1,0 +1,103 @@
+"""The `sqgen` command: finds the command's module, loads only that, ends with its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from .. import __version__
+from ..errors import SqgenError, did_you_mean, printable
+
+# Command -> (module, object, the line in `sqgen --help`). Loaded only when used: see design.md.
+COMMANDS = {
+    "build": ("build", "build", "Print a net: train_val, train, val or deploy."),
+    "solver": ("build", "solver", "Print the solver that trains a net."),
+    "summary": ("summary", "summary", "Shapes, parameters and MACs of any prototxt."),
+    "lint": ("lint", "lint", "Check a prototxt for errors and oversights."),
+    "diff": ("diff", "diff", "What differs in meaning between two nets."),
+    "upgrade": ("upgrade", "upgrade", "Write an old prototxt or caffemodel in today's format."),
+    "zoo": ("zoo", "zoo", "The published nets: figures, files, weights."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f".{module}", __package__), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a suggestion."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            hint = did_you_mean(args[0], COMMANDS) or f"; one of {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command '{printable(args[0])}'{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done; 1 differences or lint errors found; 2 wrong input; 3 no download.",
+)
+@click.version_option(__version__, prog_name="sqgen")
+def cli() -> None:
+    """Generate, read, check and compare Caffe nets of the SqueezeNet family.
+
+    \b
+    Example:
+      sqgen build --bypass simple > trainval.prototxt
+      sqgen summary trainval.prototxt
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    try:
+        code = cli.main(arguments, prog_name="sqgen", standalone_mode=False)
+        sys.stdout.flush()
+    except SqgenError as error:
+        _fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        _fail(_one_line(error), 2)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        # The reader went away (`| head`): no message, and none from the interpreter's exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+    except OSError as error:
+        _fail(f"can't write the result: {(error.strerror or str(error)).lower()}", 2)
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _one_line(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split())
+    message = (message[:1].lower() + message[1:]).rstrip(".")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "sqgen"
+    return f"{message}; see {path} --help"
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"sqgen: {message}", err=True)
+    raise SystemExit(code)

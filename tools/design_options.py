@@ -1,0 +1,113 @@
+"""The options of `sqgen build` and `sqgen solver`, made from the fields of `Design`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ..errors import DesignError
+from ..generator.design import FIELDS, Design
+from ..generator.options import from_table, from_text, to_text
+from ..generator.presets import PRESETS, preset
+
+GROUPS = {
+    "net": "The net",
+    "text": "How it is written",
+    "data": "Data",
+    "solver": "Solver (sqgen solver, and --out)",
+}
+
+
+class DesignCommand(click.Command):
+    """A command whose help shows the options of a design in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Its own options first, then a section a group."""
+        groups: dict[str, list[tuple[str, str]]] = {"": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            field = FIELDS.get(parameter.name or "")
+            if record is not None:
+                group = str(field.metadata["group"]) if field else ""
+                groups.setdefault(group, []).append(record)
+        for group, records in groups.items():
+            with formatter.section(GROUPS.get(group, "Options")):
+                formatter.write_dl(records)
+
+
+def design_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --preset, --design and an option for every field."""
+    for name, field in reversed(FIELDS.items()):
+        flag = str(field.metadata["flag"])
+        text = str(field.metadata["help"])
+        if str(field.type) == "bool":
+            shown = f"{text}; default: {'yes' if field.default else 'no'}"
+            decorator = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=shown)
+        else:
+            decorator = click.option(
+                flag, name, metavar=_metavar(field), help=text + _default(field)
+            )
+        command = decorator(command)
+    presets = ", ".join(PRESETS)
+    for decorator in (
+        click.option("--design", "design_file", metavar="FILE", help="read a design from TOML"),
+        click.option("--preset", metavar="NAME", help=f"a published net: {presets}"),
+    ):
+        command = decorator(command)
+    return command
+
+
+def _metavar(field: Any) -> str:
+    if "choices" in field.metadata:
+        return "|".join(field.metadata["choices"])
+    kind = str(field.type).removesuffix(" | None")
+    return {"int": "N", "float": "X", "str": "TEXT"}.get(kind, "LIST")
+
+
+def _default(field: Any) -> str:
+    shown = to_text(field.default) if field.default not in (None, "", ()) else ""
+    return f" [{shown}]" if shown else ""
+
+
+def chosen_design(
+    preset_name: str | None, design_file: str | None, options: dict[str, Any]
+) -> Design:
+    """The design that the options describe.
+
+    Raises:
+        DesignError: they describe none.
+        FormatError: the design file can't be read.
+    """
+    if preset_name is not None and design_file is not None:
+        raise DesignError("--preset and --design: give one; a design file can name a preset itself")
+    if design_file is not None:
+        base = read_design(design_file)
+    else:
+        base = Design() if preset_name is None else preset(preset_name)
+    given = {
+        name: from_text(name, value) if isinstance(value, str) else value
+        for name, value in options.items()
+        if value is not None
+    }
+    return base.with_options(**given)
+
+
+def read_design(path: str) -> Design:
+    """The design in a TOML file, or on standard input for `-`."""
+    import sys
+
+    from ..errors import FormatError, printable
+    from ..formats.files import read_bytes
+
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    data = read_bytes(path, 1 << 20)
+    try:
+        table = tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FormatError(f"{printable(path)}: not a TOML file: {error}") from None
+    return from_table(table, printable(path))

@@ -1,0 +1,42 @@
+"""`sqgen diff`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ..formats.diff import diff_nets
+from ..formats.net import read_net
+from .terminal import echo, warn
+
+
+@click.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def diff(a: str, b: str, as_json: bool) -> None:
+    """What differs in meaning between two nets, in words.
+
+    Comments, the order of unrelated layers, defaults and old forms of the format don't count.
+    Exit code 1 if anything differs, 0 if nothing does.
+
+    \b
+    Example:
+      sqgen build --preset residual | sqgen diff - trainval.prototxt
+    """
+    nets = [read_net(path) for path in (a, b)]
+    for net in nets:
+        for warning in net.warnings:
+            warn(warning)
+    differences = diff_nets(*nets)
+    if as_json:
+        echo(json.dumps([difference._asdict() for difference in differences], indent=2))
+    elif not differences:
+        echo("no differences")
+    else:
+        for layer, message, phases in differences:
+            where = f"layer '{layer}': " if layer else ""
+            only = f" (in {phases[0]})" if len(phases) == 1 else ""
+            echo(f"{where}{message}{only}")
+    raise SystemExit(1 if differences else 0)

@@ -1,0 +1,132 @@
+"""`sqgen lint`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import FormatError, printable
+from ..formats.layers import Shape
+from ..formats.lint import ERROR, RULES, lint_net, lint_test_iter
+from ..formats.net import Net, is_solver, parse_net, parse_solver, read_net, read_text
+from ..formats.shapes import infer_shapes
+from .terminal import echo, parse_image, table, warn
+
+Row = dict[str, Any]
+
+
+@click.command()
+@click.argument("nets", metavar="NET...", nargs=-1)
+@click.option("--solver", metavar="FILE", help="also hold its test_iter against the net's batch")
+@click.option("--images", type=click.IntRange(min=1), help="images in the validation set")
+@click.option("--image", metavar="CxHxW", help="images of data layers that don't say their size")
+@click.option("--rules", is_flag=True, help="list the rules and end")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def lint(
+    nets: tuple[str, ...],
+    solver: str | None,
+    images: int | None,
+    image: str | None,
+    rules: bool,
+    as_json: bool,
+) -> None:
+    """Check nets: what Caffe would refuse (errors), and what was hardly meant (warnings).
+
+    NET is a prototxt, or a solver, which is checked with the net it names. Exit code 1 if there
+    is an error, 0 if there are only warnings or nothing.
+
+    \b
+    Examples:
+      sqgen lint trainval.prototxt
+      sqgen lint trainval.prototxt --solver solver.prototxt --images 50000
+      sqgen lint --rules
+    """
+    if rules:
+        _print_rules(as_json)
+        return
+    if not nets:
+        raise click.UsageError("give a net, or --rules")
+    shape = parse_image(image)
+    rows: list[Row] = []
+    for path in nets:
+        text, source = read_text(path)
+        if solver is None and is_solver(text):
+            net, held = _net_of_solver(text, source), parse_solver(text, source)
+        else:
+            net = parse_net(text, source)
+            held = parse_solver(*read_text(solver)) if solver is not None else None
+        for warning in net.warnings:
+            warn(warning)
+        rows += _net_rows(net, shape)
+        if held is not None:
+            rows += _solver_rows(held, solver or path, net, images, shape)
+    if as_json:
+        echo(json.dumps(rows, indent=2))
+    else:
+        _print_rows(rows)
+    errors = sum(row["severity"] == ERROR for row in rows)
+    raise SystemExit(1 if errors else 0)
+
+
+def _net_rows(net: Net, image: Shape | None) -> list[Row]:
+    return [
+        {
+            "place": finding.place,
+            "severity": finding.rule.severity,
+            "rule": finding.rule.name,
+            "phases": list(finding.phases),
+            "message": finding.message,
+        }
+        for finding in lint_net(net, image)
+    ]
+
+
+def _net_of_solver(text: str, source: str) -> Net:
+    """The net that a solver names: from the working folder, as Caffe does, or beside it."""
+    solver = parse_solver(text, source)
+    named = solver.net or next(iter(solver.test_net), "")
+    if not named:
+        raise FormatError(f"{printable(source)}: a solver that names no net; give the net too")
+    beside = Path(source).parent / named
+    return read_net(beside if beside.exists() and not Path(named).exists() else named)
+
+
+def _solver_rows(
+    solver: Any, path: str, net: Net, images: int | None, image: Shape | None
+) -> list[Row]:
+    layers = infer_shapes(net, "TEST", image).layers
+    if not layers or not solver.test_iter:
+        return []
+    scores = next((item.bottoms[0] for item in layers if item.layer.type == "Accuracy"), None)
+    message = lint_test_iter(
+        solver.test_iter[0], layers[0].tops[0][0], images, scores[1] if scores else None
+    )
+    rule = RULES["test-iter"]
+    row = {"place": path, "severity": rule.severity, "rule": rule.name, "phases": ["TEST"]}
+    return [{**row, "message": message}] if message else []
+
+
+def _print_rows(rows: list[Row]) -> None:
+    for row in rows:
+        phases = "" if len(row["phases"]) != 1 else f" ({row['phases'][0]})"
+        colour = "red" if row["severity"] == ERROR else "yellow"
+        echo(
+            f"{row['place']}: {row['severity']}: {row['message']}{phases} [{row['rule']}]",
+            fg=colour,
+        )
+    errors = sum(row["severity"] == ERROR for row in rows)
+    if not rows:
+        echo("no findings")
+    else:
+        echo(f"{errors} errors, {len(rows) - errors} warnings")
+
+
+def _print_rules(as_json: bool) -> None:
+    if as_json:
+        echo(json.dumps([rule._asdict() for rule in RULES.values()], indent=2))
+        return
+    for line in table(["rule", "severity", "about"], [list(rule) for rule in RULES.values()]):
+        echo(line)

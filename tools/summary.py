@@ -1,0 +1,118 @@
+"""`sqgen summary`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+
+import click
+
+from ..errors import FormatError, printable
+from ..formats.layers import Shape
+from ..formats.net import Net, read_net
+from ..formats.summary import Summary
+from ..formats.summary import summary as summarize
+from .terminal import bytes_text, echo, parse_image, table, warn
+
+
+@click.command()
+@click.argument("net", metavar="NET")
+@click.option(
+    "--phase",
+    type=click.Choice(["TEST", "TRAIN", "both"], case_sensitive=False),
+    default="TEST",
+    help="which layers to keep [TEST]",
+)
+@click.option("--image", metavar="CxHxW", help="images of data layers that don't say their size")
+@click.option("--json", "as_json", is_flag=True, help="print JSON, a list with an entry a phase")
+@click.option("--csv", "as_csv", is_flag=True, help="print CSV, a row a layer")
+def summary(net: str, phase: str, image: str | None, as_json: bool, as_csv: bool) -> None:
+    """Each layer's shapes, parameters, MACs and activation bytes, and their totals.
+
+    NET is a prototxt of any generation, or - for standard input. MACs are multiply-accumulates
+    of convolutions and inner products for one image; bytes are float32 for the whole batch.
+
+    \b
+    Examples:
+      sqgen summary trainval.prototxt
+      sqgen build --preset v1.1 --net deploy | sqgen summary - --json
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv: give one")
+    read = read_net(net)
+    for warning in read.warnings:
+        warn(warning)
+    summaries = [summarize(read, one, parse_image(image)) for one in _phases(read, phase)]
+    if as_json:
+        echo(json.dumps([one.as_dict() for one in summaries], indent=2))
+    elif as_csv:
+        _print_csv(summaries)
+    else:
+        for one in summaries:
+            _print_table(one, with_phase=len(summaries) > 1)
+
+
+def _phases(net: Net, phase: str) -> list[str]:
+    wanted = ["TRAIN", "TEST"] if phase.lower() == "both" else [phase.upper()]
+    phases = [one for one in wanted if net.layers(one)]
+    if not phases:
+        raise FormatError(f"{printable(net.source)}: has no layers in {' or '.join(wanted)}")
+    return phases
+
+
+def _shape(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _print_table(one: Summary, with_phase: bool) -> None:
+    rows = [
+        [
+            layer.name,
+            layer.type,
+            " ".join(_shape(shape) for _, shape in layer.bottoms),
+            " ".join(_shape(shape) for _, shape in layer.tops),
+            f"{layer.parameters:,}" if layer.parameters else "",
+            f"{layer.macs:,}" if layer.macs else "",
+            f"{layer.activation_bytes:,}" if layer.activation_bytes else "",
+        ]
+        for layer in one.layers
+    ]
+    total = one.totals
+    sums = (total.parameters, total.macs, total.activation_bytes)
+    rows.append(["total", "", "", "", *(f"{number:,}" for number in sums)])
+    heads = ["layer", "type", "bottom", "top", "parameters", "MACs", "bytes"]
+    lines = table(heads, rows, right=(4, 5, 6))
+    if with_phase:
+        echo(f"{one.phase} {one.name}".rstrip(), bold=True)
+    echo(lines[0], bold=True)
+    for line in lines[1:-1]:
+        echo(line)
+    echo(lines[-1], bold=True)
+    extra = f", {total.statistics:,} statistics of BatchNorm" if total.statistics else ""
+    echo(
+        f"{total.parameters:,} parameters ({bytes_text(total.weight_bytes)} of float32{extra}), "
+        f"{total.macs:,} MACs an image, {bytes_text(total.activation_bytes)} of activations "
+        f"at batch {total.batch}"
+    )
+
+
+def _print_csv(summaries: list[Summary]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    heads = ["phase", "layer", "type", "bottoms", "tops", "parameters", "statistics", "macs"]
+    writer.writerow([*heads, "activation_bytes"])
+    for one in summaries:
+        for layer in one.layers:
+            writer.writerow(
+                [
+                    one.phase,
+                    layer.name,
+                    layer.type,
+                    " ".join(_shape(shape) for _, shape in layer.bottoms),
+                    " ".join(_shape(shape) for _, shape in layer.tops),
+                    layer.parameters,
+                    layer.statistics,
+                    layer.macs,
+                    layer.activation_bytes,
+                ]
+            )

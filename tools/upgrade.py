@@ -1,0 +1,76 @@
+"""`sqgen upgrade`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import FormatError, printable
+from ..formats import prototxt
+from ..formats.files import read_bytes, write_files
+from ..formats.net import is_solver, parse_net, parse_solver
+from ..formats.upgrade import upgrade_net
+from .terminal import warn
+
+
+@click.command()
+@click.argument("path", metavar="FILE")
+@click.option("-o", "--out", metavar="OUT", help="write there instead of standard output")
+@click.option("--force", is_flag=True, help="replace OUT if it exists")
+def upgrade(path: str, out: str | None, force: bool) -> None:
+    """Write an old net, solver or caffemodel in today's format.
+
+    FILE is a prototxt (V0 and V1 layers, input headers, solver_type) or a binary .caffemodel,
+    which needs -o. Fields of known forks are left out where that keeps the meaning; each is
+    named on standard error.
+
+    \b
+    Examples:
+      sqgen upgrade old.prototxt > new.prototxt
+      sqgen upgrade old.caffemodel -o new.caffemodel
+    """
+    data = read_bytes(path)
+    if _is_text(data):
+        result, notes = _upgrade_text(data, path)
+    elif out is None:
+        raise click.UsageError(f"{printable(path)} is binary: say where to write it with -o")
+    else:
+        result, notes = _upgrade_binary(data, path)
+    for note in notes:
+        warn(note)
+    if out is None:
+        click.echo(result, nl=False)
+    else:
+        write_files({Path(out): result}, force)
+
+
+def _is_text(data: bytes) -> bool:
+    head = data[:4096]
+    return b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
+
+
+def _upgrade_text(data: bytes, path: str) -> tuple[bytes, list[str]]:
+    if len(data) > prototxt.SIZE_LIMIT:
+        raise FormatError(f"{printable(path)}: larger than any prototxt of layers")
+    text = prototxt.decode(data, path)
+    if is_solver(text):
+        return prototxt.to_text(parse_solver(text, path)).encode(), []
+    net = parse_net(text, path)
+    return prototxt.to_text(net.param).encode(), net.warnings
+
+
+def _upgrade_binary(data: bytes, path: str) -> tuple[bytes, list[str]]:
+    from google.protobuf.message import DecodeError
+
+    from ..formats.schema import NetParameter
+
+    net = NetParameter()
+    try:
+        net.ParseFromString(data)
+    except DecodeError:
+        raise FormatError(f"{printable(path)}: neither text nor a .caffemodel") from None
+    if not (net.layer or net.layers):
+        raise FormatError(f"{printable(path)}: binary, but no .caffemodel: it has no layers")
+    done = upgrade_net(net, path)
+    return net.SerializeToString(), [f"{printable(path)}: upgraded {what}" for what in done]
