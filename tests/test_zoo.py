@@ -1,0 +1,187 @@
+"""`sqgen zoo`: the table, a card, and downloads that resume and verify."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from sqgen.errors import DownloadError, FormatError, OutputError
+from sqgen.generator.presets import PRESETS
+from sqgen.tools.download import download, git_blob_id
+
+from .conftest import Run
+
+WEIGHTS = bytes(range(256)) * 2000
+BLOB = git_blob_id(WEIGHTS)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves WEIGHTS; `cut` ends the first answer early, `ranges` is what was asked for."""
+
+    cut: int | None = None
+    resumable = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.ranges: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/weights"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        if self.path != "/weights":
+            self.send_error(404)
+            return
+        wanted = self.headers.get("Range")
+        self.server.ranges.append(wanted)
+        start = 0
+        if wanted and self.server.resumable:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if start >= len(WEIGHTS):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(WEIGHTS) - start))
+        self.end_headers()
+        end = self.server.cut or len(WEIGHTS)
+        self.server.cut = None
+        self.wfile.write(WEIGHTS[start:end])
+
+    def log_message(self, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as one:
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+        yield one
+        one.shutdown()
+
+
+def test_git_blob_id_is_gits() -> None:
+    """`printf 'hello\\n' | git hash-object --stdin`."""
+    assert git_blob_id(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+
+
+def test_download(server: Server, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "weights"
+    assert download(server.url, out, BLOB)
+    assert out.read_bytes() == WEIGHTS
+    assert [path.name for path in out.parent.iterdir()] == ["weights"]
+    assert not download(server.url, out, BLOB), "it is there and is not fetched again"
+    assert server.ranges == [None]
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_a_cut_download_goes_on(server: Server, tmp_path: Path, resumable: bool) -> None:
+    out = tmp_path / "weights"
+    server.cut, server.resumable = 100_000, resumable
+    with pytest.raises(DownloadError, match="goes on from where it stopped"):
+        download(server.url, out, BLOB)
+    assert not out.exists()
+    assert (tmp_path / "weights.part").read_bytes() == WEIGHTS[:100_000]
+    assert download(server.url, out, BLOB)
+    assert out.read_bytes() == WEIGHTS
+    assert server.ranges == [None, "bytes=100000-"]
+
+
+def test_a_part_that_is_whole_is_only_verified(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "weights.part").write_bytes(WEIGHTS)
+    assert download(server.url, tmp_path / "weights", BLOB)
+    assert (tmp_path / "weights").read_bytes() == WEIGHTS
+
+
+def test_a_wrong_part_does_not_stay(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "weights.part").write_bytes(b"x" * 1000)
+    with pytest.raises(DownloadError, match="not the published file"):
+        download(server.url, tmp_path / "weights", BLOB)
+    assert list(tmp_path.iterdir()) == []
+    assert download(server.url, tmp_path / "weights", BLOB)
+
+
+def test_nothing_is_there(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="404"):
+        download(server.url + "2", tmp_path / "weights", BLOB)
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DownloadError, match="connection refused"):
+        download(server.url, tmp_path / "weights", BLOB)
+
+
+def test_another_file_is_not_replaced_unless_forced(server: Server, tmp_path: Path) -> None:
+    out = tmp_path / "weights"
+    out.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="--force"):
+        download(server.url, out, BLOB)
+    assert out.read_bytes() == b"mine"
+    assert download(server.url, out, BLOB, force=True)
+    assert out.read_bytes() == WEIGHTS
+
+
+def test_a_copy_is_verified_too(tmp_path: Path) -> None:
+    (tmp_path / "copy").write_bytes(WEIGHTS)
+    assert download(str(tmp_path / "copy"), tmp_path / "weights", BLOB)
+    assert (tmp_path / "weights").read_bytes() == WEIGHTS
+    (tmp_path / "copy").write_bytes(WEIGHTS[:-1])
+    with pytest.raises(DownloadError, match="not the published file"):
+        download(str(tmp_path / "copy"), tmp_path / "other", BLOB)
+    with pytest.raises(FormatError, match="no such file"):
+        download(str(tmp_path / "nowhere"), tmp_path / "other", BLOB)
+    assert not (tmp_path / "other").exists()
+
+
+def test_published_file(sqgen: Run, shared: Path, tmp_path: Path) -> None:
+    copy = shared / "imagenet_sample" / "compressed_SqueezeNet.net"
+    done = sqgen("zoo", "download", "deep-compression", "--from", str(copy))
+    assert (done.returncode, done.stdout) == (0, "compressed_SqueezeNet.net\n")
+    assert (tmp_path / "compressed_SqueezeNet.net").read_bytes() == copy.read_bytes()
+    wrong = sqgen("zoo", "download", "dsd", "--from", str(copy))
+    assert (wrong.returncode, wrong.stdout) == (3, "")
+    assert "not the published file" in wrong.stderr
+
+
+def test_table_has_the_published_figures(sqgen: Run) -> None:
+    """`facts/numbers.md`."""
+    rows = {row["name"]: row for row in json.loads(sqgen("zoo", "--json").stdout)}
+    assert list(rows) == list(PRESETS)
+    figures = {name: (row["parameters"], row["macs"]) for name, row in rows.items()}
+    assert figures["v1.0"] == figures["residual"] == figures["dsd"] == (1_248_424, 861_339_936)
+    assert figures["v1.1"] == (1_235_496, 387_747_520)
+    assert figures["complex"] == (1_589_672, 1_212_625_184)
+    assert figures["generator-small"] == figures["generator-small-bn"] == (1_589_672, 1_183_953_184)
+    assert figures["generator-large"] == figures["generator-large-bn"] == (3_745_640, 2_900_751_136)
+    scores = {name: row["accuracy"] for name, row in rows.items() if row["accuracy"]}
+    assert (scores["residual"]["top1"], scores["residual"]["top5"]) == (60.3759, 82.4981)
+    assert (scores["dsd"]["top1"], scores["dsd"]["loss"]) == (61.7579, 1.7059)
+    assert rows["deep-compression"]["weight_bytes"] == 675_763
+    table = sqgen("zoo").stdout.splitlines()
+    assert len(table) == 1 + len(PRESETS)
+    assert "1,248,424" in table[1]
+
+
+def test_show(sqgen: Run) -> None:
+    shown = sqgen("zoo", "show", "residual").stdout
+    assert "60.3759% top-1" in shown
+    assert "--iterations=1000" in shown
+    assert "sqgen solver --preset residual  (reconstructed)" in shown
+    assert json.loads(sqgen("zoo", "show", "dsd", "--json").stdout)["accuracy"]["top1"] == 61.7579
+
+
+def test_mistakes(sqgen: Run) -> None:
+    unknown = sqgen("zoo", "show", "residaul")
+    assert unknown.returncode == 2
+    assert unknown.stderr == "sqgen: no net 'residaul' in the zoo; did you mean 'residual'?\n"
+    none = sqgen("zoo", "download", "complex")
+    assert none.returncode == 2
+    assert "no weights were published for complex" in none.stderr

@@ -1,0 +1,153 @@
+"""Fetching a published file: resumable, and kept only if it is the published one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from ..errors import DownloadError, OutputError, printable
+from ..formats.files import describe, read_bytes, write_files
+from .terminal import bytes_text
+
+CHUNK = 1 << 16
+TIMEOUT = 30.0  # seconds without a byte
+HTTP_PARTIAL, HTTP_RANGE = 206, 416
+URL_LENGTH = 300  # as much of an address as a message shows
+
+
+def git_blob_id(data: bytes) -> str:
+    """What git calls a file's content: the SHA-1 of `blob <size>`, a zero byte and the bytes."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def download(source: str, out: Path, git_blob: str, force: bool = False) -> bool:
+    """Bring a file from an address or a path to `out`, if it is the one with this blob id.
+
+    What has come so far of an address stays in `out`.part, from where a later call goes on.
+
+    Returns:
+        False if `out` was there already, and the right one.
+
+    Raises:
+        DownloadError: it did not come whole, or is another file.
+        FormatError: the source is a path that can't be read.
+        OutputError: `out` holds something else and `force` is not set, or can't be written.
+    """
+    if os.path.lexists(out) and not force:
+        if out.is_file() and git_blob_id(out.read_bytes()) == git_blob:
+            return False
+        raise OutputError(f"{printable(str(out))}: exists and is another file; --force replaces it")
+    if not source.startswith(("http://", "https://")):
+        data = read_bytes(source)
+        _verify(data, git_blob, source)
+        write_files({out: data}, force=True)
+        return True
+    part = out.with_name(out.name + ".part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _fetch(source, part)
+        try:
+            _verify(part.read_bytes(), git_blob, source)
+        except DownloadError:
+            part.unlink()  # going on from it would only fail again
+            raise
+        part.replace(out)
+    except OSError as error:
+        raise OutputError(f"{printable(str(out))}: can't write: {describe(error)}") from None
+    return True
+
+
+def _verify(data: bytes, git_blob: str, source: str) -> None:
+    got = git_blob_id(data)
+    if got != git_blob:
+        raise DownloadError(
+            f"{printable(source, URL_LENGTH)}: not the published file: its git blob is {got},"
+            f" not {git_blob}; nothing was kept"
+        )
+
+
+def _fetch(url: str, part: Path) -> None:
+    """Append what is missing of `url` to `part`."""
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "sqgen", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s) was checked
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
+            resumed = response.status == HTTP_PARTIAL
+            have = have if resumed else 0
+            length = response.headers.get("Content-Length", "")
+            total = have + int(length) if length.isdecimal() else None
+            with open(part, "ab" if resumed else "wb") as out:
+                _pump(_guarded(lambda: response.read(CHUNK), url), out, total, have)
+    except urllib.error.HTTPError as error:
+        if error.code == HTTP_RANGE and have:
+            return  # all of it is there; the check tells whether it is right
+        raise DownloadError(f"{printable(url, URL_LENGTH)}: {error.code} {error.reason}") from None
+    except (urllib.error.URLError, TimeoutError) as error:
+        raise DownloadError(_lost(url, getattr(error, "reason", error))) from None
+    if total is not None and part.stat().st_size < total:
+        raise DownloadError(_lost(url, "the connection ended early"))
+
+
+def _guarded(read: Callable[[], bytes], url: str) -> Callable[[], bytes]:
+    """A connection's errors are told apart from the disk's."""
+
+    def guarded() -> bytes:
+        try:
+            return read()
+        except (OSError, HTTPException) as error:
+            raise DownloadError(_lost(url, error)) from None
+
+    return guarded
+
+
+def _lost(url: str, reason: object) -> str:
+    why = describe(reason) if isinstance(reason, OSError) else str(reason)
+    return (
+        f"{printable(url, URL_LENGTH)}: {printable(why) or type(reason).__name__}; the same"
+        " command goes on from where it stopped, and --from FILE takes a copy"
+    )
+
+
+def _pump(read: Callable[[], bytes], out: BinaryIO, total: int | None, done: int) -> None:
+    with _progress(total, done) as advance:
+        while chunk := read():
+            out.write(chunk)
+            advance(len(chunk))
+        out.flush()
+        os.fsync(out.fileno())
+
+
+@contextmanager
+def _progress(total: int | None, done: int) -> Iterator[Callable[[int], None]]:
+    """A bar with rate and time left on a terminal; nothing in a pipe."""
+    if not sys.stderr.isatty() or not total:
+        yield lambda count: None
+        return
+    start, come = time.monotonic(), 0
+
+    def rate(item: object) -> str:
+        return f"{bytes_text(int(come / max(time.monotonic() - start, 1e-3)))}/s"
+
+    with click.progressbar(length=total, file=sys.stderr, item_show_func=rate) as bar:
+        bar.update(done)
+
+        def advance(count: int) -> None:
+            nonlocal come
+            come += count
+            bar.update(count, current_item=count)
+
+        yield advance

@@ -1,0 +1,159 @@
+"""`sqgen zoo`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import DesignError
+from ..formats.net import parse_net
+from ..formats.summary import summary
+from ..formats.totals import Totals
+from ..generator.build import build
+from ..generator.presets import PRESETS, preset
+from .card import IMAGES, MODELS, Card, Weights, read_card
+from .download import download
+from .terminal import bytes_text, echo, table
+
+FILES = {"train_val": "build", "deploy": "build --net deploy", "solver": "solver"}
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@click.pass_context
+def zoo(context: click.Context, as_json: bool) -> None:
+    """The published nets: a table of all; `show` tells all of one, `download` fetches weights.
+
+    \b
+    Examples:
+      sqgen zoo
+      sqgen zoo show residual
+      sqgen zoo download residual
+    """
+    if context.invoked_subcommand is not None:
+        if as_json:
+            raise click.UsageError("--json goes behind show", context)
+        return
+    cards = [read_card(name) for name in PRESETS]
+    if as_json:
+        echo(json.dumps([_as_dict(card) for card in cards], indent=2))
+        return
+    heads = ["net", "parameters", "MACs", "weights", "top-1", "top-5", "what it is"]
+    for line in table(heads, [_row(card) for card in cards], right=(1, 2, 3, 4, 5)):
+        echo(line)
+
+
+@zoo.command()
+@click.argument("name", metavar="NAME")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def show(name: str, as_json: bool) -> None:
+    """All that is known of one net: figures, files, weights, how to reproduce them.
+
+    \b
+    Example:
+      sqgen zoo show residual
+    """
+    card = read_card(name)
+    if as_json:
+        echo(json.dumps(_as_dict(card), indent=2))
+        return
+    for line in _described(card):
+        echo(line)
+
+
+@zoo.command("download")
+@click.argument("name", metavar="NAME")
+@click.option("-o", "--out", metavar="OUT", help="the file to write [its name, here]")
+@click.option("--from", "source", metavar="FILE|URL", help="take a copy from there, and verify it")
+@click.option("--force", is_flag=True, help="replace OUT if it is another file")
+def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -> None:
+    """Fetch the published weights of a net and verify them; goes on where it was stopped.
+
+    Prints the name of the file. Exit code 3: it did not come, or is not the published one.
+
+    \b
+    Examples:
+      sqgen zoo download v1.1
+      sqgen zoo download residual --from Downloads/residual.caffemodel -o weights.caffemodel
+    """
+    card = read_card(name)
+    if card.weights is None or card.url is None:
+        have = ", ".join(other for other in PRESETS if read_card(other).weights)
+        raise DesignError(f"no weights were published for {name}; there are for {have}")
+    target = Path(out or card.weights.file)
+    if target.is_dir():
+        target /= card.weights.file
+    new = download(source or card.url, target, card.weights.git_blob, force)
+    click.echo("verified" if new else "was there already, verified", err=True)
+    echo(str(target))
+
+
+def _test_command(card: Card, weights: Weights) -> str:
+    """How the published accuracy is measured: over the validation set, each image once."""
+    file = weights.file if weights.file.endswith(".caffemodel") else "DECODED.caffemodel"
+    batches = preset(card.name).test_batches
+    return f"caffe test --model=train_val.prototxt --weights={file} --iterations={batches} --gpu 0"
+
+
+def _totals(card: Card) -> Totals:
+    return summary(parse_net(build(preset(card.name), "deploy"))).totals
+
+
+def _weight_bytes(card: Card, totals: Totals) -> int:
+    stored = card.weights.bytes if card.weights else None
+    return stored or totals.weight_bytes
+
+
+def _row(card: Card) -> list[str]:
+    totals, accuracy = _totals(card), card.accuracy
+    least = ">= " if accuracy and accuracy.at_least else ""
+    scores = [f"{least}{score:g}" for score in (accuracy.top1, accuracy.top5)] if accuracy else []
+    return [
+        card.name,
+        f"{totals.parameters:,}",
+        f"{totals.macs:,}",
+        bytes_text(_weight_bytes(card, totals)),
+        *(scores or ["", ""]),
+        card.title,
+    ]
+
+
+def _as_dict(card: Card) -> dict[str, Any]:
+    totals = _totals(card)
+    figures = {"parameters": totals.parameters, "macs": totals.macs}
+    return {**card.as_dict(), **figures, "weight_bytes": _weight_bytes(card, totals)}
+
+
+def _described(card: Card) -> list[str]:
+    totals, accuracy, weights = _totals(card), card.accuracy, card.weights
+    facts = [("about", card.about), ("paper", card.paper)]
+    if card.repository:
+        facts.append(("published at", f"https://github.com/{card.repository}"))
+    statistics = f", {totals.statistics:,} statistics" if totals.statistics else ""
+    facts.append(("parameters", f"{totals.parameters:,}{statistics}"))
+    facts.append(("MACs", f"{totals.macs:,} an image"))
+    facts.append(("weights", bytes_text(_weight_bytes(card, totals))))
+    if accuracy is not None:
+        least = "at least " if accuracy.at_least else ""
+        loss = f", loss {accuracy.loss:g}" if accuracy.loss is not None else ""
+        scores = f"{least}{accuracy.top1:g}% top-1, {accuracy.top5:g}% top-5{loss}"
+        facts += [
+            ("accuracy", scores),
+            ("", f"of {IMAGES}"),
+            ("", f"according to {accuracy.source}"),
+        ]
+    for file, command in FILES.items():
+        origin = "as published" if file in card.published else "reconstructed"
+        words = command.split()
+        line = " ".join(["sqgen", words[0], "--preset", card.name, *words[1:]])
+        facts.append((file, f"{line}  ({origin})"))
+    facts.append(("files", str(MODELS / card.name)))
+    if weights is not None:
+        facts += [("fetch", f"sqgen zoo download {card.name}"), ("from", str(card.url))]
+        facts += [("git blob", weights.git_blob), ("reproduce", _test_command(card, weights))]
+    facts += [("note", note) for note in card.notes]
+    width = max(len(head) for head, _ in facts)
+    return [f"{card.name}: {card.title}", *(f"  {head:{width}}  {text}" for head, text in facts)]
