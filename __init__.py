@@ -1,3 +1,88 @@
-"""sqgen: generate, read, check and compare Caffe nets of the SqueezeNet family."""
+"""sqgen: generate, read, check and compare Caffe nets of the SqueezeNet family.
+
+    import sqgen
+
+    text = sqgen.build(sqgen.Design(bypass="simple", classes=10))
+    net = sqgen.read_net("trainval.prototxt")
+    print(sqgen.summary(net).totals.parameters)
+
+What is exported here is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import (
+        DesignError,
+        DownloadError,
+        FormatError,
+        NetError,
+        OutputError,
+        SqgenError,
+    )
+    from .formats.diff import Difference, diff_nets
+    from .formats.lint import Finding, lint_net
+    from .formats.net import Net, parse_net, read_net
+    from .formats.summary import Summary, summary
+    from .generator.build import build, build_solver
+    from .generator.design import Design
+    from .generator.presets import PRESETS, preset
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    ".errors": (
+        "DesignError",
+        "DownloadError",
+        "FormatError",
+        "NetError",
+        "OutputError",
+        "SqgenError",
+    ),
+    ".formats.diff": ("Difference", "diff_nets"),
+    ".formats.lint": ("Finding", "lint_net"),
+    ".formats.net": ("Net", "parse_net", "read_net"),
+    ".formats.summary": ("Summary", "summary"),
+    ".generator.build": ("build", "build_solver"),
+    ".generator.design": ("Design",),
+    ".generator.presets": ("PRESETS", "preset"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "PRESETS",
+    "Design",
+    "DesignError",
+    "Difference",
+    "DownloadError",
+    "Finding",
+    "FormatError",
+    "Net",
+    "NetError",
+    "OutputError",
+    "SqgenError",
+    "Summary",
+    "__version__",
+    "build",
+    "build_solver",
+    "diff_nets",
+    "lint_net",
+    "parse_net",
+    "preset",
+    "read_net",
+    "summary",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'sqgen' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
