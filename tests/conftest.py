@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test depends on how fast the machine is.
+settings.register_profile("sqgen", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sqgen")
 
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parent.parent

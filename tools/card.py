@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import models
 from ..errors import DesignError, did_you_mean, printable
+from ..formats import toml
 from ..generator.presets import PRESETS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 MODELS = Path(models.__file__).parent
 IMAGES = "50,000 ImageNet validation images, centre crop 227"
@@ -100,7 +95,8 @@ def read_card(name: str) -> Card:
     if name not in PRESETS:
         hint = did_you_mean(name, PRESETS) or f"; one of {', '.join(PRESETS)}"
         raise DesignError(f"no net '{printable(name)}' in the zoo{hint}")
-    table = tomllib.loads((MODELS / name / "card.toml").read_text(encoding="utf-8"))
+    path = MODELS / name / "card.toml"
+    table = toml.parse(path.read_bytes(), str(path))
     for key, kind in (("accuracy", Accuracy), ("weights", Weights)):
         if key in table:
             table[key] = kind(**table[key])

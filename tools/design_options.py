@@ -96,18 +96,8 @@ def chosen_design(
 
 def read_design(path: str) -> Design:
     """The design in a TOML file, or on standard input for `-`."""
-    import sys
-
-    from ..errors import FormatError, printable
+    from ..errors import printable
+    from ..formats import toml
     from ..formats.files import read_bytes
 
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    data = read_bytes(path, 1 << 20)
-    try:
-        table = tomllib.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FormatError(f"{printable(path)}: not a TOML file: {error}") from None
-    return from_table(table, printable(path))
+    return from_table(toml.parse(read_bytes(path, 1 << 20), path), printable(path))

@@ -1,0 +1,197 @@
+"""The whole design space: what is legal makes files that work, what is not one clear line."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sqgen import Design, DesignError, build, build_solver, parse_net, summary
+from sqgen.formats import toml
+from sqgen.formats.lint import ERROR, lint_net
+from sqgen.formats.net import parse_solver
+from sqgen.generator.build import PHASES
+from sqgen.generator.design import FIELDS
+from sqgen.generator.options import command_line, from_table, from_text, to_table
+from sqgen.generator.plan import NETS
+from sqgen.generator.presets import PRESETS, preset
+
+from .designs import designs, options
+
+
+def from_command(line: str) -> tuple[Design, str]:
+    """The design and net of a command as a shell reads it, by the table of options alone."""
+    words = shlex.split(line)[2:]
+    design, net, flags = Design(), "trainval", {f.metadata["flag"]: n for n, f in FIELDS.items()}
+    chosen: dict[str, Any] = {}
+    while words:
+        word = words.pop(0)
+        if word == "--preset":
+            design = preset(words.pop(0))
+        elif word == "--net":
+            net = words.pop(0)
+        elif word.startswith("--no-"):
+            chosen[flags[f"--{word[5:]}"]] = False
+        elif str(FIELDS[flags[word]].type) == "bool":
+            chosen[flags[word]] = True
+        else:
+            chosen[flags[word]] = from_text(flags[word], words.pop(0))
+    return design.with_options(**chosen), net
+
+
+@given(designs(), st.sampled_from(NETS))
+def test_legal_designs_make_nets(design: Design, net: str) -> None:
+    text = build(design, net)
+    assert build(design, net) == text
+    assert min(text.replace("\n", " ")) == " ", "a control character stands unescaped"
+    parsed = parse_net(text)
+    summaries = [summary(parsed, phase, design.image) for phase in PHASES[net]]
+    findings = lint_net(parsed, design.image, PHASES[net])
+    assert [finding for finding in findings if finding.rule.severity == ERROR] == []
+    for one in summaries:
+        convolutions = [layer for layer in one.layers if layer.type == "Convolution"]
+        assert convolutions[-1].tops[0][1][1] == design.classes
+        assert one.totals.batch >= 1
+
+
+@given(designs())
+def test_legal_designs_make_solvers(design: Design) -> None:
+    try:
+        text = build_solver(design)
+    except DesignError as error:
+        assert str(error).startswith("--effective-batch")
+        assert design.effective_batch % (design.batch_size * design.gpus)
+        return
+    solver = parse_solver(text)
+    assert solver.net == design.net_path
+    assert solver.snapshot_prefix == design.snapshot_prefix
+    if design.iter_size is None:
+        images = solver.iter_size * design.batch_size * design.gpus
+        assert images == design.effective_batch
+    if design.test_iter is None:
+        tested = solver.test_iter[0] * design.val_batch_size
+        assert design.val_images <= tested < design.val_images + design.val_batch_size
+
+
+@given(designs())
+def test_design_file_brings_the_design_back(design: Design) -> None:
+    text = tomli_w.dumps(to_table(design))
+    assert from_table(toml.parse(text.encode(), "design.toml"), "design.toml") == design
+
+
+@given(designs(), st.sampled_from(NETS))
+def test_the_command_in_the_header_makes_the_same_bytes(design: Design, net: str) -> None:
+    text = build(design, net)
+    line = text.splitlines()[0].removeprefix("# ")
+    assert line == command_line("build", design, net)
+    if "$'" in line:  # bash, not shlex, reads those: test_cli.py
+        return
+    again, wanted = from_command(line)
+    assert (again, wanted) == (design, net)
+
+
+@given(options())
+def test_what_makes_no_net_is_told_in_one_line(chosen: dict[str, Any]) -> None:
+    try:
+        design = Design(**chosen)
+    except DesignError as error:
+        line = str(error)
+        assert line.isprintable(), repr(line)
+        assert line.startswith("--")
+        return
+    assert design.fires[-1].outputs > 0
+
+
+OUT_OF_RANGE = {
+    str: st.integers() | st.text(max_size=5).filter(lambda text: not text.isalnum()),
+    bool: st.integers() | st.text(max_size=3),
+    int: st.sampled_from([-2, -(10**9), 2**64, math.nan, math.inf, "x", True, None]),
+    float: st.sampled_from([-1e40, math.nan, math.inf, -math.inf, "x", True]),
+    tuple: st.just(3) | st.just(("x",)) | st.just((math.nan,)) | st.just((True,)),
+}
+
+
+@given(st.sampled_from(sorted(FIELDS)), st.data())
+def test_values_out_of_range_are_told_by_option(name: str, data: st.DataObject) -> None:
+    kind = str(FIELDS[name].type)
+    base = {"s": str, "b": bool, "i": int, "f": float, "t": tuple}[kind[0]]
+    value = data.draw(OUT_OF_RANGE[base])
+    if value is None and kind.endswith("| None"):
+        return
+    try:
+        Design().with_options(**{name: value})
+    except DesignError as error:
+        assert str(FIELDS[name].metadata["flag"]) in str(error)
+        assert str(error).isprintable()
+    else:
+        # Only a text field takes an odd text: as a path, or as no name at all.
+        assert isinstance(value, str)
+        assert name.endswith(("source", "file", "prefix", "path")) or not value
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"squeeze_ratio": 0.003}, "--sr 0.003: gives fire2 0 squeeze filters; raise --sr"),
+        ({"freq": 0}, "--freq 0: must be from 1 to 64"),
+        ({"pct3x3": 0.0}, "--pct3x3 0.0: gives fire2 0 expand3x3 filters"),
+        ({"pct3x3": 1.0}, "--pct3x3 1.0: gives fire2 0 expand1x1 filters"),
+        ({"pct3x3": 1.5}, "--pct3x3 1.5: must be from 0 to 1"),
+        ({"fire_modules": 0}, "--fire-modules 0: must be from 1 to 64"),
+        ({"classes": 1}, "--classes 1: must be from 2"),
+        ({"size": 20, "stem": "1.0"}, "--size 20: shrinks to nothing at pool8"),
+        ({"size": 3, "stem": "1.0"}, "--size 3: shrinks to nothing at conv1"),
+        ({"version": "1.2"}, "--version 1.2: not known"),
+        ({"name": 'a"b'}, '--name a"b: a name may hold'),
+        ({"name": "a\nb"}, r"--name a\nb: a name may hold"),
+        ({"name": "{{ 7 }}"}, "--name {{ 7 }}: a name may hold"),
+        ({"classifier": "a'b"}, "--classifier a'b: a name may hold"),
+        ({"val_source": ""}, "--val-source '': must not be empty"),
+        ({"pool_after": (4, 11)}, "--pool-after 4,11: there is no fire11"),
+        ({"pool_after": (8, 4)}, "--pool-after 8,4: must rise"),
+        ({"mean_values": (1.0, 2.0)}, "--mean-values 1.0,2.0: give 1 value or 3"),
+        ({"lr_policy": "step"}, "--lr-policy step: needs --gamma"),
+        ({"mean_file": "a", "mean_values": (1.0,)}, "--mean-file a: give a mean file or"),
+        ({"backend": "imagedata", "channels": 4}, "--channels 4: image files have 3"),
+    ],
+)
+def test_mistakes(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DesignError) as caught:
+        Design(**options)
+    assert str(caught.value).startswith(message)
+
+
+def test_unknown_field_and_net() -> None:
+    with pytest.raises(DesignError, match="no design option 'clases'; did you mean 'classes'"):
+        Design().with_options(clases=10)
+    with pytest.raises(DesignError, match="--net trainvl: not known; did you mean 'trainval'"):
+        build(net="trainvl")
+
+
+def test_papers_formulas() -> None:
+    """Section 5.1 with the values of SqueezeNet, against table 1 of the paper."""
+    fires = Design().fires
+    assert [fire.squeeze for fire in fires] == [16, 16, 32, 32, 48, 48, 64, 64]
+    assert [fire.expand1x1 for fire in fires] == [64, 64, 128, 128, 192, 192, 256, 256]
+    assert [fire.expand3x3 for fire in fires] == [64, 64, 128, 128, 192, 192, 256, 256]
+    assert [fire.inputs for fire in fires] == [96, 128, 128, 256, 256, 384, 384, 512]
+
+
+@pytest.mark.parametrize(("ratio", "megabytes"), [(0.125, 4.8), (0.5, 13.0), (0.75, 19.0)])
+def test_sizes_of_the_papers_sweep(ratio: float, megabytes: float) -> None:
+    """Figure 3(a): model size over the squeeze ratio, which the paper gives to two digits."""
+    total = summary(parse_net(build(Design(squeeze_ratio=ratio)))).totals
+    assert total.weight_bytes / 2**20 == pytest.approx(megabytes, rel=0.05)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_options_on_a_preset_change_just_what_they_name(name: str) -> None:
+    base = build(preset(name)).splitlines()[2:]
+    changed = build(preset(name).with_options(batch_size=7)).splitlines()[2:]
+    lines = [pair for pair in zip(base, changed, strict=True) if pair[0] != pair[1]]
+    assert lines == [(f"    batch_size: {preset(name).batch_size}", "    batch_size: 7")]
