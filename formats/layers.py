@@ -48,6 +48,9 @@ class LayerType(NamedTuple):
 
 LAYER_TYPES: dict[str, LayerType] = {}
 
+MAX_POOLING = 0  # PoolingParameter.PoolMethod
+PRODUCT = 0  # EltwiseParameter.EltwiseOp
+
 # Registered in BVLC Caffe, and not worked out here.
 UNSUPPORTED = frozenset(
     "AbsVal BNLL BatchReindex Clip ContrastiveLoss Crop Deconvolution Embed Exp Filter HDF5Data"
@@ -125,8 +128,12 @@ def _dummy_data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]
     param = layer.dummy_data_param
     shapes = [tuple(shape.dim) for shape in param.shape]
     if not shapes:
-        axes = (param.num, param.channels, param.height, param.width)
-        shapes = list(zip(*axes, strict=False))
+        axes = [list(axis) for axis in (param.num, param.channels, param.height, param.width)]
+        if any(len(axis) not in (1, len(layer.top)) for axis in axes):
+            raise ShapeError("give shape, or num, channels, height and width once or per top")
+        tops = len(layer.top)
+        each = (axis if len(axis) == tops else axis * tops for axis in axes)
+        shapes = list(zip(*each, strict=True))
     return _per_top(layer, shapes)
 
 
@@ -145,6 +152,8 @@ def _per_top(layer: Any, shapes: list[Shape]) -> list[Shape]:
 
 def _convolution(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param = layer.convolution_param
+    if len(layer.top) != len(bottoms):
+        raise ShapeError(f"it has {len(bottoms)} bottoms but {len(layer.top)} tops; give as many")
     outs = []
     for bottom in bottoms:
         if bottom[1:] != bottoms[0][1:]:
@@ -180,11 +189,19 @@ def _convolution_macs(outs: Shapes, blobs: Sequence[Blob]) -> int:
 
 def _pooling(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     bottom = bottoms[0]
+    if len(layer.top) > 1 and layer.pooling_param.pool != MAX_POOLING:
+        raise ShapeError("only MAX pooling has a second top, the mask")
     if len(bottom) != 4:
         raise ShapeError(f"pools images of 4 axes (batch, channels, height, width), not {bottom}")
     windows = [pooling_window(layer.pooling_param, i, bottom[i + 2]) for i in (0, 1)]
     extents = window_extents(windows, bottom[2:])
     return [(*bottom[:2], *extents)] * len(layer.top)
+
+
+def _lrn(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    if layer.lrn_param.local_size % 2 == 0:
+        raise ShapeError(f"local_size {layer.lrn_param.local_size} must be odd")
+    return [bottoms[0]]
 
 
 # Channels and axes
@@ -209,10 +226,16 @@ def _inner_product_macs(outs: Shapes, blobs: Sequence[Blob]) -> int:
     return prod(blobs[0].shape) * prod(outs[0][:-1])
 
 
+def _channelled(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    if len(bottoms[0]) < 2:
+        raise ShapeError(f"needs channels, which are axis 1, but its bottom is {bottoms[0]}")
+    return [bottoms[0]]
+
+
 def _batch_norm_blobs(layer: Any, bottoms: Shapes) -> list[Blob]:
     """Mean, variance and the factor that scales both: statistics, not learned."""
-    channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
-    return [Blob((channels,), False), Blob((channels,), False), Blob((1,), False)]
+    channels = (bottoms[0][1],)
+    return [Blob(channels, False), Blob(channels, False), Blob((1,), False)]
 
 
 def _prelu_blobs(layer: Any, bottoms: Shapes) -> list[Blob]:
@@ -253,10 +276,15 @@ def _scaled(field: str) -> Callable[[Any, Shapes, Shape | None], list[Shape]]:
     return rule
 
 
+def _old_or_new_axis(param: Any, old: str, bottom: Shape) -> int:
+    """The axis of a Concat or Slice, which older files give as `concat_dim` or `slice_dim`."""
+    if param.HasField(old) and param.HasField("axis"):
+        raise ShapeError(f"give axis or {old}, not both")
+    return axis_index(getattr(param, old) if param.HasField(old) else param.axis, len(bottom))
+
+
 def _concat(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
-    param = layer.concat_param
-    axis = param.concat_dim if param.HasField("concat_dim") else param.axis
-    axis = axis_index(axis, len(bottoms[0]))
+    axis = _old_or_new_axis(layer.concat_param, "concat_dim", bottoms[0])
     rest = {bottom[:axis] + bottom[axis + 1 :] for bottom in bottoms}
     if len(rest) > 1:
         raise ShapeError(f"{_list(bottoms)} differ in another axis than {axis}")
@@ -266,8 +294,7 @@ def _concat(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
 
 def _slice(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param, bottom, count = layer.slice_param, bottoms[0], len(layer.top)
-    axis = param.slice_dim if param.HasField("slice_dim") else param.axis
-    axis = axis_index(axis, len(bottom))
+    axis = _old_or_new_axis(param, "slice_dim", bottom)
     points = [0, *param.slice_point, bottom[axis]]
     if not param.slice_point:
         if bottom[axis] % count:
@@ -287,6 +314,8 @@ def _eltwise(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     if len(set(bottoms)) > 1:
         raise ShapeError(f"its bottoms differ in shape: {_list(bottoms)}")
     coefficients = len(layer.eltwise_param.coeff)
+    if coefficients and layer.eltwise_param.operation == PRODUCT:
+        raise ShapeError("coeff is for sums; a product takes none")
     if coefficients not in (0, len(bottoms)):
         raise ShapeError(f"it has {len(bottoms)} bottoms but {coefficients} coeff; give each one")
     return [bottoms[0]]
@@ -295,6 +324,8 @@ def _eltwise(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
 def _flatten(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param, bottom = layer.flatten_param, bottoms[0]
     start, end = (axis_index(axis, len(bottom)) for axis in (param.axis, param.end_axis))
+    if start > end:
+        raise ShapeError(f"axis {param.axis} lies behind end_axis {param.end_axis}")
     return [(*bottom[:start], prod(bottom[start : end + 1]), *bottom[end + 1 :])]
 
 
@@ -320,6 +351,11 @@ def _reshape(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
 
 
 # Ends
+
+
+def _softmax(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    axis_index(layer.softmax_param.axis, len(bottoms[0]))
+    return [bottoms[0]]
 
 
 def _arg_max(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
@@ -349,8 +385,9 @@ def _check_labels(bottoms: Shapes, axis: int) -> int:
 
 
 def _softmax_loss(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    """One top: Caffe has a second, the probabilities, but trips over its loss_weight."""
     _check_labels(bottoms, layer.softmax_param.axis)
-    return [(), bottoms[0]][: max(len(layer.top), 1)]
+    return [()]
 
 
 def _euclidean_loss(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
@@ -360,7 +397,9 @@ def _euclidean_loss(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Sh
 
 
 def _accuracy(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
-    axis = _check_labels(bottoms, layer.accuracy_param.axis)
+    axis, top_k = _check_labels(bottoms, layer.accuracy_param.axis), layer.accuracy_param.top_k
+    if top_k > bottoms[0][axis]:
+        raise ShapeError(f"top_k {top_k} is above its {bottoms[0][axis]} classes")
     return [(), (bottoms[0][axis],)][: len(layer.top)]
 
 
@@ -368,10 +407,9 @@ def _list(shapes: Shapes) -> str:
     return " and ".join("x".join(map(str, shape)) or "scalar" for shape in shapes)
 
 
-_SOURCE: dict[str, Any] = {"bottoms": (0, 0), "outs": (1, 2)}
-_register("Data", tops=_data, **_SOURCE)
-_register("ImageData", tops=_image_data, **_SOURCE)
-_register("MemoryData", tops=_memory_data, **_SOURCE)
+_register("Data", tops=_data, bottoms=(0, 0), outs=(1, 2))
+_register("ImageData", tops=_image_data, bottoms=(0, 0), outs=(2, 2))
+_register("MemoryData", tops=_memory_data, bottoms=(0, 0), outs=(2, 2))
 _register("DummyData", tops=_dummy_data, bottoms=(0, 0), outs=(1, None))
 _register("Input", tops=_input, bottoms=(0, 0), outs=(1, None))
 _register(
@@ -383,7 +421,7 @@ _register(
     outs=(1, None),
 )
 _register("Pooling", tops=_pooling, outs=(1, 2))
-_register("LRN", tops=_same)
+_register("LRN", tops=_lrn)
 _register(
     "InnerProduct",
     tops=_inner_product,
@@ -391,8 +429,8 @@ _register(
     macs=_inner_product_macs,
 )
 _register("ReLU", "ELU", "Sigmoid", "TanH", "Power", "Dropout", tops=_same, in_place=True)
-_register("PReLU", tops=_same, blobs=_prelu_blobs, in_place=True)
-_register("BatchNorm", tops=_same, blobs=_batch_norm_blobs, in_place=True)
+_register("PReLU", tops=_channelled, blobs=_prelu_blobs, in_place=True)
+_register("BatchNorm", tops=_channelled, blobs=_batch_norm_blobs, in_place=True)
 _register("Scale", tops=_scaled("scale_param"), blobs=_scale_blobs, bottoms=(1, 2), in_place=True)
 _register("Bias", tops=_scaled("bias_param"), blobs=_bias_blobs, bottoms=(1, 2), in_place=True)
 _register("Concat", tops=_concat, bottoms=(1, None))
@@ -401,8 +439,8 @@ _register("Split", tops=_split, outs=(1, None))
 _register("Eltwise", tops=_eltwise, bottoms=(2, None), in_place=True)
 _register("Flatten", tops=_flatten)
 _register("Reshape", tops=_reshape)
-_register("Softmax", tops=_same, in_place=True, output=True)
-_register("SoftmaxWithLoss", tops=_softmax_loss, bottoms=(2, 3), outs=(0, 2), output=True)
+_register("Softmax", tops=_softmax, in_place=True, output=True)
+_register("SoftmaxWithLoss", tops=_softmax_loss, bottoms=(2, 2), outs=(0, 1), output=True)
 _register("EuclideanLoss", tops=_euclidean_loss, bottoms=(2, 2), outs=(0, 1), output=True)
 _register("Accuracy", tops=_accuracy, bottoms=(2, 2), outs=(1, 2), output=True)
 _register("ArgMax", tops=_arg_max, output=True)

@@ -105,7 +105,6 @@ def _phase_findings(net: Net, phase: str, inferred: NetShapes) -> Iterator[_Raw]
     for problem in inferred.problems:
         top_k = problem.rule == "shape" and "top_k" in problem.message
         yield "top-k" if top_k else problem.rule, problem.layer, problem.message
-    yield from _top_k(inferred)
     yield from _unused(layers)
     yield from _repeated_names(layers)
     for layer in layers:
@@ -115,20 +114,6 @@ def _phase_findings(net: Net, phase: str, inferred: NetShapes) -> Iterator[_Raw]
                 yield rule, layer, f"layer '{printable(layer.name)}': {message}"
     if phase == "TRAIN":
         yield from _missing_loss(layers)
-
-
-def _top_k(inferred: NetShapes) -> Iterator[_Raw]:
-    for item in inferred.layers:
-        if item.layer.type == "Accuracy":
-            param = item.layer.accuracy_param
-            classes = item.bottoms[0][param.axis]
-            if param.top_k > classes:
-                name = printable(item.layer.name)
-                yield (
-                    "top-k",
-                    item.layer,
-                    f"layer '{name}': top_k {param.top_k} is above its {classes} classes",
-                )
 
 
 def _unused(layers: list[Any]) -> Iterator[_Raw]:

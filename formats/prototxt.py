@@ -48,8 +48,6 @@ def parse(text: str, message: Any, source: str) -> list[str]:
             raise _format_error(error, message, source) from None
     except RecursionError:
         raise FormatError(f"{printable(source)}: messages are nested too deeply") from None
-    except UnicodeEncodeError:
-        raise FormatError(f"{printable(source)}: a string in it is not UTF-8") from None
     else:
         return []
     from . import forks
@@ -70,7 +68,9 @@ def _format_error(error: text_format.ParseError, message: Any, source: str) -> F
     what = printable(_POSITION.sub("", str(error)).strip().rstrip("."), 200)
     unknown = _UNKNOWN.search(what)
     hint = ""
-    if unknown:
+    if "codec can't" in what:
+        what = "a string that is not UTF-8; write the file as UTF-8"
+    elif unknown:
         owner, kind, word = unknown.groups()
         what = f"{owner} has no {kind} '{word}'"
         hint = did_you_mean(word, _names(message, owner, kind))

@@ -5,6 +5,7 @@ Problems are collected, not raised: lint shows them all, `require_shapes` raises
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 from ..errors import NetError, did_you_mean, printable
@@ -71,6 +72,7 @@ class _Walk:
         self.image = image
         self.produced: set[str] = set()
         self.shapes: dict[str, Shape] = {}
+        self.shared: dict[str, tuple[Any, Shape]] = {}
         self.done: list[LayerShapes] = []
         self.problems: list[Problem] = []
 
@@ -94,6 +96,7 @@ class _Walk:
         except ShapeError as error:
             self.problem("shape", layer, str(error))
             return
+        self.check_params(layer, blobs)
         for shape in tops:
             if any(axis <= 0 for axis in shape):
                 self.problem("shape", layer, f"its top has a shape without elements: {shape}")
@@ -153,6 +156,18 @@ class _Walk:
                 )
         self.produced.update(layer.top)
 
+    def check_params(self, layer: Any, blobs: list[Blob]) -> None:
+        """`param` entries and shared blobs (Net::AppendParam)."""
+        if len(layer.param) > len(blobs):
+            what = f"has {len(layer.param)} param entries, but {len(blobs)} parameter blobs"
+            self.problem("blob-count", layer, what)
+        for spec, blob in zip(layer.param, blobs, strict=False):
+            owner, shape = self.shared.setdefault(spec.name, (layer, blob.shape))
+            strict = spec.share_mode == 0
+            if spec.name and (shape != blob.shape if strict else prod(shape) != prod(blob.shape)):
+                what = f"shares '{printable(spec.name)}' with '{printable(owner.name)}', but it is"
+                self.problem("shape", layer, f"{what} {shape} there and {blob.shape} here")
+
     def check_counts(self, layer: Any, kind: LayerType) -> bool:
         counts = {"bottom": (layer.bottom, kind.bottoms), "top": (layer.top, kind.outs)}
         for word, (blobs, (least, most)) in counts.items():
@@ -164,4 +179,8 @@ class _Walk:
                     "blob-count", layer, f"{layer.type} takes {wanted} {word}s, not {len(blobs)}"
                 )
                 return False
+        if layer.loss_weight and len(layer.loss_weight) != len(layer.top):
+            tops, weights = len(layer.top), len(layer.loss_weight)
+            self.problem("blob-count", layer, f"has {tops} tops but {weights} loss_weight")
+            return False
         return True

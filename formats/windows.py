@@ -32,9 +32,9 @@ class Window(NamedTuple):
         span = self.dilation * (self.kernel - 1) + 1
         room = size + 2 * self.pad - span
         if not self.pooling:
-            # base_conv_layer.cpp rounds towards zero in C++; a kernel larger than the padded
-            # input then reads past it, so that counts as not fitting here.
-            return room // self.stride + 1 if room >= 0 else 0
+            # conv_layer.cpp divides as C++ does, towards zero: a kernel that sticks out by less
+            # than a stride still has one position, and reads zeros outside.
+            return (room // self.stride if room >= 0 else -(-room // self.stride)) + 1
         # pooling_layer.cpp: rounded up (or down), then the last window must start inside.
         extent = (-(-room // self.stride) if self.round_up else room // self.stride) + 1
         if self.clip and (extent - 1) * self.stride >= size + self.pad:
