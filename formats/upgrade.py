@@ -287,10 +287,11 @@ def _input_to_layer(net: Any, source: str) -> None:
 
 
 def _freeze_batch_norm(net: Any) -> bool:
+    """Multipliers of BatchNorm's three blobs become 0; true if one was learned by them."""
     changed = False
     for layer in net.layer:
         if layer.type == "BatchNorm" and len(layer.param) == 3:
             for spec in layer.param:
+                changed = changed or spec.lr_mult != 0
                 spec.lr_mult = spec.decay_mult = 0.0
-            changed = True
     return changed

@@ -1,0 +1,119 @@
+"""Old files made new, as Caffe's own upgrade_net_proto_text (master, 9b89154) made them.
+
+`data/upgrade/X.old.prototxt` was given to it; `X.new.prototxt` is what it wrote.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sqgen import FormatError, parse_net, read_net, summary
+from sqgen.formats import prototxt
+from sqgen.formats.net import parse_solver
+from sqgen.formats.schema import NetParameter
+
+from .conftest import DATA, Run
+
+FOLDER = DATA / "upgrade"
+CASES = sorted(path.name.partition(".")[0] for path in FOLDER.glob("*.old.prototxt"))
+
+
+def recorded(name: str) -> object:
+    net = NetParameter()
+    path = FOLDER / f"{name}.new.prototxt"
+    assert prototxt.parse(path.read_text(), net, path.name) == []
+    return net
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_net_is_upgraded_as_caffe_does(name: str) -> None:
+    net = read_net(FOLDER / f"{name}.old.prototxt")
+    assert net.param == recorded(name)
+    assert any("upgraded" in warning for warning in net.warnings)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_command_writes_it_out(name: str, sqgen: Run, tmp_path: Path) -> None:
+    done = sqgen("upgrade", str(FOLDER / f"{name}.old.prototxt"), "-o", "new.prototxt")
+    assert (done.returncode, done.stdout) == (0, "")
+    again = read_net(tmp_path / "new.prototxt")
+    assert again.param == recorded(name)
+    assert again.warnings == []
+
+
+def test_binary(sqgen: Run, tmp_path: Path) -> None:
+    """A V1 caffemodel: layers are renamed, the numbers stay, extra fields too."""
+    old = NetParameter()
+    prototxt.parse((FOLDER / "v1.old.prototxt").read_text(), old, "v1")
+    blob = next(layer for layer in old.layers if layer.name == "conv1").blobs.add(num=6, width=2)
+    blob.data.extend(range(12))
+    (tmp_path / "old.caffemodel").write_bytes(old.SerializeToString())
+    assert sqgen("upgrade", "old.caffemodel").returncode == 2
+    done = sqgen("upgrade", "old.caffemodel", "-o", "new.caffemodel")
+    assert done.returncode == 0, done.stderr
+    new = NetParameter.FromString((tmp_path / "new.caffemodel").read_bytes())
+    conv = next(layer for layer in new.layer if layer.name == "conv1")
+    assert list(conv.blobs[0].data) == list(range(12))
+    assert conv.blobs[0] == blob
+    del conv.blobs[:]
+    assert new == recorded("v1")
+
+
+def test_v1_shapes() -> None:
+    """The upgraded net is a net: its shapes work out."""
+    net = read_net(FOLDER / "v1_deploy.old.prototxt")
+    assert summary(net).layers[-1].tops == [("prob", (1, 6, 25, 29))]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            'layers { name: "a" type: RELU } layer { name: "b" type: "ReLU" }',
+            "holds both 'layers' .V1. and 'layer'",
+        ),
+        (
+            'input: "d" layers { layer { name: "a" type: "relux" } bottom: "d" top: "x" }',
+            "layer 'a': no V0 type 'relux'; did you mean 'relu'",
+        ),
+        (
+            'layers { layer { name: "a" type: "relu" } bottom: "d" }',
+            "layer 'a' reads unknown blob 'd'",
+        ),
+        (
+            'input: "d" layers { layer { name: "p" type: "padding" pad: 1 } bottom: "d" top: "p" }'
+            ' layers { layer { name: "r" type: "relu" } bottom: "p" top: "r" }',
+            "padding layer 'p' feeds 'r'",
+        ),
+        (
+            'input: "d" layers { layer { name: "a" type: "relu" pad: 1 } bottom: "d" top: "a" }',
+            "layer 'a': a relu has no pad",
+        ),
+        ('input: "a" input: "b" input_dim: 1 input_dim: 2', "2 input blobs, but dimensions for 1"),
+    ],
+)
+def test_what_caffe_cannot_upgrade_is_told(text: str, message: str) -> None:
+    with pytest.raises(FormatError, match=f"old.prototxt: {message}"):
+        parse_net(text, "old.prototxt")
+
+
+def test_solver(sqgen: Run) -> None:
+    """As upgrade_solver_proto_text: the enum becomes a name."""
+    text = 'net: "a"\nsolver_type: NESTEROV\nlr_policy: "fixed"\n'
+    done = sqgen("upgrade", "-", stdin=text)
+    assert sorted(done.stdout.split("\n")) == [
+        "",
+        'lr_policy: "fixed"',
+        'net: "a"',
+        'type: "Nesterov"',
+    ]
+    assert parse_solver("solver_type: RMSPROP").type == "RMSProp"
+    with pytest.raises(FormatError, match="sets both solver_type"):
+        parse_solver('solver_type: SGD type: "SGD"', "s")
+
+
+def test_current_files_stay_as_they_are() -> None:
+    net = parse_net('name: "n" layer { name: "a" type: "Silence" bottom: "b" }')
+    assert net.warnings == []
