@@ -143,7 +143,7 @@ def _match(a: dict[str, _Node], b: dict[str, _Node]) -> dict[str, str]:
 
 
 def _about(node: _Node) -> str:
-    reads = ", ".join(f"'{printable(name)}'" for name in node.layer.bottom)
+    reads = " and ".join(f"'{printable(name)}'" for name in node.layer.bottom)
     article = "an" if node.layer.type[:1] in "AEIO" else "a"
     return f"{article} {printable(node.layer.type)}" + (f" of {reads}" if reads else "")
 
@@ -159,7 +159,8 @@ def _node_differences(a: _Node, b: _Node, renamed: dict[str, str]) -> Iterator[s
         yield f"reads {reads[0] or 'nothing'} in A, {reads[1] or 'nothing'} in B{order}"
     # In place, a top is its maker's blob; a name of that is told there.
     tops = [[t for t in n.layer.top if t not in n.layer.bottom] for n in (a, b)]
-    if tops[0] != tops[1]:
+    own_names = tops == [[a.layer.name], [b.layer.name]]  # a renaming, told already
+    if tops[0] != tops[1] and not own_names:
         shown = [" and ".join(f"'{printable(top)}'" for top in each) for each in tops]
         yield f"its top is {shown[0] or 'none'} in A, {shown[1] or 'none'} in B"
     yield from _field_differences(a.layer, b.layer, "")
@@ -175,7 +176,8 @@ def _field_differences(a: Any, b: Any, prefix: str) -> Iterator[str]:
         if left == right:
             continue
         if descriptor.message_type is None:
-            yield f"{prefix}{name} is {_show(left)} in A, {_show(right)} in B"
+            values = [_show(value, descriptor.enum_type) for value in (left, right)]
+            yield f"{prefix}{name} is {values[0]} in A, {values[1]} in B"
         elif not hasattr(left, "append"):
             yield from _field_differences(left, right, f"{prefix}{name}.")
         else:
@@ -195,7 +197,9 @@ def _list_differences(
         yield from _field_differences(one, other, f"{name}[{index}]." if size > 1 else f"{name}.")
 
 
-def _show(value: Any) -> str:
+def _show(value: Any, enum: Any = None) -> str:
+    if enum is not None and isinstance(value, int):
+        return str(enum.values_by_number[value].name)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

@@ -183,8 +183,9 @@ def _drop(message: Any, field: ForkField, value: Any, place: str) -> str:
         mode = "CEIL" if value else "FLOOR"
         return f"{place}: {field.path} ({field.fork}) is read as Caffe's round_mode: {mode}"
     if field.neutral is not None and value != field.neutral:
+        shown = f"{value:g}" if isinstance(value, float) else str(value).lower()
         raise FormatError(
-            f"{place}: {field.path} is {field.fork}'s, and {str(value).lower()} changes what the"
+            f"{place}: {field.path} is {field.fork}'s, and {shown} changes what the"
             " net computes; Caffe has nothing like it: write it with Caffe's own layers"
         )
     return f"{place}: {field.path} ({field.fork}) is left out: Caffe computes the same without"

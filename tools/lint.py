@@ -121,7 +121,11 @@ def _print_rows(rows: list[Row]) -> None:
     if not rows:
         echo("no findings")
     else:
-        echo(f"{errors} errors, {len(rows) - errors} warnings")
+        echo(f"{_counted(errors, 'error')}, {_counted(len(rows) - errors, 'warning')}")
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _print_rules(as_json: bool) -> None:

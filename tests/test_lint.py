@@ -1,0 +1,163 @@
+"""Lint: each rule fires on a net made for it, and on no sound net."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sqgen import Design, build, lint_net, parse_net, preset
+from sqgen.formats.lint import ERROR, RULES, WARNING, lint_test_iter
+from sqgen.generator.presets import PRESETS
+
+from .conftest import Run
+
+DATA = """
+layer { name: "data" type: "DummyData" top: "data" top: "label"
+  dummy_data_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } shape { dim: 2 } } }
+"""
+INPUT = """
+layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
+"""
+FC = """
+layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc"
+  inner_product_param { num_output: 3 } }
+"""
+LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }'
+
+
+def simple(kind: str, bottom: str, top: str, rest: str = "", name: str = "it") -> str:
+    return f'layer {{ name: "{name}" type: "{kind}" bottom: "{bottom}" top: "{top}" {rest} }}'
+
+
+def image(phase: str, transform: str) -> str:
+    return (
+        f'layer {{ name: "data" type: "Data" top: "data" top: "label" include {{ phase: {phase} }}'
+        f" transform_param {{ {transform} }} data_param {{ batch_size: 2 }} }}"
+    )
+
+
+TWO_WAYS = image("TRAIN", "crop_size: 8 scale: 0.5") + "%s" + FC + LOSS
+NETS = {
+    "type": INPUT + simple("Deconvolution", "data", "out"),
+    "unknown-blob": INPUT + simple("Eltwise", "data", "out", 'bottom: "dtaa"'),
+    "order": INPUT
+    + simple("Eltwise", "data", "out", 'bottom: "later"')
+    + simple("ReLU", "data", "later", name="b")
+    + 'layer { name: "end" type: "Silence" bottom: "out" bottom: "later" }',
+    "cycle": INPUT
+    + 'layer { name: "a" type: "Eltwise" bottom: "data" bottom: "b" top: "a" }'
+    + simple("ReLU", "a", "b", name="b"),
+    "duplicate-top": INPUT + simple("ReLU", "data", "a") + simple("TanH", "data", "a", name="b"),
+    "in-place": INPUT + simple("Pooling", "data", "data", "pooling_param { kernel_size: 2 }"),
+    "blob-count": INPUT + simple("Eltwise", "data", "out"),
+    "shape": INPUT + simple("Pooling", "data", "out", "pooling_param { kernel_size: 9 }"),
+    "top-k": DATA
+    + FC
+    + LOSS
+    + 'layer { name: "top5" type: "Accuracy" bottom: "fc" bottom: "label" top: "top5"'
+    + " accuracy_param { top_k: 5 } include { phase: TEST } }",
+    "missing-loss": DATA + 'layer { name: "s" type: "Silence" bottom: "label" }' + FC,
+    "empty": 'name: "nothing"',
+    "unused-blob": DATA + FC + simple("ReLU", "fc", "lost") + LOSS,
+    "duplicate-name": INPUT + simple("ReLU", "data", "a") + simple("TanH", "a", "b"),
+    "accuracy-in-train": DATA
+    + FC
+    + LOSS
+    + 'layer { name: "top1" type: "Accuracy" bottom: "fc" bottom: "label" top: "top1" }',
+    "transform": TWO_WAYS % image("TEST", "crop_size: 8"),
+    "test-mirror": TWO_WAYS % image("TEST", "crop_size: 8 scale: 0.5 mirror: true"),
+    "padded-1x1": INPUT
+    + simple(
+        "Convolution", "data", "c", "convolution_param { num_output: 1 kernel_size: 1 pad: 1}"
+    ),
+}
+
+
+def found(text: str) -> list[str]:
+    return [finding.rule.name for finding in lint_net(parse_net(text))]
+
+
+@pytest.mark.parametrize("rule", sorted(RULES.keys() - {"test-iter"}))
+def test_rule_fires_alone(rule: str) -> None:
+    assert set(found(NETS[rule])) == {rule}
+
+
+def test_sound_nets_have_no_findings() -> None:
+    assert found(DATA + FC + LOSS) == []
+    assert found(TWO_WAYS % image("TEST", "crop_size: 8 scale: 0.5")) == []
+    assert found(build(Design(version="1.1"))) == []
+    assert found(build(Design(bypass="simple", conv10_pad=0))) == []
+
+
+def test_only_the_paper_s_padding_is_odd_in_a_clean_net() -> None:
+    assert found(build(Design(bypass="simple"))) == ["padded-1x1"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_published_nets_have_warnings_only(name: str) -> None:
+    for net in ("trainval", "deploy"):
+        findings = lint_net(parse_net(build(preset(name), net)))
+        assert {finding.rule.severity for finding in findings} <= {WARNING}
+
+
+def test_severities() -> None:
+    assert {rule.severity for rule in RULES.values()} == {ERROR, WARNING}
+    assert all(name == rule.name for name, rule in RULES.items())
+
+
+def test_messages_name_layer_and_remedy() -> None:
+    finding = lint_net(parse_net(NETS["unknown-blob"], "n"))[0]
+    assert finding.place == "n:3"
+    assert finding.message == "layer 'it': no layer makes 'dtaa'; did you mean 'data'?"
+    cycle = lint_net(parse_net(NETS["cycle"], "n"))[0]
+    assert cycle.message == "layer 'a': needs 'b', which depends on it"
+    order = lint_net(parse_net(NETS["order"], "n"))[0]
+    assert order.message == "layer 'it': reads 'later' before 'b' makes it"
+
+
+@pytest.mark.parametrize(
+    ("test_iter", "batch", "images", "classes", "message"),
+    [
+        (1000, 50, 50_000, 1000, None),
+        (2000, 25, None, 1000, None),
+        (50, 50, None, 10, None),
+        (50, 50, None, 1000, "leaves out 47500 of 50000 images (ImageNet's; --images N says other"),
+        (12, 25, 297, 10, "counts 3 of 297 images twice; a batch that divides it"),
+        (20, 25, 297, 10, "counts 203 of 297 images twice; 12 covers them"),
+        (2, 25, 297, 10, "leaves out 247 of 297 images; 12 covers them"),
+    ],
+)
+def test_test_iter(
+    test_iter: int, batch: int, images: int | None, classes: int, message: str | None
+) -> None:
+    """BVLC/caffe#1690, #1094: is it the accuracy of the whole validation set?"""
+    said = lint_test_iter(test_iter, batch, images, classes)
+    assert (said is None) == (message is None)
+    assert message is None or message in str(said)
+
+
+def test_command(sqgen: Run) -> None:
+    clean = sqgen("lint", "-", stdin=DATA + FC + LOSS)
+    assert (clean.returncode, clean.stdout) == (0, "no findings\n")
+    warned = sqgen("lint", "-", stdin=NETS["transform"])
+    assert warned.returncode == 0
+    assert "layer 'data': scale is 0.5 in TRAIN but 1.0 in TEST [transform]" in warned.stdout
+    assert warned.stdout.endswith("0 errors, 1 warning\n")
+    wrong = sqgen("lint", "-", "--json", stdin=NETS["shape"])
+    assert wrong.returncode == 1
+    row = json.loads(wrong.stdout)[0]
+    assert (row["rule"], row["severity"]) == ("shape", "error")
+    assert "shrinks to nothing" in row["message"]
+    rules = sqgen("lint", "--rules").stdout
+    assert all(rule in rules for rule in RULES)
+    assert sqgen("lint").returncode == 2
+
+
+def test_command_takes_a_solver(sqgen: Run, tmp_path: object) -> None:
+    sqgen("build", "--out", "net", "--val-batch-size", "48")
+    done = sqgen("lint", "net/solver.prototxt")
+    assert done.returncode == 0
+    assert "test_iter 1042 x batch 48 = 50016 counts 16 of 50000 images twice" in done.stdout
+    same = sqgen("lint", "net/train_val.prototxt", "--solver", "net/solver.prototxt")
+    assert same.stdout == done.stdout
