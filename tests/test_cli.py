@@ -1,0 +1,256 @@
+"""The command line through real processes: results on stdout, one line on stderr when wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import sqgen as package
+from sqgen import Design, build, parse_net, preset, read_net
+from sqgen.tools.cli import COMMANDS
+
+from .conftest import Run
+
+SIMPLE = build(Design(bypass="simple"))
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Exit code 2, nothing on stdout, one line on stderr that has the words."""
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    assert done.stderr.startswith("sqgen: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr[:-1].isprintable()
+    for word in words:
+        assert word in done.stderr
+
+
+WRONG = [
+    (["build", "--sr", "0.001"], "--sr 0.001: gives fire2 0 squeeze filters; raise --sr"),
+    (["build", "--freq", "0"], "--freq 0: must be from 1 to 64"),
+    (["build", "--freq", "two"], "--freq two: must be a whole number"),
+    (["build", "--pct3x3", "nan"], "--pct3x3 nan: must be a finite number"),
+    (["build", "--bypass", "4"], "fire4 has 128 input and 256 output channels"),
+    (["build", "--bypass", "3,11"], "there is no fire11"),
+    (["build", "--bypass", "smple"], "did you mean 'simple'?"),
+    (["build", "--size", "16", "--stem", "1.0"], "--size 16: shrinks to nothing at pool8"),
+    (["build", "--preset", "v1.2"], "--preset v1.2: not known; did you mean 'v1.1'?"),
+    (["build", "--name", 'a"b'], 'a"b: a name may hold'),
+    (["build", "--name", "a\nb"], r"a\nb: a name may hold"),
+    (["build", "--name", "{% raw %}"], "{% raw %}: a name may hold"),
+    (["build", "--classifier", "{{ x }}"], "{{ x }}: a name may hold"),
+    (["build", "--net", "deplyo"], "--net deplyo: not known; did you mean 'deploy'?"),
+    (["build", "--preset", "v1.0", "--design", "x.toml"], "--preset and --design: give one"),
+    (["build", "--desgin", "x.toml"], "no such option"),
+    (["build", "extra"], "unexpected extra argument"),
+    (["build", "--bypass"], "requires an argument"),
+    (["build", "--design", "nowhere.toml"], "nowhere.toml: no such file"),
+    (["build", "--design", "bad.toml"], "bad.toml: not a TOML file"),
+    (["build", "--design", "typo.toml"], "typo.toml: [net] has no 'clases'; did you mean"),
+    (["build", "--design", "wrong.toml"], "wrong.toml: --classes 1: must be from 2"),
+    (["build", "--out", "full"], "solver.prototxt: exists already; --force replaces it"),
+    (["build", "--out", "file.txt"], "can't write: "),
+    (["build", "--out", "locked/new"], "can't write: permission denied"),
+    (["solver", "--batch-size", "48"], "--effective-batch 528 would do, or give --iter-size"),
+    (["solver", "--lr-policy", "step"], "--lr-policy step: needs --gamma"),
+    (["summary", "nowhere.prototxt"], "nowhere.prototxt: no such file"),
+    (["summary", "locked"], "locked: is a folder"),
+    (["summary", "junk"], "junk: is binary, not text"),
+    (["summary", "typo.prototxt"], "typo.prototxt:2:3: LayerParameter has no field 'nmae'"),
+    (["summary", "braces.prototxt"], "braces.prototxt"),
+    (["summary", "huge.prototxt"], "huge.prototxt: larger than 16 MiB"),
+    (["summary", "net.prototxt", "--image", "227"], "write channels, height and width as"),
+    (["summary", "net.prototxt", "--json", "--csv"], "--json and --csv: give one"),
+    (["summary", "unwired.prototxt"], "unwired.prototxt:1: layer 'a': no layer makes 'b'"),
+    (["summary", "full/solver.prototxt"], "is a solver, not a net"),
+    (["summary"], "missing argument"),
+    (["lint", "typo.prototxt"], "typo.prototxt:2:3"),
+    (["lint", "huge.prototxt"], "larger than 16 MiB"),
+    (["diff", "net.prototxt", "typo.prototxt"], "typo.prototxt:2:3"),
+    (["diff", "net.prototxt"], "missing argument"),
+    (["upgrade", "junk"], "junk is binary: say where to write it with -o"),
+    (["upgrade", "junk", "-o", "out"], "junk: neither text nor a .caffemodel"),
+    (["upgrade", "net.prototxt", "-o", "net.prototxt"], "exists already; --force"),
+    (["upgrade", "huge.prototxt", "-o", "out"], "huge.prototxt"),
+    (["bild"], "no command 'bild'; did you mean 'build'?"),
+    (["zoo", "shwo"], "no such command 'shwo'"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files to stumble over."""
+    files = {
+        "net.prototxt": SIMPLE,
+        "typo.prototxt": 'layer {\n  nmae: "a"\n}\n',
+        "braces.prototxt": "layer {" * 5000,
+        "unwired.prototxt": 'layer { name: "a" type: "ReLU" bottom: "b" top: "a" }',
+        "bad.toml": "[net\n",
+        "typo.toml": "[net]\nclases = 10\n",
+        "wrong.toml": "[net]\nclasses = 1\n",
+        "file.txt": "",
+        "full/solver.prototxt": 'net: "mine"\n',
+    }
+    (tmp_path / "full").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "junk").write_bytes(bytes(range(256)) * 9)
+    with open(tmp_path / "huge.prototxt", "wb") as file:
+        file.truncate(100 << 20)
+    (tmp_path / "locked").mkdir(mode=0o500)
+    return tmp_path
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    return {
+        str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[" ".join(w[0]) for w in WRONG])
+def test_a_mistake_gets_one_line(
+    arguments: list[str], message: str, sqgen: Run, folder: Path
+) -> None:
+    if "locked/new" in arguments and os.access(folder / "locked", os.W_OK):
+        pytest.skip("this user may write everywhere")
+    before = snapshot(folder)
+    assert_one_line(sqgen(*arguments), message)
+    assert snapshot(folder) == before
+
+
+def test_net_goes_to_stdout_and_nothing_else(sqgen: Run) -> None:
+    done = sqgen("build", "--bypass", "simple")
+    assert (done.returncode, done.stdout, done.stderr) == (0, SIMPLE, "")
+
+
+def test_out_writes_three_files(sqgen: Run, tmp_path: Path) -> None:
+    done = sqgen("build", "--preset", "v1.1", "--out", "nets/v1.1")
+    assert (done.returncode, done.stdout) == (0, "")
+    folder = tmp_path / "nets" / "v1.1"
+    written = {path.name: path.read_text() for path in folder.iterdir()}
+    assert written.keys() == {"train_val.prototxt", "deploy.prototxt", "solver.prototxt"}
+    assert written["train_val.prototxt"] == build(preset("v1.1"))
+    assert_one_line(sqgen("build", "--out", "nets/v1.1"), "exists already")
+    assert (folder / "deploy.prototxt").read_text() == written["deploy.prototxt"]
+    assert sqgen("build", "--out", "nets/v1.1", "--force").returncode == 0
+    assert (folder / "deploy.prototxt").read_text() == build(Design(), "deploy")
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_design_files(sqgen: Run, tmp_path: Path) -> None:
+    dumped = sqgen("build", "--bypass", "complex", "--mean-values", "1,2,3", "--dump-design").stdout
+    (tmp_path / "design.toml").write_text(dumped)
+    straight = sqgen("build", "--bypass", "complex", "--mean-values", "1,2,3").stdout
+    assert sqgen("build", "--design", "design.toml").stdout == straight
+    assert sqgen("build", "--design", "-", stdin=dumped).stdout == straight
+    on_top = sqgen("build", "--design", "-", "--bypass", "none", stdin='preset = "v1.1"\n').stdout
+    assert on_top == build(preset("v1.1"))
+
+
+def test_the_header_is_the_command(sqgen: Run) -> None:
+    """What the first line says, given to a shell, prints the file again."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("needs bash, which is not here")
+    text = build(Design(bypass="3,5", train_source='it\'s a\tpath\u2028 $HOME "x"', classes=10))
+    line = text.splitlines()[0].removeprefix("# ").replace("sqgen", f"{sys.executable} -m sqgen", 1)
+    done = subprocess.run([bash, "-c", line], capture_output=True, text=True, check=True)
+    assert done.stdout == text
+
+
+def test_pipes(sqgen: Run, tmp_path: Path) -> None:
+    assert "1,248,424 parameters" in sqgen("summary", "-", stdin=SIMPLE).stdout
+    (tmp_path / "a").write_text(SIMPLE)
+    assert sqgen("diff", "-", "a", stdin=SIMPLE).returncode == 0
+    script = f"{sys.executable} -m sqgen build | head -c 10"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, check=True)
+    assert done.stderr == b""
+
+
+def test_summary_forms(sqgen: Run, tmp_path: Path) -> None:
+    (tmp_path / "net").write_text(SIMPLE)
+    table = sqgen("summary", "net").stdout.splitlines()
+    assert table[0].split() == "layer type bottom top parameters MACs bytes".split()
+    assert "861,339,936" in table[-2]
+    both = json.loads(sqgen("summary", "net", "--phase", "both", "--json").stdout)
+    assert [one["phase"] for one in both] == ["TRAIN", "TEST"]
+    assert both[1]["totals"]["parameters"] == 1_248_424
+    assert both[1]["layers"][1]["tops"] == {"conv1": [25, 96, 111, 111]}
+    rows = list(csv.DictReader(io.StringIO(sqgen("summary", "net", "--csv").stdout)))
+    assert sum(int(row["macs"]) for row in rows) == 861_339_936
+    assert rows[1]["tops"] == "25x96x111x111"
+    train = json.loads(sqgen("summary", "net", "--phase", "train", "--json").stdout)[0]
+    assert train["totals"]["batch"] == 32
+
+
+def test_colour_is_for_terminals(sqgen: Run) -> None:
+    done = sqgen("lint", "-", stdin='layer { name: "a" type: "ReLU" bottom: "b" top: "a" }')
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["zoo", "show"]])
+def test_help_has_an_example(sqgen: Run, command: list[str]) -> None:
+    done = sqgen(*command, "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+    assert "sqgen" in done.stdout
+    assert done.stderr == ""
+
+
+def test_version(sqgen: Run) -> None:
+    assert sqgen("--version").stdout == f"sqgen, version {package.__version__}\n"
+
+
+def test_a_full_disk_is_told() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full, which is not here")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sqgen", "build"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == b"sqgen: can't write the result: no space left on device\n"
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_a_net_or_one_line(sqgen: Run, data: bytes) -> None:
+    done = sqgen("summary", "-", stdin=data)
+    if done.returncode != 0:
+        assert_one_line(done)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_damaged_net_never_raises_anything_else(data: st.DataObject) -> None:
+    """Cut, doubled and overwritten pieces of a real net: read, or refused as sqgen refuses."""
+    text = SIMPLE[:4000]
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 300)))
+    middle = data.draw(st.sampled_from(["", "}", "{", '"', "\0", text[start:end] * 2, "kernel: 3"]))
+    try:
+        net = parse_net(text[:start] + middle + text[end:])
+        package.lint_net(net)
+        package.summary(net)
+    except package.SqgenError as error:
+        assert str(error).isprintable()
+
+
+def test_reading_back_what_was_written(sqgen: Run, tmp_path: Path) -> None:
+    (tmp_path / "net").write_text(SIMPLE)
+    net = read_net(tmp_path / "net")
+    assert net.place(net.param.layer[0]) == f"{tmp_path / 'net'}:4"
