@@ -11,7 +11,14 @@ from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
 
-from .windows import ShapeError, axis_index, convolution_windows, pooling_window, window_extents
+from .windows import (
+    ShapeError,
+    along_axes,
+    axis_index,
+    convolution_windows,
+    pooling_window,
+    window_extents,
+)
 
 Shape = tuple[int, ...]
 Shapes = Sequence[Shape]
@@ -176,8 +183,7 @@ def _convolution(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape
 def _convolution_blobs(layer: Any, bottoms: Shapes) -> list[Blob]:
     param, bottom = layer.convolution_param, bottoms[0]
     axis = axis_index(param.axis, len(bottom))
-    windows = convolution_windows(param, len(bottom) - axis - 1)
-    kernel = (window.kernel for window in windows)
+    kernel = along_axes(param, "kernel_size", len(bottom) - axis - 1)
     weights = Blob((param.num_output, bottom[axis] // param.group, *kernel))
     return [weights, Blob((param.num_output,))] if param.bias_term else [weights]
 

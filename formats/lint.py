@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..errors import printable
 from .layers import LAYER_TYPES, Shape
 from .net import Net
+from .schema import PHASES
 from .shapes import NetShapes, infer_shapes
 
 ERROR = "error"
@@ -84,13 +85,14 @@ def lint_net(
         seen = found[key].phases if key in found else ()
         found[key] = Finding(RULES[rule], net, layer, message, (*seen, *phases))
 
+    layers = {phase: net.layers(phase) for phase in PHASES}
     for phase in phases:
-        if not net.layers(phase):
+        if not layers[phase]:
             continue
         inferred = shapes[phase] if shapes else infer_shapes(net, phase, image)
-        for rule, layer, message in _phase_findings(net, phase, inferred):
+        for rule, layer, message in _phase_findings(layers[phase], phase, inferred):
             add(rule, layer, message, phase)
-    for rule, layer, message in _transform_findings(net):
+    for rule, layer, message in _transform_findings(layers):
         add(rule, layer, message, "TRAIN", "TEST")
     if not net.param.layer:
         add("empty", None, "the net has no layers", *phases)
@@ -100,8 +102,7 @@ def lint_net(
 _Raw = tuple[str, Any, str]
 
 
-def _phase_findings(net: Net, phase: str, inferred: NetShapes) -> Iterator[_Raw]:
-    layers = net.layers(phase)
+def _phase_findings(layers: list[Any], phase: str, inferred: NetShapes) -> Iterator[_Raw]:
     for problem in inferred.problems:
         top_k = problem.rule == "shape" and "top_k" in problem.message
         yield "top-k" if top_k else problem.rule, problem.layer, problem.message
@@ -179,12 +180,10 @@ _LAYER_CHECKS: dict[str, Callable[[Any, str], str]] = {
 }
 
 
-def _transform_findings(net: Net) -> Iterator[_Raw]:
+def _transform_findings(layers: dict[str, list[Any]]) -> Iterator[_Raw]:
     """Data layers of one name must see the same pixels in both phases."""
-    train = {
-        layer.name: layer for layer in net.layers("TRAIN") if layer.HasField("transform_param")
-    }
-    for layer in net.layers("TEST"):
+    train = {layer.name: layer for layer in layers["TRAIN"] if layer.HasField("transform_param")}
+    for layer in layers["TEST"]:
         other = train.get(layer.name)
         if other is None or not layer.HasField("transform_param"):
             continue

@@ -14,11 +14,12 @@ from . import prototxt
 from .files import read_bytes
 from .schema import PHASES, NetParameter, SolverParameter
 
-_EMPTY = re.compile(r"(?:\s|#[^\n]*)*")
-_TOKEN = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|\w+""")
+# Patterns are compiled where they are used: few runs need them.
+_EMPTY = r"(?:\s|#[^\n]*)*"
+_WORDS = r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|\w+"""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Net:
     """A NetParameter and what a message about it needs.
 
@@ -119,7 +120,7 @@ def is_solver(text: str) -> bool:
         prototxt.parse(text, SolverParameter(), "solver")
     except FormatError:
         return False
-    return not _EMPTY.fullmatch(text)
+    return not re.fullmatch(_EMPTY, text)
 
 
 def parse_solver(text: str, source: str = "solver") -> Any:
@@ -140,7 +141,7 @@ def layer_lines(text: str) -> list[int]:
     """The line on which each top-level `layer` or `layers` of a prototxt starts."""
     lines: list[int] = []
     depth, line, end = 0, 1, 0
-    for token in _TOKEN.finditer(text):
+    for token in re.finditer(_WORDS, text):
         line += text.count("\n", end, token.start())
         end = token.start()
         word = token.group()

@@ -15,8 +15,8 @@ from ..errors import FormatError, did_you_mean, printable
 
 SIZE_LIMIT = 16 << 20  # the largest published net (ResNet-152) is a hundredth of this
 
-_UNKNOWN = re.compile(r'type "(?:caffe\.)?([\w.]+)" has no (field|value) named "?([\w.]+)')
-_POSITION = re.compile(r"^\d+:\d+ : ")
+_UNKNOWN = r'type "(?:caffe\.)?([\w.]+)" has no (field|value) named "?([\w.]+)'
+_POSITION = r"^\d+:\d+ : "
 
 
 def decode(data: bytes, source: str) -> str:
@@ -44,7 +44,7 @@ def parse(text: str, message: Any, source: str) -> list[str]:
     try:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
-        if not _UNKNOWN.search(str(error)):
+        if not re.search(_UNKNOWN, str(error)):
             raise _format_error(error, message, source) from None
     except RecursionError:
         raise FormatError(f"{printable(source)}: messages are nested too deeply") from None
@@ -65,8 +65,8 @@ def to_text(message: Any) -> str:
 
 
 def _format_error(error: text_format.ParseError, message: Any, source: str) -> FormatError:
-    what = printable(_POSITION.sub("", str(error)).strip().rstrip("."), 200)
-    unknown = _UNKNOWN.search(what)
+    what = printable(re.sub(_POSITION, "", str(error)).strip().rstrip("."), 200)
+    unknown = re.search(_UNKNOWN, what)
     hint = ""
     if "codec can't" in what:
         what = "a string that is not UTF-8; write the file as UTF-8"

@@ -1,7 +1,7 @@
 """Sliding windows: what one spatial axis of a convolution or a pooling comes out as.
 
 Every axis goes through the same functions with its own kernel, stride and pad; height and
-width never share code paths by copy (habits 1).
+width never share code paths by copy.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ def convolution_windows(param: Any, axes: int) -> list[Window]:
     Raises:
         ShapeError: a field is missing, doubled or given a wrong number of times.
     """
-    columns = [_along_axes(param, field, axes) for field in _CONVOLUTION_FIELDS]
+    columns = [along_axes(param, field, axes) for field in _CONVOLUTION_FIELDS]
     windows = [Window(*row) for row in zip(*columns, strict=True)]
     if any(not (w.kernel and w.stride and w.dilation) for w in windows):
         raise ShapeError("kernel_size, stride and dilation must be positive")
     return windows
 
 
-def _along_axes(param: Any, field: str, axes: int) -> list[int]:
+def along_axes(param: Any, field: str, axes: int) -> list[int]:
     """A field's value on every axis: `pad: 1`, `pad: 1 pad: 2`, or `pad_h: 1 pad_w: 2`."""
     values = list(getattr(param, field))
     default = _CONVOLUTION_FIELDS[field]

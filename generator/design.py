@@ -61,7 +61,7 @@ def _option(default: Any, group: str, flag: str, text: str, **metadata: Any) -> 
     return field(default=default, metadata={"group": group, "flag": flag, "help": text, **metadata})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Design:
     """A SqueezeNet: architecture, data, text and solver. Fields left None are derived.
 
@@ -199,6 +199,12 @@ class Design:
         limits.check_fields(self)
         object.__setattr__(self, "bypass", placement.normalize(self.bypass))
         limits.check_together(self)
+
+    def __repr__(self) -> str:
+        """What differs from `Design()`."""
+        values = ((name, getattr(self, name)) for name in FIELDS)
+        changed = [f"{n}={v!r}" for n, v in values if v != FIELDS[n].default]
+        return f"Design({', '.join(changed)})"
 
     # What is derived
 

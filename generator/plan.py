@@ -6,8 +6,7 @@ are left out of the text; what is written and what is left out is the style's ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from .design import IMAGENET_CLASSES, STEM_WINDOWS, Design, Fire
 from .naming import NAMINGS, Naming, fill
@@ -17,8 +16,7 @@ NETS = ("trainval", "train", "val", "deploy")
 TOP_K = 5
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """One layer to write.
 
     Attributes:
@@ -33,13 +31,12 @@ class Layer:
     name: str
     bottoms: list[str]
     tops: list[str]
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any]
     comment: str = ""
     after: str = ""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """A net to write: its name, its input header (a deploy net of old), and its layers."""
 
     name: str
@@ -241,7 +238,7 @@ class _Planner:
             self.bypass(fire, kind, entrance)
         around = {None: "", "identity": ", bypassed", "conv": ", bypassed by a convolution"}[kind]
         end = f"fire{module} ends: {fire.outputs} channels{around}"
-        self.layers[-1] = replace(self.layers[-1], after=end)
+        self.layers[-1] = self.layers[-1]._replace(after=end)
         if module in self.design.pools:
             self.max_pool(f"pool{module}")
 
