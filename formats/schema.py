@@ -1,7 +1,7 @@
 """Caffe's messages, in a descriptor pool of their own.
 
 A process may hold pycaffe, another converter's `caffe_pb2` or an older copy of the schema: the
-default pool takes only one `caffe.proto`, so ours never goes there (needs: BVLC/caffe#6970).
+default pool takes only one `caffe.proto`, so ours never goes there (BVLC/caffe#6970).
 The descriptor is compiled ahead from `caffe.proto` by `make schema`.
 """
 

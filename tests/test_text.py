@@ -137,7 +137,7 @@ def test_one_phase_nets(net: str) -> None:
 
 
 def test_deploy_is_what_npu_toolchains_take() -> None:
-    """needs.md: one phase, Input, batch 1, top equal to name unless in place, no Dropout."""
+    """One phase, Input, batch 1, top equal to name unless in place, no Dropout."""
     net = layers("deploy", bypass="complex", batch_norm=True)
     assert list(net["data"].input_param.shape[0].dim) == [1, 3, 227, 227]
     for layer in net.values():

@@ -152,7 +152,7 @@ def test_published_file(sqgen: Run, shared: Path, tmp_path: Path) -> None:
 
 
 def test_table_has_the_published_figures(sqgen: Run) -> None:
-    """`facts/numbers.md`."""
+    """The figures of the papers and the READMEs, and counted ones."""
     rows = {row["name"]: row for row in json.loads(sqgen("zoo", "--json").stdout)}
     assert list(rows) == list(PRESETS)
     figures = {name: (row["parameters"], row["macs"]) for name, row in rows.items()}
