@@ -25,7 +25,7 @@ lint: $(STAMP) ## ruff check, ruff format and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@# mypy wants the package's name as its folder's, whatever this clone is called.
-	@mkdir -p $(VENV)/lint && ln -sfn $(CURDIR) $(VENV)/lint/sqgen
+	@mkdir -p $(VENV)/lint && ln -sfn "$(CURDIR)" $(VENV)/lint/sqgen
 	cd $(VENV)/lint && ../bin/mypy --config-file sqgen/pyproject.toml -p sqgen
 
 models: $(STAMP) ## write the files of models/ again from the presets
