@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from sqgen.tools.cli import COMMANDS
 
 from .conftest import Run
 
+PYTHON = shlex.quote(sys.executable)
 SIMPLE = build(Design(bypass="simple"))
 
 
@@ -164,7 +166,7 @@ def test_the_header_is_the_command(sqgen: Run) -> None:
     if bash is None:
         pytest.skip("needs bash, which is not here")
     text = build(Design(bypass="3,5", train_source='it\'s a\tpath\u2028 $HOME "x"', classes=10))
-    line = text.splitlines()[0].removeprefix("# ").replace("sqgen", f"{sys.executable} -m sqgen", 1)
+    line = text.splitlines()[0].removeprefix("# ").replace("sqgen", f"{PYTHON} -m sqgen", 1)
     done = subprocess.run([bash, "-c", line], capture_output=True, text=True, check=True)
     assert done.stdout == text
 
@@ -173,7 +175,7 @@ def test_pipes(sqgen: Run, tmp_path: Path) -> None:
     assert "1,248,424 parameters" in sqgen("summary", "-", stdin=SIMPLE).stdout
     (tmp_path / "a").write_text(SIMPLE)
     assert sqgen("diff", "-", "a", stdin=SIMPLE).returncode == 0
-    script = f"{sys.executable} -m sqgen build | head -c 10"
+    script = f"{PYTHON} -m sqgen build | head -c 10"
     done = subprocess.run(["sh", "-c", script], capture_output=True, check=True)
     assert done.stderr == b""
 
