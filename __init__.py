@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .generator.build import build, build_solver
     from .generator.design import Design
     from .generator.presets import PRESETS, preset
+    from .tools.logs.files import parse_log
+    from .tools.logs.result import LogResult
 
 __version__ = "0.1.0"
 
@@ -48,6 +50,8 @@ _HOMES = {
     ".generator.build": ("build", "build_solver"),
     ".generator.design": ("Design",),
     ".generator.presets": ("PRESETS", "preset"),
+    ".tools.logs.files": ("parse_log",),
+    ".tools.logs.result": ("LogResult",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -59,6 +63,7 @@ __all__ = [
     "DownloadError",
     "Finding",
     "FormatError",
+    "LogResult",
     "Net",
     "NetError",
     "OutputError",
@@ -69,6 +74,7 @@ __all__ = [
     "build_solver",
     "diff_nets",
     "lint_net",
+    "parse_log",
     "parse_net",
     "preset",
     "read_net",

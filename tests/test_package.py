@@ -10,6 +10,8 @@ import pytest
 import sqgen
 from sqgen import errors
 
+from .conftest import DATA
+
 HEAVY = {"numpy", "torch", "cv2", "PIL", "matplotlib", "tomli_w", "hypothesis", "lmdb"}
 
 
@@ -55,6 +57,7 @@ def test_import_is_light() -> None:
         ["build", "--bypass", "simple"],
         ["build", "--preset", "v1.1", "--net", "deploy"],
         ["solver"],
+        ["log", "parse", f"{DATA}/logs/test_digits.log.gz"],
         ["--help"],
         ["build", "--help"],
     ],

@@ -21,6 +21,7 @@ COMMANDS = {
     "lint": ("lint", "lint", "Check a prototxt for errors and oversights."),
     "diff": ("diff", "diff", "What differs in meaning between two nets."),
     "upgrade": ("upgrade", "upgrade", "Write an old prototxt or caffemodel in today's format."),
+    "log": ("log", "log", "Read Caffe's logs: table, JSON, CSV, curves."),
     "zoo": ("zoo", "zoo", "The published nets: figures, files, weights."),
 }
 

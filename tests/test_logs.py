@@ -1,0 +1,541 @@
+"""Caffe's logs: the recorded ones, and everything that can happen to a log.
+
+`data/logs/*.log.gz` were written by BVLC Caffe (master, 9b89154); `data/logs/*.json` is what
+they say, checked by hand, and written again only by SQGEN_GOLDEN=write make test.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import math
+import os
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sqgen import FormatError, LogResult, parse_log
+from sqgen.tools.logs.events import Listener, Output
+from sqgen.tools.logs.lines import VALUE, number, split_line
+from sqgen.tools.logs.parser import MAX_LINE, Parser
+
+from .conftest import DATA, Run
+
+LOGS = DATA / "logs"
+NAMES = sorted(path.name.removesuffix(".log.gz") for path in LOGS.glob("*.log.gz"))
+
+
+def text_of(name: str) -> str:
+    return gzip.decompress((LOGS / f"{name}.log.gz").read_bytes()).decode()
+
+
+def parse(text: str | bytes) -> LogResult:
+    return parse_log(io.BytesIO(text if isinstance(text, bytes) else text.encode()))
+
+
+def summed(result: LogResult) -> dict[str, Any]:
+    """A result without where it is from."""
+    return {**result.as_dict(), "source": ""}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recorded_log(name: str) -> None:
+    result = summed(parse(text_of(name)))
+    path = LOGS / f"{name}.json"
+    if os.environ.get("SQGEN_GOLDEN") == "write":
+        path.write_text(json.dumps(result, indent=1) + "\n")
+    assert result == json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_row_is_lost_or_invented(name: str) -> None:
+    """By counting lines of the text, without the parser."""
+    text, result = text_of(name), parse(text_of(name))
+    rows = [row for segment in result.segments for row in segment.train]
+    tests = [row for segment in result.segments for row in segment.test]
+    assert len(rows) == len(re.findall(r"Iteration \d+.*, loss = ", text))
+    assert sum(row.lr is not None for row in rows) == len(re.findall(r", lr = ", text))
+    assert sum(len(row.outputs) for row in rows) == text.count("Train net output #")
+    assert sum(len(row.outputs) for row in tests) == text.count("Test net output #")
+    assert len(tests) == text.count("Testing net (#")
+    assert sum(len(row.outputs) for row in result.batches) == len(re.findall(r"\] Batch \d", text))
+    assert len(result.snapshots) == text.count("Snapshotting to binary")
+    assert (result.fatal is not None) == name.startswith("fatal")
+
+
+FINAL = {
+    "test_digits": ("test", True, {"accuracy_top1": 0.794613, "accuracy_top5": 0.986532}),
+    "test_digits_mmdd": ("test", True, {"accuracy_top1": 0.794613, "accuracy_top5": 0.986532}),
+    "train_batchnorm": ("train", True, {"accuracy_top1": 0.936027, "accuracy_top5": 1.0}),
+    "train_killed": ("train", False, {"accuracy_top1": 0.144781, "accuracy_top5": 0.478114}),
+    "train_sighup_sigint": ("train", False, {"accuracy_top1": 0.188552}),
+    "train_resume": ("train", True, {"accuracy_top1": 0.0841751}),
+    "time_digits": ("time", True, {}),
+}
+
+
+@pytest.mark.parametrize("name", FINAL)
+def test_last_word(name: str) -> None:
+    command, completed, scores = FINAL[name]
+    result = parse(text_of(name))
+    assert (result.command, result.completed) == (command, completed)
+    found = {score.name: score.value for score in result.scores}
+    assert scores.items() <= found.items()
+    assert all(score.by == "net" and score.valid for score in result.scores)
+    assert result.images in (297, None)
+
+
+def test_two_test_nets() -> None:
+    result = parse(text_of("train_two_test_nets"))
+    values = [result.score("top-1", net) for net in (0, 1, 2)]
+    assert [value and value.value for value in values] == [0.0909091, 0.103704, None]
+    best = result.score("top-k")
+    assert best is not None
+    assert (best.k, best.name) == (5, "accuracy_top5")
+
+
+def test_accuracy_beside_a_loss_that_is_nan_is_struck() -> None:
+    result = parse(text_of("train_diverged_nan"))
+    top1 = result.score("top-1")
+    assert top1 is not None
+    assert (top1.value, top1.valid) == (1.0, False)
+    assert [trouble.name for trouble in result.troubles] == ["diverged"]
+    assert "nan from iteration 20 on" in result.troubles[0].message
+    assert "base_lr (it is 0.05" in result.troubles[0].remedy
+
+
+CAUSES = {
+    "fatal_bad_solver_value": "gamma is negative",
+    "fatal_gpu_cpu_only": "without GPU support",
+    "fatal_missing_lmdb": "LMDB of a Data layer is not there",
+    "fatal_missing_net": "d_simple.prototxt is not there",
+    "fatal_missing_weights": "nonexist.caffemodel can't be opened",
+    "fatal_shape_mismatch": "fire2/expand1x1 has another shape",
+    "fatal_unknown_field": '96:17: Message type "caffe.ConvolutionParameter" has no field named',
+}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("fatal")])
+def test_fatal(name: str) -> None:
+    fatal = parse(text_of(name)).fatal
+    assert fatal is not None
+    assert CAUSES[name] in fatal.cause
+    assert fatal.remedy
+    assert re.fullmatch(r"\w+\.[ch]pp:\d+", fatal.place)
+
+
+def test_an_unknown_fatal_error_is_told_as_it_is() -> None:
+    fatal = parse("F1123 02:37:19.366457 1 x.cpp:66] Check failed: a == b (1 vs. 2)\n").fatal
+    assert fatal is not None
+    assert (fatal.place, fatal.message) == ("x.cpp:66", "Check failed: a == b (1 vs. 2)")
+
+
+# Shapes of logs
+
+
+def test_the_lines_of_the_readmes() -> None:
+    """songhan/SqueezeNet-Residual's own log, all of it."""
+    result = parse(
+        "I0422 14:07:39.810755 32299 caffe.cpp:293] accuracy_top1 = 0.603759\n"
+        "I0422 14:07:39.810775 32299 caffe.cpp:293] accuracy_top5 = 0.824981\n"
+        "I0422 14:07:39.810792 32299 caffe.cpp:293] loss = 1.76711 (* 1 = 1.76711 loss)"
+    )
+    assert [(s.value, s.role, s.k, s.by) for s in result.scores] == [
+        (0.603759, "top-1", 1, "name"),
+        (0.824981, "top-k", 5, "name"),
+        (1.76711, "loss", None, "net"),
+    ]
+    assert (result.command, result.completed) == ("test", True)
+
+
+def stripped(text: str) -> str:
+    return re.sub(r"^[IWEF]\d+ [\d:.]+ +\d+ \S+\] ", "", text, flags=re.MULTILINE)
+
+
+def without_times(result: LogResult) -> dict[str, Any]:
+    plain = summed(result)
+    for key in ("start", "end"):
+        plain[key] = None
+    for segment in plain["segments"]:
+        segment |= {"start": None, "end": None, "seconds": None}
+        for row in segment["train"] + segment["test"]:
+            row["seconds"] = None
+    return plain
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("fatal")])
+def test_prefix_stripped(name: str) -> None:
+    text = text_of(name)
+    assert without_times(parse(stripped(text))) == without_times(parse(text))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: re.sub(r"^([IWEF])2026(\d{4} )", r"\1\2", text, flags=re.MULTILINE),
+        lambda text: re.sub(r"^(?=.)", "caffe_1  | ", text, flags=re.MULTILINE),
+        lambda text: re.sub(r"^(?=.)", "2026-11-23T02:37:17.1234567Z ", text, flags=re.MULTILINE),
+        lambda text: re.sub(r"^(I\d+ [\d:.]+ )", r"foreign Iteration 5, lr = 3\n\1", text),
+        lambda text: re.sub(r"iters\)", "iter)", text),
+    ],
+    ids=["crlf", "no year", "compose", "ci", "foreign", "singular"],
+)
+def test_other_shapes_say_the_same(name: str, change: Any) -> None:
+    text = text_of(name)
+    if "caffe_1" in change("x"):
+        text = re.sub(r"(?m)^(?![IWEF]\d).*\n", "", text)  # dumps have no prefix to be found by
+    if "2026-11" in change("x"):
+        text = re.sub(r"(?m)^(?![IWEF]\d).*\n", "", text)
+    assert without_times(parse(change(text))) == without_times(parse(text))
+
+
+def test_older_and_other_forms_of_the_iteration_line() -> None:
+    p = "I1123 02:37:19.366457 1 solver.cpp:228] "
+    result = parse(
+        f"{p}Iteration 0, loss = 2.5\n{p}    Train net output #0: loss = 2.5 (* 1 = 2.5 loss)\n"
+        f"{p}Iteration 0, lr = 0.01\n"
+        f"{p}Iteration 20 (241.076/s), loss = 2.25\n{p}Iteration 20 (241.076/s), lr = 0.01\n"
+        f"{p}Iteration 40 (36.05 iter/s, 2.7s/100 iter), 0.3/76.8ep, loss = 2e-05\n"
+        f"{p}Iteration 40, lr = 1e-10\n"
+        f"{p}Iteration 60 (1 iter/s, 20s/20 iters), loss = 1\n"
+    )
+    rows = result.segments[0].train
+    assert [(row.iteration, row.loss, row.lr) for row in rows] == [
+        (0, 2.5, 0.01),
+        (20, 2.25, 0.01),
+        (40, 2e-05, 1e-10),
+        (60, 1.0, None),
+    ]
+
+
+def test_names_with_spaces() -> None:
+    p = "I1123 02:37:19.366457 1 solver.cpp:228] "
+    result = parse(
+        f"{p}Iteration 0, Testing net (#0)\n"
+        f"{p}    Test net output #0: my top 5 = good accuracy = 0.5\n"
+        f'{p}    Test net output #1: a, b "c" = -nan (* 0.3 = -nan loss)\n'
+    )
+    outputs = result.segments[0].test[0].outputs
+    assert outputs["my top 5 = good accuracy"] == 0.5
+    assert math.isnan(outputs['a, b "c"'])
+    assert not any(score.valid for score in result.scores)
+
+
+def test_year_rollover() -> None:
+    """google/glog#516: times went backwards at New Year."""
+    result = parse(
+        "I1231 23:59:50.000000 1 solver.cpp:1] Iteration 0, loss = 1\n"
+        "I0101 00:00:10.500000 1 solver.cpp:1] Iteration 20, loss = 1\n"
+        "I0301 00:00:10.500000 1 solver.cpp:1] Iteration 40, loss = 1\n"
+    )
+    assert [row.seconds for row in result.segments[0].train] == [0, 20.5, 59 * 86400 + 20.5]
+
+
+def test_runs_appended_to_one_file_are_segments() -> None:
+    text = text_of("train_resume") + text_of("train_finetune") + text_of("train_resume")
+    result = parse(text)
+    assert [len(segment.train) for segment in result.segments] == [31, 4, 31]
+    assert [segment.first_iteration for segment in result.segments] == [30, 0, 30]
+    assert [segment.done for segment in result.segments] == [True, True, True]
+    resumed = [segment.resumed_from for segment in result.segments]
+    assert resumed == ["gold/sgd_poly_simple/run_iter_30.solverstate", None, *resumed[:1]]
+    assert result.scores == parse(text_of("train_resume")).scores
+
+
+def test_a_test_after_training_has_the_last_word() -> None:
+    result = parse(text_of("train_resume") + text_of("test_digits"))
+    assert result.command == "test"
+    assert [score.value for score in result.scores] == [0.794613, 0.986532, 0.717864]
+    assert result.images == 297
+
+
+def test_ten_thousand_segments() -> None:
+    p = "I1123 02:37:19.366457 1 solver.cpp:228] "
+    one = f"{p}Solving net\n{p}Iteration 0, loss = 2.5\n{p}Iteration 20, loss = 2.4\n"
+    result = parse(one * 10_000)
+    assert len(result.segments) == 10_000
+    assert all(len(segment.train) == 2 for segment in result.segments)
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_a_line_of_100_megabytes(end: str) -> None:
+    class Long(io.BytesIO):
+        left = 100
+
+        def read(self, size: int | None = -1) -> bytes:
+            self.left -= 1
+            text = text_of("test_digits").encode() if self.left == 99 else b""
+            if self.left >= 0:
+                return text + b"x" * (1 << 20)
+            return (end + "I1123 00:00:00.0 1 caffe.cpp:1] tail = 1\n").encode() * (self.left == -1)
+
+    result = parse_log(Long())
+    names = [score.name for score in result.scores]
+    assert names[:3] == ["accuracy_top1", "accuracy_top5", "loss"]
+    assert ("tail" in names) == bool(end)
+    assert MAX_LINE < 100 << 20
+
+
+def test_damaged_gz_and_unreadable(tmp_path: Path) -> None:
+    data = (LOGS / "test_digits.log.gz").read_bytes()
+    (tmp_path / "cut.log.gz").write_bytes(data[: len(data) // 2])
+    assert "damaged or cut" in parse_log(tmp_path / "cut.log.gz").warnings[-2:][0]
+    assert parse_log(LOGS / "test_digits.log.gz").completed
+    with pytest.raises(FormatError, match="is a folder"):
+        parse_log(tmp_path)
+    with pytest.raises(FormatError, match="no such file"):
+        parse_log(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["train_batchnorm", "test_digits"])
+def test_a_cut_last_line_is_never_a_value(name: str) -> None:
+    """`loss = 2.30912` cut to `loss = 2.3` is a number that Caffe never printed."""
+    text = text_of(name)
+    whole = {repr(v) for v in values_of(parse(text))}
+    for cut in range(len(text) - 400, len(text)):
+        assert {repr(v) for v in values_of(parse(text[:cut]))} <= whole
+    assert "the last line is cut off and was left out" in parse(text[:-8]).warnings
+
+
+def values_of(result: LogResult) -> list[object]:
+    printed = [score.value for score in result.scores] if result.command == "test" else []
+    found: list[object] = [*printed]
+    for segment in result.segments:
+        for row in segment.train:
+            found += [(row.iteration, row.loss, row.lr), *row.outputs.items()]
+        for test in segment.test:
+            found += [(test.iteration, test.net, item) for item in test.outputs.items()]
+    for batch in result.batches:
+        found += [(batch.batch, item) for item in batch.outputs.items()]
+    return found
+
+
+# Trouble
+
+
+def displays(losses: Sequence[str], lr: str = "0.01", step: int = 100) -> str:
+    p = "I1123 02:37:19.366457 1 solver.cpp:228] "
+    return "".join(
+        f"{p}Iteration {i * step}, loss = {loss}\n{p}Iteration {i * step}, lr = {lr}\n"
+        for i, loss in enumerate(losses)
+    )
+
+
+HEAD = text_of("train_batchnorm").partition("Iteration 0")[0].rpartition("\n")[0] + "\n"
+
+
+@pytest.mark.parametrize(
+    ("losses", "lr", "names"),
+    [
+        (["2.3", "1.5", "0.2"], "0.01", []),
+        (["2.30", "2.303", "2.302", "2.3026"], "0.01", ["stuck"]),
+        (["2.30", "2.303", "2.2", "2.1"], "0.01", []),
+        (["2.3", "87.3365", "87.3365"], "0.01", ["87.3365"]),
+        (["2.3", "nan", "2.2"], "0.01", ["diverged"]),
+        (["2.3", "inf", "-nan"], "0.01", ["diverged"]),
+        (["2.3", "1.5", "0.2"], "0", ["no learning rate"]),
+    ],
+)
+def test_trouble(losses: list[str], lr: str, names: list[str]) -> None:
+    """forresti/SqueezeNet#18 #4 #53, BVLC/caffe#6130."""
+    troubles = parse(HEAD + displays(losses, lr)).troubles
+    assert [trouble.name for trouble in troubles] == names
+    assert all(trouble.remedy for trouble in troubles)
+
+
+def test_dead_relus_are_stuck_and_chance_is_named() -> None:
+    assert [t.name for t in parse(text_of("train_dead_relu")).troubles] == ["stuck"]
+    p = "I1123 02:37:19.366457 1 solver.cpp:228] "
+    tests = "".join(
+        f"{p}Iteration {i}, Testing net (#0)\n{p}    Test net output #0: accuracy_top1 = 0.1\n"
+        f"{p}Iteration {i}, loss = {9 - i / 1000}\n"
+        for i in (0, 500, 1000)
+    )
+    assert [t.name for t in parse(HEAD + tests).troubles] == ["chance"]
+    assert "no test net has a loss" in parse(HEAD + tests).warnings[0]
+
+
+# Any line, any damage
+
+
+class Told(Listener):
+    """Every event as it was told."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def display(self, *event: Any) -> None:
+        *before, values, lr = event
+        self.events.append(("display", *before, list(values), lr))
+
+    def tested(self, *event: Any) -> None:
+        self.events.append(("tested", *event))
+
+    def batch(self, *event: Any) -> None:
+        self.events.append(("batch", *event))
+
+    def score(self, *event: Any) -> None:
+        self.events.append(("score", *event))
+
+    def net(self, text: str) -> None:
+        self.events.append(("net", text))
+
+    def notice(self, *event: Any) -> None:
+        self.events.append(("notice", *event))
+
+    def fatal(self, *event: Any) -> None:
+        self.events.append(("fatal", *event))
+
+
+def told(data: bytes, fast: bool = True, piece: int = 1 << 20) -> list[Any]:
+    listener = Told()
+    parser = Parser(listener, fast)
+    for start in range(0, len(data), piece):
+        parser.feed(data[start : start + piece])
+    parser.close()
+    return [
+        (*event[:5], list(event[5]), list(event[6]), event[7]) if event[0] == "display" else event
+        for event in listener.events
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_ways_of_reading_and_any_pieces_tell_the_same(name: str) -> None:
+    data = text_of(name).encode()
+    plain = told(data, fast=False)
+    assert told(data) == plain
+    assert told(data, piece=997) == plain
+
+
+def damaged(chance: random.Random, text: str) -> bytes:
+    """A log after an accident: pieces lost, doubled, moved, overwritten."""
+    start = chance.randrange(len(text))
+    end = min(len(text), start + chance.choice([1, 5, 50, 500, 5000]))
+    piece = text[start:end]
+    middle = chance.choice(
+        ["", piece * 2, piece[::-1], "\0\xff", "\n", "I20261123 0", "= nan", "9" * 400, "{", "}"]
+    )
+    return (text[:start] + middle + text[end:]).encode("utf-8", "surrogateescape")
+
+
+def test_2000_damaged_logs() -> None:
+    """Never an exception, and both ways of reading tell the same."""
+    chance = random.Random(2000)
+    texts = [text_of(name)[-9000:] for name in NAMES]
+    for _ in range(2000):
+        data = damaged(chance, chance.choice(texts))
+        parse(data).as_dict()
+        assert told(data) == told(data, fast=False)
+
+
+SAID = st.floats().map(lambda value: f"{value:g}") | st.sampled_from(
+    ["-nan", "nan(ind)", "-nan(ind)", "1.#QNAN", "-1.#IND", "1.#INF", "Infinity", "inf", "1e-05"]
+)
+NAME = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), min_size=1)
+
+
+@given(st.integers(0, 10**9), SAID, SAID, NAME, st.integers(0, 10**6))
+def test_any_value_and_any_name(iteration: int, loss: str, value: str, name: str, cut: int) -> None:
+    p = "I20261123 02:37:19.366457 1 solver.cpp:228] "
+    name = name.strip() or "x"
+    text = (
+        f"{p}Iteration {iteration} (1 iter/s, 2s/20 iters), loss = {loss}\n"
+        f"{p}    Train net output #0: {name} = {value}\n{p}Iteration {iteration}, lr = {loss}\n"
+    )
+    row = parse(text).segments[0].train[0]
+    assert (row.iteration, repr(row.loss), repr(row.lr)) == (
+        iteration,
+        repr(number(loss)),
+        repr(number(loss)),
+    )
+    if name == name.strip() and "\x1c" not in name and list(row.outputs) == [name]:
+        assert repr(row.outputs[name]) == repr(number(value))
+    partial = parse(text[: cut % len(text)])
+    assert sum(len(segment.train) for segment in partial.segments) <= 1
+
+
+@settings(max_examples=300)
+@given(st.text() | st.binary())
+def test_any_text_is_a_log(text: str | bytes) -> None:
+    result = parse(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
+    assert result.fatal is None or "]" in str(text)
+
+
+@given(SAID)
+def test_values(said: str) -> None:
+    assert re.fullmatch(VALUE, said)
+    assert math.isnan(number(said)) == ("n" in said.lower() and "inf" not in said.lower())
+
+
+def test_prefixes() -> None:
+    line = split_line("I20261123 02:37:17.360940 12115 caffe.cpp:197] Use CPU.")
+    assert (line.severity, line.date, line.place, line.text) == (
+        "I",
+        "20261123",
+        "caffe.cpp:197",
+        "Use CPU.",
+    )
+    cut = split_line("I1123 02:37:17.36 1 a.cpp:1] loss = 2.3I1123 02:37:18.0 1 b.cpp:2] Use CPU.")
+    assert (cut.place, cut.text) == ("b.cpp:2", "Use CPU.")
+    assert Output("a", "1").weight is None
+
+
+# The command
+
+
+def test_table_json_and_csv(sqgen: Run, tmp_path: Path) -> None:
+    log = str(LOGS / "train_two_test_nets.log.gz")
+    table = sqgen("log", "parse", log).stdout
+    assert "caffe train, completed" in table
+    assert "accuracy_top1 (net 1)" in table
+    plain = json.loads(sqgen("log", "parse", log, "--json").stdout)
+    assert plain["format"] == 1
+    assert plain["segments"][0]["train"][1]["loss"] == 2.31107
+    both = json.loads(sqgen("log", "parse", log, log, "--json").stdout)
+    assert both == [plain, plain]
+    done = sqgen("log", "parse", log, "--csv", "out")
+    assert (done.returncode, done.stdout) == (0, "")
+    rows = (tmp_path / "out" / "train.csv").read_text().splitlines()
+    assert rows[0] == "segment,iteration,seconds,lr,smoothed_loss,accuracy_top1,accuracy_top5,loss"
+    assert rows[1] == "0,0,0.256224,0.03,3.50902,0.1875,0.40625,3.50902"
+    assert rows[-1] == "0,60,2.191087,,2.29872,,,"
+    tests = (tmp_path / "out" / "test.csv").read_text().splitlines()
+    assert tests[-1] == "0,60,2.315459,1,0.103704,0.518519,8.07061"
+    again = sqgen("log", "parse", log, "--csv", "out")
+    assert again.returncode == 2
+    assert "exists already; --force" in again.stderr
+    assert sqgen("log", "parse", log, "--csv", "out", "--force").returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["test.csv", "train.csv"]
+
+
+def test_csv_keeps_what_was_printed(sqgen: Run, tmp_path: Path) -> None:
+    text = HEAD + displays(["-nan", "1e-05", "2.30"], "1e-10")
+    sqgen("log", "parse", "-", "--csv", ".", stdin=text)
+    rows = [row.split(",")[3:5] for row in (tmp_path / "train.csv").read_text().splitlines()[1:]]
+    assert rows == [["1e-10", "-nan"], ["1e-10", "1e-05"], ["1e-10", "2.30"]]
+
+
+def test_struck_scores_and_mistakes(sqgen: Run) -> None:
+    shown = sqgen("log", "parse", str(LOGS / "train_diverged_nan.log.gz")).stdout
+    assert "~~1~~" in shown
+    assert "trouble: the loss is nan from iteration 20 on" in shown
+    for arguments in (["nowhere.log"], ["."], [], ["a", "--json", "--csv", "b"]):
+        done = sqgen("log", "parse", *arguments)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+def test_follow(sqgen: Run, tmp_path: Path) -> None:
+    """A log that is over is not waited for."""
+    (tmp_path / "test.log").write_text(text_of("test_digits"))
+    done = sqgen("log", "parse", "test.log", "--follow")
+    assert done.stdout.startswith("batch 0: accuracy_top1 0.740741\n")
+    assert "accuracy_top1  0.794613  top-1  by net" in done.stdout

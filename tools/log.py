@@ -1,0 +1,99 @@
+"""`sqgen log`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ..errors import OutputError, printable
+from ..formats.files import STDIN, describe
+from .logs.csv_files import CsvRows
+from .logs.files import read_log
+from .logs.report import TellingRows, report
+from .logs.result import LogResult
+from .terminal import echo
+
+
+@click.group()
+def log() -> None:
+    """Read Caffe's logs: what happened, as a table, JSON, CSV or curves.
+
+    \b
+    Examples:
+      sqgen log parse train.log
+      sqgen log parse train.log --csv curves
+    """
+
+
+@log.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("--table", "as_table", is_flag=True, help="print a table (the default)")
+@click.option("--json", "as_json", is_flag=True, help="print JSON (docs/log.md), one an input")
+@click.option("--csv", "folder", metavar="DIR", help="write a CSV a kind of row into DIR")
+@click.option("--force", is_flag=True, help="with --csv, replace files that exist")
+@click.option("--follow", is_flag=True, help="read on as the file grows, until the run is over")
+def parse(
+    files: tuple[str, ...],
+    as_table: bool,
+    as_json: bool,
+    folder: str | None,
+    force: bool,
+    follow: bool,
+) -> None:
+    """Say what happened in logs of caffe train, test and time.
+
+    FILE is a log of any age, .gz too, or - for standard input. What is odd about a log is a
+    warning in its result, never an error.
+
+    \b
+    Examples:
+      sqgen log parse train.log
+      caffe test --model net.prototxt --weights w.caffemodel 2>&1 | sqgen log parse - --json
+      sqgen log parse run1.log.gz run2.log --csv curves
+    """
+    if as_table + as_json + (folder is not None) > 1:
+        raise click.UsageError("--table, --json and --csv: give one")
+    if follow and len(files) > 1:
+        raise click.UsageError("--follow: give one file")
+    if folder is not None:
+        for file in files:
+            _write_csv(file, _csv_folder(folder, file, files), force)
+        return
+    results = [_read(file, as_json, follow) for file in files]
+    if as_json:
+        plain = [result.as_dict() for result in results]
+        echo(json.dumps(plain if len(plain) > 1 else plain[0], indent=2))
+        return
+    for result in results:
+        for line in report(result):
+            echo(line)
+
+
+def _read(file: str, as_json: bool, follow: bool) -> LogResult:
+    rows = TellingRows(lambda line: echo(line)) if follow and not as_json else None
+    return read_log(file, rows, keep_rows=as_json, follow=follow)
+
+
+def _csv_folder(folder: str, file: str, files: tuple[str, ...]) -> Path:
+    """One folder for one log; for several, one each, named as the log."""
+    if len(files) == 1:
+        return Path(folder)
+    return Path(folder) / ("stdin" if file == STDIN else Path(file).name.partition(".")[0])
+
+
+def _write_csv(file: str, folder: Path, force: bool) -> None:
+    rows = CsvRows(folder, force)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        result = read_log(file, rows, keep_rows=False)
+        written = rows.close()
+    except OSError as error:
+        raise OutputError(f"{printable(str(folder))}: can't write: {describe(error)}") from None
+    finally:
+        rows.abandon()
+    for line in result.warnings:
+        click.echo(f"sqgen: warning: {printable(file)}: {line}", err=True)
+    names = ", ".join(path.name for path in written) or "nothing: no rows"
+    click.echo(f"wrote {names} in {folder}", err=True)

@@ -1,0 +1,152 @@
+"""Caffe's fatal errors in words: what each means and what to do."""
+
+from __future__ import annotations
+
+import re
+
+from .result import Fatal
+
+# (what the message has, what it means, what to do); the first that fits counts.
+_KNOWN: tuple[tuple[str, str, str], ...] = (
+    (
+        r"Cannot use GPU in CPU-only Caffe",
+        "this Caffe was built without GPU support",
+        "set solver_mode: CPU and leave --gpu out, or use a Caffe built with CUDA",
+    ),
+    (
+        r"mdb_status == 0 \(2 vs\. 0\) No such file",
+        "the LMDB of a Data layer is not there",
+        "check the layer's source; it is relative to the folder that caffe was started in",
+    ),
+    (
+        r"mdb_status == 0 \(\d+ vs\. 0\)|mdb_status == 0",
+        "the LMDB of a Data layer can't be opened",
+        "check that the source is an LMDB folder, readable, and not in use by a writer",
+    ),
+    (
+        r"Failed to open leveldb|leveldb",
+        "the LEVELDB of a Data layer can't be opened",
+        "check the source, and that backend is what the set was made with",
+    ),
+    (
+        r"Failed to parse (Net|Solver)Parameter file: (?P<what>\S+)",
+        "{what} is not a prototxt that this Caffe reads",
+        "see the libprotobuf line above the error, or run sqgen lint on the file",
+    ),
+    (
+        r"fd != -1 .*File not found: (?P<what>\S+)",
+        "{what} is not there",
+        "check the path; it is relative to the folder that caffe was started in",
+    ),
+    (
+        r"Couldn't open (?P<what>\S+)",
+        "the weights {what} can't be opened",
+        "check the path given with --weights or --snapshot",
+    ),
+    (
+        r"Cannot copy param \d+ weights from layer '(?P<what>[^']+)'; shape mismatch",
+        "layer {what} has another shape in the weights than in the net",
+        "use the net that the weights were trained with, or rename the layer to learn it anew",
+    ),
+    (
+        r"Incompatible number of blobs for layer (?P<what>\S+)",
+        "layer {what} has another number of blobs in the weights than in the net",
+        "check bias_term, or rename the layer to learn it anew",
+    ),
+    (
+        r"param_\.gamma\(\) >= 0",
+        "the solver's gamma is negative",
+        "give gamma a value from 0 to 1",
+    ),
+    (
+        r"Unknown learning rate policy: (?P<what>\S+)",
+        "there is no learning rate policy {what}",
+        "use fixed, step, exp, inv, multistep, poly or sigmoid",
+    ),
+    (
+        r"out of memory|CUDA_?ERROR_?MEMORY|error == cudaSuccess \(2 vs",
+        "the GPU's memory is full",
+        "lower batch_size, and raise iter_size by the same factor",
+    ),
+    (
+        r"error == cudaSuccess|CUDNN_STATUS|CUBLAS_STATUS",
+        "the GPU or its driver failed",
+        "check nvidia-smi, and that Caffe was built for this GPU, CUDA and cuDNN",
+    ),
+    (
+        r"Unknown (?:layer|solver) type: (?P<what>\S+)",
+        "this Caffe has no {what}",
+        "use a Caffe (or a fork of it) that has it; sqgen lint names what is not BVLC's",
+    ),
+    (
+        r"Unknown bottom blob '(?P<what>[^']+)'",
+        "no layer makes the blob {what}",
+        "check the spelling and the order of layers: sqgen lint shows both",
+    ),
+    (
+        r"Top blob '(?P<what>[^']+)' produced by multiple",
+        "two layers make the blob {what}",
+        "rename one of the tops",
+    ),
+    (
+        r"bottom\[0\]->shape|bottom\[i\]->shape|bottom\[0\]->count\(\)",
+        "the bottoms of a layer don't fit in shape",
+        "run sqgen lint on the net: it names the layer",
+    ),
+    (
+        r"Number of labels must match number of predictions",
+        "there is not one label for each prediction",
+        "check that the scores end 1x1 (pooling) and that labels are one an image",
+    ),
+    (
+        r"top_k must be less than or equal to the number of classes",
+        "an Accuracy layer's top_k is above the number of classes",
+        "lower top_k or drop the layer",
+    ),
+    (
+        r"Cannot write to snapshot prefix",
+        "snapshots can't be written",
+        "make the folder of snapshot_prefix, and see that it is writable",
+    ),
+    (
+        r"proto\.SerializeToOstream|WriteProtoToBinaryFile",
+        "a file could not be written",
+        "check the room on the disk",
+    ),
+    (
+        r"Multi-GPU execution not available",
+        "this Caffe was built without NCCL",
+        "give one GPU, or use a Caffe built with USE_NCCL",
+    ),
+    (
+        r"height <= datum_height|crop_size.*datum|datum_(?:height|width)|datum_channels",
+        "an image is smaller than crop_size, or of other channels than the net takes",
+        "make the set again with larger images, or lower crop_size",
+    ),
+    (
+        r"Need a (?:model|solver) definition|Need model weights",
+        "a flag is missing",
+        "give --model, --weights or --solver",
+    ),
+)
+
+
+def explain(message: str, place: str, context: str = "") -> Fatal:
+    """A fatal message as cause and remedy; `context` is libprotobuf's line, if there was one."""
+    for pattern, cause, remedy in _KNOWN:
+        found = re.search(pattern, message)
+        if found:
+            cause = cause.format(**found.groupdict())
+            return Fatal(message, place, cause + _position(context), remedy)
+    return Fatal(
+        message,
+        place,
+        "Caffe stopped on a check" if "Check failed" in message else "Caffe stopped",
+        "the message and its place in Caffe's source say which",
+    )
+
+
+def _position(context: str) -> str:
+    """What libprotobuf says: `line:column: what`."""
+    found = re.search(r": (\d+:\d+): (.*)", context)
+    return f" ({found[1]}: {found[2].strip()})" if found else ""

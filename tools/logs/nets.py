@@ -1,0 +1,103 @@
+"""What the nets that Caffe prints in a log tell of its outputs: top-k, losses, batch, classes."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from ...errors import FormatError
+from ...formats import prototxt
+from ...formats.net import parse_net
+from ...formats.schema import SolverParameter
+from .result import LOSS, OTHER, TOP1, TOP_K
+
+_SOURCES = ("data_param", "image_data_param", "memory_data_param", "hdf5_data_param")
+
+
+class LoggedNet(NamedTuple):
+    """A net of the log.
+
+    Attributes:
+        name: its name.
+        phase: `TRAIN` or `TEST`.
+        top_k: output -> k, of Accuracy layers.
+        losses: outputs of loss layers.
+        batch: images in a batch, where a data layer says.
+        classes: filters of the last layer that has any.
+    """
+
+    name: str
+    phase: str
+    top_k: dict[str, int]
+    losses: frozenset[str]
+    batch: int | None
+    classes: int | None
+
+
+@lru_cache(maxsize=16)
+def read_logged_net(text: str) -> LoggedNet | None:
+    """The net of a dump; None where it can't be read (cut, or mixed with other lines)."""
+    try:
+        param = parse_net(text).param
+    except FormatError:
+        return None
+    layers = list(param.layer)
+    losses = [layer for layer in layers if layer.type.endswith("Loss") or any(layer.loss_weight)]
+    filters = [
+        count
+        for layer in layers
+        if (count := layer.convolution_param.num_output or layer.inner_product_param.num_output)
+    ]
+    return LoggedNet(
+        param.name,
+        "TEST" if param.state.phase else "TRAIN",
+        {
+            layer.top[0]: layer.accuracy_param.top_k
+            for layer in layers
+            if layer.type == "Accuracy" and layer.top
+        },
+        frozenset(top for layer in losses for top in layer.top),
+        next(filter(None, map(_batch, layers)), None),
+        filters[-1] if filters else None,
+    )
+
+
+def _batch(layer: Any) -> int | None:
+    for source in _SOURCES:
+        if layer.HasField(source):
+            return int(getattr(layer, source).batch_size) or None
+    for source in ("input_param", "dummy_data_param"):
+        if layer.HasField(source):
+            shapes = getattr(layer, source).shape
+            return int(shapes[0].dim[0]) if shapes and shapes[0].dim else None
+    return None
+
+
+def read_logged_solver(text: str) -> Any:
+    """The SolverParameter of a dump; None where it can't be read."""
+    solver = SolverParameter()
+    try:
+        prototxt.parse(text, solver, "solver")
+    except FormatError:
+        return None
+    return solver
+
+
+def role_of(name: str, weighted: bool, net: LoggedNet | None) -> tuple[str, int | None, str]:
+    """(role, k, where that is from) of an output."""
+    if net is not None and name in net.top_k:
+        k = net.top_k[name]
+        return (TOP1 if k == 1 else TOP_K), k, "net"
+    if weighted or (net is not None and name in net.losses):
+        return LOSS, None, "net"
+    lower = name.lower()
+    if "loss" in lower and net is None:
+        return LOSS, None, "name"
+    found = re.search(r"(?:top|acc(?:uracy)?)[-_@ /]*(\d+)|@(\d+)", lower)
+    if found:
+        k = int(found[1] or found[2])
+        return (TOP1 if k == 1 else TOP_K), k, "name"
+    if re.search(r"acc(?:uracy)?|top", lower):
+        return TOP1, 1, "name"
+    return OTHER, None, "name"

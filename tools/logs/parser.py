@@ -1,0 +1,332 @@
+"""Lines to events, as they come: one streaming parser for logs at rest and for live runs.
+
+Most lines of a long training log are displays: a line with the loss, one an output, one with the
+learning rate. Once a display has been read line by line, a pattern made of it reads those that
+look the same, each in one match; whatever differs goes line by line again. Both ways tell the
+same events (tested).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .events import NEVER, Listener, Output, Stamp
+from .lines import (
+    AVERAGE_TIME,
+    BATCH,
+    CERTAINLY_WHOLE,
+    ITERATION,
+    LAYER_TIME,
+    OUTPUT,
+    SCORE,
+    Line,
+    split_line,
+)
+
+MAX_LINE = 1 << 20  # characters; whatever is longer is nothing of Caffe's
+
+# How a message begins -> what it means; the rest of the message is the value.
+NOTICES = {
+    "Use CPU.": "cpu",
+    "Use GPU with device ID ": "gpu",
+    "Using GPUs ": "gpu",
+    "Resuming from ": "resume",
+    "Restoring previous solver status from ": "resume",
+    "Finetuning from ": "finetune",
+    "Solving ": "solve",
+    "Starting Optimization": "start",
+    "Running for ": "test",
+    "Loss: ": "loss",
+    "Snapshotting to ": "snapshot",
+    "Snapshotting solver state to ": "state",
+    "Optimization stopped early.": "stopped",
+    "Optimization Done.": "done",
+    "*** Benchmark begins ***": "time",
+    "*** Benchmark ends ***": "timed",
+    "Ignoring source layer ": "ignored",
+    "Creating training net from ": "train_net",
+    "Creating test net ": "test_net",
+    "Test interrupted.": "interrupted",
+}
+_FIRST_WORDS: dict[str, list[str]] = {}
+for _beginning in NOTICES:
+    _FIRST_WORDS.setdefault(_beginning.split(" ")[0], []).append(_beginning)
+
+_DUMPS = {
+    "Initializing net from parameters: ": "net",
+    "Initializing solver from parameters: ": "solver",
+}
+_DUMP_LINE = re.compile(r"\s*(?:\}|[a-z_0-9]+(?: \{|: .*))\s*")
+_SIGNAL = re.compile(r"\*\*\* (?:Aborted at|SIG)")
+# What nearly every line has: a prefix up to its place, and a value.
+_DATED = r"[IWE](\d{4}(?:\d{4})?) (\d\d:\d\d:\d\d\.\d+) +\d+ "
+_UNDATED = r"[IWE]\d{4}(?:\d{4})? \d\d:\d\d:\d\d(?:\.\d+)? +\d+ "
+_USUAL = r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?|-?nan|-?inf"
+# Display, test and dumps end where one of these is told.
+_QUIET = {"ignored", "resume", "finetune"}
+
+
+class Parser:
+    """Feed it bytes as they come, then close it; it tells `listener`."""
+
+    def __init__(self, listener: Listener, fast: bool = True) -> None:
+        self._tell = listener
+        self._fast = fast
+        self._rest = b""
+        self._skipping = False
+        self._prefixed = False
+        self._testing = False  # `caffe test` has told its loss: its scores follow
+        self._dump: tuple[str, list[str]] | None = None
+        self._display: _Display | None = None
+        self._test: tuple[Stamp, str, str, list[Output]] | None = None
+        self._block: re.Pattern[str] | None = None
+        self._block_key: object = None
+        self._block_names: tuple[str, ...] = ()
+
+    def feed(self, data: bytes) -> None:
+        """Take in more of the log, cut anywhere."""
+        end = data.rfind(b"\n") + 1
+        if not end:
+            self._keep(data)
+            return
+        if self._skipping:
+            start = data.find(b"\n") + 1
+            self._skipping = False
+            self._rest = b""
+            whole = data[start:end]
+        else:
+            whole = self._rest + data[:end]
+        self._rest = b""
+        self._keep(data[end:])
+        text = whole.decode("utf-8", errors="surrogateescape")
+        self._text(text.replace("\r\n", "\n") if "\r" in text else text)
+
+    def _keep(self, data: bytes) -> None:
+        """Remember the beginning of a line, unless it gets too long for one."""
+        if self._skipping:
+            return
+        self._rest += data
+        if len(self._rest) > MAX_LINE:
+            self._rest, self._skipping = b"", True
+
+    def close(self) -> None:
+        """The log is over. A last line without its end is read only if it can't be cut."""
+        rest = self._rest.decode("utf-8", errors="surrogateescape").rstrip("\r")
+        self._rest = b""
+        if CERTAINLY_WHOLE.search(rest):
+            self._line(rest)
+            rest = ""
+        self._flush()
+        self._end_dump()
+        if rest or self._skipping:
+            self._tell.cut()
+
+    # Whole lines
+
+    def _text(self, text: str) -> None:
+        at = 0
+        while at < len(text):
+            block = self._block
+            if block is None or self._dump is not None:
+                end = text.index("\n", at)
+                self._line(text[at:end])
+                at = end + 1
+                continue
+            for match in block.finditer(text, at):
+                if match.start() > at:
+                    self._lines(text[at : match.start()])
+                    if self._block is not block:
+                        at = match.start()
+                        break
+                self._told_by_block(match)
+                at = match.end()
+            else:
+                at = self._lines_until_new_block(text, at)
+
+    def _lines(self, text: str) -> None:
+        for line in text.split("\n")[:-1]:
+            self._line(line)
+
+    def _lines_until_new_block(self, text: str, at: int) -> int:
+        block = self._block
+        while at < len(text) and self._block is block:
+            end = text.index("\n", at)
+            self._line(text[at:end])
+            at = end + 1
+        return at
+
+    def _told_by_block(self, match: re.Match[str]) -> None:
+        if self._display is not None or self._test is not None:
+            self._flush()
+        self._end_dump()
+        self._testing = False
+        groups = match.groups()
+        self._tell.display(
+            (groups[0], groups[1]),
+            groups[2],
+            groups[3],
+            groups[4],
+            self._block_names,
+            groups[5:-1],
+            groups[-1],
+        )
+
+    def _line(self, raw: str) -> None:
+        if len(raw) > MAX_LINE:
+            return
+        line = split_line(raw)
+        if not line.file and not self._unprefixed(line.text):
+            return
+        self._prefixed = self._prefixed or bool(line.file)
+        self._end_dump()
+        if line.severity == "F":
+            self._flush()
+            self._tell.fatal((line.date, line.time), line.place, line.text.strip())
+        else:
+            self._message(line)
+
+    def _unprefixed(self, text: str) -> bool:
+        """Whether a line without a prefix may be a message: only where all were stripped."""
+        if self._dump is not None:
+            if _DUMP_LINE.fullmatch(text):
+                self._dump[1].append(text)
+                return False
+            if not text.strip():
+                return False
+        if text.startswith("[libprotobuf ERROR"):
+            self._tell.notice(NEVER, "protobuf", text)
+            return False
+        if _SIGNAL.match(text):
+            self._tell.notice(NEVER, "signal", text)
+            return False
+        return not self._prefixed
+
+    # Messages
+
+    def _message(self, line: Line) -> None:
+        text = line.text.strip()
+        stamp = (line.date, line.time)
+        word = text.partition(" ")[0]
+        if word == "Iteration":
+            self._iteration(stamp, text, line.place)
+        elif word in ("Train", "Test") and (output := OUTPUT.fullmatch(text)):
+            self._output(output, line.place)
+        elif word == "Batch" and (batch := BATCH.fullmatch(text)):
+            self._tell.batch(stamp, *batch.groups())
+        elif text + " " in _DUMPS or line.text in _DUMPS:
+            self._flush()
+            self._dump = (_DUMPS[text + " "], [])
+        elif word in _FIRST_WORDS and self._notice(stamp, text, _FIRST_WORDS[word]):
+            pass
+        elif time := LAYER_TIME.fullmatch(text):
+            self._tell.layer_time(*time.groups())
+        elif average := AVERAGE_TIME.fullmatch(text):
+            self._tell.layer_time("", *average.groups())
+        elif (self._testing or line.file == "caffe.cpp") and (score := SCORE.fullmatch(text)):
+            name, value, weight, _ = score.groups()
+            self._tell.score(stamp, Output(name, value, weight))
+
+    def _iteration(self, stamp: Stamp, text: str, place: str) -> None:
+        match = ITERATION.fullmatch(text)
+        if match is None:
+            return
+        iteration, speed, loss, lr, net = match.groups()
+        if net is not None:
+            self._flush()
+            self._test = (stamp, iteration, net, [])
+        elif lr is not None:
+            if self._display is None or self._display.iteration != iteration:
+                self._flush()
+                self._display = _Display(stamp, iteration, speed, None)
+            self._display.lr = lr
+            self._display.places.append(place)
+            self._learn(self._display)
+            self._flush()
+        else:
+            self._flush()
+            self._display = _Display(stamp, iteration, speed, loss)
+            self._display.places.append(place)
+
+    def _output(self, match: re.Match[str], place: str) -> None:
+        which, _, name, value, weight, _ = match.groups()
+        output = Output(name, value, weight)
+        if which == "Train" and self._display is not None:
+            self._display.outputs.append(output)
+            self._display.places.append(place)
+        elif which == "Test" and self._test is not None:
+            self._test[3].append(output)
+
+    def _notice(self, stamp: Stamp, text: str, beginnings: Sequence[str]) -> bool:
+        for beginning in beginnings:
+            if text.startswith(beginning):
+                kind = NOTICES[beginning]
+                if kind not in _QUIET:
+                    self._flush()
+                self._testing = kind == "loss" or (self._testing and kind in _QUIET)
+                self._tell.notice(stamp, kind, text[len(beginning) :])
+                return True
+        return False
+
+    def _flush(self) -> None:
+        if self._display is not None:
+            display, self._display = self._display, None
+            self._tell.display(
+                display.stamp,
+                display.iteration,
+                display.speed,
+                display.loss,
+                tuple(output.name for output in display.outputs),
+                [output.value for output in display.outputs],
+                display.lr,
+            )
+        if self._test is not None:
+            stamp, iteration, net, outputs = self._test
+            self._test = None
+            if outputs:
+                self._tell.tested(stamp, iteration, net, outputs)
+
+    def _end_dump(self) -> None:
+        if self._dump is not None:
+            (kind, lines), self._dump = self._dump, None
+            text = "\n".join(lines)
+            if kind == "net":
+                self._tell.net(text)
+            else:
+                self._tell.solver(text)
+
+    # Displays in one match
+
+    def _learn(self, display: _Display) -> None:
+        """Make the pattern for displays like this one, if Caffe's usual lines made it."""
+        outputs = [(output.name, output.weight) for output in display.outputs]
+        key = (outputs, display.places)
+        usual = "" not in (*display.places, display.stamp[0]) and display.loss is not None
+        if key == self._block_key or not usual or not self._fast:
+            return
+        prefixes = [rf"{_UNDATED}{re.escape(place)}\] " for place in display.places]
+        prefixes[0] = rf"^{_DATED}{re.escape(display.places[0])}\] "
+        lines = [rf"{prefixes[0]}Iteration (\d+)(?: \(([^()\n]*)\))?, loss = ({_USUAL})\n"]
+        for index, (name, weight) in enumerate(outputs):
+            lines.append(rf"{prefixes[index + 1]}    Train net output #{index}: ")
+            lines.append(rf"{re.escape(name)} = ({_USUAL})")
+            if weight is not None:
+                lines.append(rf" \(\* {re.escape(weight)} = (?:{_USUAL}) loss\)")
+            lines.append(r"\n")
+        lines.append(rf"{prefixes[-1]}Iteration \3, lr = ({_USUAL})\n")
+        self._block = re.compile("".join(lines), re.MULTILINE)
+        self._block_key = key
+        self._block_names = tuple(name for name, _ in outputs)
+
+
+class _Display:
+    """A display that is being read line by line."""
+
+    def __init__(self, stamp: Stamp, iteration: str, speed: str | None, loss: str | None) -> None:
+        self.stamp = stamp
+        self.iteration = iteration
+        self.speed = speed
+        self.loss = loss
+        self.outputs: list[Output] = []
+        self.lr: str | None = None
+        self.places: list[str] = []  # in Caffe's source, a line each
