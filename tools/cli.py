@@ -22,6 +22,7 @@ COMMANDS = {
     "diff": ("diff", "diff", "What differs in meaning between two nets."),
     "upgrade": ("upgrade", "upgrade", "Write an old prototxt or caffemodel in today's format."),
     "log": ("log", "log", "Read Caffe's logs: table, JSON, CSV, curves."),
+    "gate": ("gate", "gate", "Hold an accuracy: pass or fail, for CI."),
     "zoo": ("zoo", "zoo", "The published nets: figures, files, weights."),
 }
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from ..errors import OutputError, printable
-from ..formats.files import STDIN, describe
+from ..formats.files import STDIN, describe, write_files
 from .logs.csv_files import CsvRows
 from .logs.files import read_log
-from .logs.report import TellingRows, report
-from .logs.result import LogResult
-from .terminal import echo
+from .logs.report import TellingRows, number_text, report
+from .logs.result import LogResult, to_json
+from .terminal import echo, table
 
 
 @click.group()
@@ -24,6 +24,7 @@ def log() -> None:
     Examples:
       sqgen log parse train.log
       sqgen log parse train.log --csv curves
+      sqgen log plot train.log -o curves.png
     """
 
 
@@ -71,6 +72,67 @@ def parse(
             echo(line)
 
 
+@log.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("-o", "--out", required=True, metavar="OUT", help="a .png, .svg or .pdf to write")
+@click.option("--x", type=click.Choice(["iterations", "time"]), default="iterations", help="axis")
+@click.option("--log-scale", is_flag=True, help="losses and learning rates on a logarithmic scale")
+@click.option("--smooth", type=click.IntRange(min=1), default=1, help="average N training losses")
+@click.option("--force", is_flag=True, help="replace OUT if it exists")
+def plot(
+    files: tuple[str, ...], out: str, x: str, log_scale: bool, smooth: int, force: bool
+) -> None:
+    """Draw loss, accuracy and learning rate of training runs over each other.
+
+    Resumed runs are joined; accuracies beside a loss that is not a number are left out.
+
+    \b
+    Examples:
+      sqgen log plot train.log -o curves.png
+      sqgen log plot run1.log run2.log -o curves.svg --x time --smooth 20
+    """
+    from .logs.curves import curves
+    from .logs.plot import FORMATS, drawing, figure
+
+    kind = Path(out).suffix[1:].lower()
+    if kind not in FORMATS:
+        raise click.UsageError(f"-o {out}: end it in .png, .svg or .pdf")
+    runs = [(_name(file), curves(read_log(file), x, smooth)) for file in files]
+    write_files({Path(out): drawing(figure(runs, x, log_scale), kind)}, force)
+    click.echo(f"wrote {out}", err=True)
+
+
+@log.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def compare(a: str, b: str, as_json: bool) -> None:
+    """Final and best scores of two logs, their speed, and where they part.
+
+    \b
+    Example:
+      sqgen log compare before.log after.log
+    """
+    from .logs.compare import compare as compared
+    from .logs.compare import parting
+
+    results = [read_log(file) for file in (a, b)]
+    rows, parts = compared(*results), list(parting(*results))
+    if as_json:
+        plain = [{**row._asdict(), "difference": row.difference} for row in rows]
+        echo(json.dumps(to_json({"compared": plain, "parting": parts}), indent=2))
+        return
+    cells = [[row.name, *map(_shown, (row.a, row.b, row.difference))] for row in rows]
+    for line in table(["", "A", "B", "B - A"], cells, right=(1, 2, 3)):
+        echo(line)
+    for part in parts:
+        echo(part)
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else number_text(value)
+
+
 def _read(file: str, as_json: bool, follow: bool) -> LogResult:
     rows = TellingRows(lambda line: echo(line)) if follow and not as_json else None
     return read_log(file, rows, keep_rows=as_json, follow=follow)
@@ -80,7 +142,13 @@ def _csv_folder(folder: str, file: str, files: tuple[str, ...]) -> Path:
     """One folder for one log; for several, one each, named as the log."""
     if len(files) == 1:
         return Path(folder)
-    return Path(folder) / ("stdin" if file == STDIN else Path(file).name.partition(".")[0])
+    return Path(folder) / _name(file)
+
+
+def _name(file: str) -> str:
+    """A log's name without its folder and endings."""
+    name = "stdin" if file == STDIN else Path(file).name
+    return name.removesuffix(".gz").removesuffix(".log")
 
 
 def _write_csv(file: str, folder: Path, force: bool) -> None:

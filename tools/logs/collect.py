@@ -393,6 +393,7 @@ class Collector(Listener):
         result.has_test_loss = any(score.role == LOSS for score in result.scores)
         first = self._test_net(0)
         result.batch_size = first.batch if first else None
+        result.net_digest = first.digest if first else None
         iterations = self._iterations if result.command == "test" else None
         if result.command == "train" and self._test_iter:
             iterations = self._test_iter[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ class LoggedNet(NamedTuple):
         losses: outputs of loss layers.
         batch: images in a batch, where a data layer says.
         classes: filters of the last layer that has any.
+        digest: of its layers, but for those that read data.
     """
 
     name: str
@@ -33,6 +35,7 @@ class LoggedNet(NamedTuple):
     losses: frozenset[str]
     batch: int | None
     classes: int | None
+    digest: str
 
 
 @lru_cache(maxsize=16)
@@ -60,7 +63,17 @@ def read_logged_net(text: str) -> LoggedNet | None:
         frozenset(top for layer in losses for top in layer.top),
         next(filter(None, map(_batch, layers)), None),
         filters[-1] if filters else None,
+        _digest(layers),
     )
+
+
+def _digest(layers: list[Any]) -> str:
+    """The same for nets that compute the same layers, wherever their data lies."""
+    digest = hashlib.sha256()
+    for layer in layers:
+        if layer.bottom:
+            digest.update(layer.SerializeToString(deterministic=True))
+    return digest.hexdigest()[:16]
 
 
 def _batch(layer: Any) -> int | None:

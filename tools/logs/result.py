@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ...errors import FormatError, printable
+
 FORMAT = 1  # of the JSON form; raised when a reader would have to change
 
 TOP1, TOP_K, LOSS, OTHER = "top-1", "top-k", "loss", "output"
@@ -124,6 +126,8 @@ class LogResult:
         command: `train`, `test`, `time` or `unknown`.
         device: `CPU`, or `GPU` and its numbers.
         net: the name of the net.
+        net_digest: of the TEST net's layers, but for where its data lies; None if not in the log.
+        dataset: a digest of the data that was tested on, where the runner knows it.
         solver: the solver's fields as Caffe printed them, empty without one.
         start, end: stamps of the first and last line.
         segments: the runs within the log, in order; one for `caffe test` and `caffe time`.
@@ -144,6 +148,8 @@ class LogResult:
     command: str = "unknown"
     device: str = ""
     net: str = ""
+    net_digest: str | None = None
+    dataset: str | None = None
     solver: dict[str, Any] = field(default_factory=dict)
     start: str | None = None
     end: str | None = None
@@ -173,16 +179,60 @@ class LogResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; nan and inf are the strings `nan`, `inf`, `-inf`."""
-        plain = _plain({"format": FORMAT, **asdict(self)})
+        plain = to_json({"format": FORMAT, **asdict(self)})
         assert isinstance(plain, dict)
         return plain
 
 
-def _plain(value: Any) -> Any:
+def from_dict(plain: dict[str, Any]) -> LogResult:
+    """The result of its JSON form.
+
+    Raises:
+        FormatError: it is not one, or of another format.
+    """
+    if plain.get("format") != FORMAT:
+        raise FormatError(f"is no result of sqgen log parse (format {FORMAT})")
+    values = {key: value for key, value in plain.items() if key != "format"}
+    try:
+        for key, kind in _LISTS.items():
+            values[key] = [_filled(kind, item) for item in values.get(key, [])]
+        for segment in values["segments"]:
+            segment.train = [_filled(TrainRow, row) for row in segment.train]
+            segment.test = [_filled(TestRow, row) for row in segment.test]
+        if values.get("fatal") is not None:
+            values["fatal"] = _filled(Fatal, values["fatal"])
+        return LogResult(**values)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise FormatError(f"is no result of sqgen log parse: {printable(str(error))}") from None
+
+
+_LISTS = {
+    "segments": Segment,
+    "scores": Score,
+    "batches": BatchRow,
+    "layer_times": LayerTime,
+    "troubles": Trouble,
+}
+_NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def _filled(kind: Any, plain: dict[str, Any]) -> Any:
+    """A dataclass of plain data, with the words for nan and inf as floats again."""
+    return kind(**{key: _unplain(value) for key, value in plain.items()})
+
+
+def _unplain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _unplain(item) for key, item in value.items()}
+    return _NON_FINITE.get(value, value) if isinstance(value, str) else value
+
+
+def to_json(value: Any) -> Any:
+    """Plain data as JSON has it: nan and inf in words."""
+    if isinstance(value, dict):
+        return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [to_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return value

@@ -1,0 +1,163 @@
+"""Curves and comparisons: what is drawn, as numbers."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sqgen import DesignError, LogResult, parse_log
+from sqgen.tools.logs.compare import compare, parting
+from sqgen.tools.logs.curves import Curve, curves, smoothed
+from sqgen.tools.logs.plot import figure
+
+from .conftest import Run
+from .test_logs import LOGS, displays, text_of
+
+
+def result(text: str) -> LogResult:
+    return parse_log(io.BytesIO(text.encode()))
+
+
+def by_label(found: list[Curve]) -> dict[str, Curve]:
+    return {curve.label: curve for curve in found}
+
+
+def test_curves_of_a_run() -> None:
+    found = by_label(curves(result(text_of("train_batchnorm"))))
+    assert list(found) == ["train loss", "learning rate", "top-1", "top-5", "test loss"]
+    assert found["train loss"].xs == [20.0 * i for i in range(31)]
+    assert found["train loss"].ys[-1] == 0.0404565
+    assert found["top-1"].xs == [0, 100, 200, 300, 400, 500, 600]
+    assert found["top-1"].ys[-1] == 0.936027
+    assert {curve.panel for curve in found.values()} == {"loss", "learning rate", "accuracy"}
+    timed = by_label(curves(result(text_of("train_batchnorm")), "time"))["train loss"]
+    assert timed.xs == sorted(timed.xs)
+    assert timed.xs[-1] == pytest.approx(35.39, abs=0.01)
+
+
+def test_no_accuracy_beside_nan_is_drawn() -> None:
+    found = by_label(curves(result(text_of("train_diverged_nan"))))
+    assert [math.isfinite(y) for y in found["top-1"].ys] == [True] + [False] * 6
+    assert sum(map(math.isfinite, found["train loss"].ys)) == 1
+
+
+def test_segments_are_joined() -> None:
+    """A resumed run goes on; what it did again replaces what was there."""
+    p = "I1123 02:37:19.366457 1 solver.cpp:228] "
+    text = displays(["3", "2", "1"]) + f"{p}Resuming from a.solverstate\n"
+    again = displays(["9", "9", "0.5", "0.25"]).split("\n", 4)[4].replace("02:37:19", "02:38:19")
+    loss = by_label(curves(result(text + again)))["train loss"]
+    assert (loss.xs, loss.ys) == ([0, 100, 200, 300], [3, 2, 0.5, 0.25])
+
+
+def test_two_test_nets_have_curves_of_their_own() -> None:
+    labels = list(by_label(curves(result(text_of("train_two_test_nets")))))
+    assert [label for label in labels if label.startswith("top-1")] == [
+        "top-1 (net 0)",
+        "top-1 (net 1)",
+    ]
+
+
+@given(st.lists(st.floats(-10, 10) | st.just(math.nan), max_size=30), st.integers(1, 10))
+def test_smoothing(values: list[float], width: int) -> None:
+    found = smoothed(values, width)
+    assert [math.isnan(y) for y in found] == [math.isnan(v) for v in values]
+    if width == 1:
+        assert repr(found) == repr(values)
+    finite = [value for value in values if not math.isnan(value)]
+    for y in found:
+        assert math.isnan(y) or min(finite) - 1e-9 <= y <= max(finite) + 1e-9
+
+
+def test_figure_draws_the_curves() -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib, the extra sqgen[plot]")
+    runs = [(name, curves(result(text_of(name)))) for name in ("train_batchnorm", "train_resume")]
+    drawn = figure(runs, "iterations", log_scale=True)
+    assert [ax.get_ylabel() for ax in drawn.axes] == ["loss", "accuracy", "learning rate"]
+    assert [ax.get_yscale() for ax in drawn.axes] == ["log", "linear", "log"]
+    assert drawn.axes[-1].get_xlabel() == "iteration"
+    for ax, panel in zip(drawn.axes, ("loss", "accuracy", "learning rate"), strict=True):
+        wanted = [(f"{n}: {c.label}", c.xs) for n, cs in runs for c in cs if c.panel == panel]
+        lines = [(str(line.get_label()), list(line.get_xdata())) for line in ax.get_lines()]
+        assert lines == wanted
+        legend = ax.get_legend()
+        assert legend is not None
+        assert [text.get_text() for text in legend.get_texts()] == [label for label, _ in wanted]
+
+
+@pytest.mark.parametrize(
+    ("kind", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
+)
+def test_plot(sqgen: Run, tmp_path: Path, kind: str, magic: bytes) -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib, the extra sqgen[plot]")
+    log = str(LOGS / "train_batchnorm.log.gz")
+    for out in (f"a.{kind}", f"b.{kind}"):
+        done = sqgen("log", "plot", log, "-o", out, "--smooth", "3", "--x", "time")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", f"wrote {out}\n")
+    data = (tmp_path / f"a.{kind}").read_bytes()
+    assert data.startswith(magic)
+    assert data == (tmp_path / f"b.{kind}").read_bytes()
+    assert "exists already" in sqgen("log", "plot", log, "-o", f"a.{kind}").stderr
+
+
+def test_plot_mistakes(sqgen: Run) -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib, the extra sqgen[plot]")
+    log = str(LOGS / "test_digits.log.gz")
+    assert "nothing to plot" in sqgen("log", "plot", log, "-o", "a.png").stderr
+    assert "end it in .png, .svg or .pdf" in sqgen("log", "plot", log, "-o", "a.bmp").stderr
+    with pytest.raises(DesignError, match="nothing to plot"):
+        figure([], "time", log_scale=False)
+
+
+def test_plot_without_matplotlib_says_what_brings_it(sqgen: Run, tmp_path: Path) -> None:
+    (tmp_path / "matplotlib").mkdir()
+    (tmp_path / "matplotlib" / "__init__.py").write_text("raise ImportError\n")
+    log = str(LOGS / "train_batchnorm.log.gz")
+    done = sqgen("log", "plot", log, "-o", "a.png", env={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "pip install 'sqgen[plot]'" in done.stderr
+
+
+def test_compare() -> None:
+    a, b = (result(text_of(name)) for name in ("train_batchnorm", "train_dead_relu"))
+    rows = {row.name: row for row in compare(a, b)}
+    assert (rows["final accuracy_top1"].a, rows["final accuracy_top1"].b) == (0.936027, 0.0)
+    assert rows["best accuracy_top1"].a == 0.959596
+    assert rows["best loss"].a == 0.232444
+    assert rows["iterations/s"].difference == pytest.approx(20.1, abs=0.1)
+    assert "first at iteration 0" in next(iter(parting(a, b)))
+
+
+def test_compare_leaves_out_what_means_nothing() -> None:
+    a, b = (result(text_of(name)) for name in ("train_batchnorm", "train_diverged_nan"))
+    rows = {row.name: row for row in compare(a, b)}
+    assert rows["final accuracy_top1"].b is None
+    assert rows["best accuracy_top1"].b is not None
+    assert rows["best accuracy_top1"].b < 0.5
+
+
+def test_where_runs_part() -> None:
+    same = result(displays(["3", "2", "1"]))
+    assert list(parting(same, same)) == [
+        "the losses are the same in all 3 iterations that both show"
+    ]
+    near = result(displays(["3", "2.001", "1.5"]))
+    assert list(parting(same, near)) == [
+        "the losses differ first at iteration 100: 2 and 2.001",
+        "they part by more than 1% first at iteration 200: 1 and 1.5",
+    ]
+    assert list(parting(same, result(""))) == ["they have no iteration in common"]
+
+
+def test_compare_command(sqgen: Run) -> None:
+    logs = [str(LOGS / f"{name}.log.gz") for name in ("train_batchnorm", "train_diverged_nan")]
+    shown = sqgen("log", "compare", *logs).stdout
+    assert "final accuracy_top1  0.936027" in shown
+    plain = json.loads(sqgen("log", "compare", *logs, "--json").stdout)
+    assert plain["compared"][0]["b"] is None

@@ -1,0 +1,250 @@
+"""`sqgen gate`: what passes, what fails and why, and what is misuse."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+import xml.etree.ElementTree as Xml
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sqgen import DesignError, parse_log
+from sqgen.tools.accuracy import parse_expectation, parse_tolerance, standard_error
+from sqgen.tools.logs.result import from_dict
+
+from .conftest import DATA, ROOT, Run
+from .test_logs import NAMES, text_of
+
+LOGS = DATA / "logs"
+TEST = str(LOGS / "test_digits.log.gz")  # top-1 0.794613, top-5 0.986532, loss 0.717864; 297 images
+RESIDUAL = (
+    "I0422 14:07:39.810755 32299 caffe.cpp:293] accuracy_top1 = 0.603759\n"
+    "I0422 14:07:39.810775 32299 caffe.cpp:293] accuracy_top5 = 0.824981\n"
+    "I0422 14:07:39.810792 32299 caffe.cpp:293] loss = 1.76711 (* 1 = 1.76711 loss)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "passes"),
+    [
+        (["--expect", "top1=0.794613"], True),
+        (["--expect", "top1=0.7946"], True),
+        (["--expect", "top1=0.7947"], False),
+        (["--expect", "top1=0.79+-0.005"], True),
+        (["--expect", "top1=0.79+-0.004"], False),
+        (["--expect", "top1=0.79 ± 0.005"], True),
+        (["--expect", "top1=79%+-0.5%"], True),
+        (["--expect", "top1=0.84+-2se"], False),
+        (["--expect", "top1=0.83+-2se"], True),
+        (["--expect", "accuracy_top1=0.794613"], True),
+        (["--expect", "top-1=0.794613"], True),
+        (["--min", "top5=0.986532"], True),
+        (["--min", "top5=0.99"], False),
+        (["--max", "loss=0.72"], True),
+        (["--max", "loss=0.71"], False),
+        (["--min", "top1=0.7", "--max", "loss=0.1"], False),
+        (["--published", "residual"], False),
+    ],
+)
+def test_bounds(sqgen: Run, arguments: list[str], passes: bool) -> None:
+    done = sqgen("gate", TEST, *arguments)
+    assert done.returncode == (0 if passes else 1)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1].startswith("pass: " if passes else "FAIL: ")
+
+
+def test_published_of_the_authors_log(sqgen: Run) -> None:
+    done = sqgen("gate", "-", "--published", "residual", stdin=RESIDUAL)
+    assert done.returncode == 0
+    other = sqgen("gate", "-", "--published", "dsd", "--images", "50000", stdin=RESIDUAL)
+    assert other.returncode == 1
+    assert "beyond noise (standard error 0.0022)" in other.stdout
+
+
+def test_noise_is_told(sqgen: Run) -> None:
+    noise = standard_error(0.794613, 297)
+    assert noise == pytest.approx(0.02344, rel=1e-3)
+    assert "within noise (standard error 0.023)" in sqgen("gate", TEST, "--min", "top1=0.8").stdout
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        ("train_diverged_nan", "the net has diverged"),
+        ("train_killed", "the log ends before the run does"),
+        ("train_sighup_sigint", "stopped early"),
+        ("fatal_missing_lmdb", "the LMDB of a Data layer is not there"),
+        ("time_digits", "the log has no test scores"),
+    ],
+)
+def test_a_run_that_is_not_sound_fails(sqgen: Run, log: str, words: str) -> None:
+    done = sqgen("gate", str(LOGS / f"{log}.log.gz"), "--min", "top1=0")
+    assert done.returncode == 1
+    assert words in done.stdout
+
+
+def test_an_accuracy_beside_nan_is_struck(sqgen: Run) -> None:
+    done = sqgen("gate", str(LOGS / "train_diverged_nan.log.gz"), "--expect", "top1=1")
+    assert done.returncode == 1
+    assert "~~1~~" in done.stdout
+
+
+def test_baseline(sqgen: Run, tmp_path: Path) -> None:
+    first = sqgen("gate", TEST, "--baseline", "b.json")
+    assert (first.returncode, first.stdout) == (2, "")
+    assert "no baseline yet; --update-baseline makes it" in first.stderr
+    made = sqgen("gate", TEST, "--baseline", "b.json", "--update-baseline")
+    assert made.returncode == 0
+    assert made.stderr == "baseline b.json written\n"
+    baseline = json.loads((tmp_path / "b.json").read_text())
+    assert baseline["images"] == 297
+    assert baseline["scores"]["accuracy_top1"] == 0.794613
+    same = sqgen("gate", str(LOGS / "test_digits_mmdd.log.gz"), "--baseline", "b.json")
+    assert same.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "passes"),
+    [
+        ({"net": "another"}, "another net than the baseline's", False),
+        ({"net_digest": "0" * 16}, "another net's layers than the baseline's", False),
+        ({"dataset": "abc"}, "another dataset than the baseline's", False),
+        ({"images": 298}, "fewer images than the baseline's", False),
+        ({"images": 54}, "", True),
+        ({"scores": {"accuracy_top1": 0.7957}}, "FAIL", False),
+        ({"scores": {"accuracy_top1": 0.7955}}, "", True),
+        ({"scores": {"accuracy_top1": 0.5}}, "", True),
+        ({"scores": {"loss": 0.70}}, "FAIL", False),
+        ({"scores": {"loss": 0.72}}, "", True),
+        ({"scores": {"gone": 0.5}}, "no such score", False),
+    ],
+)
+def test_against_a_baseline(
+    sqgen: Run, tmp_path: Path, change: dict[str, object], words: str, passes: bool
+) -> None:
+    sqgen("gate", TEST, "--baseline", "b.json", "--update-baseline")
+    path = tmp_path / "b.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    before = path.read_bytes()
+    done = sqgen("gate", TEST, "--baseline", "b.json")
+    assert done.returncode == (0 if passes else 1), done.stdout
+    assert words in done.stdout
+    assert path.read_bytes() == before
+
+
+def test_a_bad_result_makes_no_baseline(sqgen: Run, tmp_path: Path) -> None:
+    bad = str(LOGS / "train_diverged_nan.log.gz")
+    done = sqgen("gate", bad, "--baseline", "b.json", "--update-baseline")
+    assert done.returncode == 1
+    assert "not written: the result does not hold" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([TEST], "nothing to hold: give --expect, --min, --max, --published or --baseline"),
+        ([TEST, "--expect", "top1"], "--expect top1: write a score and a value, such as top1="),
+        ([TEST, "--expect", "top1=x"], "write a score and a value"),
+        ([TEST, "--expect", "top1=nan"], "write a score and a value"),
+        ([TEST, "--min", "tpo1=0.5"], "no score 'tpo1' in the log; did you mean 'top1'?"),
+        ([TEST, "--min", "top1=0.5", "--within", "much"], "--within much: write an amount"),
+        ([TEST, "--published", "residaul"], "did you mean 'residual'?"),
+        ([TEST, "--published", "generator-small"], "no accuracy was published for it"),
+        ([TEST, "--min", "top1=0", "--update-baseline"], "say which with --baseline FILE"),
+        (["nowhere.log", "--min", "top1=0"], "nowhere.log: no such file"),
+        (["bad.json", "--min", "top1=0"], "bad.json: begins like JSON, but is not"),
+        (["other.json", "--min", "top1=0"], "other.json: is no result of sqgen log parse"),
+        ([TEST, "--baseline", "other.json"], "other.json: is no baseline of sqgen gate"),
+        ([TEST, "--baseline", "bad.json"], "bad.json: is not JSON"),
+        (["-", "--expect", "top1=0.6+-2se"], "give --images N"),
+    ],
+)
+def test_misuse_is_2(sqgen: Run, tmp_path: Path, arguments: list[str], words: str) -> None:
+    (tmp_path / "bad.json").write_text("{not json")
+    (tmp_path / "other.json").write_text('{"format": 7}')
+    done = sqgen("gate", *arguments, stdin=RESIDUAL)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done
+    assert words in done.stderr
+
+
+def test_reports(sqgen: Run, tmp_path: Path) -> None:
+    arguments = ["--min", "top1=0.9", "--min", "top5=0.9", "--junit", "g.xml", "--markdown", "g.md"]
+    done = sqgen("gate", TEST, *arguments, "--json")
+    assert done.returncode == 1
+    plain = json.loads(done.stdout)
+    assert (plain["passed"], plain["images"]) == (False, 297)
+    assert [check["passed"] for check in plain["checks"]] == [False, True]
+    suite = Xml.parse(tmp_path / "g.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    failure = suite.find("testcase[@name='top1']/failure")
+    assert failure is not None
+    assert "expected at least 0.9, got 0.794613" in str(failure.get("message"))
+    (tmp_path / "before").write_text("before\n")
+    shutil.copy(tmp_path / "before", tmp_path / "g2.md")
+    sqgen("gate", TEST, "--min", "top1=0.9", "--markdown", "g2.md")
+    page = (tmp_path / "g2.md").read_text()
+    assert page.startswith("before\n### sqgen gate: **FAIL** (squeezenet_digits, 297 images)")
+    assert "| top1 | at least 0.9 | 0.794613 | -0.105387 | FAIL |" in page
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_result_comes_back_from_json(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(text_of(name))
+    result = parse_log(path)
+    again = from_dict(json.loads(json.dumps(result.as_dict())))
+    assert repr(again) == repr(result)
+
+
+def test_gate_of_json_is_gate_of_its_log(sqgen: Run, tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(sqgen("log", "parse", TEST, "--json").stdout)
+    outcomes = [sqgen("gate", source, "--min", "top1=0.7") for source in (TEST, "r.json")]
+    assert outcomes[0].stdout.replace(TEST, "") == outcomes[1].stdout.replace(TEST, "")
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_expectations_by_property(value: float, width: float) -> None:
+    text = f"top1={value!r}+-{width!r}"
+    expected = parse_expectation(text, "=")
+    assert (expected.value, expected.tolerance.amount) == (value, width)
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_an_expectation_or_one_line(text: str) -> None:
+    try:
+        expected = parse_expectation(text, "=")
+    except DesignError as error:
+        assert str(error).isprintable()
+        assert str(error).startswith("--expect")
+    else:
+        assert math.isfinite(expected.value)
+
+
+def test_tolerances() -> None:
+    assert parse_tolerance("0.1%").amount == pytest.approx(0.001)
+    assert parse_tolerance("2se").width(0.5, 100) == pytest.approx(0.1)
+
+
+def test_workflow_of_the_docs_works_as_pasted(tmp_path: Path) -> None:
+    bash, scripts = shutil.which("bash"), sysconfig.get_path("scripts")
+    if bash is None or not shutil.which("sqgen", path=scripts):
+        pytest.skip("needs bash and an installed sqgen, and one is not here")
+    text = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    workflow = text.partition("```yaml\n")[2].partition("```")[0]
+    runs = re.findall(r"- run: \|\n((?: {10}.*\n)+)", workflow)
+    assert len(runs) == 2
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    env = {key: value for key, value in os.environ.items() if key != "GITHUB_STEP_SUMMARY"}
+    env["PATH"] = os.pathsep.join([scripts, os.environ["PATH"]])
+    for run in runs:
+        subprocess.run([bash, "-e", "-c", run], cwd=tmp_path, env=env, check=True)
+    assert (tmp_path / "gate.md").exists()

@@ -1,0 +1,65 @@
+"""Curves as a picture, with matplotlib."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...errors import DesignError
+from .curves import PANELS, RATE_PANEL, TIME, Curve
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg", "pdf")
+
+
+def figure(runs: Sequence[tuple[str, Sequence[Curve]]], x: str, log_scale: bool) -> Figure:
+    """A panel a kind of curve, every run in a colour of its own.
+
+    Raises:
+        DesignError: matplotlib is not installed, or there is nothing to draw.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise DesignError(
+            "sqgen log plot needs matplotlib: pip install 'sqgen[plot]' brings it"
+        ) from None
+    panels = [panel for panel in PANELS if any(c.panel == panel for _, cs in runs for c in cs)]
+    if not panels:
+        raise DesignError("nothing to plot: no training rows in these logs")
+    drawn = Figure(figsize=(8, 2.6 * len(panels) + 0.6), layout="constrained")
+    axes = drawn.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for panel, ax in zip(panels, axes, strict=True):
+        for index, (name, curves) in enumerate(runs):
+            styles = iter(("-", "--", ":", "-."))
+            for curve in (curve for curve in curves if curve.panel == panel):
+                label = f"{name}: {curve.label}" if len(runs) > 1 else curve.label
+                colour = f"C{index}" if len(runs) > 1 else None
+                alone = sum(map(math.isfinite, curve.ys)) == 1
+                marker = "." if alone or (curve.test and len(curve.xs) < 60) else None
+                style = next(styles, "-")
+                ax.plot(curve.xs, curve.ys, style, color=colour, marker=marker, label=label)
+        ax.set_ylabel(panel)
+        ax.grid(alpha=0.3)
+        ax.legend(fontsize="small")
+        if log_scale and panel != "accuracy":
+            ax.set_yscale("log")
+        elif panel == RATE_PANEL:
+            ax.set_ylim(bottom=0)
+    axes[-1].set_xlabel("seconds" if x == TIME else "iteration")
+    return drawn
+
+
+def drawing(drawn: Figure, kind: str) -> bytes:
+    """The bytes of a figure as one of `FORMATS`; the same figure, the same bytes."""
+    import matplotlib as mpl
+
+    out = io.BytesIO()
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+    with mpl.rc_context({"svg.hashsalt": "sqgen"}):
+        drawn.savefig(out, format=kind, dpi=150, metadata=metadata)
+    return out.getvalue()
