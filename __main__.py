@@ -1,6 +1,18 @@
-"""`python -m sqgen`."""
+"""`python -m sqgen`, and the `sqgen` command."""
 
-from .tools.cli import main
+import os
+
+
+def main() -> None:
+    """Run the command line; an interrupt while it is still loading is one line too."""
+    try:
+        from .tools.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        os.write(2, b"sqgen: interrupted\n")
+        os._exit(130)
+
 
 if __name__ == "__main__":
     main()

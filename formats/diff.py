@@ -6,13 +6,28 @@ defaults written out, and generations of the format don't count.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..errors import printable
 from .net import Net
 
-_SKIPPED = ("name", "type", "bottom", "top", "include", "exclude", "phase", "blobs")
+_SKIPPED = ("name", "type", "bottom", "top", "include", "exclude", "blobs")
+# Fields that mean something by being set at all (Caffe asks has_x()), even to their default.
+_PRESENCE = {
+    "AccuracyParameter.ignore_label",
+    "ArgMaxParameter.axis",
+    "BatchNormParameter.use_global_stats",
+    "LayerParameter.phase",
+    "LossParameter.ignore_label",
+    "LossParameter.normalize",
+    "PReLUParameter.filler",
+    "ScaleParameter.filler",
+}
+_MOST_STATES = 64
+_MOST_CANDIDATES = 64
 
 
 class Difference(NamedTuple):
@@ -40,21 +55,45 @@ def diff_nets(a: Net, b: Net) -> list[Difference]:
         values = [getattr(net.param, field) for net in (a, b)]
         if values[0] != values[1]:
             found["", f"{field} is {_show(values[0])} in A, {_show(values[1])} in B"] = []
+    if a.stages != b.stages:
+        shown = [", ".join(sorted(net.stages)) or "none" for net in (a, b)]
+        found["", f"the net's stages are {shown[0]} in A, {shown[1]} in B"] = []
     for phase in ("TRAIN", "TEST"):
-        for layer, message in _phase_differences(_graph(a, phase), _graph(b, phase)):
-            found.setdefault((layer, message), []).append(phase)
+        for level, stages in _states(a, b):
+            nets = [replace(net, level=level, stages=net.stages | stages) for net in (a, b)]
+            graphs = [_graph(net, phase) for net in nets]
+            for layer, message in _phase_differences(*graphs):
+                phases = found.setdefault((layer, message), [])
+                if phase not in phases:
+                    phases.append(phase)
     return [Difference(*key, tuple(phases)) for key, phases in found.items()]
+
+
+def _states(a: Net, b: Net) -> list[tuple[int, frozenset[str]]]:
+    """Every state that a rule of either net asks for: the plain one, stages, levels."""
+    rules = [
+        rule
+        for net in (a, b)
+        for layer in net.param.layer
+        for rule in (*layer.include, *layer.exclude)
+    ]
+    stages = sorted({stage for rule in rules for stage in (*rule.stage, *rule.not_stage)})
+    levels = {0} | {rule.min_level for rule in rules} | {rule.max_level for rule in rules}
+    sets = [frozenset[str](), *(frozenset([stage]) for stage in stages), frozenset(stages)]
+    states = [(level, one) for level in sorted(levels) for one in sets]
+    return list(dict.fromkeys([(0, sets[0]), *states]))[:_MOST_STATES]
 
 
 def _graph(net: Net, phase: str) -> dict[str, _Node]:
     """Layer name -> node; in-place layers chain, so a bottom is made by the last that wrote it."""
     makers: dict[str, tuple[str, int]] = {}
     nodes: dict[str, _Node] = {}
+    seen: Counter[str] = Counter()
     for layer in map(canonical, net.layers(phase)):
         inputs = [makers.get(name, (f"?{name}", 0)) for name in layer.bottom]
-        name = layer.name
-        while name in nodes:  # a second layer of one name
-            name += "'"
+        seen[layer.name] += 1
+        again = f" (number {seen[layer.name]})" if seen[layer.name] > 1 else ""
+        name = layer.name + again
         nodes[name] = _Node(layer, inputs)
         makers |= {top: (name, index) for index, top in enumerate(layer.top)}
     return nodes
@@ -77,7 +116,13 @@ def canonical(layer: Any) -> Any:
             param.axis = getattr(param, old)
             param.ClearField(old)
     elif copy.type == "BatchNorm":
-        copy.ClearField("param")  # its multipliers are 0, written or not
+        for spec in copy.param:  # its multipliers are 0, written or not
+            spec.ClearField("lr_mult")
+            spec.ClearField("decay_mult")
+        if not any(spec.ListFields() for spec in copy.param):
+            copy.ClearField("param")
+    elif copy.type == "Eltwise" and set(copy.eltwise_param.coeff) == {1}:
+        copy.eltwise_param.ClearField("coeff")
     elif copy.type.endswith("Loss") and list(copy.loss_weight) == [1]:
         copy.ClearField("loss_weight")
     return copy
@@ -113,7 +158,7 @@ def _phase_differences(a: dict[str, _Node], b: dict[str, _Node]) -> Iterator[tup
             yield name, f"only in A: {_about(node)}"
             continue
         other = b[renamed[name]]
-        if renamed[name] != name:
+        if renamed[name] != name and node.layer.type != "Input":
             yield name, f"is called '{printable(renamed[name])}' in B"
         yield from ((name, text) for text in _node_differences(node, other, renamed))
     for name, node in b.items():
@@ -122,23 +167,28 @@ def _phase_differences(a: dict[str, _Node], b: dict[str, _Node]) -> Iterator[tup
 
 
 def _match(a: dict[str, _Node], b: dict[str, _Node]) -> dict[str, str]:
-    """Names in A -> names in B: the same name, or else the same type, fields and inputs."""
+    """Names in A -> names in B: the same name, or else the same type and inputs.
+
+    Of several that would do, one with the same fields is taken, or else the first.
+    """
     matched = {name: name for name in a if name in b}
-    left = [name for name in b if name not in matched]
+    left: dict[Any, list[str]] = {}
+    for name, node in b.items():
+        if name not in matched:
+            left.setdefault((node.layer.type, *sorted(node.inputs)), []).append(name)
     for name, node in a.items():
         if name in matched:
             continue
         wanted = [(matched.get(maker, ""), index) for maker, index in node.inputs]
-        for candidate in left:
-            other = b[candidate]
-            if (
-                other.layer.type == node.layer.type
-                and sorted(other.inputs) == sorted(wanted)
-                and not list(_field_differences(node.layer, other.layer, ""))
-            ):
-                matched[name] = candidate
-                left.remove(candidate)
+        candidates = left.get((node.layer.type, *sorted(wanted)), [])
+        for candidate in candidates[:_MOST_CANDIDATES]:
+            if not list(_field_differences(node.layer, b[candidate].layer, "")):
                 break
+        else:
+            candidate = candidates[0] if candidates else ""
+        if candidate:
+            matched[name] = candidate
+            candidates.remove(candidate)
     return matched
 
 
@@ -153,9 +203,14 @@ def _node_differences(a: _Node, b: _Node, renamed: dict[str, str]) -> Iterator[s
         yield f"is a {printable(a.layer.type)} in A, a {printable(b.layer.type)} in B"
         return
     expected = [(renamed.get(maker, maker), index) for maker, index in a.inputs]
-    if expected != b.inputs:
+    symmetric = a.layer.type == "Eltwise" and not a.layer.eltwise_param.coeff
+    same = sorted(expected) == sorted(b.inputs)
+    if expected != b.inputs and not (symmetric and same):
         reads = [" and ".join(f"'{printable(x)}'" for x in n.layer.bottom) for n in (a, b)]
-        order = " (another order)" if sorted(expected) == sorted(b.inputs) else ""
+        if reads[0] == reads[1]:  # the same names, made by other layers in place
+            reads = [" and ".join(f"'{printable(x)}'" for x, _ in n.inputs) for n in (a, b)]
+            reads = [f"what {makers} made" for makers in reads]
+        order = " (another order)" if same else ""
         yield f"reads {reads[0] or 'nothing'} in A, {reads[1] or 'nothing'} in B{order}"
     # In place, a top is its maker's blob; a name of that is told there.
     tops = [[t for t in n.layer.top if t not in n.layer.bottom] for n in (a, b)]
@@ -173,7 +228,17 @@ def _field_differences(a: Any, b: Any, prefix: str) -> Iterator[str]:
         if not prefix and name in _SKIPPED:
             continue
         left, right = getattr(a, name), getattr(b, name)
-        if left == right:
+        presence = f"{a.DESCRIPTOR.name}.{name}" in _PRESENCE
+        if presence and a.HasField(name) != b.HasField(name):
+            shown = ["set" if one.HasField(name) else "not set" for one in (a, b)]
+            if descriptor.message_type is None:
+                shown = [
+                    _show(getattr(one, name), descriptor.enum_type) if one.HasField(name) else word
+                    for one, word in zip((a, b), shown, strict=True)
+                ]
+            yield f"{prefix}{name} is {shown[0]} in A, {shown[1]} in B"
+            continue
+        if left == right or name == "engine":  # which library computes it, not what
             continue
         if descriptor.message_type is None:
             values = [_show(value, descriptor.enum_type) for value in (left, right)]

@@ -17,35 +17,82 @@ def describe(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def read_bytes(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
+def read_bytes(path: str | os.PathLike[str], limit: int, what: str = "a prototxt") -> bytes:
     """The bytes of a file, or of standard input for `-`.
+
+    Args:
+        path: the file.
+        limit: bytes that it may have.
+        what: what is expected of it, for the message that it has more.
 
     Raises:
         FormatError: it can't be read, is a folder, or holds more than `limit` bytes.
     """
     name = os.fspath(path)
-    size = -1 if limit is None else limit + 1
+    shown = "standard input" if name == STDIN else printable(name)
     try:
         if name == STDIN:
-            data = sys.stdin.buffer.read(size)
+            if sys.stdin is None:
+                raise FormatError("standard input is closed")
+            data = sys.stdin.buffer.read(limit + 1)
         else:
             with open(name, "rb") as file:
-                data = file.read(size)
+                data = file.read(limit + 1)
     except IsADirectoryError:
-        raise FormatError(f"{printable(name)}: is a folder; give a file in it") from None
+        raise FormatError(f"{shown}: is a folder; give a file in it") from None
     except (OSError, ValueError) as error:
         reason = describe(error) if isinstance(error, OSError) else str(error)
-        raise FormatError(f"{printable(name)}: {reason}") from None
-    if limit is not None and len(data) > limit:
-        raise FormatError(
-            f"{printable(name)}: larger than {limit >> 20} MiB, which no prototxt of layers is; "
-            "weights belong in a .caffemodel"
-        )
+        raise FormatError(f"{shown}: {reason}; check the name") from None
+    except MemoryError:
+        raise FormatError(f"{shown}: does not fit into memory") from None
+    if len(data) > limit:
+        raise FormatError(f"{shown}: larger than {limit >> 20} MiB, which {what} never is")
     return data
 
 
+def write_files(files: Mapping[Path, bytes], force: bool = False) -> None:
+    """Write every file whole, or none of them: temporary files, fsync, rename.
+
+    Missing folders are made. A file that exists is refused unless `force`; a link is followed.
+
+    Raises:
+        OutputError: the first file that stands in the way, or can't be written.
+    """
+    temporaries: dict[Path, Path] = {}
+    path = Path()
+    try:
+        for path in files:
+            _check_target(path, force)
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporaries[path] = _write_temporary(path, data)
+        _put_in_place(temporaries, force)
+    except FileExistsError as error:
+        there = printable(str(error.filename or path))
+        raise OutputError(f"{there}: is a file; give a folder that is, or can be made") from None
+    except OSError as error:
+        name = printable(str(path))
+        raise OutputError(f"{name}: can't write: {describe(error)}; choose another place") from None
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+
+
+def _check_target(path: Path, force: bool) -> None:
+    name = printable(str(path))
+    if not path.name:
+        raise OutputError(f"'{name}' is no file's name")
+    if path.is_dir():
+        raise OutputError(f"{name}: is a folder; give a file's name")
+    if os.path.lexists(path) and not force:
+        raise OutputError(f"{name}: exists already; --force replaces it")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{name}: is a device or a pipe, and would be replaced; use > {name}")
+
+
 def _write_temporary(path: Path, data: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    target = path.resolve() if path.is_symlink() else path
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(data)
@@ -57,30 +104,27 @@ def _write_temporary(path: Path, data: bytes) -> Path:
     return temporary
 
 
-def write_files(files: Mapping[Path, bytes], force: bool = False) -> None:
-    """Write every file whole, or none of them: temporary files, fsync, rename.
-
-    Missing folders are made. A file that exists is refused unless `force`.
-
-    Raises:
-        OutputError: the first file that stands in the way, or can't be written.
-    """
-    if not force:
-        for path in files:
-            if os.path.lexists(path):
-                raise OutputError(f"{printable(str(path))}: exists already; --force replaces it")
-    temporaries: dict[Path, Path] = {}
-    path = Path()
+def _put_in_place(temporaries: Mapping[Path, Path], force: bool) -> None:
+    """Rename all; without `force`, a file that somebody made meanwhile undoes it."""
+    placed: list[Path] = []
     try:
-        for path, data in files.items():
-            if path.is_dir():
-                raise OutputError(f"{printable(str(path))}: is a folder; give a file's name")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporaries[path] = _write_temporary(path, data)
         for path, temporary in temporaries.items():
-            temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{printable(str(path))}: can't write: {describe(error)}") from None
-    finally:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
+            if force:
+                temporary.replace(path.resolve() if path.is_symlink() else path)
+            else:
+                _link(temporary, path)
+                placed.append(path)
+    except FileExistsError:
+        for path in placed:
+            path.unlink(missing_ok=True)
+        raise OutputError(f"{printable(str(path))}: exists already; --force replaces it") from None
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """A rename that replaces nothing, where the file system can do that."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        temporary.replace(path)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from .windows import (
     ShapeError,
+    UnknownSizeError,
     along_axes,
     axis_index,
     convolution_windows,
@@ -42,6 +43,7 @@ class LayerType(NamedTuple):
         bottoms, outs: the least and the most bottoms and tops; None is no limit.
         in_place: whether a top may be its bottom.
         output: whether a top nobody reads is the purpose of the layer, not an oversight.
+        loss: the tops that Caffe adds to a layer without any.
     """
 
     tops: Callable[[Any, Shapes, Shape | None], list[Shape]]
@@ -51,11 +53,15 @@ class LayerType(NamedTuple):
     outs: tuple[int, int | None]
     in_place: bool
     output: bool
+    loss: int
 
+
+MAX_ELEMENTS = (1 << 31) - 1  # of a blob (src/caffe/blob.cpp)
+ASSUMED_CHANNELS = 3  # of records, where nothing tells
 
 LAYER_TYPES: dict[str, LayerType] = {}
 
-MAX_POOLING = 0  # PoolingParameter.PoolMethod
+MAX_POOLING, STOCHASTIC_POOLING = 0, 2  # PoolingParameter.PoolMethod
 PRODUCT = 0  # EltwiseParameter.EltwiseOp
 
 # Registered in BVLC Caffe, and not worked out here.
@@ -76,11 +82,12 @@ def _register(
     outs: tuple[int, int | None] = (1, 1),
     in_place: bool = False,
     output: bool = False,
+    loss: int = 0,
 ) -> None:
     for name in names:
         if name in LAYER_TYPES or name in UNSUPPORTED:
             raise ValueError(f"layer type {name} is registered twice")
-        LAYER_TYPES[name] = LayerType(tops, blobs, macs, bottoms, outs, in_place, output)
+        LAYER_TYPES[name] = LayerType(tops, blobs, macs, bottoms, outs, in_place, output, loss)
 
 
 def _same(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
@@ -94,13 +101,13 @@ def _label_and(layer: Any, shape: Shape) -> list[Shape]:
 # Data
 
 
-def _transformed(layer: Any, image: Shape, stored: Shape = (0, 0)) -> Shape:
+def _transformed(layer: Any, image: Shape, stored: Sequence[int] = (0, 0)) -> Shape:
     """(channels, height, width) after DataTransformer, which may crop."""
     crop = layer.transform_param.crop_size
     if crop and any(0 < side < crop for side in stored):
         raise ShapeError(f"crop_size {crop} is larger than its images, {stored[0]}x{stored[1]}")
     if not crop and 0 in image:
-        raise ShapeError(
+        raise UnknownSizeError(
             "the size of its images is not in the prototxt (no crop_size); tell it: --image CxHxW"
         )
     return (image[0], crop or image[1], crop or image[2])
@@ -108,11 +115,20 @@ def _transformed(layer: Any, image: Shape, stored: Shape = (0, 0)) -> Shape:
 
 def _data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     """The records' channels are not in the prototxt: as many as mean values, or three."""
+    batch = layer.data_param.batch_size
+    if image is not None:
+        return _label_and(layer, (batch, *_transformed(layer, image, image[1:])))
+    channels = told_channels(layer) or ASSUMED_CHANNELS
+    return _label_and(layer, (batch, *_transformed(layer, (channels, 0, 0))))
+
+
+def told_channels(layer: Any) -> int | None:
+    """The channels of a Data layer's records, where its transformation tells."""
     transform = layer.transform_param
-    if image is None:
-        means = len(transform.mean_value)
-        image = (1 if transform.force_gray else means if means > 1 else 3, 0, 0)
-    return _label_and(layer, (layer.data_param.batch_size, *_transformed(layer, image)))
+    if transform.force_gray:
+        return 1
+    means = len(transform.mean_value)
+    return 3 if transform.force_color else means if means > 1 else None
 
 
 def _image_data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
@@ -134,6 +150,11 @@ def _memory_data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape
 def _dummy_data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param = layer.dummy_data_param
     shapes = [tuple(shape.dim) for shape in param.shape]
+    legacy = param.num or param.channels or param.height or param.width
+    if shapes and legacy:
+        raise ShapeError("give shape, or num, channels, height and width, not both")
+    if len(param.data_filler) not in (0, 1, len(layer.top)):
+        raise ShapeError("give data_filler once, or once a top")
     if not shapes:
         axes = [list(axis) for axis in (param.num, param.channels, param.height, param.width)]
         if any(len(axis) not in (1, len(layer.top)) for axis in axes):
@@ -163,7 +184,7 @@ def _convolution(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape
         raise ShapeError(f"it has {len(bottoms)} bottoms but {len(layer.top)} tops; give as many")
     outs = []
     for bottom in bottoms:
-        if bottom[1:] != bottoms[0][1:]:
+        if bottom != bottoms[0]:
             raise ShapeError("all its bottoms must have the same shape")
         axis = axis_index(param.axis, len(bottom))
         channels, group = bottom[axis], param.group
@@ -175,7 +196,10 @@ def _convolution(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape
                 " channels"
             )
         spatial = bottom[axis + 1 :]
-        extents = window_extents(convolution_windows(param, len(spatial)), spatial)
+        windows = convolution_windows(param, len(spatial))
+        extents = window_extents(windows, spatial)
+        if prod(extents) * channels * prod(w.kernel for w in windows) > MAX_ELEMENTS:
+            raise ShapeError("its column buffer has more elements than Caffe can count (2^31 - 1)")
         outs.append((*bottom[:axis], param.num_output, *extents))
     return outs
 
@@ -197,6 +221,9 @@ def _pooling(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     bottom = bottoms[0]
     if len(layer.top) > 1 and layer.pooling_param.pool != MAX_POOLING:
         raise ShapeError("only MAX pooling has a second top, the mask")
+    pads = layer.pooling_param
+    if pads.pool == STOCHASTIC_POOLING and (pads.pad or pads.pad_h or pads.pad_w):
+        raise ShapeError("STOCHASTIC pooling takes no pad")
     if len(bottom) != 4:
         raise ShapeError(f"pools images of 4 axes (batch, channels, height, width), not {bottom}")
     windows = [pooling_window(layer.pooling_param, i, bottom[i + 2]) for i in (0, 1)]
@@ -207,6 +234,8 @@ def _pooling(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
 def _lrn(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     if layer.lrn_param.local_size % 2 == 0:
         raise ShapeError(f"local_size {layer.lrn_param.local_size} must be odd")
+    if len(bottoms[0]) != 4:
+        raise ShapeError(f"takes 4 axes (batch, channels, height, width), not {bottoms[0]}")
     return [bottoms[0]]
 
 
@@ -330,7 +359,7 @@ def _eltwise(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
 def _flatten(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param, bottom = layer.flatten_param, bottoms[0]
     start, end = (axis_index(axis, len(bottom)) for axis in (param.axis, param.end_axis))
-    if start > end:
+    if start > end + 1:
         raise ShapeError(f"axis {param.axis} lies behind end_axis {param.end_axis}")
     return [(*bottom[:start], prod(bottom[start : end + 1]), *bottom[end + 1 :])]
 
@@ -393,6 +422,8 @@ def _check_labels(bottoms: Shapes, axis: int) -> int:
 def _softmax_loss(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     """One top: Caffe has a second, the probabilities, but trips over its loss_weight."""
     _check_labels(bottoms, layer.softmax_param.axis)
+    if bottoms[0][:1] != bottoms[1][:1]:
+        raise ShapeError(f"scores and labels are of other batches: {_list(bottoms)}")
     return [()]
 
 
@@ -446,8 +477,8 @@ _register("Eltwise", tops=_eltwise, bottoms=(2, None), in_place=True)
 _register("Flatten", tops=_flatten)
 _register("Reshape", tops=_reshape)
 _register("Softmax", tops=_softmax, in_place=True, output=True)
-_register("SoftmaxWithLoss", tops=_softmax_loss, bottoms=(2, 2), outs=(0, 1), output=True)
-_register("EuclideanLoss", tops=_euclidean_loss, bottoms=(2, 2), outs=(0, 1), output=True)
+_register("SoftmaxWithLoss", tops=_softmax_loss, bottoms=(2, 2), outs=(0, 1), output=True, loss=1)
+_register("EuclideanLoss", tops=_euclidean_loss, bottoms=(2, 2), outs=(0, 1), output=True, loss=1)
 _register("Accuracy", tops=_accuracy, bottoms=(2, 2), outs=(1, 2), output=True)
 _register("ArgMax", tops=_arg_max, output=True)
 _register("Silence", tops=lambda layer, bottoms, image: [], bottoms=(1, None), outs=(0, 0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from ..errors import printable
+from ..errors import did_you_mean, printable
 from .layers import LAYER_TYPES, Shape
 from .net import Net
 from .schema import PHASES
@@ -13,6 +13,8 @@ from .shapes import NetShapes, infer_shapes
 
 ERROR = "error"
 WARNING = "warning"
+FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")
+IMAGE_SOURCES = ("Data", "ImageData", "MemoryData", "WindowData")
 IMAGENET_CLASSES, IMAGENET_VALIDATION = 1000, 50_000
 
 
@@ -42,17 +44,20 @@ class Finding(NamedTuple):
 RULES = {
     rule.name: rule
     for rule in (
-        Rule("type", ERROR, "a layer type that Caffe does not have, or sqgen does not work out"),
+        Rule("type", ERROR, "a layer type that Caffe does not have"),
         Rule("unknown-blob", ERROR, "a bottom that no layer makes"),
         Rule("order", ERROR, "a bottom that is only made further down"),
         Rule("cycle", ERROR, "a layer that depends on itself"),
         Rule("duplicate-top", ERROR, "a blob made twice"),
-        Rule("in-place", ERROR, "a top that is the bottom of a layer that can't work in place"),
+        Rule("in-place", ERROR, "in place where the type, or another reader, forbids it"),
         Rule("blob-count", ERROR, "more or fewer bottoms or tops than the type takes"),
         Rule("shape", ERROR, "shapes that don't fit: Eltwise, Concat, windows, labels"),
         Rule("top-k", ERROR, "an Accuracy whose top_k is above the number of classes"),
-        Rule("missing-loss", ERROR, "labels in TRAIN but no loss: nothing would be learned"),
+        Rule("fields", ERROR, "fields that contradict each other, or a filler Caffe has not"),
         Rule("empty", ERROR, "a net without layers"),
+        Rule("missing-loss", WARNING, "labels in TRAIN but no loss: nothing would be learned"),
+        Rule("unsupported", WARNING, "a type of Caffe's that sqgen does not work out"),
+        Rule("image-size", WARNING, "shapes that only the data tells: --image CxHxW"),
         Rule("unused-blob", WARNING, "a blob nobody reads, above the end of the net"),
         Rule("duplicate-name", WARNING, "two layers of one name: only one gets the weights"),
         Rule("accuracy-in-train", WARNING, "an Accuracy in TRAIN: time spent on a noisy number"),
@@ -92,6 +97,14 @@ def lint_net(
         inferred = shapes[phase] if shapes else infer_shapes(net, phase, image)
         for rule, layer, message in _phase_findings(layers[phase], phase, inferred):
             add(rule, layer, message, phase)
+    if not _has_phases(net):
+        # A file of one phase says nothing of the other.
+        silent = {"accuracy-in-train", "test-mirror"}
+        if any(layer.type == "Accuracy" for layer in net.param.layer):
+            silent.add("missing-loss")
+        found = {key: finding for key, finding in found.items() if key[0] not in silent}
+    for rule, layer, message in _rules_of_both_kinds(net):
+        add(rule, layer, message, "TRAIN", "TEST")
     for rule, layer, message in _transform_findings(layers):
         add(rule, layer, message, "TRAIN", "TEST")
     if not net.param.layer:
@@ -113,7 +126,8 @@ def _phase_findings(layers: list[Any], phase: str, inferred: NetShapes) -> Itera
             message = check(layer, phase)
             if message:
                 yield rule, layer, f"layer '{printable(layer.name)}': {message}"
-    if phase == "TRAIN":
+    unreadable = any(layer.type not in LAYER_TYPES for layer in layers)
+    if phase == "TRAIN" and not unreadable:
         yield from _missing_loss(layers)
 
 
@@ -154,6 +168,47 @@ def _missing_loss(layers: list[Any]) -> Iterator[_Raw]:
         yield "missing-loss", sources[0], "no layer in TRAIN has a loss"
 
 
+def _has_phases(net: Net) -> bool:
+    """Whether the file is of both phases; one without a rule is of the one it is meant for."""
+    return any(
+        rule.HasField("phase")
+        for layer in net.param.layer
+        for rule in (*layer.include, *layer.exclude)
+    )
+
+
+def _fields(layer: Any, phase: str) -> str:
+    """What Caffe checks beside shapes."""
+    transform = layer.transform_param
+    if transform.mean_file and transform.mean_value:
+        return "give mean_file or mean_value, not both"
+    if layer.propagate_down and len(layer.propagate_down) != len(layer.bottom):
+        return f"{len(layer.propagate_down)} propagate_down for {len(layer.bottom)} bottoms"
+    if layer.type == "BatchNorm" and any(spec.lr_mult for spec in layer.param):
+        return "its three blobs are statistics: set their lr_mult to 0, or leave param out"
+    for descriptor, value in layer.ListFields():
+        if descriptor.message_type is not None and descriptor.name.endswith("_param"):
+            for field, filler in value.ListFields():
+                if not _is_filler(field):
+                    continue
+                for one in filler if hasattr(filler, "append") else [filler]:
+                    if one.type not in FILLERS:
+                        hint = did_you_mean(one.type, FILLERS)
+                        return f"{field.name}: no filler type '{printable(one.type)}'{hint}"
+    return ""
+
+
+def _rules_of_both_kinds(net: Net) -> Iterator[_Raw]:
+    for layer in net.param.layer:
+        if layer.include and layer.exclude:
+            what = f"layer '{printable(layer.name)}': give include or exclude, not both"
+            yield "fields", layer, what
+
+
+def _is_filler(field: Any) -> bool:
+    return field.message_type is not None and field.message_type.name == "FillerParameter"
+
+
 def _accuracy_in_train(layer: Any, phase: str) -> str:
     return "measured in TRAIN" if layer.type == "Accuracy" and phase == "TRAIN" else ""
 
@@ -174,6 +229,7 @@ def _padded_1x1(layer: Any, phase: str) -> str:
 
 
 _LAYER_CHECKS: dict[str, Callable[[Any, str], str]] = {
+    "fields": _fields,
     "accuracy-in-train": _accuracy_in_train,
     "test-mirror": _test_mirror,
     "padded-1x1": _padded_1x1,
@@ -181,11 +237,11 @@ _LAYER_CHECKS: dict[str, Callable[[Any, str], str]] = {
 
 
 def _transform_findings(layers: dict[str, list[Any]]) -> Iterator[_Raw]:
-    """Data layers of one name must see the same pixels in both phases."""
-    train = {layer.name: layer for layer in layers["TRAIN"] if layer.HasField("transform_param")}
+    """Data layers that make one blob must see the same pixels in both phases."""
+    train = {layer.top[0]: layer for layer in layers["TRAIN"] if _is_source(layer)}
     for layer in layers["TEST"]:
-        other = train.get(layer.name)
-        if other is None or not layer.HasField("transform_param"):
+        other = train.get(layer.top[0]) if _is_source(layer) else None
+        if other is None or other is layer:
             continue
         for field in ("scale", "crop_size", "mean_file", "mean_value"):
             values = [_value(one.transform_param, field) for one in (other, layer)]
@@ -196,6 +252,10 @@ def _transform_findings(layers: dict[str, list[Any]]) -> Iterator[_Raw]:
                     f"layer '{printable(layer.name)}': {field} is {values[0]} in TRAIN"
                     f" but {values[1]} in TEST",
                 )
+
+
+def _is_source(layer: Any) -> bool:
+    return layer.type in IMAGE_SOURCES and bool(layer.top)
 
 
 def _value(param: Any, field: str) -> str:
@@ -223,7 +283,9 @@ def lint_test_iter(
     if tested < images:
         what = f"leaves out {images - tested} of {images} images{assumed}"
     else:
-        what = f"counts {tested - images} of {images} images twice{assumed}"
+        often = "twice" if tested < 2 * images else f"{tested // images} times and more"
+        extra = min(tested - images, images)
+        what = f"counts {extra} of {images} images {often}{assumed}"
         if test_iter == right:
             remedy = "a batch that divides it counts each once"
             return f"test_iter {test_iter} x batch {batch} = {tested} {what}; {remedy}"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Set
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ..errors import FormatError, printable
+from ..errors import FormatError, NetError, printable
 from . import prototxt
 from .files import read_bytes
 from .schema import PHASES, NetParameter, SolverParameter
 
+BYTE_ORDER_MARK = "\ufeff"
 # Patterns are compiled where they are used: few runs need them.
 _EMPTY = r"(?:\s|#[^\n]*)*"
 _WORDS = r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|\w+"""
@@ -28,12 +29,22 @@ class Net:
         source: the file's name, for messages.
         warnings: what reading changed or left out, a line each.
         text: what it was parsed from, or empty.
+        level, stages: the state that layers are kept for; stages are the net's own as read.
     """
 
     param: Any
     source: str = "net"
     warnings: list[str] = field(default_factory=list)
     text: str = ""
+    level: int = 0
+    stages: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        return f"Net({printable(self.source)}: {len(self.param.layer)} layers)"
+
+    def in_state(self, state: Any) -> Net:
+        """This net in a NetState of a solver, merged into its own as Caffe does."""
+        return replace(self, stages=self.stages | set(state.stage))
 
     @cached_property
     def lines(self) -> list[int]:
@@ -42,29 +53,37 @@ class Net:
         added = len(self.param.layer) - len(lines)  # the layer made of an input header
         return [1] * added + lines if self.text and added >= 0 else []
 
-    def layers(self, phase: str, level: int = 0, stages: Iterable[str] = ()) -> list[Any]:
-        """The layers that Caffe keeps for a phase, `TRAIN` or `TEST`, in order."""
-        stages = set(stages)
-        return [
-            layer for layer in self.param.layer if layer_is_in(layer, PHASES[phase], level, stages)
-        ]
+    def layers(self, phase: str) -> list[Any]:
+        """The layers that Caffe keeps for a phase, `TRAIN` or `TEST`, in order.
+
+        Raises:
+            NetError: no such phase.
+        """
+        if phase not in PHASES:
+            raise NetError(f"no phase '{printable(str(phase))}'; TRAIN or TEST")
+        state = (PHASES[phase], self.level, self.stages)
+        return [layer for layer in self.param.layer if layer_is_in(layer, *state)]
+
+    @cached_property
+    def _places(self) -> tuple[list[Any], dict[int, int]]:
+        """The layers, held so that they stay the same objects, and id -> line."""
+        layers = list(self.param.layer)
+        return layers, dict(zip(map(id, layers), self.lines, strict=False))
 
     def place(self, layer: Any) -> str:
         """`file:line` of a layer, or just the file."""
-        for index, candidate in enumerate(self.param.layer):
-            if candidate is layer and index < len(self.lines):
-                return f"{printable(self.source)}:{self.lines[index]}"
-        return printable(self.source)
+        line = self._places[1].get(id(layer))
+        return printable(self.source) + (f":{line}" if line else "")
 
 
-def layer_is_in(layer: Any, phase: int, level: int, stages: set[str]) -> bool:
+def layer_is_in(layer: Any, phase: int, level: int, stages: Set[str]) -> bool:
     """Whether a layer is in the net of a state (Net::FilterNet, src/caffe/net.cpp)."""
     if layer.include:
         return any(_rule_holds(rule, phase, level, stages) for rule in layer.include)
     return not any(_rule_holds(rule, phase, level, stages) for rule in layer.exclude)
 
 
-def _rule_holds(rule: Any, phase: int, level: int, stages: set[str]) -> bool:
+def _rule_holds(rule: Any, phase: int, level: int, stages: Set[str]) -> bool:
     """Net::StateMeetsRule."""
     return not (
         (rule.HasField("phase") and rule.phase != phase)
@@ -101,6 +120,8 @@ def parse_net(text: str, source: str = "net") -> Net:
         FormatError: it is not one; the message has source:line:column.
     """
     param = NetParameter()
+    marked = text.startswith(BYTE_ORDER_MARK)
+    text = text.removeprefix(BYTE_ORDER_MARK)
     try:
         warnings = prototxt.parse(text, param, source)
     except FormatError:
@@ -111,7 +132,10 @@ def parse_net(text: str, source: str = "net") -> Net:
 
     done = upgrade_net(param, source)
     warnings += [f"{printable(source)}: upgraded {what}" for what in done]
-    return Net(param, source, warnings, text)
+    if marked:
+        warnings.append(f"{printable(source)}: has a byte order mark, which Caffe can't read")
+    # `caffe` sets the level by its flag, whatever the file says; stages add up.
+    return Net(param, source, warnings, text, stages=frozenset(param.state.stage))
 
 
 def is_solver(text: str) -> bool:

@@ -32,7 +32,7 @@ def decode(data: bytes, source: str) -> str:
             f"{printable(source)}: is binary, not text; give the .prototxt"
             " (a .caffemodel's layers: sqgen upgrade FILE)"
         )
-    return data.decode("utf-8-sig", errors="surrogateescape")
+    return data.decode("utf-8", errors="surrogateescape")
 
 
 def parse(text: str, message: Any, source: str) -> list[str]:

@@ -20,6 +20,9 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
         FormatError: it is not one.
     """
     try:
-        return tomllib.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FormatError(f"{printable(source)}: not a TOML file: {error}") from None
+        return tomllib.loads(data.decode("utf-8-sig"))
+    except RecursionError:
+        raise FormatError(f"{printable(source)}: not a TOML file: nested too deeply") from None
+    except ValueError as error:  # of decoding, of TOML, of a number of thousands of digits
+        reason = printable(str(error), 200)
+        raise FormatError(f"{printable(source)}: not a TOML file: {reason}") from None

@@ -16,6 +16,10 @@ class ShapeError(ValueError):
     """A layer whose shapes don't work out; the message is about the layer, without its name."""
 
 
+class UnknownSizeError(ShapeError):
+    """A shape that only the data tells."""
+
+
 class Window(NamedTuple):
     """A window along one axis; `extent` positions come out of an input of a given size."""
 

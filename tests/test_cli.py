@@ -61,7 +61,7 @@ WRONG = [
     (["build", "--design", "typo.toml"], "typo.toml: [net] has no 'clases'; did you mean"),
     (["build", "--design", "wrong.toml"], "wrong.toml: --classes 1: must be from 2"),
     (["build", "--out", "full"], "solver.prototxt: exists already; --force replaces it"),
-    (["build", "--out", "file.txt"], "can't write: "),
+    (["build", "--out", "file.txt"], "file.txt: is a file; give a folder"),
     (["build", "--out", "locked/new"], "can't write: permission denied"),
     (["solver", "--batch-size", "48"], "--effective-batch 528 would do, or give --iter-size"),
     (["solver", "--lr-policy", "step"], "--lr-policy step: needs --gamma"),

@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,7 +85,8 @@ def test_figure_draws_the_curves() -> None:
     assert drawn.axes[-1].get_xlabel() == "iteration"
     for ax, panel in zip(drawn.axes, ("loss", "accuracy", "learning rate"), strict=True):
         wanted = [(f"{n}: {c.label}", c.xs) for n, cs in runs for c in cs if c.panel == panel]
-        lines = [(str(line.get_label()), list(line.get_xdata())) for line in ax.get_lines()]
+        drawn_lines = [(line.get_label(), line.get_xdata()) for line in ax.get_lines()]
+        lines = [(str(label), np.asarray(xs).tolist()) for label, xs in drawn_lines]
         assert lines == wanted
         legend = ax.get_legend()
         assert legend is not None

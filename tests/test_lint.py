@@ -39,7 +39,16 @@ def image(phase: str, transform: str) -> str:
 
 TWO_WAYS = image("TRAIN", "crop_size: 8 scale: 0.5") + "%s" + FC + LOSS
 NETS = {
-    "type": INPUT + simple("Deconvolution", "data", "out"),
+    "type": INPUT + simple("Deconvoluted", "data", "out"),
+    "unsupported": INPUT + simple("Deconvolution", "data", "out"),
+    "image-size": image("TRAIN", "") + image("TEST", "") + LOSS.replace('"fc"', '"data"'),
+    "fields": INPUT
+    + simple(
+        "InnerProduct",
+        "data",
+        "fc",
+        "inner_product_param { num_output: 1 weight_filler { type: 'xaiver' } }",
+    ),
     "unknown-blob": INPUT + simple("Eltwise", "data", "out", 'bottom: "dtaa"'),
     "order": INPUT
     + simple("Eltwise", "data", "out", 'bottom: "later"')
@@ -64,7 +73,8 @@ NETS = {
     "accuracy-in-train": DATA
     + FC
     + LOSS
-    + 'layer { name: "top1" type: "Accuracy" bottom: "fc" bottom: "label" top: "top1" }',
+    + 'layer { name: "top1" type: "Accuracy" bottom: "fc" bottom: "label" top: "top1" }'
+    + 'layer { name: "end" type: "Silence" bottom: "fc" include { phase: TEST } }',
     "transform": TWO_WAYS % image("TEST", "crop_size: 8"),
     "test-mirror": TWO_WAYS % image("TEST", "crop_size: 8 scale: 0.5 mirror: true"),
     "padded-1x1": INPUT

@@ -243,7 +243,7 @@ def read_baseline(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise FormatError(f"{printable(str(path))}: no baseline yet; --update-baseline makes it")
     try:
-        plain = json.loads(read_bytes(path, 1 << 20))
+        plain = json.loads(read_bytes(path, 1 << 20, "a baseline"))
     except ValueError as error:
         raise FormatError(f"{printable(str(path))}: is not JSON: {error}") from None
     if not isinstance(plain, dict) or plain.get("format") != FORMAT or "scores" not in plain:

@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
+from ..errors import printable
 from ..formats.files import write_files
 from ..generator.build import build as build_text
 from ..generator.build import build_solver
 from ..generator.design import Design
 from ..generator.plan import NETS
 from .design_options import DesignCommand, chosen_design, design_options
+from .terminal import write
 
 
 @click.command(cls=DesignCommand)
@@ -43,15 +45,21 @@ def build(
       sqgen build --preset v1.1 --classes 10 --net deploy
       sqgen build --bypass 2:conv,3,5 --sr 0.25 --out mynet
     """
+    if out is not None and (net != "trainval" or dump_design):
+        raise click.UsageError("--out writes all three files: leave --net and --dump-design out")
+    if force and out is None:
+        raise click.UsageError("--force goes with --out")
+    if out == "":
+        raise click.UsageError("--out '': give a folder; . is this one")
     design = chosen_design(preset, design_file, options)
     if dump_design:
-        click.echo(design_toml(design), nl=False)
+        write(design_toml(design))
     elif out is not None:
         files = design_files(design)
         write_files({Path(out) / name: text.encode() for name, text in files.items()}, force)
-        click.echo(f"wrote {', '.join(files)} in {out}", err=True)
+        click.echo(f"wrote {', '.join(files)} in {printable(out)}", err=True)
     else:
-        click.echo(build_text(design, net), nl=False)
+        write(build_text(design, net))
 
 
 @click.command(cls=DesignCommand)
@@ -67,7 +75,7 @@ def solver(preset: str | None, design_file: str | None, **options: Any) -> None:
       sqgen solver --batch-size 64 --gpus 2 --effective-batch 512
       sqgen solver --val-images 297 --val-batch-size 27 --max-iter 2000 --cpu
     """
-    click.echo(build_solver(chosen_design(preset, design_file, options)), nl=False)
+    write(build_solver(chosen_design(preset, design_file, options)))
 
 
 def design_files(design: Design) -> dict[str, str]:

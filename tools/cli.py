@@ -12,6 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import SqgenError, did_you_mean, printable
+from .terminal import PIPE_CLOSED
 
 # Command -> (module, object, the line in `sqgen --help`). Loaded only when used: see design.md.
 COMMANDS = {
@@ -81,27 +82,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     try:
         code = cli.main(arguments, prog_name="sqgen", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except SqgenError as error:
         _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        raise SystemExit(2) from None
     except click.ClickException as error:
-        _fail(_one_line(error), 2)
+        _fail(_one_line(error, sys.argv[1:] if arguments is None else arguments), 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except BrokenPipeError:
-        # The reader went away (`| head`): no message, and none from the interpreter's exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(141) from None
+        raise SystemExit(PIPE_CLOSED) from None
     except OSError as error:
         _fail(f"can't write the result: {(error.strerror or str(error)).lower()}", 2)
     raise SystemExit(code if isinstance(code, int) else 0)
 
 
-def _one_line(error: click.ClickException) -> str:
+def _one_line(error: click.ClickException, arguments: Sequence[str]) -> str:
     message = " ".join(error.format_message().split())
     message = (message[:1].lower() + message[1:]).rstrip(".")
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "sqgen"
+    typed = f"sqgen {arguments[0]}" if arguments and arguments[0] in COMMANDS else "sqgen"
+    path = context.command_path if context is not None else typed
     return f"{message}; see {path} --help"
 
 

@@ -91,7 +91,15 @@ def chosen_design(
         for name, value in options.items()
         if value is not None
     }
-    return base.with_options(**given)
+    design = base.with_options(**given)
+    if {"iter_size", "effective_batch"} <= given.keys():
+        batch = design.passes * design.batch_size * design.gpus
+        if batch != design.effective_batch:
+            raise DesignError(
+                f"--iter-size {design.passes}: makes {batch} images an update with these batches,"
+                f" not --effective-batch {design.effective_batch}; give one of the two"
+            )
+    return design
 
 
 def read_design(path: str) -> Design:
@@ -100,4 +108,4 @@ def read_design(path: str) -> Design:
     from ..formats import toml
     from ..formats.files import read_bytes
 
-    return from_table(toml.parse(read_bytes(path, 1 << 20), path), printable(path))
+    return from_table(toml.parse(read_bytes(path, 1 << 20, "a design"), path), printable(path))

@@ -6,7 +6,9 @@ import json
 
 import click
 
+from ..errors import printable
 from ..formats.diff import diff_nets
+from ..formats.files import STDIN
 from ..formats.net import read_net
 from .terminal import echo, warn
 
@@ -25,6 +27,8 @@ def diff(a: str, b: str, as_json: bool) -> None:
     Example:
       sqgen build --preset residual | sqgen diff - trainval.prototxt
     """
+    if a == b == STDIN:
+        raise click.UsageError("- and -: standard input can be read once")
     nets = [read_net(path) for path in (a, b)]
     for net in nets:
         for warning in net.warnings:
@@ -36,7 +40,7 @@ def diff(a: str, b: str, as_json: bool) -> None:
         echo("no differences")
     else:
         for layer, message, phases in differences:
-            where = f"layer '{layer}': " if layer else ""
+            where = f"layer '{printable(layer)}': " if layer else ""
             only = f" (in {phases[0]})" if len(phases) == 1 else ""
             echo(f"{where}{message}{only}")
     raise SystemExit(1 if differences else 0)

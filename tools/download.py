@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
@@ -23,6 +23,7 @@ from .terminal import bytes_text
 CHUNK = 1 << 16
 TIMEOUT = 30.0  # seconds without a byte
 HTTP_PARTIAL, HTTP_RANGE = 206, 416
+COPY_LIMIT = 1 << 28
 URL_LENGTH = 300  # as much of an address as a message shows
 
 
@@ -49,7 +50,7 @@ def download(source: str, out: Path, git_blob: str, force: bool = False) -> bool
             return False
         raise OutputError(f"{printable(str(out))}: exists and is another file; --force replaces it")
     if not source.startswith(("http://", "https://")):
-        data = read_bytes(source)
+        data = read_bytes(source, COPY_LIMIT, "a published file")
         _verify(data, git_blob, source)
         write_files({out: data}, force=True)
         return True
@@ -64,7 +65,8 @@ def download(source: str, out: Path, git_blob: str, force: bool = False) -> bool
             raise
         part.replace(out)
     except OSError as error:
-        raise OutputError(f"{printable(str(out))}: can't write: {describe(error)}") from None
+        name = printable(str(error.filename or out))
+        raise OutputError(f"{name}: can't write: {describe(error)}") from None
     return True
 
 
@@ -80,26 +82,37 @@ def _verify(data: bytes, git_blob: str, source: str) -> None:
 def _fetch(url: str, part: Path) -> None:
     """Append what is missing of `url` to `part`."""
     have = part.stat().st_size if part.exists() else 0
+    response = _open(url, have)
+    if response is None:
+        return  # all of it is there; the check tells whether it is right
+    with response:
+        resumed = response.status == HTTP_PARTIAL
+        have = have if resumed else 0
+        length = response.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdecimal() else None
+        with open(part, "ab" if resumed else "wb") as out:
+            _pump(_guarded(lambda: response.read(CHUNK), url), out, total, have)
+    if total is not None and part.stat().st_size < total:
+        raise DownloadError(_lost(url, "the connection ended early"))
+
+
+def _open(url: str, have: int) -> Any:
+    """The answer of the server; None if it has no more than what is there already."""
     headers = {"User-Agent": "sqgen", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s) was checked
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
-            resumed = response.status == HTTP_PARTIAL
-            have = have if resumed else 0
-            length = response.headers.get("Content-Length", "")
-            total = have + int(length) if length.isdecimal() else None
-            with open(part, "ab" if resumed else "wb") as out:
-                _pump(_guarded(lambda: response.read(CHUNK), url), out, total, have)
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s) was checked
+        return urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310
     except urllib.error.HTTPError as error:
         if error.code == HTTP_RANGE and have:
-            return  # all of it is there; the check tells whether it is right
-        raise DownloadError(f"{printable(url, URL_LENGTH)}: {error.code} {error.reason}") from None
-    except (urllib.error.URLError, TimeoutError) as error:
-        raise DownloadError(_lost(url, getattr(error, "reason", error))) from None
-    if total is not None and part.stat().st_size < total:
-        raise DownloadError(_lost(url, "the connection ended early"))
+            return None
+        reason = printable(f"{error.code} {error.reason}")
+        raise DownloadError(f"{printable(url, URL_LENGTH)}: {reason}; check the address") from None
+    except urllib.error.URLError as error:
+        raise DownloadError(_lost(url, error.reason)) from None
+    except (OSError, HTTPException, ValueError) as error:
+        raise DownloadError(_lost(url, error)) from None
 
 
 def _guarded(read: Callable[[], bytes], url: str) -> Callable[[], bytes]:

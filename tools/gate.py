@@ -120,7 +120,7 @@ def _result(source: str) -> LogResult:
         return read_log(source, keep_rows=False)
     name = printable(source)
     try:
-        plain = json.loads(read_bytes(source, JSON_LIMIT))
+        plain = json.loads(read_bytes(source, JSON_LIMIT, "a result"))
     except ValueError as error:
         raise FormatError(f"{name}: begins like JSON, but is not: {error}") from None
     try:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..errors import FormatError, printable
+from ..formats.files import STDIN
 from ..formats.layers import Shape
 from ..formats.lint import ERROR, RULES, lint_net, lint_test_iter
 from ..formats.net import Net, is_solver, parse_net, parse_solver, read_net, read_text
@@ -49,6 +50,8 @@ def lint(
         return
     if not nets:
         raise click.UsageError("give a net, or --rules")
+    if (*nets, solver).count(STDIN) > 1:
+        raise click.UsageError("-: standard input can be read once")
     shape = parse_image(image)
     rows: list[Row] = []
     for path in nets:

@@ -9,11 +9,31 @@ from typing import Any
 
 import click
 
+from ..errors import OutputError, printable
+
+PIPE_CLOSED = 141  # what a shell says of a program that wrote to a closed pipe: 128 + SIGPIPE
+
+
+def write(text: str | bytes) -> None:
+    """Print to standard output as it is; ends the program where nobody reads any more.
+
+    Raises:
+        OutputError: standard output is closed.
+    """
+    if sys.stdout is None:
+        raise OutputError("can't write the result: standard output is closed")
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:
+        # No message, and none from the interpreter's exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(PIPE_CLOSED) from None
+
 
 def echo(text: str = "", **style: Any) -> None:
     """Print a line to standard output; styled only on a terminal, and never under NO_COLOR."""
-    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    click.echo(click.style(text, **style) if style and coloured else text)
+    coloured = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    write((click.style(text, **style) if style and coloured else text) + "\n")
 
 
 def warn(text: str) -> None:
@@ -21,10 +41,14 @@ def warn(text: str) -> None:
     click.echo(f"sqgen: warning: {text}", err=True)
 
 
+CELL = 300  # characters of a cell that are shown
+
+
 def table(
     heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
 ) -> list[str]:
     """The lines of a table: columns two spaces apart, those in `right` flush right."""
+    rows = [[printable(cell, CELL) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     lines = []
     for row in (heads, *rows):

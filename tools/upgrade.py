@@ -8,10 +8,12 @@ import click
 
 from ..errors import FormatError, printable
 from ..formats import prototxt
-from ..formats.files import read_bytes, write_files
+from ..formats.files import STDIN, read_bytes, write_files
 from ..formats.net import is_solver, parse_net, parse_solver
 from ..formats.upgrade import upgrade_net
-from .terminal import warn
+from .terminal import warn, write
+
+BINARY_LIMIT = (1 << 31) - 1  # of protobuf itself
 
 
 @click.command()
@@ -30,7 +32,9 @@ def upgrade(path: str, out: str | None, force: bool) -> None:
       sqgen upgrade old.prototxt > new.prototxt
       sqgen upgrade old.caffemodel -o new.caffemodel
     """
-    data = read_bytes(path)
+    data = read_bytes(path, BINARY_LIMIT, "a caffemodel")
+    if not data.strip():
+        raise FormatError(f"{printable(path)}: is empty")
     if _is_text(data):
         result, notes = _upgrade_text(data, path)
     elif out is None:
@@ -39,10 +43,10 @@ def upgrade(path: str, out: str | None, force: bool) -> None:
         result, notes = _upgrade_binary(data, path)
     for note in notes:
         warn(note)
-    if out is None:
-        click.echo(result, nl=False)
+    if out in (None, STDIN):
+        write(result)
     else:
-        write_files({Path(out): result}, force)
+        write_files({Path(str(out)): result}, force)
 
 
 def _is_text(data: bytes) -> bool:
@@ -52,7 +56,7 @@ def _is_text(data: bytes) -> bool:
 
 def _upgrade_text(data: bytes, path: str) -> tuple[bytes, list[str]]:
     if len(data) > prototxt.SIZE_LIMIT:
-        raise FormatError(f"{printable(path)}: larger than any prototxt of layers")
+        raise FormatError(f"{printable(path)}: larger than 16 MiB, which a prototxt never is")
     text = prototxt.decode(data, path)
     if is_solver(text):
         return prototxt.to_text(parse_solver(text, path)).encode(), []

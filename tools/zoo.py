@@ -79,6 +79,8 @@ def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -
       sqgen zoo download v1.1
       sqgen zoo download residual --from Downloads/residual.caffemodel -o weights.caffemodel
     """
+    if source == "":
+        raise click.UsageError("--from '': give a file or an address")
     card = read_card(name)
     if card.weights is None or card.url is None:
         have = ", ".join(other for other in PRESETS if read_card(other).weights)
