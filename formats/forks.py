@@ -60,7 +60,7 @@ def _fields() -> Iterator[ForkField]:
     yield from hints(nv, "ConvolutionParameter", cudnn_convolution_algo_seeker="word")
     yield from hints(nv, "ConvolutionParameter", conv_algos_override="string")
     yield from hints(nv, "DataParameter", threads="int32", parser_threads="int32", cache="bool")
-    yield from hints(nv, "DataParameter", precache="bool", shuffle="bool")
+    yield from hints(nv, "DataParameter", precache="bool")
     yield from hints(nv, "ImageDataParameter", threads="int32", cache="bool", precache="bool")
     yield from hints(nv, "DropoutParameter", engine="word", random_seed="int64")
     yield from hints(nv, "SolverParameter", store_blobs_in_old_format="bool")
@@ -72,6 +72,9 @@ def _fields() -> Iterator[ForkField]:
     yield from neutral(nv, "PoolingParameter", torch_pooling=False)
     yield from neutral(nv, "LossParameter", label_smoothing=0.0)
     yield from neutral(nv, "ImageDataParameter", short_side=0)
+    yield from neutral(nv, "DataParameter", shuffle=False)
+    yield from neutral(nv, "TransformationParameter", img_rand_resize_lower=0)
+    yield from neutral(nv, "TransformationParameter", img_rand_resize_upper=0)
     yield ForkField(nv, "ELUParameter", "lambda", "float", 1.0)
 
     yield from hints(intel, "NetParameter", engine="string")
@@ -177,10 +180,11 @@ def _strip(message: Any, text: str, source: str) -> Iterator[str]:
 def _drop(message: Any, field: ForkField, value: Any, place: str) -> str:
     message.ClearField(field.name)
     if field.name == "ceil_mode":
-        if not value:
-            modes = message.DESCRIPTOR.enum_types_by_name["RoundMode"].values_by_name
-            message.round_mode = modes["FLOOR"].number
         mode = "CEIL" if value else "FLOOR"
+        number = message.DESCRIPTOR.enum_types_by_name["RoundMode"].values_by_name[mode].number
+        if message.HasField("round_mode") and message.round_mode != number:
+            raise FormatError(f"{place}: ceil_mode and round_mode contradict each other; keep one")
+        message.round_mode = number
         return f"{place}: {field.path} ({field.fork}) is read as Caffe's round_mode: {mode}"
     if field.neutral is not None and value != field.neutral:
         shown = f"{value:g}" if isinstance(value, float) else str(value).lower()

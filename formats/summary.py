@@ -69,6 +69,7 @@ def summary(net: Net, phase: str = "TEST", image: Shape | None = None) -> Summar
     Raises:
         NetError: its shapes don't work out.
     """
+    phase = phase.upper()
     shapes = require_shapes(net, phase, image)
     batch = batch_size(shapes)
     layers = [_layer(item, batch) for item in shapes.layers]

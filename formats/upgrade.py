@@ -270,8 +270,10 @@ def _input_to_layer(net: Any, source: str) -> None:
     if not shapes and net.input_dim:
         dims = list(net.input_dim)
         shapes = [dims[i : i + 4] for i in range(0, len(dims), 4)]
+    if net.input_dim and len(net.input_dim) % 4:
+        raise FormatError(f"{source}: {len(net.input_dim)} input_dim; they come in fours")
     if shapes:
-        if len(shapes) < len(net.input) or (net.input_dim and len(net.input_dim) % 4):
+        if len(shapes) < len(net.input):
             raise FormatError(
                 f"{source}: {len(net.input)} input blobs, but dimensions for {len(shapes)};"
                 " give each four input_dim or one input_shape"

@@ -7,7 +7,7 @@ it has, or that has a lint error.
 from __future__ import annotations
 
 from .. import __version__
-from ..errors import DesignError, NetError, did_you_mean
+from ..errors import DesignError, NetError, did_you_mean, printable
 from ..formats import lint, prototxt
 from ..formats.net import Net, parse_net
 from ..formats.schema import SolverParameter
@@ -32,20 +32,29 @@ def build(design: Design | None = None, net: str = "trainval") -> str:
         DesignError: an unknown `net`.
         NetError: the net would not work, which is told with the layer's name.
     """
-    design = design or Design()
+    design = _checked(design)
     if net not in NETS:
-        raise DesignError(f"--net {net}: not known{did_you_mean(net, NETS)}")
+        hint = did_you_mean(str(net), NETS) or f"; one of {', '.join(NETS)}"
+        raise DesignError(f"--net {printable(str(net))}: not known{hint}")
     plan = plan_net(design, net)
     body = render("net.prototxt.j2", plan=plan)
     shapes = _prove(parse_net(body, plan.name or net), design, net)
     return _header(design, net, shapes) + body
 
 
+def _checked(design: Design | None) -> Design:
+    if design is None:
+        return Design()
+    if not isinstance(design, Design):
+        raise DesignError("build and build_solver take a Design; preset(NAME) is a published one")
+    return design
+
+
 def _prove(parsed: Net, design: Design, net: str) -> NetShapes:
     """The shapes of the last phase, or the first thing that is wrong."""
     shapes = {phase: infer_shapes(parsed, phase, design.image) for phase in PHASES[net]}
     for finding in lint.lint_net(parsed, design.image, PHASES[net], shapes):
-        if finding.rule.severity == lint.ERROR:
+        if finding.rule.severity == lint.ERROR or finding.rule.name == "duplicate-name":
             raise NetError(f"this design makes no net: {finding.message}")
     return shapes[PHASES[net][-1]]
 
@@ -65,7 +74,7 @@ def build_solver(design: Design | None = None) -> str:
     Raises:
         DesignError: its batches don't add up to the effective batch.
     """
-    design = design or Design()
+    design = _checked(design)
     tested = design.test_batches * design.val_batch_size
     body = render("solver.prototxt.j2", design=design, passes=design.passes, tested=tested)
     prototxt.parse(body, SolverParameter(), "solver")

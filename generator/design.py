@@ -86,7 +86,7 @@ class Design:
     squeeze_ratio: float = _option(0.125, "net", "--sr", "squeeze filters per expand filter")
     classes: int = _option(IMAGENET_CLASSES, "net", "--classes", "number of classes")
     size: int = _option(227, "net", "--size", "height and width of the input, in pixels")
-    channels: int = _option(3, "net", "--channels", "channels of the input")
+    channels: int = _option(3, "net", "--channels", "channels of the input; 1: gray")
     stem: str | None = _option(
         None,
         "net",
@@ -94,16 +94,19 @@ class Design:
         "first layers; default: --version's, small up to 64 pixels",
         choices=STEMS,
     )
-    stem_filters: int | None = _option(None, "net", "--stem-filters", "filters of conv1")
+    stem_filters: int | None = _option(None, "net", "--stem-filters", "filters of conv1 [96 or 64]")
     pool_after: tuple[int, ...] | None = _option(
-        None, "net", "--pool-after", "Fire modules followed by a pooling, such as 4,8; or none"
+        None, "net", "--pool-after", "Fire modules followed by a pooling, or none [4,8; v1.1: 3,5]"
     )
     dropout: float = _option(
         0.5, "net", "--dropout", "dropout ratio before the classifier; 0: none"
     )
     batch_norm: bool = _option(False, "net", "--batch-norm", "BatchNorm after every convolution")
     conv10_pad: int | None = _option(
-        None, "net", "--conv10-pad", "padding of the classifier; published v1.0 weights need 1"
+        None,
+        "net",
+        "--conv10-pad",
+        "padding of the classifier [1 in v1.0, whose weights need it]",
     )
     explicit_pool10: bool = _option(
         False, "net", "--explicit-pool10", "a fixed kernel in place of global pooling"
@@ -127,10 +130,13 @@ class Design:
         None, "text", "--classifier", "name of the last convolution; default: renamed by --classes"
     )
     classifier_lr: float | None = _option(
-        None, "text", "--classifier-lr", "learning rate multiplier of a renamed classifier"
+        None,
+        "text",
+        "--classifier-lr",
+        "learning rate multiplier of the classifier [10 if renamed, else 1]",
     )
     deploy_batch: int | None = _option(
-        None, "text", "--deploy-batch", "batch size of the deploy net"
+        None, "text", "--deploy-batch", "batch size of the deploy net [1, or as published]"
     )
 
     train_source: str = _option(
@@ -149,7 +155,10 @@ class Design:
     batch_size: int = _option(32, "data", "--batch-size", "training images per GPU and pass")
     val_batch_size: int = _option(25, "data", "--val-batch-size", "validation images per pass")
     mean_values: tuple[float, ...] | None = _option(
-        None, "data", "--mean-values", "subtracted per channel, such as 104,117,123; or none"
+        None,
+        "data",
+        "--mean-values",
+        "subtracted per channel, or none [104,117,123 for 3 channels]",
     )
     mean_file: str = _option("", "data", "--mean-file", "a .binaryproto, in place of mean values")
     scale: float = _option(1.0, "data", "--scale", "factor on every pixel after the mean")
@@ -215,8 +224,12 @@ class Design:
 
     @property
     def stem_kind(self) -> str:
-        """The stem, where none is asked for: `small` keeps small inputs from vanishing."""
-        return self.stem or ("small" if self.size <= SMALL_INPUT else self.version)
+        """The stem, where none is asked for: `small` keeps small inputs from vanishing.
+
+        A published net keeps its own, so that its weights still load.
+        """
+        small = self.size <= SMALL_INPUT and self.style == "clean"
+        return self.stem or ("small" if small else self.version)
 
     @property
     def conv1_filters(self) -> int:

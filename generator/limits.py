@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DesignError, did_you_mean, printable
 
 if TYPE_CHECKING:
     from .design import Design
+
+# What Caffe stores numbers in: float, 32 bits; the least is that of full precision.
+FLOAT_MAX, FLOAT_MIN = 3.4028234663852886e38, 1.1754943508222875e-38
 
 # Field -> the least and the most it may be.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -36,7 +39,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "test_iter": (1, 2**31 - 1),
     "test_interval": (1, 2**31 - 1),
     "base_lr": (0, 1e6),
-    "gamma": (-1e6, 1e6),
+    "gamma": (0, 1e6),
     "power": (-1e3, 1e3),
     "stepsize": (1, 2**31 - 1),
     "max_iter": (1, 2**31 - 1),
@@ -66,8 +69,27 @@ _WORDS = {"str": "text", "bool": "true or false", "int": "a whole number", "floa
 def error(design: Design, name: str, value: Any, why: str) -> DesignError:
     """A DesignError about one field, by the option that sets it."""
     flag = design.__dataclass_fields__[name].metadata["flag"]
-    shown = ",".join(map(str, value)) if isinstance(value, tuple) else printable(str(value))
-    return DesignError(f"{flag} {shown}: {why}")
+    return DesignError(f"{flag} {_shown(value)}: {why}")
+
+
+def _shown(value: Any) -> str:
+    try:
+        return printable(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    except ValueError:  # Python prints no number of thousands of digits
+        return "a number of thousands of digits"
+
+
+def tidy(value: Any) -> Any:
+    """Lists as tuples, and the numbers of other libraries (numpy's) as Python's."""
+    if isinstance(value, list):
+        value = tuple(value)
+    if isinstance(value, tuple):
+        return tuple(map(tidy, value))
+    if isinstance(value, bool | int | float | str) or value is None:
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
 def check_fields(design: Design) -> None:
@@ -77,7 +99,8 @@ def check_fields(design: Design) -> None:
         DesignError: the first field that is out of bounds.
     """
     for name, field in design.__dataclass_fields__.items():
-        value = getattr(design, name)
+        value = tidy(getattr(design, name))
+        object.__setattr__(design, name, value)
         kind = str(field.type)
         if value is None and kind.endswith("| None"):
             continue
@@ -104,14 +127,14 @@ def _check_value(design: Design, name: str, value: Any, choices: tuple[str, ...]
         hint = did_you_mean(value, choices) or f"; one of {', '.join(choices)}"
         raise error(design, name, value, f"not known{hint}")
     for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, float) and not math.isfinite(number):
-            raise error(design, name, value, "must be a finite number")
+        if isinstance(number, float) and not abs(number) <= FLOAT_MAX:
+            raise error(design, name, value, "must be a finite number (a float has 32 bits there)")
+        if isinstance(number, float) and 0 < abs(number) < FLOAT_MIN:
+            raise error(design, name, value, "is too small: as a float of 32 bits it would be 0")
     if name in _RANGES:
         least, most = _RANGES[name]
         if not least <= value <= most:
-            raise error(
-                design, name, value, f"must be from {least:g} to {most:,g}".replace(",", "")
-            )
+            raise error(design, name, value, f"must be from {_bound(least)} to {_bound(most)}")
     if name in _NAMES and value and not _NAME.fullmatch(value):
         raise error(
             design,
@@ -123,6 +146,10 @@ def _check_value(design: Design, name: str, value: Any, choices: tuple[str, ...]
         raise error(design, name, "''", "must not be empty")
     if name in _PATHS and not _encodable(value):
         raise error(design, name, printable(value), "is not UTF-8")
+
+
+def _bound(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:g}"
 
 
 def _encodable(text: str) -> bool:
@@ -147,10 +174,11 @@ def check_together(design: Design) -> None:
 
 
 def _check_fires(design: Design) -> None:
+    sr, pct = design.squeeze_ratio, design.pct3x3
     remedies = {
-        "squeeze": ("squeeze_ratio", "raise --sr or --base-e"),
-        "expand3x3": ("pct3x3", "raise --pct3x3 or --base-e"),
-        "expand1x1": ("pct3x3", "lower --pct3x3 or raise --base-e"),
+        "squeeze": ("squeeze_ratio", "raise --sr" + (" or --base-e" if sr else "")),
+        "expand3x3": ("pct3x3", "raise --pct3x3" + (" or --base-e" if pct else "")),
+        "expand1x1": ("pct3x3", "lower --pct3x3" + (" or raise --base-e" if pct < 1 else "")),
     }
     for fire in design.fires:
         for part, (name, remedy) in remedies.items():
@@ -187,8 +215,10 @@ def _check_data(design: Design) -> None:
             design,
             "mean_values",
             design.mean_values,
-            f"give 1 value or {design.channels}, one a channel",
+            f"give {'' if design.channels == 1 else '1 value or '}{design.channels}, one a channel",
         )
+    if design.scale == 0:
+        raise error(design, "scale", design.scale, "makes every image the same")
     if design.backend == "imagedata" and design.channels not in (1, 3):
         raise error(design, "channels", design.channels, "image files have 3 channels, or 1 (gray)")
 
@@ -204,5 +234,11 @@ def _check_solver(design: Design) -> None:
     for name in needs.get(design.lr_policy, ()):
         if not getattr(design, name):
             raise error(design, "lr_policy", design.lr_policy, f"needs --{name}")
+    for name in ("gamma", "stepsize", "stepvalues"):
+        if getattr(design, name) and name not in needs.get(design.lr_policy, ()):
+            why = f"is not used by --lr-policy {design.lr_policy}"
+            raise error(design, name, getattr(design, name), why)
+    if design.cpu and design.gpus > 1:
+        raise error(design, "gpus", design.gpus, "--cpu runs on none; leave one of the two out")
     if list(design.stepvalues) != sorted(set(design.stepvalues)) or 0 in design.stepvalues:
         raise error(design, "stepvalues", design.stepvalues, "must be positive and rise")

@@ -54,6 +54,9 @@ def from_text(name: str, text: str) -> Any:
         if kind.startswith("tuple"):
             items = [] if text in ("", "none") else text.split(",")
             return tuple((int if "int" in kind else float)(item) for item in items)
+        if "choices" in field.metadata:
+            known = {choice.lower(): choice for choice in field.metadata["choices"]}
+            return known.get(text.lower(), text)
     except ValueError:
         what = {"int": "a whole number", "float": "a number"}.get(
             kind, "numbers with commas between"
@@ -70,6 +73,8 @@ def options_between(base: Design, design: Design) -> list[str]:
         value = getattr(design, name)
         if value == getattr(base, name):
             continue
+        if value is None:
+            raise DesignError(f"no option leaves {name} to be derived")
         flag = str(field.metadata["flag"])
         if isinstance(value, bool):
             words.append(flag if value else f"--no-{flag[2:]}")
@@ -85,7 +90,7 @@ def command_line(command: str, design: Design, net: str = "trainval") -> str:
         try:
             candidates.append(["--preset", name, *options_between(preset(name), design)])
         except DesignError:
-            continue
+            continue  # what the preset sets and the design leaves open can't be said
     words = min(candidates, key=len)
     if net != "trainval":
         words = [*words, "--net", net]
@@ -103,13 +108,20 @@ def from_table(table: dict[str, Any], source: str) -> Design:
     base = table.pop("preset", None)
     groups = {str(field.metadata["group"]) for field in FIELDS.values()}
     for group, values in table.items():
-        if group not in groups or not isinstance(values, dict):
+        if group in FIELDS:
+            home = FIELDS[group].metadata["group"]
+            raise DesignError(f"{source}: {group} stands outside a table; put it under [{home}]")
+        if group in groups and not isinstance(values, dict):
+            raise DesignError(f"{source}: {group} must be a table: write [{group}] on its own line")
+        if group not in groups:
             hint = did_you_mean(group, groups) or f"; one of {', '.join(sorted(groups))}"
             raise DesignError(f"{source}: no table [{printable(group)}] in a design{hint}")
         known = [name for name, field in FIELDS.items() if field.metadata["group"] == group]
         for name, value in values.items():
             if name not in known:
-                hint = did_you_mean(name, known)
+                flags = {str(FIELDS[one].metadata["flag"])[2:]: one for one in known}
+                meant = flags.get(name.replace("_", "-"))
+                hint = f"; did you mean '{meant}'?" if meant else did_you_mean(name, known)
                 raise DesignError(f"{source}: [{group}] has no '{printable(name)}'{hint}")
             options[name] = tuple(value) if isinstance(value, list) else value
     try:

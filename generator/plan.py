@@ -121,6 +121,7 @@ class _Planner:
             "means": design.means,
             "mean_file": design.mean_file or None,
             "scale": design.scale if design.scale != 1 else None,
+            "gray": True if design.channels == 1 and design.backend != "imagedata" else None,
         }
 
     def source(self, phase: str) -> dict[str, Any]:
@@ -132,7 +133,8 @@ class _Planner:
         }
         if design.backend != "imagedata":
             return {**common, "backend": design.backend.upper()}
-        side = design.size if not design.crop else max(256, design.size)
+        # As for ImageNet, where 227 of 256 pixels are kept.
+        side = round(design.size * 256 / 227) if design.crop else design.size
         return {
             **common,
             "shuffle": True if train else None,
@@ -272,11 +274,10 @@ class _Planner:
         design, names = self.design, self.names
         number = design.modules[-1] + 1
         default = fill(names.classifier, number)
-        renamed = design.classes != IMAGENET_CLASSES and design.classifier is None
-        name = design.classifier or (f"{default}_{design.classes}" if renamed else default)
-        lr = design.classifier_lr
-        dropout = design.dropout and not (design.batch_norm and self.style.bare_batch_norm)
-        if dropout and (not self.deploy or self.style.deploy_dropout):
+        fresh = design.classes != IMAGENET_CLASSES
+        name = design.classifier or (f"{default}_{design.classes}" if fresh else default)
+        lr, renamed = design.classifier_lr, name != default
+        if design.dropout and (not self.deploy or self.style.deploy_dropout):
             blob = self.blob
             self.add("dropout", f"drop{number - 1}", [blob], [blob], ratio=design.dropout)
         self.heading = f"classifier: {design.classes} classes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from ..errors import DesignError, did_you_mean, printable
+from .bypass import WORDS
 from .design import Design
 
 _SSD = {
@@ -20,6 +21,7 @@ _GENERATOR = {
     "conv10_pad": 0,
     **_SSD,
 }
+_BATCH_NORM = {"batch_norm": True, "dropout": 0.0}
 # "20 epochs at 1e-4" is all that SqueezeNet-DSD-Training says of its last phase.
 _DSD = {"base_lr": 1e-4, "lr_policy": "fixed", "max_iter": 50_046}
 
@@ -31,9 +33,9 @@ _OPTIONS: dict[str, dict[str, object]] = {
     "dsd": {**_RESIDUAL, "style": "firenet", **_DSD},
     "deep-compression": {**_RESIDUAL, "style": "firenet"},
     "generator-small": _GENERATOR,
-    "generator-small-bn": {**_GENERATOR, "batch_norm": True},
+    "generator-small-bn": {**_GENERATOR, **_BATCH_NORM},
     "generator-large": {**_GENERATOR, "squeeze_ratio": 0.5},
-    "generator-large-bn": {**_GENERATOR, "squeeze_ratio": 0.5, "batch_norm": True},
+    "generator-large-bn": {**_GENERATOR, "squeeze_ratio": 0.5, **_BATCH_NORM},
 }
 
 PRESETS = tuple(_OPTIONS)
@@ -46,7 +48,10 @@ def preset(name: str) -> Design:
     Raises:
         DesignError: no such preset.
     """
-    if name not in _OPTIONS:
-        hint = did_you_mean(name, PRESETS) or f"; one of {', '.join(PRESETS)}"
-        raise DesignError(f"--preset {printable(name)}: not known{hint}")
-    return Design(**_OPTIONS[name])  # type: ignore[arg-type]
+    known = {other.lower(): other for other in PRESETS}.get(str(name).lower())
+    if known is None:
+        hint = did_you_mean(str(name), PRESETS) or f"; one of {', '.join(PRESETS)}"
+        if name in WORDS:
+            hint = f"; --bypass {name} places bypasses, and residual is the published net"
+        raise DesignError(f"--preset {printable(str(name))}: not known{hint}")
+    return Design(**_OPTIONS[known])  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ class Style(NamedTuple):
         multipliers: whether convolutions set lr_mult 1 and 2, decay_mult 1 and 0.
         bypass_first: whether an Eltwise lists what bypasses before the concat.
         bare_batch_norm: BatchNorm into a blob of its own, without Scale, with its multipliers,
-            and again after every Eltwise; and no dropout beside it.
+            and again after every Eltwise.
         deploy_input: how a deploy net says its input: `layer`, `input_shape` or `input_dim`.
         deploy_batch: its batch size.
         deploy_dropout, deploy_fillers: whether it keeps what only training needs.

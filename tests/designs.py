@@ -80,7 +80,7 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "solver_type": st.sampled_from(SOLVERS),
     "base_lr": st.floats(0, 10),
     "lr_policy": st.sampled_from(POLICIES),
-    "gamma": st.none() | st.floats(-2, 2),
+    "gamma": st.none() | st.floats(-2, 2, width=32),
     "power": st.floats(-2, 2),
     "stepsize": st.none() | INTERVALS,
     "stepvalues": st.lists(INTERVALS, max_size=4, unique=True).map(lambda x: tuple(sorted(x))),

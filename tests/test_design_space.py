@@ -6,12 +6,13 @@ import math
 import shlex
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqgen import Design, DesignError, build, build_solver, parse_net, summary
+from sqgen import Design, DesignError, NetError, build, build_solver, parse_net, summary
 from sqgen.formats import toml
 from sqgen.formats.lint import ERROR, lint_net
 from sqgen.formats.net import parse_solver
@@ -156,6 +157,15 @@ def test_values_out_of_range_are_told_by_option(name: str, data: st.DataObject) 
         ({"pool_after": (8, 4)}, "--pool-after 8,4: must rise"),
         ({"mean_values": (1.0, 2.0)}, "--mean-values 1.0,2.0: give 1 value or 3"),
         ({"lr_policy": "step"}, "--lr-policy step: needs --gamma"),
+        ({"gamma": 0.1}, "--gamma 0.1: is not used by --lr-policy poly"),
+        ({"gamma": -0.1, "lr_policy": "exp"}, "--gamma -0.1: must be from 0 to 1000000"),
+        ({"gpus": 2, "cpu": True}, "--gpus 2: --cpu runs on none"),
+        ({"scale": 0.0}, "--scale 0.0: makes every image the same"),
+        ({"scale": 1e-50}, "--scale 1e-50: is too small"),
+        ({"mean_values": (1e40,)}, "--mean-values 1e+40: must be a finite number"),
+        ({"squeeze_ratio": 0.0}, "--sr 0.0: gives fire2 0 squeeze filters; raise --sr"),
+        ({"channels": 1, "mean_values": (1.0, 2.0)}, "--mean-values 1.0,2.0: give 1, one a"),
+        ({"classes": 10**5000}, "--classes a number of thousands of digits: must be from 2"),
         ({"mean_file": "a", "mean_values": (1.0,)}, "--mean-file a: give a mean file or"),
         ({"backend": "imagedata", "channels": 4}, "--channels 4: image files have 3"),
     ],
@@ -164,6 +174,32 @@ def test_mistakes(options: dict[str, Any], message: str) -> None:
     with pytest.raises(DesignError) as caught:
         Design(**options)
     assert str(caught.value).startswith(message)
+
+
+def test_numbers_of_other_libraries_and_lists() -> None:
+    given: dict[str, Any] = {"squeeze_ratio": np.float32(0.25), "classes": np.int64(10)}
+    given |= {"pool_after": [4, 8], "mean_values": [1, 2, 3]}
+    design = Design(**given)
+    assert design == Design(
+        squeeze_ratio=0.25, classes=10, pool_after=(4, 8), mean_values=(1.0, 2.0, 3.0)
+    )
+    assert repr(Design(classes=10, bypass="simple")) == "Design(bypass='simple', classes=10)"
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 2048}, {"size": 4096, "batch_size": 512}], ids=["batch", "size"]
+)
+def test_blobs_that_caffe_cannot_count(options: dict[str, int]) -> None:
+    """blob.cpp: blob size exceeds INT_MAX."""
+    with pytest.raises(NetError, match="is more than Caffe can count"):
+        build(Design().with_options(**options))
+
+
+def test_a_classifier_named_as_another_layer() -> None:
+    with pytest.raises(NetError, match="layer 'relu_conv10': an earlier one has its name"):
+        build(Design(classifier="relu_conv10"))
+    with pytest.raises(DesignError, match="take a Design"):
+        build("v1.1")  # type: ignore[arg-type]
 
 
 def test_unknown_field_and_net() -> None:

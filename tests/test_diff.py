@@ -127,8 +127,13 @@ def test_a_change_is_told_in_words(message: str) -> None:
 
 
 def test_renamed_added_and_gone() -> None:
-    renamed = differences(build(Design()), build(Design(classifier="conv10_mine")))
+    renamed = differences(build(Design()), build(Design(classifier="conv10_mine", classifier_lr=1)))
     assert renamed == ["conv10: is called 'conv10_mine' in B"]
+    fewer = differences(build(Design()), build(Design(classes=10, classifier_lr=1)))
+    assert fewer[:2] == [
+        "conv10: is called 'conv10_10' in B",
+        "conv10: convolution_param.num_output is 1000 in A, 10 in B",
+    ]
     added = differences(build(Design()), build(Design(bypass="3", name="SqueezeNet_v1.0")))
     assert added == [
         "fire4/squeeze1x1: reads 'fire3/concat' in A, 'fire3/bypass' in B",

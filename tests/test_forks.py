@@ -57,6 +57,8 @@ def test_ceil_mode_is_round_mode(value: str, mode: str) -> None:
     [
         ("layer { batch_norm_param { scale_bias: true } }", "n:1: BatchNormParameter.scale_bias"),
         ("layer { convolution_param {\n relu: true } }", "n:2: ConvolutionParameter.relu is Intel"),
+        ("layer { pooling_param { ceil_mode: true round_mode: FLOOR } }", "n:1: ceil_mode and"),
+        ("layer { data_param { shuffle: true } }", "n:1: DataParameter.shuffle is NVCaffe's"),
         ("layer { pooling_param { avg_include_pad: false } }", "n:1: PoolingParameter.avg_inc"),
         (
             "layer { batch_norm_param { scale_bias: false } nane: 'a' }",

@@ -153,7 +153,10 @@ def test_fine_tuning_renames_the_classifier() -> None:
     classifier = net["conv10_10"]
     assert [(p.lr_mult, p.decay_mult) for p in classifier.param] == [(10, 1), (20, 0)]
     assert list(classifier.top) == ["conv10_10"]
-    assert layers(classes=10, classifier="mine", classifier_lr=1)["mine"].param[0:0] == []
+    cats = layers(classes=10, classifier="cats")["cats"]
+    assert [p.lr_mult for p in cats.param] == [10, 20]
+    assert not layers(classes=10, classifier="conv10")["conv10"].param
+    assert not layers(classes=10, classifier_lr=1)["conv10_10"].param
     assert [p.lr_mult for p in layers(classes=10, classifier_lr=5)["conv10_10"].param] == [5, 10]
     assert not layers()["conv10"].param
 
@@ -181,7 +184,9 @@ def test_data_options() -> None:
     mean = layers(mean_file="mean.binaryproto")["data/TEST"].transform_param
     assert (mean.mean_file, list(mean.mean_value)) == ("mean.binaryproto", [])
     gray = layers(backend="imagedata", channels=1, size=28)["data/TRAIN"].image_data_param
-    assert (gray.new_height, gray.is_color, gray.shuffle) == (256, False, True)
+    assert (gray.new_height, gray.is_color, gray.shuffle) == (32, False, True)
+    assert layers(backend="imagedata")["data/TRAIN"].image_data_param.new_width == 256
+    assert layers(channels=1)["data/TEST"].transform_param.force_gray
 
 
 def test_other_options() -> None:
@@ -201,6 +206,20 @@ def test_other_options() -> None:
     scaled = layers(batch_norm=True)
     assert scaled["conv1_bn"].type == "BatchNorm"
     assert scaled["conv1_scale"].scale_param.bias_term
+
+
+def test_presets_keep_their_stem_and_padding_at_any_size() -> None:
+    small = preset("residual").with_options(size=64)
+    assert small.stem_kind == "1.0"
+    assert small.classifier_pad == 1
+    assert Design(size=64).stem_kind == "small"
+
+
+def test_solvers_that_caffe_takes() -> None:
+    """sgd_solvers.hpp: no momentum with AdaGrad and RMSProp."""
+    for kind in ("AdaGrad", "RMSProp"):
+        assert "momentum" not in build_solver(Design(solver_type=kind))
+    assert "momentum: 0.9\n" in build_solver(Design(solver_type="Nesterov"))
 
 
 def test_solver_batches() -> None:

@@ -91,7 +91,8 @@ def test_v1_shapes() -> None:
             'input: "d" layers { layer { name: "a" type: "relu" pad: 1 } bottom: "d" top: "a" }',
             "layer 'a': a relu has no pad",
         ),
-        ('input: "a" input: "b" input_dim: 1 input_dim: 2', "2 input blobs, but dimensions for 1"),
+        ('input: "a" input_dim: 1 input_dim: 2', "2 input_dim; they come in fours"),
+        ('input: "a" input: "b" input_shape { dim: 1 }', "2 input blobs, but dimensions for 1"),
     ],
 )
 def test_what_caffe_cannot_upgrade_is_told(text: str, message: str) -> None:

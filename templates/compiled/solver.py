@@ -1,6 +1,6 @@
 # solver.prototxt.j2, compiled by `make templates`; edit that, not this.
 JINJA = '3.1'
-CHECKSUM = 1708096483
+CHECKSUM = 1617813416
 
 from jinja2.runtime import LoopContext, Macro, Markup, Namespace, TemplateNotFound, TemplateReference, TemplateRuntimeError, Undefined, escape, identity, internalcode, markup_join, missing, str_join
 name = 'solver.prototxt.j2'
@@ -48,7 +48,14 @@ def root(context, missing=missing):
     yield ' = '
     yield str((undefined(name='tested') if l_0_tested is missing else l_0_tested))
     yield ' images a test'
-    if ((undefined(name='tested') if l_0_tested is missing else l_0_tested) > environment.getattr((undefined(name='design') if l_0_design is missing else l_0_design), 'val_images')):
+    if ((undefined(name='tested') if l_0_tested is missing else l_0_tested) >= (2 * environment.getattr((undefined(name='design') if l_0_design is missing else l_0_design), 'val_images'))):
+        pass
+        yield ': each of '
+        yield str(environment.getattr((undefined(name='design') if l_0_design is missing else l_0_design), 'val_images'))
+        yield ' counts '
+        yield str(((undefined(name='tested') if l_0_tested is missing else l_0_tested) // environment.getattr((undefined(name='design') if l_0_design is missing else l_0_design), 'val_images')))
+        yield ' times or more'
+    elif ((undefined(name='tested') if l_0_tested is missing else l_0_tested) > environment.getattr((undefined(name='design') if l_0_design is missing else l_0_design), 'val_images')):
         pass
         yield ': the first '
         yield str(((undefined(name='tested') if l_0_tested is missing else l_0_tested) - environment.getattr((undefined(name='design') if l_0_design is missing else l_0_design), 'val_images')))
@@ -116,9 +123,12 @@ def root(context, missing=missing):
         yield str(l_1_value)
         yield '\n'
     l_1_value = missing
-    yield 'momentum: '
-    yield str(t_2(environment.getattr((undefined(name='design') if l_0_design is missing else l_0_design), 'momentum')))
-    yield '\nweight_decay: '
+    if (environment.getattr((undefined(name='design') if l_0_design is missing else l_0_design), 'solver_type') not in ('AdaGrad', 'RMSProp')):
+        pass
+        yield 'momentum: '
+        yield str(t_2(environment.getattr((undefined(name='design') if l_0_design is missing else l_0_design), 'momentum')))
+        yield '\n'
+    yield 'weight_decay: '
     yield str(t_2(environment.getattr((undefined(name='design') if l_0_design is missing else l_0_design), 'weight_decay')))
     yield '\n\ndisplay: '
     yield str(environment.getattr((undefined(name='design') if l_0_design is missing else l_0_design), 'display'))
@@ -135,4 +145,4 @@ def root(context, missing=missing):
     yield '\n'
 
 blocks = {}
-debug_info = '1=39&4=41&5=47&6=54&10=65&11=67&12=69&14=71&15=79&16=81&17=83&18=86&20=89&21=91&22=93&23=96&25=98&26=101&28=103&29=106&31=108&32=112&34=116&35=118&37=120&38=122&39=124&40=126&41=128&42=130'
+debug_info = '1=39&4=41&5=47&6=54&7=61&11=72&12=74&13=76&15=78&16=86&17=88&18=90&19=93&21=96&22=98&23=100&24=103&26=105&27=108&29=110&30=113&32=115&33=119&35=122&36=125&38=128&40=130&41=132&42=134&43=136&44=138&45=140'
