@@ -92,7 +92,7 @@ def _check_target(path: Path, force: bool) -> None:
 
 def _write_temporary(path: Path, data: bytes) -> Path:
     target = path.resolve() if path.is_symlink() else path
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(data)

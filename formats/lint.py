@@ -15,7 +15,6 @@ ERROR = "error"
 WARNING = "warning"
 FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")
 IMAGE_SOURCES = ("Data", "ImageData", "MemoryData", "WindowData")
-IMAGENET_CLASSES, IMAGENET_VALIDATION = 1000, 50_000
 
 
 class Rule(NamedTuple):
@@ -54,6 +53,7 @@ RULES = {
         Rule("shape", ERROR, "shapes that don't fit: Eltwise, Concat, windows, labels"),
         Rule("top-k", ERROR, "an Accuracy whose top_k is above the number of classes"),
         Rule("fields", ERROR, "fields that contradict each other, or a filler Caffe has not"),
+        Rule("solver", ERROR, "a solver that Caffe refuses: policy, type, gamma, momentum, tests"),
         Rule("empty", ERROR, "a net without layers"),
         Rule("missing-loss", WARNING, "labels in TRAIN but no loss: nothing would be learned"),
         Rule("unsupported", WARNING, "a type of Caffe's that sqgen does not work out"),
@@ -263,30 +263,3 @@ def _value(param: Any, field: str) -> str:
     if field == "mean_value":
         value = ", ".join(f"{item:g}" for item in value)
     return str(value) if value or isinstance(value, float) else "not set"
-
-
-def lint_test_iter(
-    test_iter: int, batch: int, images: int | None, classes: int | None
-) -> str | None:
-    """What is wrong with a solver's `test_iter`, if anything.
-
-    `images` is the size of the validation set; None is ImageNet's 50,000 for a net of 1,000
-    classes, and unknown otherwise.
-    """
-    assumed = ""
-    if images is None and classes == IMAGENET_CLASSES:
-        images, assumed = IMAGENET_VALIDATION, " (ImageNet's; --images N says otherwise)"
-    if images is None or test_iter * batch == images:
-        return None
-    tested = test_iter * batch
-    right = -(-images // batch)
-    if tested < images:
-        what = f"leaves out {images - tested} of {images} images{assumed}"
-    else:
-        often = "twice" if tested < 2 * images else f"{tested // images} times and more"
-        extra = min(tested - images, images)
-        what = f"counts {extra} of {images} images {often}{assumed}"
-        if test_iter == right:
-            remedy = "a batch that divides it counts each once"
-            return f"test_iter {test_iter} x batch {batch} = {tested} {what}; {remedy}"
-    return f"test_iter {test_iter} x batch {batch} = {tested} {what}; {right} covers them"

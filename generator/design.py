@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..errors import DesignError, did_you_mean
+from ..formats.solver import POLICIES, SOLVERS
 from ..formats.windows import Window
 from . import bypass as placement
 from . import limits
@@ -29,8 +30,6 @@ BACKENDS = ("lmdb", "leveldb", "imagedata")
 CONCAT_ORDERS = ("1x1,3x3", "3x3,1x1")
 NAMINGS = ("squeezenet", "residual", "firenet", "generator")
 STYLES = ("clean", "v1.0", "v1.1", "residual", "firenet", "generator")
-POLICIES = ("poly", "fixed", "step", "exp", "inv", "multistep", "sigmoid")
-SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 
 # Filters of conv1: the published ones; `small` is ours, for images of 32x32 or so.
 STEM_FILTERS = {"1.0": 96, "1.1": 64, "small": 64}
@@ -185,7 +184,7 @@ class Design:
     solver_type: str = _option("SGD", "solver", "--solver-type", "the update rule", choices=SOLVERS)
     base_lr: float = _option(0.04, "solver", "--base-lr", "learning rate at the start")
     lr_policy: str = _option(
-        "poly", "solver", "--lr-policy", "how the learning rate falls", choices=POLICIES
+        "poly", "solver", "--lr-policy", "how the learning rate falls", choices=tuple(POLICIES)
     )
     gamma: float | None = _option(None, "solver", "--gamma", "step, exp, inv, multistep, sigmoid")
     power: float = _option(1.0, "solver", "--power", "exponent of poly and inv")

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DesignError, did_you_mean, printable
+from ..formats.solver import POLICIES
 
 if TYPE_CHECKING:
     from .design import Design
@@ -224,18 +225,11 @@ def _check_data(design: Design) -> None:
 
 
 def _check_solver(design: Design) -> None:
-    needs = {
-        "step": ("gamma", "stepsize"),
-        "exp": ("gamma",),
-        "inv": ("gamma",),
-        "multistep": ("gamma", "stepvalues"),
-        "sigmoid": ("gamma", "stepsize"),
-    }
-    for name in needs.get(design.lr_policy, ()):
-        if not getattr(design, name):
+    used = POLICIES[design.lr_policy]
+    for name, field in (("gamma", "gamma"), ("stepsize", "stepsize"), ("stepvalues", "stepvalue")):
+        if field in used and not getattr(design, name):
             raise error(design, "lr_policy", design.lr_policy, f"needs --{name}")
-    for name in ("gamma", "stepsize", "stepvalues"):
-        if getattr(design, name) and name not in needs.get(design.lr_policy, ()):
+        if field not in used and getattr(design, name):
             why = f"is not used by --lr-policy {design.lr_policy}"
             raise error(design, name, getattr(design, name), why)
     if design.cpu and design.gpus > 1:

@@ -7,13 +7,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sqgen.errors import DesignError
+from sqgen.formats.solver import POLICIES, SOLVERS
 from sqgen.generator.design import (
     BACKENDS,
     CONCAT_ORDERS,
     FIELDS,
     NAMINGS,
-    POLICIES,
-    SOLVERS,
     STEMS,
     STYLES,
     VERSIONS,
@@ -79,7 +78,7 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "test_initialization": st.booleans(),
     "solver_type": st.sampled_from(SOLVERS),
     "base_lr": st.floats(0, 10),
-    "lr_policy": st.sampled_from(POLICIES),
+    "lr_policy": st.sampled_from(sorted(POLICIES)),
     "gamma": st.none() | st.floats(-2, 2, width=32),
     "power": st.floats(-2, 2),
     "stepsize": st.none() | INTERVALS,

@@ -65,6 +65,24 @@ WRONG = [
     (["build", "--out", "locked/new"], "can't write: permission denied"),
     (["solver", "--batch-size", "48"], "--effective-batch 528 would do, or give --iter-size"),
     (["solver", "--lr-policy", "step"], "--lr-policy step: needs --gamma"),
+    (["solver", "--iter-size", "3", "--effective-batch", "512"], "give one of the two"),
+    (["solver", "--gpus", "2", "--cpu"], "--gpus 2: --cpu runs on none"),
+    (["build", "--out", "x", "--net", "deploy"], "--out writes all three files"),
+    (["build", "--out", "x", "--dump-design"], "--out writes all three files"),
+    (["build", "--force"], "--force goes with --out"),
+    (["build", "--out", ""], "--out '': give a folder"),
+    (["build", "--preset", "simple"], "--bypass simple places bypasses"),
+    (["build", "--design", "deep.toml"], "deep.toml: not a TOML file"),
+    (["build", "--design", "long.toml"], "long.toml: not a TOML file"),
+    (["build", "--design", "outside.toml"], "classes stands outside a table; put it under [net]"),
+    (["build", "--design", "flag.toml"], "[net] has no 'sr'; did you mean 'squeeze_ratio'?"),
+    (["build", "--batch-size", "2048"], "is more than Caffe can count"),
+    (["build", "--classifier", "relu_conv10"], "an earlier one has its name"),
+    (["lint", "-", "-"], "standard input can be read once"),
+    (["lint", "net.prototxt", "--images", "9"], "--images goes with a solver"),
+    (["lint", "--rules", "net.prototxt"], "--rules goes alone"),
+    (["upgrade", "/dev/null"], "/dev/null: is empty"),
+    (["zoo", "download", "v1.1", "--from", ""], "--from '': give a file or an address"),
     (["summary", "nowhere.prototxt"], "nowhere.prototxt: no such file"),
     (["summary", "locked"], "locked: is a folder"),
     (["summary", "junk"], "junk: is binary, not text"),
@@ -100,6 +118,10 @@ def folder(tmp_path: Path) -> Path:
         "bad.toml": "[net\n",
         "typo.toml": "[net]\nclases = 10\n",
         "wrong.toml": "[net]\nclasses = 1\n",
+        "deep.toml": "a=" + "[" * 5000,
+        "long.toml": "[net]\nsize=" + "9" * 5000,
+        "outside.toml": "classes = 10\n",
+        "flag.toml": "[net]\nsr = 0.5\n",
         "file.txt": "",
         "full/solver.prototxt": 'net: "mine"\n',
     }
@@ -178,6 +200,51 @@ def test_pipes(sqgen: Run, tmp_path: Path) -> None:
     script = f"{PYTHON} -m sqgen build | head -c 10"
     done = subprocess.run(["sh", "-c", script], capture_output=True, check=True)
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("command", ["build", "zoo", "lint --rules", "solver"])
+def test_a_closed_pipe_is_141_and_quiet(command: str) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("needs bash, which is not here")
+    script = f"{PYTHON} -m sqgen {command} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run([bash, "-c", script], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_closed_streams() -> None:
+    for script, words in (
+        (f"{PYTHON} -m sqgen build >&-", b"standard output is closed"),
+        (f"{PYTHON} -m sqgen summary - <&-", b"standard input is closed"),
+    ):
+        done = subprocess.run(["sh", "-c", script], capture_output=True, check=False)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert done.stderr.count(b"\n") == 1
+
+
+def test_no_arguments_print_the_help(sqgen: Run) -> None:
+    done = sqgen()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Commands:" in done.stderr
+    assert done.stderr.count("\n") > 10
+
+
+def test_names_with_control_characters_stay_in_their_line(sqgen: Run) -> None:
+    text = 'layer { name: "a\\n\\033[31m" type: "Input" top: "a" input_param { shape { dim: 1 } } }'
+    shown = sqgen("summary", "-", stdin=text).stdout
+    assert "\x1b" not in shown
+    assert "a\\n\\x1b[31m" in shown
+
+
+def test_records_of_unknown_channels_are_told(sqgen: Run) -> None:
+    four = sqgen("summary", "-", stdin=build(Design(channels=4)))
+    assert "its records are taken to have 3 channels; --image CxHxW tells others" in four.stderr
+    gray = sqgen("summary", "-", stdin=build(Design(channels=1)))
+    assert gray.stderr == ""
+    assert "1,239,016" in gray.stdout
+    unread = sqgen("summary", "-", "--image", "3x9x9", stdin=build(Design(), "deploy"))
+    assert "no layer of the net reads images" in unread.stderr
 
 
 def test_summary_forms(sqgen: Run, tmp_path: Path) -> None:

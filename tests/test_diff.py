@@ -173,3 +173,77 @@ def test_any_field_that_is_changed_is_found(chance: random.Random) -> None:
     found = differences(CLEAN, prototxt.to_text(net))
     assert len(found) == 1
     assert f"{layer.name}: convolution_param.{field}" in found[0]
+
+
+SOURCE = 'layer { name: "in" type: "Input" top: "a" input_param { shape { dim: 2 dim: 3 } } }'
+
+
+def layer(kind: str, rest: str = "", bottoms: str = 'bottom: "a"') -> str:
+    return f'{SOURCE} layer {{ name: "it" type: "{kind}" {bottoms} top: "b" {rest} }}'
+
+
+@pytest.mark.parametrize(
+    ("kind", "rest"),
+    [
+        ("BatchNorm", "batch_norm_param { use_global_stats: false }"),
+        ("SoftmaxWithLoss", "loss_param { ignore_label: 0 }"),
+        ("SoftmaxWithLoss", "loss_param { normalize: false }"),
+        ("Accuracy", "accuracy_param { ignore_label: 0 }"),
+        ("ArgMax", "argmax_param { axis: 0 }"),
+        ("Scale", "scale_param { filler { value: 0 } }"),
+        ("PReLU", "prelu_param { filler { } }"),
+        ("Dropout", "phase: TEST"),
+        ("BatchNorm", "param { name: 'shared' }"),
+    ],
+)
+def test_what_means_something_by_being_set(kind: str, rest: str) -> None:
+    """Caffe asks has_x(): each of these was seen to change what it computes."""
+    assert len(differences(layer(kind), layer(kind, rest))) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other"),
+    [
+        ("BatchNorm", "", "param { lr_mult: 0 } param { lr_mult: 0 } param { lr_mult: 0 }"),
+        ("Eltwise", "", "eltwise_param { coeff: 1 coeff: 1 }"),
+        ("ReLU", "", "relu_param { engine: CAFFE }"),
+        ("SoftmaxWithLoss", "", "loss_weight: 1"),
+    ],
+)
+def test_what_means_the_same(kind: str, one: str, other: str) -> None:
+    assert differences(layer(kind, one), layer(kind, other)) == []
+
+
+def test_order_of_a_sum() -> None:
+    pair = ['bottom: "a" bottom: "c"', 'bottom: "c" bottom: "a"']
+    more = 'layer { name: "c" type: "ReLU" bottom: "a" top: "c" }'
+    texts = [
+        SOURCE + more + net.removeprefix(SOURCE) for net in (layer("Eltwise", "", p) for p in pair)
+    ]
+    assert differences(*texts) == []
+    weighted = [text[:-1] + " eltwise_param { coeff: 1 coeff: -1 } }" for text in texts]
+    assert differences(*weighted)
+
+
+def test_layers_of_stages_and_levels_are_compared() -> None:
+    power = 'type: "Power" bottom: "a" top: "b" power_param { scale: %d }'
+    staged = SOURCE + 'layer { name: "s" include { %s } ' + power + " }"
+    for rule in ("stage: 'x'", "min_level: 2", "stage: 'x' stage: 'y'", "phase: TEST stage: 'x'"):
+        assert differences(staged % (rule, 1), staged % (rule, 1)) == []
+        assert differences(staged % (rule, 1), staged % (rule, 2)) == [
+            "s: power_param.scale is 1 in A, 2 in B"
+        ]
+    assert differences("state { stage: 'x' }" + SOURCE, SOURCE) == [
+        "the net's stages are x in A, none in B"
+    ]
+
+
+def test_in_place_layers_are_named_where_blobs_are_not_enough() -> None:
+    found = differences(build(Design(name="n")), build(Design(batch_norm=True, name="n")))
+    assert "relu_conv1: reads what 'conv1' made in A, what 'conv1_scale' made in B" in found
+
+
+def test_standard_input_is_read_once(sqgen: Run) -> None:
+    done = sqgen("diff", "-", "-", stdin=SOURCE)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "standard input can be read once" in done.stderr

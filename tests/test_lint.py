@@ -7,7 +7,9 @@ import json
 import pytest
 
 from sqgen import Design, build, lint_net, parse_net, preset
-from sqgen.formats.lint import ERROR, RULES, WARNING, lint_test_iter
+from sqgen.formats.lint import ERROR, RULES, WARNING
+from sqgen.formats.net import parse_solver
+from sqgen.formats.solver import lint_solver, lint_test_iter
 from sqgen.generator.presets import PRESETS
 
 from .conftest import Run
@@ -88,7 +90,7 @@ def found(text: str) -> list[str]:
     return [finding.rule.name for finding in lint_net(parse_net(text))]
 
 
-@pytest.mark.parametrize("rule", sorted(RULES.keys() - {"test-iter"}))
+@pytest.mark.parametrize("rule", sorted(RULES.keys() - {"solver", "test-iter"}))
 def test_rule_fires_alone(rule: str) -> None:
     assert set(found(NETS[rule])) == {rule}
 
@@ -171,3 +173,133 @@ def test_command_takes_a_solver(sqgen: Run, tmp_path: object) -> None:
     assert "test_iter 1042 x batch 48 = 50016 counts 16 of 50000 images twice" in done.stdout
     same = sqgen("lint", "net/train_val.prototxt", "--solver", "net/solver.prototxt")
     assert same.stdout == done.stdout
+
+
+# What BVLC Caffe (master, 9b89154) makes of the same nets was looked up by running it.
+
+POOL = simple("Pooling", "conv", "pool", "pooling_param { kernel_size: 2 }", name="pool")
+CONV = simple("Convolution", "data", "conv", "convolution_param { num_output: 3 kernel_size: 1 }")
+RELU = simple("ReLU", "conv", "conv", name="relu")
+
+
+def summed(*bottoms: str) -> str:
+    """A sum into the blob of the convolution."""
+    named = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
+    return f'layer {{ name: "sum" type: "Eltwise" {named} top: "conv" }}'
+
+
+# (the layers, whether Caffe says "Top blob 'conv' produced by multiple sources")
+SPLITS = {
+    "after a reader": (CONV + POOL + RELU, True),
+    "before a reader": (CONV + RELU + POOL, False),
+    "twice": (CONV + summed("conv", "conv"), True),
+    "second bottom": (CONV + summed("data", "conv"), True),
+    "first bottom": (CONV + summed("conv", "data"), False),
+    "chain": (CONV + RELU + simple("TanH", "conv", "conv", name="b"), False),
+    "loss weight": (CONV.replace(" bottom", " loss_weight: 1 bottom") + RELU, True),
+}
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_splits(name: str) -> None:
+    text, refused = SPLITS[name]
+    errors = [f.rule.name for f in lint_net(parse_net(INPUT + text)) if f.rule.severity == ERROR]
+    assert bool(errors) == refused
+
+
+REFUSED = [
+    DATA + FC.replace("num_output: 3", "num_output: 3 weight_filler { type: 'xaiver' }") + LOSS,
+    INPUT + simple("ReLU", "data", "a", "include { phase: TRAIN } exclude { stage: 'x' }"),
+    INPUT + simple("ReLU", "data", "a", "propagate_down: true propagate_down: false"),
+    INPUT + simple("BatchNorm", "data", "a", "param { lr_mult: 1 }"),
+    INPUT
+    + simple(
+        "InnerProduct",
+        "data",
+        "a",
+        "param { name: 'w' lr_mult: 1 } inner_product_param { num_output: 2 }",
+    )
+    + simple(
+        "InnerProduct",
+        "data",
+        "b",
+        "param { name: 'w' lr_mult: 2 } inner_product_param { num_output: 2 }",
+        name="b",
+    ),
+    INPUT + simple("Flatten", "data", "f") + simple("LRN", "f", "a", name="b"),
+    INPUT
+    + simple("Pooling", "data", "a", "pooling_param { pool: STOCHASTIC kernel_size: 3 pad: 1 }"),
+    'layer { name: "in" type: "Input" top: "a" input_param { shape { dim: 65536 dim: 65536 } } }',
+]
+
+
+@pytest.mark.parametrize("text", REFUSED, ids=range(len(REFUSED)))
+def test_what_caffe_refuses_beside_shapes(text: str) -> None:
+    findings = lint_net(parse_net(text))
+    assert any(finding.rule.severity == ERROR for finding in findings)
+
+
+def test_states() -> None:
+    """Stages of the net's own state, of --stage, and of a solver; the level is a flag's."""
+    staged = INPUT + simple("ReLU", "data", "r", "include { stage: 'x' }")
+    reader = simple("TanH", "r", "t", name="t")
+    assert "unknown-blob" in found(staged + reader)
+    assert found("state { stage: 'x' }" + staged + reader) == []
+    solver = parse_solver("train_state { stage: 'x' }")
+    assert lint_net(parse_net(staged + reader).in_state(solver.train_state), phases=["TRAIN"]) == []
+
+
+def test_duplicate_tops_are_told_in_time() -> None:
+    """8,000 layers that make one blob: told one by one, not by looking each up in all."""
+    text = 'layer { name: "a" type: "ReLU" bottom: "a" top: "b" }\n' * 8000
+    assert len(lint_net(parse_net(text))) > 8000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr_policy: 'polly'", "no lr_policy 'polly'; did you mean 'poly'?"),
+        ("lr_policy: 'fixed' type: 'SDG'", "no type 'SDG'; did you mean 'SGD'?"),
+        ("lr_policy: 'step' stepsize: 5", "lr_policy step needs gamma"),
+        ("lr_policy: 'exp' gamma: -1", "gamma -1 is negative"),
+        ("lr_policy: 'fixed' type: 'AdaGrad' momentum: 0.9", "AdaGrad takes no momentum"),
+        ("lr_policy: 'fixed' test_iter: 1 test_iter: 2 test_interval: 1", "2 test_iter for 1 test"),
+        ("lr_policy: 'fixed' test_iter: 1", "test_iter without test_interval"),
+    ],
+)
+def test_solvers(text: str, message: str, sqgen: Run) -> None:
+    assert any(message in said for said in lint_solver(parse_solver("net: 'n' " + text)))
+    sqgen("build", "--out", ".")
+    done = sqgen("lint", "train_val.prototxt", "--solver", "-", stdin="net: 'n' " + text)
+    assert done.returncode == 1
+    assert message in done.stdout
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_solvers_of_presets_are_sound(name: str) -> None:
+    from sqgen import build_solver
+
+    assert list(lint_solver(parse_solver(build_solver(preset(name))))) == []
+
+
+def test_files_of_one_phase(sqgen: Run) -> None:
+    for net in ("train", "val", "deploy"):
+        text = build(Design(version="1.1"), net)
+        assert sqgen("lint", "-", stdin=text).stdout == "no findings\n", net
+    assert found(build(preset("v1.0"), "val")) == ["padded-1x1"]
+
+
+def test_an_unknown_image_size_is_no_error(sqgen: Run) -> None:
+    text = build(Design(crop=False))
+    done = sqgen("lint", "-", stdin=text)
+    assert done.returncode == 0
+    assert "--image CxHxW (TEST) [image-size]" in done.stdout
+    assert sqgen("lint", "-", "--image", "3x227x227", stdin=text).stdout.count("\n") == 2
+
+
+def test_what_a_solver_names(sqgen: Run) -> None:
+    gone = sqgen("lint", "-", stdin="net: 'gone.prototxt'\nlr_policy: 'fixed'\n")
+    assert gone.returncode == 2
+    assert "its net gone.prototxt is not there; give the net and --solver" in gone.stderr
+    inside = sqgen("lint", "-", stdin=f"net_param {{ {INPUT} }}\nlr_policy: 'fixed'\n")
+    assert inside.returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -117,6 +118,33 @@ def test_nothing_is_there(server: Server, tmp_path: Path) -> None:
     server.server_close()
     with pytest.raises(DownloadError, match="connection refused"):
         download(server.url, tmp_path / "weights", BLOB)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[bad", "http://127.0.0.1:1/a b", "http://127.0.0.1:1/\u00e9", "http://:x/"]
+)
+def test_addresses_that_are_none(url: str, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError) as caught:
+        download(url, tmp_path / "weights", BLOB)
+    assert str(caught.value).isprintable()
+
+
+def test_a_server_that_is_none(tmp_path: Path) -> None:
+    """It hangs up, or talks of something else."""
+    for answer in (b"", b"hello\x1b[31m\r\n\r\n"):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def serve(server: socket.socket = server, answer: bytes = answer) -> None:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(1 << 16)
+                    connection.sendall(answer)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            with pytest.raises(DownloadError, match="goes on from where it stopped"):
+                download(f"http://127.0.0.1:{server.getsockname()[1]}/w", tmp_path / "w", BLOB)
+            thread.join()
 
 
 def test_another_file_is_not_replaced_unless_forced(server: Server, tmp_path: Path) -> None:

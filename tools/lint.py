@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import FormatError, printable
+from ..formats import prototxt
 from ..formats.files import STDIN
 from ..formats.layers import Shape
-from ..formats.lint import ERROR, RULES, lint_net, lint_test_iter
+from ..formats.lint import ERROR, RULES, lint_net
 from ..formats.net import Net, is_solver, parse_net, parse_solver, read_net, read_text
 from ..formats.shapes import infer_shapes
+from ..formats.solver import lint_solver, lint_test_iter
 from .terminal import echo, parse_image, table, warn
 
 Row = dict[str, Any]
@@ -24,6 +28,7 @@ Row = dict[str, Any]
 @click.option("--solver", metavar="FILE", help="also hold its test_iter against the net's batch")
 @click.option("--images", type=click.IntRange(min=1), help="images in the validation set")
 @click.option("--image", metavar="CxHxW", help="images of data layers that don't say their size")
+@click.option("--stage", "stages", multiple=True, metavar="NAME", help="keep layers of a stage too")
 @click.option("--rules", is_flag=True, help="list the rules and end")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def lint(
@@ -31,6 +36,7 @@ def lint(
     solver: str | None,
     images: int | None,
     image: str | None,
+    stages: tuple[str, ...],
     rules: bool,
     as_json: bool,
 ) -> None:
@@ -46,6 +52,8 @@ def lint(
       sqgen lint --rules
     """
     if rules:
+        if nets:
+            raise click.UsageError("--rules goes alone")
         _print_rules(as_json)
         return
     if not nets:
@@ -63,9 +71,15 @@ def lint(
             held = parse_solver(*read_text(solver)) if solver is not None else None
         for warning in net.warnings:
             warn(warning)
-        rows += _net_rows(net, shape)
-        if held is not None:
-            rows += _solver_rows(held, solver or path, net, images, shape)
+        net = replace(net, stages=net.stages | set(stages))
+        if held is None:
+            rows += _net_rows(net, shape)
+            if images is not None:
+                raise click.UsageError("--images goes with a solver: it holds test_iter to them")
+        else:
+            trained, tested = states(net, held)
+            rows += _net_rows(trained, shape, ["TRAIN"]) + _net_rows(tested, shape, ["TEST"])
+            rows += _solver_rows(held, solver or path, tested, images, shape)
     if as_json:
         echo(json.dumps(rows, indent=2))
     else:
@@ -74,7 +88,15 @@ def lint(
     raise SystemExit(1 if errors else 0)
 
 
-def _net_rows(net: Net, image: Shape | None) -> list[Row]:
+def states(net: Net, solver: Any) -> tuple[Net, Net]:
+    """The net as a solver trains it and as it first tests it."""
+    tested = solver.test_state[0] if solver.test_state else None
+    return net.in_state(solver.train_state), net if tested is None else net.in_state(tested)
+
+
+def _net_rows(
+    net: Net, image: Shape | None, phases: Sequence[str] = ("TRAIN", "TEST")
+) -> list[Row]:
     return [
         {
             "place": finding.place,
@@ -83,33 +105,44 @@ def _net_rows(net: Net, image: Shape | None) -> list[Row]:
             "phases": list(finding.phases),
             "message": finding.message,
         }
-        for finding in lint_net(net, image)
+        for finding in lint_net(net, image, phases)
     ]
 
 
 def _net_of_solver(text: str, source: str) -> Net:
     """The net that a solver names: from the working folder, as Caffe does, or beside it."""
     solver = parse_solver(text, source)
-    named = solver.net or next(iter(solver.test_net), "")
+    for field in ("net_param", "train_net_param"):
+        if solver.HasField(field):
+            return parse_net(prototxt.to_text(getattr(solver, field)), f"{source} ({field})")
+    named = solver.net or solver.train_net or next(iter(solver.test_net), "")
     if not named:
         raise FormatError(f"{printable(source)}: a solver that names no net; give the net too")
     beside = Path(source).parent / named
+    if not beside.exists() and not Path(named).exists():
+        raise FormatError(
+            f"{printable(source)}: its net {printable(named)} is not there; give the net and"
+            " --solver"
+        )
     return read_net(beside if beside.exists() and not Path(named).exists() else named)
 
 
 def _solver_rows(
     solver: Any, path: str, net: Net, images: int | None, image: Shape | None
 ) -> list[Row]:
+    rule = RULES["solver"]
+    row = {"place": path, "severity": rule.severity, "rule": rule.name, "phases": []}
+    rows: list[Row] = [{**row, "message": message} for message in lint_solver(solver)]
     layers = infer_shapes(net, "TEST", image).layers
     if not layers or not solver.test_iter:
-        return []
+        return rows
     scores = next((item.bottoms[0] for item in layers if item.layer.type == "Accuracy"), None)
     message = lint_test_iter(
         solver.test_iter[0], layers[0].tops[0][0], images, scores[1] if scores else None
     )
     rule = RULES["test-iter"]
     row = {"place": path, "severity": rule.severity, "rule": rule.name, "phases": ["TEST"]}
-    return [{**row, "message": message}] if message else []
+    return [*rows, {**row, "message": message}] if message else rows
 
 
 def _print_rows(rows: list[Row]) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 
 import click
 
 from ..errors import FormatError, printable
-from ..formats.layers import Shape
+from ..formats.layers import ASSUMED_CHANNELS, Shape, told_channels
 from ..formats.net import Net, read_net
 from ..formats.summary import Summary
 from ..formats.summary import summary as summarize
 from .terminal import bytes_text, echo, parse_image, table, warn
+
+FROM_RECORDS = ("Data", "ImageData")
 
 
 @click.command()
@@ -25,9 +29,17 @@ from .terminal import bytes_text, echo, parse_image, table, warn
     help="which layers to keep [TEST]",
 )
 @click.option("--image", metavar="CxHxW", help="images of data layers that don't say their size")
+@click.option("--stage", "stages", multiple=True, metavar="NAME", help="keep layers of a stage too")
 @click.option("--json", "as_json", is_flag=True, help="print JSON, a list with an entry a phase")
 @click.option("--csv", "as_csv", is_flag=True, help="print CSV, a row a layer")
-def summary(net: str, phase: str, image: str | None, as_json: bool, as_csv: bool) -> None:
+def summary(
+    net: str,
+    phase: str,
+    image: str | None,
+    stages: tuple[str, ...],
+    as_json: bool,
+    as_csv: bool,
+) -> None:
     """Each layer's shapes, parameters, MACs and activation bytes, and their totals.
 
     NET is a prototxt of any generation, or - for standard input. MACs are multiply-accumulates
@@ -41,9 +53,12 @@ def summary(net: str, phase: str, image: str | None, as_json: bool, as_csv: bool
     if as_json and as_csv:
         raise click.UsageError("--json and --csv: give one")
     read = read_net(net)
-    for warning in read.warnings:
+    read = replace(read, stages=read.stages | set(stages))
+    records = parse_image(image)
+    phases = _phases(read, phase)
+    for warning in (*read.warnings, *_assumptions(read, phases, records)):
         warn(warning)
-    summaries = [summarize(read, one, parse_image(image)) for one in _phases(read, phase)]
+    summaries = [summarize(read, one, records) for one in phases]
     if as_json:
         echo(json.dumps([one.as_dict() for one in summaries], indent=2))
     elif as_csv:
@@ -51,6 +66,21 @@ def summary(net: str, phase: str, image: str | None, as_json: bool, as_csv: bool
     else:
         for one in summaries:
             _print_table(one, with_phase=len(summaries) > 1)
+
+
+def _assumptions(net: Net, phases: list[str], image: Shape | None) -> Iterator[str]:
+    """What the sums rest on that the prototxt does not tell."""
+    layers = [layer for phase in phases for layer in net.layers(phase)]
+    if image is not None and not any(layer.type in FROM_RECORDS for layer in layers):
+        yield f"--image {_shape(image)}: no layer of the net reads images"
+    for layer in layers if image is None else []:
+        if layer.type == "Data" and told_channels(layer) is None:
+            name = printable(layer.name)
+            yield (
+                f"{net.place(layer)}: layer '{name}': its records are taken to have"
+                f" {ASSUMED_CHANNELS} channels; --image CxHxW tells others"
+            )
+            return
 
 
 def _phases(net: Net, phase: str) -> list[str]:

@@ -104,7 +104,7 @@ class _Table:
         if not force and os.path.lexists(path):
             raise OutputError(f"{printable(str(path))}: exists already; --force replaces it")
         self._path = path
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
         # A surrogate in a name stands for a byte that is no UTF-8, and becomes it again.
         self._file = open(  # noqa: SIM115 - it stays open until the log is over
             self._part, "w", BUFFER, encoding="utf-8", errors="surrogateescape", newline=""
