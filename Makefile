@@ -40,6 +40,7 @@ templates: $(STAMP) ## compile templates/*.j2 into templates/compiled/
 bench: $(STAMP) ## measure speed as ratios (benchmarks/)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/designs.py
+	$(BIN)/python benchmarks/log.py
 
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel

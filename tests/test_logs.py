@@ -13,6 +13,8 @@ import math
 import os
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -539,3 +541,41 @@ def test_follow(sqgen: Run, tmp_path: Path) -> None:
     done = sqgen("log", "parse", "test.log", "--follow")
     assert done.stdout.startswith("batch 0: accuracy_top1 0.740741\n")
     assert "accuracy_top1  0.794613  top-1  by net" in done.stdout
+
+
+def test_follow_a_growing_log(tmp_path: Path) -> None:
+    """What has come is told before the rest is written; the end of the run ends it."""
+    text = text_of("train_resume")
+    half = text.index("Iteration 45 (")
+    log = tmp_path / "train.log"
+    log.write_text(text[:half])
+    command = [sys.executable, "-u", "-m", "sqgen", "log", "parse", str(log), "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        first = follower.stdout.readline()
+        assert first.startswith("iteration 30: loss 2.32714, lr 0.015, ")
+        with open(log, "a") as file:
+            file.write(text[half:])
+        rest = follower.stdout.read()
+    assert follower.returncode == 0
+    assert len(re.findall(r"^iteration \d+: loss", rest, re.MULTILINE)) == 30
+    assert "caffe train, completed" in rest
+
+
+def test_live_from_a_pipe(tmp_path: Path) -> None:
+    command = [sys.executable, "-u", "-m", "sqgen", "log", "parse", "-", "--follow"]
+    text = text_of("test_digits")
+    half = text.index("Batch 5, ")
+    half = text.rindex("\n", 0, half) + 1
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as follower:
+        assert follower.stdin is not None
+        assert follower.stdout is not None
+        follower.stdin.write(text[:half])
+        follower.stdin.flush()
+        assert follower.stdout.readline() == "batch 0: accuracy_top1 0.740741\n"
+        follower.stdin.write(text[half:])
+        follower.stdin.close()
+        assert "caffe test, completed" in follower.stdout.read()
+    assert follower.returncode == 0

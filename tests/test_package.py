@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import sqgen
 from sqgen import errors
 
-from .conftest import DATA
+from .conftest import DATA, ROOT
 
 HEAVY = {"numpy", "torch", "cv2", "PIL", "matplotlib", "tomli_w", "hypothesis", "lmdb"}
 
@@ -82,3 +84,35 @@ def test_python_and_command_line_agree() -> None:
     )
     assert done.stdout.decode() == text
     assert sqgen.summary(sqgen.parse_net(text)).totals.parameters == 1_248_424
+
+
+# Room -> the rooms it may import, beside itself (docs/design.md).
+ROOMS: dict[str, set[str]] = {
+    "formats": {"errors"},
+    "templates": set(),
+    "generator": {"errors", "formats", "templates", ""},
+    "models": set(),
+    "tools": {"errors", "formats", "generator", "models", ""},
+}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """The rooms that a module imports from; the root package is empty."""
+    depth = len(path.relative_to(ROOT).parts)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            found |= {(node.module or "").partition(".")[0]}
+            if node.module is None:
+                names = {alias.name for alias in node.names}
+                found = (found - {""}) | {name if (ROOT / name).is_dir() else "" for name in names}
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_run_one_way(room: str) -> None:
+    modules = [p for p in (ROOT / room).rglob("*.py") if "compiled" not in p.parts]
+    assert modules
+    for path in modules:
+        allowed = ROOMS[room] | {room}
+        assert imported_rooms(path) <= allowed, path.relative_to(ROOT)
