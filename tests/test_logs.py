@@ -260,6 +260,23 @@ def test_a_test_after_training_has_the_last_word() -> None:
     assert result.images == 297
 
 
+def test_an_error_of_an_earlier_run_is_a_warning() -> None:
+    result = parse(text_of("fatal_missing_lmdb") + text_of("test_digits"))
+    assert result.fatal is None
+    assert result.completed
+    assert "an earlier run ended in an error: the LMDB" in result.warnings[0]
+
+
+def test_scores_of_another_command_do_not_stay() -> None:
+    killed = text_of("train_killed").partition("Iteration 0, Testing")[0].rpartition("\n")[0] + "\n"
+    assert parse(text_of("test_digits") + killed).scores == []
+
+
+def test_troubles_name_their_run() -> None:
+    result = parse(text_of("train_diverged_nan") + text_of("train_dead_relu"))
+    assert [(t.name, t.segment) for t in result.troubles] == [("diverged", 0), ("stuck", 1)]
+
+
 def test_ten_thousand_segments() -> None:
     p = "I1123 02:37:19.366457 1 solver.cpp:228] "
     one = f"{p}Solving net\n{p}Iteration 0, loss = 2.5\n{p}Iteration 20, loss = 2.4\n"

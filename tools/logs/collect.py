@@ -135,6 +135,9 @@ class Collector(Listener):
     def _begin(self, stamp: Stamp) -> Segment:
         """A new run within the log."""
         self._end_run()
+        if self.result.fatal is not None:
+            self._warn(f"an earlier run ended in an error: {self.result.fatal.cause}")
+            self.result.fatal = None
         self._segment = Segment(start=_text(stamp))
         self.result.segments.append(self._segment)
         self._started = self._seconds(stamp) or 0.0
@@ -257,6 +260,8 @@ class Collector(Listener):
     def solver(self, text: str) -> None:
         """The solver of a run."""
         self._header(NEVER, "solver")
+        if self.result.command == "test":
+            self.result.scores = []  # of another command, before this one
         self.result.command = "train"
         self._limits = Context(None, None, None)
         solver = read_logged_solver(text)
@@ -373,7 +378,7 @@ class Collector(Listener):
         nets = self._read_nets()
         classes = next((net.classes for net in nets if net.classes), None)
         for trouble in troubles(self._watch, self._limits._replace(classes=classes)):
-            result.troubles = [one for one in result.troubles if one.name != trouble.name]
+            trouble.segment = len(result.segments) - 1
             _append(result.troubles, trouble)
         if nets and nets[0].name:
             result.net = nets[0].name

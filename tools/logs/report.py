@@ -41,7 +41,8 @@ def report(result: LogResult) -> Iterator[str]:
         yield ""
         yield from (f"  {line}" for line in _time_lines(result))
     for trouble in result.troubles:
-        yield f"  trouble: {trouble.message}; {trouble.remedy}"
+        run = f" in run {trouble.segment + 1}" if len(result.segments) > 1 else ""
+        yield f"  trouble{run}: {trouble.message}; {trouble.remedy}"
     for warning in result.warnings:
         yield f"  warning: {warning}"
     if result.fatal is not None:

@@ -110,11 +110,15 @@ class Fatal:
 
 @dataclass
 class Trouble:
-    """Something that went wrong in a run that did not say so, and what helped others."""
+    """Something that went wrong in a run that did not say so, and what helped others.
+
+    `segment` is the run's number within the log.
+    """
 
     name: str
     message: str
     remedy: str
+    segment: int = 0
 
 
 @dataclass
