@@ -253,6 +253,19 @@ def test_runs_appended_to_one_file_are_segments() -> None:
     assert result.scores == parse(text_of("train_resume")).scores
 
 
+def test_counts_of_thousands_of_digits_are_nothing_of_caffes() -> None:
+    many = "9" * 5000
+    p = "I1123 02:37:19.366457 1 caffe.cpp:228] "
+    result = parse(
+        f"{p}Iteration {many}, loss = 1\n{p}Iteration 1, Testing net (#{many})\n"
+        f"{p}Batch {many}, a = 1\n"
+        f"{p}Running for {many} iterations.\n{p}accuracy@{many} = {many}\n"
+        f"{p}Snapshotting to binary proto file a_iter_{many}.caffemodel\n"
+    )
+    assert not any(segment.train or segment.test for segment in result.segments)
+    assert [score.name for score in result.scores] == [f"accuracy@{many}"]
+
+
 def test_a_test_after_training_has_the_last_word() -> None:
     result = parse(text_of("train_resume") + text_of("test_digits"))
     assert result.command == "test"

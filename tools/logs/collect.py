@@ -9,7 +9,7 @@ from typing import TypeVar
 from .clock import Clock
 from .events import NEVER, Listener, Output, Stamp
 from .fatal import explain
-from .lines import number
+from .lines import COUNT, number
 from .nets import LoggedNet, read_logged_net, read_logged_solver, role_of
 from .result import (
     LOSS,
@@ -290,8 +290,8 @@ class Collector(Listener):
             self._header(stamp, "test")
             result.command = "test"
             count = value.partition(" ")[0]
-            self._iterations = int(count) if count.isdecimal() else None
-            self._scores = []
+            self._iterations = int(count) if re.fullmatch(COUNT, count) else None
+            self._scores, self._batch_names = [], {}
         elif kind == "resume":
             self._header(stamp, "resume" + value).resumed_from = value.strip()
         elif kind == "solve":
@@ -319,7 +319,7 @@ class Collector(Listener):
     def _snapshot(self, path: str) -> None:
         """Note a snapshot, and the signal that a snapshot out of turn tells of."""
         _append(self.result.snapshots, path)
-        found = re.search(r"_iter_(\d+)\.caffemodel", path)
+        found = re.search(r"_iter_([0-9]{1,12})\.caffemodel", path)
         every = self.result.solver.get("snapshot", 0)
         if found is None or not self.result.solver:
             return

@@ -14,18 +14,19 @@ VALUE = (
     r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?"
     r"|nan(?:\([a-z]*\))?|inf(?:inity)?|NaN|NAN|Inf(?:inity)?|INF|1\.#(?:QNAN|SNAN|IND|INF)0*)"
 )
+COUNT = r"[0-9]{1,12}"
 _NON_FINITE = re.compile(r"([-+]?)(?:1\.#)?(nan|qnan|snan|ind|inf)", re.IGNORECASE)
 
 PREFIX = r"([IWEF])(\d{4}(?:\d{4})?) (\d\d:\d\d:\d\d(?:\.\d+)?) +(\d+) ([^\s\]]+):(\d+)\] "
 _PREFIX = re.compile(PREFIX)
 
 ITERATION = re.compile(
-    r"Iteration (\d+)(?: \(([^()]*)\))?(?:, [\d./]+ep)?, "
-    rf"(?:loss = ({VALUE})|lr = ({VALUE})|Testing net \(#(\d+)\))"
+    rf"Iteration ({COUNT})(?: \(([^()]*)\))?(?:, [\d./]+ep)?, "
+    rf"(?:loss = ({VALUE})|lr = ({VALUE})|Testing net \(#({COUNT})\))"
 )
 WEIGHTED = rf"(?: \(\* ({VALUE}) = ({VALUE}) loss\))?"
-OUTPUT = re.compile(rf"(Train|Test) net output #(\d+): (.+) = ({VALUE}){WEIGHTED}")
-BATCH = re.compile(rf"Batch (\d+), (.+) = ({VALUE})")
+OUTPUT = re.compile(rf"(Train|Test) net output #({COUNT}): (.+) = ({VALUE}){WEIGHTED}")
+BATCH = re.compile(rf"Batch ({COUNT}), (.+) = ({VALUE})")
 SCORE = re.compile(rf"(\S.*) = ({VALUE}){WEIGHTED}")
 LAYER_TIME = re.compile(rf"(\S.*?)\s+(forward|backward): ({VALUE}) ms\.")
 AVERAGE_TIME = re.compile(

@@ -107,7 +107,7 @@ def role_of(name: str, weighted: bool, net: LoggedNet | None) -> tuple[str, int 
     lower = name.lower()
     if "loss" in lower and net is None:
         return LOSS, None, "name"
-    found = re.search(r"(?:top|acc(?:uracy)?)[-_@ /]*(\d+)|@(\d+)", lower)
+    found = re.search(r"(?:top|acc(?:uracy)?)[-_@ /]*([0-9]{1,6})|@([0-9]{1,6})", lower)
     if found:
         k = int(found[1] or found[2])
         return (TOP1 if k == 1 else TOP_K), k, "name"

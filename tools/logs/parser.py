@@ -16,6 +16,7 @@ from .lines import (
     AVERAGE_TIME,
     BATCH,
     CERTAINLY_WHOLE,
+    COUNT,
     ITERATION,
     LAYER_TIME,
     OUTPUT,
@@ -306,7 +307,7 @@ class Parser:
             return
         prefixes = [rf"{_UNDATED}{re.escape(place)}\] " for place in display.places]
         prefixes[0] = rf"^{_DATED}{re.escape(display.places[0])}\] "
-        lines = [rf"{prefixes[0]}Iteration (\d+)(?: \(([^()\n]*)\))?, loss = ({_USUAL})\n"]
+        lines = [rf"{prefixes[0]}Iteration ({COUNT})(?: \(([^()\n]*)\))?, loss = ({_USUAL})\n"]
         for index, (name, weight) in enumerate(outputs):
             lines.append(rf"{prefixes[index + 1]}    Train net output #{index}: ")
             lines.append(rf"{re.escape(name)} = ({_USUAL})")
