@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..errors import did_you_mean, printable
@@ -14,6 +15,7 @@ from .shapes import NetShapes, infer_shapes
 ERROR = "error"
 WARNING = "warning"
 FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")
+MOST_STAGES = 16  # that are looked at one by one
 IMAGE_SOURCES = ("Data", "ImageData", "MemoryData", "WindowData")
 
 
@@ -57,6 +59,7 @@ RULES = {
         Rule("empty", ERROR, "a net without layers"),
         Rule("missing-loss", WARNING, "labels in TRAIN but no loss: nothing would be learned"),
         Rule("unsupported", WARNING, "a type of Caffe's that sqgen does not work out"),
+        Rule("stage", WARNING, "an error in runs that name no stage, where layers are of stages"),
         Rule("image-size", WARNING, "shapes that only the data tells: --image CxHxW"),
         Rule("unused-blob", WARNING, "a blob nobody reads, above the end of the net"),
         Rule("duplicate-name", WARNING, "two layers of one name: only one gets the weights"),
@@ -83,7 +86,42 @@ def lint_net(
         phases: those to look at; a phase without layers is left out.
         shapes: the outcome of `infer_shapes` by phase, where it is at hand.
     """
-    found: dict[tuple[str, int, str], Finding] = {}
+    states = [net]
+    if not net.stages:
+        # Layers of stages are for runs that name one: what is wrong without may be right in each.
+        states += [replace(net, stages=frozenset([stage])) for stage in _stages(net)]
+    found = _state_findings(states[0], image, phases, shapes)
+    for state in states[1:]:
+        others = _state_findings(state, image, phases, None)
+        found = {
+            key: finding if key in others else _without_stage(finding)
+            for key, finding in found.items()
+        }
+    return sorted(found.values(), key=lambda finding: finding.rule.severity != ERROR)
+
+
+_Raw = tuple[str, Any, str]
+_Found = dict[tuple[str, int, str], Finding]
+
+
+def _stages(net: Net) -> list[str]:
+    rules = (rule for layer in net.param.layer for rule in (*layer.include, *layer.exclude))
+    stages = {stage for rule in rules for stage in (*rule.stage, *rule.not_stage)}
+    return sorted(stages)[:MOST_STAGES]
+
+
+def _without_stage(finding: Finding) -> Finding:
+    """What is wrong only in a run that names no stage."""
+    if finding.rule.severity != ERROR:
+        return finding
+    message = f"{finding.message} (without a stage; --stage NAME)"
+    return finding._replace(rule=RULES["stage"], message=message)
+
+
+def _state_findings(
+    net: Net, image: Shape | None, phases: Iterable[str], shapes: dict[str, NetShapes] | None
+) -> _Found:
+    found: _Found = {}
 
     def add(rule: str, layer: Any, message: str, *phases: str) -> None:
         key = (rule, id(layer), message)
@@ -109,10 +147,7 @@ def lint_net(
         add(rule, layer, message, "TRAIN", "TEST")
     if not net.param.layer:
         add("empty", None, "the net has no layers", *phases)
-    return sorted(found.values(), key=lambda finding: finding.rule.severity != ERROR)
-
-
-_Raw = tuple[str, Any, str]
+    return found
 
 
 def _phase_findings(layers: list[Any], phase: str, inferred: NetShapes) -> Iterator[_Raw]:

@@ -36,10 +36,12 @@ def lint_solver(solver: Any) -> Iterator[str]:
         yield f"no type '{printable(solver.type)}'{did_you_mean(solver.type, SOLVERS)}"
     if solver.type in ("AdaGrad", "RMSProp") and solver.momentum:
         yield f"{solver.type} takes no momentum"
-    tests = len(solver.test_net) + len(solver.test_net_param)
-    tests += bool(solver.net or solver.HasField("net_param")) and len(solver.test_iter) > tests
-    if len(solver.test_iter) != tests:
-        yield f"{len(solver.test_iter)} test_iter for {tests} test nets"
+    tests, given = len(solver.test_net) + len(solver.test_net_param), len(solver.test_iter)
+    any_more = bool(solver.net) or solver.HasField("net_param")  # is tested for each one left
+    if given < tests or (given > tests and not any_more):
+        yield f"{given} test_iter for {tests} test nets; give each one"
+    if solver.test_state and len(solver.test_state) != max(given, tests):
+        yield f"{len(solver.test_state)} test_state for {max(given, tests)} tests; give each one"
     if solver.test_iter and not solver.test_interval:
         yield "test_iter without test_interval: when to test?"
 

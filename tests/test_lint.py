@@ -90,7 +90,7 @@ def found(text: str) -> list[str]:
     return [finding.rule.name for finding in lint_net(parse_net(text))]
 
 
-@pytest.mark.parametrize("rule", sorted(RULES.keys() - {"solver", "test-iter"}))
+@pytest.mark.parametrize("rule", sorted(RULES.keys() - {"solver", "stage", "test-iter"}))
 def test_rule_fires_alone(rule: str) -> None:
     assert set(found(NETS[rule])) == {rule}
 
@@ -243,10 +243,21 @@ def test_states() -> None:
     """Stages of the net's own state, of --stage, and of a solver; the level is a flag's."""
     staged = INPUT + simple("ReLU", "data", "r", "include { stage: 'x' }")
     reader = simple("TanH", "r", "t", name="t")
-    assert "unknown-blob" in found(staged + reader)
+    assert "stage" in found(staged + reader)
     assert found("state { stage: 'x' }" + staged + reader) == []
     solver = parse_solver("train_state { stage: 'x' }")
     assert lint_net(parse_net(staged + reader).in_state(solver.train_state), phases=["TRAIN"]) == []
+
+
+def test_layers_of_stages_that_a_run_names() -> None:
+    """Caffe's own mnist_autoencoder: its data layers of TEST are each of a stage."""
+    text = "".join(
+        f'layer {{ name: "{s}" type: "Input" top: "data" include {{ stage: "{s}" }}'
+        f" input_param {{ shape {{ dim: 2 }} }} }}"
+        for s in ("a", "b")
+    )
+    assert found(text + simple("ReLU", "data", "r")) == ["stage"]
+    assert found(text + simple("ReLU", "other", "r")) == ["unknown-blob"]
 
 
 def test_duplicate_tops_are_told_in_time() -> None:
@@ -263,7 +274,11 @@ def test_duplicate_tops_are_told_in_time() -> None:
         ("lr_policy: 'step' stepsize: 5", "lr_policy step needs gamma"),
         ("lr_policy: 'exp' gamma: -1", "gamma -1 is negative"),
         ("lr_policy: 'fixed' type: 'AdaGrad' momentum: 0.9", "AdaGrad takes no momentum"),
-        ("lr_policy: 'fixed' test_iter: 1 test_iter: 2 test_interval: 1", "2 test_iter for 1 test"),
+        ("lr_policy: 'fixed' test_net: 'a' test_net: 'b' test_iter: 1", "1 test_iter for 2 test"),
+        (
+            "lr_policy: 'fixed' test_iter: 1 test_state { } test_state { }",
+            "2 test_state for 1 test",
+        ),
         ("lr_policy: 'fixed' test_iter: 1", "test_iter without test_interval"),
     ],
 )
