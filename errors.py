@@ -27,7 +27,9 @@ class DesignError(SqgenError):
 
 
 class FormatError(SqgenError):
-    """A file could not be read as what it should be."""
+    """A file could not be read as what it should be; `position` is (line, column), if known."""
+
+    position = (0, 0)
 
 
 class NetError(SqgenError):
@@ -54,7 +56,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{folded[match[0]]}'?" if match else ""
 
 
-def printable(text: str, limit: int = 80) -> str:
-    """`text` as it can stand in one line of an error: no control characters, not too long."""
+def printable(text: str, limit: int = 240) -> str:
+    """`text` as it can stand in one line: no control characters, shortened in its middle."""
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+    half = (limit - 3) // 2
+    return shown if len(shown) <= limit else f"{shown[:half]}...{shown[-half:]}"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ..errors import printable
+from ..errors import NetError, printable
 from .net import Net
 
 _SKIPPED = ("name", "type", "bottom", "top", "include", "exclude", "blobs")
@@ -26,7 +26,7 @@ _PRESENCE = {
     "PReLUParameter.filler",
     "ScaleParameter.filler",
 }
-_MOST_STATES = 64
+_MOST_STATES = 1000
 _MOST_CANDIDATES = 64
 
 
@@ -78,10 +78,17 @@ def _states(a: Net, b: Net) -> list[tuple[int, frozenset[str]]]:
         for rule in (*layer.include, *layer.exclude)
     ]
     stages = sorted({stage for rule in rules for stage in (*rule.stage, *rule.not_stage)})
-    levels = {0} | {rule.min_level for rule in rules} | {rule.max_level for rule in rules}
+    levels = {0} | {rule.min_level for rule in rules if rule.HasField("min_level")}
+    levels |= {rule.max_level + 1 for rule in rules if rule.HasField("max_level")}
     sets = [frozenset[str](), *(frozenset([stage]) for stage in stages), frozenset(stages)]
+    for rule in rules:
+        asked = frozenset(rule.stage)
+        sets += [asked, *(asked | {stage} for stage in rule.not_stage)]
     states = [(level, one) for level in sorted(levels) for one in sets]
-    return list(dict.fromkeys([(0, sets[0]), *states]))[:_MOST_STATES]
+    different = list(dict.fromkeys([(0, sets[0]), *states]))
+    if len(different) > _MOST_STATES:
+        raise NetError(f"stages and levels make {len(different)} states, too many to compare")
+    return different
 
 
 def _graph(net: Net, phase: str) -> dict[str, _Node]:
@@ -192,15 +199,25 @@ def _match(a: dict[str, _Node], b: dict[str, _Node]) -> dict[str, str]:
     return matched
 
 
+def _article(kind: str) -> str:
+    return f"{'an' if kind[:1] in 'AEIO' else 'a'} {printable(kind)}"
+
+
+def _source(maker: str) -> str:
+    """What a layer reads, by the layer that made it, or by its name if none did."""
+    if maker.startswith("?"):
+        return f"'{printable(maker[1:])}', which no layer made,"
+    return f"what '{printable(maker)}' made"
+
+
 def _about(node: _Node) -> str:
     reads = " and ".join(f"'{printable(name)}'" for name in node.layer.bottom)
-    article = "an" if node.layer.type[:1] in "AEIO" else "a"
-    return f"{article} {printable(node.layer.type)}" + (f" of {reads}" if reads else "")
+    return _article(node.layer.type) + (f" of {reads}" if reads else "")
 
 
 def _node_differences(a: _Node, b: _Node, renamed: dict[str, str]) -> Iterator[str]:
     if a.layer.type != b.layer.type:
-        yield f"is a {printable(a.layer.type)} in A, a {printable(b.layer.type)} in B"
+        yield f"is {_article(a.layer.type)} in A, {_article(b.layer.type)} in B"
         return
     expected = [(renamed.get(maker, maker), index) for maker, index in a.inputs]
     symmetric = a.layer.type == "Eltwise" and not a.layer.eltwise_param.coeff
@@ -208,8 +225,7 @@ def _node_differences(a: _Node, b: _Node, renamed: dict[str, str]) -> Iterator[s
     if expected != b.inputs and not (symmetric and same):
         reads = [" and ".join(f"'{printable(x)}'" for x in n.layer.bottom) for n in (a, b)]
         if reads[0] == reads[1]:  # the same names, made by other layers in place
-            reads = [" and ".join(f"'{printable(x)}'" for x, _ in n.inputs) for n in (a, b)]
-            reads = [f"what {makers} made" for makers in reads]
+            reads = [" and ".join(_source(maker) for maker, _ in n.inputs) for n in (a, b)]
         order = " (another order)" if same else ""
         yield f"reads {reads[0] or 'nothing'} in A, {reads[1] or 'nothing'} in B{order}"
     # In place, a top is its maker's blob; a name of that is told there.

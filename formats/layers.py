@@ -320,6 +320,8 @@ def _old_or_new_axis(param: Any, old: str, bottom: Shape) -> int:
 
 def _concat(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     axis = _old_or_new_axis(layer.concat_param, "concat_dim", bottoms[0])
+    if len({len(bottom) for bottom in bottoms}) > 1:
+        raise ShapeError(f"{_list(bottoms)} differ in their number of axes")
     rest = {bottom[:axis] + bottom[axis + 1 :] for bottom in bottoms}
     if len(rest) > 1:
         raise ShapeError(f"{_list(bottoms)} differ in another axis than {axis}")
@@ -395,6 +397,8 @@ def _softmax(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
 
 def _arg_max(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param, bottom = layer.argmax_param, bottoms[0]
+    if not bottom:
+        raise ShapeError("its bottom is a scalar, which has no largest element")
     if param.HasField("axis"):
         axis = axis_index(param.axis, len(bottom))
         candidates, shape = bottom[axis], (*bottom[:axis], param.top_k, *bottom[axis + 1 :])

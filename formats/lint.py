@@ -59,6 +59,7 @@ RULES = {
         Rule("empty", ERROR, "a net without layers"),
         Rule("missing-loss", WARNING, "labels in TRAIN but no loss: nothing would be learned"),
         Rule("unsupported", WARNING, "a type of Caffe's that sqgen does not work out"),
+        Rule("learning-rate", WARNING, "a learning rate policy without what it goes by"),
         Rule("stage", WARNING, "an error in runs that name no stage, where layers are of stages"),
         Rule("image-size", WARNING, "shapes that only the data tells: --image CxHxW"),
         Rule("unused-blob", WARNING, "a blob nobody reads, above the end of the net"),
@@ -86,6 +87,7 @@ def lint_net(
         phases: those to look at; a phase without layers is left out.
         shapes: the outcome of `infer_shapes` by phase, where it is at hand.
     """
+    phases = [phases] if isinstance(phases, str) else list(phases)
     states = [net]
     if not net.stages:
         # Layers of stages are for runs that name one: what is wrong without may be right in each.
@@ -128,7 +130,7 @@ def _state_findings(
         seen = found[key].phases if key in found else ()
         found[key] = Finding(RULES[rule], net, layer, message, (*seen, *phases))
 
-    layers = {phase: net.layers(phase) for phase in PHASES}
+    layers = {phase: net.layers(phase) for phase in dict.fromkeys((*PHASES, *phases))}
     for phase in phases:
         if not layers[phase]:
             continue

@@ -42,9 +42,9 @@ class Net:
     def __repr__(self) -> str:
         return f"Net({printable(self.source)}: {len(self.param.layer)} layers)"
 
-    def in_state(self, state: Any) -> Net:
-        """This net in a NetState of a solver, merged into its own as Caffe does."""
-        return replace(self, stages=self.stages | set(state.stage))
+    def in_state(self, state: Any, level: int = 0) -> Net:
+        """This net with the stages of a solver's NetState beside its own, and at a level."""
+        return replace(self, stages=self.stages | set(state.stage), level=level)
 
     @cached_property
     def lines(self) -> list[int]:
@@ -124,10 +124,10 @@ def parse_net(text: str, source: str = "net") -> Net:
     text = text.removeprefix(BYTE_ORDER_MARK)
     try:
         warnings = prototxt.parse(text, param, source)
-    except FormatError:
+    except FormatError as error:
         if is_solver(text):
             raise FormatError(f"{printable(source)}: is a solver, not a net") from None
-        raise
+        raise _likelier(error, text, source) from None
     from .upgrade import upgrade_net
 
     done = upgrade_net(param, source)
@@ -141,23 +141,34 @@ def parse_net(text: str, source: str = "net") -> Net:
 def is_solver(text: str) -> bool:
     """Whether a prototxt is a solver."""
     try:
-        prototxt.parse(text, SolverParameter(), "solver")
+        prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), SolverParameter(), "solver")
     except FormatError:
         return False
     return not re.fullmatch(_EMPTY, text)
 
 
-def parse_solver(text: str, source: str = "solver") -> Any:
-    """The SolverParameter that `text` describes.
+def _likelier(error: FormatError, text: str, source: str) -> FormatError:
+    """The error of the net, or of the solver that the text is further on its way to be."""
+    try:
+        prototxt.parse(text, SolverParameter(), source)
+    except FormatError as other:
+        return max(error, other, key=lambda one: one.position)
+    return error
+
+
+def parse_solver(text: str, source: str = "solver", warnings: list[str] | None = None) -> Any:
+    """The SolverParameter that `text` describes; what was left out or upgraded to `warnings`.
 
     Raises:
         FormatError: it is not one; the message has source:line:column.
     """
     solver = SolverParameter()
-    prototxt.parse(text, solver, source)
+    told = prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), solver, source)
     from .upgrade import upgrade_solver
 
-    upgrade_solver(solver, source)
+    told += [f"{printable(source)}: upgraded {what}" for what in upgrade_solver(solver, source)]
+    if warnings is not None:
+        warnings += told
     return solver
 
 

@@ -16,6 +16,7 @@ from ..errors import FormatError, did_you_mean, printable
 SIZE_LIMIT = 16 << 20  # the largest published net (ResNet-152) is a hundredth of this
 
 _UNKNOWN = r'type "(?:caffe\.)?([\w.]+)" has no (field|value) named "?([\w.]+)'
+PARSED = (1 << 31, 0)  # behind every line: the text is read, what it says is refused
 _POSITION = r"^\d+:\d+ : "
 
 
@@ -55,6 +56,9 @@ def parse(text: str, message: Any, source: str) -> list[str]:
     message.Clear()
     try:
         return forks.parse(text, message, source)
+    except FormatError as error:
+        error.position = PARSED
+        raise
     except text_format.ParseError as error:
         raise _format_error(error, message, source) from None
 
@@ -74,8 +78,10 @@ def _format_error(error: text_format.ParseError, message: Any, source: str) -> F
         owner, kind, word = unknown.groups()
         what = f"{owner} has no {kind} '{word}'"
         hint = did_you_mean(word, _names(message, owner, kind))
-    line, column = error.GetLine(), error.GetColumn()
-    return FormatError(f"{printable(source)}:{line}:{column}: {what}{hint}")
+    line, column = error.GetLine() or 0, error.GetColumn() or 0
+    found = FormatError(f"{printable(source)}:{line}:{column}: {what}{hint}")
+    found.position = (line, column)
+    return found
 
 
 def _names(message: Any, owner: str, kind: str) -> list[str]:

@@ -101,7 +101,8 @@ class _Walk:
 
     def problem(self, rule: str, layer: Any, message: str) -> None:
         name = printable(layer.name)
-        self.problems.append(Problem(rule, layer, f"layer '{name}': {message}"))
+        what = printable(f"layer '{name}': {message}", 500)
+        self.problems.append(Problem(rule, layer, what))
 
     def visit(self, layer: Any) -> None:
         kind = self.known_type(layer)

@@ -21,21 +21,38 @@ POLICIES = {
 SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 
 
-def lint_solver(solver: Any) -> Iterator[str]:
-    """What Caffe would refuse in a SolverParameter (solver.cpp, sgd_solver.cpp)."""
+def lint_solver(solver: Any) -> Iterator[tuple[str, str]]:
+    """(rule, message): `solver` is what Caffe refuses (solver.cpp, sgd_solver.cpp), and
+    `learning-rate` what it takes, though nobody means it."""
     policy = solver.lr_policy
     if policy not in POLICIES:
         hint = did_you_mean(policy, POLICIES) or f"; one of {', '.join(POLICIES)}"
-        yield f"no lr_policy '{printable(policy)}'{hint}"
+        yield "solver", f"no lr_policy '{printable(policy)}'{hint}"
     for field in POLICIES.get(policy, ()):
-        if not getattr(solver, field):
-            yield f"lr_policy {policy} needs {field}"
-    if solver.gamma < 0:
-        yield f"gamma {solver.gamma:g} is negative"
+        if field == "stepsize" and solver.stepsize <= 0:
+            yield "solver", f"lr_policy {policy} needs a positive stepsize"
+        elif not getattr(solver, field):
+            yield "learning-rate", f"lr_policy {policy} without {field}, which then counts as 0"
     if solver.type not in SOLVERS:
-        yield f"no type '{printable(solver.type)}'{did_you_mean(solver.type, SOLVERS)}"
+        yield "solver", f"no type '{printable(solver.type)}'{did_you_mean(solver.type, SOLVERS)}"
     if solver.type in ("AdaGrad", "RMSProp") and solver.momentum:
-        yield f"{solver.type} takes no momentum"
+        yield "solver", f"{solver.type} takes no momentum"
+    if solver.type == "RMSProp" and not 0 <= solver.rms_decay < 1:
+        yield "solver", f"rms_decay {solver.rms_decay:g} is not from 0 to 1"
+    if solver.weight_decay and solver.regularization_type not in ("L1", "L2"):
+        yield "solver", f"no regularization_type '{printable(solver.regularization_type)}'"
+    for field, least in (("gamma", 0), ("test_interval", 0), ("average_loss", 1)):
+        if getattr(solver, field) < least:
+            yield "solver", f"{field} {getattr(solver, field):g} is less than {least}"
+    yield from (("solver", message) for message in _tests(solver))
+
+
+def _tests(solver: Any) -> Iterator[str]:
+    """How many nets are trained and tested, and how often."""
+    trained = ("net", "net_param", "train_net", "train_net_param")
+    named = [field for field in trained if solver.HasField(field)]
+    if len(named) != 1:
+        yield f"names {' and '.join(named) or 'no net'} to train; give one"
     tests, given = len(solver.test_net) + len(solver.test_net_param), len(solver.test_iter)
     any_more = bool(solver.net) or solver.HasField("net_param")  # is tested for each one left
     if given < tests or (given > tests and not any_more):

@@ -51,8 +51,7 @@ def totals(shapes: NetShapes) -> Totals:
 
 
 def batch_size(shapes: NetShapes) -> int:
-    """The first axis of the first blob, which a net reads; 1 where there is none."""
-    for item in shapes.layers:
-        if item.tops and item.tops[0]:
-            return item.tops[0][0]
-    return 1
+    """The first axis of what the first layer that multiplies reads, or else of the first blob."""
+    multiplying = [item.bottoms[0] for item in shapes.layers if item.macs and item.bottoms[0]]
+    made = [item.tops[0] for item in shapes.layers if item.tops and item.tops[0]]
+    return next((shape[0] for shape in (*multiplying, *made)), 1)

@@ -234,5 +234,7 @@ def _check_solver(design: Design) -> None:
             raise error(design, name, getattr(design, name), why)
     if design.cpu and design.gpus > 1:
         raise error(design, "gpus", design.gpus, "--cpu runs on none; leave one of the two out")
+    if any(not 0 < value < 2**31 for value in design.stepvalues):
+        raise error(design, "stepvalues", design.stepvalues, "each must be from 1 to 2147483647")
     if list(design.stepvalues) != sorted(set(design.stepvalues)) or 0 in design.stepvalues:
         raise error(design, "stepvalues", design.stepvalues, "must be positive and rise")

@@ -216,11 +216,38 @@ def test_closed_streams() -> None:
     for script, words in (
         (f"{PYTHON} -m sqgen build >&-", b"standard output is closed"),
         (f"{PYTHON} -m sqgen summary - <&-", b"standard input is closed"),
+        (f"{PYTHON} -m sqgen build | {PYTHON} -m sqgen summary - --csv >&-", b"output is closed"),
     ):
         done = subprocess.run(["sh", "-c", script], capture_output=True, check=False)
         assert done.returncode == 2
         assert words in done.stderr
         assert done.stderr.count(b"\n") == 1
+
+
+def test_an_output_that_has_not_all_characters(sqgen: Run) -> None:
+    done = sqgen("build", "--train-source", "\u4e2d", env={"PYTHONIOENCODING": "latin-1"})
+    assert_one_line(done, "standard output is latin-1", "PYTHONIOENCODING=utf-8")
+
+
+def test_newlines_in_names_of_old_files(sqgen: Run) -> None:
+    text = 'layers { bottom: "q\\nz" top: "y" layer { name: "a\\nb" type: "relu" } }'
+    assert_one_line(sqgen("summary", "-", stdin=text), "a\\nb")
+
+
+def test_macs_an_image_where_the_first_blob_is_no_batch(sqgen: Run) -> None:
+    text = (
+        'layer { name: "r" type: "Input" top: "r" input_param { shape { dim: 5 dim: 5 } } }'
+        'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 2 dim: 3 dim: 8'
+        ' dim: 8 } } } layer { name: "c" type: "Convolution" bottom: "d" top: "c"'
+        " convolution_param { num_output: 1 kernel_size: 1 } }"
+    )
+    assert "192 MACs an image" in sqgen("summary", "-", stdin=text).stdout
+
+
+def test_fields_of_forks_in_a_solver_are_named(sqgen: Run) -> None:
+    text = "net: 'x' store_blobs_in_old_format: true solver_type: ADAM"
+    done = sqgen("upgrade", "-", stdin=text)
+    assert "SolverParameter.store_blobs_in_old_format (NVCaffe) is left out" in done.stderr
 
 
 def test_no_arguments_print_the_help(sqgen: Run) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqgen import Design, build, diff_nets, parse_net, preset
+from sqgen import Design, NetError, build, diff_nets, parse_net, preset
 from sqgen.formats import prototxt
 from sqgen.formats.schema import NetParameter
 from sqgen.generator.presets import PRESETS
@@ -247,3 +247,17 @@ def test_standard_input_is_read_once(sqgen: Run) -> None:
     done = sqgen("diff", "-", "-", stdin=SOURCE)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "standard input can be read once" in done.stderr
+
+
+def test_states_that_only_several_stages_or_a_level_reach() -> None:
+    relu = SOURCE + 'layer { name: "r" type: "ReLU" bottom: "a" top: "b" include { %s } }'
+    assert differences(relu % "max_level: 3", relu % "")
+    pair = "stage: 'a' stage: 'b' not_stage: 'c'"
+    assert differences(relu % pair, relu % pair.replace("'c'", "'d'"))
+    many = "".join(
+        f'layer {{ name: "r{i}" type: "ReLU" bottom: "a" top: "b{i}"'
+        f" include {{ min_level: {i} stage: 's{i}' }} }}"
+        for i in range(80)
+    )
+    with pytest.raises(NetError, match="too many to compare"):
+        differences(SOURCE + many, SOURCE + many)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from sqgen import Design, build, lint_net, parse_net, preset
+from sqgen.formats.layers import LAYER_TYPES
 from sqgen.formats.lint import ERROR, RULES, WARNING
 from sqgen.formats.net import parse_solver
 from sqgen.formats.solver import lint_solver, lint_test_iter
@@ -90,7 +92,9 @@ def found(text: str) -> list[str]:
     return [finding.rule.name for finding in lint_net(parse_net(text))]
 
 
-@pytest.mark.parametrize("rule", sorted(RULES.keys() - {"solver", "stage", "test-iter"}))
+@pytest.mark.parametrize(
+    "rule", sorted(RULES.keys() - {"learning-rate", "solver", "stage", "test-iter"})
+)
 def test_rule_fires_alone(rule: str) -> None:
     assert set(found(NETS[rule])) == {rule}
 
@@ -271,8 +275,12 @@ def test_duplicate_tops_are_told_in_time() -> None:
     [
         ("lr_policy: 'polly'", "no lr_policy 'polly'; did you mean 'poly'?"),
         ("lr_policy: 'fixed' type: 'SDG'", "no type 'SDG'; did you mean 'SGD'?"),
-        ("lr_policy: 'step' stepsize: 5", "lr_policy step needs gamma"),
-        ("lr_policy: 'exp' gamma: -1", "gamma -1 is negative"),
+        ("lr_policy: 'step' gamma: 0.1", "lr_policy step needs a positive stepsize"),
+        ("lr_policy: 'exp' gamma: -1", "gamma -1 is less than 0"),
+        ("lr_policy: 'fixed' average_loss: 0", "average_loss 0 is less than 1"),
+        ("lr_policy: 'fixed' type: 'RMSProp' rms_decay: 2", "rms_decay 2 is not from 0 to 1"),
+        ("lr_policy: 'fixed' weight_decay: 1 regularization_type: 'L3'", "no regularization_type"),
+        ("lr_policy: 'fixed' train_net: 'm'", "names net and train_net to train; give one"),
         ("lr_policy: 'fixed' type: 'AdaGrad' momentum: 0.9", "AdaGrad takes no momentum"),
         ("lr_policy: 'fixed' test_net: 'a' test_net: 'b' test_iter: 1", "1 test_iter for 2 test"),
         (
@@ -283,11 +291,58 @@ def test_duplicate_tops_are_told_in_time() -> None:
     ],
 )
 def test_solvers(text: str, message: str, sqgen: Run) -> None:
-    assert any(message in said for said in lint_solver(parse_solver("net: 'n' " + text)))
+    assert any(message in said for _, said in lint_solver(parse_solver("net: 'n' " + text)))
     sqgen("build", "--out", ".")
     done = sqgen("lint", "train_val.prototxt", "--solver", "-", stdin="net: 'n' " + text)
     assert done.returncode == 1
     assert message in done.stdout
+
+
+def test_what_caffe_takes_though_nobody_means_it() -> None:
+    for text in ("'exp'", "'poly' max_iter: 9", "'step' stepsize: 5", "'multistep' gamma: 1"):
+        rules = [rule for rule, _ in lint_solver(parse_solver(f"net: 'n' lr_policy: {text}"))]
+        assert rules == ["learning-rate"]
+
+
+def test_a_solver_of_other_nets_for_training_and_tests(sqgen: Run, tmp_path: Path) -> None:
+    """Each test net is linted in its own state, and its batch held to its own test_iter."""
+    (tmp_path / "train.pt").write_text(build(Design(batch_size=4), "train"))
+    (tmp_path / "test.pt").write_text(
+        build(Design(val_batch_size=50), "val")
+        + 'layer { name: "x" type: "ReLU" bottom: "gone" top: "x" include { min_level: 1 } }'
+    )
+    solver = (
+        "train_net: 'train.pt' test_net: 'test.pt' test_iter: %d test_interval: 1"
+        " lr_policy: 'fixed' test_state { level: %d }"
+    )
+    sound = sqgen("lint", "-", stdin=solver % (1000, 0))
+    assert (sound.returncode, "test-iter" in sound.stdout) == (0, False)
+    few = sqgen("lint", "-", stdin=solver % (100, 0))
+    assert "test_iter 100 x batch 50 = 5000 leaves out 45000" in few.stdout
+    broken = sqgen("lint", "-", stdin=solver % (1000, 1))
+    assert broken.returncode == 1
+    assert "no layer makes 'gone'" in broken.stdout
+
+
+def test_several_tests_of_one_net() -> None:
+    """Caffe's own lenet_consolidated_solver."""
+    text = "net: 'n' lr_policy: 'fixed' test_iter: 1 test_iter: 2 test_interval: 1"
+    assert list(lint_solver(parse_solver(text))) == []
+
+
+def test_a_mistake_in_a_solver_is_told_as_one(sqgen: Run) -> None:
+    done = sqgen("lint", "-", stdin="net: 'n'\nbas_lr: 0.1\nlr_policy: 'fixed'\n")
+    assert "2:1: SolverParameter has no field 'bas_lr'; did you mean 'base_lr'?" in done.stderr
+
+
+def test_any_shapes_are_problems_not_exceptions() -> None:
+    """ArgMax of a scalar was a traceback."""
+    scalar = DATA + FC + LOSS
+    for kind in sorted(LAYER_TYPES):
+        for bottom in ("loss", "label", "data", "fc"):
+            for bottoms in (1, 2):
+                both = 'bottom: "label"' * (bottoms - 1)
+                lint_net(parse_net(scalar + simple(kind, bottom, "out", both)))
 
 
 @pytest.mark.parametrize("name", PRESETS)

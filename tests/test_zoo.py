@@ -91,20 +91,20 @@ def test_a_cut_download_goes_on(server: Server, tmp_path: Path, resumable: bool)
     with pytest.raises(DownloadError, match="goes on from where it stopped"):
         download(server.url, out, BLOB)
     assert not out.exists()
-    assert (tmp_path / "weights.part").read_bytes() == WEIGHTS[:100_000]
+    assert (tmp_path / f"weights.{BLOB[:8]}.part").read_bytes() == WEIGHTS[:100_000]
     assert download(server.url, out, BLOB)
     assert out.read_bytes() == WEIGHTS
     assert server.ranges == [None, "bytes=100000-"]
 
 
 def test_a_part_that_is_whole_is_only_verified(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "weights.part").write_bytes(WEIGHTS)
+    (tmp_path / f"weights.{BLOB[:8]}.part").write_bytes(WEIGHTS)
     assert download(server.url, tmp_path / "weights", BLOB)
     assert (tmp_path / "weights").read_bytes() == WEIGHTS
 
 
 def test_a_wrong_part_does_not_stay(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "weights.part").write_bytes(b"x" * 1000)
+    (tmp_path / f"weights.{BLOB[:8]}.part").write_bytes(b"x" * 1000)
     with pytest.raises(DownloadError, match="not the published file"):
         download(server.url, tmp_path / "weights", BLOB)
     assert list(tmp_path.iterdir()) == []

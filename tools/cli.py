@@ -28,6 +28,9 @@ COMMANDS = {
 }
 
 
+LINE = 1500  # characters of an error that are shown
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are run."""
 
@@ -65,7 +68,8 @@ class LazyGroup(click.Group):
 @click.command(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done; 1 differences or lint errors found; 2 wrong input; 3 no download.",
+    epilog="Exit codes: 0 done; 1 differences, lint errors, or a gate that does not hold;"
+    " 2 wrong input; 3 no download; 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="sqgen")
 def cli() -> None:
@@ -111,5 +115,5 @@ def _one_line(error: click.ClickException, arguments: Sequence[str]) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"sqgen: {message}", err=True)
+    click.echo(f"sqgen: {printable(message, LINE)}", err=True)
     raise SystemExit(code)

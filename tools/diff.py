@@ -12,6 +12,8 @@ from ..formats.files import STDIN
 from ..formats.net import read_net
 from .terminal import echo, warn
 
+LINE = 1000  # characters of a difference that are shown
+
 
 @click.command()
 @click.argument("a", metavar="A")
@@ -42,5 +44,5 @@ def diff(a: str, b: str, as_json: bool) -> None:
         for layer, message, phases in differences:
             where = f"layer '{printable(layer)}': " if layer else ""
             only = f" (in {phases[0]})" if len(phases) == 1 else ""
-            echo(f"{where}{message}{only}")
+            echo(printable(f"{where}{message}{only}", LINE))
     raise SystemExit(1 if differences else 0)

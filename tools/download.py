@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import time
 import urllib.error
@@ -35,7 +36,7 @@ def git_blob_id(data: bytes) -> str:
 def download(source: str, out: Path, git_blob: str, force: bool = False) -> bool:
     """Bring a file from an address or a path to `out`, if it is the one with this blob id.
 
-    What has come so far of an address stays in `out`.part, from where a later call goes on.
+    What has come so far of an address stays in a .part beside it, from where a later call goes on.
 
     Returns:
         False if `out` was there already, and the right one.
@@ -49,12 +50,14 @@ def download(source: str, out: Path, git_blob: str, force: bool = False) -> bool
         if out.is_file() and git_blob_id(out.read_bytes()) == git_blob:
             return False
         raise OutputError(f"{printable(str(out))}: exists and is another file; --force replaces it")
-    if not source.startswith(("http://", "https://")):
+    if re.match(r"[a-z]+://", source, re.IGNORECASE) is None:
         data = read_bytes(source, COPY_LIMIT, "a published file")
         _verify(data, git_blob, source)
         write_files({out: data}, force=True)
         return True
-    part = out.with_name(out.name + ".part")
+    part = out.with_name(f"{out.name}.{git_blob[:8]}.part")  # of this file, and no other's
+    if not source.lower().startswith(("http://", "https://")):
+        raise DownloadError(f"{printable(source)}: only http and https are fetched")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _fetch(source, part)

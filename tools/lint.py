@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import FormatError, printable
-from ..formats import prototxt
+from ..errors import printable
 from ..formats.files import STDIN
 from ..formats.layers import Shape
 from ..formats.lint import ERROR, RULES, lint_net
-from ..formats.net import Net, is_solver, parse_net, parse_solver, read_net, read_text
+from ..formats.net import Net, is_solver, parse_net, parse_solver, read_text
 from ..formats.shapes import infer_shapes
 from ..formats.solver import lint_solver, lint_test_iter
+from ..formats.totals import batch_size
+from .solver_nets import nets_of_solver
 from .terminal import echo, parse_image, table, warn
 
+LINE = 1000  # characters of a finding that are shown
 Row = dict[str, Any]
 
 
@@ -64,34 +65,30 @@ def lint(
     rows: list[Row] = []
     for path in nets:
         text, source = read_text(path)
+        warnings: list[str] = []
+        given: Net | None = None
         if solver is None and is_solver(text):
-            net, held = _net_of_solver(text, source), parse_solver(text, source)
+            held, name = parse_solver(text, source, warnings), source
         else:
-            net = parse_net(text, source)
-            held = parse_solver(*read_text(solver)) if solver is not None else None
-        for warning in net.warnings:
-            warn(warning)
-        net = replace(net, stages=net.stages | set(stages))
-        if held is None:
-            rows += _net_rows(net, shape)
+            given = parse_net(text, source)
+            given = replace(given, stages=given.stages | set(stages))
+            name = solver or ""
+            held = parse_solver(*read_text(name), warnings) if solver is not None else None
+        if held is not None:
+            rows += _solver_rows(held, name, given, images, shape, warnings)
+        elif given is not None:
+            warnings += given.warnings
+            rows += _net_rows(given, shape)
             if images is not None:
                 raise click.UsageError("--images goes with a solver: it holds test_iter to them")
-        else:
-            trained, tested = states(net, held)
-            rows += _net_rows(trained, shape, ["TRAIN"]) + _net_rows(tested, shape, ["TEST"])
-            rows += _solver_rows(held, solver or path, tested, images, shape)
+        for warning in dict.fromkeys(warnings):
+            warn(warning)
     if as_json:
         echo(json.dumps(rows, indent=2))
     else:
         _print_rows(rows)
     errors = sum(row["severity"] == ERROR for row in rows)
     raise SystemExit(1 if errors else 0)
-
-
-def states(net: Net, solver: Any) -> tuple[Net, Net]:
-    """The net as a solver trains it and as it first tests it."""
-    tested = solver.test_state[0] if solver.test_state else None
-    return net.in_state(solver.train_state), net if tested is None else net.in_state(tested)
 
 
 def _net_rows(
@@ -109,50 +106,47 @@ def _net_rows(
     ]
 
 
-def _net_of_solver(text: str, source: str) -> Net:
-    """The net that a solver names: from the working folder, as Caffe does, or beside it."""
-    solver = parse_solver(text, source)
-    for field in ("net_param", "train_net_param"):
-        if solver.HasField(field):
-            return parse_net(prototxt.to_text(getattr(solver, field)), f"{source} ({field})")
-    named = solver.net or solver.train_net or next(iter(solver.test_net), "")
-    if not named:
-        raise FormatError(f"{printable(source)}: a solver that names no net; give the net too")
-    beside = Path(source).parent / named
-    if not beside.exists() and not Path(named).exists():
-        raise FormatError(
-            f"{printable(source)}: its net {printable(named)} is not there; give the net and"
-            " --solver"
-        )
-    return read_net(beside if beside.exists() and not Path(named).exists() else named)
-
-
 def _solver_rows(
-    solver: Any, path: str, net: Net, images: int | None, image: Shape | None
+    solver: Any,
+    source: str,
+    given: Net | None,
+    images: int | None,
+    image: Shape | None,
+    warnings: list[str],
 ) -> list[Row]:
-    rule = RULES["solver"]
-    row = {"place": path, "severity": rule.severity, "rule": rule.name, "phases": []}
-    rows: list[Row] = [{**row, "message": message} for message in lint_solver(solver)]
-    layers = infer_shapes(net, "TEST", image).layers
-    if not layers or not solver.test_iter:
-        return rows
-    scores = next((item.bottoms[0] for item in layers if item.layer.type == "Accuracy"), None)
-    message = lint_test_iter(
-        solver.test_iter[0], layers[0].tops[0][0], images, scores[1] if scores else None
-    )
-    rule = RULES["test-iter"]
-    row = {"place": path, "severity": rule.severity, "rule": rule.name, "phases": ["TEST"]}
-    return [*rows, {**row, "message": message}] if message else rows
+    """A solver, the net it trains, and each that it tests."""
+    nets = nets_of_solver(solver, source, given)
+    warnings += [warning for net in (nets.trained, *nets.tested) for warning in net.warnings]
+    rows = _net_rows(nets.trained, image, ["TRAIN"])
+    for index, net in enumerate(nets.tested):
+        rows += _net_rows(net, image, ["TEST"])
+        if index < len(solver.test_iter):
+            message = _test_iter(net, solver.test_iter[index], images, image)
+            rows += [_row("test-iter", source, message, "TEST")] if message else []
+    rows += [_row(rule, source, message) for rule, message in lint_solver(solver)]
+    return [row for index, row in enumerate(rows) if row not in rows[:index]]
+
+
+def _row(rule: str, place: str, message: str, *phases: str) -> Row:
+    severity = RULES[rule].severity
+    shared = {"place": place, "severity": severity, "rule": rule}
+    return {**shared, "phases": list(phases), "message": message}
+
+
+def _test_iter(net: Net, test_iter: int, images: int | None, image: Shape | None) -> str | None:
+    inferred = infer_shapes(net, "TEST", image)
+    scores = [item.bottoms[0] for item in inferred.layers if item.layer.type == "Accuracy"]
+    classes = scores[0][1] if scores and len(scores[0]) > 1 else None
+    batch = batch_size(inferred)
+    return lint_test_iter(test_iter, batch, images, classes) if inferred.layers else None
 
 
 def _print_rows(rows: list[Row]) -> None:
     for row in rows:
         phases = "" if len(row["phases"]) != 1 else f" ({row['phases'][0]})"
         colour = "red" if row["severity"] == ERROR else "yellow"
-        echo(
-            f"{row['place']}: {row['severity']}: {row['message']}{phases} [{row['rule']}]",
-            fg=colour,
-        )
+        line = f"{row['place']}: {row['severity']}: {row['message']}{phases} [{row['rule']}]"
+        echo(printable(line, LINE), fg=colour)
     errors = sum(row["severity"] == ERROR for row in rows)
     if not rows:
         echo("no findings")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from ..formats.layers import ASSUMED_CHANNELS, Shape, told_channels
 from ..formats.net import Net, read_net
 from ..formats.summary import Summary
 from ..formats.summary import summary as summarize
-from .terminal import bytes_text, echo, parse_image, table, warn
+from .terminal import bytes_text, echo, parse_image, table, warn, write
 
 FROM_RECORDS = ("Data", "ImageData")
 
@@ -128,7 +128,8 @@ def _print_table(one: Summary, with_phase: bool) -> None:
 
 
 def _print_csv(summaries: list[Summary]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     heads = ["phase", "layer", "type", "bottoms", "tops", "parameters", "statistics", "macs"]
     writer.writerow([*heads, "activation_bytes"])
     for one in summaries:
@@ -146,3 +147,4 @@ def _print_csv(summaries: list[Summary]) -> None:
                     layer.activation_bytes,
                 ]
             )
+    write(text.getvalue())

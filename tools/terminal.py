@@ -24,6 +24,11 @@ def write(text: str | bytes) -> None:
         raise OutputError("can't write the result: standard output is closed")
     try:
         click.echo(text, nl=False)
+    except UnicodeEncodeError as error:
+        raise OutputError(
+            f"can't write the result: standard output is {error.encoding}, which has not all its"
+            " characters; set PYTHONIOENCODING=utf-8"
+        ) from None
     except BrokenPipeError:
         # No message, and none from the interpreter's exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -38,7 +43,7 @@ def echo(text: str = "", **style: Any) -> None:
 
 def warn(text: str) -> None:
     """Print a line to standard error."""
-    click.echo(f"sqgen: warning: {text}", err=True)
+    click.echo(f"sqgen: warning: {printable(text, CELL)}", err=True)
 
 
 CELL = 300  # characters of a cell that are shown

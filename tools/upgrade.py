@@ -59,7 +59,8 @@ def _upgrade_text(data: bytes, path: str) -> tuple[bytes, list[str]]:
         raise FormatError(f"{printable(path)}: larger than 16 MiB, which a prototxt never is")
     text = prototxt.decode(data, path)
     if is_solver(text):
-        return prototxt.to_text(parse_solver(text, path)).encode(), []
+        notes: list[str] = []
+        return prototxt.to_text(parse_solver(text, path, notes)).encode(), notes
     net = parse_net(text, path)
     return prototxt.to_text(net.param).encode(), net.warnings
 

@@ -81,6 +81,8 @@ def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -
     """
     if source == "":
         raise click.UsageError("--from '': give a file or an address")
+    if out == "":
+        raise click.UsageError("-o '': give a file")
     card = read_card(name)
     if card.weights is None or card.url is None:
         have = ", ".join(other for other in PRESETS if read_card(other).weights)
