@@ -18,7 +18,7 @@ from sqgen.tools.logs.curves import Curve, curves, smoothed
 from sqgen.tools.logs.plot import figure
 
 from .conftest import Run
-from .test_logs import LOGS, displays, text_of
+from .test_logs import LOGS, displays, stripped, text_of
 
 
 def result(text: str) -> LogResult:
@@ -55,6 +55,13 @@ def test_segments_are_joined() -> None:
     again = displays(["9", "9", "0.5", "0.25"]).split("\n", 4)[4].replace("02:37:19", "02:38:19")
     loss = by_label(curves(result(text + again)))["train loss"]
     assert (loss.xs, loss.ys) == ([0, 100, 200, 300], [3, 2, 0.5, 0.25])
+
+
+def test_a_log_without_times_has_no_time_axis() -> None:
+    bare = result(stripped(text_of("train_batchnorm")))
+    assert by_label(curves(bare))["train loss"].xs[-1] == 600
+    with pytest.raises(DesignError, match="its lines have no times; plot iterations"):
+        curves(bare, "time")
 
 
 def test_two_test_nets_have_curves_of_their_own() -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ...errors import DesignError, printable
 from .result import LOSS, TOP1, TOP_K, LogResult, Score, Segment, TestRow, TrainRow
 
 ITERATIONS, TIME = "iterations", "time"
@@ -37,7 +38,12 @@ def curves(result: LogResult, x: str = ITERATIONS, smooth: int = 1) -> list[Curv
         result: with its rows.
         x: `iterations` or `time`, which is seconds of all segments together.
         smooth: displays that a training loss is averaged over.
+
+    Raises:
+        DesignError: time is asked for, and the log has none.
     """
+    if x == TIME and all(segment.seconds is None for segment in result.segments):
+        raise DesignError(f"{printable(result.source)}: its lines have no times; plot iterations")
     train = _joined([segment.train for segment in result.segments], result.segments)
     test = _joined([segment.test for segment in result.segments], result.segments)
     found = []
