@@ -219,6 +219,85 @@ def test_older_and_other_forms_of_the_iteration_line() -> None:
     ]
 
 
+def test_a_log_of_2014() -> None:
+    """The rate before the loss, test scores without names."""
+    p = "I0311 23:51:10.000000 19955 solver.cpp:114] "
+    result = parse(
+        f"{p}Iteration 0, Testing net\n{p}Test score #0: 0.001\n{p}Test score #1: 6.9\n"
+        f"{p}Iteration 100, lr = 0.00992565\n{p}Iteration 100, loss = 0.26044\n"
+        f"{p}Iteration 200, lr = 0.00992\n{p}Iteration 200, loss = 0.25\n{p}Optimization Done.\n"
+    )
+    segment = result.segments[0]
+    assert [(row.iteration, row.loss, row.lr) for row in segment.train] == [
+        (100, 0.26044, 0.00992565),
+        (200, 0.25, 0.00992),
+    ]
+    assert segment.test[0].outputs == {"score #0": 0.001, "score #1": 6.9}
+    assert result.completed
+
+
+def test_a_log_of_nvcaffe() -> None:
+    p = "I0822 12:00:01.000000 1 solver.cpp:218] "
+    result = parse(
+        f"{p}[0.0] Iteration 0 (0.123 s), loss = 6.9\n"
+        f"{p}Iteration 0, lr = 0.01, m = 0.9, lrm = 0.1, wd = 0.0005, gs = 1\n"
+        f"{p}[0.0] Iteration 100 (5 iter/s, 19.2s/100 iter), 2.3/90ep, loss = 2.5\n"
+    )
+    rows = result.segments[0].train
+    assert [(row.iteration, row.loss, row.lr) for row in rows] == [(0, 6.9, 0.01), (100, 2.5, None)]
+
+
+def test_colours() -> None:
+    text = text_of("test_digits")
+    red = re.sub(r"^(I\d+)", "\x1b[32m\\1\x1b[0m", text, flags=re.MULTILINE)
+    assert summed(parse(red)) == summed(parse(text))
+
+
+def test_an_output_of_several_elements() -> None:
+    """A blob of n elements is printed n times under one name."""
+    p = "I1123 02:37:19.366457 1 solver.cpp:228] "
+    shown = "".join(f"{p}    T%s net output #{i}: by class = 0.{i}\n" for i in range(3))
+    text = f"{p}Iteration %d, Testing net (#0)\n" + shown.replace("T%s", "Test")
+    text += f"{p}Iteration %d, loss = 1\n" + shown.replace("T%s", "Train")
+    text += f"{p}Iteration %d, lr = 1\n"
+    result = parse("".join(text.replace("%d", str(at)) for at in range(0, 100, 20)))
+    wanted = {"by class": 0.0, "by class[1]": 0.1, "by class[2]": 0.2}
+    assert all(row.outputs == wanted for row in result.segments[0].train)
+    assert all(row.outputs == wanted for row in result.segments[0].test)
+    assert len(result.segments[0].train) == 5
+    c = "I1123 02:37:19.366457 1 caffe.cpp:228] "
+    batches = "".join(f"{c}Batch {b}, x = {b}\n{c}Batch {b}, x = 7\n" for b in range(2))
+    tested = parse(f"{c}Running for 2 iterations.\n{batches}{c}Loss: 1\n{c}x = 0.5\n{c}x = 7\n")
+    assert [batch.outputs for batch in tested.batches] == [{"x": b, "x[1]": 7} for b in (0, 1)]
+    assert {score.name: score.value for score in tested.scores} == {"x": 0.5, "x[1]": 7}
+    assert tested.completed
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "k"),
+    [
+        ("loss1/top-1", "top-1", 1),
+        ("loss3/top-5", "top-k", 5),
+        ("accuracy@5", "top-k", 5),
+        ("Accuracy_TOP5", "top-k", 5),
+        ("acc", "top-1", 1),
+        ("loss1/loss", "loss", None),
+        ("top1_error", "output", None),
+        ("stop_rate", "output", None),
+        ("mse", "output", None),
+    ],
+)
+def test_roles_by_name(name: str, role: str, k: int | None) -> None:
+    score = parse(f"I1123 02:37:19.366457 1 caffe.cpp:228] {name} = 0.5\n").scores[0]
+    assert (score.role, score.k, score.by) == (role, k, "name")
+
+
+def test_a_clock_that_is_set_back() -> None:
+    lines = [("02:59:59.0", 0), ("02:00:01.0", 10), ("02:00:03.0", 20)]
+    text = "".join(f"I1025 {t} 1 solver.cpp:1] Iteration {i}, loss = 1\n" for t, i in lines)
+    assert [row.seconds for row in parse(text).segments[0].train] == [0, 0, 2]
+
+
 def test_names_with_spaces() -> None:
     p = "I1123 02:37:19.366457 1 solver.cpp:228] "
     result = parse(

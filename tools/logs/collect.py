@@ -24,6 +24,7 @@ from .result import (
 )
 from .trouble import Context, Watch, troubles
 
+CLOCK_SET_BACK = 60.0  # seconds; less is threads that overtake each other, or a long test
 Item = TypeVar("Item")
 _MOST = 10_000  # entries of a list that only an odd log fills
 
@@ -175,6 +176,9 @@ class Collector(Listener):
         if segment.start is None:
             segment.start, self._started = _text(stamp), seconds
         self._heard, since = stamp, seconds - self._started
+        if segment.seconds is not None and since < segment.seconds - CLOCK_SET_BACK:
+            self._started -= segment.seconds - since
+            since = segment.seconds
         segment.seconds = since
         return since
 

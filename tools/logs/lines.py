@@ -22,16 +22,19 @@ _PREFIX = re.compile(PREFIX)
 
 ITERATION = re.compile(
     rf"Iteration ({COUNT})(?: \(([^()]*)\))?(?:, [\d./]+ep)?, "
-    rf"(?:loss = ({VALUE})|lr = ({VALUE})|Testing net \(#({COUNT})\))"
+    rf"(?:loss = ({VALUE})|lr = ({VALUE})(?:, \w+ = \S+)*|Testing net(?: \(#({COUNT})\))?)"
 )
 WEIGHTED = rf"(?: \(\* ({VALUE}) = ({VALUE}) loss\))?"
 OUTPUT = re.compile(rf"(Train|Test) net output #({COUNT}): (.+) = ({VALUE}){WEIGHTED}")
+SCORE_2014 = re.compile(rf"Test (score #{COUNT}): ({VALUE})")
 BATCH = re.compile(rf"Batch ({COUNT}), (.+) = ({VALUE})")
 SCORE = re.compile(rf"(\S.*) = ({VALUE}){WEIGHTED}")
 LAYER_TIME = re.compile(rf"(\S.*?)\s+(forward|backward): ({VALUE}) ms\.")
 AVERAGE_TIME = re.compile(
     rf"(?:Average )?(Forward pass|Backward pass|Forward-Backward|Total Time): ({VALUE}) ms\."
 )
+COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+RANK = re.compile(r"\[\d+\.\d+\] ")  # NVCaffe's, before its messages
 # A cut line may look whole; these can't be the beginning of something longer.
 CERTAINLY_WHOLE = re.compile(r" loss\)$|Optimization Done\.$|\*\*\* Benchmark ends \*\*\*$")
 

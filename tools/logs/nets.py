@@ -24,6 +24,7 @@ class LoggedNet(NamedTuple):
         phase: `TRAIN` or `TEST`.
         top_k: output -> k, of Accuracy layers.
         losses: outputs of loss layers.
+        others: outputs of other layers, and the accuracies by class.
         batch: images in a batch, where a data layer says.
         classes: filters of the last layer that has any.
         digest: of its layers, but for those that read data.
@@ -33,6 +34,7 @@ class LoggedNet(NamedTuple):
     phase: str
     top_k: dict[str, int]
     losses: frozenset[str]
+    others: frozenset[str]
     batch: int | None
     classes: int | None
     digest: str
@@ -61,6 +63,12 @@ def read_logged_net(text: str) -> LoggedNet | None:
             if layer.type == "Accuracy" and layer.top
         },
         frozenset(top for layer in losses for top in layer.top),
+        frozenset(
+            top
+            for layer in layers
+            if layer not in losses
+            for top in layer.top[1 if layer.type == "Accuracy" else 0 :]
+        ),
         next(filter(None, map(_batch, layers)), None),
         filters[-1] if filters else None,
         _digest(layers),
@@ -104,13 +112,17 @@ def role_of(name: str, weighted: bool, net: LoggedNet | None) -> tuple[str, int 
         return (TOP1 if k == 1 else TOP_K), k, "net"
     if weighted or (net is not None and name in net.losses):
         return LOSS, None, "net"
+    if net is not None and re.sub(r"\[\d+\]$", "", name) in net.others:
+        return OTHER, None, "net"
     lower = name.lower()
-    if "loss" in lower and net is None:
-        return LOSS, None, "name"
-    found = re.search(r"(?:top|acc(?:uracy)?)[-_@ /]*([0-9]{1,6})|@([0-9]{1,6})", lower)
+    if re.search(r"err(?:or)?s?(?![a-z])", lower):
+        return OTHER, None, "name"
+    found = re.search(r"(?<![a-z])(?:top|acc(?:uracy)?)[-_@ /]*([0-9]{1,6})|@([0-9]{1,6})", lower)
     if found:
         k = int(found[1] or found[2])
         return (TOP1 if k == 1 else TOP_K), k, "name"
-    if re.search(r"acc(?:uracy)?|top", lower):
+    if "loss" in lower and net is None:
+        return LOSS, None, "name"
+    if re.search(r"(?<![a-z])acc(?:uracy)?(?![a-z])", lower):
         return TOP1, 1, "name"
     return OTHER, None, "name"

@@ -9,6 +9,7 @@ same events (tested).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from .events import NEVER, Listener, Output, Stamp
@@ -16,11 +17,14 @@ from .lines import (
     AVERAGE_TIME,
     BATCH,
     CERTAINLY_WHOLE,
+    COLOURS,
     COUNT,
     ITERATION,
     LAYER_TIME,
     OUTPUT,
+    RANK,
     SCORE,
+    SCORE_2014,
     Line,
     split_line,
 )
@@ -84,6 +88,8 @@ class Parser:
         self._block: re.Pattern[str] | None = None
         self._block_key: object = None
         self._block_names: tuple[str, ...] = ()
+        self._batch = ""
+        self._seen: Counter[str] = Counter()  # names of this batch, or of the scores
 
     def feed(self, data: bytes) -> None:
         """Take in more of the log, cut anywhere."""
@@ -101,7 +107,11 @@ class Parser:
         self._rest = b""
         self._keep(data[end:])
         text = whole.decode("utf-8", errors="surrogateescape")
-        self._text(text.replace("\r\n", "\n") if "\r" in text else text)
+        if "\r" in text:
+            text = text.replace("\r\n", "\n")
+        if "\x1b" in text:
+            text = COLOURS.sub("", text)
+        self._text(text)
 
     def _keep(self, data: bytes) -> None:
         """Remember the beginning of a line, unless it gets too long for one."""
@@ -207,14 +217,22 @@ class Parser:
 
     def _message(self, line: Line) -> None:
         text = line.text.strip()
+        if text.startswith("["):
+            text = RANK.sub("", text, count=1)
         stamp = (line.date, line.time)
         word = text.partition(" ")[0]
         if word == "Iteration":
             self._iteration(stamp, text, line.place)
         elif word in ("Train", "Test") and (output := OUTPUT.fullmatch(text)):
-            self._output(output, line.place)
+            which, _, name, value, weight, _ = output.groups()
+            self._output(which, Output(name, value, weight), line.place)
+        elif word == "Test" and (old := SCORE_2014.fullmatch(text)):
+            self._output("Test", Output(*old.groups()), line.place)
         elif word == "Batch" and (batch := BATCH.fullmatch(text)):
-            self._tell.batch(stamp, *batch.groups())
+            index, name, value = batch.groups()
+            if index != self._batch:
+                self._batch, self._seen = index, Counter()
+            self._tell.batch(stamp, index, _numbered(name, self._seen), value)
         elif text + " " in _DUMPS or line.text in _DUMPS:
             self._flush()
             self._dump = (_DUMPS[text + " "], [])
@@ -226,32 +244,31 @@ class Parser:
             self._tell.layer_time("", *average.groups())
         elif (self._testing or line.file == "caffe.cpp") and (score := SCORE.fullmatch(text)):
             name, value, weight, _ = score.groups()
-            self._tell.score(stamp, Output(name, value, weight))
+            self._tell.score(stamp, Output(_numbered(name, self._seen), value, weight))
 
     def _iteration(self, stamp: Stamp, text: str, place: str) -> None:
         match = ITERATION.fullmatch(text)
         if match is None:
             return
         iteration, speed, loss, lr, net = match.groups()
-        if net is not None:
-            self._flush()
-            self._test = (stamp, iteration, net, [])
-        elif lr is not None:
-            if self._display is None or self._display.iteration != iteration:
-                self._flush()
-                self._display = _Display(stamp, iteration, speed, None)
+        same = self._display is not None and self._display.iteration == iteration
+        if lr is not None and same and self._display is not None and self._display.lr is None:
             self._display.lr = lr
             self._display.places.append(place)
             self._learn(self._display)
             self._flush()
-        else:
+        elif loss is not None and same and self._display is not None and not self._display.loss:
+            self._display.loss, self._display.speed = loss, speed  # of 2014: the rate came first
+        elif lr is not None or loss is not None:
             self._flush()
             self._display = _Display(stamp, iteration, speed, loss)
+            self._display.lr = lr
             self._display.places.append(place)
+        else:
+            self._flush()
+            self._test = (stamp, iteration, net or "0", [])
 
-    def _output(self, match: re.Match[str], place: str) -> None:
-        which, _, name, value, weight, _ = match.groups()
-        output = Output(name, value, weight)
+    def _output(self, which: str, output: Output, place: str) -> None:
         if which == "Train" and self._display is not None:
             self._display.outputs.append(output)
             self._display.places.append(place)
@@ -262,6 +279,8 @@ class Parser:
         for beginning in beginnings:
             if text.startswith(beginning):
                 kind = NOTICES[beginning]
+                if kind == "loss":
+                    self._seen = Counter()
                 if kind not in _QUIET:
                     self._flush()
                 self._testing = kind == "loss" or (self._testing and kind in _QUIET)
@@ -272,20 +291,23 @@ class Parser:
     def _flush(self) -> None:
         if self._display is not None:
             display, self._display = self._display, None
+            seen: Counter[str] = Counter()
             self._tell.display(
                 display.stamp,
                 display.iteration,
                 display.speed,
                 display.loss,
-                tuple(output.name for output in display.outputs),
+                tuple(_numbered(output.name, seen) for output in display.outputs),
                 [output.value for output in display.outputs],
                 display.lr,
             )
         if self._test is not None:
             stamp, iteration, net, outputs = self._test
             self._test = None
-            if outputs:
-                self._tell.tested(stamp, iteration, net, outputs)
+            seen = Counter()
+            named = [one._replace(name=_numbered(one.name, seen)) for one in outputs]
+            if named:
+                self._tell.tested(stamp, iteration, net, named)
 
     def _end_dump(self) -> None:
         if self._dump is not None:
@@ -317,7 +339,14 @@ class Parser:
         lines.append(rf"{prefixes[-1]}Iteration \3, lr = ({_USUAL})\n")
         self._block = re.compile("".join(lines), re.MULTILINE)
         self._block_key = key
-        self._block_names = tuple(name for name, _ in outputs)
+        seen: Counter[str] = Counter()
+        self._block_names = tuple(_numbered(name, seen) for name, _ in outputs)
+
+
+def _numbered(name: str, seen: Counter[str]) -> str:
+    """A name that is printed again, for each element of a blob, gets its number: acc, acc[1]."""
+    seen[name] += 1
+    return f"{name}[{seen[name] - 1}]" if seen[name] > 1 else name
 
 
 class _Display:
