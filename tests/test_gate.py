@@ -91,6 +91,50 @@ def test_a_run_that_is_not_sound_fails(sqgen: Run, log: str, words: str) -> None
     assert words in done.stdout
 
 
+def test_diverged_in_training_alone_fails(sqgen: Run) -> None:
+    """No loss in TEST: the accuracy of 1 that Caffe goes on to print does not pass."""
+    p = "I1123 02:37:19.366457 1 solver.cpp:228] "
+    log = (
+        f"{p}Iteration 0, loss = 2.3\n{p}Iteration 20, loss = nan\n"
+        f"{p}Iteration 20, Testing net (#0)\n"
+        f"{p}    Test net output #0: accuracy = 1\n{p}Optimization Done.\n"
+    )
+    done = sqgen("gate", "-", "--min", "top1=0.05", stdin=log)
+    assert done.returncode == 1
+    assert "the loss is nan from iteration 20 on" in done.stdout
+
+
+def test_two_heads_have_to_be_named(sqgen: Run) -> None:
+    c = "I1123 02:37:19.366457 1 caffe.cpp:228] "
+    log = f"{c}loss1/top-1 = 0.5\n{c}loss3/top-1 = 0.68\n"
+    either = sqgen("gate", "-", "--min", "top1=0.6", stdin=log)
+    assert either.returncode == 2
+    assert "top1 may be loss1/top-1, loss3/top-1: name one" in either.stderr
+    assert sqgen("gate", "-", "--min", "loss3/top-1=0.6", stdin=log).returncode == 0
+
+
+def test_every_test_net_can_be_held(sqgen: Run, tmp_path: Path) -> None:
+    log = str(LOGS / "train_two_test_nets.log.gz")
+    assert sqgen("gate", log, "--expect", "net1:top1=0.103704").returncode == 0
+    assert sqgen("gate", log, "--expect", "net1:accuracy_top1=0.09").returncode == 1
+    sqgen("gate", log, "--baseline", "b.json", "--update-baseline")
+    assert json.loads((tmp_path / "b.json").read_text())["scores"]["net1:loss"] == 8.07061
+
+
+def test_a_log_that_is_cut_is_a_failed_run_not_misuse(sqgen: Run) -> None:
+    text = text_of("test_digits")
+    cut = text[: text.rindex("accuracy_top5 = ")]
+    done = sqgen("gate", "-", "--min", "top5=0.9", stdin=cut)
+    assert done.returncode == 1
+    assert "not completed" in done.stdout
+
+
+def test_json_on_standard_input(sqgen: Run) -> None:
+    plain = sqgen("log", "parse", TEST, "--json").stdout
+    for text in (plain, "\ufeff" + plain):
+        assert sqgen("gate", "-", "--min", "top1=0.7", stdin=text).returncode == 0
+
+
 def test_an_accuracy_beside_nan_is_struck(sqgen: Run) -> None:
     done = sqgen("gate", str(LOGS / "train_diverged_nan.log.gz"), "--expect", "top1=1")
     assert done.returncode == 1
@@ -156,6 +200,14 @@ def test_a_bad_result_makes_no_baseline(sqgen: Run, tmp_path: Path) -> None:
         ([TEST, "--expect", "top1=x"], "write a score and a value"),
         ([TEST, "--expect", "top1=nan"], "write a score and a value"),
         ([TEST, "--min", "tpo1=0.5"], "no score 'tpo1' in the log; did you mean 'top1'?"),
+        ([TEST, "--min", "foo=0.5"], "no score 'foo' in the log; there: top1, top5, loss"),
+        ([TEST, "--min", "top1=79"], "top1: 79 is more than 1; write 79%"),
+        ([TEST, "--min", "top1=0.5", "--images", "9"], "--images 9: the log tells of 297"),
+        (["array.json", "--min", "top1=0"], "array.json: holds several results; give one"),
+        (["deep.json", "--min", "top1=0"], "deep.json: is nested too deeply"),
+        (["null.json", "--min", "top1=0"], "null.json: is no result of sqgen log parse"),
+        ([TEST, "--baseline", "empty.json"], "empty.json: is no baseline of sqgen gate"),
+        ([TEST, "--baseline", "text.json"], "text.json: is no baseline of sqgen gate"),
         ([TEST, "--min", "top1=0.5", "--within", "much"], "--within much: write an amount"),
         ([TEST, "--published", "residaul"], "did you mean 'residual'?"),
         ([TEST, "--published", "generator-small"], "no accuracy was published for it"),
@@ -171,6 +223,13 @@ def test_a_bad_result_makes_no_baseline(sqgen: Run, tmp_path: Path) -> None:
 def test_misuse_is_2(sqgen: Run, tmp_path: Path, arguments: list[str], words: str) -> None:
     (tmp_path / "bad.json").write_text("{not json")
     (tmp_path / "other.json").write_text('{"format": 7}')
+    (tmp_path / "array.json").write_text("[]")
+    (tmp_path / "deep.json").write_text('{"a": ' + "[" * 200_000)
+    (tmp_path / "null.json").write_text(
+        '{"format": 1, "source": "", "scores": [{"name": "a", "value": null}]}'
+    )
+    (tmp_path / "empty.json").write_text('{"format": 1, "scores": {}}')
+    (tmp_path / "text.json").write_text('{"format": 1, "scores": {"top1": "x"}}')
     done = sqgen("gate", *arguments, stdin=RESIDUAL)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done
     assert words in done.stderr

@@ -451,7 +451,8 @@ HEAD = text_of("train_batchnorm").partition("Iteration 0")[0].rpartition("\n")[0
         (["2.30", "2.303", "2.302", "2.3026"], "0.01", ["stuck"]),
         (["2.30", "2.303", "2.2", "2.1"], "0.01", []),
         (["2.3", "87.3365", "87.3365"], "0.01", ["87.3365"]),
-        (["2.3", "nan", "2.2"], "0.01", ["diverged"]),
+        (["2.3", "nan", "2.2"], "0.01", ["spike"]),
+        (["2.3", "87.3365", "1.5"], "0.01", []),
         (["2.3", "inf", "-nan"], "0.01", ["diverged"]),
         (["2.3", "1.5", "0.2"], "0", ["no learning rate"]),
     ],
@@ -461,6 +462,57 @@ def test_trouble(losses: list[str], lr: str, names: list[str]) -> None:
     troubles = parse(HEAD + displays(losses, lr)).troubles
     assert [trouble.name for trouble in troubles] == names
     assert all(trouble.remedy for trouble in troubles)
+
+
+def test_a_warm_up_is_no_trouble() -> None:
+    text = displays(["2.3"], "0") + displays(["9", "1.5", "0.5"]).partition("lr = 0.01\n")[2]
+    assert parse(HEAD + text).troubles == []
+
+
+def test_a_diverged_run_has_no_valid_score_without_a_test_loss() -> None:
+    """Its loss is in TRAIN alone; Caffe goes on to print an accuracy of 1."""
+    p = "I1123 02:37:19.366457 1 solver.cpp:228] "
+    tests = f"{p}Iteration 200, Testing net (#0)\n{p}    Test net output #0: accuracy_top1 = 1\n"
+    for order in (
+        displays(["2.3", "nan"]) + tests,
+        displays(["2.3"]) + tests + displays(["9"] * 3 + ["nan"]),
+    ):
+        scores = parse(HEAD + order + f"{p}Optimization Done.\n").scores
+        assert not any(score.valid for score in scores)
+    c = "I1123 02:37:19.366457 1 caffe.cpp:228] "
+    assert not parse(f"{c}Loss: nan\n{c}accuracy = 1\n").scores[0].valid
+
+
+def test_scores_are_of_the_last_run() -> None:
+    for last in ("train_killed", "time_digits"):
+        head = text_of(last).partition("Iteration 0, Testing")[0].rpartition("\n")[0] + "\n"
+        assert parse(text_of("test_digits") + head).scores == []
+
+
+def test_a_resume_that_is_said_twice_is_one_run() -> None:
+    p = "I1123 02:37:19.366457 1 solver.cpp:228] "
+    twice = f"{p}Resuming from a.solverstate\n{p}Solving net\n"
+    twice += f"{p}Restoring previous solver status from a.solverstate\n"
+    result = parse(twice + displays(["2", "1"]))
+    assert [segment.resumed_from for segment in result.segments] == ["a.solverstate"]
+
+
+@pytest.mark.parametrize("lead", ["trainer_1  | ", "2026-11-23T02:37:17.1234567Z "])
+def test_a_prefix_on_every_line_keeps_net_and_solver(lead: str) -> None:
+    text = text_of("train_two_test_nets")
+    assert without_times(parse(re.sub(r"^", lead, text[:-1], flags=re.MULTILINE) + "\n")) == (
+        without_times(parse(text))
+    )
+
+
+def test_packed_otherwise(tmp_path: Path) -> None:
+    text = text_of("test_digits")
+    packed = gzip.compress(text[:2000].encode()) + gzip.compress(text[2000:].encode())
+    assert summed(parse(packed)) == summed(parse(text))
+    assert summed(parse(text.encode("utf-16"))) == summed(parse(text))
+    (tmp_path / "log").write_text(text)
+    with open(tmp_path / "log") as file:
+        assert parse_log(file).completed  # type: ignore[arg-type]
 
 
 def test_dead_relus_are_stuck_and_chance_is_named() -> None:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from ..errors import DesignError, FormatError, did_you_mean, printable
 from ..formats.files import read_bytes, write_files
 from .card import Card
-from .logs.result import LOSS, LogResult, Score
+from .logs.result import LOSS, OTHER, LogResult, Score
+from .logs.trouble import DIVERGED
 
 FORMAT = 1  # of the baseline file
 _TERM = re.compile(r"([^=]+?)\s*=\s*([-+.\deE%]+?)(?:\s*(?:\+-|±)\s*([-+.\deE%]+|[.\d]+se))?")
@@ -154,22 +155,32 @@ def _half_digit(text: str) -> float:
     return 0.5 * 10.0 ** -(len(digits) + 2 * text.endswith("%"))
 
 
-def find_score(result: LogResult, name: str, net: int = 0) -> Score | None:
-    """A score by what it is (`top1`, `top5`, `loss`) or by its output's name."""
-    wanted = name.lower().replace("-", "").replace("_", "")
-    scores = [score for score in result.scores if score.net == net]
-    for score in scores:
-        if score.name == name:
-            return score
-    for score in scores:
-        if wanted == (f"top{score.k}" if score.k else score.role):
-            return score
-    return None
+def find_score(result: LogResult, name: str) -> Score | None:
+    """A score by what it is (`top1`, `top5`, `loss`) or by its output's name; `net1:top1` is the
+    second test net's.
+
+    Raises:
+        DesignError: several outputs are that.
+    """
+    net, _, bare = name.rpartition(":") if re.match(r"net[0-9]{1,3}:", name) else ("net0", "", name)
+    wanted = bare.lower().replace("-", "").replace("_", "")
+    scores = [score for score in result.scores if f"net{score.net}" == net]
+    exact = [score for score in scores if score.name == bare]
+    alike = exact or [s for s in scores if wanted == (f"top{s.k}" if s.k else s.role)]
+    if len(alike) > 1:
+        several = ", ".join(score.name for score in alike)
+        raise DesignError(f"{printable(name)} may be {printable(several)}: name one")
+    return alike[0] if alike else None
+
+
+def key(score: Score) -> str:
+    """A score's name, with its net if that is not the first."""
+    return f"net{score.net}:{score.name}" if score.net else score.name
 
 
 def names(result: LogResult) -> list[str]:
     """What the scores of a result are called here."""
-    return [f"top{score.k}" if score.k else score.name for score in result.scores if not score.net]
+    return [f"top{score.k}" if score.k and not score.net else key(score) for score in result.scores]
 
 
 # The run itself
@@ -181,12 +192,17 @@ def sound(result: LogResult) -> Iterator[Check]:
         why = f"{result.fatal.cause}; {result.fatal.remedy}"
         yield Check("run", "completed", "a fatal error", None, None, False, why)
     elif not result.completed:
-        why = result.signals[-1] if result.signals else "the log ends before the run does"
+        stops = [text for text in result.signals if "out of turn" not in text]
+        why = stops[-1] if stops else "the log ends before the run does"
         yield Check("run", "completed", "not completed", None, None, False, why)
+    last = len(result.segments) - 1
+    for trouble in result.troubles:
+        if trouble.name == DIVERGED and trouble.segment == last:
+            yield Check("loss", "a number", "not one", None, None, False, trouble.message)
     for score in result.scores:
-        if score.role == LOSS and not math.isfinite(score.value):
+        if not math.isfinite(score.value):
             why = "the net has diverged: accuracies beside such a loss mean nothing"
-            yield Check(score.name, "a number", f"{score.value:g}", None, None, False, why)
+            yield Check(key(score), "a number", f"{score.value:g}", None, None, False, why)
     if not result.scores:
         yield Check("scores", "some", "none", None, None, False, "the log has no test scores")
 
@@ -224,7 +240,7 @@ def baseline_of(result: LogResult, images: int | None) -> dict[str, Any]:
         "net_digest": result.net_digest,
         "dataset": result.dataset,
         "images": images,
-        "scores": {score.name: score.value for score in result.scores if score.net == 0},
+        "scores": {key(score): score.value for score in result.scores},
     }
 
 
@@ -246,9 +262,22 @@ def read_baseline(path: Path) -> dict[str, Any]:
         plain = json.loads(read_bytes(path, 1 << 20, "a baseline"))
     except ValueError as error:
         raise FormatError(f"{printable(str(path))}: is not JSON: {error}") from None
-    if not isinstance(plain, dict) or plain.get("format") != FORMAT or "scores" not in plain:
+    if not _is_baseline(plain):
         raise FormatError(f"{printable(str(path))}: is no baseline of sqgen gate")
+    assert isinstance(plain, dict)
     return plain
+
+
+def _is_baseline(plain: Any) -> bool:
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+        return False
+    scores, images = plain.get("scores"), plain.get("images")
+    return (
+        isinstance(scores, dict)
+        and bool(scores)
+        and all(isinstance(v, int | float) and not isinstance(v, bool) for v in scores.values())
+        and (images is None or isinstance(images, int))
+    )
 
 
 def against_baseline(
@@ -273,17 +302,23 @@ def against_baseline(
             width = Tolerance(max(0.01 * abs(value), tolerance.amount))
             yield Expectation(name, "<=", value, width).check(result, images)
         else:
-            yield Expectation(name, ">=", value, tolerance).check(result, images)
+            # Of an output that is no accuracy, nobody knows which way is better.
+            relation = "=" if score is not None and score.role == OTHER else ">="
+            yield Expectation(name, relation, value, tolerance).check(result, images)
 
 
 def check_names(result: LogResult, expectations: list[Expectation]) -> None:
-    """Refuse scores that no log could have.
+    """Refuse scores that a run, which is whole, does not have.
 
     Raises:
-        DesignError: a name that is a misspelling of a score of the result.
+        DesignError: such a score, or an accuracy above 1.
     """
     for expected in expectations:
-        if find_score(result, expected.name) is None:
-            hint = did_you_mean(expected.name, names(result))
-            if hint:
-                raise DesignError(f"no score '{printable(expected.name)}' in the log{hint}")
+        score = find_score(result, expected.name)
+        if score is None and result.completed and result.scores:
+            known = names(result)
+            hint = did_you_mean(expected.name, known) or f"; there: {', '.join(known)}"
+            raise DesignError(f"no score '{printable(expected.name)}' in the log{hint}")
+        if score is not None and score.k and expected.value > 1:
+            value = f"{expected.value:g}"
+            raise DesignError(f"{expected.name}: {value} is more than 1; write {value}%")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -80,7 +82,9 @@ def gate(
             "nothing to hold: give --expect, --min, --max, --published or --baseline"
         )
     result = _result(source)
-    count = images if images is not None else result.images
+    count = result.images if result.images is not None else images
+    if None not in (images, result.images) and images != result.images:
+        raise click.UsageError(f"--images {images}: the log tells of {result.images}")
     check_names(result, expectations)
     checks = [*sound(result), *(one.check(result, count) for one in expectations)]
     if baseline is not None and not update_baseline:
@@ -116,13 +120,17 @@ def _tolerance(text: str) -> Tolerance:
 
 def _result(source: str) -> LogResult:
     """The result in a JSON file, or the one that a log tells."""
-    if source == STDIN or not _looks_like_json(source):
-        return read_log(source, keep_rows=False)
-    name = printable(source)
+    if not _looks_like_json(source):
+        return read_log(sys.stdin.buffer if source == STDIN else source, keep_rows=False)
+    name = "standard input" if source == STDIN else printable(source)
     try:
-        plain = json.loads(read_bytes(source, JSON_LIMIT, "a result"))
+        plain = json.loads(read_bytes(source, JSON_LIMIT, "a result").decode("utf-8-sig"))
     except ValueError as error:
         raise FormatError(f"{name}: begins like JSON, but is not: {error}") from None
+    except RecursionError:
+        raise FormatError(f"{name}: is nested too deeply for a result") from None
+    if not isinstance(plain, dict):
+        raise FormatError(f"{name}: holds several results; give one")
     try:
         return from_dict(plain)
     except FormatError as error:
@@ -130,11 +138,17 @@ def _result(source: str) -> LogResult:
 
 
 def _looks_like_json(source: str) -> bool:
-    try:
-        with open(source, "rb") as file:
-            return file.read(64).lstrip().startswith(b"{")
-    except OSError:
-        return False
+    if source == STDIN:
+        if sys.stdin is None:
+            raise FormatError("standard input is closed")
+        start = sys.stdin.buffer.peek(64)[:64]
+    else:
+        try:
+            with open(source, "rb") as file:
+                start = file.read(64)
+        except (OSError, ValueError):
+            return False
+    return start.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"{", b"["))
 
 
 def _print(checks: list[Check], result: LogResult, images: int | None, as_json: bool) -> None:
@@ -184,7 +198,7 @@ def _write_reports(
         write_files({Path(junit): _junit(checks, result)}, force=True)
     if markdown is not None:
         try:
-            with open(markdown, "a", encoding="utf-8") as file:
+            with open(markdown, "a", encoding="utf-8", errors="replace") as file:
                 file.write(_markdown(checks, result, images))
         except OSError as error:
             reason = describe(error)

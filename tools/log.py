@@ -56,8 +56,11 @@ def parse(
     """
     if as_table + as_json + (folder is not None) > 1:
         raise click.UsageError("--table, --json and --csv: give one")
-    if follow and len(files) > 1:
-        raise click.UsageError("--follow: give one file")
+    if follow and (len(files) > 1 or folder is not None):
+        raise click.UsageError("--follow: give one file, and no --csv")
+    folders = [_csv_folder(folder or "", file, files) for file in files]
+    if folder is not None and len(set(folders)) < len(files):
+        raise click.UsageError("--csv: two logs of one name; give them one by one")
     if folder is not None:
         for file in files:
             _write_csv(file, _csv_folder(folder, file, files), force)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from .clock import Clock
 from .events import NEVER, Listener, Output, Stamp
 from .fatal import explain
-from .lines import COUNT, number
+from .lines import COUNT, VALUE, number
 from .nets import LoggedNet, read_logged_net, read_logged_solver, role_of
 from .result import (
     LOSS,
@@ -22,7 +22,7 @@ from .result import (
     TestRow,
     TrainRow,
 )
-from .trouble import Context, Watch, troubles
+from .trouble import DIVERGED, Context, Watch, troubles
 
 CLOCK_SET_BACK = 60.0  # seconds; less is threads that overtake each other, or a long test
 Item = TypeVar("Item")
@@ -123,13 +123,19 @@ class Collector(Listener):
         self._test_iter: list[int] = []
         self._limits = Context(None, None, None)
         self._protobuf = ""
+        self._test_loss = 0.0  # what `caffe test` says beside its outputs
 
     @property
     def over(self) -> bool:
         """Whether the run has said its last word."""
         segment = self._segment
         ended = segment is not None and (segment.done or self._stopped)
-        return self.result.fatal is not None or ended or bool(self._scores)
+        return self.result.fatal is not None or ended or self._all_scored()
+
+    def _all_scored(self) -> bool:
+        """Whether `caffe test` has told the mean of every output of its batches."""
+        names = {one.name for one in self._scores}
+        return bool(names) and set(self._batch_names) <= names
 
     # Segments
 
@@ -147,6 +153,10 @@ class Collector(Listener):
         self._fresh, self._stopped = True, False
         self._watch = Watch()
         self._dumps, self._nets = [], None
+        self._scores, self._last_tests, self._test_loss = [], {}, 0.0
+        result = self.result
+        result.scores, result.images, result.batch_size = [], None, None
+        result.net_digest, result.has_test_loss = None, False
         return self._segment
 
     def _header(self, stamp: Stamp, kind: str) -> Segment:
@@ -264,8 +274,6 @@ class Collector(Listener):
     def solver(self, text: str) -> None:
         """The solver of a run."""
         self._header(NEVER, "solver")
-        if self.result.command == "test":
-            self.result.scores = []  # of another command, before this one
         self.result.command = "train"
         self._limits = Context(None, None, None)
         solver = read_logged_solver(text)
@@ -296,8 +304,15 @@ class Collector(Listener):
             count = value.partition(" ")[0]
             self._iterations = int(count) if re.fullmatch(COUNT, count) else None
             self._scores, self._batch_names = [], {}
+            result.batches.clear()
+        elif kind == "loss":
+            self._body(stamp)
+            self._test_loss = number(value) if re.fullmatch(VALUE, value) else 0.0
         elif kind == "resume":
-            self._header(stamp, "resume" + value).resumed_from = value.strip()
+            # Older ones say it twice: "Resuming from", and "Restoring ... from" the same file.
+            again = self._fresh and self._segment and self._segment.resumed_from == value.strip()
+            if not again:
+                self._header(stamp, "resume").resumed_from = value.strip()
         elif kind == "solve":
             self._header(stamp, "solve")
             result.net = value.strip() or result.net
@@ -365,8 +380,8 @@ class Collector(Listener):
         for output in outputs:
             role, k, by = role_of(output.name, output.weight is not None, logged)
             scores.append(Score(output.name, number(output.value), role, k, by, net))
-        losses = [one.value for one in scores if one.role == LOSS]
-        sound = all(abs(loss) < float("inf") for loss in losses)
+        sound = all(abs(one.value) < float("inf") for one in scores)
+        sound = sound and abs(self._test_loss) < float("inf")
         for one in scores:
             one.valid = sound and abs(one.value) < float("inf")
         return scores
@@ -384,6 +399,9 @@ class Collector(Listener):
         for trouble in troubles(self._watch, self._limits._replace(classes=classes)):
             trouble.segment = len(result.segments) - 1
             _append(result.troubles, trouble)
+            if trouble.name == DIVERGED:
+                for score in result.scores:
+                    score.valid = False
         if nets and nets[0].name:
             result.net = nets[0].name
 
@@ -402,7 +420,6 @@ class Collector(Listener):
         result.has_test_loss = any(score.role == LOSS for score in result.scores)
         first = self._test_net(0)
         result.batch_size = first.batch if first else None
-        result.net_digest = first.digest if first else None
         iterations = self._iterations if result.command == "test" else None
         if result.command == "train" and self._test_iter:
             iterations = self._test_iter[0]
@@ -417,9 +434,10 @@ class Collector(Listener):
         if result.segments:
             result.start, result.end = result.segments[0].start, result.segments[-1].end
         last = result.segments[-1] if result.segments else None
+        first = self._test_net(0)
+        result.net_digest = first.digest if first else None
         if result.command == "test" and last is not None:
-            names = {one.name for one in self._scores}
-            last.done = bool(names) and set(self._batch_names) <= names
+            last.done = self._all_scored()
         result.completed = last is not None and last.done and result.fatal is None
         if result.scores and not result.has_test_loss:
             self._warn("no test net has a loss, so nothing tells a diverged net from a good one")

@@ -24,7 +24,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "check that the source is an LMDB folder, readable, and not in use by a writer",
     ),
     (
-        r"Failed to open leveldb|leveldb",
+        r"Failed to open leveldb",
         "the LEVELDB of a Data layer can't be opened",
         "check the source, and that backend is what the set was made with",
     ),
@@ -89,9 +89,9 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "rename one of the tops",
     ),
     (
-        r"bottom\[0\]->shape|bottom\[i\]->shape|bottom\[0\]->count\(\)",
-        "the bottoms of a layer don't fit in shape",
-        "run sqgen lint on the net: it names the layer",
+        r"top_k must be less than or equal to the number of classes",
+        "an Accuracy layer's top_k is above the number of classes",
+        "lower top_k or drop the layer",
     ),
     (
         r"Number of labels must match number of predictions",
@@ -99,9 +99,9 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "check that the scores end 1x1 (pooling) and that labels are one an image",
     ),
     (
-        r"top_k must be less than or equal to the number of classes",
-        "an Accuracy layer's top_k is above the number of classes",
-        "lower top_k or drop the layer",
+        r"bottom\[0\]->shape|bottom\[i\]->shape|bottom\[0\]->count\(\)",
+        "the bottoms of a layer don't fit in shape",
+        "run sqgen lint on the net: it names the layer",
     ),
     (
         r"Cannot write to snapshot prefix",
@@ -119,7 +119,47 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "give one GPU, or use a Caffe built with USE_NCCL",
     ),
     (
-        r"height <= datum_height|crop_size.*datum|datum_(?:height|width)|datum_channels",
+        r"mean_values?_.*size\(\)|Specify either 1 mean_value",
+        "there are not as many mean values as channels",
+        "give one mean_value, or one a channel",
+    ),
+    (
+        r"Unknown filler name: (?P<what>\S+)",
+        "there is no filler {what}",
+        "use constant, gaussian, positive_unitball, uniform, xavier, msra or bilinear",
+    ),
+    (
+        r"Momentum cannot be used with (?P<what>\w+)",
+        "{what} takes no momentum",
+        "leave momentum out of the solver, or use another type",
+    ),
+    (
+        r"Give a snapshot to resume training or weights to finetune",
+        "--snapshot and --weights are both given",
+        "give --snapshot to go on with a run, --weights to start one from trained weights",
+    ),
+    (
+        r"Unknown action: (?P<what>\S+)",
+        "caffe has no action {what}",
+        "use train, test, time or device_query",
+    ),
+    (
+        r"kernel_size|Filter dimensions|kernel_h_ > 0|num_output|conv_out_channels_",
+        "a convolution or a pooling has no kernel, or no output",
+        "run sqgen lint on the net: it names the layer and the field",
+    ),
+    (
+        r"blob size exceeds INT_MAX",
+        "a blob has more elements than Caffe can count (2^31 - 1)",
+        "lower the batch size, or crop",
+    ),
+    (
+        r"Could not (?:open or find|load) (?:file )?(?P<what>\S+)",
+        "the image {what} can't be read",
+        "check the list of files and its root_folder",
+    ),
+    (
+        r"height <= datum_height|crop_size.*datum|datum_(?:height|width)",
         "an image is smaller than crop_size, or of other channels than the net takes",
         "make the set again with larger images, or lower crop_size",
     ),

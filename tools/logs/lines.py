@@ -40,7 +40,10 @@ CERTAINLY_WHOLE = re.compile(r" loss\)$|Optimization Done\.$|\*\*\* Benchmark en
 
 
 class Line(NamedTuple):
-    """A line: what glog says of it (empty without a prefix), and its message."""
+    """A line: what glog says of it (empty without a prefix), and its message.
+
+    `lead` is what stood before the prefix: a container's name, a CI's time.
+    """
 
     severity: str
     date: str
@@ -48,6 +51,7 @@ class Line(NamedTuple):
     file: str
     number: str
     text: str
+    lead: str = ""
 
     @property
     def place(self) -> str:
@@ -63,7 +67,7 @@ def split_line(line: str) -> Line:
     if found is None:
         return Line("", "", "", "", "", line)
     severity, date, time, _, file, number = found.groups()
-    return Line(severity, date, time, file, number, line[found.end() :])
+    return Line(severity, date, time, file, number, line[found.end() :], line[: found.start()])
 
 
 def number(text: str) -> float:

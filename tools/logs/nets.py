@@ -24,7 +24,6 @@ class LoggedNet(NamedTuple):
         phase: `TRAIN` or `TEST`.
         top_k: output -> k, of Accuracy layers.
         losses: outputs of loss layers.
-        others: outputs of other layers, and the accuracies by class.
         batch: images in a batch, where a data layer says.
         classes: filters of the last layer that has any.
         digest: of its layers, but for those that read data.
@@ -34,7 +33,6 @@ class LoggedNet(NamedTuple):
     phase: str
     top_k: dict[str, int]
     losses: frozenset[str]
-    others: frozenset[str]
     batch: int | None
     classes: int | None
     digest: str
@@ -63,12 +61,6 @@ def read_logged_net(text: str) -> LoggedNet | None:
             if layer.type == "Accuracy" and layer.top
         },
         frozenset(top for layer in losses for top in layer.top),
-        frozenset(
-            top
-            for layer in layers
-            if layer not in losses
-            for top in layer.top[1 if layer.type == "Accuracy" else 0 :]
-        ),
         next(filter(None, map(_batch, layers)), None),
         filters[-1] if filters else None,
         _digest(layers),
@@ -79,8 +71,11 @@ def _digest(layers: list[Any]) -> str:
     """The same for nets that compute the same layers, wherever their data lies."""
     digest = hashlib.sha256()
     for layer in layers:
-        if layer.bottom:
-            digest.update(layer.SerializeToString(deterministic=True))
+        part = layer
+        if not layer.bottom:  # where its data lies is another question than how it is taken
+            part = type(layer)(transform_param=layer.transform_param)
+            part.transform_param.ClearField("mean_file")
+        digest.update(part.SerializeToString(deterministic=True))
     return digest.hexdigest()[:16]
 
 
@@ -112,8 +107,8 @@ def role_of(name: str, weighted: bool, net: LoggedNet | None) -> tuple[str, int 
         return (TOP1 if k == 1 else TOP_K), k, "net"
     if weighted or (net is not None and name in net.losses):
         return LOSS, None, "net"
-    if net is not None and re.sub(r"\[\d+\]$", "", name) in net.others:
-        return OTHER, None, "net"
+    if net is not None:
+        return OTHER, None, "net"  # the net says that it is neither
     lower = name.lower()
     if re.search(r"err(?:or)?s?(?![a-z])", lower):
         return OTHER, None, "name"
@@ -121,7 +116,7 @@ def role_of(name: str, weighted: bool, net: LoggedNet | None) -> tuple[str, int 
     if found:
         k = int(found[1] or found[2])
         return (TOP1 if k == 1 else TOP_K), k, "name"
-    if "loss" in lower and net is None:
+    if "loss" in lower:
         return LOSS, None, "name"
     if re.search(r"(?<![a-z])acc(?:uracy)?(?![a-z])", lower):
         return TOP1, 1, "name"

@@ -31,6 +31,8 @@ from .lines import (
 
 MAX_LINE = 1 << 20  # characters; whatever is longer is nothing of Caffe's
 
+MAX_LEAD = 200  # characters before glog's prefix
+
 # How a message begins -> what it means; the rest of the message is the value.
 NOTICES = {
     "Use CPU.": "cpu",
@@ -88,6 +90,7 @@ class Parser:
         self._block: re.Pattern[str] | None = None
         self._block_key: object = None
         self._block_names: tuple[str, ...] = ()
+        self._lead = ""  # what stands before every line, its digits as 0
         self._batch = ""
         self._seen: Counter[str] = Counter()  # names of this batch, or of the scores
 
@@ -187,6 +190,10 @@ class Parser:
         if len(raw) > MAX_LINE:
             return
         line = split_line(raw)
+        if line.file:
+            self._lead = _shape(line.lead[:MAX_LEAD])
+        elif self._lead and _shape(raw[: len(self._lead)]) == self._lead:
+            line = line._replace(text=raw[len(self._lead) :])
         if not line.file and not self._unprefixed(line.text):
             return
         self._prefixed = self._prefixed or bool(line.file)
@@ -341,6 +348,10 @@ class Parser:
         self._block_key = key
         seen: Counter[str] = Counter()
         self._block_names = tuple(_numbered(name, seen) for name, _ in outputs)
+
+
+def _shape(lead: str) -> str:
+    return re.sub(r"\d", "0", lead)
 
 
 def _numbered(name: str, seen: Counter[str]) -> str:

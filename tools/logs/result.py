@@ -205,7 +205,13 @@ def from_dict(plain: dict[str, Any]) -> LogResult:
             segment.test = [_filled(TestRow, row) for row in segment.test]
         if values.get("fatal") is not None:
             values["fatal"] = _filled(Fatal, values["fatal"])
-        return LogResult(**values)
+        result = LogResult(**values)
+        for score in result.scores:
+            if not isinstance(score.name, str) or not isinstance(score.value, int | float):
+                raise ValueError("a score without a name or a value")
+        if not isinstance(result.images, int | None) or not isinstance(result.completed, bool):
+            raise ValueError("images or completed is something else")
+        return result
     except (AttributeError, TypeError, ValueError) as error:
         raise FormatError(f"is no result of sqgen log parse: {printable(str(error))}") from None
 

@@ -10,6 +10,7 @@ from .result import Trouble
 
 # -ln(FLT_MIN): the loss of a softmax that gives the label's class nothing at all.
 UNDERFLOW = 87.3365
+DIVERGED = "diverged"
 _ENOUGH = 200  # iterations before "it does not learn" can be said
 _NEAR = 0.01  # of ln(classes)
 
@@ -20,9 +21,11 @@ class Watch:
     def __init__(self) -> None:
         self.iteration = 0
         self.least = math.inf
-        self.last = math.nan
+        self.last = 0.0
+        self.last_test = 0.0
         self.odd_at: tuple[int, float] | None = None
         self.underflow_at: int | None = None
+        self.underflows = 0
         self.no_rate_at: int | None = None
         self.tests = 0
         self.best_top1 = 0.0
@@ -35,16 +38,21 @@ class Watch:
             if not math.isfinite(loss):
                 self.odd_at = self.odd_at or (iteration, loss)
             elif abs(loss - UNDERFLOW) < 0.01:
+                self.underflows += 1
                 self.underflow_at = iteration if self.underflow_at is None else self.underflow_at
             if loss < self.least:
                 self.least = loss
-        if lr == 0 and self.no_rate_at is None:
+        if lr:
+            self.no_rate_at = None  # a warm-up begins at 0
+        elif lr == 0 and self.no_rate_at is None:
             self.no_rate_at = iteration
 
     def tested(self, iteration: int, top1: float | None, losses: list[float]) -> None:
         """Take in a test."""
         self.iteration = max(iteration, self.iteration)
         odd = [loss for loss in losses if not math.isfinite(loss)]
+        if losses:
+            self.last_test = losses[0]
         if odd:
             self.odd_at = self.odd_at or (iteration, odd[0])
         elif top1 is not None:
@@ -67,12 +75,15 @@ def troubles(watch: Watch, context: Context) -> Iterator[Trouble]:
         lower += f" (it is {context.base_lr:g}; a tenth is a good start)"
     if watch.odd_at is not None:
         iteration, loss = watch.odd_at
+        ended = math.isfinite(watch.last) and math.isfinite(watch.last_test)
         yield Trouble(
-            "diverged",
-            f"the loss is {loss:g} from iteration {iteration} on; no accuracy beside it counts",
+            "spike" if ended else DIVERGED,
+            f"the loss was {loss:g} at iteration {iteration}, and a number again later"
+            if ended
+            else f"the loss is {loss:g} from iteration {iteration} on: no accuracy counts",
             f"{lower}, set clip_gradients, and check the scale of the input",
         )
-    if watch.underflow_at is not None:
+    if watch.underflow_at is not None and watch.underflows > 1:
         yield Trouble(
             "87.3365",
             f"the loss is 87.3365 at iteration {watch.underflow_at}: -ln(FLT_MIN), the softmax gave"
