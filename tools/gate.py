@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import sys
 from pathlib import Path
+from typing import cast
 
 import click
 
@@ -141,7 +143,7 @@ def _looks_like_json(source: str) -> bool:
     if source == STDIN:
         if sys.stdin is None:
             raise FormatError("standard input is closed")
-        start = sys.stdin.buffer.peek(64)[:64]
+        start = cast(io.BufferedReader, sys.stdin.buffer).peek(64)[:64]
     else:
         try:
             with open(source, "rb") as file:
