@@ -139,6 +139,50 @@ def test_an_unknown_fatal_error_is_told_as_it_is() -> None:
     assert (fatal.place, fatal.message) == ("x.cpp:66", "Check failed: a == b (1 vs. 2)")
 
 
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        (
+            "Check failed: ReadProtoFromBinaryFile(param_file, param) Failed to parse NetParameter"
+            " file: a.caffemodel",
+            "a.caffemodel is no caffemodel, or is cut off",
+        ),
+        ("Check failed: a == b (0 vs. 4) Incorrect length of history blobs.", "not a solver state"),
+        ("Unknown learning rate policy: ", "the solver has no learning rate policy"),
+        ("Unknown learning rate policy: fixedd", "there is no learning rate policy fixedd"),
+        ("Check failed: this->param_.stepsize() > 0 (0 vs. 0) ", "needs a stepsize"),
+        ("Check failed: param_.test_interval() > 0 (0 vs. 0) ", "but no test_interval"),
+        ("Check failed: registry.count(type) == 1 (0 vs. 1) Unknown solver type: Adamm", "Adamm"),
+        (
+            "Check failed: num_output_ % group_ == 0 (2 vs. 0) Number of output should be multiples"
+            " of group.",
+            "group does not divide",
+        ),
+        ("Check failed: data_ ", "a batch_size or a shape is missing"),
+        (
+            "Check failed: top_k_ <= bottom[0]->count() / bottom[1]->count() (50 vs. 10) top_k must"
+            " be less than or equal to the number of classes.",
+            "top_k is above the number of classes",
+        ),
+    ],
+)
+def test_causes(message: str, cause: str) -> None:
+    """As BVLC Caffe said it when it was made to."""
+    fatal = parse(f"F1123 02:37:19.366457 1 x.cpp:66] {message}\n").fatal
+    assert fatal is not None
+    assert cause in fatal.cause
+
+
+def test_ends_without_a_fatal_line() -> None:
+    flag = parse("ERROR: unknown command line flag 'solvr'\n").fatal
+    assert flag is not None
+    assert flag.cause == "caffe has no flag --solvr"
+    crashed = parse("*** SIGSEGV (@0x0) received by PID 7 (TID 0x7) from PID 0; stack trace: ***\n")
+    assert crashed.fatal is not None
+    assert "labels that are not 0 to classes - 1" in crashed.fatal.cause
+    assert not crashed.completed
+
+
 # Shapes of logs
 
 

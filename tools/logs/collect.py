@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from .clock import Clock
 from .events import NEVER, Listener, Output, Stamp
-from .fatal import explain
+from .fatal import crash, explain
 from .lines import COUNT, VALUE, number
 from .nets import LoggedNet, read_logged_net, read_logged_solver, role_of
 from .result import (
@@ -434,6 +434,9 @@ class Collector(Listener):
         if result.segments:
             result.start, result.end = result.segments[0].start, result.segments[-1].end
         last = result.segments[-1] if result.segments else None
+        crashed = [text for text in result.signals if re.search("SIG(?:SEGV|ABRT|BUS|FPE)", text)]
+        if crashed and result.fatal is None:
+            result.fatal = crash(crashed[-1])
         first = self._test_net(0)
         result.net_digest = first.digest if first else None
         if result.command == "test" and last is not None:

@@ -29,6 +29,21 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "check the source, and that backend is what the set was made with",
     ),
     (
+        r"ReadProtoFromBinaryFile.* Failed to parse NetParameter file: (?P<what>\S+)",
+        "{what} is no caffemodel, or is cut off",
+        "check that its download was whole, and that --weights is not a prototxt",
+    ),
+    (
+        r"Incorrect length of history blobs",
+        "the snapshot is not a solver state of this net and solver type, or is cut off",
+        "give --snapshot the .solverstate; a .caffemodel belongs to --weights",
+    ),
+    (
+        r"File not found: (?P<what>\S+\.(?:solverstate|caffemodel)\S*)",
+        "{what} is not there",
+        "check the name of the snapshot; it is relative to the folder caffe was started in",
+    ),
+    (
         r"Failed to parse (Net|Solver)Parameter file: (?P<what>\S+)",
         "{what} is not a prototxt that this Caffe reads",
         "see the libprotobuf line above the error, or run sqgen lint on the file",
@@ -59,6 +74,41 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "give gamma a value from 0 to 1",
     ),
     (
+        r"Unknown learning rate policy:\s*$",
+        "the solver has no learning rate policy",
+        "set lr_policy to fixed, step, exp, inv, multistep, poly or sigmoid",
+    ),
+    (
+        r"stepsize\(\) > 0",
+        "the learning rate policy needs a stepsize",
+        "set stepsize in the solver",
+    ),
+    (
+        r"test_interval\(\) > 0",
+        "the solver has test_iter but no test_interval",
+        "set test_interval: the iterations between tests",
+    ),
+    (
+        r"num_train_nets >= 1",
+        "the solver names no net to train",
+        "set net in the solver",
+    ),
+    (
+        r"num_train_nets <= 1",
+        "the solver names several nets to train",
+        "keep one of net, net_param, train_net, train_net_param",
+    ),
+    (
+        r"Invalid signal effect",
+        "--sigint_effect or --sighup_effect is none of its values",
+        "use stop, snapshot or none",
+    ),
+    (
+        r"unknown command line flag '(?P<what>[^']*)'",
+        "caffe has no flag --{what}",
+        "check the spelling; caffe --help lists them",
+    ),
+    (
         r"Unknown learning rate policy: (?P<what>\S+)",
         "there is no learning rate policy {what}",
         "use fixed, step, exp, inv, multistep, poly or sigmoid",
@@ -74,7 +124,12 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "check nvidia-smi, and that Caffe was built for this GPU, CUDA and cuDNN",
     ),
     (
-        r"Unknown (?:layer|solver) type: (?P<what>\S+)",
+        r"Unknown solver type: (?P<what>\S+)",
+        "there is no solver type {what}",
+        "use SGD, Nesterov, AdaGrad, RMSProp, AdaDelta or Adam",
+    ),
+    (
+        r"Unknown layer type: (?P<what>\S+)",
         "this Caffe has no {what}",
         "use a Caffe (or a fork of it) that has it; sqgen lint names what is not BVLC's",
     ),
@@ -144,9 +199,44 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "use train, test, time or device_query",
     ),
     (
-        r"kernel_size|Filter dimensions|kernel_h_ > 0|num_output|conv_out_channels_",
+        r"kernel_size|Filter dimensions|kernel_h_ > 0|num_output_? > 0",
         "a convolution or a pooling has no kernel, or no output",
         "run sqgen lint on the net: it names the layer and the field",
+    ),
+    (
+        r"multiples of group|channels_ % group_",
+        "a convolution's group does not divide its input and output channels",
+        "run sqgen lint on the net: it names the layer",
+    ),
+    (
+        r"takes (?:at least |at most )?\d+ (?:bottom|top) blob",
+        "a layer has more or fewer bottoms or tops than its type takes",
+        "run sqgen lint on the net: it names the layer",
+    ),
+    (
+        r"shape\[i\] >= 0",
+        "a blob shrinks to less than nothing: a kernel is larger than its input",
+        "run sqgen lint on the net: it names the layer",
+    ),
+    (
+        r"^Check failed: data_\s*$",
+        "a blob has no elements: a batch_size or a shape is missing",
+        "run sqgen lint on the net: it names the layer",
+    ),
+    (
+        r"Inputs must have the same dimension",
+        "the two bottoms of a loss differ in shape",
+        "run sqgen lint on the net: it names the layer",
+    ),
+    (
+        r"File is empty",
+        "the list of images of an ImageData layer is empty or not there",
+        "check the layer's source: a line an image, its file and its label",
+    ),
+    (
+        r"does not transform data",
+        "an HDF5Data layer has a transform_param, which it can't apply",
+        "transform the data before it is stored, and take transform_param out",
     ),
     (
         r"blob size exceeds INT_MAX",
@@ -183,6 +273,16 @@ def explain(message: str, place: str, context: str = "") -> Fatal:
         place,
         "Caffe stopped on a check" if "Check failed" in message else "Caffe stopped",
         "the message and its place in Caffe's source say which",
+    )
+
+
+def crash(signal: str) -> Fatal:
+    """An end by a signal that no person sends."""
+    return Fatal(
+        signal,
+        "",
+        "Caffe crashed, which it does on labels that are not 0 to classes - 1",
+        "check the labels against num_output, then the room in memory",
     )
 
 

@@ -215,6 +215,9 @@ class Parser:
         if text.startswith("[libprotobuf ERROR"):
             self._tell.notice(NEVER, "protobuf", text)
             return False
+        if text.startswith("ERROR: unknown command line flag"):
+            self._tell.fatal(NEVER, "", text.strip())
+            return False
         if _SIGNAL.match(text):
             self._tell.notice(NEVER, "signal", text)
             return False
