@@ -151,6 +151,13 @@ def test_compare_leaves_out_what_means_nothing() -> None:
     assert rows["best accuracy_top1"].b < 0.5
 
 
+def test_compare_shows_the_scores_of_both() -> None:
+    c = "I1123 02:37:19.366457 1 caffe.cpp:228] "
+    a, b = result(f"{c}one = 1\n{c}both = 2\n"), result(f"{c}both = 3\n{c}other = 4\n")
+    rows = [(row.name, row.a, row.b) for row in compare(a, b)]
+    assert rows == [("final one", 1, None), ("final both", 2, 3), ("final other", None, 4)]
+
+
 def test_where_runs_part() -> None:
     same = result(displays(["3", "2", "1"]))
     assert list(parting(same, same)) == [

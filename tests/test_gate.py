@@ -64,7 +64,9 @@ def test_bounds(sqgen: Run, arguments: list[str], passes: bool) -> None:
 def test_published_of_the_authors_log(sqgen: Run) -> None:
     done = sqgen("gate", "-", "--published", "residual", stdin=RESIDUAL)
     assert done.returncode == 0
-    other = sqgen("gate", "-", "--published", "dsd", "--images", "50000", stdin=RESIDUAL)
+    within = sqgen("gate", "-", "--published", "residual", "--within", "2se", stdin=RESIDUAL)
+    assert within.returncode == 0
+    other = sqgen("gate", "-", "--published", "dsd", stdin=RESIDUAL)
     assert other.returncode == 1
     assert "beyond noise (standard error 0.0022)" in other.stdout
 

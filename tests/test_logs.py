@@ -297,6 +297,13 @@ def test_colours() -> None:
     assert summed(parse(red)) == summed(parse(text))
 
 
+def test_foreign_lines_in_a_dump_do_not_cost_the_net() -> None:
+    text = text_of("test_digits")
+    half = text.index('  name: "conv1"')
+    foreign = "warning: libdc1394 is not there\nbash: no job control\n"
+    assert summed(parse(text[:half] + foreign + text[half:])) == summed(parse(text))
+
+
 def test_an_output_of_several_elements() -> None:
     """A blob of n elements is printed n times under one name."""
     p = "I1123 02:37:19.366457 1 solver.cpp:228] "

@@ -13,6 +13,7 @@ import click
 
 from ..errors import DesignError, FormatError, OutputError, printable
 from ..formats.files import STDIN, describe, read_bytes, write_files
+from ..formats.solver import IMAGENET_VALIDATION
 from .accuracy import (
     Check,
     Expectation,
@@ -87,16 +88,18 @@ def gate(
     count = result.images if result.images is not None else images
     if None not in (images, result.images) and images != result.images:
         raise click.UsageError(f"--images {images}: the log tells of {result.images}")
+    if preset is not None and count is None:
+        count = IMAGENET_VALIDATION  # what was published is of these
     check_names(result, expectations)
     checks = [*sound(result), *(one.check(result, count) for one in expectations)]
     if baseline is not None and not update_baseline:
         checks += against_baseline(read_baseline(Path(baseline)), result, count, tolerance)
     passed = all(check.passed for check in checks)
     there = baseline is not None and Path(baseline).exists()
+    _write_reports(checks, result, count, junit, markdown)
     if update_baseline and baseline is not None and passed:
         write_baseline(Path(baseline), result, count)
     _print(checks, result, count, as_json)
-    _write_reports(checks, result, count, junit, markdown)
     if update_baseline:
         written = "replaced, as asked" if there else "written"
         done = written if passed else "not written: the result does not hold"

@@ -100,7 +100,12 @@ def plot(
     kind = Path(out).suffix[1:].lower()
     if kind not in FORMATS:
         raise click.UsageError(f"-o {out}: end it in .png, .svg or .pdf")
-    runs = [(_name(file), curves(read_log(file), x, smooth)) for file in files]
+    names = [_name(file) for file in files]
+    labels = [
+        name if names.count(name) == 1 else file for name, file in zip(names, files, strict=True)
+    ]
+    found = [curves(read_log(file), x, smooth) for file in files]
+    runs = list(zip(labels, found, strict=True))
     write_files({Path(out): drawing(figure(runs, x, log_scale), kind)}, force)
     click.echo(f"wrote {out}", err=True)
 

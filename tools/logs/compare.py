@@ -27,7 +27,9 @@ class Compared(NamedTuple):
 def compare(a: LogResult, b: LogResult) -> list[Compared]:
     """Final scores, best scores, and speed."""
     rows = []
-    for score in a.scores or b.scores:
+    known = {(score.name, score.net): score for score in (*b.scores, *a.scores)}
+    order = dict.fromkeys((score.name, score.net) for score in (*a.scores, *b.scores))
+    for score in (known[one] for one in order):
         values = [_same(result, score) for result in (a, b)]
         label = f"final {score.name}" + (f" (net {score.net})" if score.net else "")
         rows.append(Compared(label, *values))

@@ -94,7 +94,8 @@ def _joined(
             if segment.resumed_from is None and points and first == 0:
                 points = []  # another run from the start: the last one is shown
                 before = 0.0
-            points = [point for point in points if point.iteration < first]
+            while points and points[-1].iteration >= first:
+                points.pop()
             points += [_Point(r.iteration, before + (r.seconds or 0.0), r) for r in rows]
         before += segment.seconds or 0.0
     return points

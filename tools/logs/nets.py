@@ -42,7 +42,7 @@ class LoggedNet(NamedTuple):
 def read_logged_net(text: str) -> LoggedNet | None:
     """The net of a dump; None where it can't be read (cut, or mixed with other lines)."""
     try:
-        param = parse_net(text).param
+        param = parse_net(_own_lines(text)).param
     except FormatError:
         return None
     layers = list(param.layer)
@@ -65,6 +65,18 @@ def read_logged_net(text: str) -> LoggedNet | None:
         filters[-1] if filters else None,
         _digest(layers),
     )
+
+
+@lru_cache(maxsize=1)
+def _field_names() -> frozenset[str]:
+    messages = SolverParameter.DESCRIPTOR.file.message_types_by_name.values()
+    return frozenset(field.name for message in messages for field in message.fields)
+
+
+def _own_lines(text: str) -> str:
+    """A dump without the lines that somebody else wrote into it."""
+    words = ((line, re.split(r"[ :]", line.strip(), maxsplit=1)[0]) for line in text.split("\n"))
+    return "\n".join(line for line, word in words if word in _field_names() or word == "}")
 
 
 def _digest(layers: list[Any]) -> str:
@@ -94,7 +106,7 @@ def read_logged_solver(text: str) -> Any:
     """The SolverParameter of a dump; None where it can't be read."""
     solver = SolverParameter()
     try:
-        prototxt.parse(text, solver, "solver")
+        prototxt.parse(_own_lines(text), solver, "solver")
     except FormatError:
         return None
     return solver
