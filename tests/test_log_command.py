@@ -1,0 +1,99 @@
+"""`sqgen log parse` as a person and a script run it, on logs at rest and on growing ones."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from .conftest import Run
+from .test_logs import HEAD, LOGS, displays, text_of
+
+
+def test_table_json_and_csv(sqgen: Run, tmp_path: Path) -> None:
+    log = str(LOGS / "train_two_test_nets.log.gz")
+    table = sqgen("log", "parse", log).stdout
+    assert "caffe train, completed" in table
+    assert "accuracy_top1 (net 1)" in table
+    plain = json.loads(sqgen("log", "parse", log, "--json").stdout)
+    assert plain["format"] == 1
+    assert plain["segments"][0]["train"][1]["loss"] == 2.31107
+    both = json.loads(sqgen("log", "parse", log, log, "--json").stdout)
+    assert both == [plain, plain]
+    done = sqgen("log", "parse", log, "--csv", "out")
+    assert (done.returncode, done.stdout) == (0, "")
+    rows = (tmp_path / "out" / "train.csv").read_text().splitlines()
+    assert rows[0] == "segment,iteration,seconds,lr,smoothed_loss,accuracy_top1,accuracy_top5,loss"
+    assert rows[1] == "0,0,0.256224,0.03,3.50902,0.1875,0.40625,3.50902"
+    assert rows[-1] == "0,60,2.191087,,2.29872,,,"
+    tests = (tmp_path / "out" / "test.csv").read_text().splitlines()
+    assert tests[-1] == "0,60,2.315459,1,0.103704,0.518519,8.07061"
+    again = sqgen("log", "parse", log, "--csv", "out")
+    assert again.returncode == 2
+    assert "exists already; --force" in again.stderr
+    assert sqgen("log", "parse", log, "--csv", "out", "--force").returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["test.csv", "train.csv"]
+
+
+def test_csv_keeps_what_was_printed(sqgen: Run, tmp_path: Path) -> None:
+    text = HEAD + displays(["-nan", "1e-05", "2.30"], "1e-10")
+    sqgen("log", "parse", "-", "--csv", ".", stdin=text)
+    rows = [row.split(",")[3:5] for row in (tmp_path / "train.csv").read_text().splitlines()[1:]]
+    assert rows == [["1e-10", "-nan"], ["1e-10", "1e-05"], ["1e-10", "2.30"]]
+
+
+def test_struck_scores_and_mistakes(sqgen: Run) -> None:
+    shown = sqgen("log", "parse", str(LOGS / "train_diverged_nan.log.gz")).stdout
+    assert "~~1~~" in shown
+    assert "trouble: the loss is nan from iteration 20 on" in shown
+    for arguments in (["nowhere.log"], ["."], [], ["a", "--json", "--csv", "b"]):
+        done = sqgen("log", "parse", *arguments)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+def test_follow(sqgen: Run, tmp_path: Path) -> None:
+    """A log that is over is not waited for."""
+    (tmp_path / "test.log").write_text(text_of("test_digits"))
+    done = sqgen("log", "parse", "test.log", "--follow")
+    assert done.stdout.startswith("batch 0: accuracy_top1 0.740741\n")
+    assert "accuracy_top1  0.794613  top-1  by net" in done.stdout
+
+
+def test_follow_a_growing_log(tmp_path: Path) -> None:
+    """What has come is told before the rest is written; the end of the run ends it."""
+    text = text_of("train_resume")
+    half = text.index("Iteration 45 (")
+    log = tmp_path / "train.log"
+    log.write_text(text[:half])
+    command = [sys.executable, "-u", "-m", "sqgen", "log", "parse", str(log), "--follow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        first = follower.stdout.readline()
+        assert first.startswith("iteration 30: loss 2.32714, lr 0.015, ")
+        with open(log, "a") as file:
+            file.write(text[half:])
+        rest = follower.stdout.read()
+    assert follower.returncode == 0
+    assert len(re.findall(r"^iteration \d+: loss", rest, re.MULTILINE)) == 30
+    assert "caffe train, completed" in rest
+
+
+def test_live_from_a_pipe(tmp_path: Path) -> None:
+    command = [sys.executable, "-u", "-m", "sqgen", "log", "parse", "-", "--follow"]
+    text = text_of("test_digits")
+    half = text.index("Batch 5, ")
+    half = text.rindex("\n", 0, half) + 1
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as follower:
+        assert follower.stdin is not None
+        assert follower.stdout is not None
+        follower.stdin.write(text[:half])
+        follower.stdin.flush()
+        assert follower.stdout.readline() == "batch 0: accuracy_top1 0.740741\n"
+        follower.stdin.write(text[half:])
+        follower.stdin.close()
+        assert "caffe test, completed" in follower.stdout.read()
+    assert follower.returncode == 0

@@ -1,0 +1,140 @@
+"""Any line, any damage: never an exception, never an invented row, both ways of reading alike."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sqgen.tools.logs.events import Listener, Output
+from sqgen.tools.logs.lines import VALUE, number, split_line
+from sqgen.tools.logs.parser import Parser
+
+from .test_logs import NAMES, parse, text_of
+
+
+class Told(Listener):
+    """Every event as it was told."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def display(self, *event: Any) -> None:
+        *before, values, lr = event
+        self.events.append(("display", *before, list(values), lr))
+
+    def tested(self, *event: Any) -> None:
+        self.events.append(("tested", *event))
+
+    def batch(self, *event: Any) -> None:
+        self.events.append(("batch", *event))
+
+    def score(self, *event: Any) -> None:
+        self.events.append(("score", *event))
+
+    def net(self, text: str) -> None:
+        self.events.append(("net", text))
+
+    def notice(self, *event: Any) -> None:
+        self.events.append(("notice", *event))
+
+    def fatal(self, *event: Any) -> None:
+        self.events.append(("fatal", *event))
+
+
+def told(data: bytes, fast: bool = True, piece: int = 1 << 20) -> list[Any]:
+    listener = Told()
+    parser = Parser(listener, fast)
+    for start in range(0, len(data), piece):
+        parser.feed(data[start : start + piece])
+    parser.close()
+    return [
+        (*event[:5], list(event[5]), list(event[6]), event[7]) if event[0] == "display" else event
+        for event in listener.events
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_ways_of_reading_and_any_pieces_tell_the_same(name: str) -> None:
+    data = text_of(name).encode()
+    plain = told(data, fast=False)
+    assert told(data) == plain
+    assert told(data, piece=997) == plain
+
+
+def damaged(chance: random.Random, text: str) -> bytes:
+    """A log after an accident: pieces lost, doubled, moved, overwritten."""
+    start = chance.randrange(len(text))
+    end = min(len(text), start + chance.choice([1, 5, 50, 500, 5000]))
+    piece = text[start:end]
+    middle = chance.choice(
+        ["", piece * 2, piece[::-1], "\0\xff", "\n", "I20261123 0", "= nan", "9" * 400, "{", "}"]
+    )
+    return (text[:start] + middle + text[end:]).encode("utf-8", "surrogateescape")
+
+
+def test_2000_damaged_logs() -> None:
+    """Never an exception, and both ways of reading tell the same."""
+    chance = random.Random(2000)
+    texts = [text_of(name)[-9000:] for name in NAMES]
+    for _ in range(2000):
+        data = damaged(chance, chance.choice(texts))
+        parse(data).as_dict()
+        assert told(data) == told(data, fast=False)
+
+
+SAID = st.floats().map(lambda value: f"{value:g}") | st.sampled_from(
+    ["-nan", "nan(ind)", "-nan(ind)", "1.#QNAN", "-1.#IND", "1.#INF", "Infinity", "inf", "1e-05"]
+)
+NAME = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), min_size=1)
+
+
+@given(st.integers(0, 10**9), SAID, SAID, NAME, st.integers(0, 10**6))
+def test_any_value_and_any_name(iteration: int, loss: str, value: str, name: str, cut: int) -> None:
+    p = "I20261123 02:37:19.366457 1 solver.cpp:228] "
+    name = name.strip() or "x"
+    text = (
+        f"{p}Iteration {iteration} (1 iter/s, 2s/20 iters), loss = {loss}\n"
+        f"{p}    Train net output #0: {name} = {value}\n{p}Iteration {iteration}, lr = {loss}\n"
+    )
+    row = parse(text).segments[0].train[0]
+    assert (row.iteration, repr(row.loss), repr(row.lr)) == (
+        iteration,
+        repr(number(loss)),
+        repr(number(loss)),
+    )
+    if name == name.strip() and "\x1c" not in name and list(row.outputs) == [name]:
+        assert repr(row.outputs[name]) == repr(number(value))
+    partial = parse(text[: cut % len(text)])
+    assert sum(len(segment.train) for segment in partial.segments) <= 1
+
+
+@settings(max_examples=300)
+@given(st.text() | st.binary())
+def test_any_text_is_a_log(text: str | bytes) -> None:
+    result = parse(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
+    assert result.fatal is None or "]" in str(text)
+
+
+@given(SAID)
+def test_values(said: str) -> None:
+    assert re.fullmatch(VALUE, said)
+    assert math.isnan(number(said)) == ("n" in said.lower() and "inf" not in said.lower())
+
+
+def test_prefixes() -> None:
+    line = split_line("I20261123 02:37:17.360940 12115 caffe.cpp:197] Use CPU.")
+    assert (line.severity, line.date, line.place, line.text) == (
+        "I",
+        "20261123",
+        "caffe.cpp:197",
+        "Use CPU.",
+    )
+    cut = split_line("I1123 02:37:17.36 1 a.cpp:1] loss = 2.3I1123 02:37:18.0 1 b.cpp:2] Use CPU.")
+    assert (cut.place, cut.text) == ("b.cpp:2", "Use CPU.")
+    assert Output("a", "1").weight is None
