@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -28,6 +29,8 @@ COMMANDS = {
 }
 
 
+# Of click 8.2: the help, asked for by saying nothing.
+NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 LINE = 1500  # characters of an error that are shown
 
 
@@ -84,16 +87,20 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    if not (sys.argv[1:] if arguments is None else arguments):
+        with click.Context(cli, info_name="sqgen") as context:
+            click.echo(cli.get_help(context), err=True)
+        raise SystemExit(2)
     try:
         code = cli.main(arguments, prog_name="sqgen", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except SqgenError as error:
         _fail(str(error), error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        raise SystemExit(2) from None
     except click.ClickException as error:
+        if isinstance(error, NO_ARGUMENTS):
+            click.echo(error.format_message(), err=True)
+            raise SystemExit(2) from None
         _fail(_one_line(error, sys.argv[1:] if arguments is None else arguments), 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
