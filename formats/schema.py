@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.message import Message
 
 PROTO = Path(__file__).with_name("caffe.proto")
 DESCRIPTOR = Path(__file__).with_name("caffe.desc")
@@ -39,7 +38,6 @@ __all__ = [
     "PHASES",
     "TEST",
     "TRAIN",
-    "Message",
     "NetParameter",
     "SolverParameter",
     "message_class",

@@ -106,6 +106,16 @@ def test_diverged_in_training_alone_fails(sqgen: Run) -> None:
     assert "the loss is nan from iteration 20 on" in done.stdout
 
 
+def test_another_transform_is_another_net_and_another_path_is_not(sqgen: Run) -> None:
+    text = text_of("test_digits")
+    sqgen("gate", "-", "--baseline", "b.json", "--update-baseline", stdin=text)
+    moved = text.replace('source: "digits/test_lmdb"', 'source: "/elsewhere"')
+    assert sqgen("gate", "-", "--baseline", "b.json", stdin=moved).returncode == 0
+    scaled = sqgen("gate", "-", "--baseline", "b.json", stdin=text.replace("0.0078125", "0.5"))
+    assert scaled.returncode == 1
+    assert "another net's layers than the baseline's" in scaled.stdout
+
+
 def test_two_heads_have_to_be_named(sqgen: Run) -> None:
     c = "I1123 02:37:19.366457 1 caffe.cpp:228] "
     log = f"{c}loss1/top-1 = 0.5\n{c}loss3/top-1 = 0.68\n"

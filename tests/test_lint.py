@@ -243,6 +243,15 @@ def test_what_caffe_refuses_beside_shapes(text: str) -> None:
     assert any(finding.rule.severity == ERROR for finding in findings)
 
 
+def test_transforms_of_layers_that_make_one_blob() -> None:
+    """Whatever the layers are called, and where one has no transform_param at all."""
+    train = image("TRAIN", "crop_size: 8 scale: 0.5")
+    other = image("TEST", "crop_size: 4").replace('name: "data"', 'name: "val"')
+    bare = image("TEST", "").replace("transform_param {  }", "")
+    for test in (other, bare):
+        assert "transform" in found(train + test + FC + LOSS)
+
+
 def test_states() -> None:
     """Stages of the net's own state, of --stage, and of a solver; the level is a flag's."""
     staged = INPUT + simple("ReLU", "data", "r", "include { stage: 'x' }")
