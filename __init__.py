@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from .formats.diff import Difference, diff_nets
     from .formats.lint import Finding, lint_net
-    from .formats.net import Net, parse_net, read_net
+    from .formats.net import NetDefinition, parse_net, read_net
     from .formats.summary import Summary, summary
     from .generator.build import build, build_solver
     from .generator.design import Design
@@ -45,7 +45,7 @@ _HOMES = {
     ),
     ".formats.diff": ("Difference", "diff_nets"),
     ".formats.lint": ("Finding", "lint_net"),
-    ".formats.net": ("Net", "parse_net", "read_net"),
+    ".formats.net": ("NetDefinition", "parse_net", "read_net"),
     ".formats.summary": ("Summary", "summary"),
     ".generator.build": ("build", "build_solver"),
     ".generator.design": ("Design",),
@@ -64,7 +64,7 @@ __all__ = [
     "Finding",
     "FormatError",
     "LogResult",
-    "Net",
+    "NetDefinition",
     "NetError",
     "OutputError",
     "SqgenError",

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..errors import NetError, printable
-from .net import Net
+from .net import NetDefinition
 
 _SKIPPED = ("name", "type", "bottom", "top", "include", "exclude", "blobs")
 # Fields that mean something by being set at all (Caffe asks has_x()), even to their default.
@@ -45,7 +45,7 @@ class _Node(NamedTuple):
     inputs: list[tuple[str, int]]
 
 
-def diff_nets(a: Net, b: Net) -> list[Difference]:
+def diff_nets(a: NetDefinition, b: NetDefinition) -> list[Difference]:
     """Every difference, in the order of the layers; empty when the nets mean the same."""
     found: dict[tuple[str, str], list[str]] = {}
     if a.param.name != b.param.name:
@@ -69,7 +69,7 @@ def diff_nets(a: Net, b: Net) -> list[Difference]:
     return [Difference(*key, tuple(phases)) for key, phases in found.items()]
 
 
-def _states(a: Net, b: Net) -> list[tuple[int, frozenset[str]]]:
+def _states(a: NetDefinition, b: NetDefinition) -> list[tuple[int, frozenset[str]]]:
     """Every state that a rule of either net asks for: the plain one, stages, levels."""
     rules = [
         rule
@@ -91,7 +91,7 @@ def _states(a: Net, b: Net) -> list[tuple[int, frozenset[str]]]:
     return different
 
 
-def _graph(net: Net, phase: str) -> dict[str, _Node]:
+def _graph(net: NetDefinition, phase: str) -> dict[str, _Node]:
     """Layer name -> node; in-place layers chain, so a bottom is made by the last that wrote it."""
     makers: dict[str, tuple[str, int]] = {}
     nodes: dict[str, _Node] = {}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..errors import did_you_mean, printable
 from .layers import LAYER_TYPES, Shape
-from .net import Net
+from .net import NetDefinition
 from .schema import PHASES
 from .shapes import NetShapes, infer_shapes
 
@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     """Something a rule found, at a layer (None: at the net), in some phases."""
 
     rule: Rule
-    net: Net
+    net: NetDefinition
     layer: Any
     message: str
     phases: tuple[str, ...]
@@ -74,7 +74,7 @@ RULES = {
 
 
 def lint_net(
-    net: Net,
+    net: NetDefinition,
     image: Shape | None = None,
     phases: Iterable[str] = ("TRAIN", "TEST"),
     shapes: dict[str, NetShapes] | None = None,
@@ -106,7 +106,7 @@ _Raw = tuple[str, Any, str]
 _Found = dict[tuple[str, int, str], Finding]
 
 
-def _stages(net: Net) -> list[str]:
+def _stages(net: NetDefinition) -> list[str]:
     rules = (rule for layer in net.param.layer for rule in (*layer.include, *layer.exclude))
     stages = {stage for rule in rules for stage in (*rule.stage, *rule.not_stage)}
     return sorted(stages)[:MOST_STAGES]
@@ -121,7 +121,10 @@ def _without_stage(finding: Finding) -> Finding:
 
 
 def _state_findings(
-    net: Net, image: Shape | None, phases: Iterable[str], shapes: dict[str, NetShapes] | None
+    net: NetDefinition,
+    image: Shape | None,
+    phases: Iterable[str],
+    shapes: dict[str, NetShapes] | None,
 ) -> _Found:
     found: _Found = {}
 
@@ -205,7 +208,7 @@ def _missing_loss(layers: list[Any]) -> Iterator[_Raw]:
         yield "missing-loss", sources[0], "no layer in TRAIN has a loss"
 
 
-def _has_phases(net: Net) -> bool:
+def _has_phases(net: NetDefinition) -> bool:
     """Whether the file is of both phases; one without a rule is of the one it is meant for."""
     return any(
         rule.HasField("phase")
@@ -235,7 +238,7 @@ def _fields(layer: Any, phase: str) -> str:
     return ""
 
 
-def _rules_of_both_kinds(net: Net) -> Iterator[_Raw]:
+def _rules_of_both_kinds(net: NetDefinition) -> Iterator[_Raw]:
     for layer in net.param.layer:
         if layer.include and layer.exclude:
             what = f"layer '{printable(layer.name)}': give include or exclude, not both"

@@ -21,7 +21,7 @@ _WORDS = r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|\w+"""
 
 
 @dataclass(eq=False, repr=False)
-class Net:
+class NetDefinition:
     """A NetParameter and what a message about it needs.
 
     Attributes:
@@ -40,9 +40,9 @@ class Net:
     stages: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
-        return f"Net({printable(self.source)}: {len(self.param.layer)} layers)"
+        return f"NetDefinition({printable(self.source)}: {len(self.param.layer)} layers)"
 
-    def in_state(self, state: Any, level: int = 0) -> Net:
+    def in_state(self, state: Any, level: int = 0) -> NetDefinition:
         """This net with the stages of a solver's NetState beside its own, and at a level."""
         return replace(self, stages=self.stages | set(state.stage), level=level)
 
@@ -94,7 +94,7 @@ def _rule_holds(rule: Any, phase: int, level: int, stages: Set[str]) -> bool:
     )
 
 
-def read_net(path: str | os.PathLike[str]) -> Net:
+def read_net(path: str | os.PathLike[str]) -> NetDefinition:
     """Read a net of any generation from a prototxt, or from standard input for `-`.
 
     Raises:
@@ -113,7 +113,7 @@ def read_text(path: str | os.PathLike[str]) -> tuple[str, str]:
     return prototxt.decode(read_bytes(path, prototxt.SIZE_LIMIT), source), source
 
 
-def parse_net(text: str, source: str = "net") -> Net:
+def parse_net(text: str, source: str = "net") -> NetDefinition:
     """The net that `text` describes, upgraded to the current format.
 
     Raises:
@@ -135,7 +135,7 @@ def parse_net(text: str, source: str = "net") -> Net:
     if marked:
         warnings.append(f"{printable(source)}: has a byte order mark, which Caffe can't read")
     # `caffe` sets the level by its flag, whatever the file says; stages add up.
-    return Net(param, source, warnings, text, stages=frozenset(param.state.stage))
+    return NetDefinition(param, source, warnings, text, stages=frozenset(param.state.stage))
 
 
 def is_solver(text: str) -> bool:

@@ -5,12 +5,13 @@ Problems are collected, not raised: lint shows them all, `require_shapes` raises
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
 from ..errors import NetError, did_you_mean, printable
 from .layers import LAYER_TYPES, MAX_ELEMENTS, UNSUPPORTED, Blob, LayerType, Shape
-from .net import Net
+from .net import NetDefinition
 from .windows import ShapeError, UnknownSizeError
 
 
@@ -40,21 +41,27 @@ class NetShapes(NamedTuple):
     problems: list[Problem]
 
 
-def infer_shapes(net: Net, phase: str, image: Shape | None = None) -> NetShapes:
+def infer_shapes(
+    net: NetDefinition,
+    phase: str,
+    image: Shape | None = None,
+    known: Mapping[str, Sequence[Shape]] | None = None,
+) -> NetShapes:
     """Walk the layers of `phase` in order, as Net::Init does.
 
     Args:
         net: the net.
         phase: `TRAIN` or `TEST`.
         image: (channels, height, width) of the records of data layers, where it is known.
+        known: the tops of layers whose data was looked at, by the layer's name.
     """
-    walk = _Walk(net.layers(phase), image)
+    walk = _Walk(net.layers(phase), image, known or {})
     for layer in walk.layers:
         walk.visit(layer)
     return NetShapes(walk.done, walk.shapes, walk.problems)
 
 
-def require_shapes(net: Net, phase: str, image: Shape | None = None) -> NetShapes:
+def require_shapes(net: NetDefinition, phase: str, image: Shape | None = None) -> NetShapes:
     """As `infer_shapes`.
 
     Raises:
@@ -85,9 +92,12 @@ def _readers(layers: list[Any]) -> dict[tuple[int, str], list[Any]]:
 
 
 class _Walk:
-    def __init__(self, layers: list[Any], image: Shape | None) -> None:
+    def __init__(
+        self, layers: list[Any], image: Shape | None, known: Mapping[str, Sequence[Shape]]
+    ) -> None:
         self.layers = layers
         self.image = image
+        self.known = known
         self.produced: set[str] = set()
         self.shapes: dict[str, Shape] = {}
         self.shared: dict[str, tuple[Any, Shape, Any]] = {}
@@ -114,7 +124,8 @@ class _Walk:
         if len(bottoms) < len(layer.bottom):
             return  # a layer above had a problem, which is told already
         try:
-            tops = kind.tops(layer, bottoms, self.image)
+            known = () if bottoms else self.known.get(layer.name, ())
+            tops = list(known) or kind.tops(layer, bottoms, self.image)
             blobs = kind.blobs(layer, bottoms)
             macs = kind.macs(tops, blobs)
         except UnknownSizeError as error:

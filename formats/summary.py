@@ -6,7 +6,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from .layers import Shape
-from .net import Net
+from .net import NetDefinition
 from .shapes import LayerShapes, require_shapes
 from .totals import FLOAT_BYTES, Totals, batch_size, totals
 
@@ -58,7 +58,7 @@ class Summary(NamedTuple):
         }
 
 
-def summary(net: Net, phase: str = "TEST", image: Shape | None = None) -> Summary:
+def summary(net: NetDefinition, phase: str = "TEST", image: Shape | None = None) -> Summary:
     """Sum up a net in a phase.
 
     Args:

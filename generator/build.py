@@ -9,7 +9,7 @@ from __future__ import annotations
 from .. import __version__
 from ..errors import DesignError, NetError, did_you_mean, printable
 from ..formats import lint, prototxt
-from ..formats.net import Net, parse_net
+from ..formats.net import NetDefinition, parse_net
 from ..formats.schema import SolverParameter
 from ..formats.shapes import NetShapes, infer_shapes
 from ..formats.totals import totals
@@ -50,7 +50,7 @@ def _checked(design: Design | None) -> Design:
     return design
 
 
-def _prove(parsed: Net, design: Design, net: str) -> NetShapes:
+def _prove(parsed: NetDefinition, design: Design, net: str) -> NetShapes:
     """The shapes of the last phase, or the first thing that is wrong."""
     shapes = {phase: infer_shapes(parsed, phase, design.image) for phase in PHASES[net]}
     for finding in lint.lint_net(parsed, design.image, PHASES[net], shapes):

@@ -13,11 +13,11 @@ from ..errors import printable
 from ..formats.files import STDIN
 from ..formats.layers import Shape
 from ..formats.lint import ERROR, RULES, lint_net
-from ..formats.net import Net, is_solver, parse_net, parse_solver, read_text
+from ..formats.net import NetDefinition, is_solver, parse_net, parse_solver, read_text
 from ..formats.shapes import infer_shapes
 from ..formats.solver import lint_solver, lint_test_iter
+from ..formats.solver_nets import nets_of_solver
 from ..formats.totals import batch_size
-from .solver_nets import nets_of_solver
 from .terminal import echo, parse_image, table, warn
 
 LINE = 1000  # characters of a finding that are shown
@@ -66,7 +66,7 @@ def lint(
     for path in nets:
         text, source = read_text(path)
         warnings: list[str] = []
-        given: Net | None = None
+        given: NetDefinition | None = None
         if solver is None and is_solver(text):
             held, name = parse_solver(text, source, warnings), source
         else:
@@ -92,7 +92,7 @@ def lint(
 
 
 def _net_rows(
-    net: Net, image: Shape | None, phases: Sequence[str] = ("TRAIN", "TEST")
+    net: NetDefinition, image: Shape | None, phases: Sequence[str] = ("TRAIN", "TEST")
 ) -> list[Row]:
     return [
         {
@@ -109,7 +109,7 @@ def _net_rows(
 def _solver_rows(
     solver: Any,
     source: str,
-    given: Net | None,
+    given: NetDefinition | None,
     images: int | None,
     image: Shape | None,
     warnings: list[str],
@@ -133,7 +133,9 @@ def _row(rule: str, place: str, message: str, *phases: str) -> Row:
     return {**shared, "phases": list(phases), "message": message}
 
 
-def _test_iter(net: Net, test_iter: int, images: int | None, image: Shape | None) -> str | None:
+def _test_iter(
+    net: NetDefinition, test_iter: int, images: int | None, image: Shape | None
+) -> str | None:
     inferred = infer_shapes(net, "TEST", image)
     scores = [item.bottoms[0] for item in inferred.layers if item.layer.type == "Accuracy"]
     classes = scores[0][1] if scores and len(scores[0]) > 1 else None

@@ -12,7 +12,7 @@ import click
 
 from ..errors import FormatError, printable
 from ..formats.layers import ASSUMED_CHANNELS, Shape, told_channels
-from ..formats.net import Net, read_net
+from ..formats.net import NetDefinition, read_net
 from ..formats.summary import Summary
 from ..formats.summary import summary as summarize
 from .terminal import bytes_text, echo, parse_image, table, warn, write
@@ -68,7 +68,7 @@ def summary(
             _print_table(one, with_phase=len(summaries) > 1)
 
 
-def _assumptions(net: Net, phases: list[str], image: Shape | None) -> Iterator[str]:
+def _assumptions(net: NetDefinition, phases: list[str], image: Shape | None) -> Iterator[str]:
     """What the sums rest on that the prototxt does not tell."""
     layers = [layer for phase in phases for layer in net.layers(phase)]
     if image is not None and not any(layer.type in FROM_RECORDS for layer in layers):
@@ -83,7 +83,7 @@ def _assumptions(net: Net, phases: list[str], image: Shape | None) -> Iterator[s
             return
 
 
-def _phases(net: Net, phase: str) -> list[str]:
+def _phases(net: NetDefinition, phase: str) -> list[str]:
     wanted = ["TRAIN", "TEST"] if phase.lower() == "both" else [phase.upper()]
     phases = [one for one in wanted if net.layers(one)]
     if not phases:

@@ -1,0 +1,147 @@
+"""Weights and solver states in Caffe's binary files, to and from NumPy arrays.
+
+Old files (V0 and V1 layers) are upgraded on reading, as Caffe does it. Nothing is written here:
+`formats.files.write_files` takes what `SerializeToString` gives.
+"""
+
+from __future__ import annotations
+
+import os
+from math import prod
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError, EncodeError
+
+from ..errors import FormatError, printable
+from .files import read_bytes
+from .schema import NetParameter, message_class
+
+BINARY_LIMIT = (1 << 31) - 1  # of protobuf itself
+SolverState = message_class("SolverState")
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def read_caffemodel(path: str | os.PathLike[str]) -> Any:
+    """The NetParameter of a `.caffemodel`, in today's format.
+
+    Raises:
+        FormatError: it can't be read, is truncated or corrupt, or is something else.
+    """
+    source = printable(os.fspath(path))
+    data = _read(path, "a caffemodel")
+    net = NetParameter()
+    if not _is_caffemodel(data, net):
+        if _is_solver_state(data, SolverState()):
+            raise FormatError(f"{source}: is a solver state, not weights; give the .caffemodel")
+        raise FormatError(f"{source}: is no .caffemodel, or is truncated; fetch it again")
+    from .upgrade import upgrade_net
+
+    upgrade_net(net, source)
+    for layer in net.layer:
+        for index, blob in enumerate(layer.blobs):
+            _check_blob(blob, f"{source}: layer '{printable(layer.name)}', blob {index}")
+    return net
+
+
+def read_solver_state(path: str | os.PathLike[str]) -> Any:
+    """The SolverState of a `.solverstate`.
+
+    Raises:
+        FormatError: it can't be read, is truncated or corrupt, or is something else.
+    """
+    source = printable(os.fspath(path))
+    data = _read(path, "a solver state")
+    state = SolverState()
+    if not _is_solver_state(data, state):
+        if _is_caffemodel(data, NetParameter()):
+            what = "is a .caffemodel; --snapshot takes the .solverstate beside it"
+        else:
+            what = "is no solver state, or is truncated; take an earlier snapshot"
+        raise FormatError(f"{source}: {what}")
+    for index, blob in enumerate(state.history):
+        _check_blob(blob, f"{source}: history {index}")
+    return state
+
+
+def blob_array(blob: Any) -> np.ndarray:
+    """The elements of a BlobProto in its shape: float64 where it was saved so, else float32."""
+    double = blob.double_data
+    flat = np.array(double) if double else np.array(blob.data, dtype=np.float32)
+    return flat.reshape(blob_shape(blob))
+
+
+def blob_shape(blob: Any) -> tuple[int, ...]:
+    """The shape of a BlobProto; files before 2014 have four axes (Blob::FromProto)."""
+    if blob.HasField("num") or blob.HasField("channels") or blob.HasField("height"):
+        return (blob.num, blob.channels, blob.height, blob.width)
+    return tuple(blob.shape.dim)
+
+
+def same_blob_shape(blob: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a BlobProto has the elements of `shape`: four old axes may lead with ones
+    (Blob::ShapeEquals)."""
+    stored = blob_shape(blob)
+    if blob.shape.dim:
+        return stored == shape
+    return len(shape) <= 4 and stored == (1,) * (4 - len(shape)) + shape
+
+
+def fill_blob(blob: Any, array: np.ndarray, diff: np.ndarray | None = None) -> None:
+    """Put an array into an empty BlobProto, and its gradient where there is one."""
+    blob.shape.dim.extend(array.shape)
+    for name, values in (("data", array), ("diff", diff)):
+        if values is None:
+            continue
+        flat = np.ascontiguousarray(values).reshape(-1)
+        field = f"double_{name}" if flat.dtype == np.float64 else name
+        getattr(blob, field).extend(flat)
+
+
+def serialized(message: Any, what: str) -> bytes:
+    """The bytes of a message.
+
+    Raises:
+        FormatError: it has more than the 2 GiB that protobuf takes.
+    """
+    try:
+        return bytes(message.SerializeToString())
+    except (EncodeError, ValueError, MemoryError):
+        raise FormatError(f"{what}: larger than the 2 GiB that protobuf can write") from None
+
+
+def _read(path: str | os.PathLike[str], what: str) -> bytes:
+    data = read_bytes(path, BINARY_LIMIT, what)
+    source = printable(os.fspath(path))
+    if data.startswith(_HDF5):
+        raise FormatError(f"{source}: is HDF5, which is not supported; give the binary proto file")
+    if not data:
+        raise FormatError(f"{source}: is empty")
+    return data
+
+
+def _check_blob(blob: Any, where: str) -> None:
+    shape = blob_shape(blob)
+    elements = len(blob.double_data) or len(blob.data)
+    if any(axis < 0 for axis in shape) or prod(shape) != elements:
+        shown = "x".join(map(str, shape)) or "scalar"
+        raise FormatError(f"{where}: has {elements} elements for shape {shown}; it is damaged")
+
+
+def _is_caffemodel(data: bytes, net: Any) -> bool:
+    """Parse into `net`; whether that is one with layers."""
+    try:
+        net.ParseFromString(data)
+    except DecodeError:
+        return False
+    return bool(net.layer or net.layers)
+
+
+def _is_solver_state(data: bytes, state: Any) -> bool:
+    """Parse into `state`; whether it is one that Caffe could have written."""
+    try:
+        state.ParseFromString(data)
+    except DecodeError:
+        return False
+    return state.HasField("iter") and (bool(state.history) or state.HasField("learned_net"))
