@@ -1,0 +1,1 @@
+"""Caffe's runtime on PyTorch, behind Caffe's own command line."""

@@ -1,0 +1,112 @@
+"""What weights start from (include/caffe/filler.hpp).
+
+Caffe's formulas with a generator of our own: the numbers differ from Caffe's for the same seed,
+their distribution does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil, prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from ..errors import NetError, did_you_mean
+
+Shape = tuple[int, ...]
+FAN_IN, FAN_OUT, AVERAGE = range(3)  # FillerParameter.VarianceNorm
+
+
+def fill(filler: Any, shape: Shape, key: tuple[int, ...], where: str) -> np.ndarray:
+    """A float32 array of `shape`.
+
+    Args:
+        filler: the FillerParameter.
+        shape: of the blob.
+        key: what the random numbers depend on: a seed, and numbers of net, layer and blob.
+        where: the layer, for messages.
+
+    Raises:
+        NetError: no such filler, or one that does not fit the blob.
+    """
+    method = _FILLERS.get(filler.type)
+    if method is None:
+        hint = did_you_mean(filler.type, _FILLERS) or f"; one of {', '.join(_FILLERS)}"
+        raise NetError(f"{where}: no filler '{filler.type}'{hint}")
+    if filler.sparse != -1 and filler.type != "gaussian":
+        raise NetError(f"{where}: filler {filler.type} takes no sparse; only gaussian does")
+    try:
+        array = method(filler, shape, np.random.Generator(np.random.SFC64(list(key))))
+    except _FillerError as error:
+        raise NetError(f"{where}: {error}") from None
+    return np.ascontiguousarray(array, dtype=np.float32).reshape(shape)
+
+
+class _FillerError(ValueError):
+    pass
+
+
+def _constant(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
+    return np.full(shape, filler.value, dtype=np.float32)
+
+
+def _uniform(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
+    low, high = float(filler.min), float(filler.max)
+    return low + (high - low) * random.random(shape, dtype=np.float32)
+
+
+def _gaussian(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
+    mean, deviation = float(filler.mean), float(filler.std)
+    values = mean + deviation * random.standard_normal(shape, dtype=np.float32)
+    if filler.sparse >= 0:
+        # So many inputs of each output are not zero, on average.
+        outputs = shape[0] if shape else 1
+        values *= random.random(shape, dtype=np.float32) < filler.sparse / outputs
+    return values
+
+
+def _positive_unitball(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
+    rows = random.random((shape[0] if shape else 1, prod(shape[1:])), dtype=np.float32)
+    unit: np.ndarray = rows / rows.sum(1, keepdims=True)
+    return unit
+
+
+def _fan(filler: Any, shape: Shape) -> float:
+    count = prod(shape)
+    fan_in = count // (shape[0] if shape else 1)
+    fan_out = count // shape[1] if len(shape) > 1 else count
+    fans = {FAN_IN: fan_in, FAN_OUT: fan_out, AVERAGE: (fan_in + fan_out) / 2}
+    return float(fans[filler.variance_norm])
+
+
+def _xavier(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
+    """Glorot and Bengio 2010."""
+    scale = sqrt(3 / _fan(filler, shape))
+    return scale * (2 * random.random(shape, dtype=np.float32) - 1)
+
+
+def _msra(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
+    """He et al. 2015."""
+    return sqrt(2 / _fan(filler, shape)) * random.standard_normal(shape, dtype=np.float32)
+
+
+def _bilinear(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise _FillerError(f"filler bilinear takes a square kernel, not {shape}")
+    side = shape[3]
+    factor = ceil(side / 2)
+    center = (side - 1) / (2 * factor)
+    line = 1 - np.abs(np.arange(side) / factor - center)
+    return np.broadcast_to(line[:, None] * line[None, :], shape)
+
+
+_FILLERS: dict[str, Callable[[Any, Shape, np.random.Generator], np.ndarray]] = {
+    "constant": _constant,
+    "gaussian": _gaussian,
+    "positive_unitball": _positive_unitball,
+    "uniform": _uniform,
+    "xavier": _xavier,
+    "msra": _msra,
+    "bilinear": _bilinear,
+}

@@ -1,0 +1,550 @@
+"""A net that runs: forward, and backward to the gradients of its parameters.
+
+A batch is cut into pieces where each record is computed alone (`Workers`); scores that take the
+whole batch (losses, accuracies) come from what the pieces left. Where records are not alone, as
+in BatchNorm's TRAIN phase, the batch is one piece and PyTorch spreads each layer over the cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ..errors import NetError, printable
+from ..formats.layers import LAYER_TYPES, Shape
+from ..formats.net import NetDefinition
+from ..formats.windows import ShapeError
+from . import glog, memory
+from .feeds import Feed, array_feed, dummy_feed
+from .layers import SOURCES
+from .layers.base import Parts, Run, Weights
+from .parameters import Parameter, load, make_parameters
+from .plan import Step, make_plan
+from .sources import Source
+from .wiring import WiredLayer, wire
+from .workers import Piece, Workers
+
+Tensor = torch.Tensor
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+
+
+class Gradients(NamedTuple):
+    """What one forward and backward pass gave, as arrays; None where no gradient goes."""
+
+    outputs: dict[str, np.ndarray]
+    bottoms: dict[str, np.ndarray | None]
+    blobs: dict[tuple[str, int], np.ndarray | None]
+
+
+class Pass(NamedTuple):
+    """Of one batch: the loss, every output blob, and the number of records."""
+
+    loss: float
+    outputs: dict[str, Tensor]
+    records: int
+
+
+@dataclass
+class _Share:
+    """What a worker has of its pieces."""
+
+    outputs: list[dict[str, Tensor]] = field(default_factory=list)
+    scored: list[dict[int, list[Tensor]]] = field(default_factory=list)
+    weighted: float = 0.0
+    gradients: list[Tensor | None] = field(default_factory=list)
+
+
+class Net:
+    """A net in one phase, with its parameters and what feeds it.
+
+    Args:
+        definition: the net, in its state.
+        phase: `TRAIN` or `TEST`.
+        sources: of Data and ImageData layers, by name; those without one are fed by `forward`.
+        precision: fp32, bf16 (activations; parameters stay float32) or fp64.
+        device: where it computes.
+        workers: the threads; made for it where not given.
+        seed: of fillers, dropout and dummy data.
+        number: of the net among a process's, so that none has another's random numbers.
+        log: whether to log what Caffe logs as it sets a net up.
+
+    Raises:
+        NetError: what Caffe would refuse, or does not run here.
+    """
+
+    def __init__(
+        self,
+        definition: NetDefinition,
+        phase: str,
+        *,
+        sources: Mapping[str, Source] | None = None,
+        precision: str = "fp32",
+        device: str = "cpu",
+        workers: Workers | None = None,
+        seed: int = 0,
+        number: int = 0,
+        log: bool = False,
+    ) -> None:
+        self.definition = definition
+        self.phase = phase
+        self.sources = dict(sources or {})
+        self.dtype = PRECISIONS[precision]
+        self.device = torch.device(device)
+        self.workers = workers or Workers()
+        self.seed, self.number = seed, number
+        self.passes = 0
+        known = {name: _tops(source) for name, source in self.sources.items()}
+        self.wiring = wire(definition, phase, known, log)
+        self._check_parameters()
+        master = torch.float64 if precision == "fp64" else torch.float32
+        self.parameters = make_parameters(
+            self.wiring.layers, master, self.device, (seed, number, _FILLING)
+        )
+        try:
+            self.steps = make_plan(self.wiring, self.parameters, phase)
+        except ValueError as error:
+            raise NetError(f"{printable(definition.source)}: {error}") from None
+        self.feeding = [layer for layer in self.wiring.layers if layer.type in SOURCES]
+        self.separable = self.device.type == "cpu" and self._is_separable()
+        self._weights: Weights | None = None
+        self._check_blobs()
+        if log:
+            glog.info("Network initialization done.", "net.cpp:257")
+
+    def _check_parameters(self) -> None:
+        training = self.phase == "TRAIN"
+        needed = memory.parameter_bytes(self.wiring.layers, training, self.dtype.itemsize)
+        where = printable(self.definition.source)
+        memory.check(needed, f"{where}: its parameters", "use a smaller net")
+
+    def _check_blobs(self) -> None:
+        records = max((s[0] for x in self.feeding for s in x.top_shapes if s), default=1)
+        at_once = records
+        if self.separable:
+            shares = self.workers.pieces(records, self._largest)
+            at_once = sum(max(end - start for start, end in share) for share in shares)
+        training, size = self.phase == "TRAIN", self.dtype.itemsize
+        needed = memory.blob_bytes(self.wiring.layers, training, records, at_once, size)
+        needed += sum(prod(s) for x in self.feeding for s in x.top_shapes)  # bytes read ahead
+        where = printable(self.definition.source)
+        remedy = "use a smaller batch_size"
+        if self.device.type == "cpu":
+            memory.check(needed, f"{where}: its blobs for a batch of {records}", remedy)
+
+    @property
+    def name(self) -> str:
+        """As in the prototxt."""
+        return self.wiring.name
+
+    @property
+    def outputs(self) -> list[str]:
+        """Blobs that no layer reads, in Caffe's order."""
+        return self.wiring.outputs
+
+    def load(self, model: Any, source: str) -> None:
+        """Copy weights from a NetParameter by layer name (Net::CopyTrainedLayersFrom)."""
+        load(self.parameters, model, source)
+        self.changed()
+
+    def changed(self) -> None:
+        """Say that parameters are no longer what they were."""
+        self._weights = None
+
+    def blobs(self, layer: str) -> list[np.ndarray]:
+        """Copies of the parameter blobs of a layer."""
+        return [
+            self.parameters.own[number].data.detach().cpu().contiguous().numpy().copy()
+            for number in self._numbers(layer)
+        ]
+
+    def set_blobs(self, layer: str, arrays: Sequence[np.ndarray]) -> None:
+        """Replace the parameter blobs of a layer; shapes must agree."""
+        for number, array in zip(self._numbers(layer), arrays, strict=True):
+            data = self.parameters.own[number].data
+            data.copy_(torch.from_numpy(np.asarray(array)).reshape(data.shape))
+        self.changed()
+
+    def _numbers(self, layer: str) -> list[int]:
+        return self.parameters.of_layer[self.parameters.names().index(layer)]
+
+    # Forward and backward
+
+    def forward(self, inputs: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
+        """Run one batch without gradients.
+
+        Args:
+            inputs: blob name -> array (batch, ...), for tops of data layers that have no source.
+
+        Returns:
+            Every output blob.
+        """
+        result = self.test_pass(self.feeds(inputs))
+        return {name: _to_array(tensor) for name, tensor in result.outputs.items()}
+
+    def test_pass(self, feeds: Mapping[str, Feed]) -> Pass:
+        """Run one batch without gradients."""
+        return self._batch(feeds, gradients=False)
+
+    def train_pass(self, feeds: Mapping[str, Feed]) -> Pass:
+        """Run one batch and add its gradients to `Parameter.grad`."""
+        return self._batch(feeds, gradients=True)
+
+    def gradients(
+        self, inputs: Mapping[str, Any], tops: Mapping[str, Any] | None = None
+    ) -> Gradients:
+        """One pass in one piece, with the gradients of inputs and parameters.
+
+        Args:
+            inputs: blob name -> array, for every input.
+            tops: output name -> gradient of what is differentiated by it; of the net's own loss
+                where None.
+        """
+        feeds = self.feeds(inputs)
+        run = Run(self.leaves(every=True), True, self.key(0))
+        blobs = {
+            name: feed.part(0, feed.records, self.dtype, self.device).requires_grad_()
+            for name, feed in feeds.items()
+        }
+        leaves = dict(blobs)
+        objective = self._steps(run, blobs, whole=True, scored={}, cuts=False)[0]
+        outputs = {name: _whole(blobs[name]) for name in self.outputs}
+        if tops is not None:
+            objective = sum(
+                (outputs[name] * torch.from_numpy(np.asarray(g))).sum() for name, g in tops.items()
+            )
+        wanted = [*leaves.values(), *run.weights.tensors]
+        wanted = [tensor for tensor in wanted if tensor.requires_grad]
+        found: list[Tensor | None] = [None] * len(wanted)
+        if isinstance(objective, torch.Tensor) and objective.requires_grad:
+            found = list(torch.autograd.grad(objective, wanted, allow_unused=True))
+        of = {id(tensor): g for tensor, g in zip(wanted, found, strict=True)}
+
+        def gradient(tensor: Tensor) -> np.ndarray | None:
+            g = of.get(id(tensor))
+            return None if g is None else _to_array(g)
+
+        return Gradients(
+            {name: _to_array(tensor) for name, tensor in outputs.items()},
+            {name: gradient(tensor) for name, tensor in leaves.items()},
+            {
+                (layer.name, index): gradient(run.weights.tensors[number])
+                for layer, numbers in zip(self.wiring.layers, self.parameters.of_layer, strict=True)
+                for index, number in enumerate(numbers)
+            },
+        )
+
+    def feeds(self, inputs: Mapping[str, Any] | None = None) -> dict[str, Feed]:
+        """The next batch of every data layer.
+
+        Raises:
+            NetError: a layer that nothing feeds, or an input that is no blob of such a layer.
+        """
+        given = dict(inputs or {})
+        result: dict[str, Feed] = {}
+        for number, layer in enumerate(self.feeding):
+            where = f"layer '{printable(layer.name)}'"
+            source = self.sources.get(layer.name)
+            if source is not None:
+                result.update(zip(layer.tops, _source_feeds(source), strict=False))
+                continue
+            for index, (name, shape) in enumerate(zip(layer.tops, layer.top_shapes, strict=True)):
+                if name in given:
+                    try:
+                        result[name] = array_feed(given.pop(name), shape, name)
+                    except ValueError as error:
+                        raise NetError(f"{where}: {error}") from None
+                elif layer.type == "DummyData":
+                    param = layer.param.dummy_data_param
+                    result[name] = dummy_feed(param, index, shape, (*self.key(0), number), where)
+                elif layer.type == "Input":
+                    result[name] = Feed(torch.zeros(shape))
+                elif layer.type == "MemoryData":
+                    raise NetError(
+                        f"{where}: MemoryDataLayer needs to be initialized by calling Reset, which"
+                        " only a program can; use a Data layer, or sqgen.Net from Python"
+                    )
+        if given:
+            raise NetError(
+                f"{printable(self.definition.source)}: no input '{printable(next(iter(given)))}';"
+                f" its inputs are {', '.join(name for x in self.feeding for name in x.tops)}"
+            )
+        return result
+
+    def key(self, record: int) -> tuple[int, int, int]:
+        """What the randomness of a pass depends on, from the record on that it starts with."""
+        return (self.seed, self.number << 40 | self.passes, record)
+
+    def _batch(self, feeds: Mapping[str, Feed], gradients: bool) -> Pass:
+        records = next((feed.records for feed in feeds.values()), 1)
+        cut = self.separable and all(feed.records == records for feed in feeds.values())
+        if cut:
+            shares = self.workers.pieces(records, self._largest)
+            normalizers = self._normalizers(feeds, records)
+        else:
+            shares, normalizers = [[(0, records)]], {}
+        weights = self.leaves() if gradients else self._fixed()
+
+        def work(pieces: list[Piece]) -> _Share:
+            share = _Share()
+            for piece in pieces:
+                self._piece(share, piece, feeds, weights, normalizers, gradients, whole=not cut)
+            return share
+
+        done = self.workers.run(work, shares)
+        if gradients:
+            self._accumulate([share.gradients for share in done])
+        result = self._gather(done, shares, records, cut)
+        self.passes += 1
+        return result
+
+    def _piece(
+        self,
+        share: _Share,
+        piece: Piece,
+        feeds: Mapping[str, Feed],
+        weights: Weights,
+        normalizers: dict[str, float],
+        gradients: bool,
+        whole: bool,
+    ) -> None:
+        run = Run(weights, gradients, self.key(piece[0]), normalizers)
+        scored: dict[int, list[Tensor]] = {}
+        with torch.set_grad_enabled(gradients), torch.inference_mode(not gradients):
+            blobs: dict[str, Any] = {}
+            for name, feed in feeds.items():
+                start, end = (0, feed.records) if whole else piece
+                blobs[name] = feed.part(start, end, self.dtype, self.device)
+            objective, weighted = self._steps(run, blobs, whole, scored)
+            share.outputs.append(
+                {name: _whole(blobs[name]).detach() for name in self.outputs if name in blobs}
+            )
+            share.scored.append(scored)
+            share.weighted += weighted
+            blobs.clear()
+            if gradients:
+                self._differentiate(share, objective, weights)
+
+    def _differentiate(self, share: _Share, objective: Any, weights: Weights) -> None:
+        wanted = [tensor for tensor in weights.tensors if tensor.requires_grad]
+        if not isinstance(objective, torch.Tensor) or not objective.requires_grad:
+            return
+        found = torch.autograd.grad(objective, wanted, allow_unused=True)
+        if not share.gradients:
+            share.gradients = [
+                # A copy: two parameters may have been given one and the same gradient.
+                None if g is None else g.to(self.parameters.own[0].data.dtype, copy=True)
+                for g in found
+            ]
+            return
+        for index, (total, g) in enumerate(zip(share.gradients, found, strict=True)):
+            if g is not None:
+                share.gradients[index] = g if total is None else total.add_(g)
+
+    def _steps(
+        self,
+        run: Run,
+        blobs: dict[str, Any],
+        whole: bool,
+        scored: dict[int, list[Tensor]],
+        cuts: bool = True,
+    ) -> tuple[Any, float]:
+        """Run every step on `blobs`; the objective, and the part of the loss of other layers."""
+        objective: Any = 0.0
+        weighted = 0.0
+        for number, step in enumerate(self.steps):
+            bottoms = self._bottoms(step, blobs, cuts and run.gradients)
+            if step.kernel.reduces and not whole:
+                scored[number] = [bottom.detach() for bottom in bottoms]
+                if run.gradients and any(step.weights):
+                    objective = objective + step.weights[0] * step.kernel.objective(run, bottoms)
+            else:
+                tops = self._compute(step, run, bottoms)
+                blobs.update(zip(step.tops, tops, strict=True))
+                for weight, top in zip(step.weights, tops, strict=True):
+                    if weight:
+                        term = weight * _whole(top).sum()
+                        weighted += float(term.detach())
+                        objective = objective + term
+            for name in step.done:
+                blobs.pop(name, None)
+        return objective, weighted
+
+    def _bottoms(self, step: Step, blobs: dict[str, Any], cuts: bool) -> list[Any]:
+        bottoms = []
+        for name, cut in zip(step.bottoms, step.cut, strict=True):
+            value = blobs[name]
+            if isinstance(value, Parts) and not step.kernel.takes_parts:
+                value = blobs[name] = value.whole()
+            bottoms.append(value.detach() if cut and cuts else value)
+        return bottoms
+
+    def _compute(self, step: Step, run: Run, bottoms: list[Any]) -> list[Any]:
+        blobs = [run.weights.tensors[number] for number in step.blobs]
+        tops = step.kernel.forward(run, bottoms, blobs)
+        if step.kernel.reduces and run.gradients and any(step.weights):
+            # The value Caffe reports, with the gradient Caffe uses.
+            smooth = step.kernel.objective(run, bottoms)
+            tops[0] = smooth + (tops[0] - smooth).detach()
+        return tops
+
+    def _gather(
+        self, done: list[_Share], shares: list[list[Piece]], records: int, cut: bool
+    ) -> Pass:
+        """Pieces in the order of their records, then the scores of the whole batch."""
+        order = sorted(
+            (piece, worker, place)
+            for worker, pieces in enumerate(shares)
+            for place, piece in enumerate(pieces)
+        )
+        outputs = {
+            name: _joined([done[worker].outputs[place][name] for _, worker, place in order])
+            for name in done[0].outputs[0]
+        }
+        loss = sum(share.weighted for share in done)
+        if cut:
+            run = Run(Weights([]), False, self.key(0))
+            for number, step in enumerate(self.steps):
+                if step.kernel.reduces:
+                    parts = [done[worker].scored[place][number] for _, worker, place in order]
+                    bottoms = [_joined(list(column)) for column in zip(*parts, strict=True)]
+                    with torch.inference_mode():
+                        tops = step.kernel.forward(run, bottoms, [])
+                    for name, weight, top in zip(step.tops, step.weights, tops, strict=True):
+                        outputs[name] = top
+                        loss += weight * float(top.sum()) if weight else 0.0
+        return Pass(loss, {name: outputs[name] for name in self.outputs}, records)
+
+    # Weights
+
+    def leaves(self, every: bool = False) -> Weights:
+        """Parameters to be differentiated by."""
+        return Weights(
+            [
+                self._cast(parameter)
+                .detach()
+                .requires_grad_(parameter.learned or (every and not parameter.statistic))
+                for parameter in self.parameters.own
+            ]
+        )
+
+    def _fixed(self) -> Weights:
+        """Parameters for passes without gradients; kept until they change."""
+        if self._weights is None:
+            self._weights = Weights([self._cast(one) for one in self.parameters.own])
+        return self._weights
+
+    def _cast(self, parameter: Parameter) -> Tensor:
+        return parameter.data if parameter.statistic else parameter.data.to(self.dtype)
+
+    def _accumulate(self, shares: list[list[Tensor | None]]) -> None:
+        """Add the workers' gradients, always in the same order."""
+        learned = [parameter for parameter in self.parameters.own if parameter.learned]
+        for column in zip(learned, *(share for share in shares if share), strict=True):
+            parameter: Any = column[0]
+            for g in column[1:]:
+                if g is not None and parameter.grad is None:
+                    parameter.grad = g
+                elif g is not None:
+                    parameter.grad.add_(g)
+
+    # Cutting a batch
+
+    def _is_separable(self) -> bool:
+        """Whether the net does the same with a part of a batch as with the whole."""
+        shapes = [shape for layer in self.feeding for shape in layer.top_shapes]
+        if not shapes or any(not shape or shape[0] != shapes[0][0] for shape in shapes):
+            return False
+        records = shapes[0][0]
+        ends: set[str] = set()
+        fed = {name for layer in self.feeding for name in layer.tops}
+        layers = {id(step.kernel.layer): step for step in self.steps}
+        for layer in self.wiring.layers:
+            if layer.type in SOURCES:
+                continue
+            if ends & set(layer.bottoms):
+                return False
+            step = layers.get(id(layer))
+            if layer.type == "Split" and set(layer.bottoms) <= fed:
+                fed |= set(layer.tops)
+            if step is not None and step.kernel.reduces:
+                labels = layer.bottoms[1]
+                if not step.kernel.by_record or (any(layer.loss_weights) and labels not in fed):
+                    return False
+                ends |= set(layer.tops)
+            elif (step is not None and not step.kernel.by_record) or not _by_record(layer, records):
+                return False
+        self._largest = _largest_blob(self.wiring.layers, records) * (
+            2 if self.dtype == torch.bfloat16 else 4
+        )
+        return True
+
+    def _normalizers(self, feeds: Mapping[str, Feed], records: int) -> dict[str, float]:
+        """The divisor of each loss, from the labels of the whole batch."""
+        known = dict(feeds)
+        for layer in self.wiring.layers:
+            if layer.type == "Split" and layer.bottoms[0] in known:
+                known.update(dict.fromkeys(layer.tops, known[layer.bottoms[0]]))
+        result = {}
+        for step in self.steps:
+            if step.kernel.reduces and any(step.weights):
+                labels = known[step.bottoms[1]].values
+                result[step.kernel.layer.name] = step.kernel.normalizer(labels, records)
+        return result
+
+    def close(self) -> None:
+        """End the threads that read data."""
+        for source in self.sources.values():
+            source.close()
+
+
+_FILLING = 1 << 62  # apart from the numbers of passes
+
+
+def _tops(source: Source) -> list[Shape]:
+    return [(source.batch_size, *source.shape), (source.batch_size,)]
+
+
+def _source_feeds(source: Source) -> list[Feed]:
+    batch = source.next()
+    mean = None if source.mean is None else torch.from_numpy(np.asarray(source.mean))
+    feeds = [Feed(torch.from_numpy(batch.data), mean, source.scale, batch.finished)]
+    if batch.labels is not None:
+        feeds.append(Feed(torch.from_numpy(batch.labels)))
+    return feeds
+
+
+def _by_record(layer: WiredLayer, records: int) -> bool:
+    """Whether the shape rule makes of one record what it makes of each of many."""
+    if any(not shape or shape[0] != records for shape in layer.bottom_shapes):
+        return False
+    one = [(1, *shape[1:]) for shape in layer.bottom_shapes]
+    try:
+        tops = LAYER_TYPES[layer.type].tops(layer.param, one, None)
+    except ShapeError:
+        return False
+    expected = [(1, *shape[1:]) for shape in layer.top_shapes]
+    return tops == expected and all(shape[0] == records for shape in layer.top_shapes)
+
+
+def _largest_blob(layers: Sequence[WiredLayer], records: int) -> int:
+    """Elements of the largest blob of one record."""
+    return max(prod(shape) // records for layer in layers for shape in layer.top_shapes)
+
+
+def _whole(value: Any) -> Tensor:
+    return value.whole() if isinstance(value, Parts) else value
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
+def _to_array(tensor: Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+    return np.asarray(tensor.contiguous().numpy())

@@ -1,0 +1,84 @@
+"""Threads that compute: each takes its share of a batch, in pieces that stay in its cache.
+
+PyTorch's own way, all threads at one layer of the whole batch, is half as fast on SqueezeNet: the
+blobs of 50 images are hundreds of megabytes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from threading import Barrier
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+Piece = tuple[int, int]  # first record, and one behind the last
+
+CACHED_BYTES = 20 << 20  # of a piece's largest blob: 4 images of SqueezeNet v1.0
+
+
+class Workers:
+    """A number of threads, shared by all nets of a process."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or available_cores()
+        self._pool: ThreadPoolExecutor | None = None
+        self._count = 0
+        torch.set_num_threads(self.threads)
+
+    def pieces(self, records: int, largest: int) -> list[list[Piece]]:
+        """The records of each worker, cut so that the pieces are as equal as can be.
+
+        Args:
+            records: of the batch.
+            largest: bytes of the largest blob of one record.
+        """
+        workers = max(1, min(self.threads, records))
+        at_most = max(1, CACHED_BYTES // max(1, largest))
+        rounds = -(-records // (workers * at_most))
+        count = min(records, rounds * workers)
+        ends = [records * number // count for number in range(count + 1)]
+        cuts = list(pairwise(ends))
+        return [cuts[number::workers] for number in range(workers)]
+
+    def run(self, work: Callable[[list[Piece]], Result], shares: list[list[Piece]]) -> list[Result]:
+        """`work` for each share, at the same time; results in the order of the shares."""
+        if len(shares) == 1:
+            return [work(shares[0])]
+        return list(self._executor(len(shares)).map(work, shares))
+
+    def _executor(self, count: int) -> ThreadPoolExecutor:
+        if self._pool is None or self._count != count:
+            self.close()
+            each = max(1, self.threads // count)
+            barrier = Barrier(count + 1)
+
+            def start() -> None:
+                torch.set_num_threads(each)
+                barrier.wait()
+
+            self._pool, self._count = ThreadPoolExecutor(count, "compute"), count
+            for _ in range(count):
+                self._pool.submit(start)
+            barrier.wait()
+            # The setting is a thread's own, but for what a new thread starts from.
+            torch.set_num_threads(self.threads)
+        return self._pool
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+def available_cores() -> int:
+    """Cores this process may run on."""
+    if sys.platform.startswith("linux"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
