@@ -1,0 +1,496 @@
+"""Every layer type of the engine, held against Caffe's own numbers and an independent reference.
+
+In float64 the engine must agree with `reference_layers.py` to rounding, in float32 with what
+Caffe recorded (`data/engine/layers.json`), outputs and gradients. Drawn parameters go further than
+what was recorded, with every axis different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from sqgen import parse_net
+from sqgen.engine.net import Net
+from sqgen.formats.layers import LAYER_TYPES
+from sqgen.formats.shapes import infer_shapes
+
+from . import reference_layers
+from .test_reference_layers import (
+    CASES,
+    DIFFERENTIABLE,
+    IDS,
+    SOURCES,
+    Array,
+    Case,
+    array,
+    arrays,
+    assert_near,
+    blobs_for,
+    kind,
+    layer_text,
+    spread_out,
+)
+from .test_reference_layers import given as all_of
+
+drawn = settings(max_examples=60)
+
+
+def with_inputs(layer: str, bottoms: Sequence[Array]) -> str:
+    """The text of a net: an Input for each bottom, then the layer."""
+    text = ""
+    for index, bottom in enumerate(bottoms):
+        dims = " ".join(f"dim: {size}" for size in bottom.shape)
+        text += (
+            f'layer {{ name: "in{index}" type: "Input" top: "b{index}"'
+            f" input_param {{ shape {{ {dims} }} }} }}\n"
+        )
+    return text + layer
+
+
+def make(layer: str, phase: str, bottoms: Sequence[Array], blobs: Sequence[Array], to: str) -> Any:
+    """The engine's net of one layer called `it`, with its parameters."""
+    net = Net(parse_net(with_inputs(layer, bottoms)), phase, precision=to)
+    if blobs:
+        net.set_blobs("it", list(blobs))
+    return net
+
+
+def named(letter: str, values: Sequence[Array | None]) -> dict[str, Array]:
+    """Values as b0, b1... or t0, t1..., the missing ones left out."""
+    return {f"{letter}{i}": value for i, value in enumerate(values) if value is not None}
+
+
+def assert_same(actual: Any, wanted: Array | None, what: str, rtol: float) -> None:
+    """Equal to a rounding; where nothing is wanted, nothing or zeros."""
+    if wanted is None:
+        assert actual is None or not np.any(actual), what
+        return
+    actual = np.asarray(actual, np.float64)
+    assert actual.shape == wanted.shape, what
+    finite = np.abs(wanted[np.isfinite(wanted)])
+    scale = float(finite.max()) if finite.size else 0.0
+    atol = rtol * (0.1 * scale + 0.01)
+    np.testing.assert_allclose(actual, wanted, rtol=rtol, atol=atol, err_msg=what)
+
+
+def limits(wanted: Array | None, made: Any) -> Array | None:
+    """Gradients as Caffe's, but for those that it takes for 0/0 (Power at 0, an unstable product
+    with a factor of 0): the engine has their limit, so that a training does not end in nan."""
+    if wanted is None or not np.isnan(wanted).any():
+        return wanted
+    assert np.isfinite(made).all()
+    return np.where(np.isnan(wanted), made, wanted)
+
+
+def check(
+    layer: str,
+    phase: str,
+    bottoms: Sequence[Array],
+    blobs: Sequence[Array],
+    top_gradients: Sequence[Array | None] | None,
+    *,
+    backward: bool = True,
+    precision: str = "fp64",
+    rtol: float = 1e-9,
+) -> None:
+    """Hold one layer of the engine against the reference.
+
+    `top_gradients` are the gradients of the tops; None lets the layer's own loss weights be them.
+    """
+    net = make(layer, phase, bottoms, blobs, precision)
+    inputs = named("b", bottoms)
+    result = reference_layers.run(layer, phase, bottoms, blobs)
+    outputs = net.forward(inputs)
+    assert set(outputs) == set(named("t", result.tops))
+    for name, top in named("t", result.tops).items():
+        assert_same(outputs[name], top, name, rtol)
+    if result.blobs:
+        for index, (made, blob) in enumerate(zip(net.blobs("it"), result.blobs, strict=True)):
+            assert_same(made, blob, f"blob {index} after the forward pass", rtol)
+        net.set_blobs("it", list(blobs))
+    if not backward:
+        return
+    if top_gradients is None:
+        param = parse_net(layer).param.layer[0]
+        found = net.gradients(inputs, None)
+        wanted = result.backward(reference_layers.training_gradients(param, result))
+    else:
+        found = net.gradients(inputs, named("t", top_gradients))
+        wanted = result.backward(top_gradients)
+    for name, top in named("t", result.tops).items():
+        assert_same(found.outputs[name], top, name, rtol)
+    for index, gradient in enumerate(wanted[0]):
+        made = found.bottoms.get(f"b{index}")
+        assert_same(made, limits(gradient, made), f"gradient of b{index}", rtol)
+    for index, gradient in enumerate(wanted[1]):
+        assert_same(found.blobs.get(("it", index)), gradient, f"gradient of blob {index}", rtol)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_layer_is_as_caffe_recorded_it(case: Case) -> None:
+    """In float32, as Caffe computes."""
+    bottoms, blobs = all_of(case["bottoms"]), all_of(case["blobs"])
+    net = make(case["layer"], case["phase"], bottoms, blobs, "fp32")
+    inputs = named("b", bottoms)
+    outputs = net.forward(inputs)
+    assert set(outputs) == {f"t{index}" for index in range(len(case["tops"]))}
+    for index, top in enumerate(case["tops"]):
+        assert_near(outputs[f"t{index}"], array(top), f"top {index}")
+    for index, blob in enumerate(case.get("blobs_after", [])):
+        assert_near(net.blobs("it")[index], array(blob), f"blob {index} after it")
+    if "bottom_gradients" not in case:
+        return
+    if blobs:
+        net.set_blobs("it", blobs)
+    given_gradients = case.get("top_gradients")
+    tops = None if given_gradients is None else named("t", arrays(given_gradients))
+    found = net.gradients(inputs, tops)
+    for index, recorded in enumerate(arrays(case["bottom_gradients"])):
+        if recorded is not None:
+            gradient = found.bottoms[f"b{index}"]
+            wanted = limits(recorded, gradient)
+            assert wanted is not None
+            assert_near(gradient, wanted, f"gradient of b{index}")
+    for index, recorded in enumerate(arrays(case["blob_gradients"])):
+        if recorded is not None:
+            assert_near(found.blobs["it", index], recorded, f"gradient of blob {index}")
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_layer_is_as_the_reference_in_float64(case: Case) -> None:
+    gradients = case.get("top_gradients")
+    check(
+        case["layer"],
+        case["phase"],
+        all_of(case["bottoms"]),
+        all_of(case["blobs"]),
+        None if gradients is None else arrays(gradients),
+        backward="bottom_gradients" in case,
+    )
+
+
+@pytest.mark.parametrize(("precision", "rtol"), [("fp64", 1e-9), ("fp32", 1e-5)])
+@pytest.mark.parametrize(
+    ("name", "params", "shapes", "tops"),
+    DIFFERENTIABLE,
+    ids=[f"{index}-{row[0]}" for index, row in enumerate(DIFFERENTIABLE)],
+)
+def test_differentiable_layer(
+    name: str,
+    params: str,
+    shapes: list[tuple[int, ...]],
+    tops: int,
+    precision: str,
+    rtol: float,
+) -> None:
+    bottoms = [rounded(spread_out(shape, seed)) for seed, shape in enumerate(shapes)]
+    blobs = [rounded(blob) for blob in blobs_for(name, params, bottoms)]
+    text = layer_text(name, params, len(shapes), tops)
+    made = reference_layers.run(text, "TRAIN", bottoms, blobs).tops
+    gradients = None if name.endswith("Loss") else [values_like(top, 7) for top in made]
+    check(text, "TRAIN", bottoms, blobs, gradients, precision=precision, rtol=rtol)
+
+
+def test_every_type_that_computes_is_checked() -> None:
+    assert set(map(kind, CASES)) == set(LAYER_TYPES) - SOURCES
+
+
+def rounded(values: Array) -> Array:
+    """Values that float32 holds exactly, so that both precisions see the same."""
+    return np.asarray(np.round(values * 64) / 64)
+
+
+def values_like(array: Array, seed: int) -> Array:
+    """Values of both signs in the shape of an array."""
+    return rounded(np.random.default_rng(seed).uniform(-2, 2, array.shape))
+
+
+# The engine may cut a batch into pieces. These batches are longer than a piece, and not a multiple
+# of any; some layers mix the records of a batch.
+
+BATCH = 13
+LONG = [
+    ("Convolution", "convolution_param { num_output: 2 kernel_size: 2 }", [(BATCH, 3, 3, 4)], 1),
+    ("Pooling", "pooling_param { kernel_size: 2 }", [(BATCH, 2, 3, 4)], 2),
+    ("InnerProduct", "inner_product_param { num_output: 3 }", [(BATCH, 4)], 1),
+    ("InnerProduct", "inner_product_param { num_output: 3 axis: 0 }", [(BATCH, 4)], 1),
+    ("PReLU", "", [(BATCH, 3, 2)], 1),
+    ("BatchNorm", "", [(BATCH, 3, 2)], 1),
+    ("Scale", "scale_param { bias_term: true }", [(BATCH, 3, 2)], 1),
+    ("Scale", "scale_param { axis: 0 bias_term: true }", [(BATCH, 3)], 1),
+    ("Scale", "scale_param { axis: 1 }", [(BATCH, 3, 2), (3,)], 1),
+    ("Scale", "scale_param { axis: 0 }", [(BATCH, 3, 2), (BATCH, 3)], 1),
+    ("Bias", "bias_param { axis: 0 num_axes: 2 }", [(BATCH, 3, 2)], 1),
+    ("Bias", "bias_param { axis: 1 }", [(BATCH, 3, 2), (3, 2)], 1),
+    ("Concat", "concat_param { axis: 0 }", [(BATCH, 3), (4, 3)], 1),
+    ("Concat", "", [(BATCH, 3), (BATCH, 2)], 1),
+    ("Slice", "slice_param { axis: 0 slice_point: 3 slice_point: 4 }", [(BATCH, 3)], 3),
+    ("Slice", "", [(BATCH, 4)], 2),
+    ("Flatten", "flatten_param { axis: 0 }", [(BATCH, 3, 2)], 1),
+    ("Reshape", "reshape_param { shape { dim: 3 dim: -1 } }", [(BATCH, 3, 2)], 1),
+    ("Softmax", "softmax_param { axis: 0 }", [(BATCH, 3)], 1),
+    ("Softmax", "", [(BATCH, 3)], 1),
+    ("ArgMax", "argmax_param { axis: 0 top_k: 2 }", [(BATCH, 3)], 1),
+    ("ArgMax", "", [(BATCH, 3)], 1),
+    ("EuclideanLoss", "", [(BATCH, 3), (BATCH, 3)], 1),
+    ("Silence", "", [(BATCH, 3)], 0),
+]  # fmt: skip
+LABELLED = [
+    ("SoftmaxWithLoss", params, 1)
+    for params in (
+        "",
+        "loss_param { ignore_label: 1 }",
+        "loss_weight: 0.5 loss_param { ignore_label: 1 normalization: FULL }",
+        "loss_param { ignore_label: 1 normalization: BATCH_SIZE }",
+        "loss_param { normalization: NONE }",
+    )
+] + [
+    ("Accuracy", "", 2),
+    ("Accuracy", "accuracy_param { ignore_label: 0 }", 2),
+    ("Accuracy", "accuracy_param { top_k: 2 }", 1),
+]
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+@pytest.mark.parametrize(
+    ("name", "params", "shapes", "tops"),
+    LONG,
+    ids=[f"{index}-{row[0]}" for index, row in enumerate(LONG)],
+)
+def test_a_long_batch(
+    name: str, params: str, shapes: list[tuple[int, ...]], tops: int, phase: str
+) -> None:
+    bottoms = [values_like(np.empty(shape), seed) for seed, shape in enumerate(shapes)]
+    blobs = blobs_for(name, params, bottoms)
+    text = layer_text(name, params, len(shapes), tops)
+    made = reference_layers.run(text, phase, bottoms, blobs).tops
+    gradients = None if name.endswith("Loss") else [values_like(top, 7) for top in made]
+    check(text, phase, bottoms, blobs, gradients, backward=name not in ("ArgMax", "Silence"))
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+@pytest.mark.parametrize(("name", "params", "tops"), LABELLED)
+def test_a_long_batch_with_labels(name: str, params: str, tops: int, phase: str) -> None:
+    """Several labels a record, and records where all are ignored."""
+    generator = np.random.default_rng(3)
+    labels = np.asarray(generator.integers(0, 4, (BATCH, 2, 3)), np.float64)
+    labels[4:9] = 1 if "ignore_label: 1" in params else 0
+    scores = np.round(values_like(np.empty((BATCH, 4, 2, 3)), 4) * 2)
+    text = layer_text(name, params, 2, tops)
+    check(text, phase, [scores, labels], [], None, backward=name != "Accuracy")
+
+
+# What is not in Caffe's record
+
+
+def test_stochastic_pooling_in_test_is_an_expectation() -> None:
+    """Caffe has it on the GPU alone (pooling_layer.cu)."""
+    text = layer_text(
+        "Pooling",
+        "pooling_param { pool: STOCHASTIC kernel_h: 3 kernel_w: 2 stride_h: 2 stride_w: 1 }",
+        1,
+        1,
+    )
+    bottom = np.abs(values_like(np.empty((2, 2, 6, 4)), 3))
+    bottom[0, 0, :3, :2] = 0  # no probabilities at all: 0
+    check(text, "TEST", [bottom], [], [], backward=False)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.2])
+def test_dropout_in_training_scales_what_it_keeps(ratio: float) -> None:
+    text = layer_text("Dropout", f"dropout_param {{ dropout_ratio: {ratio} }}", 1, 1)
+    bottom = np.abs(values_like(np.empty((50, 3, 80)), 4)) + 1
+    net = make(text, "TRAIN", [bottom], [], "fp64")
+    gradient = values_like(bottom, 5) + 3
+    found = net.gradients({"b0": bottom}, {"t0": gradient})
+    kept = found.outputs["t0"] != 0
+    # The ratio is a float32 in the prototxt.
+    scaled = np.where(kept, 1 / (1 - float(np.float32(ratio))), 0)
+    assert_same(found.outputs["t0"], bottom * scaled, "output", 1e-9)
+    assert_same(found.bottoms["b0"], gradient * scaled, "gradient", 1e-9)
+    expected, deviation = 1 - ratio, np.sqrt(ratio * (1 - ratio) / bottom.size)
+    assert abs(kept.mean() - expected) < 7 * deviation
+    again = net.forward({"b0": bottom})["t0"]
+    assert not np.array_equal(again != 0, kept), "each pass draws anew"
+
+
+def test_a_blob_read_twice_gathers_both_gradients() -> None:
+    text = (
+        'layer { name: "square" type: "Eltwise" bottom: "b0" bottom: "b0" top: "t0"'
+        " eltwise_param { operation: PROD } }"
+    )
+    bottom = values_like(np.empty((2, 3)), 1)
+    found = make(text, "TRAIN", [bottom], [], "fp64").gradients({"b0": bottom}, {"t0": bottom})
+    assert_same(found.bottoms["b0"], 2 * bottom**2, "gradient", 1e-9)
+
+
+# Not Power and Eltwise, whose gradients Caffe gets wrong there: it overwrites what it reads.
+IN_PLACE = {
+    "ReLU": "relu_param { negative_slope: 0.3 }",
+    "ELU": "elu_param { alpha: 0.4 }",
+    "Sigmoid": "",
+    "TanH": "",
+    "PReLU": "",
+    "BatchNorm": "",
+    "Scale": "scale_param { bias_term: true }",
+    "Bias": "",
+    "Softmax": "",
+}
+
+
+def chain(name: str, bottom: Array, tops: Sequence[str]) -> Any:
+    """The gradients of a chain: a copy, the layer twice, a TanH; its tops named so."""
+    links = [("copy", "Power", ""), ("one", name, IN_PLACE[name]), ("two", name, IN_PLACE[name])]
+    text = ""
+    before = "b0"
+    for (layer, type_, params), after in zip([*links, ("end", "TanH", "")], tops, strict=True):
+        ends = f'bottom: "{before}" top: "{after}"'
+        text += f'layer {{ name: "{layer}" type: "{type_}" {ends} {params} }}\n'
+        before = after
+    net = Net(parse_net(with_inputs(text, [bottom])), "TRAIN", precision="fp64")
+    blobs = blobs_for(name, IN_PLACE[name], [bottom])
+    for layer in ("one", "two") if blobs else ():
+        net.set_blobs(layer, blobs)
+    return net.gradients({"b0": bottom}, {before: values_like(bottom, 6)})
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place_is_as_beside(name: str) -> None:
+    """Twice in a row, so that the second writes over what the first needs for its gradient."""
+    bottom = values_like(np.empty((3, 2, 2, 4)), 2)
+    inside, beside = chain(name, bottom, "xxxx"), chain(name, bottom, "wxyz")
+    assert_same(inside.outputs["x"], np.asarray(beside.outputs["z"]), "output", 1e-9)
+    assert_same(inside.bottoms["b0"], np.asarray(beside.bottoms["b0"]), "gradient", 1e-9)
+    for key, wanted in beside.blobs.items():
+        assert_same(inside.blobs[key], wanted, f"gradient of {key}", 1e-9)
+
+
+# Parameters as they come
+
+
+@st.composite
+def shapes_of(draw: st.DrawFn, axes: int, most: int = 6) -> tuple[int, ...]:
+    return tuple(draw(st.integers(1, most)) for _ in range(axes))
+
+
+def repeated(field: str, values: Sequence[int]) -> str:
+    return " ".join(f"{field}: {value}" for value in values)
+
+
+def check_drawn(name: str, params: str, bottoms: list[Array], tops: int = 1) -> None:
+    """Hold a drawn layer against the reference, if Caffe takes it."""
+    text = layer_text(name, params, len(bottoms), tops)
+    assume(not infer_shapes(parse_net(with_inputs(text, bottoms)), "TRAIN").problems)
+    blobs = [rounded(blob - 0.9) for blob in blobs_for(name, params, bottoms)]
+    made = reference_layers.run(text, "TRAIN", bottoms, blobs).tops
+    masks = name == "Pooling"  # the second top is no function to differentiate
+    gradients = [None if masks and i else values_like(top, i) for i, top in enumerate(made)]
+    # Caffe has no gradient for a window that lies wholly outside its image.
+    inside = all(np.isfinite(top).all() and np.abs(top).max() < 1e30 for top in made)
+    check(text, "TRAIN", bottoms, blobs, gradients, backward=inside)
+
+
+@drawn
+@given(st.data(), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.booleans())
+def test_convolutions_as_drawn(
+    data: st.DataObject, axes: int, group: int, bottoms: int, bias: bool
+) -> None:
+    def each(low: int, high: int) -> list[int]:
+        return [data.draw(st.integers(low, high)) for _ in range(axes)]
+
+    most = 6 if axes < 3 else 4
+    channels = group * data.draw(st.integers(1, 2))
+    shape = (data.draw(st.integers(1, 2)), channels, *data.draw(shapes_of(axes, most)))
+    params = (
+        f"num_output: {group * data.draw(st.integers(1, 2))} group: {group}"
+        f" bias_term: {str(bias).lower()} "
+        + repeated("kernel_size", each(1, 4 if axes < 3 else 2))
+        + " "
+        + repeated("stride", each(1, 3))
+        + " "
+        + repeated("pad", each(0, 2))
+        + " "
+        + repeated("dilation", each(1, 2))
+    )
+    values = [values_like(np.empty(shape), seed) for seed in range(bottoms)]
+    check_drawn("Convolution", f"convolution_param {{ {params} }}", values, bottoms)
+
+
+@drawn
+@given(
+    st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 7), st.integers(1, 7)),
+    st.sampled_from(["MAX", "AVE"]),
+    st.sampled_from(["CEIL", "FLOOR"]),
+    st.tuples(*[st.integers(1, 4)] * 4),
+    st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    st.booleans(),
+)
+def test_poolings_as_drawn(
+    shape: tuple[int, int, int, int],
+    method: str,
+    rounding: str,
+    windows: tuple[int, int, int, int],
+    pad: tuple[int, int],
+    mask: bool,
+) -> None:
+    params = (
+        f"pool: {method} round_mode: {rounding} kernel_h: {windows[0]} kernel_w: {windows[1]}"
+        f" stride_h: {windows[2]} stride_w: {windows[3]} pad_h: {pad[0]} pad_w: {pad[1]}"
+    )
+    values = np.round(values_like(np.empty(shape), sum(windows)) * 2)  # with ties
+    tops = 2 if mask and method == "MAX" else 1
+    check_drawn("Pooling", f"pooling_param {{ {params} }}", [values], tops)
+
+
+@drawn
+@given(
+    shapes_of(4),
+    st.sampled_from(["ACROSS_CHANNELS", "WITHIN_CHANNEL"]),
+    st.sampled_from([1, 3, 5, 7]),
+    st.sampled_from([0.0001, 0.5, 2.0]),
+    st.sampled_from([0.5, 0.75, 1.25]),
+    st.sampled_from([1.0, 2.5]),
+)
+def test_normalizations_as_drawn(
+    shape: tuple[int, ...], region: str, size: int, alpha: float, beta: float, k: float
+) -> None:
+    params = f"norm_region: {region} local_size: {size} alpha: {alpha} beta: {beta} k: {k}"
+    check_drawn("LRN", f"lrn_param {{ {params} }}", [values_like(np.empty(shape), size)])
+
+
+@drawn
+@given(st.data(), st.integers(1, 4), st.integers(1, 4))
+def test_concatenations_as_drawn(data: st.DataObject, axes: int, count: int) -> None:
+    shape, axis = data.draw(shapes_of(axes, 4)), data.draw(st.integers(-axes, axes - 1))
+    bottoms = []
+    for seed in range(count):
+        size = list(shape)
+        size[axis] = data.draw(st.integers(1, 4))
+        bottoms.append(values_like(np.empty(size), seed))
+    check_drawn("Concat", f"concat_param {{ axis: {axis} }}", bottoms)
+
+
+@drawn
+@given(
+    st.data(),
+    st.integers(0, 4),
+    st.integers(2, 4),
+    st.sampled_from(["SUM", "SUM with coeff", "PROD", "MAX"]),
+)
+def test_elementwise_as_drawn(data: st.DataObject, axes: int, count: int, how: str) -> None:
+    shape: tuple[int, ...] = data.draw(shapes_of(axes, 4))
+    coefficients = [data.draw(st.sampled_from([1, -0.5, 0, 2])) for _ in range(count)]
+    params = f"operation: {how.split()[0]}"
+    if how.endswith("coeff"):
+        params += "".join(f" coeff: {value}" for value in coefficients)
+    bottoms: list[npt.NDArray[np.float64]] = [
+        np.round(values_like(np.empty(shape), seed)) for seed in range(count)
+    ]
+    check_drawn("Eltwise", f"eltwise_param {{ {params} }}", bottoms)
