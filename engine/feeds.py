@@ -38,23 +38,32 @@ class Feed:
     def part(self, start: int, end: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Records from `start` to `end` as the net computes with them.
 
-        Pixels become float32 first: (pixel - mean) * scale, as DataTransformer does.
+        Pixels become (pixel - mean) * scale, as DataTransformer computes it.
         """
         values = self.values[start:end] if self.values.dim() else self.values
         if device.type != "cpu":
             values = values.to(device, non_blocking=True)
         if not self.finished:
-            wide = dtype if dtype == torch.float64 else torch.float32
-            if self.mean is None:
-                values = values.to(wide)
-            else:
-                values = values - self.mean.to(device=device, dtype=wide)[:, None, None]
+            values = values.to(dtype)
+            if self.mean is not None:
+                _subtract(values, self.mean.to(device=device, dtype=dtype))
             if self.scale != 1.0:
-                values = values * self.scale
+                values = values.mul_(self.scale)
         values = values.to(dtype)
         if values.dim() == 4:
             values = values.contiguous(memory_format=torch.channels_last)
         return values
+
+
+def _subtract(pixels: Tensor, mean: Tensor) -> None:
+    """Subtract each channel's mean; whole rows at once where channels lie together, which is
+    several times faster."""
+    rows = pixels.permute(0, 2, 3, 1)
+    if rows.is_contiguous():
+        n, height, width, channels = rows.shape
+        rows.view(n, height, width * channels).sub_(mean.repeat(width))
+    else:
+        pixels.sub_(mean[:, None, None])
 
 
 def dummy_feed(param: Any, index: int, shape: Shape, key: tuple[int, ...], where: str) -> Feed:

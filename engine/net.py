@@ -22,7 +22,7 @@ from ..formats.windows import ShapeError
 from . import glog, memory
 from .feeds import Feed, array_feed, dummy_feed
 from .layers import SOURCES
-from .layers.base import Parts, Run, Weights
+from .layers.base import Bordered, Parts, Run, Weights
 from .parameters import Parameter, load, make_parameters
 from .plan import Step, make_plan
 from .sources import Source
@@ -94,6 +94,8 @@ class Net:
         self.phase = phase
         self.sources = dict(sources or {})
         self.dtype = PRECISIONS[precision]
+        # Labels don't fit into bf16: blobs take that type where they meet weights.
+        self.fed = torch.float64 if precision == "fp64" else torch.float32
         self.device = torch.device(device)
         self.workers = workers or Workers()
         self.seed, self.number = seed, number
@@ -101,9 +103,8 @@ class Net:
         known = {name: _tops(source) for name, source in self.sources.items()}
         self.wiring = wire(definition, phase, known, log)
         self._check_parameters()
-        master = torch.float64 if precision == "fp64" else torch.float32
         self.parameters = make_parameters(
-            self.wiring.layers, master, self.device, (seed, number, _FILLING)
+            self.wiring.layers, self.fed, self.device, (seed, number, _FILLING)
         )
         try:
             self.steps = make_plan(self.wiring, self.parameters, phase)
@@ -207,7 +208,7 @@ class Net:
         feeds = self.feeds(inputs)
         run = Run(self.leaves(every=True), True, self.key(0))
         blobs = {
-            name: feed.part(0, feed.records, self.dtype, self.device).requires_grad_()
+            name: feed.part(0, feed.records, self.fed, self.device).requires_grad_()
             for name, feed in feeds.items()
         }
         leaves = dict(blobs)
@@ -318,7 +319,7 @@ class Net:
             blobs: dict[str, Any] = {}
             for name, feed in feeds.items():
                 start, end = (0, feed.records) if whole else piece
-                blobs[name] = feed.part(start, end, self.dtype, self.device)
+                blobs[name] = feed.part(start, end, self.fed, self.device)
             objective, weighted = self._steps(run, blobs, whole, scored)
             share.outputs.append(
                 {name: _whole(blobs[name]).detach() for name in self.outputs if name in blobs}
@@ -378,7 +379,10 @@ class Net:
         bottoms = []
         for name, cut in zip(step.bottoms, step.cut, strict=True):
             value = blobs[name]
-            if isinstance(value, Parts) and not step.kernel.takes_parts:
+            kernel = step.kernel
+            if (isinstance(value, Parts) and not kernel.takes_parts) or (
+                isinstance(value, Bordered) and not kernel.takes_bordered
+            ):
                 value = blobs[name] = value.whole()
             bottoms.append(value.detach() if cut and cuts else value)
         return bottoms
@@ -537,7 +541,7 @@ def _largest_blob(layers: Sequence[WiredLayer], records: int) -> int:
 
 
 def _whole(value: Any) -> Tensor:
-    return value.whole() if isinstance(value, Parts) else value
+    return value if isinstance(value, torch.Tensor) else value.whole()
 
 
 def _joined(tensors: list[Tensor]) -> Tensor:

@@ -1,7 +1,7 @@
 """The order in which a net's kernels run, and the passes that make it shorter.
 
-A pass takes a list of steps and gives one. What it may rely on: after splits, every blob has at
-most one reader.
+A pass takes a list of steps and gives one. What all but the last may rely on: every blob has at
+most one reader, thanks to splits.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from .layers import SOURCES, kernel_of
 from .layers.base import Kernel
 from .layers.convolution import Convolution
-from .layers.neurons import ReLU
+from .layers.neurons import Dropout, ReLU
 from .layers.pooling import MAX, Pooling
+from .layers.shaping import Split
 from .parameters import Parameters
 from .wiring import Wiring, last_readers
 
@@ -66,6 +67,7 @@ def make_plan(
     if fused:
         steps = relu_into_convolution(steps, kept, phase)
         steps = relu_into_pooling(steps)
+        steps = without_splits(steps, kept)
     for step, done in zip(steps, last_readers([step.bottoms for step in steps]), strict=True):
         step.done = [name for name in done if name not in kept and name not in step.tops]
     return steps
@@ -121,3 +123,22 @@ def relu_into_pooling(steps: list[Step]) -> list[Step]:
             maker.kernel.masks = False
         makers.update(dict.fromkeys(step.tops, step))
     return steps
+
+
+def without_splits(steps: list[Step], kept: Sequence[str]) -> list[Step]:
+    """Who reads a split reads what was split; the same for a Dropout that does nothing."""
+    result: list[Step] = []
+    names: dict[str, str] = {}
+    for step in steps:
+        step.bottoms = [names.get(name, name) for name in step.bottoms]
+        idle = isinstance(step.kernel, Split) or (
+            isinstance(step.kernel, Dropout) and step.kernel.phase == "TEST"
+        )
+        stays = any(step.weights) or step.kernel.param.propagate_down or set(step.tops) & set(kept)
+        if idle and not stays:
+            names.update(dict.fromkeys(step.tops, step.bottoms[0]))
+            continue
+        for name in step.tops:
+            names.pop(name, None)
+        result.append(step)
+    return result

@@ -46,7 +46,7 @@ class _Clocks:
                 feeds = feeds or net.feeds()
                 for name in layer.tops:
                     feed = feeds[name]
-                    blobs[name] = feed.part(0, feed.records, net.dtype, net.device)
+                    blobs[name] = feed.part(0, feed.records, net.fed, net.device)
             else:
                 bottoms = [
                     _leaf(blobs[name], needed)

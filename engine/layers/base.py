@@ -32,6 +32,34 @@ class Parts:
         return self._whole
 
 
+class Bordered:
+    """A blob whose border has one value a channel, as a padded 1x1 convolution makes it.
+
+    A global average needs no more of it than the inner part.
+    """
+
+    def __init__(self, inner: Tensor, border: Tensor, pad: Sequence[int]) -> None:
+        self.inner, self.border, self.pad = inner, border, tuple(pad)
+
+    def whole(self) -> Tensor:
+        """The one tensor."""
+        n, channels, height, width = self.inner.shape
+        ph, pw = self.pad
+        shape = (n, channels, height + 2 * ph, width + 2 * pw)
+        z = self.border.view(1, -1, 1, 1).expand(shape)
+        z = z.contiguous(memory_format=torch.channels_last)
+        z[:, :, ph : ph + height, pw : pw + width] = self.inner
+        return z
+
+    def mean(self) -> Tensor:
+        """The average over each channel's plane, (n, channels, 1, 1)."""
+        height, width = self.inner.shape[2:]
+        total = (height + 2 * self.pad[0]) * (width + 2 * self.pad[1])
+        sums = self.inner.sum((2, 3), keepdim=True)
+        return (sums + self.border.view(1, -1, 1, 1) * (total - height * width)) / total
+
+
+Lazy = Parts | Bordered
 Value = Tensor | Parts
 
 
@@ -84,7 +112,7 @@ class Kernel:
     """How layers of a type compute; a subclass for each.
 
     Attributes:
-        takes_parts: whether `forward` knows what to do with `Parts`.
+        takes_parts, takes_bordered: whether `forward` knows what to do with those.
         by_record: whether each record of a batch is computed alone, so that a batch can be cut.
         reduces: whether the layer turns a batch into one score (losses, accuracies): it is then
             given the whole batch in the end, and `objective` serves a part of it.
@@ -92,6 +120,7 @@ class Kernel:
     """
 
     takes_parts = False
+    takes_bordered = False
     by_record = True
     reduces = False
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from ...formats.windows import axis_index, convolution_windows
-from .base import Kernel, Parts, Run, Tensor, Value, canonical
+from .base import Bordered, Kernel, Parts, Run, Tensor, Value, canonical, map_parts
 
 _PLAIN = (F.conv1d, F.conv2d, F.conv3d)
 _ONEDNN_TYPES = (torch.float32, torch.bfloat16)
@@ -28,6 +28,11 @@ def has_onednn() -> bool:
 
 
 _ONEDNN = has_onednn()
+if _ONEDNN:
+    # By overload: looking it up at each call takes as long as a small convolution.
+    _POINTWISE = torch.ops.mkldnn._convolution_pointwise.default
+    _POINTWISE_ADD = torch.ops.mkldnn._convolution_pointwise_.binary
+    _REORDER = torch.ops.mkldnn._reorder_convolution_weight.default
 
 
 class Convolution(Kernel):
@@ -67,7 +72,7 @@ class Convolution(Kernel):
             pads = [0, max(0, reach - size - 2 * window.pad), *pads]
         return pads if any(pads) else []
 
-    def forward(self, run: Run, bottoms: list[Value], blobs: list[Tensor]) -> list[Tensor]:
+    def forward(self, run: Run, bottoms: list[Value], blobs: list[Tensor]) -> list[Any]:
         """A top for each bottom."""
         weight, bias = blobs[0], blobs[1] if len(blobs) > 1 else None
         if self.axis == 1:
@@ -76,12 +81,15 @@ class Convolution(Kernel):
         for bottom in map(_whole, bottoms):
             outer = bottom.shape[: self.axis]
             x = bottom.reshape(prod(outer), *bottom.shape[self.axis :])
-            y = self._one(run, x, weight, bias)
+            y = _whole(self._one(run, x, weight, bias))
             tops.append(y.reshape(*outer, *y.shape[1:]))
         return tops
 
-    def _one(self, run: Run, x: Value, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _one(self, run: Run, x: Value, weight: Tensor, bias: Tensor | None) -> Tensor | Bordered:
         first = x.tensors[0] if isinstance(x, Parts) else x
+        if first.dtype != weight.dtype:
+            first = first.to(weight.dtype)
+            x = map_parts(lambda part: part.to(weight.dtype), x)
         fused = _ONEDNN and first.device.type == "cpu" and first.dtype in _ONEDNN_TYPES
         if fused and len(self.kernel) == 2 and not run.gradients:
             if self.pointwise and self.group == 1:
@@ -91,10 +99,17 @@ class Convolution(Kernel):
             return self._with_gradients(_whole(x), weight, bias)
         return self._plain(_whole(x), weight, bias)
 
-    def _pointwise(self, run: Run, x: Value, weight: Tensor, bias: Tensor | None) -> Tensor:
-        parts = x.tensors if isinstance(x, Parts) else [x]
+    def _pointwise(
+        self, run: Run, x: Value, weight: Tensor, bias: Tensor | None
+    ) -> Tensor | Bordered:
+        # The sum is worth it where the output is the smaller side.
+        summed = isinstance(x, Parts) and weight.shape[0] < weight.shape[1]
+        parts = x.tensors if isinstance(x, Parts) and summed else [_whole(x)]
         y = self._of_parts(run, parts, weight, bias)
-        return self._bordered(y, bias) if any(self.pad) else y
+        if not any(self.pad):
+            return y
+        border = bias if bias is not None else y.new_zeros(y.shape[1])
+        return Bordered(y, F.relu(border) if self.relu else border, self.pad)
 
     def _extended(self, x: Tensor) -> Tensor:
         return F.pad(x, self.extra) if self.extra else x
@@ -132,7 +147,7 @@ class Convolution(Kernel):
         if packed is None:
             pads = [0, 0] if self.pointwise and self.group == 1 else self.pad
             part = weight[:, start : start + shape[1]] if self.group == 1 else weight
-            packed = torch.ops.mkldnn._reorder_convolution_weight(
+            packed = _REORDER(
                 part.contiguous(), pads, self.stride, self.dilation, self.group, list(shape)
             )
             run.weights.derived[key] = packed
@@ -145,7 +160,7 @@ class Convolution(Kernel):
         x = x.contiguous(memory_format=torch.channels_last)
         packed = self._packed(run, tuple(x.shape), weight, 0)
         attribute = "relu" if self.relu else "none"
-        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        result: Tensor = _POINTWISE(
             x, packed, bias, pads, self.stride, self.dilation, self.group, attribute, [], ""
         )
         return result
@@ -165,11 +180,9 @@ class Convolution(Kernel):
             start += part.shape[1]
             last = number == len(parts) - 1
             if y is None:
-                y = torch.ops.mkldnn._convolution_pointwise(
-                    part, packed, bias, *shape, "none", [], ""
-                )
+                y = _POINTWISE(part, packed, bias, *shape, "none", [], "")
             else:
-                y = torch.ops.mkldnn._convolution_pointwise_(
+                y = _POINTWISE_ADD(
                     y,
                     part,
                     packed,
@@ -184,20 +197,9 @@ class Convolution(Kernel):
         assert y is not None
         return y
 
-    def _bordered(self, y: Tensor, bias: Tensor | None) -> Tensor:
-        """The padding around a 1x1 convolution: there, its output is the bias alone."""
-        n, channels, height, width = y.shape
-        ph, pw = self.pad
-        border = bias if bias is not None else y.new_zeros(channels)
-        border = F.relu(border) if self.relu else border
-        z = border.view(1, -1, 1, 1).expand(n, channels, height + 2 * ph, width + 2 * pw)
-        z = z.contiguous(memory_format=torch.channels_last)
-        z[:, :, ph : ph + height, pw : pw + width] = y
-        return z
 
-
-def _whole(x: Value) -> Tensor:
-    return x.whole() if isinstance(x, Parts) else x
+def _whole(x: Value | Bordered) -> Tensor:
+    return x if isinstance(x, torch.Tensor) else x.whole()
 
 
 class _ConvolutionWithRelu(torch.autograd.Function):
@@ -217,7 +219,7 @@ class _ConvolutionWithRelu(torch.autograd.Function):
         masks: bool,
     ) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        y: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        y: Tensor = _POINTWISE(
             x, weight, bias, pad, stride, dilation, group, "relu" if relu else "none", [], ""
         )
         ctx.save_for_backward(x, weight, y if masks else None)
@@ -272,4 +274,4 @@ class InnerProduct(Kernel):
         param, x = self.param.inner_product_param, bottoms[0]
         flat = x.flatten(canonical(param.axis, x))
         weight = blobs[0].t() if param.transpose else blobs[0]
-        return [F.linear(flat, weight, blobs[1] if len(blobs) > 1 else None)]
+        return [F.linear(flat.to(weight.dtype), weight, blobs[1] if len(blobs) > 1 else None)]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from ...formats.windows import Window, pooling_window
-from .base import Kernel, Run, Tensor, Value, map_parts
+from .base import Bordered, Kernel, Run, Tensor, Value, map_parts
 
 FLT_MAX = torch.finfo(torch.float32).max
 FLT_MIN = torch.finfo(torch.float32).tiny
@@ -24,6 +24,7 @@ class Pooling(Kernel):
     """
 
     takes_parts = True
+    takes_bordered = True
     masks = False
 
     def set_up(self) -> None:
@@ -59,6 +60,8 @@ class Pooling(Kernel):
             return list(self._with_mask(whole))
         if self.method == MAX:
             return [map_parts(self._max, bottoms[0])]
+        if self.method == AVE and isinstance(bottoms[0], Bordered):
+            return [bottoms[0].mean() if self.whole else self._average(bottoms[0].whole())]
         if self.method == AVE:
             return [map_parts(self._average, bottoms[0])]
         return [map_parts(lambda x: self._stochastic(run, x), bottoms[0])]
