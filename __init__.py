@@ -1,10 +1,11 @@
-"""sqgen: generate, read, check and compare Caffe nets of the SqueezeNet family.
+"""sqgen: generate, read, check, run and compare Caffe nets of the SqueezeNet family.
 
     import sqgen
 
     text = sqgen.build(sqgen.Design(bypass="simple", classes=10))
-    net = sqgen.read_net("trainval.prototxt")
-    print(sqgen.summary(net).totals.parameters)
+    print(sqgen.summary(sqgen.read_net("trainval.prototxt")).totals.parameters)
+    net = sqgen.Net("deploy.prototxt", "weights.caffemodel")
+    probabilities = net.forward(images)["prob"]
 
 What is exported here is loaded when it is first used.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .engine.api import Net
     from .errors import (
         DesignError,
         DownloadError,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    ".engine.api": ("Net",),
     ".errors": (
         "DesignError",
         "DownloadError",
@@ -64,6 +67,7 @@ __all__ = [
     "Finding",
     "FormatError",
     "LogResult",
+    "Net",
     "NetDefinition",
     "NetError",
     "OutputError",

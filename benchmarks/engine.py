@@ -6,7 +6,7 @@ take turns, and each figure is the median, so that a machine that slows down doe
 
     python benchmarks/engine.py [--rounds 5]
 
-needs `pip install onnx onnxruntime` beside the engine.
+needs `pip install 'sqgen[engine,bench]'`.
 """
 
 from __future__ import annotations
@@ -199,8 +199,11 @@ def onnx_net() -> bytes:
 
     def pool(x: str) -> str:
         top = f"{x}_pool"
-        window = {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}
-        nodes.append(helper.make_node("MaxPool", [x], [top], **window))
+        nodes.append(
+            helper.make_node(
+                "MaxPool", [x], [top], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1
+            )
+        )
         return top
 
     x, channels = pool(conv("data", 3, 96, 7, "conv1", stride=2)), 96
@@ -224,9 +227,10 @@ def onnx_net() -> bytes:
 def plain_loop() -> float:
     """Images/s of a PyTorch loop as one writes it: channels-last, batch 32, tensors in memory."""
     import torch
-    from torch import nn
 
-    class Fire(nn.Module):
+    nn: Any = torch.nn
+
+    class Fire(torch.nn.Module):
         def __init__(self, ins: int, squeeze: int, expand: int) -> None:
             super().__init__()
             self.squeeze, self.relu = nn.Conv2d(ins, squeeze, 1), nn.ReLU(inplace=True)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..errors import NetError, printable
+from ..errors import NetError, did_you_mean, printable
 from ..formats.layers import LAYER_TYPES, Shape
 from ..formats.net import NetDefinition
 from ..formats.windows import ShapeError
@@ -165,13 +165,23 @@ class Net:
 
     def set_blobs(self, layer: str, arrays: Sequence[np.ndarray]) -> None:
         """Replace the parameter blobs of a layer; shapes must agree."""
-        for number, array in zip(self._numbers(layer), arrays, strict=True):
-            data = self.parameters.own[number].data
-            data.copy_(torch.from_numpy(np.asarray(array)).reshape(data.shape))
+        found = [self.parameters.own[number].data for number in self._numbers(layer)]
+        new = [torch.from_numpy(np.array(array)) for array in arrays]
+        shapes = [[tuple(one.shape) for one in column] for column in (found, new)]
+        if shapes[0] != shapes[1]:
+            raise NetError(
+                f"layer '{printable(layer)}' has blobs of shapes {shapes[0]}, not {shapes[1]}"
+            )
+        for data, array in zip(found, new, strict=True):
+            data.copy_(array)
         self.changed()
 
     def _numbers(self, layer: str) -> list[int]:
-        return self.parameters.of_layer[self.parameters.names().index(layer)]
+        names = self.parameters.names()
+        if layer not in names:
+            hint = did_you_mean(layer, names)
+            raise NetError(f"no layer '{printable(layer)}' in the net{hint}")
+        return self.parameters.of_layer[names.index(layer)]
 
     # Forward and backward
 
@@ -264,6 +274,8 @@ class Net:
                     result[name] = dummy_feed(param, index, shape, (*self.key(0), number), where)
                 elif layer.type == "Input":
                     result[name] = Feed(torch.zeros(shape))
+                elif layer.type in ("Data", "ImageData"):
+                    raise NetError(f"{where}: nothing given for its blob '{printable(name)}'")
                 elif layer.type == "MemoryData":
                     raise NetError(
                         f"{where}: MemoryDataLayer needs to be initialized by calling Reset, which"

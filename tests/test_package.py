@@ -62,6 +62,7 @@ def test_import_is_light() -> None:
         ["log", "parse", f"{DATA}/logs/test_digits.log.gz"],
         ["--help"],
         ["build", "--help"],
+        ["classify", "--help"],
     ],
 )
 def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
@@ -92,7 +93,8 @@ ROOMS: dict[str, set[str]] = {
     "templates": set(),
     "generator": {"errors", "formats", "templates", ""},
     "models": set(),
-    "tools": {"errors", "formats", "generator", "models", ""},
+    "engine": {"errors", "formats", ""},
+    "tools": {"errors", "formats", "generator", "engine", "models", ""},
 }
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "upgrade": ("upgrade", "upgrade", "Write an old prototxt or caffemodel in today's format."),
     "log": ("log", "log", "Read Caffe's logs: table, JSON, CSV, curves."),
     "gate": ("gate", "gate", "Hold an accuracy: pass or fail, for CI."),
+    "classify": ("classify", "classify", "What a net says of images."),
     "zoo": ("zoo", "zoo", "The published nets: figures, files, weights."),
 }
 
