@@ -24,6 +24,7 @@ from .timing import time_layers
 from .workers import Workers
 
 SEED_BITS = 62
+SHOWN = 5  # names in a list
 
 
 def run(action: str, line: CommandLine) -> None:
@@ -143,6 +144,7 @@ def test(line: CommandLine) -> None:
     try:
         for name in weights.split(","):
             net.load(read_caffemodel(name.strip()), name.strip())
+        _warn_of_fresh(net)
         iterations = _batches(line, net)
         glog.info(f"Running for {iterations} iterations.", "caffe.cpp:281")
         scores = Scores(net)
@@ -164,6 +166,16 @@ def test(line: CommandLine) -> None:
     glog.info(f"Loss: {glog.number(scores.mean_loss())}", "caffe.cpp:309")
     for name, mean, note in scores.means():
         glog.info(f"{name} = {glog.number(mean)}{note}", "caffe.cpp:321")
+
+
+def _warn_of_fresh(net: Any) -> None:
+    """Caffe scores what its fillers drew, and says nothing."""
+    if net.fresh:
+        names = ", ".join(sorted(net.fresh)[:SHOWN]) + (", ..." if len(net.fresh) > SHOWN else "")
+        glog.warning(
+            f"No weights were given for {len(net.fresh)} layers ({names}): the scores are those of"
+            " their random start values"
+        )
 
 
 def _batches(line: CommandLine, net: Any) -> int:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import NetError, did_you_mean, printable
-from ..formats.caffemodel import read_caffemodel
+from ..formats.caffemodel import read_caffemodel, serialized
+from ..formats.files import write_files
 from ..formats.net import NetDefinition, read_net
+from ..formats.schema import PHASES
 from . import net as running
+from .parameters import to_model
 from .workers import Workers
 
 
@@ -32,6 +36,7 @@ class Net:
     Attributes:
         inputs: names of the blobs that `forward` takes, and their shapes.
         outputs: names of the blobs that it gives.
+        layers: names of the layers that have parameters.
 
     Raises:
         SqgenError: a file can't be read, the net is one that Caffe would refuse, or the weights
@@ -58,7 +63,7 @@ class Net:
             definition, phase, precision=precision, workers=Workers(threads), seed=seed
         )
         if weights is not None:
-            self._net.load(read_caffemodel(weights), printable(os.fspath(weights)))
+            self._load(weights)
         self.inputs = {
             name: shape
             for layer in self._net.feeding
@@ -66,6 +71,22 @@ class Net:
             for name, shape in zip(layer.tops, layer.top_shapes, strict=True)
         }
         self.outputs = list(self._net.outputs)
+        self.layers = [layer.name for layer in self._net.wiring.layers if layer.blobs]
+
+    def _load(self, weights: str | os.PathLike[str]) -> None:
+        shown, before = printable(os.fspath(weights)), len(self._net.fresh)
+        self._net.load(read_caffemodel(weights), shown)
+        if before and len(self._net.fresh) == before:
+            where = printable(self._net.definition.source)
+            raise NetError(
+                f"{shown}: has weights for no layer of {where}; give the net's own, or rename the"
+                " layers"
+            )
+
+    @property
+    def fresh(self) -> list[str]:
+        """Layers with parameters that no weights were given for: they start from fillers."""
+        return sorted(self._net.fresh)
 
     def __repr__(self) -> str:
         return f"Net({printable(self._net.definition.source)}: {', '.join(self.inputs)})"
@@ -119,3 +140,13 @@ class Net:
             NetError: no such layer, or other shapes.
         """
         self._net.set_blobs(layer, arrays)
+
+    def save(self, path: str | os.PathLike[str], force: bool = False) -> None:
+        """Write the parameters as a `.caffemodel`, whole or not at all.
+
+        Raises:
+            OutputError: it can't be written, or is there already and not to be replaced (`force`).
+        """
+        net = self._net
+        model = to_model(net.name, net.parameters, PHASES[net.phase], diffs=False)
+        write_files({Path(path): serialized(model, os.fspath(path))}, force)

@@ -99,12 +99,13 @@ class Net:
         self.device = torch.device(device)
         self.workers = workers or Workers()
         self.seed, self.number = seed, number
+        self.log = log
         self.passes = 0
         known = {name: _tops(source) for name, source in self.sources.items()}
         self.wiring = wire(definition, phase, known, log)
         self._check_parameters()
         self.parameters = make_parameters(
-            self.wiring.layers, self.fed, self.device, (seed, number, _FILLING)
+            self.wiring.layers, self.fed, self.device, (seed, number, _FILLING), log
         )
         try:
             self.steps = make_plan(self.wiring, self.parameters, phase)
@@ -113,6 +114,8 @@ class Net:
         self.feeding = [layer for layer in self.wiring.layers if layer.type in SOURCES]
         self.separable = self.device.type == "cpu" and self._is_separable()
         self._weights: Weights | None = None
+        # Layers with parameters that nothing was loaded for.
+        self.fresh = {layer.name for layer in self.wiring.layers if layer.blobs}
         self._check_blobs()
         if log:
             glog.info("Network initialization done.", "net.cpp:257")
@@ -149,7 +152,7 @@ class Net:
 
     def load(self, model: Any, source: str) -> None:
         """Copy weights from a NetParameter by layer name (Net::CopyTrainedLayersFrom)."""
-        load(self.parameters, model, source)
+        self.fresh -= load(self.parameters, model, source, self.log)
         self.changed()
 
     def changed(self) -> None:

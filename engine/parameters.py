@@ -78,7 +78,11 @@ class Parameters:
 
 
 def make_parameters(
-    layers: Sequence[WiredLayer], dtype: torch.dtype, device: torch.device, key: tuple[int, ...]
+    layers: Sequence[WiredLayer],
+    dtype: torch.dtype,
+    device: torch.device,
+    key: tuple[int, ...],
+    log: bool,
 ) -> Parameters:
     """Every parameter, filled.
 
@@ -87,6 +91,7 @@ def make_parameters(
         dtype: what they are kept in.
         device: where.
         key: what the fillers' random numbers depend on.
+        log: whether to log what is shared.
 
     Raises:
         NetError: a filler that does not fit.
@@ -100,7 +105,8 @@ def make_parameters(
             spec = layer.spec(index)
             if spec.name and spec.name in named:
                 shared = named[spec.name]
-                _log_shared(spec.name, result.own[shared])
+                if log:
+                    _log_shared(spec.name, result.own[shared])
                 _adopt(result.own[shared], given, shared, spec)
                 numbers.append(shared)
                 continue
@@ -149,8 +155,11 @@ def _log_shared(name: str, owner: Parameter) -> None:
     )
 
 
-def load(parameters: Parameters, model: Any, source: str) -> None:
+def load(parameters: Parameters, model: Any, source: str, log: bool) -> set[str]:
     """Copy the blobs of a NetParameter into the layers of the same names.
+
+    Returns:
+        The names of the layers that got theirs.
 
     Raises:
         NetError: a layer with another number of blobs, or of another shape. Nothing is copied.
@@ -162,7 +171,8 @@ def load(parameters: Parameters, model: Any, source: str) -> None:
     for stored in model.layer:
         number = by_name.get(stored.name, -1)
         if number < 0:
-            glog.info(f"Ignoring source layer {stored.name}", "net.cpp:742")
+            if log:
+                glog.info(f"Ignoring source layer {stored.name}", "net.cpp:742")
             continue
         layer, own = parameters.layers[number], parameters.of_layer[number]
         if len(own) != len(stored.blobs):
@@ -179,6 +189,7 @@ def load(parameters: Parameters, model: Any, source: str) -> None:
         for parameter, blob in copies:
             array = blob_array(blob).reshape(tuple(parameter.data.shape))
             parameter.data.copy_(torch.from_numpy(array))
+    return {stored.name for stored in model.layer if stored.blobs and stored.name in by_name}
 
 
 def _mismatch(source: str, layer: WiredLayer, index: int, stored: tuple[int, ...]) -> str:

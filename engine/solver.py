@@ -123,6 +123,7 @@ class Solver:
         self.losses: list[float] = []
         self.smoothed = 0.0
         self.stopped = False
+        self._places: tuple[list[int], list[dict[str, int]]] | None = None
         self._check_snapshots()
         glog.info("Solver scaffolding done.", "solver.cpp:57")
 
@@ -163,25 +164,25 @@ class Solver:
         """Train to max_iter, or until a signal stops it."""
         glog.info(f"Solving {self.net.name}", "solver.cpp:289")
         glog.info(f"Learning Rate Policy: {self.param.lr_policy}", "solver.cpp:290")
-        start = self.iteration
-        self._steps(start)
+        self._steps()
         every = self.param.snapshot
         if self.param.snapshot_after_train and (not every or self.iteration % every != 0):
             self.snapshot()
         if self.stopped:
             glog.info("Optimization stopped early.", "solver.cpp:311")
             return
+        self._places = self._where()  # what is shown now is no part of the training
         if self.param.display and self.iteration % self.param.display == 0:
             result = self.net.test_pass(self.net.feeds())
-            self._smooth(result.loss, start)
+            self._smooth(result.loss)
             loss = glog.number(self.smoothed)
             glog.info(f"Iteration {self.iteration}, loss = {loss}", "solver.cpp:327")
         if self.param.test_interval and self.iteration % self.param.test_interval == 0:
             self.test_all()
         glog.info("Optimization Done.", "solver.cpp:332")
 
-    def _steps(self, start: int) -> None:
-        self._clock, self._shown = perf_counter(), start
+    def _steps(self) -> None:
+        self._clock, self._shown = perf_counter(), self.iteration
         while self.iteration < self.param.max_iter:
             interval = self.param.test_interval
             if interval and self.iteration % interval == 0:
@@ -190,7 +191,7 @@ class Solver:
                 if self.stopped:
                     return
             result = self.gradients()
-            self._smooth(result.loss, start)
+            self._smooth(result.loss)
             display = bool(self.param.display) and self.iteration % self.param.display == 0
             if display:
                 self._display(result)
@@ -226,17 +227,15 @@ class Solver:
         self.stopped = self.stopped or request == STOP
         return self.stopped
 
-    def _smooth(self, loss: float, start: int) -> None:
-        """Solver::UpdateSmoothedLoss: a mean over the last average_loss iterations."""
-        window = self.param.average_loss
-        if len(self.losses) < window:
-            self.losses.append(loss)
+    def _smooth(self, loss: float) -> None:
+        """Solver::UpdateSmoothedLoss: a mean over the last average_loss iterations, oldest first,
+        so that a resumed run knows which one to leave out."""
+        self.losses.append(loss)
+        if len(self.losses) <= self.param.average_loss:
             count = len(self.losses)
             self.smoothed = (self.smoothed * (count - 1) + loss) / count
         else:
-            index = (self.iteration - start) % window
-            self.smoothed += (loss - self.losses[index]) / window
-            self.losses[index] = loss
+            self.smoothed += (loss - self.losses.pop(0)) / self.param.average_loss
 
     def _display(self, result: Pass) -> None:
         now = perf_counter()
@@ -256,10 +255,16 @@ class Solver:
             )
 
     def test_all(self) -> None:
-        """Every test net, unless a signal stops it."""
+        """Every test net, unless a signal stops it.
+
+        A snapshot on the way has the places of before: a resumed run tests again from the start.
+        """
+        self._places = self._places or self._where()
         for index in range(len(self.tests)):
             if not self.stopped:
                 self._test(index)
+        if not self.stopped:
+            self._places = None
 
     def _test(self, index: int) -> None:
         glog.info(f"Iteration {self.iteration}, Testing net (#{index})", "solver.cpp:347")
@@ -290,14 +295,12 @@ class Solver:
 
     def snapshot(self) -> None:
         """Write the state of this iteration."""
-        nets = [self.net, *self.tests]
+        passes, records = self._places or self._where()
         position = Position(
             iteration=self.iteration,
             seed=self.options.seed,
-            passes=[net.passes for net in nets],
-            records=[
-                {name: source.position for name, source in net.sources.items()} for net in nets
-            ],
+            passes=passes,
+            records=records,
             losses=self.losses,
             smoothed=self.smoothed,
             threads=self.options.workers.threads,
@@ -305,6 +308,13 @@ class Solver:
         )
         prefix = self.param.snapshot_prefix
         write_snapshot(prefix, self.net, self.update, self.rate.step, position)
+
+    def _where(self) -> tuple[list[int], list[dict[str, int]]]:
+        """Of each net, the batches computed, and the records that each data layer handed out."""
+        nets = [self.net, *self.tests]
+        return [net.passes for net in nets], [
+            {name: source.position for name, source in net.sources.items()} for net in nets
+        ]
 
     def restore(self, path: str) -> None:
         """Go on from a solver state: exactly where it was written by us, else as Caffe does.
@@ -320,8 +330,8 @@ class Solver:
         self.rate.step = state.current_step
         if position is None or not self._seek(position):
             glog.warning(
-                f"{printable(path)} has no position of its data beside it (.sqgenstate): resuming"
-                " as Caffe does, with the data from its first record"
+                f"{printable(path)} has no .sqgenstate of this very state beside it: resuming as"
+                " Caffe does, with the data from its first record"
             )
 
     def _seek(self, position: Position) -> bool:
@@ -335,7 +345,10 @@ class Solver:
             net.passes = passes
             for name, place in records.items():
                 net.sources[name].seek(place)
-        self.losses, self.smoothed = position.losses, position.smoothed
+        window = self.param.average_loss
+        self.losses, self.smoothed = position.losses[-window:], position.smoothed
+        if len(position.losses) > window:
+            self.smoothed = sum(self.losses) / window
         now = (self.options.workers.threads, self.options.precision)
         if now == (position.threads, position.precision):
             glog.info("Resuming exactly: data and random state go on where they stood")

@@ -123,7 +123,13 @@ def load(model: str, weights: str) -> Net:
         raise SqgenError(
             "sqgen classify needs PyTorch: pip install 'sqgen[engine]' brings it"
         ) from None
-    return Net(model, weights)
+    net = Net(model, weights)
+    if net.fresh:
+        raise NetError(
+            f"{printable(weights)}: has no weights for layer '{printable(net.fresh[0])}'"
+            f" ({len(net.fresh)} in all); the net would guess"
+        )
+    return net
 
 
 def read_labels(path: str) -> list[str]:
