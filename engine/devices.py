@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..errors import NetError
+from ..errors import NetError, printable
 from .flags import CommandLine
 
 GPU = 1  # SolverParameter.SolverMode
@@ -33,12 +33,17 @@ def device_of(line: CommandLine, solver: Any = None, source: str = "") -> tuple[
     if not asked:
         return "cpu", ""
     if asked == "all" or "," in asked:
-        raise NetError(f"{by} {asked}: several GPUs are not supported yet; give one, or --cpu")
-    if not asked.isdigit():
-        raise NetError(f"{by} {asked}: is no number of a GPU; give one, or --cpu")
+        raise NetError(
+            f"{by} {printable(asked)}: several GPUs are not supported yet; give one, or --cpu"
+        )
+    if not (asked.isascii() and asked.isdigit()):
+        raise NetError(f"{by} {printable(asked)}: is no number of a GPU; give one, or --cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(asked) >= count:
         there = f"this machine has {count}" if count else "this machine has none that PyTorch sees"
         what = f"{by} asks for GPU {asked}" if by == "--gpu" else f"{by} asks for a GPU"
         raise NetError(f"Cannot use GPU: {what}, and {there}; --cpu runs it on the CPU")
+    # As Caffe computes: float32 all the way, and the same twice.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
     return f"cuda:{asked}", asked

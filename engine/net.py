@@ -16,17 +16,17 @@ import numpy as np
 import torch
 
 from ..errors import NetError, did_you_mean, printable
-from ..formats.layers import LAYER_TYPES, Shape
+from ..formats.layers import Shape
 from ..formats.net import NetDefinition
-from ..formats.windows import ShapeError
 from . import glog, memory
+from .cutting import is_separable, largest_blob, normalizers_of
 from .feeds import Feed, array_feed, dummy_feed
 from .layers import SOURCES
 from .layers.base import Bordered, Parts, Run, Weights
 from .parameters import Parameter, load, make_parameters
 from .plan import Step, make_plan
 from .sources import Source
-from .wiring import WiredLayer, wire
+from .wiring import wire
 from .workers import Piece, Workers
 
 Tensor = torch.Tensor
@@ -112,7 +112,8 @@ class Net:
         except ValueError as error:
             raise NetError(f"{printable(definition.source)}: {error}") from None
         self.feeding = [layer for layer in self.wiring.layers if layer.type in SOURCES]
-        self.separable = self.device.type == "cpu" and self._is_separable()
+        self.cut = self.device.type == "cpu" and is_separable(self.wiring.layers, self.steps)
+        self._largest = largest_blob(self.wiring.layers) * self.dtype.itemsize
         self._weights: Weights | None = None
         # Layers with parameters that nothing was loaded for.
         self.fresh = {layer.name for layer in self.wiring.layers if layer.blobs}
@@ -129,7 +130,7 @@ class Net:
     def _check_blobs(self) -> None:
         records = max((s[0] for x in self.feeding for s in x.top_shapes if s), default=1)
         at_once = records
-        if self.separable:
+        if self.cut:
             shares = self.workers.pieces(records, self._largest)
             at_once = sum(max(end - start for start, end in share) for share in shares)
         training, size = self.phase == "TRAIN", self.dtype.itemsize
@@ -297,10 +298,10 @@ class Net:
 
     def _batch(self, feeds: Mapping[str, Feed], gradients: bool) -> Pass:
         records = next((feed.records for feed in feeds.values()), 1)
-        cut = self.separable and all(feed.records == records for feed in feeds.values())
+        cut = self.cut and all(feed.records == records for feed in feeds.values())
         if cut:
             shares = self.workers.pieces(records, self._largest)
-            normalizers = self._normalizers(feeds, records)
+            normalizers = normalizers_of(self.steps, feeds, records)
         else:
             shares, normalizers = [[(0, records)]], {}
         weights = self.leaves() if gradients else self._fixed()
@@ -471,50 +472,6 @@ class Net:
                 elif g is not None:
                     parameter.grad.add_(g)
 
-    # Cutting a batch
-
-    def _is_separable(self) -> bool:
-        """Whether the net does the same with a part of a batch as with the whole."""
-        shapes = [shape for layer in self.feeding for shape in layer.top_shapes]
-        if not shapes or any(not shape or shape[0] != shapes[0][0] for shape in shapes):
-            return False
-        records = shapes[0][0]
-        ends: set[str] = set()
-        fed = {name for layer in self.feeding for name in layer.tops}
-        layers = {id(step.kernel.layer): step for step in self.steps}
-        for layer in self.wiring.layers:
-            if layer.type in SOURCES:
-                continue
-            if ends & set(layer.bottoms):
-                return False
-            step = layers.get(id(layer))
-            if layer.type == "Split" and set(layer.bottoms) <= fed:
-                fed |= set(layer.tops)
-            if step is not None and step.kernel.reduces:
-                labels = layer.bottoms[1]
-                if not step.kernel.by_record or (any(layer.loss_weights) and labels not in fed):
-                    return False
-                ends |= set(layer.tops)
-            elif (step is not None and not step.kernel.by_record) or not _by_record(layer, records):
-                return False
-        self._largest = _largest_blob(self.wiring.layers, records) * (
-            2 if self.dtype == torch.bfloat16 else 4
-        )
-        return True
-
-    def _normalizers(self, feeds: Mapping[str, Feed], records: int) -> dict[str, float]:
-        """The divisor of each loss, from the labels of the whole batch."""
-        known = dict(feeds)
-        for layer in self.wiring.layers:
-            if layer.type == "Split" and layer.bottoms[0] in known:
-                known.update(dict.fromkeys(layer.tops, known[layer.bottoms[0]]))
-        result = {}
-        for step in self.steps:
-            if step.kernel.reduces and any(step.weights):
-                labels = known[step.bottoms[1]].values
-                result[step.kernel.layer.name] = step.kernel.normalizer(labels, records)
-        return result
-
     def close(self) -> None:
         """End the threads that read data."""
         for source in self.sources.values():
@@ -535,24 +492,6 @@ def _source_feeds(source: Source) -> list[Feed]:
     if batch.labels is not None:
         feeds.append(Feed(torch.from_numpy(batch.labels)))
     return feeds
-
-
-def _by_record(layer: WiredLayer, records: int) -> bool:
-    """Whether the shape rule makes of one record what it makes of each of many."""
-    if any(not shape or shape[0] != records for shape in layer.bottom_shapes):
-        return False
-    one = [(1, *shape[1:]) for shape in layer.bottom_shapes]
-    try:
-        tops = LAYER_TYPES[layer.type].tops(layer.param, one, None)
-    except ShapeError:
-        return False
-    expected = [(1, *shape[1:]) for shape in layer.top_shapes]
-    return tops == expected and all(shape[0] == records for shape in layer.top_shapes)
-
-
-def _largest_blob(layers: Sequence[WiredLayer], records: int) -> int:
-    """Elements of the largest blob of one record."""
-    return max(prod(shape) // records for layer in layers for shape in layer.top_shapes)
 
 
 def _whole(value: Any) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import printable
 from ..formats.net import NetDefinition
 from . import glog
+from .draws import key
 from .net import Net
 from .sources import Source, open_source
 from .wiring import filtered, log_parameters
@@ -81,7 +82,7 @@ def _open(
     source = open_source(
         layer,
         phase,
-        seed=hash((options.seed, *number)) & (1 << 63) - 1,
+        seed=key(options.seed, *number),
         where=where,
         exact=options.exact,
         on_restart=None if image_list else _restarting,
