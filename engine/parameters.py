@@ -237,12 +237,11 @@ def to_model(name: str, parameters: Parameters, phase: int, diffs: bool) -> Any:
         del written.blobs[:]
         for blob, number in zip(layer.blobs, numbers, strict=True):
             parameter = parameters.own[number]
-            grad = parameter.grad if diffs else None
-            fill_blob(
-                written.blobs.add(),
-                _array(parameter.data, blob.shape),
-                None if grad is None else _array(grad, blob.shape),
-            )
+            array = _array(parameter.data, blob.shape)
+            diff = np.zeros_like(array) if diffs else None
+            if diffs and parameter.grad is not None:
+                diff = _array(parameter.grad, blob.shape)
+            fill_blob(written.blobs.add(), array, diff)
     return model
 
 

@@ -1,4 +1,7 @@
-"""The learning rate at an iteration (SGDSolver::GetLearningRate)."""
+"""The learning rate at an iteration (SGDSolver::GetLearningRate).
+
+Caffe computes it in float, or in double, as the C++ of each policy has it; so it is done here.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +27,21 @@ class LearningRate:
         policy = solver.lr_policy
         if policy == "step":
             self.step = iteration // solver.stepsize
-            factor = gamma**self.step
+            factor = _power(gamma, self.step)
         elif policy == "exp":
-            factor = gamma**iteration
+            factor = _power(gamma, iteration)
         elif policy == "inv":
-            factor = (1 + gamma * iteration) ** -power
+            factor = _float(_power(_float(1 + _float(gamma * iteration)), -power))
         elif policy == "multistep":
             factor = self._multistep(iteration)
         elif policy == "poly":
-            factor = max(0.0, 1 - iteration / solver.max_iter) ** power
+            left = _float(1 - _float(_float(iteration) / _float(solver.max_iter)))
+            factor = _float(_power(max(0.0, left), power))
         elif policy == "sigmoid":
-            factor = _sigmoid(gamma * (iteration - solver.stepsize))
+            factor = _sigmoid(_float(gamma * (iteration - solver.stepsize)))
         else:
             factor = 1.0
-        return float(np.float32(base * factor))
+        return _float(base * factor)
 
     def _multistep(self, iteration: int) -> float:
         values = self.solver.stepvalue
@@ -46,8 +50,22 @@ class LearningRate:
             glog.info(
                 f"MultiStep Status: Iteration {iteration}, step = {self.step}", "sgd_solver.cpp:51"
             )
-        return float(self.solver.gamma**self.step)
+        return _power(self.solver.gamma, self.step)
 
 
 def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
+    return _float(1 / _float(1 + _float(math.exp(-x)))) if x > -88 else 0.0
+
+
+def _power(base: float, exponent: float) -> float:
+    """As C's pow: what is too large is infinite."""
+    try:
+        return float(base**exponent)
+    except (OverflowError, ZeroDivisionError):
+        return math.inf
+
+
+def _float(value: float) -> float:
+    """Rounded to float32."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))

@@ -140,6 +140,25 @@ def position_of(path: str) -> Position | None:
     return position if (position.format, position.digest) == (FORMAT, digest) else None
 
 
+def complete_prefix(solver: Any, source: str) -> None:
+    """Set the snapshot_prefix that Caffe finds by itself (UpgradeSnapshotPrefixProperty).
+
+    Args:
+        solver: the SolverParameter.
+        source: its file; a folder where it has none.
+    """
+    path = Path(source) if Path(source).name else Path("solver")
+    if not solver.HasField("snapshot_prefix"):
+        solver.snapshot_prefix = os.fspath(path.with_suffix(""))
+        done = "was not specified and is set to"
+    elif os.path.isdir(solver.snapshot_prefix):  # noqa: PTH112 - a path may hold a null
+        solver.snapshot_prefix = os.fspath(Path(solver.snapshot_prefix) / path.stem)
+        done = "was a directory and is replaced to"
+    else:
+        return
+    glog.info(f"snapshot_prefix {done} {solver.snapshot_prefix}", "upgrade_proto.cpp:1109")
+
+
 def check_writable(prefix: str, needed: int) -> None:
     """Before the first iteration: that a snapshot can be written, and that there is room for it.
 
@@ -154,9 +173,10 @@ def check_writable(prefix: str, needed: int) -> None:
     try:
         probe.write_bytes(b"")
         probe.unlink()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = describe(error) if isinstance(error, OSError) else str(error)
         raise OutputError(
-            f"Cannot write to snapshot prefix '{printable(prefix)}': {describe(error)}.  Make sure"
+            f"Cannot write to snapshot prefix '{printable(prefix)}': {reason}.  Make sure"
             " that the directory exists and is writable."
         ) from None
     free = shutil.disk_usage(probe.parent).free

@@ -28,6 +28,7 @@ from .signals import NONE, SNAPSHOT, STOP
 from .snapshots import (
     Position,
     check_writable,
+    complete_prefix,
     read_snapshot,
     refuse_hdf5,
     write_snapshot,
@@ -105,6 +106,7 @@ class Solver:
         self, param: Any, source: str, options: Options, requests: Callable[[], str]
     ) -> None:
         self.param, self.source, self.options, self.requests = param, source, options, requests
+        complete_prefix(param, source)
         glog.info(
             f"Initializing solver from parameters: \n{prototxt.to_text(param)}", "solver.cpp:45"
         )
@@ -133,22 +135,15 @@ class Solver:
                 raise NetError(f"{printable(self.source)}: {message}")
             glog.warning(f"{printable(self.source)}: {message}")
         refuse_hdf5(self.param)
-        if self.param.snapshot and not self.param.HasField("snapshot_prefix"):
-            raise NetError(
-                f"{printable(self.source)}: In solver params, snapshot is specified but"
-                " snapshot_prefix is not"
-            )
         if self.param.debug_info:
             glog.warning("debug_info is not supported; the run goes on without it")
 
     def _check_snapshots(self) -> None:
         if not (self.param.snapshot or self.param.snapshot_after_train):
             return
-        if self.param.snapshot_after_train and not self.param.HasField("snapshot_prefix"):
-            # Caffe writes `_iter_N.caffemodel` then, in the working folder.
-            glog.warning("no snapshot_prefix: snapshots are written as _iter_N.* in this folder")
-        blobs = sum(parameter.data.numel() for parameter in self.net.parameters.own)
-        check_writable(self.param.snapshot_prefix, 4 * blobs * (1 + self.update.kept) + SLACK)
+        blobs = sum(one.data.numel() * one.data.element_size() for one in self.net.parameters.own)
+        copies = 1 + self.update.kept + bool(self.param.snapshot_diff)
+        check_writable(self.param.snapshot_prefix, blobs * copies + SLACK)
 
     def _open(self, definition: NetDefinition, phase: str, number: int) -> Net:
         net = open_net(definition, phase, self.options, number)

@@ -115,7 +115,8 @@ class Update:
             count = len(self.parameters)
             for index, parameter in enumerate(self.parameters):
                 if parameter.grad is None:
-                    if not parameter.learned:
+                    # What does not learn decays in the history, as in Caffe, its rate being 0.
+                    if not (parameter.learned or self._decay(parameter)):
                         continue
                     parameter.grad = torch.zeros_like(parameter.data)
                 g = parameter.grad
@@ -148,10 +149,13 @@ class Update:
                     parameter.grad.mul_(factor)
 
     def _regularize(self, parameter: Parameter, g: Tensor) -> None:
-        decay = self.solver.weight_decay * parameter.decay_mult
+        decay = self._decay(parameter)
         if not decay:
             return
         if self.solver.regularization_type == "L1":
             g.add_(parameter.data.sign(), alpha=decay)
         else:
             g.add_(parameter.data, alpha=decay)
+
+    def _decay(self, parameter: Parameter) -> float:
+        return float(self.solver.weight_decay * parameter.decay_mult)

@@ -216,6 +216,7 @@ def _propagate(layers: list[WiredLayer], force: bool) -> None:
 def _log(wiring: Wiring) -> None:
     memory = 0
     for layer in wiring.layers:
+        glog.info(f"Creating layer {layer.name}", "layer_factory.hpp:77")
         glog.info(f"Creating Layer {layer.name}", "net.cpp:86")
         for name in layer.bottoms:
             glog.info(f"{layer.name} <- {name}", "net.cpp:408")

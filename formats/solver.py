@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any
 
 from ..errors import did_you_mean, printable
@@ -18,6 +19,8 @@ POLICIES = {
     "poly": ("power", "max_iter"),
     "sigmoid": ("gamma", "stepsize"),
 }
+# Fields with a least value; Caffe goes on with some that are less, and then fails.
+_LEAST = {"gamma": 0, "test_interval": 0, "average_loss": 1, "iter_size": 1, "snapshot": 0}
 SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 
 
@@ -41,7 +44,13 @@ def lint_solver(solver: Any) -> Iterator[tuple[str, str]]:
         yield "solver", f"rms_decay {solver.rms_decay:g} is not from 0 to 1"
     if solver.weight_decay and solver.regularization_type not in ("L1", "L2"):
         yield "solver", f"no regularization_type '{printable(solver.regularization_type)}'"
-    for field, least in (("gamma", 0), ("test_interval", 0), ("average_loss", 1)):
+    if not isfinite(solver.base_lr):
+        yield "solver", f"base_lr {solver.base_lr:g} is no learning rate"
+    if solver.type == "Adam":
+        for field in ("momentum", "momentum2"):
+            if not 0 <= getattr(solver, field) < 1:
+                yield "solver", f"Adam needs a {field} from 0 to below 1"
+    for field, least in _LEAST.items():
         if getattr(solver, field) < least:
             yield "solver", f"{field} {getattr(solver, field):g} is less than {least}"
     yield from (("solver", message) for message in _tests(solver))

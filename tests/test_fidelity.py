@@ -97,7 +97,7 @@ def test_images_score_as_in_caffe(
     for mine, recorded in zip(ours.batches, theirs.batches, strict=True):
         assert_same_scores(mine.outputs, recorded.outputs)
     assert_same_scores(scores(ours), scores(theirs))
-    assert ours.net_digest is not None
+    assert ours.net_digest == theirs.net_digest
     assert ours.completed
 
 

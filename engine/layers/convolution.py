@@ -142,7 +142,8 @@ class Convolution(Kernel):
 
     def _packed(self, run: Run, shape: tuple[int, ...], weight: Tensor, start: int) -> Tensor:
         """The weights of input channels from `start` on, in the order oneDNN likes for `shape`."""
-        key = (self.index, shape, start)
+        # The order is the same for any number of records.
+        key = (self.index, shape[1:], start)
         packed: Tensor | None = run.weights.derived.get(key)
         if packed is None:
             pads = [0, 0] if self.pointwise and self.group == 1 else self.pad

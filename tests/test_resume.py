@@ -1,0 +1,562 @@
+"""A run that was stopped, however it was, and goes on ends where the whole run ends, bit for bit.
+
+What the whole run is, one uninterrupted run says. With CAFFE_ROOT naming a build of BVLC Caffe,
+it and the engine also go on from each other's snapshots.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sqgen.engine import glog
+from sqgen.engine.snapshots import position_of
+from sqgen.formats.caffemodel import read_caffemodel, read_solver_state
+
+from .small_training import (
+    POOL1,
+    RANDOM,
+    RELU1,
+    START,
+    accuracy,
+    assert_told,
+    batch_norm,
+    caffe,
+    data,
+    dropout,
+    engine,
+    final,
+    loss,
+    make_run,
+    net,
+    spawn,
+    told,
+    write_data,
+)
+
+IMAGES = data("TRAIN", 3, RANDOM).replace('type: "Data"', 'type: "ImageData"')
+IMAGES = re.sub(
+    r"data_param \{.*?\}",
+    'image_data_param { source: "../list.txt" batch_size: 5 shuffle: true rand_skip: 4 }',
+    IMAGES,
+)
+TWO_TESTS = (
+    data("TEST", 6, RANDOM, 'stage: "a"')
+    + data("TEST", 7, RANDOM, 'stage: "b"')
+)  # fmt: skip
+SCORES = loss() + accuracy()
+NETS = {
+    # Batch sizes that don't divide the number of records.
+    "random": net(
+        inputs=data("TRAIN", 7, RANDOM) + TWO_TESTS,
+        middle=RELU1 + dropout("conv1") + POOL1,
+        scores=SCORES,
+    ),
+    "batch_norm": net(
+        inputs=data("TRAIN", 7, RANDOM) + TWO_TESTS,
+        middle=batch_norm("conv1") + RELU1 + POOL1 + dropout("pool1"),
+        scores=SCORES,
+    ),
+    "images": net(inputs=IMAGES + TWO_TESTS, middle=RELU1 + dropout("conv1") + POOL1),
+}
+COMMON = (
+    'net: "net.prototxt" snapshot_prefix: "s" solver_mode: CPU display: 1 average_loss: 4'
+    " base_lr: 0.01 lr_policy: 'multistep' gamma: 0.5 stepvalue: 3 stepvalue: 11 stepvalue: 14"
+    " weight_decay: 0.01 test_iter: 3 test_iter: 2 test_interval: 4 test_compute_loss: true"
+    " test_state { stage: 'a' } test_state { stage: 'b' } "
+)
+KINDS = {
+    "random": 'type: "Adam" iter_size: 2 momentum: 0.9 ',
+    "batch_norm": 'type: "Nesterov" momentum: 0.9 iter_size: 2 random_seed: 8 ',
+    "images": "momentum: 0.9 ",
+}
+# Whole batches on two threads take long where there is little to compute; one test does it.
+THREADS = {"random": (), "batch_norm": ("--threads=1",), "images": ()}
+TRAIN = ("train", "--solver=solver.prototxt", "--threads=2")
+LAST = 20
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("resume")
+    write_data(made)
+    return made
+
+
+Engine = Callable[..., list[str]]
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Engine:
+    """Train in this process, in a folder: the log from the first step on."""
+
+    def run(place: Path, *flags: str, code: int = 0) -> list[str]:
+        monkeypatch.chdir(place)
+        ended, log = engine((*TRAIN, *flags), capsys)
+        assert ended == code, log
+        return told(log) if code == 0 else log.splitlines()
+
+    return run
+
+
+def place_for(folder: Path, name: str, kind: str, more: str = f"max_iter: {LAST}") -> Path:
+    return make_run(folder, name, NETS[kind], COMMON + KINDS[kind] + more)
+
+
+def set_solver(place: Path, kind: str, more: str) -> None:
+    (place / "solver.prototxt").write_text(COMMON + KINDS[kind] + more)
+
+
+def states(place: Path) -> list[Path]:
+    """The solver states, by iteration."""
+    found = place.glob("s_iter_*.solverstate")
+    return sorted(found, key=lambda path: int(path.stem.split("_")[-1]))
+
+
+def iteration(state: Path) -> int:
+    return int(state.stem.split("_")[-1])
+
+
+def assert_equal(place: Path, other: Path) -> None:
+    """The last snapshots hold the same weights and history, bit for bit."""
+    assert iteration(states(place)[-1]) == iteration(states(other)[-1])
+    made, wanted = final(place), final(other)
+    for key in ("weights", "history"):
+        np.testing.assert_array_equal(made[key].view(np.uint64), wanted[key].view(np.uint64))
+
+
+def from_iteration(log: list[str], start: int) -> list[str]:
+    """What is told of iterations from `start` on, but for snapshots."""
+    first = next(
+        i for i, line in enumerate(log) if re.match(rf"Iteration {start}(?: \(|, Testing)", line)
+    )
+    return [line for line in log[first:] if not line.startswith("Snapshotting")]
+
+
+def at_line(monkeypatch: pytest.MonkeyPatch, start: str, act: Callable[[], None]) -> None:
+    """Act when the first line that starts so is logged."""
+    write = glog._write
+    done: list[str] = []
+
+    def written(severity: int, text: str, at: str) -> None:
+        write(severity, text, at or "test:1")
+        if text.startswith(start) and not done:
+            done.append(text)
+            act()
+
+    monkeypatch.setattr(glog, "_write", written)
+
+
+STOPS = [
+    ("random", "Iteration 5 (", signal.SIGINT),
+    ("random", "Iteration 8, Testing net (#0)", signal.SIGTERM),
+    ("random", "Iteration 8, Testing net (#1)", signal.SIGINT),
+    ("random", f"Iteration {LAST - 1} (", signal.SIGINT),
+    ("batch_norm", "Iteration 11 (", signal.SIGTERM),
+    ("batch_norm", "Iteration 12, Testing net (#1)", signal.SIGINT),
+    ("images", "Iteration 13 (", signal.SIGINT),
+]
+
+
+@pytest.mark.parametrize(("kind", "line", "number"), STOPS)
+def test_a_stopped_run_goes_on(
+    kind: str,
+    line: str,
+    number: signal.Signals,
+    folder: Path,
+    train: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weights and everything that is told; where no seed is given too."""
+    name = f"{kind}{STOPS.index((kind, line, number))}"
+    seed = "" if "random_seed" in KINDS[kind] else "random_seed: 3"
+    whole = place_for(folder, f"{name}_whole", kind, f"max_iter: {LAST} {seed}")
+    wanted = train(whole, *THREADS[kind])
+    stopped = place_for(folder, f"{name}_stopped", kind, f"max_iter: {LAST} {seed}")
+    with monkeypatch.context() as patch:
+        at_line(patch, line, lambda: signal.raise_signal(number))
+        log = train(stopped, *THREADS[kind])
+    assert log[-2:] == ["Optimization stopped early.", "Optimization Done."]
+    assert ("Test interrupted." in log) == ("Testing" in line)
+    (state,) = states(stopped)
+    assert iteration(state) == int(re.sub(r"\D", "", line[:12])) + line.endswith("(")
+    # The seed is that of the state: the solver's may go.
+    set_solver(stopped, kind, f"max_iter: {LAST}")
+    log = train(stopped, *THREADS[kind], f"--snapshot={state.name}")
+    assert_equal(stopped, whole)
+    if iteration(state) < LAST:
+        assert from_iteration(log, iteration(state)) == from_iteration(wanted, iteration(state))
+
+
+@pytest.mark.parametrize("kind", NETS)
+@pytest.mark.parametrize("when", [4, 7])
+def test_a_run_goes_on_from_any_snapshot(kind: str, when: int, folder: Path, train: Engine) -> None:
+    """As after kill -9: what was done since the snapshot is done again. Twice in a row."""
+    whole = place_for(folder, f"{kind}_{when}_any", kind, f"max_iter: {LAST} snapshot: {when}")
+    wanted = train(whole, *THREADS[kind])
+    part = place_for(folder, f"{kind}_{when}_part", kind, f"max_iter: {LAST} snapshot: {when}")
+    for count in (1, 2):
+        for file in whole.glob(f"s_iter_{when * count}.*"):
+            shutil.copy(file, part)
+        state = f"s_iter_{when * count}.solverstate"
+        log = train(part, *THREADS[kind], f"--snapshot={state}")
+        assert from_iteration(log, when * count) == from_iteration(wanted, when * count)
+        assert_equal(part, whole)
+
+
+@pytest.mark.parametrize("kind", ["random", "batch_norm", "images"])
+def test_a_killed_process_goes_on(kind: str, folder: Path, train: Engine) -> None:
+    """SIGKILL, SIGINT and SIGTERM for a process of its own, at a line of its log."""
+    number = {"random": signal.SIGKILL, "batch_norm": signal.SIGINT, "images": signal.SIGTERM}[kind]
+    seed = "" if kind == "batch_norm" else "random_seed: 6"
+    place = place_for(folder, f"{kind}_killed", kind, f"max_iter: 1000000 snapshot: 6 {seed}")
+    with spawn(TRAIN, place) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "] Iteration 14 (" in line:
+                process.send_signal(number)
+        code = process.wait()
+    assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+    state = states(place)[-1]
+    if number != signal.SIGKILL:
+        assert iteration(state) >= 15
+    last = iteration(state) + 8
+    whole = place_for(folder, f"{kind}_not_killed", kind, f"max_iter: {last} {seed}")
+    wanted = train(whole)
+    set_solver(place, kind, f"max_iter: {last}")
+    log = train(place, f"--snapshot={state.name}")
+    assert from_iteration(log, iteration(state)) == from_iteration(wanted, iteration(state))
+    assert_equal(place, whole)
+
+
+# Without the file of ours.
+
+
+@pytest.mark.parametrize("how", ["gone", "stale", "damaged", "another format", "other data"])
+def test_without_its_position_a_state_resumes_as_caffe_does(
+    how: str, folder: Path, train: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The data starts at its first record, and the log says so."""
+    name = how.replace(" ", "_")
+    place = make_run(
+        folder,
+        f"without_{name}",
+        net(),
+        f'net: "net.prototxt" weights: "{START}" snapshot_prefix: "s" snapshot: 3 max_iter: 6'
+        ' display: 1 base_lr: 0.02 lr_policy: "fixed"',
+    )
+    whole = train(place)
+    state, kept = place / "s_iter_3.solverstate", place / "s_iter_3.sqgenstate"
+    log = engine((*TRAIN, f"--snapshot={state.name}"), capsys)[1]
+    assert "Resuming exactly" in log
+    assert from_iteration(told(log), 3) == from_iteration(whole, 3)
+    if how == "gone":
+        kept.unlink()
+    elif how == "stale":
+        shutil.copy(place / "s_iter_6.sqgenstate", kept)
+    elif how == "damaged":
+        kept.write_bytes(kept.read_bytes()[:-9])
+    elif how == "another format":
+        kept.write_text(json.dumps({**json.loads(kept.read_text()), "format": 99}))
+    else:
+        renamed = net().replace('name: "data"', 'name: "other"')
+        (place / "net.prototxt").write_text(renamed)
+    log = engine((*TRAIN, f"--snapshot={state.name}"), capsys)[1]
+    assert "Resuming exactly" not in log
+    assert "s_iter_3.solverstate has no .sqgenstate of this very state beside it" in log
+    resumed = from_iteration(told(log), 3)
+    assert resumed != from_iteration(whole, 3)
+    fresh = engine((*TRAIN, "--weights=s_iter_3.caffemodel"), capsys)[1]
+    assert resumed[1] == from_iteration(told(fresh), 0)[1]
+
+
+def test_other_threads_and_precision_are_told(
+    folder: Path, train: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = place_for(folder, "other_threads", "random", "max_iter: 3")
+    train(place)
+    code, log = engine((*TRAIN, "--snapshot=s_iter_3.solverstate", "--threads=1"), capsys)
+    assert code == 0
+    assert "with 1 threads in fp32 instead of 2 in fp32: rounding will differ" in log
+
+
+def test_files_that_moved_together_resume(folder: Path, train: Engine) -> None:
+    """The state names its weights by a path that is no more."""
+    place = place_for(folder, "moved", "random", "max_iter: 8 snapshot: 4")
+    wanted = train(place)
+    kept = place / "kept"
+    kept.mkdir()
+    for file in place.glob("s_iter_4.*"):
+        file.rename(kept / file.name)
+    log = train(place, "--snapshot=kept/s_iter_4.solverstate")
+    assert from_iteration(log, 4) == from_iteration(wanted, 4)
+    (kept / "s_iter_4.caffemodel").unlink()
+    log = train(place, "--snapshot=kept/s_iter_4.solverstate", code=2)
+    assert "s_iter_4.caffemodel are not there, nor beside it" in log[-1]
+
+
+def test_a_longer_run_goes_on_from_the_end_of_a_shorter(folder: Path, train: Engine) -> None:
+    """What the end of a run shows is no part of it."""
+    short = place_for(folder, "short", "random", "max_iter: 8 random_seed: 2")
+    train(short)
+    long = place_for(folder, "long", "random", "max_iter: 13 random_seed: 2")
+    wanted = train(long)
+    set_solver(short, "random", "max_iter: 13")
+    log = train(short, "--snapshot=s_iter_8.solverstate")
+    assert from_iteration(log, 8) == from_iteration(wanted, 8)
+    assert_equal(short, long)
+
+
+# Signals.
+
+
+def hang_up() -> None:
+    signal.raise_signal(signal.SIGHUP)
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("line", "act", "flag", "saved", "ends"),
+    [
+        ("Iteration 2 (", hang_up, "", [3, 6], 6),
+        ("Iteration 4, Testing net (#1)", hang_up, "", [4, 6], 6),
+        ("Iteration 2 (", hang_up, "--sighup_effect=none", [6], 6),
+        ("Iteration 2 (", hang_up, "--sighup_effect=stop", [3], 3),
+        ("Iteration 2 (", interrupt, "", [3], 3),
+        ("Iteration 2 (", interrupt, "--sigint_effect=none", [6], 6),
+        ("Iteration 2 (", interrupt, "--sigint_effect=snapshot", [3, 6], 6),
+        ("Iteration 0, Testing net (#1)", interrupt, "--sigint_effect=stop", [0], 0),
+        ("Solving small", interrupt, "", [0], 0),
+    ],
+)
+def test_what_signals_do(
+    line: str,
+    act: Callable[[], None],
+    flag: str,
+    saved: list[int],
+    ends: int,
+    folder: Path,
+    train: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP)
+    place = place_for(folder, tmp_path.name, "random", "max_iter: 6")
+    at_line(monkeypatch, line, act)
+    log = train(place, *filter(None, [flag]))
+    assert [iteration(state) for state in states(place)] == saved
+    assert ("Optimization stopped early." in log) == (ends < 6)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP)) == before
+
+
+def test_a_snapshot_while_testing_resumes_before_the_test(
+    folder: Path, train: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test nets' data goes on where it stood before the test that is done again."""
+    place = place_for(folder, "in_test", "random", "max_iter: 12 random_seed: 1")
+    with monkeypatch.context() as patch:
+        at_line(patch, "Iteration 4, Testing net (#1)", hang_up)
+        wanted = train(place)
+    log = train(place, "--snapshot=s_iter_4.solverstate")
+    assert from_iteration(log, 4) == from_iteration(wanted, 4)
+
+
+# Snapshots are whole or not there.
+
+_FORKS = """
+import os, random, signal, sys
+from sqgen.engine import actions, command
+draw = random.Random(5)
+for number in range(12):
+    inside, outside = os.pipe()
+    child = os.fork()
+    if not child:
+        os.dup2(outside, 2)
+        os.chdir(f"../killed_{number}")
+        os._exit(command.run(["train", "--solver=solver.prototxt", "--threads=1"]))
+    os.close(outside)
+    left, wait = draw.randint(1, 12), draw.randint(0, 4000)
+    with os.fdopen(inside) as log:
+        for line in log:
+            left -= "Snapshotting" in line
+            if not left:
+                break
+        for _ in range(wait):
+            pass
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+"""
+
+
+def test_a_kill_leaves_no_half_snapshot(folder: Path) -> None:
+    """At whatever moment of runs that save after each iteration, over what is there."""
+    places = [
+        make_run(
+            folder,
+            f"killed_{number}",
+            net(),
+            'net: "net.prototxt" snapshot_prefix: "s" snapshot: 1 max_iter: 100000 base_lr: 0.01'
+            ' lr_policy: "fixed" solver_mode: CPU',
+        )
+        for number in range(12)
+    ]
+    for place in places:  # of an older run, to be replaced
+        for number in range(1, 4):
+            (place / f"s_iter_{number}.sqgenstate").write_text("{}")
+    done = subprocess.run([sys.executable, "-c", _FORKS], cwd=places[0], check=False)
+    assert done.returncode == 0
+    found = 0
+    for place in places:
+        for state in states(place):
+            found += 1
+            named = Path(read_solver_state(state).learned_net)
+            assert named.name == f"{state.stem}.caffemodel"
+            assert [layer.name for layer in read_caffemodel(place / named).layer if layer.blobs]
+            assert position_of(str(state)) is not None
+        for model in place.glob("s_iter_*.caffemodel"):
+            read_caffemodel(model)
+    assert found > 12
+
+
+# What stands in the way is told before the first iteration.
+
+
+def contents(place: Path) -> dict[str, str]:
+    """A digest of every file."""
+    return {
+        str(path.relative_to(place)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(place.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("prefix", ["nowhere/s", "net.prototxt/s", "x" * 300])
+@pytest.mark.parametrize("more", ["snapshot: 5", "snapshot_after_train: true"])
+def test_a_prefix_that_cannot_be_written(
+    prefix: str, more: str, folder: Path, train: Engine, tmp_path: Path
+) -> None:
+    place = place_for(folder, tmp_path.name, "random", "max_iter: 3 " + more)
+    text = (place / "solver.prototxt").read_text().replace('prefix: "s"', f'prefix: "{prefix}"')
+    (place / "solver.prototxt").write_text(text)
+    before = contents(place)
+    log = train(place, code=2)
+    assert re.match(r"F\d{4} .*\] Cannot write to snapshot prefix '", log[-1])
+    assert not any("Iteration" in line for line in log)
+    assert contents(place) == before
+
+
+def test_too_little_room(folder: Path, train: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = place_for(folder, "no_room", "random", "max_iter: 3 snapshot: 1")
+    before = contents(place)
+    usage = shutil.disk_usage(place)._replace(free=1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    log = train(place, code=2)
+    assert re.match(r"F\d{4} .*\] no room for snapshots at 's': one needs 1 MiB, and 1", log[-1])
+    assert not any("Iteration" in line for line in log)
+    assert contents(place) == before
+    set_solver(place, "random", "max_iter: 3 snapshot_after_train: false")
+    train(place)  # needs none
+
+
+def test_failing_runs_leave_snapshots_as_they_are(
+    folder: Path, train: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_for(folder, "failing", "random", "max_iter: 4 snapshot: 2")
+    train(place)
+    model = (place / "s_iter_4.caffemodel").read_bytes()
+    state = (place / "s_iter_4.solverstate").read_bytes()
+    (place / "cut.caffemodel").write_bytes(model[: len(model) // 2])
+    (place / "cut.solverstate").write_bytes(state[: len(state) // 2])
+    before = contents(place)
+
+    def fails(*flags: str) -> str:
+        log = train(place, *flags, code=2)
+        assert re.match(r"F\d{4} ", log[-1])
+        assert contents(place) == before
+        return log[-1]
+
+    assert "cut.caffemodel" in fails("--weights=cut.caffemodel")
+    assert "cut.solverstate" in fails("--snapshot=cut.solverstate")
+    assert ".caffemodel" in fails("--snapshot=s_iter_4.caffemodel")
+    assert "no such file" in fails("--snapshot=s_iter_9.solverstate")
+    text = (place / "solver.prototxt").read_text()
+    (place / "solver.prototxt").write_text(text.replace('"Adam"', '"SGD"'))
+    before = contents(place)
+    assert "Incorrect length of history blobs" in fails("--snapshot=s_iter_4.solverstate")
+    (place / "solver.prototxt").write_text(text)
+    (place / "net.prototxt").write_text(NETS["random"].replace("num_output: 6", "num_output: 7"))
+    before = contents(place)
+    assert "has shape (6, 3, 3, 3)" in fails("--snapshot=s_iter_4.solverstate")
+    assert "shape mismatch" in fails("--weights=s_iter_4.caffemodel")
+    (place / "net.prototxt").write_text(NETS["random"].replace('"../data"', '"../nothing"'))
+    before = contents(place)
+    fails("--snapshot=s_iter_4.solverstate")
+    (place / "net.prototxt").write_text(NETS["random"])
+    before = contents(place)
+
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "can't write: no space left on device" in fails()
+
+
+# Caffe and the engine, each going on from the other's files.
+
+SOLVERS = {
+    "SGD": "momentum: 0.9",
+    "Nesterov": 'type: "Nesterov" momentum: 0.9',
+    "AdaGrad": 'type: "AdaGrad"',
+    "RMSProp": 'type: "RMSProp" rms_decay: 0.9',
+    "AdaDelta": 'type: "AdaDelta" momentum: 0.9 delta: 1e-5',
+    "Adam": 'type: "Adam" momentum: 0.9',
+    "BatchNorm": "momentum: 0.9",
+}
+
+
+@pytest.mark.parametrize("first", ["caffe", "engine"])
+@pytest.mark.parametrize("kind", SOLVERS)
+def test_caffe_and_the_engine_read_each_other(
+    kind: str, first: str, folder: Path, capsys: pytest.CaptureFixture[str], train: Engine
+) -> None:
+    if "CAFFE_ROOT" not in os.environ:
+        pytest.skip("needs a build of BVLC Caffe in the folder that CAFFE_ROOT names")
+    text = net(middle=batch_norm("conv1") + RELU1 + POOL1) if kind == "BatchNorm" else net()
+    solver = (
+        f'net: "net.prototxt" snapshot_prefix: "s" weights: "{START}" display: 1 snapshot: 8'
+        " max_iter: 14 test_iter: 4 test_interval: 7 base_lr: 0.01 lr_policy: 'multistep'"
+        " gamma: 0.5 stepvalue: 4 stepvalue: 10 weight_decay: 0.01 solver_mode: CPU "
+        + SOLVERS[kind]
+    )
+    place = make_run(folder, f"{kind}_{first}", text, solver)
+    if first == "engine":
+        train(place)
+        (place / "s_iter_8.sqgenstate").unlink()
+    else:
+        assert caffe(TRAIN[:2], place).returncode == 0
+    resume = "--snapshot=s_iter_8.solverstate"
+    theirs = caffe((*TRAIN[:2], resume), place)
+    assert theirs.returncode == 0, theirs.stderr
+    wanted = final(place)
+    assert_told(train(place, resume), told(theirs.stderr), 1e-4)
+    for key, array in final(place).items():
+        error = np.linalg.norm(array - wanted[key]) / np.linalg.norm(wanted[key])
+        assert error < 1e-4, (key, error)
+    test = ("test", "--model=net.prototxt", "--weights=s_iter_8.caffemodel", "--iterations=4")
+    scored = caffe(test, place)
+    assert scored.returncode == 0, scored.stderr
+    assert_told(told(engine(test, capsys)[1]), told(scored.stderr), 1e-5)
