@@ -17,8 +17,8 @@ from .devices import device_of
 from .flags import CommandLine
 from .opening import Options, open_net
 from .signals import Requests
-from .snapshots import position_of
-from .solver import Scores, Solver
+from .snapshots import complete_prefix, position_of
+from .solver import Scores, Solver, file_names
 from .sources import EndOfData
 from .timing import time_layers
 from .workers import Workers
@@ -85,6 +85,7 @@ def train(line: CommandLine) -> None:
     solver = parse_solver(text, source, warnings)
     for warning in warnings:
         glog.warning(warning)
+    complete_prefix(solver, "" if path == STDIN else path)
     solver.train_state.level = line.number("level")
     solver.train_state.stage.extend(line.text("stage").split(","))
     device, gpu = device_of(line, solver, printable(source))
@@ -95,9 +96,7 @@ def train(line: CommandLine) -> None:
         solver.weights.append(weights)
     with Requests(line.text("sigint_effect"), line.text("sighup_effect")) as requests:
         seed = _seed(solver, snapshot)
-        run = Solver(
-            solver, path if path != STDIN else ".", _options(line, device, seed), requests.next
-        )
+        run = Solver(solver, source, _options(line, device, seed), requests.next)
         try:
             if snapshot:
                 glog.info(f"Resuming from {snapshot}", "caffe.cpp:235")
@@ -142,8 +141,8 @@ def test(line: CommandLine) -> None:
     _log_device(gpu, 275)
     net = open_net(definition, "TEST", _options(line, device, _new_seed()))
     try:
-        for name in weights.split(","):
-            net.load(read_caffemodel(name.strip()), name.strip())
+        for name in file_names(weights):
+            net.load(read_caffemodel(name), name)
         _warn_of_fresh(net)
         iterations = _batches(line, net)
         glog.info(f"Running for {iterations} iterations.", "caffe.cpp:281")
@@ -203,8 +202,8 @@ def time(line: CommandLine) -> None:
     net = open_net(definition, phase, _options(line, device, _new_seed()))
     try:
         if line.text("weights"):
-            for name in line.text("weights").split(","):
-                net.load(read_caffemodel(name.strip()), name.strip())
+            for name in file_names(line.text("weights")):
+                net.load(read_caffemodel(name), name)
         time_layers(net, line.number("iterations"))
     finally:
         net.close()
@@ -214,7 +213,7 @@ def device_query(line: CommandLine) -> None:
     """Say what the GPU is."""
     asked = line.text("gpu")
     glog.info(f"Querying GPUs {asked}", "caffe.cpp:138")
-    if not asked:
+    if not asked or line.on("cpu"):
         return
     numbers = range(torch.cuda.device_count()) if asked == "all" else [int(device_of(line)[1])]
     for number in numbers:

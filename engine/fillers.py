@@ -53,11 +53,15 @@ def _constant(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndar
 
 def _uniform(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
     low, high = float(filler.min), float(filler.max)
+    if not low <= high:
+        raise _FillerError(f"filler uniform: min {low:g} is above max {high:g}")
     return low + (high - low) * random.random(shape, dtype=np.float32)
 
 
 def _gaussian(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
     mean, deviation = float(filler.mean), float(filler.std)
+    if not deviation > 0:
+        raise _FillerError(f"filler gaussian: std {deviation:g} must be positive")
     values = mean + deviation * random.standard_normal(shape, dtype=np.float32)
     if filler.sparse >= 0:
         # So many inputs of each output are not zero, on average.

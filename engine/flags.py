@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -135,10 +136,7 @@ def _converted(flag: Flag, value: str) -> str | int | bool:
             raise FlagError(f"illegal value '{shown}' for flag '--{flag.name}'; true or false")
         return value.lower() in _TRUE
     if isinstance(flag.default, int):
-        try:
-            number = int(value)
-        except ValueError:
-            number = -1 << 31
+        number = int(value) if re.fullmatch(r"[+-]?[0-9]{1,10}", value) else -1 << 31
         if not (number >= 0 or (flag.name == "level" and number > -1 << 31)) or number >= 1 << 31:
             raise FlagError(f"illegal value '{shown}' for flag '--{flag.name}'; a whole number")
         return number

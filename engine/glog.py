@@ -64,7 +64,12 @@ def _write(severity: int, text: str, at: str) -> None:
         with _lock:
             sys.stderr.write(f"{prefix} {at}] {text.removesuffix(NEWLINE)}\n")
             sys.stderr.flush()
-    except (BrokenPipeError, ValueError):
-        # Whoever read the log is gone; a run of days must not end because of that.
+    except (OSError, ValueError) as problem:
+        # A run of days must not end because of its log. Whoever read it is gone for good; a full
+        # disk may have room for later lines, but what waits in the buffer would come first.
+        gone = isinstance(problem, BrokenPipeError | ValueError)
         with _lock:
-            sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+            if gone:
+                sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+            else:
+                sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115

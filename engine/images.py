@@ -57,13 +57,15 @@ def decode(data: Any, flag: int, where: str) -> Pixels:
         FormatError: it can't be decoded, is cut off, or has more than 8 bits a channel.
     """
     if cut_off(data):
-        raise FormatError(f"{where}: a JPEG that is cut off ({len(data):,} bytes)")
+        raise FormatError(f"{where}: a JPEG that is cut off ({len(data):,} bytes); replace it")
     cv2 = opencv()
     image: Pixels | None = None
     with suppress(cv2.error):  # of an empty buffer, or one of too many pixels
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     if image is None:
-        raise FormatError(f"{where}: no image that can be decoded ({len(data):,} bytes)")
+        raise FormatError(
+            f"{where}: no image that can be decoded ({len(data):,} bytes); replace it"
+        )
     if image.dtype != np.uint8:
         raise FormatError(f"{where}: an image of {image.dtype}; Caffe takes 8 bits a channel")
     return _with_channels(image)

@@ -127,15 +127,28 @@ class Net:
         where = printable(self.definition.source)
         memory.check(needed, f"{where}: its parameters", "use a smaller net")
 
-    def _check_blobs(self) -> None:
+    def check_whole_batch(self) -> None:
+        """Refuse a batch that does not fit in one piece, forward and backward.
+
+        Raises:
+            NetError: with how much is needed.
+        """
+        self._check_blobs(whole=True)
+
+    def _check_blobs(self, whole: bool = False) -> None:
         records = max((s[0] for x in self.feeding for s in x.top_shapes if s), default=1)
         at_once = records
-        if self.cut:
+        whole = whole or not self.cut
+        if not whole:
             shares = self.workers.pieces(records, self._largest)
             at_once = sum(max(end - start for start, end in share) for share in shares)
-        training, size = self.phase == "TRAIN", self.dtype.itemsize
-        needed = memory.blob_bytes(self.wiring.layers, training, records, at_once, size)
-        needed += sum(prod(s) for x in self.feeding for s in x.top_shapes)  # bytes read ahead
+        kept = whole or self.phase == "TRAIN"
+        needed = memory.blob_bytes(self.wiring.layers, kept, records, at_once, self.dtype.itemsize)
+        if whole:
+            needed *= 2  # what layers keep for the way back, and the gradients on it
+        for layer in self.feeding:  # the whole batch: bytes that are read, numbers that are made
+            each = 1 if layer.name in self.sources else self.fed.itemsize
+            needed += each * sum(map(prod, layer.top_shapes))
         where = printable(self.definition.source)
         remedy = "use a smaller batch_size"
         if self.device.type == "cpu":

@@ -138,11 +138,13 @@ def _raw(record: Record, name: str) -> np.ndarray[Any, Any]:
     shape = (record.channels, record.height, record.width)
     said = "x".join(map(str, shape))
     if min(shape) < 1:
-        raise FormatError(f"{name}: says it is {said}, which is no image")
+        raise FormatError(f"{name}: says it is {said}, which is no image; make the LMDB again")
     values = np.frombuffer(record.data, np.uint8) if len(record.data) else record.floats
     held = 0 if values is None else len(values)
     if values is None or held != shape[0] * shape[1] * shape[2]:
-        raise FormatError(f"{name}: says it is {said}, and holds {held:,} values")
+        raise FormatError(
+            f"{name}: says it is {said}, and holds {held:,} values; make the LMDB again"
+        )
     return values.reshape(shape)
 
 

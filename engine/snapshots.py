@@ -121,7 +121,7 @@ def _weights_of(state: Any, path: str) -> Path | None:
     named = Path(state.learned_net)
     beside = Path(path).parent / named.name
     for candidate in (named, beside):
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # noqa: PTH113 - a name may be too long
             return candidate
     raise FormatError(
         f"{printable(path)}: its weights {printable(state.learned_net)} are not there, nor beside"

@@ -28,7 +28,6 @@ from .signals import NONE, SNAPSHOT, STOP
 from .snapshots import (
     Position,
     check_writable,
-    complete_prefix,
     read_snapshot,
     refuse_hdf5,
     write_snapshot,
@@ -106,7 +105,6 @@ class Solver:
         self, param: Any, source: str, options: Options, requests: Callable[[], str]
     ) -> None:
         self.param, self.source, self.options, self.requests = param, source, options, requests
-        complete_prefix(param, source)
         glog.info(
             f"Initializing solver from parameters: \n{prototxt.to_text(param)}", "solver.cpp:45"
         )
@@ -119,6 +117,8 @@ class Solver:
             what = f"{origin[0]} file: {origin[1]}" if origin[1] else origin[0]
             glog.info(f"Creating test net (#{index}) specified by {what}", "solver.cpp:190")
             self.tests.append(self._open(net, "TEST", index + 1))
+        if not any(self.net.wiring.loss_weights.values()):
+            glog.warning("the net that is trained has no loss: nothing will be learned")
         self.update = Update(param, self.net.parameters.own)
         self.rate = LearningRate(param)
         self.iteration = 0
@@ -137,6 +137,8 @@ class Solver:
         refuse_hdf5(self.param)
         if self.param.debug_info:
             glog.warning("debug_info is not supported; the run goes on without it")
+        if not self.param.base_lr:
+            glog.warning("base_lr is 0 or missing: nothing will be learned")
 
     def _check_snapshots(self) -> None:
         if not (self.param.snapshot or self.param.snapshot_after_train):
@@ -148,9 +150,9 @@ class Solver:
     def _open(self, definition: NetDefinition, phase: str, number: int) -> Net:
         net = open_net(definition, phase, self.options, number)
         for names in self.param.weights:
-            for name in names.split(","):
-                glog.info(f"Finetuning from {name.strip()}", "solver.cpp:72")
-                net.load(read_caffemodel(name.strip()), name.strip())
+            for name in file_names(names):
+                glog.info(f"Finetuning from {name}", "solver.cpp:72")
+                net.load(read_caffemodel(name), name)
         return net
 
     # The run
@@ -319,7 +321,9 @@ class Solver:
         """
         glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
         state, weights, position = read_snapshot(path, self.update)
-        if weights is not None:
+        if weights is None:
+            glog.warning(f"{printable(path)} names no weights: they stay as the net started")
+        else:
             self.net.load(read_caffemodel(weights), os.fspath(weights))
         self.iteration = state.iter
         self.rate.step = state.current_step
@@ -358,6 +362,18 @@ class Solver:
         """End the threads that read data."""
         for net in (self.net, *self.tests):
             net.close()
+
+
+def file_names(text: str) -> list[str]:
+    """The names in a list with commas, as `--weights` takes it.
+
+    Raises:
+        NetError: one is empty.
+    """
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise NetError(f"weights '{printable(text)}': an empty name between commas")
+    return names
 
 
 def _log_training_net(field: str, path: str) -> None:

@@ -104,12 +104,14 @@ def _weighted(step: Any, tops: list[torch.Tensor]) -> float:
 
 def time_layers(net: Net, iterations: int) -> None:
     """Time `iterations` passes and log the table that `caffe time` prints."""
+    net.check_whole_batch()
     clocks = _Clocks(net)
     glog.info("Performing Forward", "caffe.cpp:351")
     loss, tape = clocks.pass_forward()
     glog.info(f"Initial loss: {glog.number(loss)}", "caffe.cpp:356")
     glog.info("Performing Backward", "caffe.cpp:357")
     clocks.pass_backward(tape)
+    del tape  # else it is there beside the next one
     clocks.clear()
     glog.info("*** Benchmark begins ***", "caffe.cpp:365")
     glog.info(f"Testing for {iterations} iterations.", "caffe.cpp:366")
@@ -121,6 +123,7 @@ def time_layers(net: Net, iterations: int) -> None:
         middle = perf_counter()
         clocks.pass_backward(tape)
         end = perf_counter()
+        del tape
         forward += middle - start
         backward += end - middle
         spent = glog.number((end - start) * MILLI)

@@ -160,7 +160,8 @@ class Transformer:
         crop = self._crop
         if height < crop or width < crop:
             raise FormatError(
-                f"{name}: {height}x{width} is smaller than crop_size {crop} of {self._where}"
+                f"{name}: {height}x{width} is smaller than crop_size {crop} of"
+                f" {self._where}; use a smaller crop_size"
             )
         if self._file is not None and self._file.shape != (height, width, channels):
             of_mean = shown(self._file.shape[2], *self._file.shape[:2])
@@ -179,7 +180,9 @@ class Transformer:
                 " all must be of one size"
             )
         if not self.finished and image.pixels.dtype != np.uint8:
-            raise FormatError(f"{image.name}: holds floats, and the first record bytes")
+            raise FormatError(
+                f"{image.name}: holds floats, and the first record bytes; all must be of one kind"
+            )
 
 
 def sizes(image: Image) -> Shape:
@@ -242,6 +245,7 @@ def read_mean(path: Path, where: str) -> Floats:
     values = np.array(blob.double_data or blob.data, np.float32)
     if len(values) != shape[0] * shape[1] * shape[2] * shape[3]:
         raise FormatError(
-            f"{name}: says {'x'.join(map(str, shape))} and holds {len(values):,} values"
+            f"{name}: says {'x'.join(map(str, shape))} and holds {len(values):,} values;"
+            " make it with compute_image_mean"
         )
     return np.ascontiguousarray(values.reshape(shape)[0].transpose(1, 2, 0))

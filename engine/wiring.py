@@ -122,6 +122,8 @@ def wire(
     Raises:
         NetError: what Caffe would refuse, with file:line and the layer's name.
     """
+    for layer in net.param.layer:
+        _check_rules(net, layer)
     layers = net.layers(phase)
     if not layers:
         raise NetError(f"{printable(net.source)}: no layers in phase {phase}; nothing to run")
@@ -153,6 +155,15 @@ def wire(
     if log:
         _log(result)
     return result
+
+
+def _check_rules(net: NetDefinition, layer: Any) -> None:
+    where = f"{net.place(layer)}: layer '{printable(layer.name)}'"
+    if layer.include and layer.exclude:  # Net::FilterNet
+        raise NetError(f"{where}: has include and exclude rules; use one kind")
+    downs, bottoms = len(layer.propagate_down), len(layer.bottom)
+    if downs not in (0, bottoms):  # Net::Init
+        raise NetError(f"{where}: has {bottoms} bottoms but {downs} propagate_down; give each one")
 
 
 def _set_up(param: Any, tops: list[Shape], blobs: list[Blob], bottoms: list[Shape]) -> WiredLayer:

@@ -38,7 +38,12 @@ def read_caffemodel(path: str | os.PathLike[str]) -> Any:
         raise FormatError(f"{source}: is no .caffemodel, or is truncated; fetch it again")
     from .upgrade import upgrade_net
 
-    upgrade_net(net, source)
+    if any(_is_no_text(layer.name) for layer in (*net.layer, *net.layers)):
+        raise FormatError(f"{source}: a layer's name is no UTF-8; the file is damaged")
+    try:
+        upgrade_net(net, source)
+    except UnicodeDecodeError:
+        raise FormatError(f"{source}: a name in it is no UTF-8; the file is damaged") from None
     for layer in net.layer:
         for index, blob in enumerate(layer.blobs):
             _check_blob(blob, f"{source}: layer '{printable(layer.name)}', blob {index}")
@@ -60,6 +65,8 @@ def read_solver_state(path: str | os.PathLike[str]) -> Any:
         else:
             what = "is no solver state, or is truncated; take an earlier snapshot"
         raise FormatError(f"{source}: {what}")
+    if _is_no_text(state.learned_net) or state.iter < 0 or state.current_step < 0:
+        raise FormatError(f"{source}: is damaged; take an earlier snapshot")
     for index, blob in enumerate(state.history):
         _check_blob(blob, f"{source}: history {index}")
     return state
@@ -119,6 +126,11 @@ def _read(path: str | os.PathLike[str], what: str) -> bytes:
     if not data:
         raise FormatError(f"{source}: is empty")
     return data
+
+
+def _is_no_text(value: Any) -> bool:
+    """Whether a string of a message is no UTF-8: protobuf gives its bytes then."""
+    return isinstance(value, bytes)
 
 
 def _check_blob(blob: Any, where: str) -> None:

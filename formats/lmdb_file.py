@@ -98,12 +98,21 @@ class LmdbFile:
         """
         if start >= self.entries:
             return
+        read = start
         try:
             with self._env.begin(buffers=not copy) as reading, reading.cursor() as cursor:
                 self._move(cursor, start)
-                yield from cursor.iternext(keys=False, values=True)
+                for value in cursor.iternext(keys=False, values=True):
+                    read += 1
+                    yield value
         except _lmdb().Error as error:
             raise FormatError(f"{printable(self.path)}: damaged ({error}); make it again") from None
+        if read != self.entries:
+            raise self._other_number()
+
+    def _other_number(self) -> FormatError:
+        shown = printable(self.path)
+        return FormatError(f"{shown}: damaged (other records than it counts); make the LMDB again")
 
     def _move(self, cursor: Any, start: int) -> None:
         """Put the cursor on record `start`.
@@ -118,7 +127,7 @@ class LmdbFile:
         for _ in range(start - passed):
             found = found and cursor.next()
         if not found:
-            raise FormatError(f"{printable(self.path)}: damaged (fewer records than it says)")
+            raise self._other_number()
 
     def close(self) -> None:
         """Unmap the file; views of its values are invalid from here on. Twice is no error."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 _SIDES = ("_h", "_w")
+MOST = (1 << 31) - 1  # of an int, which Caffe keeps them in
 
 
 class ShapeError(ValueError):
@@ -82,6 +83,8 @@ def convolution_windows(param: Any, axes: int) -> list[Window]:
     """
     columns = [along_axes(param, field, axes) for field in _CONVOLUTION_FIELDS]
     windows = [Window(*row) for row in zip(*columns, strict=True)]
+    if any(value > MOST for window in windows for value in window):
+        raise ShapeError(f"kernel_size, stride, pad and dilation can be at most {MOST}")
     if any(not (w.kernel and w.stride and w.dilation) for w in windows):
         raise ShapeError("kernel_size, stride and dilation must be positive")
     return windows
@@ -123,6 +126,8 @@ def pooling_window(param: Any, axis: int, size: int) -> Window:
         kernel = size
     if not kernel or not stride:
         raise ShapeError("kernel_size and stride must be positive")
+    if max(kernel, stride, pad) > MOST:
+        raise ShapeError(f"kernel_size, stride and pad can be at most {MOST}")
     if pad >= kernel:
         raise ShapeError(f"pad {pad} must be less than the kernel, {kernel}")
     padded = bool(param.pad or param.pad_h or param.pad_w)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from ...errors import printable
 from .base import Kernel, Run, Tensor, Value, channel_view, map_parts
 
 
@@ -75,6 +76,13 @@ class Dropout(Kernel):
     """TRAIN: zero with probability dropout_ratio, the rest scaled up; TEST: nothing."""
 
     takes_parts = True
+
+    def set_up(self) -> None:
+        """Check the ratio; Caffe does so in debug builds alone."""
+        ratio = self.param.dropout_param.dropout_ratio
+        if not 0 <= ratio < 1:
+            name = printable(self.layer.name)
+            raise ValueError(f"layer '{name}': dropout_ratio {ratio:g} is not from 0 to below 1")
 
     def forward(self, run: Run, bottoms: list[Value], blobs: list[Tensor]) -> list[Any]:
         """Elementwise."""
