@@ -46,6 +46,7 @@ def _has_fast_bf16() -> bool:
 
 def _options(line: CommandLine, device: str, seed: int) -> Options:
     workers = Workers(line.number("threads") or None)
+    torch.set_num_threads(workers.threads)
     return Options(line.text("precision"), device, workers, seed, line.on("exact"))
 
 

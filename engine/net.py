@@ -138,13 +138,13 @@ class Net:
     def _check_blobs(self, whole: bool = False) -> None:
         records = max((s[0] for x in self.feeding for s in x.top_shapes if s), default=1)
         at_once = records
+        kept = whole or self.phase == "TRAIN"
         whole = whole or not self.cut
         if not whole:
             shares = self.workers.pieces(records, self._largest)
             at_once = sum(max(end - start for start, end in share) for share in shares)
-        kept = whole or self.phase == "TRAIN"
         needed = memory.blob_bytes(self.wiring.layers, kept, records, at_once, self.dtype.itemsize)
-        if whole:
+        if whole and kept:
             needed *= 2  # what layers keep for the way back, and the gradients on it
         for layer in self.feeding:  # the whole batch: bytes that are read, numbers that are made
             each = 1 if layer.name in self.sources else self.fed.itemsize

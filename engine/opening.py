@@ -88,6 +88,8 @@ def _open(
         on_restart=None if image_list else _restarting,
         threads=options.workers.threads,
     )
+    for warning in source.warnings:
+        glog.error(warning)
     if image_list:
         glog.info(f"A total of {source.records} images.", "image_data_layer.cpp:63")
     else:

@@ -16,7 +16,7 @@ from ..formats.layers import LAYER_TYPES, Blob, Shape
 from ..formats.net import NetDefinition, layer_is_in
 from ..formats.prototxt import to_text
 from ..formats.schema import PHASES, NetParameter, message_class
-from ..formats.shapes import infer_shapes
+from ..formats.shapes import Problem, infer_shapes
 from . import glog
 from .splits import insert_splits
 
@@ -129,7 +129,8 @@ def wire(
         raise NetError(f"{printable(net.source)}: no layers in phase {phase}; nothing to run")
     shapes = infer_shapes(net, phase, known=known)
     for problem in shapes.problems:
-        raise NetError(f"{net.place(problem.layer)}: {problem.message}")
+        hint = _made_elsewhere(net, problem, layers, phase)
+        raise NetError(f"{net.place(problem.layer)}: {problem.message}{hint}")
     blob_shapes = dict(shapes.blobs)
     by_layer = iter(shapes.layers)
     wired = []
@@ -155,6 +156,16 @@ def wire(
     if log:
         _log(result)
     return result
+
+
+def _made_elsewhere(net: NetDefinition, problem: Problem, layers: Sequence[Any], phase: str) -> str:
+    """Where a blob that is missing is made in another phase or state."""
+    if problem.rule != "unknown-blob":
+        return ""
+    here = {name for layer in layers for name in layer.top}
+    everywhere = {name for layer in net.param.layer for name in layer.top}
+    missing = [n for n in problem.layer.bottom if n in everywhere and n not in here]
+    return f" in phase {phase}; the net makes it in another phase or stage" if missing else ""
 
 
 def _check_rules(net: NetDefinition, layer: Any) -> None:

@@ -29,7 +29,6 @@ class Workers:
         self.threads = threads or available_cores()
         self._pool: ThreadPoolExecutor | None = None
         self._count = 0
-        torch.set_num_threads(self.threads)
 
     def pieces(self, records: int, largest: int) -> list[list[Piece]]:
         """The records of each worker, cut so that the pieces are as equal as can be.
@@ -49,14 +48,19 @@ class Workers:
     def run(self, work: Callable[[list[Piece]], Result], shares: list[list[Piece]]) -> list[Result]:
         """`work` for each share, at the same time; results in the order of the shares."""
         if len(shares) == 1:
-            return [work(shares[0])]
+            before = torch.get_num_threads()
+            torch.set_num_threads(self.threads)
+            try:
+                return [work(shares[0])]
+            finally:
+                torch.set_num_threads(before)
         return list(self._executor(len(shares)).map(work, shares))
 
     def _executor(self, count: int) -> ThreadPoolExecutor:
         if self._pool is None or self._count != count:
             self.close()
             each = max(1, self.threads // count)
-            barrier = Barrier(count + 1)
+            barrier, before = Barrier(count + 1), torch.get_num_threads()
 
             def start() -> None:
                 # Asked first: a thread that was not yet takes the process's number later on.
@@ -68,7 +72,7 @@ class Workers:
             for _ in range(count):
                 self._pool.submit(start)
             barrier.wait()
-            torch.set_num_threads(self.threads)
+            torch.set_num_threads(before)
         return self._pool
 
     def close(self) -> None:
