@@ -79,9 +79,13 @@ class _Clocks:
     ) -> None:
         wanted = [x for x in (*bottoms, *weights) if x.requires_grad]
         made = [top for top in tops if top.requires_grad]
-        gradients = [above.get(top.data_ptr(), torch.ones_like(top)) for top in made]
         if not wanted or not made:
             return
+        gradients = []
+        for top in made:
+            gradient = above.get(top.data_ptr())
+            fits = gradient is not None and gradient.shape == top.shape
+            gradients.append(gradient if fits else torch.ones_like(top))
         found = torch.autograd.grad(made, wanted, gradients, allow_unused=True)
         for tensor, gradient in zip(wanted, found, strict=True):
             if gradient is not None:

@@ -203,6 +203,19 @@ def test_training_as_caffe(
     assert np.linalg.norm(made - recorded) < 5e-3 * np.linalg.norm(recorded)
 
 
+@pytest.mark.parametrize("case", ["sgd_poly_simple", "adam_fixed_simple"])
+def test_bf16_trains_as_float32_does(
+    case: str, parity: Callable[..., Path], capsys: Capture, tmp_path: Path, shared: Path
+) -> None:
+    ours = train(case, parity, capsys, tmp_path, "bf16")
+    theirs = sqgen.parse_log(shared / "parity" / case / "train.log")
+    assert worst(losses(ours), losses(theirs), 0, 60) < 5e-3
+    made, recorded = (
+        weights_of(folder / "run_iter_60.caffemodel") for folder in (tmp_path, Path(case))
+    )
+    assert np.linalg.norm(made - recorded) < 2e-2 * np.linalg.norm(recorded)
+
+
 def first_test(result: Any) -> dict[str, float]:
     """What the test net scored at iteration 0, to the last digit printed."""
     row = result.segments[0].test[0]
