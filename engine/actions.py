@@ -145,6 +145,8 @@ def test(line: CommandLine) -> None:
         for name in file_names(weights):
             net.load(read_caffemodel(name), name)
         _warn_of_fresh(net)
+        if not net.sources and any(layer.type == "Input" for layer in net.feeding):
+            glog.warning("the net reads no data, its inputs are zeros; use the train_val net")
         iterations = _batches(line, net)
         glog.info(f"Running for {iterations} iterations.", "caffe.cpp:281")
         scores = Scores(net)

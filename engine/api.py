@@ -32,6 +32,7 @@ class Net:
         precision: `fp32`, `bf16` or `fp64`.
         threads: to compute with; one a core where not given.
         seed: of fillers and dropout.
+        partial: whether weights may leave layers out, which then start from their fillers.
 
     Attributes:
         inputs: names of the blobs that `forward` takes, and their shapes.
@@ -52,6 +53,7 @@ class Net:
         precision: str = "fp32",
         threads: int | None = None,
         seed: int = 0,
+        partial: bool = False,
     ) -> None:
         if precision not in running.PRECISIONS:
             hint = did_you_mean(precision, running.PRECISIONS)
@@ -63,7 +65,7 @@ class Net:
             definition, phase, precision=precision, workers=Workers(threads), seed=seed
         )
         if weights is not None:
-            self._load(weights)
+            self._load(weights, partial)
         self.inputs = {
             name: shape
             for layer in self._net.feeding
@@ -73,14 +75,15 @@ class Net:
         self.outputs = list(self._net.outputs)
         self.layers = [layer.name for layer in self._net.wiring.layers if layer.blobs]
 
-    def _load(self, weights: str | os.PathLike[str]) -> None:
-        shown, before = printable(os.fspath(weights)), len(self._net.fresh)
+    def _load(self, weights: str | os.PathLike[str], partial: bool) -> None:
+        shown = printable(os.fspath(weights))
         self._net.load(read_caffemodel(weights), shown)
-        if before and len(self._net.fresh) == before:
+        if self._net.fresh and not partial:
             where = printable(self._net.definition.source)
+            names = ", ".join(f"'{printable(name)}'" for name in self.fresh[:3])
             raise NetError(
-                f"{shown}: has weights for no layer of {where}; give the net's own, or rename the"
-                " layers"
+                f"{shown}: has no weights for {len(self._net.fresh)} layers of {where}, such as"
+                f" {names}; give the net's own, or partial=True to start those from fillers"
             )
 
     @property

@@ -113,6 +113,9 @@ def _set_log_level(line: CommandLine) -> None:
 def _act(line: CommandLine) -> int:
     if len(line.words) != 1:
         print(usage(PROGRAM), file=sys.stderr)
+        if line.words:
+            words = printable(" ".join(line.words))
+            raise FlagError(f"'{words}': give one action, and flags that start with --")
         return FlagError.exit_code
     action = line.words[0]
     if action not in ACTIONS:

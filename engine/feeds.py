@@ -92,6 +92,8 @@ def array_feed(values: Any, shape: Shape, name: str) -> Feed:
     array = np.asarray(values, order="C")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float32)
+    if array.ndim and not len(array):
+        raise ValueError(f"blob '{name}': an array of no records")
     if array.ndim != len(shape) or array.shape[1:] != tuple(shape[1:]):
         raise ValueError(f"blob '{name}' has shape {tuple(shape)}, not {array.shape}")
     return Feed(torch.from_numpy(array))

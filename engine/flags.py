@@ -31,8 +31,8 @@ FLAGS = (
     Flag("weights", "weights to start from, to score: a .caffemodel, or several with commas"),
     Flag("snapshot", "a .solverstate to resume from"),
     Flag("iterations", "batches to test, or passes to time", 50),
-    Flag("gpu", "the GPU to use; one number (several come later)"),
-    Flag("phase", "of 'time': TRAIN (default) or TEST", "", ("", "TRAIN", "TEST")),
+    Flag("gpu", "the number of the GPU to use; one for now"),
+    Flag("phase", "of 'time', TRAIN by default", "", ("", "TRAIN", "TEST")),
     Flag("level", "the net's level", 0),
     Flag("stage", "the net's stages, with commas"),
     Flag("sigint_effect", "of Ctrl-C in training", "stop", ("stop", "snapshot", "none")),
@@ -51,8 +51,15 @@ FLAGS = (
     Flag("version", "show the version", False),
 )
 # glog's own flags, which scripts give; the log goes to standard error here whatever they say.
-IGNORED = frozenset(
-    {"logtostderr", "alsologtostderr", "colorlogtostderr", "log_dir", "v", "stderrthreshold"}
+# Switches, and those that take a value.
+IGNORED_SWITCHES = frozenset(
+    """alsologtostderr colorlogtostderr colorlogtostdout drop_log_memory log_prefix log_utc_time
+    logtostderr logtostdout stop_logging_if_full_disk symbolize_stacktrace
+    timestamp_in_logfile_name""".split()
+)
+IGNORED_VALUES = frozenset(
+    """alsologtoemail log_backtrace_at log_dir log_link logbuflevel logbufsecs logemaillevel
+    logfile_mode logmailer max_log_size stderrthreshold v vmodule""".split()
 )
 
 _BY_NAME = {flag.name: flag for flag in FLAGS}
@@ -103,8 +110,10 @@ def parse(arguments: Sequence[str]) -> CommandLine:
 
 def _take(line: CommandLine, name: str, value: str | None, rest: list[str]) -> None:
     name = name.replace("-", "_")
-    if name in IGNORED:
-        if value is None and rest and name in ("log_dir", "v", "stderrthreshold"):
+    if name in IGNORED_SWITCHES or name.removeprefix("no") in IGNORED_SWITCHES:
+        return
+    if name in IGNORED_VALUES:
+        if value is None and rest:
             rest.pop(0)
         return
     flag = _BY_NAME.get(name)
@@ -148,7 +157,7 @@ def _converted(flag: Flag, value: str) -> str | int | bool:
 
 def usage(program: str) -> str:
     """The text of `--help`."""
-    rows = [f"  --{flag.name:<15} {flag.help}{_shown_default(flag)}" for flag in FLAGS]
+    rows = [f"  --{flag.name:<15} {flag.help}{_shown(flag)}" for flag in FLAGS]
     return "\n".join(
         [
             f"{program}: command line brew, on PyTorch",
@@ -173,7 +182,9 @@ def usage(program: str) -> str:
     )
 
 
-def _shown_default(flag: Flag) -> str:
+def _shown(flag: Flag) -> str:
+    choices = ", ".join(filter(None, flag.choices))
+    shown = f": {choices}" if choices and choices not in flag.help else ""
     if isinstance(flag.default, bool) or flag.default in ("", 0):
-        return ""
-    return f" (default {flag.default})"
+        return shown
+    return f"{shown} (default {flag.default})"

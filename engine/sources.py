@@ -193,8 +193,9 @@ def open_source(
     if layer.type == "Data":
         batch_size = _batch_size(layer.data_param, where)
         if layer.data_param.backend != LMDB:
+            default = "" if layer.data_param.HasField("backend") else " (the default)"
             raise FormatError(
-                f"{where}: backend LEVELDB (the default) can't be read yet;"
+                f"{where}: backend LEVELDB{default} can't be read yet;"
                 " convert the data and write backend: LMDB"
             )
     elif layer.type == "ImageData":

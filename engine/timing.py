@@ -69,8 +69,8 @@ class _Clocks:
         above: dict[int, torch.Tensor] = {}
         for index, layer, bottoms, weights, tops in reversed(tape):
             start = perf_counter()
-            if layer.needs_backward:
-                self._one_backward(layer, bottoms, weights, tops, above)
+            # Caffe's `time` asks every layer, whether a loss needs it or not.
+            self._one_backward(layer, bottoms, weights, tops, above)
             self._wait()
             self.backward[index] += perf_counter() - start
 

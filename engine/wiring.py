@@ -129,6 +129,9 @@ def wire(
         raise NetError(f"{printable(net.source)}: no layers in phase {phase}; nothing to run")
     shapes = infer_shapes(net, phase, known=known)
     for problem in shapes.problems:
+        if problem.rule == "image-size":
+            where = f"{net.place(problem.layer)}: layer '{printable(problem.layer.name)}'"
+            raise NetError(f"{where}: no data tells the size of its images; use the deploy net")
         hint = _made_elsewhere(net, problem, layers, phase)
         raise NetError(f"{net.place(problem.layer)}: {problem.message}{hint}")
     blob_shapes = dict(shapes.blobs)

@@ -147,6 +147,16 @@ def is_solver(text: str) -> bool:
     return not re.fullmatch(_EMPTY, text)
 
 
+def _is_net(text: str) -> bool:
+    """Whether a prototxt is a net with layers."""
+    net = NetParameter()
+    try:
+        prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), net, "net")
+    except FormatError:
+        return False
+    return bool(net.layer or net.layers)
+
+
 def _likelier(error: FormatError, text: str, source: str) -> FormatError:
     """The error of the net, or of the solver that the text is further on its way to be."""
     try:
@@ -163,7 +173,12 @@ def parse_solver(text: str, source: str = "solver", warnings: list[str] | None =
         FormatError: it is not one; the message has source:line:column.
     """
     solver = SolverParameter()
-    told = prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), solver, source)
+    try:
+        told = prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), solver, source)
+    except FormatError:
+        if _is_net(text):
+            raise FormatError(f"{printable(source)}: is a net, not a solver") from None
+        raise
     from .upgrade import upgrade_solver
 
     told += [f"{printable(source)}: upgraded {what}" for what in upgrade_solver(solver, source)]

@@ -77,7 +77,7 @@ def _read(named: str, source: str) -> NetDefinition:
     beside = Path(source).parent / named
     if not beside.exists() and not Path(named).exists():
         raise FormatError(
-            f"{printable(source)}: its net {printable(named)} is not there; give the net and"
-            " --solver"
+            f"{printable(source)}: its net {printable(named)} is not there, nor beside it;"
+            " correct its path"
         )
     return read_net(named if Path(named).exists() else beside)

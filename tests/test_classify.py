@@ -131,7 +131,7 @@ def test_a_net_without_softmax_gives_probabilities_too(tmp_path: Path, sqgen: Ru
         (("blue.png", "--output", "fc"), "no output 'fc'; the net has prob"),
         (("blue.png", "--weights", "labels.txt"), "labels.txt: is no .caffemodel"),
         (("blue.png", "--model", "none"), "none: no such file"),
-        (("blue.png", "--model", "other.prototxt"), "has weights for no layer of"),
+        (("blue.png", "--model", "other.prototxt"), "has no weights for layer 'other' (1 in all)"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -123,7 +123,7 @@ def load(model: str, weights: str) -> Net:
         raise SqgenError(
             "sqgen classify needs PyTorch: pip install 'sqgen[engine]' brings it"
         ) from None
-    net = Net(model, weights)
+    net = Net(model, weights, partial=True)
     if net.fresh:
         raise NetError(
             f"{printable(weights)}: has no weights for layer '{printable(net.fresh[0])}'"
