@@ -410,7 +410,7 @@ def test_scores_of_another_command_do_not_stay() -> None:
 
 def test_troubles_name_their_run() -> None:
     result = parse(text_of("train_diverged_nan") + text_of("train_dead_relu"))
-    assert [(t.name, t.segment) for t in result.troubles] == [("diverged", 0), ("stuck", 1)]
+    assert [(t.name, t.segment) for t in result.troubles] == [("diverged", 0), ("dead", 1)]
 
 
 def test_ten_thousand_segments() -> None:
@@ -559,8 +559,8 @@ def test_packed_otherwise(tmp_path: Path) -> None:
         assert parse_log(file).completed  # type: ignore[arg-type]
 
 
-def test_dead_relus_are_stuck_and_chance_is_named() -> None:
-    assert [t.name for t in parse(text_of("train_dead_relu")).troubles] == ["stuck"]
+def test_dead_relus_and_chance_are_named() -> None:
+    assert [t.name for t in parse(text_of("train_dead_relu")).troubles] == ["dead"]
     p = "I1123 02:37:19.366457 1 solver.cpp:228] "
     tests = "".join(
         f"{p}Iteration {i}, Testing net (#0)\n{p}    Test net output #0: accuracy_top1 = 0.1\n"

@@ -29,6 +29,7 @@ class Watch:
         self.no_rate_at: int | None = None
         self.tests = 0
         self.best_top1 = 0.0
+        self.last_top1: float | None = None
 
     def train(self, iteration: int, loss: float | None, lr: float | None) -> None:
         """Take in a display."""
@@ -50,6 +51,7 @@ class Watch:
     def tested(self, iteration: int, top1: float | None, losses: list[float]) -> None:
         """Take in a test."""
         self.iteration = max(iteration, self.iteration)
+        self.last_top1 = top1
         odd = [loss for loss in losses if not math.isfinite(loss)]
         if losses:
             self.last_test = losses[0]
@@ -105,7 +107,22 @@ def _early(iteration: int, max_iter: int | None) -> bool:
     return max_iter is None or iteration < 0.99 * max_iter
 
 
+def _is_dead(watch: Watch, chance: float) -> bool:
+    """Equal scores count against a label (accuracy_layer.cpp), so that a net of one answer has a
+    top-1 of exactly 0, and the loss of a guess to the last digit."""
+    return watch.last_top1 == 0 and abs(watch.last_test - chance) < 1e-5 * chance
+
+
 def _no_learning(watch: Watch, context: Context) -> Iterator[Trouble]:
+    if context.classes and context.classes > 1 and _is_dead(watch, math.log(context.classes)):
+        yield Trouble(
+            "dead",
+            f"all scores are equal: top-1 is 0 at a loss of {watch.last_test:g} ="
+            f" ln({context.classes}); nothing passes the last ReLU any more",
+            "lower base_lr, scale the input, leave out the ReLU behind the classifier, or start"
+            " from pretrained weights",
+        )
+        return
     enough = max(_ENOUGH, (context.max_iter or 0) // 20)
     if context.classes is None or context.classes < 2 or watch.iteration < enough:
         return
