@@ -41,6 +41,9 @@ bench: $(STAMP) ## measure speed as ratios (benchmarks/)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/designs.py
 	$(BIN)/python benchmarks/log.py
+	$(BIN)/python benchmarks/data.py
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) onnx onnxruntime
+	$(BIN)/python benchmarks/engine.py
 
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel

@@ -10,7 +10,7 @@ import click
 
 from ..errors import FormatError, NetError, SqgenError, printable
 from ..formats.files import read_bytes
-from .terminal import echo, table
+from .terminal import echo, parse_size, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,7 +157,7 @@ def prepare(net: Net, resize: str | None, mean: str | None, scale: float) -> Pre
         )
     channels, *crop = shapes[0][1:]
     usual = IMAGENET_SIZE if crop[0] == crop[1] and crop[0] in IMAGENET_INPUTS else 0
-    size = _size(resize) if resize else (usual or crop[0], usual or crop[1])
+    size = parse_size(resize) if resize else (usual or crop[0], usual or crop[1])
     if size[0] < crop[0] or size[1] < crop[1]:
         raise click.UsageError(
             f"--resize {size[0]}x{size[1]}: the net takes {crop[0]}x{crop[1]} of it"
@@ -166,16 +166,6 @@ def prepare(net: Net, resize: str | None, mean: str | None, scale: float) -> Pre
     if len(values) not in (1, channels):
         raise click.UsageError(f"--mean has {len(values)} values for {channels} channels")
     return Preparation(size, (crop[0], crop[1]), values, scale, channels)
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        height, width = (int(side) for side in text.lower().split("x"))
-    except ValueError:
-        height = width = 0
-    if not (0 < height < 1 << 16 and 0 < width < 1 << 16):
-        raise click.UsageError(f"--resize '{printable(text)}' is no HxW, such as 256x256")
-    return height, width
 
 
 def _mean(text: str) -> list[float]:

@@ -26,6 +26,7 @@ COMMANDS = {
     "log": ("log", "log", "Read Caffe's logs: table, JSON, CSV, curves."),
     "gate": ("gate", "gate", "Hold an accuracy: pass or fail, for CI."),
     "classify": ("classify", "classify", "What a net says of images."),
+    "data": ("data", "data", "Datasets: make LMDBs of images, average them, look into them."),
     "zoo": ("zoo", "zoo", "The published nets: figures, files, weights."),
 }
 
@@ -72,8 +73,9 @@ class LazyGroup(click.Group):
 @click.command(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done; 1 differences, lint errors, or a gate that does not hold;"
-    " 2 wrong input; 3 no download; 130 interrupted.",
+    epilog="sqgen-caffe tests and trains nets: sqgen-caffe --help. Exit codes: 0 done;"
+    " 1 differences, lint errors, or a gate that does not hold; 2 wrong input; 3 no download;"
+    " 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="sqgen")
 def cli() -> None:

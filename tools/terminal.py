@@ -85,3 +85,15 @@ def parse_image(text: str | None) -> tuple[int, int, int] | None:
     if len(sides) != 3 or not all(side.isdecimal() and 0 < int(side) < 1 << 20 for side in sides):
         raise click.UsageError(f"--image {text}: write channels, height and width as 3x227x227")
     return (int(sides[0]), int(sides[1]), int(sides[2]))
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`--resize 256x256` as (height, width).
+
+    Raises:
+        click.UsageError: it is something else.
+    """
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(s.isdecimal() and 0 < int(s) < 1 << 16 for s in sides):
+        raise click.UsageError(f"--resize '{printable(text)}' is no HxW, such as 256x256")
+    return int(sides[0]), int(sides[1])

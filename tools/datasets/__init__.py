@@ -1,0 +1,1 @@
+"""Datasets as Caffe takes them: made of images, looked at, averaged."""

@@ -1,0 +1,111 @@
+"""Records of an LMDB as pixels, and a bad one told by its key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lmdb
+import numpy as np
+
+from ...engine.images import UNCHANGED, decode
+from ...errors import FormatError, printable
+from ...formats.datum import Record, Value, read_datum
+from ...formats.lmdb_file import DATA_FILE, LmdbFile
+from ...formats.lmdb_pages import check, leaf_with
+from .datums import Shape
+from .spread import in_order
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Seen(NamedTuple):
+    """A record.
+
+    Attributes:
+        size: bytes of its value.
+        encoded, label: as told.
+        pixels: (channels, height, width), uint8 or float32.
+    """
+
+    size: int
+    encoded: bool
+    label: int
+    pixels: Array
+
+    @property
+    def shape(self) -> Shape:
+        """(channels, height, width)."""
+        channels, height, width = self.pixels.shape
+        return channels, height, width
+
+
+def seen(opened: LmdbFile, jobs: int) -> Generator[Seen | FormatError, None, None]:
+    """All records in order; of a bad one what is wrong, without its place.
+
+    The pixels of raw records are views into the file. Close the iterator before the file: until
+    then, threads look at it.
+    """
+
+    def look(value: Value) -> Seen | FormatError:
+        try:
+            return _seen(value)
+        except FormatError as error:
+            return FormatError(str(error).removeprefix(f"{_HERE}: "))
+
+    values = opened.values(copy=False)
+    first = next(values)
+    # Raw records are there already: threads would only pass them around.
+    one = look(first)
+    spread = not isinstance(one, Seen) or one.encoded
+    with closing(in_order(look, chain([first], values), jobs if spread else 1)) as results:
+        yield from results
+
+
+_HERE = "record"
+
+
+def _seen(value: Value) -> Seen:
+    record = read_datum(value, _HERE)
+    if record.encoded:
+        pixels: Array = decode(record.data, UNCHANGED, _HERE).transpose(2, 0, 1)
+    else:
+        pixels = _raw(record)
+    return Seen(len(value), record.encoded, record.label, pixels)
+
+
+def _raw(record: Record) -> Array:
+    """The values of a Datum that is no image file: bytes count before floats."""
+    shape = (record.channels, record.height, record.width)
+    said = "x".join(map(str, shape))
+    if min(shape) < 1:
+        raise FormatError(f"{_HERE}: says it is {said}, which is no image")
+    values = np.frombuffer(record.data, np.uint8) if len(record.data) else record.floats
+    held = 0 if values is None else len(values)
+    if values is None or held != shape[0] * shape[1] * shape[2]:
+        raise FormatError(f"{_HERE}: says it is {said}, and holds {held:,} values")
+    return values.reshape(shape)
+
+
+def key_of(path: str, number: int) -> str:
+    """The key of record `number` (from 0), as it can be printed. No reader may have it open.
+
+    Raises:
+        FormatError: the tree of pages is damaged.
+    """
+    shown = printable(path)
+    data = os.fspath(Path(path) / DATA_FILE)
+    key, passed = leaf_with(data, shown, check(data, shown), number)
+    with (
+        lmdb.open(path, readonly=True, lock=False) as env,
+        env.begin() as reading,
+        reading.cursor() as cursor,
+    ):
+        cursor.set_key(key)
+        for _ in range(number - passed):
+            cursor.next()
+        return printable(os.fsdecode(cursor.key()))
