@@ -52,8 +52,10 @@ def test_mistakes_have_a_place(text: str, message: str) -> None:
 def test_a_solver_is_no_net_and_a_net_no_solver() -> None:
     with pytest.raises(FormatError, match=r"s\.prototxt: is a solver, not a net"):
         parse_net('net: "a"\nbase_lr: 0.1', "s.prototxt")
-    with pytest.raises(FormatError, match=r"n\.prototxt:1:1: SolverParameter has no field"):
+    with pytest.raises(FormatError, match=r"n\.prototxt: is a net, not a solver"):
         parse_solver("layer { }", "n.prototxt")
+    with pytest.raises(FormatError, match=r"t\.prototxt:1:1: SolverParameter has no field"):
+        parse_solver("bse_lr: 1", "t.prototxt")
 
 
 @pytest.mark.parametrize("depth", [99, 5_000, 200_000])
