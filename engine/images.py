@@ -41,7 +41,9 @@ def opencv() -> Any:
         ) from None
     cv2.setNumThreads(0)
     # What it would print of a damaged image, an error of ours says.
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    logging = getattr(cv2.utils, "logging", None)  # not in every release
+    if logging is not None:
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     return cv2
 
 
