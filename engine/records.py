@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ..errors import FormatError, printable
-from ..formats.datum import Record, Value, read_datum
+from ..formats.datum import Record, Value, raw_values, read_datum
 from ..formats.lmdb_file import open_lmdb
 from . import draws
 from .images import COLOR, GRAY, UNCHANGED, decode, read_whole, resize
@@ -121,7 +121,7 @@ class LmdbRecords(Records[tuple[int, Value]]):
         if record.encoded:
             pixels: np.ndarray[Any, Any] = decode(record.data, self._flag(), name)
             return Image(pixels, False, record.label, name)
-        return Image(_raw(record, name), True, record.label, name)
+        return Image(raw_values(record, name), True, record.label, name)
 
     def _flag(self) -> int:
         if self._color and self._gray:
@@ -131,21 +131,6 @@ class LmdbRecords(Records[tuple[int, Value]]):
     def close(self) -> None:
         """Unmap the LMDB."""
         self._file.close()
-
-
-def _raw(record: Record, name: str) -> np.ndarray[Any, Any]:
-    """The values of a Datum that is no image file: (C, H, W); bytes count before floats."""
-    shape = (record.channels, record.height, record.width)
-    said = "x".join(map(str, shape))
-    if min(shape) < 1:
-        raise FormatError(f"{name}: says it is {said}, which is no image; make the LMDB again")
-    values = np.frombuffer(record.data, np.uint8) if len(record.data) else record.floats
-    held = 0 if values is None else len(values)
-    if values is None or held != shape[0] * shape[1] * shape[2]:
-        raise FormatError(
-            f"{name}: says it is {said}, and holds {held:,} values; make the LMDB again"
-        )
-    return values.reshape(shape)
 
 
 class ImageRecords(Records[int]):

@@ -6,8 +6,6 @@ blobs of 50 images are hundreds of megabytes.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -15,6 +13,8 @@ from threading import Barrier
 from typing import TypeVar
 
 import torch
+
+from .cores import available_cores
 
 Result = TypeVar("Result")
 Piece = tuple[int, int]  # first record, and one behind the last
@@ -80,10 +80,3 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
-
-
-def available_cores() -> int:
-    """Cores this process may run on."""
-    if sys.platform.startswith("linux"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -146,3 +146,22 @@ def _floats(view: memoryview, at: int) -> tuple[Floats, int]:
     if not same.all():
         run = run[: int(same.argmin())]
     return np.ascontiguousarray(run["value"]), at + len(run) * _FLOAT_BYTES
+
+
+def raw_values(record: Record, name: str) -> np.ndarray[Any, Any]:
+    """The values of a Datum that is no image file: (C, H, W); bytes count before floats.
+
+    Raises:
+        FormatError: it holds another number of values than it says; `name` is whose record it is.
+    """
+    shape = (record.channels, record.height, record.width)
+    said = "x".join(map(str, shape))
+    if min(shape) < 1:
+        raise FormatError(f"{name}: says it is {said}, which is no image; make the LMDB again")
+    values = np.frombuffer(record.data, np.uint8) if len(record.data) else record.floats
+    held = 0 if values is None else len(values)
+    if values is None or held != shape[0] * shape[1] * shape[2]:
+        raise FormatError(
+            f"{name}: says it is {said}, and holds {held:,} values; make the LMDB again"
+        )
+    return values.reshape(shape)

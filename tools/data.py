@@ -73,11 +73,11 @@ def create(
       sqgen data create ILSVRC2012/train -o train_lmdb --resize 256x256 --shuffle 1
     """
     size = parse_size(resize) if resize is not None else None
+    from ..engine.cores import available_cores
     from ..formats.lmdb_writer import LmdbWriter, check_target
     from .datasets.create import create as fill
     from .datasets.datums import Recipe
     from .datasets.listing import find_images
-    from .datasets.spread import cores
 
     check_target(Path(out), force)
     listing = find_images(images, list_file)
@@ -86,7 +86,7 @@ def create(
     if shuffle is not None:
         listing = listing.shuffled(shuffle)
     with LmdbWriter(out, force) as writer:
-        made = fill(listing, Recipe(size, encoded, gray), writer, jobs or cores(), strict)
+        made = fill(listing, Recipe(size, encoded, gray), writer, jobs or available_cores(), strict)
     if len(made.shapes) > 1:
         warn(
             f"{out}: images of {len(made.shapes)} different sizes; a net that does not crop needs"
@@ -127,10 +127,10 @@ def mean(lmdb: str, out: str | None, jobs: int | None, force: bool) -> None:
     Example:
       sqgen data mean train_lmdb -o mean.binaryproto
     """
+    from ..engine.cores import available_cores
     from .datasets.mean import mean_of
-    from .datasets.spread import cores
 
-    found = mean_of(lmdb, jobs or cores())
+    found = mean_of(lmdb, jobs or available_cores())
     if out is not None:
         write_files({Path(out): found.blob()}, force)
         click.echo(f"wrote {printable(out)}: the mean of {found.images} images", err=True)
@@ -151,11 +151,11 @@ def info(lmdb: str, jobs: int | None, as_json: bool) -> int:
     Example:
       sqgen data info train_lmdb
     """
+    from ..engine.cores import available_cores
     from .datasets.info import as_json as plain
     from .datasets.info import look, rows
-    from .datasets.spread import cores
 
-    found = look(lmdb, jobs or cores())
+    found = look(lmdb, jobs or available_cores())
     if as_json:
         echo(json.dumps(plain(found), indent=2))
     else:

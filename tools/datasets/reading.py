@@ -14,7 +14,7 @@ import numpy as np
 
 from ...engine.images import UNCHANGED, decode
 from ...errors import FormatError, printable
-from ...formats.datum import Record, Value, read_datum
+from ...formats.datum import Value, raw_values, read_datum
 from ...formats.lmdb_file import DATA_FILE, LmdbFile
 from ...formats.lmdb_pages import check, leaf_with
 from .datums import Shape
@@ -74,21 +74,8 @@ def _seen(value: Value) -> Seen:
     if record.encoded:
         pixels: Array = decode(record.data, UNCHANGED, _HERE).transpose(2, 0, 1)
     else:
-        pixels = _raw(record)
+        pixels = raw_values(record, _HERE)
     return Seen(len(value), record.encoded, record.label, pixels)
-
-
-def _raw(record: Record) -> Array:
-    """The values of a Datum that is no image file: bytes count before floats."""
-    shape = (record.channels, record.height, record.width)
-    said = "x".join(map(str, shape))
-    if min(shape) < 1:
-        raise FormatError(f"{_HERE}: says it is {said}, which is no image")
-    values = np.frombuffer(record.data, np.uint8) if len(record.data) else record.floats
-    held = 0 if values is None else len(values)
-    if values is None or held != shape[0] * shape[1] * shape[2]:
-        raise FormatError(f"{_HERE}: says it is {said}, and holds {held:,} values")
-    return values.reshape(shape)
 
 
 def key_of(path: str, number: int) -> str:
