@@ -6,7 +6,6 @@ passes follow each other. What is read is raw; `load` decodes it, in any thread.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from ..errors import FormatError, printable
 from ..formats.datum import Record, Value, raw_values, read_datum
+from ..formats.image_list import LIST_LIMIT, parse_list
 from ..formats.lmdb_file import open_lmdb
 from . import draws
 from .images import COLOR, GRAY, UNCHANGED, decode, read_whole, resize
@@ -23,7 +23,6 @@ from .transform import Image
 
 Item = TypeVar("Item")
 
-LIST_LIMIT = 1 << 30  # bytes of a list of images
 IMAGE_LIMIT = 1 << 30  # bytes of an image file
 _SHUFFLE, _SKIP = 0x73687566666C65, 0x736B6970  # keep these draws apart from others of the seed
 
@@ -165,7 +164,7 @@ class ImageRecords(Records[int]):
             text = read_whole(self._source, LIST_LIMIT, "a list of images")
         except FormatError as error:
             raise FormatError(f"{where}: {error}") from None
-        self._lines = read_list(text, self._name)
+        self._lines = _lines(text, self._name)
         self.count = len(self._lines)
         self._shuffled = draws.key(seed, _SHUFFLE) if param.shuffle else None
         self._skip = 0
@@ -203,25 +202,14 @@ class ImageRecords(Records[int]):
         return Image(pixels, False, label, name)
 
 
-def read_list(text: bytes, name: str) -> list[tuple[str, int]]:
-    """The files and labels of a list, a line each: what is before and after the last space.
-
-    As in Caffe, a label is what C's atoi makes of it: 0 where there is no number.
+def _lines(text: bytes, name: str) -> list[tuple[str, int]]:
+    """The files and labels of a list.
 
     Raises:
         FormatError: no lines, or a line without a file.
     """
-    lines = text.decode("utf-8", "surrogateescape").split("\n")
-    if not lines[-1]:
-        lines.pop()
-    if not lines:
-        raise FormatError(f"{name}: an empty list; a line is: file label")
-    made = []
+    lines = parse_list(text, name)
     for number, line in enumerate(lines, 1):
-        file, space, label = line.rpartition(" ")
-        file = file if space else line
-        if not file.strip():
+        if not line.file.strip():
             raise FormatError(f"{name}: line {number}: no file in it; a line is: file label")
-        found = re.match(r"\s*[+-]?\d+", label, re.ASCII)
-        made.append((file, int(found.group()) if found else 0))
-    return made
+    return [(line.file, line.label) for line in lines]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,10 +10,9 @@ from typing import NamedTuple
 from ...engine import draws
 from ...errors import FormatError, printable
 from ...formats.files import STDIN, describe, read_bytes
+from ...formats.image_list import LIST_LIMIT, parse_list
 
-LIST_LIMIT = 1 << 30  # bytes of a list of images
 _SHUFFLE = 0x64617461736574  # keeps these draws apart from others of the same seed
-_LABEL = re.compile(r"\s*[+-]?\d+", re.ASCII)
 
 
 class Listing(NamedTuple):
@@ -63,21 +61,13 @@ def by_list(root: str, file: str) -> Listing:
     """
     shown = "standard input" if file == STDIN else printable(file)
     text = read_bytes(file, LIST_LIMIT, "a list of images")
-    lines = text.decode("utf-8", "surrogateescape").split("\n")
-    if not lines[-1]:
-        lines.pop()
-    if not lines:
-        raise FormatError(f"{shown}: an empty list; a line is: file label")
     made, odd = [], []
-    for number, line in enumerate(lines, 1):
-        name, space, last = line.rpartition(" ")
-        found = _LABEL.match(last)
-        label = int(found.group()) if found else 0
-        if not -(1 << 31) <= label < 1 << 31:
-            raise FormatError(f"{shown}: line {number}: label {label}; Caffe takes 32 bits")
-        if not found and line.strip():
+    for number, line in enumerate(parse_list(text, shown), 1):
+        if not -(1 << 31) <= line.label < 1 << 31:
+            raise FormatError(f"{shown}: line {number}: label {line.label}; Caffe takes 32 bits")
+        if not line.labelled and line.file.strip():
             odd.append(number)
-        made.append((name if space else line, label))
+        made.append((line.file, line.label))
     warnings = []
     if odd:
         warnings.append(
