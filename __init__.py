@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         FormatError,
         NetError,
         OutputError,
+        RunError,
         SqgenError,
     )
     from .formats.diff import Difference, diff_nets
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from .generator.presets import PRESETS, preset
     from .tools.logs.files import parse_log
     from .tools.logs.result import LogResult
+    from .tools.runs.how import How
+    from .tools.runs.test import test
+    from .tools.runs.time import time
+    from .tools.runs.train import train
 
 __version__ = "0.1.0"
 
@@ -44,6 +49,7 @@ _HOMES = {
         "FormatError",
         "NetError",
         "OutputError",
+        "RunError",
         "SqgenError",
     ),
     ".formats.diff": ("Difference", "diff_nets"),
@@ -55,6 +61,10 @@ _HOMES = {
     ".generator.presets": ("PRESETS", "preset"),
     ".tools.logs.files": ("parse_log",),
     ".tools.logs.result": ("LogResult",),
+    ".tools.runs.how": ("How",),
+    ".tools.runs.test": ("test",),
+    ".tools.runs.time": ("time",),
+    ".tools.runs.train": ("train",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -66,11 +76,13 @@ __all__ = [
     "DownloadError",
     "Finding",
     "FormatError",
+    "How",
     "LogResult",
     "Net",
     "NetDefinition",
     "NetError",
     "OutputError",
+    "RunError",
     "SqgenError",
     "Summary",
     "__version__",
@@ -83,6 +95,9 @@ __all__ = [
     "preset",
     "read_net",
     "summary",
+    "test",
+    "time",
+    "train",
 ]
 
 

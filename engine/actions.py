@@ -12,12 +12,13 @@ from ..formats.caffemodel import read_caffemodel
 from ..formats.files import STDIN
 from ..formats.net import NetDefinition, parse_solver, read_net, read_text
 from ..formats.schema import message_class
+from ..formats.snapshot_files import complete_prefix
 from . import glog, memory
 from .devices import device_of
 from .flags import CommandLine
 from .opening import Options, open_net
 from .signals import Requests
-from .snapshots import complete_prefix, position_of
+from .snapshots import position_of
 from .solver import Scores, Solver, file_names
 from .sources import EndOfData
 from .timing import time_layers
@@ -86,7 +87,9 @@ def train(line: CommandLine) -> None:
     solver = parse_solver(text, source, warnings)
     for warning in warnings:
         glog.warning(warning)
-    complete_prefix(solver, "" if path == STDIN else path)
+    completed = complete_prefix(solver, "" if path == STDIN else path)
+    if completed:
+        glog.info(completed, "upgrade_proto.cpp:1109")
     solver.train_state.level = line.number("level")
     solver.train_state.stage.extend(line.text("stage").split(","))
     device, gpu = device_of(line, solver, printable(source))

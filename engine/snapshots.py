@@ -9,8 +9,6 @@ All three are written whole, the solver state last.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import FormatError, NetError, OutputError, printable
+from ..errors import FormatError, NetError, printable
 from ..formats.caffemodel import (
     SolverState,
     blob_array,
@@ -28,7 +26,8 @@ from ..formats.caffemodel import (
     same_blob_shape,
     serialized,
 )
-from ..formats.files import describe, write_files
+from ..formats.files import write_files
+from ..formats.snapshot_files import weights_of
 from . import glog
 from .parameters import to_model
 
@@ -111,22 +110,7 @@ def read_snapshot(path: str, update: Any) -> tuple[Any, Path | None, Position | 
     for blob, history in zip(state.history, update.history, strict=True):
         array = blob_array(blob).reshape(tuple(history.shape))
         history.copy_(torch.from_numpy(array))
-    return state, _weights_of(state, path), position_of(path)
-
-
-def _weights_of(state: Any, path: str) -> Path | None:
-    """The caffemodel named in a state; beside it, if the two were moved together."""
-    if not state.HasField("learned_net"):
-        return None
-    named = Path(state.learned_net)
-    beside = Path(path).parent / named.name
-    for candidate in (named, beside):
-        if os.path.isfile(candidate):  # noqa: PTH113 - a name may be too long
-            return candidate
-    raise FormatError(
-        f"{printable(path)}: its weights {printable(state.learned_net)} are not there, nor beside"
-        " it; put the .caffemodel of the same iteration next to it"
-    )
+    return state, weights_of(state, path), position_of(path)
 
 
 def position_of(path: str) -> Position | None:
@@ -138,53 +122,6 @@ def position_of(path: str) -> Position | None:
     except (OSError, ValueError, TypeError):
         return None
     return position if (position.format, position.digest) == (FORMAT, digest) else None
-
-
-def complete_prefix(solver: Any, source: str) -> None:
-    """Set the snapshot_prefix that Caffe finds by itself (UpgradeSnapshotPrefixProperty).
-
-    Args:
-        solver: the SolverParameter.
-        source: its file; a folder where it has none.
-    """
-    path = Path(source) if Path(source).name else Path("solver")
-    if not solver.HasField("snapshot_prefix"):
-        solver.snapshot_prefix = os.fspath(path.with_suffix(""))
-        done = "was not specified and is set to"
-    elif os.path.isdir(solver.snapshot_prefix):  # noqa: PTH112 - a path may hold a null
-        solver.snapshot_prefix = os.fspath(Path(solver.snapshot_prefix) / path.stem)
-        done = "was a directory and is replaced to"
-    else:
-        return
-    glog.info(f"snapshot_prefix {done} {solver.snapshot_prefix}", "upgrade_proto.cpp:1109")
-
-
-def check_writable(prefix: str, needed: int) -> None:
-    """Before the first iteration: that a snapshot can be written, and that there is room for it.
-
-    Args:
-        prefix: the solver's snapshot_prefix.
-        needed: bytes of one snapshot.
-
-    Raises:
-        OutputError: it can't, or there is not.
-    """
-    probe = Path(f"{prefix}_iter_0.tempfile.{os.getpid()}")
-    try:
-        probe.write_bytes(b"")
-        probe.unlink()
-    except (OSError, ValueError) as error:
-        reason = describe(error) if isinstance(error, OSError) else str(error)
-        raise OutputError(
-            f"Cannot write to snapshot prefix '{printable(prefix)}': {reason}.  Make sure"
-            " that the directory exists and is writable."
-        ) from None
-    free = shutil.disk_usage(probe.parent).free
-    if free < needed:
-        raise OutputError(
-            f"no room for snapshots at '{printable(prefix)}': one needs {needed >> 20} MiB, and"
-            f" {free >> 20} MiB are free; make room, or change snapshot_prefix"
-        )
 
 
 def refuse_hdf5(solver: Any) -> None:

@@ -17,6 +17,7 @@ from ..errors import NetError, printable
 from ..formats import prototxt
 from ..formats.caffemodel import read_caffemodel
 from ..formats.net import NetDefinition
+from ..formats.snapshot_files import check_room
 from ..formats.solver import lint_solver
 from ..formats.solver_nets import nets_of_solver
 from . import glog
@@ -27,7 +28,6 @@ from .rates import LearningRate
 from .signals import NONE, SNAPSHOT, STOP
 from .snapshots import (
     Position,
-    check_writable,
     read_snapshot,
     refuse_hdf5,
     write_snapshot,
@@ -145,7 +145,7 @@ class Solver:
             return
         blobs = sum(one.data.numel() * one.data.element_size() for one in self.net.parameters.own)
         copies = 1 + self.update.kept + bool(self.param.snapshot_diff)
-        check_writable(self.param.snapshot_prefix, blobs * copies + SLACK)
+        check_room(self.param.snapshot_prefix, blobs * copies + SLACK)
 
     def _open(self, definition: NetDefinition, phase: str, number: int) -> Net:
         net = open_net(definition, phase, self.options, number)

@@ -77,9 +77,7 @@ def _check(layer: Any, shapes: list[tuple[int, ...]], source: str) -> None:
         )
     for index, (blob, shape) in enumerate(zip(layer.blobs, shapes, strict=True)):
         if not same_blob_shape(blob, shape):
-            there, here = (
-                "x".join(map(str, one)) or "scalar" for one in (blob_shape(blob), shape)
-            )
+            there, here = ("x".join(map(str, one)) or "scalar" for one in (blob_shape(blob), shape))
             raise NetError(
                 f"{source}: layer '{name}', blob {index} is {there} there and {here} in the net;"
                 " give the net's own weights, or rename the layer to start it fresh"

@@ -23,6 +23,9 @@ COMMANDS = {
     "lint": ("lint", "lint", "Check a prototxt for errors and oversights."),
     "diff": ("diff", "diff", "What differs in meaning between two nets."),
     "upgrade": ("upgrade", "upgrade", "Write an old prototxt or caffemodel in today's format."),
+    "test": ("run", "test", "Test a net on each image once; hold its accuracy."),
+    "train": ("run", "train", "Train a net, or go on with it."),
+    "time": ("run", "time", "Time each layer of a net."),
     "log": ("log", "log", "Read Caffe's logs: table, JSON, CSV, curves."),
     "gate": ("gate", "gate", "Hold an accuracy: pass or fail, for CI."),
     "classify": ("classify", "classify", "What a net says of images."),
@@ -73,9 +76,9 @@ class LazyGroup(click.Group):
 @click.command(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="sqgen-caffe tests and trains nets: sqgen-caffe --help. Exit codes: 0 done;"
-    " 1 differences, lint errors, or a gate that does not hold; 2 wrong input; 3 no download;"
-    " 130 interrupted.",
+    epilog="sqgen-caffe stands in for caffe: sqgen-caffe --help. Exit codes: 0 done; 1 differences,"
+    " lint errors, a gate that does not hold, a diverged training; 2 wrong input; 3 no download;"
+    " 4 out of memory, disk or GPU; 5 caffe crashed; 6 it went silent; 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="sqgen")
 def cli() -> None:

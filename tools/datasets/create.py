@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from ...errors import FormatError
 from ...formats.lmdb_writer import KEY_LIMIT, LABELS_FILE, LmdbWriter
+from ..progress import note, progress
 from .datums import Made, Recipe, Shape
 from .listing import Listing
-from .progress import note, progress
 from .spread import in_order
 
 

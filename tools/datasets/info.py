@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...formats.lmdb_file import DATA_FILE, open_lmdb
+from ..progress import progress
 from ..terminal import bytes_text
 from .datums import Shape
-from .progress import progress
 from .reading import Seen, key_of, seen
 
 FORMAT = 1

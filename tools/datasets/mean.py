@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import FormatError, printable
 from ...formats.lmdb_file import open_lmdb
 from ...formats.schema import message_class
-from .progress import progress
+from ..progress import progress
 from .reading import Seen, key_of, seen
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]

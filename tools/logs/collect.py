@@ -21,6 +21,7 @@ from .result import (
     Segment,
     TestRow,
     TrainRow,
+    Trouble,
 )
 from .trouble import DIVERGED, Context, Watch, troubles
 
@@ -120,6 +121,7 @@ class Collector(Listener):
         self._scores: list[Output] = []
         self._batch_names: dict[str, None] = {}
         self._iterations: int | None = None
+        self._tested: int | None = None  # records, where the log tells them
         self._test_iter: list[int] = []
         self._limits = Context(None, None, None)
         self._protobuf = ""
@@ -303,8 +305,11 @@ class Collector(Listener):
             result.command = "test"
             count = value.partition(" ")[0]
             self._iterations = int(count) if re.fullmatch(COUNT, count) else None
-            self._scores, self._batch_names = [], {}
+            self._scores, self._batch_names, self._tested = [], {}, None
             result.batches.clear()
+        elif kind == "exact":  # sqgen-caffe's: the last batch was cut to what there was
+            count = value.partition(" ")[0]
+            self._tested = int(count) if re.fullmatch(COUNT, count) else None
         elif kind == "loss":
             self._body(stamp)
             self._test_loss = number(value) if re.fullmatch(VALUE, value) else 0.0
@@ -356,6 +361,18 @@ class Collector(Listener):
         """The log ends within a line."""
         self._warn("the last line is cut off and was left out")
 
+    # While it runs
+
+    def role(self, name: str) -> tuple[str, int | None, str]:
+        """(role, k, where that is from) of an output of the first test net."""
+        return role_of(name, False, self._test_net(0))
+
+    def troubles_so_far(self) -> list[Trouble]:
+        """What is wrong with the run that is read, as far as it is read."""
+        nets = self._read_nets()
+        classes = next((net.classes for net in nets if net.classes), None)
+        return list(troubles(self._watch, self._limits._replace(classes=classes)))
+
     # The end
 
     def _warn(self, text: str) -> None:
@@ -395,8 +412,7 @@ class Collector(Listener):
         if not self._fresh:
             self._settle_scores()
         nets = self._read_nets()
-        classes = next((net.classes for net in nets if net.classes), None)
-        for trouble in troubles(self._watch, self._limits._replace(classes=classes)):
+        for trouble in self.troubles_so_far():
             trouble.segment = len(result.segments) - 1
             _append(result.troubles, trouble)
             if trouble.name == DIVERGED:
@@ -424,7 +440,7 @@ class Collector(Listener):
         if result.command == "train" and self._test_iter:
             iterations = self._test_iter[0]
         batch = result.batch_size
-        result.images = iterations * batch if iterations and batch else None
+        result.images = self._tested or (iterations * batch if iterations and batch else None)
         self._last_tests = {}
 
     def finish(self) -> LogResult:

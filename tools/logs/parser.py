@@ -45,6 +45,7 @@ NOTICES = {
     "Starting Optimization": "start",
     "Running for ": "test",
     "Loss: ": "loss",
+    "Tested each of ": "exact",
     "Snapshotting to ": "snapshot",
     "Snapshotting solver state to ": "state",
     "Optimization stopped early.": "stopped",

@@ -146,6 +146,7 @@ class LogResult:
         troubles: see `Trouble`.
         fatal: the error that ended it, or None.
         completed: whether the last run came to its end.
+        run: what the runner knows beside the log (docs/running.md); empty for a bare log.
     """
 
     source: str
@@ -173,6 +174,7 @@ class LogResult:
     troubles: list[Trouble] = field(default_factory=list)
     fatal: Fatal | None = None
     completed: bool = False
+    run: dict[str, Any] = field(default_factory=dict)
 
     def score(self, role: str, net: int = 0, k: int | None = None) -> Score | None:
         """The score of a role, such as `top-1`; of the largest k for `top-k`."""
