@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,32 +94,48 @@ def weights_of(state: Any, path: str) -> Path | None:
 
 
 class Snapshot(NamedTuple):
-    """A solver state whose weights are there, both whole, and what newer ones lack."""
+    """A solver state whose weights are there, both whole.
+
+    Attributes:
+        path: the solver state.
+        iteration: of it.
+        remarks: newer ones that are not whole, and older ones of a later iteration.
+    """
 
     path: str
     iteration: int
-    passed_over: list[str]
+    remarks: list[str]
 
 
 def newest(prefix: str) -> Snapshot | None:
-    """The newest whole pair of a snapshot_prefix."""
-    folder, stem = Path(prefix).parent, Path(prefix).name
-    pattern = re.compile(re.escape(stem) + r"_iter_([0-9]{1,10})\.solverstate")
-    found = {}
-    for path in folder.iterdir() if folder.is_dir() else ():
-        match = pattern.fullmatch(path.name)
-        if match:
-            found[int(match[1])] = path
-    passed_over: list[str] = []
-    for iteration in sorted(found, reverse=True):
-        name = os.fspath(found[iteration])
+    """The whole pair of a snapshot_prefix that was written last."""
+    remarks: list[str] = []
+    left = sorted(_states(prefix), reverse=True)
+    while left:
+        _, iteration, path = left.pop(0)
         try:
-            state = read_solver_state(name)
-            weights = weights_of(state, name)
+            state = read_solver_state(path)
+            weights = weights_of(state, path)
             if weights is not None:
                 read_caffemodel(weights)
         except FormatError as error:
-            passed_over.append(str(error))
+            remarks.append(f"passed over: {error}")
             continue
-        return Snapshot(name, state.iter, passed_over)
+        # An earlier run may have got further under the same prefix.
+        remarks += [
+            f"{printable(other)} is of a later iteration, and older; --snapshot takes it"
+            for _, later, other in left
+            if later > iteration
+        ][:1]
+        return Snapshot(path, state.iter, remarks)
     return None
+
+
+def _states(prefix: str) -> Iterator[tuple[int, int, str]]:
+    """(when it was written in nanoseconds, iteration, path) of every solver state of a prefix."""
+    folder, stem = Path(prefix).parent, Path(prefix).name
+    pattern = re.compile(re.escape(stem) + r"_iter_([0-9]{1,10})\.solverstate")
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = pattern.fullmatch(path.name)
+        if match:
+            yield path.stat().st_mtime_ns, int(match[1]), os.fspath(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from ..errors import printable
 
 LINE = 600  # characters of a note that are shown
 PLAIN_EVERY = 30.0  # seconds between two lines in a pipe
+BAR = 24  # characters
+AROUND = BAR + 24  # of the bar, the percentage and the time left
 _CLEAR = "\r\x1b[K"
 
 
@@ -65,7 +68,8 @@ class Progress:
             self._bar = click.progressbar(
                 length=self._total,
                 file=sys.stderr,
-                item_show_func=lambda text: text,
+                width=BAR,
+                item_show_func=_fitting,
                 update_min_steps=max(1, min(100, self._total // 100)),
             )
             self._bar.__enter__()
@@ -91,6 +95,12 @@ class Progress:
                 self._told = now
                 left = (now - self._start) * (self._total - done) / max(done, 1)
                 note(f"{done} of {self._total}: {text}, {_duration(left)} left")
+
+
+def _fitting(text: str | None) -> str | None:
+    """As much of a text as the terminal's line has room for: a longer line could not be redrawn."""
+    room = shutil.get_terminal_size().columns - AROUND
+    return text if text is None else text[: max(0, room)]
 
 
 def _duration(seconds: float) -> str:
