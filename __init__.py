@@ -17,13 +17,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .engine.api import Net
     from .errors import (
+        CrashError,
         DesignError,
         DownloadError,
         FormatError,
         NetError,
         OutputError,
+        RefusedError,
+        ResourceError,
         RunError,
         SqgenError,
+        StallError,
+        StoppedError,
     )
     from .formats.diff import Difference, diff_nets
     from .formats.lint import Finding, lint_net
@@ -44,13 +49,18 @@ __version__ = "0.1.0"
 _HOMES = {
     ".engine.api": ("Net",),
     ".errors": (
+        "CrashError",
         "DesignError",
         "DownloadError",
         "FormatError",
         "NetError",
         "OutputError",
+        "RefusedError",
+        "ResourceError",
         "RunError",
         "SqgenError",
+        "StallError",
+        "StoppedError",
     ),
     ".formats.diff": ("Difference", "diff_nets"),
     ".formats.lint": ("Finding", "lint_net"),
@@ -70,6 +80,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "PRESETS",
+    "CrashError",
     "Design",
     "DesignError",
     "Difference",
@@ -82,8 +93,12 @@ __all__ = [
     "NetDefinition",
     "NetError",
     "OutputError",
+    "RefusedError",
+    "ResourceError",
     "RunError",
     "SqgenError",
+    "StallError",
+    "StoppedError",
     "Summary",
     "__version__",
     "build",
