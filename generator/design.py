@@ -28,6 +28,7 @@ VERSIONS = ("1.0", "1.1")
 STEMS = ("1.0", "1.1", "small")
 BACKENDS = ("lmdb", "leveldb", "imagedata")
 CONCAT_ORDERS = ("1x1,3x3", "3x3,1x1")
+CLASSIFIER_FILLERS = ("gaussian", "xavier", "msra")
 NAMINGS = ("squeezenet", "residual", "firenet", "generator")
 STYLES = ("clean", "v1.0", "v1.1", "residual", "firenet", "generator")
 
@@ -106,6 +107,19 @@ class Design:
         "net",
         "--conv10-pad",
         "padding of the classifier [1 in v1.0, whose weights need it]",
+    )
+    classifier_relu: bool = _option(
+        True,
+        "net",
+        "--classifier-relu",
+        "a ReLU after the classifier, as published; small nets may die of it",
+    )
+    classifier_filler: str = _option(
+        "gaussian",
+        "net",
+        "--classifier-filler",
+        "how the classifier starts; gaussian: deviation 0.01, as published",
+        choices=CLASSIFIER_FILLERS,
     )
     explicit_pool10: bool = _option(
         False, "net", "--explicit-pool10", "a fixed kernel in place of global pooling"

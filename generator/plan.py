@@ -286,10 +286,12 @@ class _Planner:
             design.classes,
             1,
             pad=design.classifier_pad,
-            filler="gaussian",
+            filler=design.classifier_filler,
             lr=lr if lr is not None else 10.0 if renamed else 1.0,
-            relu=fill(names.classifier_relu, number, default),
+            relu=fill(names.classifier_relu, number, default) if design.classifier_relu else None,
         )
+        if not design.classifier_relu:
+            self.batch_norm(name)
         pool = fill(names.last_pool, number)
         kernel = design.extents["classifier"] if design.explicit_pool10 else None
         self.add("pooling", pool, [self.blob], [pool], method="AVE", kernel=kernel, stride=None)

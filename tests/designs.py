@@ -10,6 +10,7 @@ from sqgen.errors import DesignError
 from sqgen.formats.solver import POLICIES, SOLVERS
 from sqgen.generator.design import (
     BACKENDS,
+    CLASSIFIER_FILLERS,
     CONCAT_ORDERS,
     FIELDS,
     NAMINGS,
@@ -51,6 +52,8 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "dropout": st.floats(0, 0.99),
     "batch_norm": st.booleans(),
     "conv10_pad": st.none() | st.integers(0, 3),
+    "classifier_relu": st.booleans(),
+    "classifier_filler": st.sampled_from(CLASSIFIER_FILLERS),
     "explicit_pool10": st.booleans(),
     "concat_order": st.sampled_from(CONCAT_ORDERS),
     "name": st.none() | NAMES | st.just(""),

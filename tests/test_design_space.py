@@ -167,6 +167,11 @@ def test_values_out_of_range_are_told_by_option(name: str, data: st.DataObject) 
         ({"channels": 1, "mean_values": (1.0, 2.0)}, "--mean-values 1.0,2.0: give 1, one a"),
         ({"classes": 10**5000}, "--classes a number of thousands of digits: must be from 2"),
         ({"mean_file": "a", "mean_values": (1.0,)}, "--mean-file a: give a mean file or"),
+        (
+            {"classifier_filler": "xaiver"},
+            "--classifier-filler xaiver: not known; did you mean 'xa",
+        ),
+        ({"classifier_relu": 0}, "--classifier-relu 0: must be true or false"),
         ({"backend": "imagedata", "channels": 4}, "--channels 4: image files have 3"),
     ],
 )
