@@ -1,4 +1,5 @@
-"""`models/`: a folder a preset, its files as the generator makes them, a card beside them."""
+"""`models/`: a folder a preset, its files as the generator makes them, a card beside them; and
+the digits net (test_digits_net.py)."""
 
 from __future__ import annotations
 
@@ -24,10 +25,12 @@ def test_files_are_what_the_presets_make() -> None:
 
 def test_there_is_a_folder_for_each_preset_and_nothing_else() -> None:
     folders = {path.name for path in MODELS.iterdir() if path.is_dir()} - {"__pycache__"}
-    assert folders == set(PRESETS)
+    assert folders == {*PRESETS, "digits"}
     wanted = {"card.toml", "deploy.prototxt", "solver.prototxt", "train_val.prototxt"}
-    for folder in folders:
+    for folder in PRESETS:
         assert {path.name for path in (MODELS / folder).iterdir()} == wanted
+    ours = {"accuracy.json", "design.toml", "digits.caffemodel"}
+    assert {path.name for path in (MODELS / "digits").iterdir()} == ours
 
 
 @pytest.mark.parametrize("name", PRESETS)
