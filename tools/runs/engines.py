@@ -1,0 +1,138 @@
+"""Which program runs: a real caffe, or the embedded engine, and why that one."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ...errors import FormatError, SqgenError, printable
+from ...formats.files import describe
+
+AUTO, CAFFE, TORCH = CHOICES = ("auto", "caffe", "torch")
+OURS = "sqgen-caffe"
+ANSWER_TIMEOUT = 60  # seconds for `--version`; a container may have to start
+_NOT_RUN = (126, 127)  # a shell's codes for a program that can't be run, or is not there
+# Module -> package of the embedded engine.
+_PARTS = {"torch": "torch", "lmdb": "lmdb", "cv2": "opencv-python-headless"}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A program that answers to Caffe's command line.
+
+    Attributes:
+        kind: `caffe` or `torch`.
+        command: what is typed before the action.
+        why: in words, how it was chosen.
+        version: as it tells itself; empty where it tells nothing.
+    """
+
+    kind: str
+    command: tuple[str, ...]
+    why: str
+    version: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return OURS if self.kind == TORCH else shlex.join(self.command)
+
+    def __str__(self) -> str:
+        version = f" ({self.version})" if self.version else ""
+        return f"{self.name}{version}: {self.why}"
+
+
+def choose(asked: str = AUTO, caffe: str | None = None) -> Engine:
+    """The engine for `--engine` and `--caffe`.
+
+    Args:
+        asked: `auto`, `caffe` or `torch`.
+        caffe: a command line that runs a caffe, or None.
+
+    Raises:
+        SqgenError: there is none, or it can't be started.
+    """
+    if caffe is not None:
+        if asked == TORCH:
+            raise SqgenError("--engine torch runs the embedded engine, so it takes no --caffe")
+        return _answering(_words(caffe), "given by --caffe")
+    if asked == TORCH:
+        return _embedded("asked for by --engine torch")
+    found, missing = _found()
+    if found is not None:
+        return found
+    if asked == CAFFE:
+        raise SqgenError(f"no caffe to run: {missing}; give --caffe COMMAND, or --engine torch")
+    return _embedded(f"{missing}, so it is the embedded engine")
+
+
+def _words(caffe: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(caffe))
+    except ValueError as error:
+        raise SqgenError(f"--caffe {printable(caffe)}: {str(error).lower()}") from None
+    if not words:
+        raise SqgenError("--caffe: an empty command; give a caffe, such as 'docker run ... caffe'")
+    return words
+
+
+def _found() -> tuple[Engine | None, str]:
+    """The caffe of CAFFE_ROOT or of the PATH; or where there is none."""
+    root = os.environ.get("CAFFE_ROOT")
+    missing = "no caffe on the PATH"
+    if root:
+        program = Path(root) / "build" / "tools" / "caffe"
+        if os.access(program, os.X_OK) and program.is_file():
+            return _answering((str(program),), "the one of CAFFE_ROOT"), ""
+        missing = f"no build/tools/caffe in CAFFE_ROOT ({printable(root)}), none on the PATH"
+    on_path = shutil.which("caffe")
+    if on_path is not None:
+        return _answering((on_path,), "the one on the PATH"), ""
+    return None, missing
+
+
+def _embedded(why: str) -> Engine:
+    missing = [package for module, package in _PARTS.items() if find_spec(module) is None]
+    if missing:
+        raise SqgenError(
+            f"{why}, which needs {', '.join(missing)}: pip install 'sqgen[engine]' brings it"
+        )
+    from ... import __version__
+
+    return Engine(TORCH, (sys.executable, "-m", "sqgen.engine"), why, __version__)
+
+
+def _answering(command: tuple[str, ...], why: str) -> Engine:
+    """The engine of a command, once it has said its version: ours says that it is ours."""
+    shown = printable(shlex.join(command))
+    try:
+        done = subprocess.run(  # noqa: S603 - what the user wants to run
+            [*command, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=ANSWER_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise SqgenError(f"{shown}: no answer to --version in {ANSWER_TIMEOUT} s") from None
+    except (OSError, ValueError) as error:
+        reason = describe(error) if isinstance(error, OSError) else str(error)
+        raise FormatError(f"{shown} ({why}): can't be run: {reason}") from None
+    lines = [
+        line.strip()
+        for text in (done.stdout, done.stderr)
+        for line in text.decode(errors="replace").splitlines()
+        if line.strip()
+    ]
+    if done.returncode in _NOT_RUN:
+        reason = lines[-1] if lines else f"exit code {done.returncode}"
+        raise FormatError(f"{shown} ({why}): can't be run: {printable(reason)}")
+    version = next((line for line in lines if "version" in line), "") if not done.returncode else ""
+    kind = TORCH if OURS in version else CAFFE
+    return Engine(kind, command, why, printable(version.removeprefix("caffe version ")))

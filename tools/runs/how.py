@@ -1,0 +1,172 @@
+"""How a run is done, whatever is run: the engine, the device, the folder, patience, what is told."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import RunError, SqgenError
+from ..logs.result import LogResult
+from . import engines
+from .checks import check_gpu
+from .copies import Copy
+from .dataset import Dataset
+from .engines import Engine
+from .folder import RunFolder
+from .machine import machine, versions
+from .process import STALL_TIMEOUT, Patience, Steps, Tell, run
+
+
+@dataclass(frozen=True)
+class How:
+    """The options that testing, training and timing share.
+
+    Attributes:
+        engine: `auto`, `caffe` or `torch`.
+        caffe: a command line that runs a caffe.
+        gpu: `0`, `0,1` or `all`; None leaves it to the solver.
+        cpu: run on the CPU, whatever the solver says.
+        run_dir: the folder to make; None is `runs/<time>-<name>`.
+        stall_timeout: seconds of silence until that is told; 0 is never.
+        stop_stalled: whether a silent run is then ended.
+        arguments: more of them for the engine, untouched.
+        tell: given what happens, a line each; None is quiet.
+    """
+
+    engine: str = engines.AUTO
+    caffe: str | None = None
+    gpu: str | None = None
+    cpu: bool = False
+    run_dir: str | os.PathLike[str] | None = None
+    stall_timeout: float = STALL_TIMEOUT
+    stop_stalled: bool = False
+    arguments: Sequence[str] = ()
+    tell: Callable[[str], None] | None = None
+
+    def say(self, line: str) -> None:
+        """Tell a line."""
+        if self.tell is not None:
+            self.tell(line)
+
+    def choose(self) -> Engine:
+        """The engine, once the device is known to be there.
+
+        Raises:
+            SqgenError: one of them is not.
+        """
+        if self.engine not in engines.CHOICES:
+            raise SqgenError(f"no engine '{self.engine}'; one of {', '.join(engines.CHOICES)}")
+        if self.gpu is not None and self.cpu:
+            raise SqgenError("--gpu and --cpu: give one")
+        check_gpu(self.gpu, self.caffe is not None)
+        engine = engines.choose(self.engine, self.caffe)
+        self.say(f"engine {engine}")
+        return engine
+
+    @property
+    def device(self) -> list[str]:
+        """The flag that says on what it runs."""
+        return [f"--gpu={self.gpu}"] if self.gpu is not None else []
+
+    @property
+    def gpus(self) -> int:
+        """How many devices compute a batch each; `all` counts those that the driver knows."""
+        if self.gpu == "all":
+            return max(1, len(machine()["gpus"]))
+        return 1 if self.gpu is None else len(self.gpu.split(","))
+
+
+class Session:
+    """A run with its folder: what is put there before, what runs, what is kept behind."""
+
+    def __init__(self, how: How, engine: Engine, name: str) -> None:
+        self.how, self.engine = how, engine
+        self.folder = RunFolder(None if how.run_dir is None else os.fspath(how.run_dir), name)
+        self._commands: list[list[str]] = []
+        self._changes: list[str] = []
+        self._begun = time.monotonic()
+
+    def begin(self, copies: Sequence[Copy]) -> None:
+        """Make the folder, and put nets and solvers there.
+
+        Raises:
+            OutputError: they can't be written.
+        """
+        self.folder.make()
+        for copy in copies:
+            self.add(copy)
+
+    def add(self, copy: Copy) -> None:
+        """Put one more there.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        self.folder.put(copy)
+        self._changes += copy.changes
+        for change in copy.changes:
+            self.how.say(f"in the copy: {change}")
+
+    def run(
+        self, arguments: Sequence[str], steps: Steps, facts: dict[str, Any], log: str
+    ) -> LogResult:
+        """Run the engine; if it does not come to its end, what there is of a result is kept.
+
+        Raises:
+            RunError: it does not.
+        """
+        arguments = [*arguments, *self.how.device, *self.how.arguments]
+        self._commands.append([*self.engine.command, *arguments])
+        self.folder.put_command(self._commands)
+        patience = Patience(self.how.stall_timeout, self.how.stop_stalled)
+        try:
+            return run(self.engine, arguments, self.folder, steps, patience, self.how.tell, log)
+        except RunError as error:
+            self.keep(error.result, facts, str(error))
+            raise
+
+    def keep(self, result: LogResult, facts: dict[str, Any], error: str | None = None) -> None:
+        """Write the result, with what the log does not tell."""
+        result.run = {
+            "folder": str(self.folder.path),
+            "working_folder": str(Path.cwd()),
+            "commands": self._commands,
+            "engine": {
+                "kind": self.engine.kind,
+                "name": self.engine.name,
+                "why": self.engine.why,
+                "version": self.engine.version,
+            },
+            "versions": versions(self.engine),
+            "machine": machine(),
+            "changes": self._changes,
+            "seconds": round(time.monotonic() - self._begun, 3),
+            "error": error,
+            **facts,
+        }
+        self.folder.put_result(result)
+
+
+def data_facts(data: Sequence[Dataset], layers: Sequence[Any]) -> list[dict[str, Any]]:
+    """What is kept of the data of a phase: where, how many, which, and how it is taken."""
+    return [
+        {
+            "source": one.source,
+            "records": one.records,
+            "digest": one.digest,
+            "transform": _plain(layer),
+        }
+        for one, layer in zip(data, layers, strict=True)
+    ]
+
+
+def _plain(layer: Any) -> dict[str, Any]:
+    """A layer's preprocessing: the fields that are set."""
+    return {
+        field.name: list(value) if hasattr(value, "append") else value
+        for field, value in layer.transform_param.ListFields()
+    }

@@ -1,0 +1,160 @@
+"""One run of an engine: started, read as it prints, kept, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ...errors import StallError, printable
+from ..logs.collect import Collector
+from ..logs.parser import Parser
+from ..logs.result import LogResult
+from ..progress import PLAIN_EVERY, Progress
+from .child import Child
+from .endings import error_of
+from .engines import Engine
+from .folder import LOG, RunFolder
+from .view import View
+
+STALL_TIMEOUT = 600.0  # seconds
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """What is done about a run that goes silent.
+
+    Attributes:
+        seconds: without a line, until it is said; 0 is never.
+        stop: whether it is then ended too.
+    """
+
+    seconds: float = STALL_TIMEOUT
+    stop: bool = False
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a bar counts.
+
+    Attributes:
+        total: batches of a test, iterations of a training; 0 shows none.
+        images: in each.
+        start: the iteration that a training resumes from.
+    """
+
+    total: int
+    images: int
+    start: int = 0
+
+
+def run(
+    engine: Engine,
+    arguments: Sequence[str],
+    folder: RunFolder,
+    steps: Steps,
+    patience: Patience,
+    tell: Tell | None,
+    log: str = LOG,
+) -> LogResult:
+    """Run the engine to its end.
+
+    Args:
+        engine: what runs.
+        arguments: behind its command.
+        folder: where the log goes.
+        steps: what is shown of its progress.
+        patience: with its silence.
+        tell: given what happens while it runs, a line each; None shows nothing, and no bar.
+        log: the name of the log.
+
+    Returns:
+        What its log says; the run has come to its end.
+
+    Raises:
+        RunError: it has not; `result` is what its log says.
+    """
+    path = folder.file(log)
+    collector = Collector(path)
+    parser = Parser(collector)
+    every = None if tell is None else PLAIN_EVERY
+    said = tell or (lambda line: None)
+    total = 0 if tell is None else steps.total
+    with folder.open_log(log) as kept, Progress(total, every) as bar:
+        view = View(collector, bar, steps.images, steps.start)
+        watch = _Watch(collector, patience, said)
+        with Child([*engine.command, *arguments], _on_stop(said)) as child:
+            for data in child.output():
+                kept.write(data)
+                if data:
+                    parser.feed(data)
+                    view.update()
+                watch.look(child, bool(data))
+    parser.close()
+    result = collector.finish()
+    error = watch.stalled(result, path) or error_of(engine, child, result, path)
+    if error is not None:
+        raise error
+    return result
+
+
+def _on_stop(said: Tell) -> Callable[[int, bool], None]:
+    def stop(number: int, again: bool) -> None:
+        name = signal.Signals(number).name
+        # The terminal may be what has gone away.
+        with contextlib.suppress(OSError):
+            said(
+                f"{name} again: killed"
+                if again
+                else f"{name}: passed on; waiting for it to stop (again kills it)"
+            )
+
+    return stop
+
+
+class _Watch:
+    """Says trouble once, and silence once until the run speaks again."""
+
+    def __init__(self, collector: Collector, patience: Patience, said: Tell) -> None:
+        self._collector = collector
+        self._patience = patience
+        self._said = said
+        self._known: set[str] = set()
+        self._heard = time.monotonic()
+        self._silent = False
+        self._stalled: list[str] | None = None
+
+    def look(self, child: Child, spoke: bool) -> None:
+        if spoke:
+            self._heard, self._silent = time.monotonic(), False
+            for trouble in self._collector.troubles_so_far():
+                if trouble.name not in self._known:
+                    self._known.add(trouble.name)
+                    self._said(f"trouble: {trouble.message}; {trouble.remedy}")
+            return
+        seconds = self._patience.seconds
+        if not seconds or self._silent or time.monotonic() - self._heard < seconds:
+            return
+        self._silent = True
+        self._said(f"silent for {seconds:g} s; its last lines: {_joined(child.last_lines)}")
+        if self._patience.stop:
+            self._stalled = child.last_lines
+            child.kill()
+
+    def stalled(self, result: LogResult, log: str) -> StallError | None:
+        """The error of a run that was ended for its silence."""
+        if self._stalled is None:
+            return None
+        error = StallError(
+            f"silent for {self._patience.seconds:g} s, and stopped for it; its last lines:"
+            f" {_joined(self._stalled)}; its log: {printable(log)}"
+        )
+        error.result = result
+        return error
+
+
+def _joined(lines: list[str]) -> str:
+    return " | ".join(lines) or "none"

@@ -1,0 +1,67 @@
+"""Timing a net, layer by layer."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ...errors import SqgenError
+from ...formats.net import read_net
+from ..logs.result import LogResult
+from .checks import check_net, check_weights, remarks, weight_files
+from .copies import DataChange, net_copy
+from .folder import LOG
+from .how import How, Session
+from .process import Steps
+from .test import NET
+
+ITERATIONS = 50  # caffe's own
+PHASES = ("TRAIN", "TEST")
+
+
+def time(
+    model: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    iterations: int = ITERATIONS,
+    batch_size: int | None = None,
+    phase: str = "TRAIN",
+    **how: Any,
+) -> LogResult:
+    """Time each layer of a net, forward and backward, as `caffe time` does.
+
+    Args:
+        model: the net, a train_val or a deploy prototxt.
+        weights: a caffemodel; numbers don't change the time, but nan and zeros may.
+        data: another LMDB (or list of images) than the net names.
+        iterations: passes to average.
+        batch_size: another one than the net's.
+        phase: `TRAIN` or `TEST`.
+        how: as for `sqgen.test`.
+
+    Raises:
+        SqgenError: something is not what it should be; nothing was started.
+        RunError: the run did not come to its end.
+    """
+    way = How(**how)
+    if phase not in PHASES:
+        raise SqgenError(f"no phase '{phase}'; TRAIN or TEST")
+    net = read_net(model)
+    for warning in net.warnings:
+        way.say(f"warning: {warning}")
+    source = None if data is None else os.fspath(data)
+    made, copy = net_copy(net, [DataChange(phase, source, batch_size)], NET)
+    checked = check_net(made, phase)
+    if weights is not None:
+        for line in remarks(check_weights(weight_files(os.fspath(weights)), checked.shapes)):
+            way.say(f"warning: {line}")
+    session = Session(way, way.choose(), net.source)
+    session.begin([copy])
+    arguments = ["time", f"--model={session.folder.file(NET)}", f"--iterations={iterations}"]
+    arguments += [] if weights is None else [f"--weights={os.fspath(weights)}"]
+    # Its default needs no saying, and older ones don't know the flag.
+    arguments += ["--phase=TEST"] if phase == "TEST" else []
+    result = session.run(arguments, Steps(0, 1), {}, LOG)
+    session.keep(result, {})
+    return result

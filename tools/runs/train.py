@@ -1,0 +1,338 @@
+"""Training a net: from nothing, from weights, or from a snapshot on."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...errors import FormatError, NetError, SqgenError, StoppedError, printable
+from ...formats.files import STDIN
+from ...formats.matching import names
+from ...formats.net import NetDefinition, parse_solver, read_text
+from ...formats.snapshot_files import check_room, complete_prefix, newest
+from ...formats.solver import lint_solver, lint_test_iter
+from ...formats.solver_nets import nets_of_solver
+from ..logs.result import LogResult
+from .checks import (
+    Checked,
+    check_net,
+    check_state,
+    check_weights,
+    has_no_gpu,
+    remarks,
+    snapshot_bytes,
+    snapshots_of,
+    weight_files,
+)
+from .copies import Copy, DataChange, batch_of, changed, copy_of, data_layers, solver_copy
+from .coverage import all_once
+from .engines import CAFFE, Engine
+from .folder import LOG, RunFolder
+from .how import How, Session, data_facts
+from .process import Steps
+
+SOLVER = "solver.prototxt"
+CPU, GPU = 0, 1  # SolverParameter.SolverMode
+
+
+def train(
+    solver: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    snapshot: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    data: str | os.PathLike[str] | None = None,
+    val_data: str | os.PathLike[str] | None = None,
+    batch_size: int | None = None,
+    mean: str | os.PathLike[str] | None = None,
+    **how: Any,
+) -> LogResult:
+    """Train a net, and return what came of it.
+
+        result = sqgen.train("solver.prototxt", data="train_lmdb", val_data="val_lmdb", cpu=True)
+        print(result.score("top-1").value, result.snapshots[-1])
+
+    Args:
+        solver: the solver's prototxt.
+        weights: a caffemodel to fine-tune from, or several with commas.
+        snapshot: a solver state to go on from.
+        resume: go on from the newest whole snapshot of the solver's snapshot_prefix.
+        data: another LMDB (or list of images) to train on than the net names.
+        val_data: another one to test on; test_iter then covers it.
+        batch_size: of the training, another one than the net's.
+        mean: another mean_file than the net's.
+        how: as for `sqgen.test`.
+
+    Returns:
+        The result; `result.troubles` tells of a training that came to its end and to nothing.
+
+    Raises:
+        SqgenError: something is not what it should be; nothing was started.
+        RunError: the run did not come to its end; `result` is what it did.
+    """
+    way = How(**how)
+    if (weights is not None) + (snapshot is not None) + resume > 1:
+        raise SqgenError("--weights, --snapshot and --resume: give one")
+    if batch_size is not None and batch_size < 1:
+        raise SqgenError(f"a batch of {batch_size}; give one or more")
+    given = _read(way, os.fspath(solver))
+    train_change = DataChange("TRAIN", _path(data), batch_size, _path(mean))
+    test_change = DataChange("TEST", _path(val_data), None, _path(mean), flag="--val-data")
+    nets = _Nets(given, train_change, test_change)
+    start = _start(way, given, nets, _path(weights), _path(snapshot), resume)
+    _check_room(way, given, nets.trained_data, start.iteration)
+    tests = nets.cover(way)
+    engine = way.choose()
+    _check_mode(way, given, engine)
+    session = Session(way, engine, given.source)
+    session.begin(nets.copies())
+    session.add(_solver(way, given, nets, session.folder))
+    steps = Steps(given.param.max_iter - start.iteration, _images(way, given, nets), start.iteration)
+    facts = {
+        "started_from": start.path,
+        "images_an_update": steps.images,
+        "data": data_facts(nets.trained_data.data, data_layers(nets.trained, "TRAIN")),
+        "tests": tests,
+    }
+    arguments = ["train", f"--solver={session.folder.file(SOLVER)}", *start.flags]
+    try:
+        result = session.run(arguments, steps, facts, LOG)
+    except StoppedError as error:
+        if error.result.snapshots:
+            again = f"sqgen train --solver {shlex.quote(given.source)} --resume"
+            error.args = (f"{error}; go on with {again}",)
+        raise
+    result.dataset = tests[0]["digest"] if tests else None
+    session.keep(result, facts)
+    return result
+
+
+def _path(given: str | os.PathLike[str] | None) -> str | None:
+    return None if given is None else os.fspath(given)
+
+
+class _Given(NamedTuple):
+    """The solver that was given: the message, its snapshot_prefix complete, and its file."""
+
+    param: Any
+    source: str
+
+
+def _read(how: How, path: str) -> _Given:
+    warnings: list[str] = []
+    text, source = read_text(path)
+    param = parse_solver(text, source, warnings)
+    for rule, message in lint_solver(param):
+        if rule == "solver":
+            raise NetError(f"{printable(source)}: {message}")
+        warnings.append(f"{printable(source)}: {message}")
+    for warning in warnings:
+        how.say(f"warning: {warning}")
+    complete_prefix(param, "" if path == STDIN else path)
+    return _Given(param, source)
+
+
+class _Nets:
+    """The nets of a solver as they are run.
+
+    Attributes:
+        trained, tested: what is trained, and what is tested with each test_iter.
+        trained_data, tested_data: what was found in looking at them.
+        test_iter: of each test.
+    """
+
+    def __init__(self, given: _Given, train: DataChange, test: DataChange) -> None:
+        self._test_change = test
+        nets = nets_of_solver(given.param, given.source)
+        if test.source is not None and not nets.tested:
+            raise NetError(
+                f"--val-data {printable(test.source)}: {printable(given.source)} tests nothing; give"
+                " it test_iter and test_interval"
+            )
+        self._origins = [path for _, path in nets.origins]
+        self._files: dict[str, NetDefinition] = {}
+        self._done: dict[str, list[str]] = {}
+        roles = [(nets.trained, train), *((net, test) for net in nets.tested)]
+        for (net, change), path in zip(roles, self._origins, strict=True):
+            self._change(net, path, change)
+        self.trained = self._now(nets.trained, 0)
+        self.tested = [self._now(net, number) for number, net in enumerate(nets.tested, 1)]
+        self.trained_data = check_net(self.trained, "TRAIN")
+        self.tested_data = [check_net(net, "TEST") for net in self.tested]
+        self.test_iter = list(given.param.test_iter)
+
+    def _change(self, net: NetDefinition, path: str, change: DataChange) -> None:
+        current = self._files.get(path)
+        made, done = changed(net if current is None else replace(net, param=current.param), [change])
+        if done and not path:
+            raise NetError(
+                f"{printable(net.source)}: the net stands in the solver itself; give it a file of its"
+                " own to run it on other data"
+            )
+        self._files[path] = made
+        self._done.setdefault(path, []).extend(done)
+
+    def _now(self, net: NetDefinition, number: int) -> NetDefinition:
+        """A net with all that was changed in its file."""
+        return replace(net, param=self._files[self._origins[number]].param)
+
+    def cover(self, how: How) -> list[dict[str, Any]]:
+        """Hold each test_iter against its data, or fit it to `--val-data`; what is tested."""
+        facts = []
+        for number, (net, checked) in enumerate(zip(self.tested, self.tested_data, strict=True)):
+            layers = data_layers(net, "TEST")
+            records = checked.data[0].records if len(layers) == 1 else None
+            batch = batch_of(layers[0]) if len(layers) == 1 else 0
+            if records is not None and self._test_change.source is not None:
+                batch = self._fit(number, records, batch)
+            if records is not None:
+                line = lint_test_iter(self.test_iter[number], batch, records, None)
+                how.say(f"warning: test net {number}: {line}") if line else None
+            facts.append(
+                {
+                    "test_iter": self.test_iter[number],
+                    "batch": batch or None,
+                    "digest": checked.data[0].digest if len(layers) == 1 else None,
+                    "data": data_facts(checked.data, layers),
+                }
+            )
+        return facts
+
+    def _fit(self, number: int, records: int, batch: int) -> int:
+        """Batch and test_iter so that each record comes once, or nearly; the batch."""
+        coverage = all_once(records, batch, exact=False)
+        self.test_iter[number] = coverage.iterations
+        if coverage.batch != batch:
+            change = DataChange("TEST", None, coverage.batch)
+            self._change(self.tested[number], self._origins[number + 1], change)
+        return coverage.batch
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Path of each net's file -> the name of its copy."""
+        found: dict[str, str] = {}
+        for path in filter(None, self._files):
+            name = Path(path).name
+            while name in (*found.values(), SOLVER):
+                name = f"{Path(name).stem}_{Path(name).suffix}"
+            found[path] = name
+        return found
+
+    def copies(self) -> list[Copy]:
+        """The files of the nets."""
+        return [
+            copy_of(self._files[path], self._done[path], name) for path, name in self.names.items()
+        ]
+
+
+class _Start(NamedTuple):
+    """Where a training starts: the flags that say so, its iteration, and the file."""
+
+    flags: list[str]
+    iteration: int = 0
+    path: str | None = None
+
+
+def _start(
+    how: How,
+    given: _Given,
+    nets: _Nets,
+    weights: str | None,
+    snapshot: str | None,
+    resume: bool,
+) -> _Start:
+    if weights is not None:
+        _check_fine_tuning(how, nets, weights)
+        return _Start([f"--weights={weights}"], 0, weights)
+    if resume:
+        snapshot = _newest(how, given)
+    if snapshot is None:
+        return _Start([])
+    iteration = check_state(snapshot)
+    if iteration >= given.param.max_iter:
+        raise FormatError(
+            f"{printable(snapshot)}: is of iteration {iteration}, and max_iter of"
+            f" {printable(given.source)} is {given.param.max_iter}: nothing is left to do"
+        )
+    how.say(f"resuming from {printable(snapshot)}, iteration {iteration}")
+    return _Start([f"--snapshot={snapshot}"], iteration, snapshot)
+
+
+def _newest(how: How, given: _Given) -> str:
+    prefix = given.param.snapshot_prefix
+    found = newest(prefix)
+    if found is None:
+        raise FormatError(
+            f"--resume: no whole snapshot {printable(prefix)}_iter_*.solverstate; leave --resume out"
+            " to start"
+        )
+    for line in found.remarks:
+        how.say(f"warning: {line}")
+    return found.path
+
+
+def _check_fine_tuning(how: How, nets: _Nets, weights: str) -> None:
+    matching = check_weights(weight_files(weights), nets.trained_data.shapes)
+    if not matching.matched:
+        raise NetError(
+            f"{printable(weights)}: has weights for none of the layers of"
+            f" {printable(nets.trained.source)}; sqgen weights map renames them"
+        )
+    if matching.missing:
+        how.say(f"start fresh: {names(matching.missing)}")
+    for line in remarks(matching):
+        how.say(f"warning: {line}")
+
+
+def _check_room(how: How, given: _Given, trained: Checked, start: int) -> None:
+    snapshots = snapshots_of(given.param, start)
+    if not snapshots:
+        how.say("warning: the solver writes no snapshots: what is learned is lost at the end")
+        return
+    one = snapshot_bytes(given.param, trained.shapes)
+    free = check_room(given.param.snapshot_prefix, one)
+    if free < one * snapshots:
+        how.say(
+            f"warning: {snapshots} snapshots of {one >> 20} MiB are more than the {free >> 20} MiB"
+            f" that are free at {printable(given.param.snapshot_prefix)}"
+        )
+
+
+def _check_mode(how: How, given: _Given, engine: Engine) -> None:
+    """A solver that asks for a GPU, where none is: Caffe's default does, ours does not."""
+    asks = given.param.solver_mode == GPU
+    asks = asks and (engine.kind == CAFFE or given.param.HasField("solver_mode"))
+    if asks and not how.cpu and how.gpu is None and how.caffe is None and has_no_gpu():
+        raise SqgenError(
+            f"{printable(given.source)}: solver_mode is GPU, and this machine has none that a driver"
+            " knows; --cpu runs it on the CPU"
+        )
+
+
+def _solver(how: How, given: _Given, nets: _Nets, folder: RunFolder) -> Copy:
+    paths = {path: folder.file(name) for path, name in nets.names.items()}
+    settings: dict[str, Any] = {"test_iter": nets.test_iter}
+    if how.cpu:
+        settings["solver_mode"] = CPU
+    return solver_copy(given.param, given.source, paths, settings)
+
+
+def _images(how: How, given: _Given, nets: _Nets) -> int:
+    """Images in an update; says how they come about."""
+    layers = data_layers(nets.trained, "TRAIN")
+    if not layers:
+        return 0
+    batch, passes = batch_of(layers[0]), max(1, given.param.iter_size)
+    images: int = batch * passes * how.gpus
+    factors = [f"{batch}"]
+    factors += [f"iter_size {passes}"] if passes > 1 else []
+    factors += [f"{how.gpus} GPUs"] if how.gpus > 1 else []
+    product = f"{' x '.join(factors)} = {images}" if len(factors) > 1 else f"{images}"
+    records = nets.trained_data.data[0].records
+    epochs = f", {given.param.max_iter * images / records:.3g} passes over them" if records else ""
+    of = f" of {records:,} records" if records else ""
+    how.say(f"training: {product} images an update, {given.param.max_iter} updates{of}{epochs}")
+    return images
