@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -82,10 +82,18 @@ class Progress:
         at: TracebackType | None,
     ) -> None:
         if self._bar is not None:
-            self._bar.__exit__(kind, error, at)
+            with suppress(OSError):
+                self._bar.__exit__(kind, error, at)
 
     def to(self, done: int, text: str) -> None:
-        """Stand at step `done`; `text` is what is worth knowing there."""
+        """Stand at step `done`; `text` is what is worth knowing there.
+
+        A terminal that has gone away is no error.
+        """
+        with suppress(OSError):
+            self._to(done, text)
+
+    def _to(self, done: int, text: str) -> None:
         if self._bar is not None:
             self._bar.update(done - self._at, text)
             self._at = done

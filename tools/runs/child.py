@@ -14,6 +14,7 @@ import selectors
 import signal
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, TracebackType
@@ -24,7 +25,9 @@ from ...formats.files import describe
 
 CHUNK = 1 << 16
 LOOK = 0.2  # seconds between looks at whether it has ended, or is silent
+GRACE = 1.0  # seconds that what a child left behind may still print
 LAST_LINES = 3
+SIGNALLED = 128  # what a shell, or docker, adds to the number of a signal for an exit code
 # `go` comes when the guard is there; end of file instead means that we are gone.
 _START = 'read go && exec "$@"'
 _GUARD = 'read forever; kill -s KILL -- "-$1"'
@@ -108,12 +111,12 @@ class Child:
         again = self.asked is not None
         if not again:
             self.asked = number
-        self._on_stop(number, again)
         if again:
             self.kill()
         else:
             # Whatever came: a training knows SIGINT as "snapshot and stop".
             self.send(signal.SIGINT)
+        self._on_stop(number, again)
 
     def send(self, number: int) -> None:
         """A signal to all of its group."""
@@ -136,25 +139,24 @@ class Child:
         assert self._process.stdout is not None
         pipe = self._process.stdout.fileno()
         os.set_blocking(pipe, False)
+        left: float | None = None
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
-            is_open = True
-            while True:
-                # Before reading: what it printed last is there once it has ended.
-                ended = self._process.poll() is not None
-                ready = selector.select(0 if ended else LOOK)
-                data = self._read(pipe) if ready else None
+            # What it leaves behind may keep the pipe open: its own end is what counts.
+            while left is None or time.monotonic() < left:
+                if left is None and self._process.poll() is not None:
+                    left = time.monotonic() + GRACE
+                data = self._read(pipe) if selector.select(LOOK) else None
+                if data == b"":
+                    break
                 if data:
                     self._remember(data)
-                    yield data
-                    continue
-                if data is not None and is_open:
-                    is_open = False
-                    selector.unregister(pipe)
-                # What it left behind may keep the pipe open: its own end is what counts.
-                if ended:
-                    break
-                yield b""
+                yield data or b""
+        # It may close what it prints to, and go on.
+        while self._process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(LOOK)
+            yield b""
         self._finish()
 
     @staticmethod

@@ -72,7 +72,9 @@ def changed(net: NetDefinition, changes: Iterable[DataChange]) -> tuple[NetDefin
         if change.source is not None:
             _check_target(made, layers, change)
         for layer in layers:
-            done += [f"{printable(layer.name)} ({change.phase}): {what}" for what in _do(layer, change)]
+            done += [
+                f"{printable(layer.name)} ({change.phase}): {what}" for what in _do(layer, change)
+            ]
     return (made, done) if done else (net, [])
 
 
@@ -145,9 +147,7 @@ def _noted(source: str, done: Iterable[str]) -> str:
     return "".join(f"# {line}\n" for line in lines)
 
 
-def solver_copy(
-    solver: Any, source: str, nets: dict[str, str], settings: dict[str, Any]
-) -> Copy:
+def solver_copy(solver: Any, source: str, nets: dict[str, str], settings: dict[str, Any]) -> Copy:
     """The solver as it is run.
 
     Args:

@@ -116,7 +116,9 @@ def _list(param: Any) -> Dataset:
     image = (channels, param.new_height, param.new_width) if known else None
     digest = sha256(text)
     for number in sample(len(lines)):
-        digest.update(b" %d" % _size(param.root_folder, lines[number], f"{shown}: line {number + 1}"))
+        digest.update(
+            b" %d" % _size(param.root_folder, lines[number], f"{shown}: line {number + 1}")
+        )
     return Dataset(
         param.source, len(lines), image, f"list-{len(lines)}-{digest.hexdigest()[:DIGITS]}"
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import signal
 
-from ...errors import CrashError, RefusedError, RunError, ResourceError, StoppedError, printable
+from ...errors import CrashError, RefusedError, ResourceError, RunError, StoppedError, printable
 from ..logs.result import Fatal, LogResult
-from .child import Child
+from .child import SIGNALLED, Child
 from .engines import TORCH, Engine
 
 # What a fatal message has where memory, the disk or the GPU is what does not do.
@@ -17,7 +17,6 @@ _ROOM = re.compile(
     re.IGNORECASE,
 )
 _NOT_RUN = (126, 127)  # a shell's codes for a program that can't be run, or is not there
-_SIGNALLED = 128  # what a shell, or docker, adds to the number of a signal
 
 
 def error_of(engine: Engine, child: Child, result: LogResult, log: str) -> RunError | None:
@@ -44,13 +43,15 @@ def _error(engine: Engine, child: Child, result: LogResult) -> RunError | None:
     if result.fatal is not None:
         return _class_of(result.fatal)(f"{name}: {_told(engine, result.fatal)}")
     last = "; ".join(child.last_lines[-1:]) or "nothing"
-    number = -code if code < 0 else code - _SIGNALLED if code > _SIGNALLED else 0
+    number = -code if code < 0 else code - SIGNALLED if code > SIGNALLED else 0
     if number:
         return _killed(name, number, result)
     if code in _NOT_RUN:
         return RefusedError(f"{name}: can't be run: {last}")
     if code:
-        return CrashError(f"{name}: ended with exit code {code} and no reason; its last line: {last}")
+        return CrashError(
+            f"{name}: ended with exit code {code} and no reason; its last line: {last}"
+        )
     if result.completed:
         return None
     stops = [text for text in result.signals if "out of turn" not in text]
@@ -80,7 +81,7 @@ def _stopped(child: Child, result: LogResult) -> StoppedError:
     kept = f"; its last snapshot is {printable(result.snapshots[-1])}" if result.snapshots else ""
     how = "killed" if child.killed else "stopped"
     error = StoppedError(f"{how} by {name}{where}{kept}")
-    error.exit_code = _SIGNALLED + (child.asked or signal.SIGINT)
+    error.exit_code = SIGNALLED + (child.asked or signal.SIGINT)
     return error
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from ...errors import FormatError, SqgenError, printable
-from ...formats.files import describe
+from ...errors import FormatError, SqgenError, StoppedError, printable
+from .child import SIGNALLED, Child
 
 AUTO, CAFFE, TORCH = CHOICES = ("auto", "caffe", "torch")
 OURS = "sqgen-caffe"
 ANSWER_TIMEOUT = 60  # seconds for `--version`; a container may have to start
+ANSWER_LIMIT = 1 << 20  # bytes of it
 _NOT_RUN = (126, 127)  # a shell's codes for a program that can't be run, or is not there
 # Module -> package of the embedded engine.
 _PARTS = {"torch": "torch", "lmdb": "lmdb", "cv2": "opencv-python-headless"}
@@ -85,15 +86,16 @@ def _words(caffe: str) -> tuple[str, ...]:
 def _found() -> tuple[Engine | None, str]:
     """The caffe of CAFFE_ROOT or of the PATH; or where there is none."""
     root = os.environ.get("CAFFE_ROOT")
-    missing = "no caffe on the PATH"
+    why, missing = "the one on the PATH", "no caffe on the PATH"
     if root:
         program = Path(root) / "build" / "tools" / "caffe"
         if os.access(program, os.X_OK) and program.is_file():
             return _answering((str(program),), "the one of CAFFE_ROOT"), ""
-        missing = f"no build/tools/caffe in CAFFE_ROOT ({printable(root)}), none on the PATH"
+        none = f"no build/tools/caffe in CAFFE_ROOT ({printable(root)})"
+        why, missing = f"{why}: {none}", f"{none}, none on the PATH"
     on_path = shutil.which("caffe")
     if on_path is not None:
-        return _answering((on_path,), "the one on the PATH"), ""
+        return _answering((on_path,), why), ""
     return None, missing
 
 
@@ -110,29 +112,31 @@ def _embedded(why: str) -> Engine:
 
 def _answering(command: tuple[str, ...], why: str) -> Engine:
     """The engine of a command, once it has said its version: ours says that it is ours."""
-    shown = printable(shlex.join(command))
-    try:
-        done = subprocess.run(  # noqa: S603 - what the user wants to run
-            [*command, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=ANSWER_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise SqgenError(f"{shown}: no answer to --version in {ANSWER_TIMEOUT} s") from None
-    except (OSError, ValueError) as error:
-        reason = describe(error) if isinstance(error, OSError) else str(error)
-        raise FormatError(f"{shown} ({why}): can't be run: {reason}") from None
-    lines = [
-        line.strip()
-        for text in (done.stdout, done.stderr)
-        for line in text.decode(errors="replace").splitlines()
-        if line.strip()
-    ]
-    if done.returncode in _NOT_RUN:
-        reason = lines[-1] if lines else f"exit code {done.returncode}"
-        raise FormatError(f"{shown} ({why}): can't be run: {printable(reason)}")
-    version = next((line for line in lines if "version" in line), "") if not done.returncode else ""
+    shown = f"{printable(shlex.join(command))} ({why})"
+    if shutil.which(command[0]) is None:
+        raise FormatError(f"{shown}: can't be run: no program {printable(command[0])}")
+    code, text = _ask(command, shown)
+    lines = [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
+    if code in _NOT_RUN:
+        reason = lines[-1] if lines else f"exit code {code}"
+        raise FormatError(f"{shown}: can't be run: {printable(reason)}")
+    version = next((line for line in lines if "version" in line), "") if not code else ""
     kind = TORCH if OURS in version else CAFFE
     return Engine(kind, command, why, printable(version.removeprefix("caffe version ")))
+
+
+def _ask(command: tuple[str, ...], shown: str) -> tuple[int, bytes]:
+    """The exit code of `--version`, and what it prints."""
+    text, end = b"", time.monotonic() + ANSWER_TIMEOUT
+    with Child([*command, "--version"], lambda number, again: None) as child:
+        for data in child.output():
+            text += data
+            if time.monotonic() > end or len(text) > ANSWER_LIMIT:
+                child.kill()
+    if child.asked is not None:
+        stopped = StoppedError("stopped before anything was run")
+        stopped.exit_code = SIGNALLED + child.asked
+        raise stopped
+    if child.killed:
+        raise SqgenError(f"{shown}: no answer to --version in {ANSWER_TIMEOUT} s")
+    return child.code or 0, text

@@ -1,10 +1,10 @@
 """The folder of a run: everything that it was, and all that it said.
 
-    runs/20261124-093000-train_val/
-        command         what was run, as a shell reads it
-        net.prototxt    the nets (and solver.prototxt) as they were run
-        caffe.log       all that caffe printed
-        result.json     the result, as `sqgen log parse --json` and `sqgen gate` have it
+runs/20261124-093000-train_val/
+    command         what was run, as a shell reads it
+    net.prototxt    the nets (and solver.prototxt) as they were run
+    caffe.log       all that caffe printed
+    result.json     the result, as `sqgen log parse --json` and `sqgen gate` have it
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ class RunFolder:
         stem = re.sub(r"[^\w.+-]+", "_", Path(name).stem) or "net"
         moment = time.strftime("%Y%m%d-%H%M%S")
         self.path = Path(given) if given is not None else Path(RUNS) / f"{moment}-{stem}"
-        if given is not None and self.path.exists() and (
-            not self.path.is_dir() or any(self.path.iterdir())
+        if (
+            given is not None
+            and self.path.exists()
+            and (not self.path.is_dir() or any(self.path.iterdir()))
         ):
             raise OutputError(f"{printable(given)}: is there already; --run-dir takes a new folder")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import RunError, SqgenError
+from ...errors import OutputError, RunError, SqgenError
 from ..logs.result import LogResult
 from . import engines
 from .checks import check_gpu
@@ -18,7 +19,7 @@ from .dataset import Dataset
 from .engines import Engine
 from .folder import RunFolder
 from .machine import machine, versions
-from .process import STALL_TIMEOUT, Patience, Steps, Tell, run
+from .process import STALL_TIMEOUT, Patience, Steps, run
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ class Session:
         try:
             return run(self.engine, arguments, self.folder, steps, patience, self.how.tell, log)
         except RunError as error:
-            self.keep(error.result, facts, str(error))
+            with contextlib.suppress(OutputError):  # the disk may be what the error is about
+                self.keep(error.result, facts, str(error))
             raise
 
     def keep(self, result: LogResult, facts: dict[str, Any], error: str | None = None) -> None:

@@ -7,8 +7,10 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import IO
 
-from ...errors import StallError, printable
+from ...errors import ResourceError, StallError, printable
+from ...formats.files import describe
 from ..logs.collect import Collector
 from ..logs.parser import Parser
 from ..logs.result import LogResult
@@ -81,15 +83,21 @@ def run(
     collector = Collector(path)
     parser = Parser(collector)
     every = None if tell is None else PLAIN_EVERY
-    said = tell or (lambda line: None)
     total = 0 if tell is None else steps.total
+
+    def said(line: str) -> None:
+        # The terminal may have gone away: a run does not end for that.
+        with contextlib.suppress(OSError):
+            if tell is not None:
+                tell(line)
+
     with folder.open_log(log) as kept, Progress(total, every) as bar:
         view = View(collector, bar, steps.images, steps.start)
         watch = _Watch(collector, patience, said)
         with Child([*engine.command, *arguments], _on_stop(said)) as child:
             for data in child.output():
-                kept.write(data)
                 if data:
+                    _keep(kept, data, collector, path)
                     parser.feed(data)
                     view.update()
                 watch.look(child, bool(data))
@@ -101,11 +109,29 @@ def run(
     return result
 
 
+def _keep(log: IO[bytes], data: bytes, collector: Collector, path: str) -> None:
+    """Write all of `data`.
+
+    Raises:
+        ResourceError: the disk is full, or is gone.
+    """
+    left = memoryview(data)
+    try:
+        while left:
+            left = left[log.write(left) :]
+    except OSError as caught:
+        error = ResourceError(
+            f"{printable(path)}: can't write: {describe(caught)}; the run was ended for it"
+        )
+        error.result = collector.finish()
+        raise error from None
+
+
 def _on_stop(said: Tell) -> Callable[[int, bool], None]:
     def stop(number: int, again: bool) -> None:
         name = signal.Signals(number).name
-        # The terminal may be what has gone away.
-        with contextlib.suppress(OSError):
+        # A signal that comes while a line is being written can't write another into it.
+        with contextlib.suppress(RuntimeError):
             said(
                 f"{name} again: killed"
                 if again

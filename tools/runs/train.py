@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...errors import FormatError, NetError, SqgenError, StoppedError, printable
+from ...errors import FormatError, NetError, RunError, SqgenError, printable
 from ...formats.files import STDIN
 from ...formats.matching import names
 from ...formats.net import NetDefinition, parse_solver, read_text
@@ -29,7 +29,7 @@ from .checks import (
 )
 from .copies import Copy, DataChange, batch_of, changed, copy_of, data_layers, solver_copy
 from .coverage import all_once
-from .engines import CAFFE, Engine
+from .engines import AUTO, CAFFE, Engine
 from .folder import LOG, RunFolder
 from .how import How, Session, data_facts
 from .process import Steps
@@ -90,7 +90,9 @@ def train(
     session = Session(way, engine, given.source)
     session.begin(nets.copies())
     session.add(_solver(way, given, nets, session.folder))
-    steps = Steps(given.param.max_iter - start.iteration, _images(way, given, nets), start.iteration)
+    steps = Steps(
+        given.param.max_iter - start.iteration, _images(way, given, nets), start.iteration
+    )
     facts = {
         "started_from": start.path,
         "images_an_update": steps.images,
@@ -100,14 +102,25 @@ def train(
     arguments = ["train", f"--solver={session.folder.file(SOLVER)}", *start.flags]
     try:
         result = session.run(arguments, steps, facts, LOG)
-    except StoppedError as error:
+    except RunError as error:
         if error.result.snapshots:
-            again = f"sqgen train --solver {shlex.quote(given.source)} --resume"
-            error.args = (f"{error}; go on with {again}",)
+            changes = {"data": data, "val-data": val_data, "batch-size": batch_size, "mean": mean}
+            error.args = (f"{error}; go on with {_resuming(way, given, changes)}",)
         raise
     result.dataset = tests[0]["digest"] if tests else None
     session.keep(result, facts)
     return result
+
+
+def _resuming(how: How, given: _Given, changes: dict[str, Any]) -> str:
+    """The command that goes on where a training stopped."""
+    given_engine = how.engine if how.engine != AUTO else None
+    flags = {**changes, "gpu": how.gpu, "engine": given_engine, "caffe": how.caffe}
+    words = ["sqgen", "train", "--solver", given.source, "--resume"]
+    for name, value in flags.items():
+        words += [f"--{name}", str(value)] if value is not None else []
+    words += ["--cpu"] if how.cpu else []
+    return shlex.join([*words, *(("--", *how.arguments) if how.arguments else ())])
 
 
 def _path(given: str | os.PathLike[str] | None) -> str | None:
@@ -166,7 +179,9 @@ class _Nets:
 
     def _change(self, net: NetDefinition, path: str, change: DataChange) -> None:
         current = self._files.get(path)
-        made, done = changed(net if current is None else replace(net, param=current.param), [change])
+        made, done = changed(
+            net if current is None else replace(net, param=current.param), [change]
+        )
         if done and not path:
             raise NetError(
                 f"{printable(net.source)}: the net stands in the solver itself; give it a file of its"

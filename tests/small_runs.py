@@ -1,0 +1,138 @@
+"""A small net with all that a run of it needs, and stand-ins for the caffe that runs it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import select
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqgen.formats.net import parse_net
+
+from . import small_training as small
+from .conftest import DATA
+
+STAND_IN = Path(__file__).parent / "stand_in.py"
+PATIENCE = 60  # seconds until something that has to happen counts as never
+
+
+class Place:
+    """A folder with data, nets, weights and solvers; paths are absolute.
+
+    Attributes:
+        folder: it.
+        data: an LMDB of 64 records.
+        net, solver, weights: files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.net = folder / "net.prototxt"
+        self.solver = folder / "solver.prototxt"
+        self.weights = folder / "start.caffemodel"
+        small.write_data(folder)
+        self.net.write_text(self.here(small.net()))
+        definition = parse_net(self.net.read_text())
+        self.weights.write_bytes(bytes(small.start(definition).SerializeToString()))
+        self.solver.write_text(self.solver_text())
+
+    def here(self, text: str) -> str:
+        """A net of `small_training` that reads the data here."""
+        return text.replace(f'"{small.DATA}"', f'"{self.data}"').replace("../", f"{self.folder}/")
+
+    def solver_text(self, more: str = "max_iter: 6", prefix: str = "s") -> str:
+        """A solver of the net."""
+        return (
+            f'net: "{self.net}" snapshot_prefix: "{prefix}" solver_mode: CPU base_lr: 0.01'
+            f' lr_policy: "fixed" random_seed: 3 {more}\n'
+        )
+
+
+def log_text(name: str) -> bytes:
+    """A recorded log."""
+    return gzip.decompress((DATA / "logs" / f"{name}.log.gz").read_bytes())
+
+
+class StandIn:
+    """Writes what stand-ins do, each into a file of its own, and says how to run them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+
+    def __call__(self, log: str | list[str] | None = None, **script: Any) -> str:
+        """The command of a stand-in; see `stand_in.py`. `log` names recorded ones."""
+        self._count += 1
+        names = [log] if isinstance(log, str) else log or []
+        paths = []
+        for name in names:
+            path = self._folder / f"{name}.log"
+            path.write_bytes(log_text(name))
+            paths.append(str(path))
+        if paths:
+            script |= {"log": paths[0], "logs": paths[1:]}
+        script = {
+            key: str(value) if isinstance(value, Path) else value for key, value in script.items()
+        }
+        file = self._folder / f"script{self._count}.json"
+        file.write_text(json.dumps(script))
+        return shlex.join([sys.executable, "-I", "-S", str(STAND_IN), str(file)])
+
+
+def calls(path: Path) -> list[list[str]]:
+    """What a stand-in was called with."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+class Alive:
+    """The named pipe that a stand-in and its children hold open; see `stand_in.py`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+        self._pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def close(self) -> None:
+        os.close(self._pipe)
+
+    def ready(self) -> int:
+        """The stand-in's number, once it has printed what it prints."""
+        data = b""
+        while not data.endswith(b"\n"):
+            assert select.select([self._pipe], [], [], PATIENCE)[0], "nothing was started"
+            data += os.read(self._pipe, 100)
+        return int(data)
+
+    def gone(self) -> None:
+        """Returns when the stand-in and all its children are gone."""
+        assert select.select([self._pipe], [], [], PATIENCE)[0], "it lives"
+        assert os.read(self._pipe, 100) == b""
+
+
+@contextmanager
+def alive(folder: Path) -> Iterator[Alive]:
+    pipe = Alive(folder / "alive")
+    try:
+        yield pipe
+    finally:
+        pipe.close()
+
+
+def start(arguments: list[str], folder: Path, **options: Any) -> subprocess.Popen[str]:
+    """`sqgen` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sqgen", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )

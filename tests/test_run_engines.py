@@ -1,0 +1,133 @@
+"""Which caffe runs: every order, and every way in which one is not there."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from sqgen.errors import SqgenError
+from sqgen.tools.runs import engines
+from sqgen.tools.runs.engines import CAFFE, TORCH, Engine, choose
+
+from .small_runs import StandIn
+
+
+def program(path: Path, command: str) -> Path:
+    """A script that runs a command."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> StandIn:
+    return StandIn(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No caffe anywhere; gives the folder of the PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.delenv("CAFFE_ROOT", raising=False)
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def test_every_order(
+    tmp_path: Path, nowhere: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--caffe, CAFFE_ROOT, the PATH, the embedded one."""
+    assert choose().kind == TORCH
+    assert "no caffe on the PATH" in choose().why
+    on_path = program(nowhere / "caffe", stand_in(version="caffe version 1.0.0-rc3"))
+    assert choose() == Engine(CAFFE, (str(on_path),), "the one on the PATH", "1.0.0-rc3")
+    root = tmp_path / "a root"
+    built = program(root / "build" / "tools" / "caffe", stand_in(version="caffe version 1.0.0-rc5"))
+    monkeypatch.setenv("CAFFE_ROOT", str(root))
+    assert choose("caffe") == Engine(CAFFE, (str(built),), "the one of CAFFE_ROOT", "1.0.0-rc5")
+    given = stand_in()
+    assert choose("auto", given) == Engine(
+        CAFFE, tuple(shlex.split(given)), "given by --caffe", "1.0.0"
+    )
+    assert choose("torch").why == "asked for by --engine torch"
+
+
+@pytest.mark.parametrize("what", ["nothing", "a folder", "no program"])
+def test_a_root_without_a_build(
+    what: str, tmp_path: Path, stand_in: StandIn, nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, and the PATH comes next."""
+    monkeypatch.setenv("CAFFE_ROOT", str(tmp_path / "root"))
+    built = tmp_path / "root" / "build" / "tools" / "caffe"
+    if what == "a folder":
+        built.mkdir(parents=True)
+    if what == "no program":
+        program(built, "x").chmod(0o644)
+    assert choose().kind == TORCH
+    assert f"no build/tools/caffe in CAFFE_ROOT ({tmp_path}/root)" in choose().why
+    with pytest.raises(SqgenError, match="no caffe to run: no build/tools/caffe in CAFFE_ROOT"):
+        choose("caffe")
+    program(nowhere / "caffe", stand_in())
+    found = choose("caffe")
+    assert found.kind == CAFFE
+    assert found.why == f"the one on the PATH: no build/tools/caffe in CAFFE_ROOT ({tmp_path}/root)"
+
+
+def test_ours_by_another_name(nowhere: Path) -> None:
+    """sqgen-caffe stands in for caffe: a link of that name on the PATH is the embedded engine."""
+    package = Path(__file__).parent.parent.parent
+    program(
+        nowhere / "caffe",
+        f"env PYTHONPATH={shlex.quote(str(package))} {sys.executable} -m sqgen.engine",
+    )
+    os.environ["PATH"] += ":/usr/bin:/bin"
+    assert choose("caffe").kind == TORCH
+
+
+@pytest.mark.parametrize(
+    ("caffe", "message"),
+    [
+        ("", "an empty command"),
+        ("  ", "an empty command"),
+        ("caffe 'x", "no closing quotation"),
+        ("no-such-caffe", "no program no-such-caffe"),
+        ("./no/such caffe", "no program ./no/such"),
+        ("/", "no program /"),
+        ("/bin/sh -c 'exit 127'", "exit code 127"),
+        ("/bin/sh -c 'echo not here; exit 126'", "not here"),
+        ("a\0b", "no program"),
+    ],
+)
+def test_no_caffe_by_caffe(caffe: str, message: str) -> None:
+    with pytest.raises(SqgenError, match=message) as caught:
+        choose("auto", caffe)
+    assert caught.value.exit_code == 2
+    assert str(caught.value).isprintable()
+
+
+def test_odd_answers(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing at all, an error, noise around it: it may be a caffe all the same."""
+    for script in ("exit 0", "exit 1", "echo version 3 >&2; exit 1"):
+        found = choose("auto", shlex.join(["/bin/sh", "-c", script]))
+        assert (found.kind, found.version) == (CAFFE, "")
+        assert str(found).endswith("given by --caffe")
+    noisy = "echo libdc1394 error; echo caffe version 1.0.0-rc3; echo 'a\tb\033[1m version'"
+    assert choose("auto", shlex.join(["/bin/sh", "-c", noisy])).version == "1.0.0-rc3"
+    monkeypatch.setattr(engines, "ANSWER_TIMEOUT", 0.1)
+    silent = "/bin/sh -c 'read line < /dev/zero'"
+    with pytest.raises(SqgenError, match="no answer to --version"):
+        choose("auto", silent)
+
+
+def test_torch_takes_no_caffe(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SqgenError, match="takes no --caffe"):
+        choose("torch", stand_in())
+    monkeypatch.setattr(engines, "find_spec", lambda name: None if name == "lmdb" else object())
+    with pytest.raises(SqgenError, match=r"needs lmdb: pip install 'sqgen\[engine\]'"):
+        choose()
