@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sqgen.formats.net import parse_net
 
 from . import small_training as small
@@ -136,3 +138,11 @@ def start(arguments: list[str], folder: Path, **options: Any) -> subprocess.Pope
         text=True,
         **options,
     )
+
+
+def real_caffe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skips where CAFFE_ROOT names no build of BVLC Caffe."""
+    if "CAFFE_ROOT" not in os.environ:
+        pytest.skip("needs a build of BVLC Caffe in the folder that CAFFE_ROOT names")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")

@@ -286,7 +286,7 @@ def children_of(pid: int) -> list[int]:
 def test_a_killed_parent_leaves_nobody(
     wrapped: bool, place: Place, stand_in: StandIn, living: Alive, tmp_path: Path
 ) -> None:
-    """Neither the child, nor a child of it, nor the guard; behind a shell that does not exec too."""
+    """Neither the child, nor its child, nor the guard; behind a shell that does not exec too."""
     caffe = stand_in("train_two_test_nets", wait=True, child=True, alive=living.path)
     if wrapped:
         program = tmp_path / "wrapper"

@@ -1,4 +1,4 @@
-"""What is looked at before anything starts, so that no run ends an hour later for a typing error."""
+"""What is looked at before anything starts, so that no run ends late for a typing error."""
 
 from __future__ import annotations
 

@@ -73,9 +73,19 @@ def remark(coverage: Coverage) -> str | None:
 
 
 def without_again(first: LogResult, again: LogResult, coverage: Coverage) -> None:
-    """Take the scores of the records that came twice out of the first run's."""
+    """Take the scores of the records that came twice out of the first run's.
+
+    An output of several elements, such as a blob that no layer reads, is no mean over images: it is
+    left out.
+    """
     records, twice = coverage.images, coverage.again
     known = {score.name: score.value for score in again.scores}
+    names = {*known, *(score.name for score in first.scores)}
+    first.scores = [
+        score
+        for score in first.scores
+        if score.name in known and f"{score.name.partition('[')[0]}[1]" not in names
+    ]
     for score in first.scores:
         total = coverage.iterations * coverage.batch * score.value
         score.value = _rounded(score, (total - twice * known[score.name]) / records, records)

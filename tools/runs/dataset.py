@@ -2,8 +2,8 @@
 
 The digest is cheap, so that it can stand beside every result: `lmdb-N-H` is of N records, H the
 first 16 hex digits of SHA-256 over their number and a fixed sample of them, `SAMPLE` records evenly
-from the first to the last, each as its length and its value. `list-N-H` is of a list of images: H is
-over the list and the sizes of such a sample of its files. Docs: docs/running.md.
+from the first to the last, each as its length and its value. `list-N-H` is of a list of images: H
+is over the list and the sizes of such a sample of its files. Docs: docs/running.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a run is done, whatever is run: the engine, the device, the folder, patience, what is told."""
+"""How a run is done, whatever is run: the engine, device, folder, patience, what is told."""
 
 from __future__ import annotations
 

@@ -82,8 +82,8 @@ def _check_scores(how: How, net: NetDefinition) -> None:
     layers = net.layers("TEST")
     if not any(layer.type in ("Data", "ImageData", "HDF5Data", "WindowData") for layer in layers):
         raise NetError(
-            f"{printable(net.source)}: reads no data in TEST; a deploy net can't be tested, give the"
-            " train_val"
+            f"{printable(net.source)}: reads no data in TEST; a deploy net can't be tested, give"
+            " the train_val"
         )
     if not any(layer.type == "Accuracy" for layer in layers):
         how.say("warning: the net has no Accuracy layer in TEST, so it tells no top-1 or top-5")

@@ -162,8 +162,8 @@ class _Nets:
         nets = nets_of_solver(given.param, given.source)
         if test.source is not None and not nets.tested:
             raise NetError(
-                f"--val-data {printable(test.source)}: {printable(given.source)} tests nothing; give"
-                " it test_iter and test_interval"
+                f"--val-data {printable(test.source)}: {printable(given.source)} tests nothing;"
+                " give it test_iter and test_interval"
             )
         self._origins = [path for _, path in nets.origins]
         self._files: dict[str, NetDefinition] = {}
@@ -184,8 +184,8 @@ class _Nets:
         )
         if done and not path:
             raise NetError(
-                f"{printable(net.source)}: the net stands in the solver itself; give it a file of its"
-                " own to run it on other data"
+                f"{printable(net.source)}: the net stands in the solver itself; give it a file of"
+                " its own to run it on other data"
             )
         self._files[path] = made
         self._done.setdefault(path, []).extend(done)
@@ -281,8 +281,8 @@ def _newest(how: How, given: _Given) -> str:
     found = newest(prefix)
     if found is None:
         raise FormatError(
-            f"--resume: no whole snapshot {printable(prefix)}_iter_*.solverstate; leave --resume out"
-            " to start"
+            f"--resume: no whole snapshot {printable(prefix)}_iter_*.solverstate; leave --resume"
+            " out to start"
         )
     for line in found.remarks:
         how.say(f"warning: {line}")
@@ -322,8 +322,8 @@ def _check_mode(how: How, given: _Given, engine: Engine) -> None:
     asks = asks and (engine.kind == CAFFE or given.param.HasField("solver_mode"))
     if asks and not how.cpu and how.gpu is None and how.caffe is None and has_no_gpu():
         raise SqgenError(
-            f"{printable(given.source)}: solver_mode is GPU, and this machine has none that a driver"
-            " knows; --cpu runs it on the CPU"
+            f"{printable(given.source)}: solver_mode is GPU, and this machine has none that a"
+            " driver knows; --cpu runs it on the CPU"
         )
 
 
