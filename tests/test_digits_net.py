@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import sqgen
 from sqgen import Design, LogResult, Net, build, build_solver, parse_net
 from sqgen.formats.caffemodel import blob_shape, read_caffemodel
 from sqgen.formats.shapes import require_shapes
@@ -17,11 +19,10 @@ from sqgen.tools.card import MODELS
 from sqgen.tools.datasets import digits
 from sqgen.tools.design_options import read_design
 
-from .small_training import caffe, engine, parsed
+from .small_training import engine, parsed
 
 DIGITS = MODELS / "digits"
 WEIGHTS = DIGITS / "digits.caffemodel"
-TEST = ["test", "--model=train_val.prototxt", f"--weights={WEIGHTS}", "--iterations=11"]
 
 
 @pytest.fixture(scope="module")
@@ -64,21 +65,19 @@ def test_weights_are_the_nets_own(design: Design) -> None:
     assert WEIGHTS.stat().st_size < 150_000
 
 
+@pytest.mark.parametrize("kind", ["torch", "caffe"])
 def test_weights_score_what_the_baseline_says(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On our engine, and on a real one."""
+    if kind == "caffe" and "CAFFE_ROOT" not in os.environ:
+        pytest.skip("needs a build of BVLC Caffe in the folder that CAFFE_ROOT names")
     monkeypatch.chdir(folder)
-    code, log = engine([*TEST, "--threads=1"], capsys)
-    assert code == 0
-    assert_holds(parsed(log))
-    top1 = {score.name: score.value for score in parsed(log).scores}["accuracy_top1"]
-    assert top1 >= 0.98
-
-
-def test_caffe_scores_the_same(folder: Path) -> None:
-    done = caffe(TEST, folder)
-    assert done.returncode == 0, done.stderr
-    assert_holds(parsed(done.stderr))
+    result = sqgen.test("train_val.prototxt", WEIGHTS, engine=kind, run_dir=tmp_path / "run")
+    assert_holds(result)
+    top1 = result.score("top-1")
+    assert top1 is not None
+    assert top1.value >= 0.98
 
 
 def test_no_digit_is_near_enough_to_flip(design: Design) -> None:
