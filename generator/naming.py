@@ -67,3 +67,33 @@ def fill(pattern: str, module: int, conv: str = "") -> str:
     """A layer's name from its pattern."""
     folder, slash, base = conv.rpartition("/")
     return pattern.format(m=module, before=module - 1, c=conv, folder=folder + slash, base=base)
+
+
+_WITH_WEIGHTS = ("squeeze", "expand1x1", "expand3x3", "bypass_conv", "sum_norm", "classifier")
+_AFTER = ("batch_norm", "scale")
+
+
+def role(name: str) -> tuple[str, ...] | None:
+    """What a layer with parameters is in a SqueezeNet, whatever the dialect of its name.
+
+    Returns:
+        Such as `("expand3x3", "2")` of `2/expand3x3`, `("classifier",)`, or
+        `("batch_norm", "squeeze", "2")`; None for a name that no dialect has.
+    """
+    import re  # on no way that builds a net
+
+    for naming in NAMINGS.values():
+        for part in _WITH_WEIGHTS:
+            pattern = re.escape(getattr(naming, part)).replace(r"\{m\}", "([0-9]+)")
+            found = re.fullmatch(pattern, name)
+            if found and part == "classifier":
+                # A net has one, whatever its number; conv1 is the first layer.
+                return None if name == "conv1" else (part,)
+            if found:
+                return (part, *found.groups())
+        for part in _AFTER:
+            suffix = getattr(naming, part).removeprefix("{c}")
+            inner = role(name.removesuffix(suffix)) if name.endswith(suffix) else None
+            if inner is not None:
+                return (part, *inner)
+    return None
