@@ -14,7 +14,7 @@ import numpy as np
 from google.protobuf.message import DecodeError, EncodeError
 
 from ..errors import FormatError, printable
-from .files import read_bytes
+from .files import STDIN, read_bytes
 from .schema import NetParameter, message_class
 
 BINARY_LIMIT = (1 << 31) - 1  # of protobuf itself
@@ -24,12 +24,12 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def read_caffemodel(path: str | os.PathLike[str]) -> Any:
-    """The NetParameter of a `.caffemodel`, in today's format.
+    """The NetParameter of a `.caffemodel`, or of standard input for `-`, in today's format.
 
     Raises:
         FormatError: it can't be read, is truncated or corrupt, or is something else.
     """
-    source = printable(os.fspath(path))
+    source = _shown(path)
     data = _read(path, "a caffemodel")
     net = NetParameter()
     if not _is_caffemodel(data, net):
@@ -59,7 +59,7 @@ def read_solver_state(path: str | os.PathLike[str]) -> Any:
     Raises:
         FormatError: it can't be read, is truncated or corrupt, or is something else.
     """
-    source = printable(os.fspath(path))
+    source = _shown(path)
     data = _read(path, "a solver state")
     state = SolverState()
     if not _is_solver_state(data, state):
@@ -84,7 +84,7 @@ def blob_array(blob: Any) -> np.ndarray:
 
 def blob_shape(blob: Any) -> tuple[int, ...]:
     """The shape of a BlobProto; files before 2014 have four axes (Blob::FromProto)."""
-    if blob.HasField("num") or blob.HasField("channels") or blob.HasField("height"):
+    if _has_old_shape(blob):
         return (blob.num, blob.channels, blob.height, blob.width)
     return tuple(blob.shape.dim)
 
@@ -93,9 +93,13 @@ def same_blob_shape(blob: Any, shape: tuple[int, ...]) -> bool:
     """Whether a BlobProto has the elements of `shape`: four old axes may lead with ones
     (Blob::ShapeEquals)."""
     stored = blob_shape(blob)
-    if blob.shape.dim:
+    if not _has_old_shape(blob):
         return stored == shape
     return len(shape) <= 4 and stored == (1,) * (4 - len(shape)) + shape
+
+
+def _has_old_shape(blob: Any) -> bool:
+    return any(blob.HasField(field) for field in ("num", "channels", "height", "width"))
 
 
 def fill_blob(blob: Any, array: np.ndarray, diff: np.ndarray | None = None) -> None:
@@ -121,9 +125,14 @@ def serialized(message: Any, what: str) -> bytes:
         raise FormatError(f"{what}: larger than the 2 GiB that protobuf can write") from None
 
 
+def _shown(path: str | os.PathLike[str]) -> str:
+    name = os.fspath(path)
+    return "standard input" if name == STDIN else printable(name)
+
+
 def _read(path: str | os.PathLike[str], what: str) -> bytes:
     data = read_bytes(path, BINARY_LIMIT, what)
-    source = printable(os.fspath(path))
+    source = _shown(path)
     if data.startswith(_HDF5):
         raise FormatError(f"{source}: is HDF5, which is not supported; give the binary proto file")
     if not data:

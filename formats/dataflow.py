@@ -87,6 +87,10 @@ def carried_dataflow(model: Any, source: str, image: Shape | None = None) -> Dat
     Raises:
         NetError: it has only names and weights, or two layers of one name.
     """
+    for layer in model.layer:
+        if any(isinstance(word, bytes) for word in (layer.type, *layer.bottom, *layer.top)):
+            name = printable(layer.name)
+            raise NetError(f"{printable(source)}: layer '{name}': a name is no UTF-8; give --from")
     bare = [layer.name for layer in model.layer if layer.blobs and not layer.top]
     if bare:
         raise NetError(

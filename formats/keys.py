@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from ..errors import NetError, printable
 from .dataflow import Dataflow
 from .diff import canonical
 from .layers import Shape
-from .orders import behaviour
+from .orders import behaviour, channels
 from .shapes import LayerShapes
 from .windows import pooling_window
 
 Settings = tuple[tuple[str, Hashable], ...]
 
+MOST_CHANNELS = 1 << 22
 # What has no part in TEST's outcome, beside fillers; coefficients go with what is summed.
 _NO_MATTER = frozenset({"engine", "moving_average_fraction", "stable_prod_grad", "coeff"})
 
@@ -84,6 +86,13 @@ class Side:
     def __init__(self, flow: Dataflow, shapes: Mapping[str, Shape]) -> None:
         self.flow = flow
         self.items = flow.shaped(shapes)
+        for item in self.items:
+            if any(channels(top) > MOST_CHANNELS for top in item.tops):
+                name = printable(item.layer.name)
+                raise NetError(
+                    f"{printable(flow.source)}: layer '{name}' has more channels than can be"
+                    f" followed ({MOST_CHANNELS})"
+                )
         self.weighted = {item.layer.name: item for item in self.items if item.blobs}
         self.settings = {item.layer.name: settings_of(item) for item in self.items}
         self.keys: dict[str, int] = {}

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import NetError, printable
-from .caffemodel import blob_array, blob_shape, same_blob_shape
+from .caffemodel import blob_array, blob_shape, fill_blob, same_blob_shape
 from .dataflow import Dataflow
 from .keys import Keys, Side
 from .layers import Shape
+from .net import NetDefinition
 from .orders import (
     Order,
     OrderError,
@@ -33,6 +34,7 @@ from .orders import (
     match,
     reordered,
 )
+from .schema import PHASES, NetParameter
 from .shapes import LayerShapes
 
 NAME, DIALECT, ORDER = "name", "dialect", "order"
@@ -98,6 +100,7 @@ def map_weights(
     model: Any,
     role: Callable[[str], Hashable] = lambda name: None,
     partial: bool = False,
+    file: str = "the file",
 ) -> Mapped:
     """Find the weights of `target` among those of `source`.
 
@@ -107,16 +110,43 @@ def map_weights(
         model: the NetParameter with the weights.
         role: what a layer's name stands for in the dialects that are known; None for nothing.
         partial: whether layers of the target may get none, and what follows them neither.
+        file: where the weights are from, for messages.
 
     Raises:
         NetError: the nets compute different things, with the first layer at which they part; or a
             layer gets no weights.
     """
-    inputs = _common_inputs(source, target)
-    mapper = _Mapper(source, target, model, role, partial, inputs)
+    mapper = _Mapper(source, target, model, role, partial, printable(file))
     mapper.pair_by_names()
     mapper.walk()
     return mapper.finish()
+
+
+def mapped_model(net: NetDefinition, mapped: Mapped) -> Any:
+    """The NetParameter that Net::ToProto would write of the target: its TEST layers, with weights.
+
+    Raises:
+        NetError: layers that share a blob would get different weights.
+    """
+    model = NetParameter(name=net.param.name)
+    shared: dict[str, Any] = {}
+    for layer in net.layers("TEST"):
+        if layer.name in mapped.missing:
+            continue  # Caffe would take a layer without blobs for one with too few
+        written = model.layer.add()
+        written.CopyFrom(layer)
+        written.phase = PHASES["TEST"]
+        del written.blobs[:]
+        for index, array in enumerate(mapped.arrays.get(layer.name, ())):
+            name = layer.param[index].name if index < len(layer.param) else ""
+            first = shared.setdefault(name, array) if name else array
+            if not np.array_equal(first.reshape(-1), array.reshape(-1), equal_nan=True):
+                raise NetError(
+                    f"layer '{printable(layer.name)}' shares '{printable(name)}' with one before"
+                    " it, but would get other weights; give the layers blobs of their own"
+                )
+            fill_blob(written.blobs.add(), array)
+    return model
 
 
 def _common_inputs(source: Dataflow, target: Dataflow) -> list[tuple[str, str, Shape]]:
@@ -152,13 +182,14 @@ class _Mapper:
         model: Any,
         role: Callable[[str], Hashable],
         partial: bool,
-        inputs: list[tuple[str, str, Shape]],
+        file: str,
     ) -> None:
-        self.role, self.partial, self.inputs = role, partial, inputs
-        told = {other: shape for _, other, shape in inputs}
+        self.role, self.partial, self.file = role, partial, file
+        self.inputs = _common_inputs(source, target)
+        told = {other: shape for _, other, shape in self.inputs}
         rest = {k: v for k, v in source.inputs.items() if k not in told and v is not None}
         self.source = Side(source, {**rest, **told})
-        self.target = Side(target, {name: shape for name, _, shape in inputs})
+        self.target = Side(target, {name: shape for name, _, shape in self.inputs})
         self.keys = Keys()
         self.stored = {layer.name: layer.blobs for layer in model.layer if layer.blobs}
         self.pairs: dict[str, tuple[str, str]] = {}  # target -> (source, how)
@@ -184,9 +215,9 @@ class _Mapper:
 
     def _key_source(self) -> None:
         side = self.source
-        for _, other, shape in self.inputs:
-            place = list(side.flow.inputs).index(other)
-            side.keys[other] = self.keys.number(("input", place, shape))
+        for number, (name, other, shape) in enumerate(self.inputs):
+            key = self.keys.number(("input", number, shape))
+            self.target.keys[name] = side.keys[other] = key
         self.makers: dict[int, tuple[LayerShapes, str]] = {}  # key -> layer and blob
         for item in side.items:
             if any(name not in side.keys for name in item.layer.bottom):
@@ -256,10 +287,6 @@ class _Mapper:
     def walk(self) -> None:
         """Give every blob of the target its key, and refuse the first that the source has not."""
         side = self.target
-        for name, _, shape in self.inputs:
-            other = next(o for n, o, _ in self.inputs if n == name)
-            place = list(self.source.flow.inputs).index(other)
-            side.keys[name] = self.keys.number(("input", place, shape))
         for item in side.items:
             name = item.layer.name
             lost = next((b for b in item.layer.bottom if b not in side.keys), None)
@@ -285,7 +312,7 @@ class _Mapper:
         left = [n for n in self.source.weighted if n in self.stored and n not in taken]
         over = f"; left over there: {_names(left)}" if left else ""
         raise NetError(
-            f"{self._where(item)}: {printable(self.source.flow.source)} has no weights for it,"
+            f"{self._where(item)}: {self.file} has no weights for it,"
             f" by name, dialect or what it does{over}; --partial leaves it out"
         )
 
@@ -378,25 +405,24 @@ class _Mapper:
         """Key of what a layer with filters makes -> the order of it in the target."""
         ties = (Ties(), Ties())
         made = tuple(self._tied(side, one) for side, one in zip(self._sides, ties, strict=True))
-        pins = []
-        for name, other, _ in self.inputs:
-            pins.append((made[0][name], made[1][other], name))
-        for item, other in self.same:
+        pins = [(made[0][name], made[1][other], name) for name, other, _ in self.inputs]
+        for item, same in self.same:
             if behaviour(item) == "whole":
-                blobs = [*zip(item.layer.bottom, other.layer.bottom, strict=True)]
-                blobs += zip(item.layer.top, other.layer.top, strict=True)
-                pins += [(made[0][a], made[1][b], item.layer.name) for a, b in blobs]
+                mine, theirs = item.layer, same.layer
+                blobs = [*zip(mine.bottom, theirs.bottom, strict=True)]
+                blobs += zip(mine.top, theirs.top, strict=True)
+                pins += [(made[0][a], made[1][b], mine.name) for a, b in blobs]
         for blob in self.target.flow.outputs:
             if blob in self.target.keys:
-                same = self.makers[self.target.keys[blob]][1]
-                pins.append((made[0][blob], made[1][same], self._maker(self.target, blob)))
+                its = self.makers[self.target.keys[blob]][1]
+                pins.append((made[0][blob], made[1][its], self._maker(self.target, blob)))
         try:
             found = match(*ties, pins)
         except OrderError as error:
             raise NetError(f"{printable(self.target.flow.source)}: {error}") from None
         orders: dict[int, list[tuple[int, int]]] = {}
-        for (maker, channel), (_, same_channel) in found.items():
-            orders.setdefault(maker, []).append((channel, same_channel))
+        for (maker, channel), (_, place) in found.items():
+            orders.setdefault(maker, []).append((channel, place))
         return {key: np.array([b for _, b in sorted(each)]) for key, each in orders.items()}
 
     @property

@@ -150,9 +150,7 @@ def _flattened(item: LayerShapes) -> int:
     return channels(item.tops[0]) // channels(item.bottoms[0])
 
 
-def match(
-    target: Ties, source: Ties, pins: Sequence[tuple[Order, Order, str]]
-) -> dict[Slot, Slot]:
+def match(target: Ties, source: Ties, pins: Sequence[tuple[Order, Order, str]]) -> dict[Slot, Slot]:
     """Which channel of the source each channel of the target is.
 
     Args:
@@ -169,7 +167,9 @@ def match(
     for ours, theirs, layer in pins:
         for a, b in zip(ours.tolist(), theirs.tolist(), strict=True):
             root, other = target.root(a), source.root(b)
-            kept = partner.setdefault(root, other) == other and taken.setdefault(other, root) == root
+            kept = (
+                partner.setdefault(root, other) == other and taken.setdefault(other, root) == root
+            )
             if not kept or _makers(sets[root]) != _makers(others[other]):
                 raise OrderError(f"'{layer}': its channels have to keep their order, and can't")
     _pair_free(target, sets, {k: v for k, v in others.items() if k not in taken}, partner)
@@ -281,14 +281,15 @@ def reordered(
     layer, kind = item.layer, behaviour(item)
     if kind == "mix" and layer.type == "Convolution":
         weights, *bias = arrays
-        return [_grouped(weights, layer.convolution_param.group, bottom, made), *(b[made] for b in bias)]
+        return [
+            _grouped(weights, layer.convolution_param.group, bottom, made),
+            *(b[made] for b in bias),
+        ]
     if kind == "mix":
         weights, *bias = arrays
         inner = prod(item.bottoms[0][2:])
         columns = (bottom[:, None] * inner + np.arange(inner)).reshape(-1)
-        rows, columns = (
-            (columns, made) if layer.inner_product_param.transpose else (made, columns)
-        )
+        rows, columns = (columns, made) if layer.inner_product_param.transpose else (made, columns)
         return [weights[rows][:, columns], *(b[made] for b in bias)]
     if kind != "each":
         return list(arrays)
@@ -299,9 +300,7 @@ def reordered(
         return [array[bottom] if array.shape else array for array in arrays]
     param = layer.scale_param if layer.type == "Scale" else layer.bias_param
     axis = 1 - param.axis % len(item.bottoms[0])  # of the channels among the axes of a blob
-    return [
-        np.take(array, bottom, axis) if 0 <= axis < array.ndim else array for array in arrays
-    ]
+    return [np.take(array, bottom, axis) if 0 <= axis < array.ndim else array for array in arrays]
 
 
 def _grouped(weights: np.ndarray, group: int, bottom: Order, made: Order) -> np.ndarray:

@@ -26,6 +26,7 @@ COMMANDS = {
     "test": ("run", "test", "Test a net on each image once; hold its accuracy."),
     "train": ("run", "train", "Train a net, or go on with it."),
     "time": ("run", "time", "Time each layer of a net."),
+    "weights": ("weights", "weights", "Look into caffemodels, compare them, rename their layers."),
     "log": ("log", "log", "Read Caffe's logs: table, JSON, CSV, curves."),
     "gate": ("gate", "gate", "Hold an accuracy: pass or fail, for CI."),
     "classify": ("classify", "classify", "What a net says of images."),

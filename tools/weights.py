@@ -1,0 +1,297 @@
+"""`sqgen weights`: what is in a caffemodel, how two differ, and weights for another net's names."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import printable
+from ..formats.files import STDIN
+from .terminal import bytes_text, echo, parse_image, table, warn
+
+if TYPE_CHECKING:
+    from ..formats.mapping import Mapped
+    from ..formats.weights import BlobStatistics, LayerDifference, LayerStatistics, Sums
+    from .proof import Proof
+
+FORMAT = 1
+_json = click.option("--json", "as_json", is_flag=True, help="print JSON (docs/weights.md)")
+
+
+@click.group()
+def weights() -> None:
+    """Look into caffemodels, compare them, and give them another net's layer names.
+
+    \b
+    Examples:
+      sqgen weights show squeezenet_v1.0.caffemodel
+      sqgen weights diff before.caffemodel after.caffemodel
+      sqgen weights map in.caffemodel out.caffemodel --to deploy.prototxt
+    """
+
+
+# Show
+
+
+@weights.command()
+@click.argument("file", metavar="FILE")
+@_json
+def show(file: str, as_json: bool) -> None:
+    """Each parameter blob: shape, size, range, mean, std, zeros, and what is odd about it.
+
+    FILE is a .caffemodel of any generation, or - for standard input. Ranges and means are of
+    the finite elements.
+
+    \b
+    Example:
+      sqgen weights show squeezenet_v1.0.caffemodel
+    """
+    from ..formats.caffemodel import read_caffemodel
+    from ..formats.weights import model_statistics
+
+    model = read_caffemodel(file)
+    layers, sums = model_statistics(model)
+    if as_json:
+        rows = [
+            {"name": layer.name, "type": layer.type, "blobs": list(map(_blob_json, layer.blobs))}
+            for layer in layers
+        ]
+        totals = {**sums._asdict(), "sparsity": sums.sparsity}
+        _print_json({"format": FORMAT, "net": model.name, "layers": rows, "totals": totals})
+        return
+    _print_statistics(layers, sums)
+
+
+def _blob_json(blob: BlobStatistics) -> dict[str, Any]:
+    extra = {"sparsity": blob.sparsity, "flags": blob.flags}
+    return {**blob._asdict(), "shape": list(blob.shape), **extra}
+
+
+def _print_statistics(layers: list[LayerStatistics], sums: Sums) -> None:
+    rows = [
+        [
+            layer.name if index == 0 else "",
+            layer.type if index == 0 else "",
+            str(index),
+            _shape(blob.shape),
+            f"{blob.elements:,}",
+            f"{blob.bytes:,}",
+            *map(_number, (blob.minimum, blob.maximum, blob.mean, blob.std)),
+            f"{blob.sparsity:.1%}" if blob.zeros else "",
+            _odd(blob),
+        ]
+        for layer in layers
+        for index, blob in enumerate(layer.blobs)
+    ]
+    heads = "layer type blob shape elements bytes min max mean std zeros".split()
+    lines = table([*heads, ""], rows, right=range(4, 11))
+    echo(lines[0], bold=True)
+    for line in lines[1:]:
+        echo(line)
+    extra = f" and {sums.statistics:,} statistics of BatchNorm" if sums.statistics else ""
+    odd = f", {sums.not_finite:,} not finite" if sums.not_finite else ""
+    echo(
+        f"{sums.layers} layers with {sums.blobs} blobs: {sums.parameters:,} parameters{extra},"
+        f" {bytes_text(sums.bytes)}, {sums.sparsity:.1%} zeros{odd}",
+        bold=True,
+    )
+
+
+def _odd(blob: BlobStatistics) -> str:
+    words = {"not finite": f"{blob.not_finite:,} not finite"}
+    return ", ".join(words.get(flag, flag) for flag in blob.flags)
+
+
+# Diff
+
+
+@weights.command()
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option(
+    "--tolerance", default=0.0, metavar="X", help="the largest difference that counts as none [0]"
+)
+@_json
+def diff(a: str, b: str, tolerance: float, as_json: bool) -> None:
+    """How the parameters of two caffemodels differ, layer by layer.
+
+    Relative differences are to the root mean square of A's blob. Exit code 0 if no element
+    differs by more than the tolerance, 1 if one does, or a layer is missing or has other shapes.
+
+    \b
+    Example:
+      sqgen weights diff before.caffemodel after.caffemodel --tolerance 1e-6
+    """
+    if a == b == STDIN:
+        raise click.UsageError("- and -: standard input can be read once")
+    if not (tolerance >= 0 and math.isfinite(tolerance)):
+        raise click.UsageError(f"--tolerance {tolerance}: give a number from 0 on")
+    from ..formats.caffemodel import read_caffemodel
+    from ..formats.weights import EQUAL, WITHIN, compare
+
+    rows = compare(read_caffemodel(a), read_caffemodel(b), tolerance)
+    apart = [row for row in rows if row.status not in (EQUAL, WITHIN)]
+    if as_json:
+        layers = [
+            {**row._asdict(), "shapes": [[list(s) for s in side] for side in row.shapes]}
+            for row in rows
+        ]
+        result = {"format": FORMAT, "same": not apart, "tolerance": tolerance, "layers": layers}
+        _print_json(result)
+    else:
+        _print_differences(rows, len(apart))
+    raise SystemExit(1 if apart else 0)
+
+
+def _print_differences(rows: list[LayerDifference], apart: int) -> None:
+    cells = [
+        [
+            row.name,
+            row.status + _both_shapes(row),
+            _number(row.absolute) if row.absolute else "",
+            f"{row.relative:.3g}" if row.relative else "",
+        ]
+        for row in rows
+    ]
+    for index, line in enumerate(
+        table(["layer", "", "largest difference", "relative"], cells, right=[2, 3])
+    ):
+        echo(line, bold=index == 0)
+    echo(f"{apart} of {len(rows)} layers differ" if apart else "no differences", bold=True)
+
+
+def _both_shapes(row: LayerDifference) -> str:
+    from ..formats.weights import OTHER_SHAPES
+
+    if row.status != OTHER_SHAPES:
+        return ""
+    return ": " + " against ".join(" and ".join(map(_shape, side)) for side in row.shapes)
+
+
+# Map
+
+
+@weights.command("map")
+@click.argument("source", metavar="IN")
+@click.argument("out", metavar="OUT")
+@click.option("--to", "target", required=True, metavar="NET", help="the net that is to load OUT")
+@click.option("--from", "trained", metavar="NET", help="IN's net [the layers that IN has in it]")
+@click.option("--image", metavar="CxHxW", help="images of data layers that don't say their size")
+@click.option("--partial", is_flag=True, help="leave out layers of NET that IN has no weights for")
+@click.option("--no-proof", is_flag=True, help="don't run both nets to compare them")
+@click.option("--force", is_flag=True, help="replace OUT if it exists")
+@_json
+def map_command(
+    source: str,
+    out: str,
+    target: str,
+    trained: str | None,
+    image: str | None,
+    partial: bool,
+    no_proof: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write the weights of IN for another net of the same function, under its layer names.
+
+    Layers are matched by name, by the dialects of the published nets, or by what they do. Where
+    the nets order channels differently (which expand convolution a Concat has first), weights are
+    permuted. Both nets are then run on a random input, and OUT is written if they agree.
+
+    \b
+    Example:
+      sqgen weights map squeezenet.caffemodel out.caffemodel --to generator.prototxt
+    """
+    if [source, target, trained].count(STDIN) > 1:
+        raise click.UsageError("-: standard input can be read once")
+    records = parse_image(image)
+    from ..formats.caffemodel import read_caffemodel, serialized
+    from ..formats.dataflow import carried_dataflow, dataflow
+    from ..formats.files import write_files
+    from ..formats.mapping import map_weights, mapped_model
+    from ..formats.net import read_net
+    from ..generator.naming import role
+    from .proof import load_engine, prove
+
+    model = read_caffemodel(source)
+    net = read_net(target)
+    if trained is None:
+        theirs = carried_dataflow(model, source, records)
+    else:
+        theirs = dataflow(_told(read_net(trained)), records)
+    ours = dataflow(_told(net), records)
+    mapped = map_weights(theirs, ours, model, role, partial, source)
+    written = serialized(mapped_model(net, mapped), out)
+    proof = None if no_proof else prove(load_engine(), theirs, ours, mapped, model)
+    write_files({Path(out): written}, force)
+    _tell(mapped, proof, as_json, out)
+
+
+def _told(net: Any) -> Any:
+    for warning in net.warnings:
+        warn(warning)
+    return net
+
+
+def _tell(mapped: Mapped, proof: Proof | None, as_json: bool, out: str) -> None:
+    if mapped.unused:
+        warn(f"not used: {', '.join(map(printable, mapped.unused))}")
+    if mapped.missing:
+        warn(f"no weights for: {', '.join(map(printable, mapped.missing))}")
+    if proof is not None and proof.constant:
+        warn("the outputs are one and the same number everywhere: the proof shows little")
+    if as_json:
+        _print_json(_mapped_json(mapped, proof, out))
+        return
+    rows = [[row.source, row.target, row.how, _moved(row)] for row in mapped.rows]
+    for index, line in enumerate(table(["from", "to", "how", "channels moved"], rows)):
+        echo(line, bold=index == 0)
+    shown = "not run to compare the nets"
+    if proof is not None:
+        shapes = " and ".join(map(_shape, proof.inputs.values()))
+        shown = (
+            f"both nets run on a random {shapes} in float64: {proof.blobs} blobs agree within"
+            f" {proof.largest:.1e}"
+        )
+    echo(f"wrote {printable(out)}: {len(mapped.rows)} layers; {shown}", bold=True)
+
+
+def _mapped_json(mapped: Mapped, proof: Proof | None, out: str) -> dict[str, Any]:
+    shown = None
+    if proof is not None:
+        shapes = {name: list(shape) for name, shape in proof.inputs.items()}
+        shown = {**proof._asdict(), "inputs": shapes}
+    return {
+        "format": FORMAT,
+        "out": out,
+        "layers": [row._asdict() for row in mapped.rows],
+        "unused": mapped.unused,
+        "missing": mapped.missing,
+        "proof": shown,
+    }
+
+
+def _moved(row: Any) -> str:
+    moved = {"in": row.inputs, "out": row.outputs}
+    return ", ".join(f"{count} {side}" for side, count in moved.items() if count)
+
+
+# Numbers
+
+
+def _shape(shape: Any) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _print_json(result: Any) -> None:
+    from .logs.result import to_json
+
+    echo(json.dumps(to_json(result), indent=2))
