@@ -16,7 +16,7 @@ from .layers import LAYER_TYPES, Shape
 from .net import NetDefinition
 from .schema import NetParameter, message_class
 from .shapes import LayerShapes, require_shapes
-from .windows import UnknownSizeError
+from .windows import ShapeError, UnknownSizeError
 
 _LayerParameter = message_class("LayerParameter")
 _PASSED_ON = ("Split", "Dropout")
@@ -128,7 +128,8 @@ def _flow(layers: Sequence[Any], source: str, image: Shape | None) -> Dataflow:
         if bottoms:
             kept.append(layer)
         else:
-            inputs |= zip(tops, _input_shapes(layer, image), strict=True)
+            shapes = _input_shapes(layer, image, source)
+            inputs |= zip(tops, shapes, strict=True)
     kept = _without_ends(kept)
     read = {name for layer in kept for name in layer.bottom}
     return Dataflow(source, {k: v for k, v in inputs.items() if k in read}, kept)
@@ -163,20 +164,21 @@ def _stripped(layer: Any) -> Any:
     return copy
 
 
-def _input_shapes(layer: Any, image: Shape | None) -> list[Shape | None]:
+def _input_shapes(layer: Any, image: Shape | None, source: str) -> list[Shape | None]:
     """The tops of a layer without bottoms, where it tells them."""
+    where = f"{printable(source)}: layer '{printable(layer.name)}'"
     kind = LAYER_TYPES.get(layer.type)
     unknown: list[Shape | None] = [None] * len(layer.top)
-    if kind is None:
+    if kind is None or (layer.type == "Input" and not layer.input_param.shape):
         return unknown
-    if layer.type == "Input" and not layer.input_param.shape:
-        return unknown
+    if kind.bottoms[0]:
+        raise NetError(f"{where}: a {layer.type} without a bottom; it must read something")
     try:
         return list(kind.tops(layer, [], image))
     except UnknownSizeError:
         return unknown
-    except ValueError as error:
-        raise NetError(f"layer '{printable(layer.name)}': {error}") from None
+    except ShapeError as error:
+        raise NetError(f"{where}: {error}") from None
 
 
 def _without_ends(layers: list[Any]) -> list[Any]:

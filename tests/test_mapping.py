@@ -240,6 +240,25 @@ REFUSED = {
         TWO + conv("y", "j", 4, more="group: 2"),
         "layer 'y': its 2 groups would read each other's channels",
     ),
+    "groups below a sum": (
+        ONE + conv("c", "data", 6) + conv("d", "c", 6, more="group: 2")
+        + layer("Eltwise", "e", "j d") + conv("y", "e", 3),
+        TWO + conv("c", "data", 6) + conv("d", "c", 6, more="group: 2")
+        + layer("Eltwise", "e", "j d") + conv("y", "e", 3),
+        "layer 'd': its 2 groups would read each other's channels",
+    ),
+    "a blob twice in a sum": (  # another order of 'c' would do, but is not looked for
+        net_input() + conv("a", "data", 2) + layer("ReLU", "r", "a") + layer("Concat", "j", "a r")
+        + conv("c", "data", 4) + layer("Eltwise", "e", "j c") + conv("y", "e", 3),
+        net_input() + conv("a", "data", 2) + layer("ReLU", "r", "a") + layer("Concat", "j", "r a")
+        + conv("c", "data", 4) + layer("Eltwise", "e", "j c") + conv("y", "e", 3),
+        "layer 'e': it reads blobs whose channels are in different orders",
+    ),
+    "a layer that reads nothing": (
+        net_input() + conv("y", "data", 3),
+        layer("ReLU", "r", "") + conv("y", "r", 3),
+        "target: layer 'r': a ReLU without a bottom",
+    ),
     "a sum of others": (
         ONE + JOINED.replace('"a"', '"c"').replace('"b"', '"d"') + layer("Concat", "k", "c d")
         + layer("Eltwise", "e", "j k") + conv("y", "e", 3),
@@ -454,6 +473,18 @@ def test_nothing_is_written_of_what_is_refused(sqgen: Run, tmp_path: Path) -> No
     assert not (tmp_path / "out.caffemodel").exists()
 
 
+def test_wrong_use(sqgen: Run, tmp_path: Path) -> None:
+    write(tmp_path)
+    for arguments, message in (
+        (["in.caffemodel", "-", "--to", "to.prototxt"], "OUT -: give a file"),
+        (["-", "out", "--to", "-"], "standard input can be read once"),
+        (["in.caffemodel", "out"], "missing option '--to'"),
+    ):
+        done = sqgen("weights", "map", *arguments)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert message in done.stderr
+
+
 def test_no_engine_is_one_line(tmp_path: Path) -> None:
     write(tmp_path)
     code = "import sys; sys.modules['torch'] = None\nfrom sqgen.tools.cli import main\nmain()"
@@ -521,6 +552,34 @@ def test_damaged_files_never_raise_anything_else(start: int, piece: bytes) -> No
             map_weights(carried_dataflow(model, "w"), target, model, role)
         except SqgenError as error:
             assert str(error).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("run", "net"),
+    [
+        ("sgd_poly_simple", "d_simple"),
+        ("nesterov_step_complex", "d_complex"),
+        ("sgd_multistep_batchnorm", "d_bn"),
+    ],
+)
+def test_what_caffe_itself_saved(shared: Path, run: str, net: str) -> None:
+    """Its files have the TRAIN phase's layers, with Splits; that is all the source needed."""
+    model = read_caffemodel(shared / "parity" / run / "run_iter_60.caffemodel")
+    own = (shared / "parity" / f"{net}.prototxt").read_text()
+    target = parse_net(own.replace('name: "fire', 'name: "').replace("/bypass1x1", "/bypassConv"))
+    for one in target.param.layer:
+        if one.type == "Concat":
+            one.bottom[:] = reversed(one.bottom)
+    flows = carried_dataflow(model, run), dataflow(target, (3, 32, 32))
+    found = map_weights(*flows, model, role)
+    assert {row.how for row in found.rows} == {"name", "dialect"}
+    assert not found.unused
+    proof = prove(Net, *flows, found, model)
+    assert (proof.constant, proof.largest < 1e-12) == (False, True)
+    there = mapped_model(target, found)
+    back = dataflow(parse_net(own), (3, 32, 32))
+    again = map_weights(carried_dataflow(there, "there"), back, there, role)
+    np.testing.assert_equal(again.arrays, arrays(model))
 
 
 def test_the_published_file(shared: Path, tmp_path: Path) -> None:
