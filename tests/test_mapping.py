@@ -476,7 +476,7 @@ def test_nothing_is_written_of_what_is_refused(sqgen: Run, tmp_path: Path) -> No
 def test_wrong_use(sqgen: Run, tmp_path: Path) -> None:
     write(tmp_path)
     for arguments, message in (
-        (["in.caffemodel", "-", "--to", "to.prototxt"], "OUT -: give a file"),
+        (["in.caffemodel", "-", "--to", "to.prototxt"], "- as OUT: give a file"),
         (["-", "out", "--to", "-"], "standard input can be read once"),
         (["in.caffemodel", "out"], "missing option '--to'"),
     ):

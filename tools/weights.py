@@ -209,7 +209,7 @@ def map_command(
     if [source, target, trained].count(STDIN) > 1:
         raise click.UsageError("-: standard input can be read once")
     if out == STDIN:
-        raise click.UsageError("OUT -: give a file; standard output has the table")
+        raise click.UsageError("- as OUT: give a file; standard output has the table")
     records = parse_image(image)
     from ..formats.caffemodel import read_caffemodel, serialized
     from ..formats.dataflow import carried_dataflow, dataflow
