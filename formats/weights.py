@@ -105,7 +105,7 @@ class LayerDifference(NamedTuple):
 def blob_statistics(blob: Any) -> BlobStatistics:
     """The statistics of a BlobProto."""
     stored = blob_array(blob)
-    values = stored.reshape(-1).astype(np.float64)
+    values = _doubles(stored)
     finite = values[np.isfinite(values)]
     with np.errstate(over="ignore", invalid="ignore"):
         found = [float(f(finite)) for f in (np.min, np.max, np.mean, np.std)] if finite.size else []
@@ -122,6 +122,12 @@ def blob_statistics(blob: Any) -> BlobStatistics:
         int((values == 0).sum()),
         values.size - finite.size,
     )
+
+
+def _doubles(array: np.ndarray) -> np.ndarray:
+    """The elements in a row; a signalling nan, as damage makes it, is a nan like others."""
+    with np.errstate(invalid="ignore"):
+        return array.reshape(-1).astype(np.float64)
 
 
 def model_statistics(model: Any) -> tuple[list[LayerStatistics], Sums]:
@@ -206,7 +212,7 @@ def _same_shape(a: Any, b: Any) -> bool:
 
 def _distance(a: Any, b: Any) -> tuple[float, float]:
     """The largest difference of two blobs, and that divided by the first's root mean square."""
-    one, other = (blob_array(blob).reshape(-1).astype(np.float64) for blob in (a, b))
+    one, other = _doubles(blob_array(a)), _doubles(blob_array(b))
     apart = ~((one == other) | (np.isnan(one) & np.isnan(other)))
     if not apart.any():
         return 0.0, 0.0

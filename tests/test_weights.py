@@ -66,6 +66,15 @@ def test_statistics_are_numpys(array: Array) -> None:
     assert ("all zero" in found.flags) == (not array.any())
 
 
+def test_a_signalling_nan_is_a_nan() -> None:
+    model = model_of(("a", [np.zeros(1, np.float32)]))
+    damaged = NetParameter.FromString(
+        model.SerializeToString().replace(b"\0\0\0\0", b"\x01\0\x80\x7f")
+    )
+    assert blob_statistics(damaged.layer[0].blobs[0]).not_finite == 1
+    assert compare(damaged, damaged)[0].status == "equal"
+
+
 def test_doubles_whose_sum_overflows() -> None:
     blob = model_of(("a", [np.array([1e308, 1e308, -1e308])])).layer[0].blobs[0]
     found = blob_statistics(blob)
