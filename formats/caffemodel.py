@@ -35,8 +35,8 @@ def read_caffemodel(path: str | os.PathLike[str]) -> Any:
     if not _is_caffemodel(data, net):
         if _is_solver_state(data, SolverState()):
             raise FormatError(f"{source}: is a solver state, not weights; give the .caffemodel")
-        if source.endswith(".net"):
-            what = "is a Deep Compression file, which has to be decoded into a .caffemodel"
+        if source.endswith((".net", ".sqz")):
+            what = "is a compressed file; sqgen compress decode makes a .caffemodel of it"
             raise FormatError(f"{source}: {what}")
         raise FormatError(f"{source}: is no .caffemodel, or is truncated; fetch it again")
     from .upgrade import upgrade_net

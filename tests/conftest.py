@@ -60,3 +60,13 @@ def published(name: str) -> dict[str, Any]:
     fields = json.loads((DATA / "published" / f"{name}.json").read_text())
     assert isinstance(fields, dict)
     return fields
+
+
+def published_weights(shared: Path) -> bytes:
+    """The published 660 KB file as a caffemodel for the preset `deep-compression`."""
+    from sqgen import build, parse_net, preset
+    from sqgen.compress.encoding import read_compressed
+
+    net = parse_net(build(preset("deep-compression"), "deploy"))
+    path = shared / "imagenet_sample" / "compressed_SqueezeNet.net"
+    return bytes(read_compressed(path, net).SerializeToString())

@@ -13,8 +13,7 @@ import pytest
 
 import sqgen
 
-from .conftest import Run
-from .deep_compression import decode
+from .conftest import Run, published_weights
 
 # Two classes by the mean of a channel: bluer or redder.
 NET = """
@@ -168,7 +167,7 @@ def test_no_engine_is_one_line(tmp_path: Path) -> None:
 def test_real_images(shared: Path, tmp_path: Path, sqgen: Run) -> None:
     """The published net knows a tabby and a hard disc."""
     source = shared / "imagenet_sample"
-    (tmp_path / "w.caffemodel").write_bytes(decode(source / "compressed_SqueezeNet.net"))
+    (tmp_path / "w.caffemodel").write_bytes(published_weights(shared))
     model = Path(__file__).parent.parent / "models" / "deep-compression" / "deploy.prototxt"
     images = ["n02123045_tabby.JPEG", "n03492542_hard_disc.JPEG"]
     done = sqgen(

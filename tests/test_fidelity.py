@@ -23,8 +23,7 @@ from sqgen.engine.command import run
 from sqgen.formats.caffemodel import blob_array, read_caffemodel
 from sqgen.formats.schema import message_class
 
-from .conftest import DATA
-from .deep_compression import decode
+from .conftest import DATA, published_weights
 
 Capture = pytest.CaptureFixture[str]
 RAW_DIGEST = "12dd2f305778a2dca39d9561be4a0f40512ab635cda9ba139cdc820fb0434714"
@@ -54,7 +53,7 @@ def sample(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the decoded weights, and the 200 images as a raw LMDB equal to Caffe's."""
     folder = tmp_path_factory.mktemp("sample")
     source = shared / "imagenet_sample"
-    (folder / "w.caffemodel").write_bytes(decode(source / "compressed_SqueezeNet.net"))
+    (folder / "w.caffemodel").write_bytes(published_weights(shared))
     datum = message_class("Datum")
     digest = sha256()
     environment = lmdb.open(str(folder / "raw_lmdb"), map_size=1 << 27)

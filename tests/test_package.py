@@ -63,6 +63,7 @@ def test_import_is_light() -> None:
         ["--help"],
         ["build", "--help"],
         ["classify", "--help"],
+        ["compress", "encode", "--help"],
     ],
 )
 def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
@@ -94,7 +95,8 @@ ROOMS: dict[str, set[str]] = {
     "generator": {"errors", "formats", "templates", ""},
     "models": set(),
     "engine": {"errors", "formats", ""},
-    "tools": {"errors", "formats", "generator", "engine", "models", ""},
+    "compress": {"errors", "formats", "engine"},
+    "tools": {"errors", "formats", "generator", "engine", "compress", "models", ""},
 }
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "gate": ("gate", "gate", "Hold an accuracy: pass or fail, for CI."),
     "classify": ("classify", "classify", "What a net says of images."),
     "data": ("data", "data", "Datasets: make LMDBs of images, average them, look into them."),
+    "compress": ("compress", "compress", "Make weights small as Deep Compression does, and back."),
     "zoo": ("zoo", "zoo", "The published nets: figures, files, weights."),
 }
 

@@ -1,0 +1,1 @@
+"""How a net shrinks: pruning, weight sharing and coding, as Deep Compression does it."""

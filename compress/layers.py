@@ -1,0 +1,143 @@
+"""What of a net is compressed: its layers with weights, in order, and their blobs as arrays.
+
+Weights of convolutions and inner products are shared; what else a layer has stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import FormatError, NetError, printable
+from ..formats.caffemodel import blob_array, blob_shape, fill_blob, same_blob_shape
+from ..formats.layers import Shape
+from ..formats.net import NetDefinition
+from ..formats.schema import NetParameter
+from ..formats.shapes import require_shapes
+
+SHARED_TYPES = ("Convolution", "InnerProduct")
+
+
+class Slot(NamedTuple):
+    """A layer with weights, as the net has it.
+
+    Attributes:
+        name, type: the layer's.
+        shapes: of its blobs: weights, then biases where it has them.
+        transposed: whether an InnerProduct's weights are (inputs, outputs).
+    """
+
+    name: str
+    type: str
+    shapes: tuple[Shape, ...]
+    transposed: bool = False
+
+    @property
+    def shared(self) -> bool:
+        """Whether its weights are shared."""
+        return self.type in SHARED_TYPES
+
+    @property
+    def shown(self) -> str:
+        """As a message names it."""
+        return f"layer '{printable(self.name)}'"
+
+    def filters(self, weights: np.ndarray) -> np.ndarray:
+        """Weights of its first blob's shape as (outputs, channels, kernel)."""
+        if self.transposed:
+            weights = weights.T
+        return weights.reshape(len(weights), weights.shape[1], -1)
+
+    def unfiltered(self, filters: np.ndarray) -> np.ndarray:
+        """The inverse of `filters`."""
+        shape = self.shapes[0]
+        return filters[:, :, 0].T if self.transposed else filters.reshape(shape)
+
+
+def slots_of(net: NetDefinition, image: Shape | None = None) -> list[Slot]:
+    """The layers with blobs of a net's TEST phase, in order.
+
+    Raises:
+        NetError: Caffe would refuse the net, or none has.
+    """
+    found = []
+    for item in require_shapes(net, "TEST", image).layers:
+        if item.blobs:
+            layer = item.layer
+            transposed = layer.type == "InnerProduct" and layer.inner_product_param.transpose
+            shapes = tuple(blob.shape for blob in item.blobs)
+            found.append(Slot(layer.name, layer.type, shapes, transposed))
+    if not found:
+        raise NetError(f"{printable(net.source)}: none of its layers has weights in TEST")
+    return found
+
+
+def digest(slots: Sequence[Slot]) -> bytes:
+    """16 bytes that tell nets apart by types and shapes, not by names: SHA-256 of a line a layer,
+    such as `Convolution 96x3x7x7 96`."""
+    lines = (" ".join([slot.type, *map(_text, slot.shapes)]) + "\n" for slot in slots)
+    return sha256("".join(lines).encode()).digest()[:16]
+
+
+def _text(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def blobs_of(model: Any, slots: Sequence[Slot], source: str) -> list[list[np.ndarray]]:
+    """The blobs of each layer of a net in a NetParameter, in float32.
+
+    Args:
+        model: the weights, as `formats.caffemodel.read_caffemodel` gives them.
+        slots: the layers of the net.
+        source: the name of the weights' file, for messages.
+
+    Raises:
+        NetError: the weights are another net's.
+        FormatError: one is not a finite number.
+    """
+    layers = {layer.name: layer for layer in model.layer}
+    found = []
+    for slot in slots:
+        where = f"{printable(source)}: {slot.shown}"
+        if slot.name not in layers:
+            raise NetError(f"{where} of the net has no weights here; give the net's own")
+        blobs = layers[slot.name].blobs
+        if len(blobs) != len(slot.shapes):
+            raise NetError(f"{where} has {len(blobs)} blobs here and {len(slot.shapes)} in the net")
+        arrays = []
+        for blob, shape in zip(blobs, slot.shapes, strict=True):
+            if not same_blob_shape(blob, shape):
+                shapes = f"{_text(blob_shape(blob))} here and {_text(shape)} in the net"
+                raise NetError(f"{where} has a blob of {shapes}")
+            with np.errstate(over="ignore"):
+                array = blob_array(blob).reshape(shape).astype(np.float32)
+            if not np.isfinite(array).all():
+                raise FormatError(f"{where} has a value that is not a finite float32")
+            arrays.append(array)
+        found.append(arrays)
+    return found
+
+
+def unused_layers(model: Any, slots: Sequence[Slot]) -> list[str]:
+    """The names of layers that have weights which the net does not take."""
+    taken = {slot.name for slot in slots}
+    return [layer.name for layer in model.layer if layer.blobs and layer.name not in taken]
+
+
+def to_model(name: str, slots: Sequence[Slot], blobs: Sequence[Sequence[np.ndarray]]) -> Any:
+    """The NetParameter of a caffemodel: a layer a slot, with its blobs."""
+    model = NetParameter(name=name)
+    for slot, arrays in zip(slots, blobs, strict=True):
+        layer = model.layer.add(name=slot.name, type=slot.type)
+        for array in arrays:
+            fill_blob(layer.blobs.add(), array)
+    return model
+
+
+def elements(slot: Slot) -> int:
+    """Of all its blobs."""
+    return sum(map(prod, slot.shapes))

@@ -1,0 +1,219 @@
+"""`sqgen compress`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import printable
+from .terminal import bytes_text, echo, parse_image, table, warn
+
+if TYPE_CHECKING:
+    from ..compress.encoding import Compressed, Row
+    from ..compress.prune import Rule
+
+_NET = click.option("--net", "net_path", required=True, metavar="NET", help="the net's prototxt")
+_IMAGE = click.option(
+    "--image", metavar="CxHxW", help="images of data layers that don't say their size"
+)
+_FORCE = click.option("--force", is_flag=True, help="replace OUT if it exists")
+
+
+@click.group()
+def compress() -> None:
+    """Make weights small as Deep Compression does, and get them back.
+
+    A .net is the layout of the published SqueezeNet of 660 kB; a .sqz is smaller and checks itself.
+    Compressed weights take less room, not less time: a net runs from the decoded .caffemodel.
+
+    \b
+    Examples:
+      sqgen compress encode squeezenet.caffemodel --net deploy.prototxt -o squeezenet.sqz --bits 6
+      sqgen compress decode squeezenet.sqz --net deploy.prototxt -o small.caffemodel
+    """
+
+
+@compress.command()
+@click.argument("path", metavar="FILE")
+@_NET
+@click.option("-o", "--out", required=True, metavar="OUT", help="the .caffemodel to write")
+@_IMAGE
+@_FORCE
+def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -> None:
+    """Make a .caffemodel of a .net or .sqz file.
+
+    Neither holds names: layers with weights follow the order of NET, in its TEST phase, and get
+    its names.
+
+    \b
+    Example:
+      sqgen compress decode compressed_SqueezeNet.net --net deploy.prototxt -o w.caffemodel
+    """
+    from ..compress.encoding import read_compressed
+    from ..formats.caffemodel import serialized
+    from ..formats.files import write_files
+    from ..formats.net import read_net
+
+    net = read_net(net_path)
+    for warning in net.warnings:
+        warn(warning)
+    model = read_compressed(path, net, parse_image(image))
+    write_files({Path(out): serialized(model, out)}, force)
+    click.echo(f"wrote {printable(out)}: {len(model.layer)} layers", err=True)
+
+
+@compress.command()
+@click.argument("weights", metavar="WEIGHTS")
+@_NET
+@click.option("-o", "--out", required=True, metavar="OUT", help="the .sqz or .net to write")
+@click.option("--bits", type=int, metavar="N", help="2^N values a layer at most, 2 to 8 [8]")
+@click.option(
+    "--bits-for",
+    multiple=True,
+    metavar="PATTERN=N",
+    help="other bits for layers whose names match; the first match counts",
+)
+@click.option(
+    "--size", type=click.IntRange(min=1), metavar="BYTES", help="instead of bits: as exact as fits"
+)
+@click.option(
+    "--density",
+    metavar="D",
+    help="prune: paper (its table 1), a share from 0 to 1, or a TOML file of PATTERN = SHARE"
+    " [keep what is there]",
+)
+@click.option("--no-huffman", is_flag=True, help="codes and gaps of fixed length")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@_IMAGE
+@_FORCE
+def encode(
+    weights: str,
+    net_path: str,
+    out: str,
+    bits: int | None,
+    bits_for: tuple[str, ...],
+    size: int | None,
+    density: str | None,
+    no_huffman: bool,
+    as_json: bool,
+    image: str | None,
+    force: bool,
+) -> None:
+    """Compress a .caffemodel.
+
+    Weights of convolutions and inner products are shared by k-means; a layer that has few enough
+    values is kept exactly, as is everything else. A .net has 8 bits for convolutions and 4 for
+    inner products, and needs biases everywhere.
+
+    \b
+    Examples:
+      sqgen compress encode w.caffemodel --net deploy.prototxt -o w.sqz
+      sqgen compress encode w.caffemodel --net deploy.prototxt -o w.sqz --bits 5 --bits-for conv1=8
+      sqgen compress encode w.caffemodel --net deploy.prototxt -o w.sqz --size 430000
+      sqgen compress encode w.caffemodel --net deploy.prototxt -o w.net --density 0.33
+    """
+    layout = Path(out).suffix[1:].lower()
+    if layout not in ("net", "sqz"):
+        raise click.UsageError(f"-o {printable(out)}: end it in .sqz or .net")
+    if size is not None and (bits is not None or bits_for):
+        raise click.UsageError("--size and --bits or --bits-for: give one")
+    from ..compress.encoding import MOST_BITS, Settings
+    from ..compress.encoding import encode as compressed
+    from ..compress.layers import slots_of, unused_layers
+    from ..formats.caffemodel import read_caffemodel
+    from ..formats.files import write_files
+    from ..formats.net import read_net
+
+    settings = Settings(
+        layout,
+        MOST_BITS if bits is None else bits,
+        tuple(map(_bits_for, bits_for)),
+        size,
+        _density(density),
+        not no_huffman,
+    )
+    net, records = read_net(net_path), parse_image(image)
+    model = read_caffemodel(weights)
+    unused = unused_layers(model, slots_of(net, records))
+    result = compressed(model, net, settings, source=weights, image=records)
+    for warning in (*net.warnings, *_left_out(unused, weights)):
+        warn(warning)
+    write_files({Path(out): result.bytes}, force)
+    if as_json:
+        echo(json.dumps(_as_dict(result, out), indent=2))
+    else:
+        for line in _report(result):
+            echo(line)
+
+
+def _bits_for(text: str) -> tuple[str, int]:
+    pattern, _, bits = text.rpartition("=")
+    if not pattern or not bits.isdecimal() or len(bits) > 2:
+        raise click.UsageError(f"--bits-for {printable(text)}: write a pattern and bits as conv1=8")
+    return pattern, int(bits)
+
+
+def _density(text: str | None) -> tuple[Rule, ...]:
+    from ..compress.prune import PAPER, Rule, read_rules
+
+    if text is None:
+        return ()
+    if text == "paper":
+        return PAPER
+    try:
+        share = float(text)
+    except ValueError:
+        return read_rules(text)
+    if not 0 <= share <= 1:
+        raise click.UsageError(f"--density {printable(text)}: a share of the weights is 0 to 1")
+    return (Rule("*", share),)
+
+
+def _left_out(unused: Sequence[str], weights: str) -> list[str]:
+    if not unused:
+        return []
+    names = ", ".join(f"'{name}'" for name in unused[:3])
+    what = f"{len(unused)} layers with weights, such as {names}, are not in the net: left out"
+    return [f"{printable(weights)}: {what}"]
+
+
+def _as_dict(result: Compressed, out: str) -> dict[str, object]:
+    return {
+        "format": 1,
+        "path": out,
+        "bytes": len(result.bytes),
+        "float_bytes": result.float_bytes,
+        "layers": [row._asdict() for row in result.table],
+    }
+
+
+def _report(result: Compressed) -> list[str]:
+    heads = ["layer", "weights", "density", "values", "bits", "bytes", "share", "error"]
+    size, rows = len(result.bytes), result.table
+    cells = [*map(_cells, rows), _total(rows, size)]
+    lines = table(heads, cells, right=range(1, len(heads)))
+    ratio = f"{result.float_bytes / size:.1f} times smaller"
+    return [*lines, f"{bytes_text(size)}, {ratio} than {bytes_text(result.float_bytes)} of float32"]
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.layer,
+        f"{row.weights:,}",
+        f"{row.density:.1%}",
+        f"{row.values:,}",
+        str(row.bits),
+        f"{row.bytes:,}",
+        f"{row.share:.1%}",
+        f"{row.error:.4f}" if row.error else "0",
+    ]
+
+
+def _total(rows: Sequence[Row], size: int) -> list[str]:
+    weights = sum(row.weights for row in rows)
+    kept = sum(row.weights * row.density for row in rows)
+    return ["total", f"{weights:,}", f"{kept / weights:.1%}", "", "", f"{size:,}", "", ""]
