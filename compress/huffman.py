@@ -83,7 +83,8 @@ def _bits(codes: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """The bits of codes in a row, a byte each."""
     ends = np.cumsum(lengths)
     left = np.repeat(ends, lengths) - np.arange(ends[-1]) - 1  # bits of the code still to come
-    return ((np.repeat(codes, lengths) >> left) & 1).astype(np.uint8)
+    bits: np.ndarray = (np.repeat(codes, lengths) >> left) & 1
+    return bits.astype(np.uint8)
 
 
 def decode(data: bytes, count: int, lengths: np.ndarray) -> np.ndarray:

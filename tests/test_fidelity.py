@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import sqgen
+from sqgen.compress.encoding import Settings, encode, read_compressed
 from sqgen.engine.command import run
 from sqgen.formats.caffemodel import blob_array, read_caffemodel
 from sqgen.formats.schema import message_class
@@ -136,6 +137,25 @@ def test_bf16_keeps_the_accuracy(sample: Path, tmp_path: Path, capsys: Capture) 
     result = scores(parsed(log, tmp_path))
     assert result["accuracy_top1"] == pytest.approx(0.645, abs=0.01)
     assert result["accuracy_top5"] == pytest.approx(0.885, abs=0.01)
+
+
+def test_six_bits_keep_the_accuracy(
+    sample: Path, shared: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """The paper's 6-bit file has 0.47 MB; 3.4 points are one standard error of 200 images."""
+    model = net_of(tmp_path, sample / "raw_lmdb", batch=50)
+    net = sqgen.read_net(model)
+    made = encode(read_caffemodel(sample / "w.caffemodel"), net, Settings(bits=6))
+    assert len(made.bytes) <= 430_000
+    (tmp_path / "w.sqz").write_bytes(made.bytes)
+    decoded = read_compressed(tmp_path / "w.sqz", net)
+    (tmp_path / "w6.caffemodel").write_bytes(decoded.SerializeToString())
+    weights = f"--weights={tmp_path / 'w6.caffemodel'}"
+    result = scores(
+        parsed(run_caffe(capsys, "test", f"--model={model}", weights, "--iterations=4"), tmp_path)
+    )
+    assert result["accuracy_top1"] == pytest.approx(0.645, abs=0.034)
+    assert result["accuracy_top5"] == pytest.approx(0.885, abs=0.034)
 
 
 # Training, step by step

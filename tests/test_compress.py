@@ -1,0 +1,666 @@
+"""`sqgen compress`: both layouts there and back, what is kept, and damaged files."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sqgen import DesignError, NetError, SqgenError, build, parse_net, preset
+from sqgen.compress import net_file, sqz_file
+from sqgen.compress.encoding import Compressed, Settings, decode, encode, read_compressed
+from sqgen.compress.layers import slots_of, to_model
+from sqgen.compress.prune import PAPER, Rule, density_of, prune
+from sqgen.compress.rounding import nearest, share
+from sqgen.compress.sharing import cheapest, k_means
+from sqgen.formats.caffemodel import blob_array
+from sqgen.formats.net import NetDefinition
+
+from .conftest import Run
+
+Arrays = dict[str, list[np.ndarray]]
+
+INPUT = """layer { name: "data" type: "Input" top: "data" input_param { shape {
+  dim: 1 dim: 4 dim: 7 dim: 7 } } }
+"""
+CONV = """layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param {
+  num_output: 6 kernel_size: 3 group: 2 } }
+"""
+FC = """layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param {
+  num_output: 5 } }
+"""
+SMALL = INPUT + CONV + FC
+# Every type that has blobs.
+ALL = (
+    INPUT
+    + CONV
+    + """layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "bn" }
+layer { name: "scale" type: "Scale" bottom: "bn" top: "scale" scale_param { bias_term: true } }
+layer { name: "prelu" type: "PReLU" bottom: "scale" top: "prelu" }
+layer { name: "bias" type: "Bias" bottom: "prelu" top: "bias" }
+layer { name: "bare" type: "Convolution" bottom: "bias" top: "bare" convolution_param {
+  num_output: 8 kernel_size: 1 bias_term: false } }
+layer { name: "turned" type: "InnerProduct" bottom: "bare" top: "turned" inner_product_param {
+  num_output: 5 transpose: true } }
+"""
+)
+
+
+def model_of(text: str, seed: int = 1, density: float = 1.0) -> tuple[NetDefinition, Any]:
+    """A net with random weights."""
+    net, random = parse_net(text), np.random.default_rng(seed)
+    slots = slots_of(net)
+    blobs = [
+        [
+            (random.standard_normal(s) * (random.uniform(size=s) < density)).astype(np.float32)
+            for s in slot.shapes
+        ]
+        for slot in slots
+    ]
+    return net, to_model("", slots, blobs)
+
+
+def arrays(model: Any) -> Arrays:
+    return {layer.name: [blob_array(blob) for blob in layer.blobs] for layer in model.layer}
+
+
+def assert_same(ours: Any, theirs: Any) -> None:
+    a, b = arrays(ours), arrays(theirs)
+    assert list(a) == list(b)
+    for name, blobs in a.items():
+        for mine, other in zip(blobs, b[name], strict=True):
+            np.testing.assert_array_equal(mine, other)
+
+
+# The published file
+
+
+@pytest.fixture(scope="session")
+def published(shared: Path) -> tuple[NetDefinition, Any, bytes]:
+    """The net, the decoded weights, and the bytes of the file."""
+    net = parse_net(build(preset("deep-compression"), "deploy"))
+    path = shared / "imagenet_sample" / "compressed_SqueezeNet.net"
+    return net, read_compressed(path, net), path.read_bytes()
+
+
+def test_recorded_counts(published: tuple[NetDefinition, Any, bytes]) -> None:
+    net, model, data = published
+    counts = np.frombuffer(data, "<u4", 26)
+    weights = [blobs[0] for blobs in arrays(model).values()]
+    nonzero = sum(map(np.count_nonzero, weights))
+    assert counts.sum() == 422_083
+    assert nonzero == 415_921
+    assert counts.sum() - nonzero == 6_162
+    assert sum(array.size for array in weights) == 1_244_448
+    assert [layer.name for layer in model.layer] == [slot.name for slot in slots_of(net)]
+
+
+def test_into_the_names_of_another_net(published: tuple[NetDefinition, Any, bytes]) -> None:
+    _, model, data = published
+    other = parse_net(build(preset("v1.0"), "trainval"))
+    renamed = arrays(decode(data, other, "x.net"))
+    assert list(renamed)[1] == "fire2/squeeze1x1"
+    for a, b in zip(renamed.values(), arrays(model).values(), strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+
+
+def test_published_file_there_and_back(published: tuple[NetDefinition, Any, bytes]) -> None:
+    """Equal but for the order of the codebooks, which is no particular one there, and their
+    codes: as long, the same counts, biases and gaps."""
+    net, model, data = published
+    made = encode(model, net, Settings("net"))
+    assert len(made.bytes) == len(data) == 675_763
+    assert made.bytes[:104] == data[:104]
+    assert_same(decode(made.bytes, net, "x.net"), model)
+    at = 104
+    for slot, count in zip(slots_of(net), np.frombuffer(data, "<u4", 26), strict=True):
+        end = at + net_file._size(slot, int(count))
+        books = [np.frombuffer(x, "<f4", 256, at) for x in (made.bytes, data)]
+        np.testing.assert_array_equal(books[0], [0, *np.sort(books[1][1:])])
+        codes = slice(at + 1024 + 4 * slot.shapes[1][0], end - (int(count) + 1) // 2)
+        for part in (slice(at + 1024, codes.start), slice(codes.stop, end)):
+            assert made.bytes[part] == data[part]
+        at = end
+
+
+@pytest.mark.parametrize(
+    ("wanted", "most"),
+    [
+        (Settings(), 565_000),
+        (Settings(huffman=False), 585_000),
+        (Settings(bits=6), 430_000),
+        (Settings(size=430_000), 430_000),
+    ],
+)
+def test_sizes(wanted: Settings, most: int, published: tuple[NetDefinition, Any, bytes]) -> None:
+    net, model, _ = published
+    made = encode(model, net, wanted)
+    assert len(made.bytes) <= most
+    assert_same(decode(made.bytes, net, "x.sqz"), made.model)
+    if wanted.bits == 8 and not wanted.size:
+        assert_same(made.model, model)
+    assert sum(row.bytes for row in made.table) + 36 == len(made.bytes)
+    assert made.float_bytes == 4 * 1_248_424
+    if wanted.bits < 8:
+        assert all(row.values <= 63 and row.bits == 6 for row in made.table)
+    for row in made.table:
+        assert row.error < 0.05
+
+
+# Any net
+
+
+@pytest.mark.parametrize("bits", [2, 5, 8])
+@pytest.mark.parametrize("density", [1.0, 0.5, 0.03])
+@pytest.mark.parametrize("huffman", [True, False])
+def test_every_type_comes_back(bits: int, density: float, huffman: bool) -> None:
+    net, model = model_of(ALL, density=density)
+    made = encode(model, net, Settings(bits=bits, huffman=huffman))
+    assert_same(decode(made.bytes, net, "x.sqz"), made.model)
+    old, new = arrays(model), arrays(made.model)
+    assert len({blob.shape for blobs in new.values() for blob in blobs}) > 4
+    for row in made.table:
+        first = new[row.layer][0]
+        np.testing.assert_array_equal(first != 0, old[row.layer][0] != 0)
+        for a, b in zip(old[row.layer][1:], new[row.layer][1:], strict=True):
+            np.testing.assert_array_equal(a, b)
+        if row.type in ("Convolution", "InnerProduct"):
+            assert len(np.unique(first)) <= 1 << bits
+            change = float(np.linalg.norm(first - old[row.layer][0]))
+            norm = float(np.linalg.norm(old[row.layer][0]))
+            assert row.error * norm == pytest.approx(change, rel=1e-5, abs=1e-7)
+        else:
+            assert row.error == 0
+            assert row.bits == 32
+
+
+SPARSE = st.lists(st.sampled_from([0, 1, 14, 15, 16, 17, 31, 32, 33, 254, 255, 256]), max_size=6)
+
+
+@given(SPARSE, st.integers(0, 40), st.booleans())
+@settings(max_examples=60)
+def test_any_pattern_of_zeros(zeros: list[int], tail: int, huffman: bool) -> None:
+    """Weights wherever they are, in both layouts: first, last, or none at all."""
+    flat = np.zeros(sum(zeros) + len(zeros) + tail + 1, np.float32)
+    flat[np.cumsum(np.array(zeros, int) + 1) - 1] = np.arange(len(zeros)) % 3 + 1
+    net = parse_net(
+        'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: '
+        + f"{flat.size} }} }} }}\n"
+        + 'layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc"'
+        + " inner_product_param { num_output: 1 } }"
+    )
+    model = to_model("", slots_of(net), [[flat[None], np.zeros(1, np.float32)]])
+    for wanted in (Settings("net"), Settings(huffman=huffman)):
+        assert_same(decode(encode(model, net, wanted).bytes, net, "x"), model)
+
+
+def test_layout_of_inner_products() -> None:
+    """Four-bit codes, the low nibble first, two an entry; an odd number leaves four bits over."""
+    net, model = model_of(SMALL)
+    weights = np.zeros((5, 150), np.float32)
+    weights[0, [0, 16, 33]] = [2, 1, 2]  # gaps of 0, 15 and 16: one filler
+    blobs = [*arrays(model).values()]
+    model = to_model("", slots_of(net), [blobs[0], [weights, np.arange(5, dtype=np.float32)]])
+    data = encode(model, net, Settings("net")).bytes
+    assert struct.unpack_from("<2I", data) == (108, 4)
+    codebook = struct.pack("<16f", 0, 1, 2, *[0] * 13)
+    biases = struct.pack("<5f", *range(5))
+    assert data.endswith(codebook + biases + bytes([0x12, 0x20]) + bytes([0xF0, 0x0F]))
+
+
+def test_density() -> None:
+    net, model = model_of(ALL)
+    made = encode(model, net, Settings(density=(Rule("conv", 0.25), Rule("*", 0.5))))
+    kept = {row.layer: row.density for row in made.table if row.density < 1}
+    assert kept == {"conv": 0.25, "bare": 0.5, "turned": 0.5}
+    new, old = arrays(made.model)["conv"][0], arrays(model)["conv"][0]
+    assert np.abs(old[new == 0]).max() <= np.abs(old[new != 0]).min()
+
+
+@given(st.lists(st.sampled_from([0.0, 1, -1, 2, -2.5]), max_size=30), st.floats(0, 1))
+def test_pruning(weights: list[float], density: float) -> None:
+    array = np.array(weights, np.float32)
+    kept = prune(array, density)
+    assert np.count_nonzero(kept) == min(round(density * array.size), np.count_nonzero(array))
+    assert set(kept) <= {0, *array}
+
+
+def test_densities_of_the_paper() -> None:
+    wanted = {
+        "fire2/expand3x3": 0.33,
+        "fire6/expand1x1": 0.5,
+        "fire7/squeeze1x1": 0.5,
+        "fire9/conv3x3_2": 0.3,
+        "conv10": 0.2,
+        "conv1": None,
+        "fire7/expand1x1": None,
+    }
+    assert {name: density_of(name, PAPER) for name in wanted} == wanted
+
+
+def test_other_bits_for_some() -> None:
+    net, model = model_of(SMALL)
+    made = encode(model, net, Settings(bits=3, bits_for=(("f*", 5),)))
+    assert [row.bits for row in made.table] == [3, 5]
+
+
+# Sharing
+
+
+@given(st.lists(st.integers(-20, 20), min_size=1, max_size=9), st.integers(1, 4))
+def test_k_means_is_exact(numbers: list[int], count: int) -> None:
+    """No way of cutting the sorted weights into intervals has a smaller error."""
+    weights = np.sort(np.array(numbers, np.float32))
+    values = k_means(weights, count)
+    assert len(values) <= count
+    made = float(np.square(values[nearest(weights, values)] - weights).sum())
+
+    def best(rest: np.ndarray, left: int) -> float:
+        whole = float(np.square(rest - rest.mean()).sum()) if len(rest) else 0.0
+        if left == 1:
+            return whole
+        cuts = range(1, len(rest))
+        return min([whole, *(best(rest[:i], 1) + best(rest[i:], left - 1) for i in cuts)])
+
+    assert made == pytest.approx(best(weights.astype(np.float64), count), abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [3, 15, 63, 255])
+def test_k_means_of_many_values(count: int) -> None:
+    """At least as good as a quantizer of many levels in theory (Panter and Dite 1951)."""
+    weights = np.random.default_rng(2).laplace(0, 1, 50_000).astype(np.float32)
+    values = k_means(weights, count)
+    error = np.square(values[nearest(weights, values)] - weights).mean()
+    assert error < 9 / count**2
+
+
+def test_price_of_a_bit() -> None:
+    """The dearer, the fewer bits and the larger the error."""
+    weights = np.random.default_rng(3).standard_normal(2000).astype(np.float32)
+    counts = [len(cheapest(weights, price, 255)) for price in (1e-4, 1e-2, 1, 100)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] == 1
+
+
+def test_errors_of_a_filter_cancel() -> None:
+    filters = np.random.default_rng(4).standard_normal((30, 40, 9)).astype(np.float32)
+    filters[np.random.default_rng(5).uniform(size=filters.shape) < 0.6] = 0
+    values = k_means(filters[filters != 0], 15)
+    made = share(filters, values)
+    plain = np.where(filters != 0, values[nearest(filters, values)], 0)
+    assert set(np.unique(made)) <= {0, *values}
+    np.testing.assert_array_equal(made == 0, filters == 0)
+    sums = [np.abs((x - filters).sum((1, 2))).mean() for x in (made, plain)]
+    squares = [np.square(x - filters).sum() for x in (made, plain)]
+    assert sums[0] < sums[1] / 10
+    assert squares[0] < squares[1] * 1.3
+
+
+# Damage
+
+
+def resealed(data: bytes) -> bytes:
+    """A .sqz with the checksums and the length that its bytes ask for, where its layers allow."""
+    if len(data) < 36:
+        return data
+    head = bytearray(data[:36])
+    at, pieces = 36, []
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from("<I", data, at)
+        length = min(length, len(data) - at - 8)
+        record = struct.pack("<I", length) + data[at + 4 : at + 4 + length]
+        pieces.append(record + struct.pack("<I", zlib.crc32(record)))
+        at += length + 8
+    struct.pack_into("<Q", head, 8, 36 + sum(map(len, pieces)))
+    struct.pack_into("<I", head, 32, zlib.crc32(head[:32]))
+    return b"".join([head, *pieces])
+
+
+def mutated(data: bytes, random: np.random.Generator) -> bytes:
+    """Bits flipped, bytes replaced, cut off, added or left out."""
+    changed = bytearray(data)
+    for _ in range(random.integers(1, 4)):
+        at = int(random.integers(len(changed)))
+        kind = random.integers(6)
+        if kind == 0:
+            changed[at] ^= 1 << random.integers(8)
+        elif kind == 1:
+            changed[at : at + 4] = b"\xff\xff\xff\xff"
+        elif kind == 2:
+            changed[at] = random.integers(256)
+        elif kind == 3:
+            del changed[max(at, 1) :]
+        elif kind == 4:
+            changed += random.bytes(3)
+        else:
+            del changed[at : at + 2]
+    return bytes(changed)
+
+
+def assert_no_traceback(data: bytes, net: NetDefinition) -> None:
+    """An error of one line, or weights that are numbers."""
+    try:
+        model = decode(data, net, "x")
+    except SqgenError as error:
+        assert str(error).isprintable()
+        assert str(error).startswith("x: ")
+        return
+    assert all(np.isfinite(blob).all() for blobs in arrays(model).values() for blob in blobs)
+
+
+@pytest.mark.parametrize("density", [0.2, 1.0])
+def test_damaged_sqz_is_never_taken(density: float) -> None:
+    net, model = model_of(SMALL, density=density)
+    data, random = encode(model, net, Settings(bits=4)).bytes, np.random.default_rng(6)
+    for _ in range(500):
+        damaged = mutated(data, random)
+        if damaged != data:
+            with pytest.raises(SqgenError, match=r"^x: "):
+                decode(damaged, net, "x")
+
+
+@pytest.mark.parametrize("density", [0.2, 1.0])
+def test_hostile_sqz_is_an_error_or_a_model(density: float) -> None:
+    """Checksums are no defence against those who compute them."""
+    net, model = model_of(SMALL, density=density)
+    data, random = encode(model, net, Settings(bits=4)).bytes, np.random.default_rng(7)
+    for _ in range(400):
+        assert_no_traceback(resealed(mutated(data, random)), net)
+
+
+def test_damaged_net_is_an_error_or_a_model() -> None:
+    net, model = model_of(SMALL, density=0.2)
+    data, random = encode(model, net, Settings("net")).bytes, np.random.default_rng(8)
+    for _ in range(800):
+        assert_no_traceback(mutated(data, random), net)
+
+
+def small(layout: str) -> tuple[NetDefinition, bytes]:
+    net, model = model_of(SMALL, density=0.3)
+    return net, encode(model, net, Settings(layout, bits=8)).bytes
+
+
+def patched(data: bytes, at: int, new: bytes) -> bytes:
+    return data[:at] + new + data[at + len(new) :]
+
+
+NAN, BILLIONS = struct.pack("<f", np.nan), b"\xff\xff\xff\xff"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d[:7], "cut short: it has not even a count for each layer"),
+        (lambda d: d[:-1], "cut short, damaged, or another net's"),
+        (lambda d: d + b"\0", "padded, damaged, or another net's"),
+        (lambda d: patched(d, 0, BILLIONS), "'conv' has 4,294,967,295 entries for 108 weights"),
+        (lambda d: patched(d, 8, b"\0\0\0\1"), "'conv': its codebook does not begin with 0"),
+        (lambda d: patched(d, 12, NAN), "'conv': its codebook or biases are not all finite"),
+        (lambda d: patched(d, len(d) - 100, b"\xff" * 100), "'fc': a position is past its 750"),
+    ],
+)
+def test_what_is_wrong_with_a_net_file(change: Callable[[bytes], bytes], message: str) -> None:
+    net, data = small("net")
+    with pytest.raises(SqgenError, match=message):
+        decode(change(data), net, "x.net")
+
+
+def layer(body: bytes) -> Callable[[bytes], bytes]:
+    """Another first layer, with its checksum."""
+
+    def change(data: bytes) -> bytes:
+        (length,) = struct.unpack_from("<I", data, 36)
+        made = struct.pack("<I", len(body)) + body + bytes(4)
+        return resealed(data[:36] + made + data[44 + length :])
+
+    return change
+
+
+def blob(kind: int, rest: bytes = b"", size: int = 108, values: int = 2) -> bytes:
+    """The first layer's blob count, then a blob of two shared values."""
+    head = struct.pack("<BBI", 2, kind, size)
+    return head + (struct.pack("<H2f", values, 1, 2) if kind else b"") + rest
+
+
+TABLE = b"\xff\2\0"  # Huffman coded, two symbols; their lengths follow
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d[:20], "cut short: 20 of its header's 36 bytes"),
+        (lambda d: d[:-1], "cut short: it has"),
+        (lambda d: d + b"\0", "padded: it has"),
+        (lambda d: patched(d, 20, b"\0"), "its header is damaged"),
+        (lambda d: resealed(patched(d, 4, b"\2")), "is of version 2; this sqgen reads version 1"),
+        (lambda d: patched(d, 60, b"\0\0\0\0\0\0"), "'conv': is damaged: the checksum differs"),
+        (lambda d: patched(d, 36, BILLIONS), "'conv': is damaged: it is longer than the file"),
+        (lambda d: resealed(d + bytes(8)), "there is more behind its last layer"),
+        (lambda d: resealed(d[:-9]), "'fc': .*; the file is damaged"),
+        (layer(b"\3" + blob(0)[1:]), "'conv': has another number of blobs"),
+        (layer(blob(0, NAN * 108)), "'conv': has a value that is not a finite number"),
+        (layer(blob(9)), "'conv': has a blob of kind 9"),
+        (layer(blob(1, values=0)), "'conv': has 0 shared values"),
+        (layer(blob(1, values=65_535)), "'conv': has 65535 shared values"),
+        (layer(blob(1)), "'conv': is shorter than it says"),
+        (layer(blob(1, b"\x09")), "'conv': has a stream of kind 9"),
+        (layer(blob(1, b"\2" + b"\xff" * 27)), "'conv': has a code above its 2 shared values"),
+        (layer(blob(1, TABLE + b"\x12" + b"\1\0\0\0x")), "'conv': its Huffman table is no code"),
+        (layer(blob(1, TABLE + b"\x11" + b"\1\0\0\0x")), "'conv': has fewer bits than symbols"),
+        (layer(blob(1, b"\xff\1\0")), "'conv': has a Huffman table of 1 symbols"),
+        (layer(blob(2, BILLIONS)), "'conv': has 4,294,967,295 weights that are not 0, of 108"),
+        (layer(blob(2, b"\1\0\0\0\0\0" + b"\0\0\0\0")), "'conv': has gaps that it can't have"),
+        (layer(blob(2, b"\1\0\0\0\0\1" + BILLIONS)), "'conv': has gaps that it can't have"),
+        (
+            layer(blob(2, b"\1\0\0\0\0\1" + b"\1\0\0\0" + b"\1\x80")),
+            "'conv': has other gaps than weights",
+        ),
+        (
+            layer(blob(2, b"\1\0\0\0\0\x08" + b"\1\0\0\0" + b"\x08\xf0")),
+            "'conv': a position is past its 108 weights",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_sqz_file(change: Callable[[bytes], bytes], message: str) -> None:
+    net, data = small("sqz")
+    with pytest.raises(SqgenError, match=message):
+        decode(change(data), net, "x.sqz")
+
+
+@pytest.mark.parametrize("layout", ["net", "sqz"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (INPUT + CONV, "another net's"),
+        (SMALL.replace("num_output: 6", "num_output: 8"), "another net's"),
+        (SMALL.replace("num_output: 5", "num_output: 6"), "another net's"),
+    ],
+)
+def test_of_another_net(layout: str, text: str, message: str) -> None:
+    _, data = small(layout)
+    with pytest.raises(SqgenError, match=message):
+        decode(data, parse_net(text), "x")
+
+
+def test_the_layer_that_differs_is_named() -> None:
+    _, data = small("sqz")
+    for before, after, message in [
+        ("num_output: 5", "num_output: 6", "layer 'fc' has 750 weights there and 900 in the net"),
+        ("group: 2", "group: 1", "layer 'conv' has 108 weights there and 216"),
+        ("num_output: 5", "num_output: 5 transpose: true", "other types or shapes"),
+    ]:
+        with pytest.raises(NetError, match=message):
+            decode(data, parse_net(SMALL.replace(before, after)), "x.sqz")
+    with pytest.raises(NetError, match="holds 2 layers with weights, the net has 1"):
+        decode(data, parse_net(INPUT + CONV), "x.sqz")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ALL, "layer 'bn' is a BatchNorm, which .net has no place for; write .sqz"),
+        (SMALL.replace("group: 2", "bias_term: false"), "layer 'conv' has no biases"),
+    ],
+)
+def test_what_net_can_not_hold(text: str, message: str) -> None:
+    net, model = model_of(text)
+    with pytest.raises(NetError, match=message):
+        encode(model, net, Settings("net"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (lambda: Settings("zip"), "no layout 'zip'"),
+        (lambda: Settings(bits=9), "9 bits: a shared weight has 2 to 8"),
+        (lambda: Settings(bits_for=(("a", 1),)), "1 bits"),
+        (lambda: Settings("net", bits=6), ".net has 8 bits for convolutions and 4 for inner"),
+        (lambda: Settings(size=50), "no file of 50 bytes: with one value a layer it has"),
+        (lambda: Settings(bits_for=(("cnov", 4),)), "no layer to compress is named 'cnov'"),
+        (lambda: Settings(density=PAPER), "the densities are of other layers"),
+    ],
+)
+def test_settings_that_are_none(wanted: Callable[[], Settings], message: str) -> None:
+    net, model = model_of(SMALL)
+    with pytest.raises(DesignError, match=message):
+        encode(model, net, wanted())
+
+
+# The command
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    net, model = model_of(SMALL, density=0.5)
+    (tmp_path / "net.prototxt").write_text(SMALL)
+    (tmp_path / "w.caffemodel").write_bytes(model.SerializeToString())
+    for name in ("w.sqz", "w.net"):
+        made = encode(model, net, Settings(Path(name).suffix[1:]))
+        (tmp_path / name).write_bytes(made.bytes)
+    (tmp_path / "cut.sqz").write_bytes((tmp_path / "w.sqz").read_bytes()[:-5])
+    (tmp_path / "other.prototxt").write_text(SMALL.replace("num_output: 6", "num_output: 8"))
+    (tmp_path / "renamed.prototxt").write_text(SMALL.replace('name: "fc"', 'name: "out"'))
+    (tmp_path / "wrong.toml").write_text("conv = 1.5\n")
+    (tmp_path / "text.toml").write_text('conv = "all"\n')
+    (tmp_path / "none.toml").write_text("\n")
+    model.layer[1].blobs[0].data[7] = np.nan
+    (tmp_path / "nan.caffemodel").write_bytes(model.SerializeToString())
+    return tmp_path
+
+
+def test_there_and_back(folder: Path, sqgen: Run) -> None:
+    net = ("--net", "net.prototxt")
+    (folder / "d.toml").write_text("conv = 0.25\n")
+    done = sqgen(
+        *("compress", "encode", "w.caffemodel", *net, "-o", "new.sqz", "--bits", "3"),
+        *("--bits-for", "fc=2", "--density", "d.toml"),
+    )
+    assert done.returncode == 0, done.stderr
+    heads, first, *_, last = done.stdout.splitlines()
+    assert heads.split() == "layer weights density values bits bytes share error".split()
+    assert first.split()[:5] == ["conv", "108", "25.0%", "7", "3"]
+    assert "times smaller than" in last
+    done = sqgen("compress", "decode", "new.sqz", *net, "-o", "new.caffemodel")
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout, done.stderr) == ("", "wrote new.caffemodel: 2 layers\n")
+    done = sqgen(
+        "compress", "encode", "new.caffemodel", *net, "-o", "again.sqz", "--bits", "3", "--json"
+    )
+    assert (folder / "again.sqz").read_bytes() == (folder / "new.sqz").read_bytes()
+    told = json.loads(done.stdout)
+    assert told["bytes"] == (folder / "new.sqz").stat().st_size
+    assert [row["error"] for row in told["layers"]] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("encode w.caffemodel -o w.zip", "-o w.zip: end it in .sqz or .net"),
+        ("encode w.caffemodel -o w.sqz", "w.sqz: exists already; --force replaces it"),
+        ("encode w.caffemodel -o x.sqz --bits 9", "9 bits: a shared weight has 2 to 8"),
+        ("encode w.caffemodel -o x.sqz --bits 4 --size 99", "give one"),
+        ("encode w.caffemodel -o x.sqz --bits-for conv", "write a pattern and bits as conv1=8"),
+        ("encode w.caffemodel -o x.sqz --bits-for cnov=4", "did you mean 'conv'?"),
+        ("encode w.caffemodel -o x.sqz --density 2", "a share of the weights is 0 to 1"),
+        ("encode w.caffemodel -o x.sqz --density nan", "a share of the weights is 0 to 1"),
+        ("encode w.caffemodel -o x.sqz --density nowhere", "nowhere: no such file"),
+        ("encode w.caffemodel -o x.sqz --density wrong.toml", "'conv' is 1.5; give 0 to 1"),
+        ("encode w.caffemodel -o x.sqz --density text.toml", "'conv' takes a number from 0 to 1"),
+        ("encode w.caffemodel -o x.sqz --density none.toml", "none.toml: has no densities"),
+        ("encode w.caffemodel -o x.sqz --density paper", "the densities are of other layers"),
+        ("encode w.caffemodel -o x.net --bits 4", "only .sqz takes other bits"),
+        ("encode nan.caffemodel -o x.sqz", "layer 'fc' has a value that is not a finite float32"),
+        ("encode w.sqz -o x.sqz", "sqgen compress decode makes a .caffemodel of it"),
+        ("encode nowhere -o x.sqz", "nowhere: no such file"),
+        ("decode w.caffemodel -o x", "w.caffemodel: layer 'conv' has"),
+        ("decode cut.sqz -o x", "cut.sqz: is cut short"),
+        ("decode w.sqz -o w.sqz", "w.sqz: exists already; --force replaces it"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: str, message: str, folder: Path, sqgen: Run) -> None:
+    check_one_line(sqgen("compress", *arguments.split(), "--net", "net.prototxt"), message)
+    assert not (folder / "x").exists()
+    assert not (folder / "x.sqz").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "encode w.caffemodel -o x.sqz --net other.prototxt",
+            "'conv' has a blob of 6x2x3x3 here and 8x2x3x3 in the net",
+        ),
+        ("encode w.caffemodel -o x.sqz --net renamed.prototxt", "'out' of the net has no weights"),
+        ("decode w.sqz -o x --net other.prototxt", "'conv' has 108 weights there and 144"),
+        ("decode w.net -o x --net other.prototxt", "damaged, or another net's"),
+    ],
+)
+def test_another_net_is_one_line(arguments: str, message: str, folder: Path, sqgen: Run) -> None:
+    check_one_line(sqgen("compress", *arguments.split()), message)
+    assert not (folder / "x").exists()
+
+
+def check_one_line(done: subprocess.CompletedProcess[str], message: str) -> None:
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_weights_of_no_layer_are_told(folder: Path, sqgen: Run) -> None:
+    (folder / "part.prototxt").write_text(INPUT + CONV)
+    done = sqgen("compress", "encode", "w.caffemodel", "--net", "part.prototxt", "-o", "x.sqz")
+    assert done.returncode == 0
+    assert "1 layers with weights, such as 'fc', are not in the net: left out" in done.stderr
+
+
+def test_neither_way_loads_the_engine(folder: Path) -> None:
+    code = """
+import sys
+from sqgen.tools.cli import main
+for arguments in (["encode", "w.caffemodel", "-o", "x.sqz"], ["decode", "w.sqz", "-o", "x"]):
+    try:
+        main(["compress", *arguments, "--net", "net.prototxt"])
+    except SystemExit as done:
+        assert done.code == 0, done
+assert not {"torch", "scipy", "sklearn", "cv2", "lmdb"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
+
+
+def test_compressed_is_what_it_says() -> None:
+    net, model = model_of(ALL)
+    made = encode(model, net)
+    assert isinstance(made, Compressed)
+    assert sqz_file.is_sqz(made.bytes)
+    assert sum(row.share for row in made.table) == pytest.approx(1 - 36 / len(made.bytes))
