@@ -94,12 +94,11 @@ def plot(
       sqgen log plot train.log -o curves.png
       sqgen log plot run1.log run2.log -o curves.svg --x time --smooth 20
     """
+    from .drawing import drawing, kind_of
     from .logs.curves import curves
-    from .logs.plot import FORMATS, drawing, figure
+    from .logs.plot import figure
 
-    kind = Path(out).suffix[1:].lower()
-    if kind not in FORMATS:
-        raise click.UsageError(f"-o {out}: end it in .png, .svg or .pdf")
+    kind = kind_of(out, "-o")
     names = [_name(file) for file in files]
     labels = [
         name if names.count(name) == 1 else file for name, file in zip(names, files, strict=True)

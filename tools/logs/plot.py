@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import DesignError
+from ..drawing import new_figure
 from .curves import PANELS, RATE_PANEL, TIME, Curve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-FORMATS = ("png", "svg", "pdf")
 
 
 def figure(runs: Sequence[tuple[str, Sequence[Curve]]], x: str, log_scale: bool) -> Figure:
@@ -22,16 +20,10 @@ def figure(runs: Sequence[tuple[str, Sequence[Curve]]], x: str, log_scale: bool)
     Raises:
         DesignError: matplotlib is not installed, or there is nothing to draw.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise DesignError(
-            "sqgen log plot needs matplotlib: pip install 'sqgen[plot]' brings it"
-        ) from None
     panels = [panel for panel in PANELS if any(c.panel == panel for _, cs in runs for c in cs)]
     if not panels:
         raise DesignError("nothing to plot: no training rows in these logs")
-    drawn = Figure(figsize=(8, 2.6 * len(panels) + 0.6), layout="constrained")
+    drawn = new_figure(8, 2.6 * len(panels) + 0.6)
     axes = drawn.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for panel, ax in zip(panels, axes, strict=True):
         for index, (name, curves) in enumerate(runs):
@@ -52,14 +44,3 @@ def figure(runs: Sequence[tuple[str, Sequence[Curve]]], x: str, log_scale: bool)
             ax.set_ylim(bottom=0)
     axes[-1].set_xlabel("seconds" if x == TIME else "iteration")
     return drawn
-
-
-def drawing(drawn: Figure, kind: str) -> bytes:
-    """The bytes of a figure as one of `FORMATS`; the same figure, the same bytes."""
-    import matplotlib as mpl
-
-    out = io.BytesIO()
-    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
-    with mpl.rc_context({"svg.hashsalt": "sqgen"}):
-        drawn.savefig(out, format=kind, dpi=150, metadata=metadata)
-    return out.getvalue()

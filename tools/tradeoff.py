@@ -1,0 +1,249 @@
+"""Size against accuracy: weights before and after compression, tested on the same images."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..compress.encoding import Settings, encode, read_compressed
+from ..errors import SqgenError, printable
+from ..formats.caffemodel import read_caffemodel, serialized
+from ..formats.files import write_files
+from ..formats.net import NetDefinition, read_net
+from .accuracy import standard_error
+from .drawing import new_figure
+from .logs.result import LOSS, LogResult
+from .runs.folder import RunFolder
+from .runs.how import How
+from .runs.test import test
+from .terminal import table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMAT = 1
+BEFORE = "before"
+TABLE = "tradeoff.json"
+COMPRESSED = (".sqz", ".net")
+
+
+class Point(NamedTuple):
+    """Weights, what they take, and what they score.
+
+    Attributes:
+        name: what they are called here.
+        path: their file.
+        bytes: of that file.
+        images: that the scores are of.
+        scores: by `top-1`, `top-5` (or another k) and `loss`.
+        folder: of the run.
+    """
+
+    name: str
+    path: str
+    bytes: int
+    images: int
+    scores: dict[str, float]
+    folder: str
+
+
+class _Candidate(NamedTuple):
+    """Weights to test: the file that counts, and its caffemodel, if that is another."""
+
+    name: str
+    path: str
+    model: bytes | None = None
+
+
+def tradeoff(
+    weights: str,
+    files: Sequence[str],
+    settings: Sequence[Settings],
+    net_path: str,
+    how: How,
+    **asked: Any,
+) -> list[Point]:
+    """Test weights, and then what compression makes of them.
+
+    Args:
+        weights: the caffemodel before compression.
+        files: .sqz, .net or .caffemodel files of the same net.
+        settings: how else to compress the weights; each makes a file in the run's folder.
+        net_path: the net, a train_val prototxt.
+        how: as for `sqgen.test`; its run_dir gets a folder for each run, and `tradeoff.json`.
+        asked: what else `sqgen.test` takes: data, batch_size, mean, iterations.
+
+    Returns:
+        A point for each, the weights before compression first.
+
+    Raises:
+        SqgenError: something is not what it should be.
+    """
+    net = read_net(net_path)
+    given = None if how.run_dir is None else os.fspath(how.run_dir)
+    folder = RunFolder(given, f"tradeoff-{Path(net_path).stem}")
+    candidates = [_Candidate(BEFORE, weights), *(_compressed(path, net) for path in files)]
+    encoded = _encoded(weights, settings, net) if settings else {}
+    _check_names([one.name for one in candidates] + list(encoded))
+    folder.make()
+    for name, (data, model) in encoded.items():
+        path = folder.file(f"{name}.sqz")
+        write_files({Path(path): data}, force=True)
+        candidates.append(_Candidate(name, path, model))
+    points = []
+    for number, one in enumerate(candidates, 1):
+        how.say(f"{printable(one.name)}, {number} of {len(candidates)}")
+        model = one.path
+        if one.model is not None:
+            model = folder.file(f"{one.name}.caffemodel")
+            write_files({Path(model): one.model}, force=True)
+        way = replace(how, run_dir=folder.file(one.name))
+        points.append(_point(one, test(net_path, model, **asked, **vars(way))))
+    text = json.dumps(as_dict(points), indent=2) + "\n"
+    write_files({folder.path / TABLE: text.encode()}, force=True)
+    return points
+
+
+def _compressed(path: str, net: NetDefinition) -> _Candidate:
+    """A file that was given; what is none of ours is a caffemodel."""
+    model = None
+    if path.lower().endswith(COMPRESSED):
+        model = serialized(read_compressed(path, net), path)
+    return _Candidate(Path(path).name, path, model)
+
+
+def _encoded(
+    weights: str, settings: Sequence[Settings], net: NetDefinition
+) -> dict[str, tuple[bytes, bytes]]:
+    """By name, the file that settings make of weights, and its caffemodel."""
+    model = read_caffemodel(weights)
+    made = {}
+    for one in settings:
+        result = encode(model, net, one, source=weights)
+        made[_name(one)] = (result.bytes, serialized(result.model, weights))
+    return made
+
+
+def _name(settings: Settings) -> str:
+    return f"{settings.bits}-bit" if settings.size is None else f"{settings.size}-bytes"
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise SqgenError(f"two files are called {printable(name)} here; rename one")
+
+
+def _point(candidate: _Candidate, result: LogResult) -> Point:
+    scores = {
+        f"top-{score.k}" if score.k else LOSS: score.value
+        for score in result.scores
+        if score.valid and (score.k or score.role == LOSS)
+    }
+    return Point(
+        candidate.name,
+        candidate.path,
+        Path(candidate.path).stat().st_size,
+        result.images or 0,
+        scores,
+        str(result.run["folder"]),
+    )
+
+
+def as_dict(points: Sequence[Point]) -> dict[str, Any]:
+    """Plain data (docs/compression.md)."""
+    before = points[0]
+    return {
+        "format": FORMAT,
+        "images": before.images,
+        "points": [
+            {
+                **point._asdict(),
+                "times_smaller": before.bytes / point.bytes,
+                "changes": _changes(point, before),
+                "standard_errors": {
+                    name: error
+                    for name in point.scores
+                    if (error := _noise(name, before)) is not None
+                },
+            }
+            for point in points
+        ],
+    }
+
+
+def _changes(point: Point, before: Point) -> dict[str, float]:
+    """Of each score that both have."""
+    known = before.scores
+    return {name: value - known[name] for name, value in point.scores.items() if name in known}
+
+
+def _noise(name: str, before: Point) -> float | None:
+    """The standard error of an accuracy of as many images."""
+    return None if name == LOSS else standard_error(before.scores.get(name, -1.0), before.images)
+
+
+def report(points: Sequence[Point]) -> list[str]:
+    """The lines of the table."""
+    before = points[0]
+    names = list(before.scores)
+    heads = ["weights", "bytes", "smaller", *(h for name in names for h in (name, "change"))]
+    rows = [
+        [
+            point.name,
+            f"{point.bytes:,}",
+            f"{before.bytes / point.bytes:.1f} x",
+            *(cell for name in names for cell in _cells(name, point, before)),
+        ]
+        for point in points
+    ]
+    of = f"{before.images:,} images"
+    errors = [f"{n} +-{e:.2g}" for n in names if (e := _noise(n, before)) is not None]
+    chance = f"; by chance alone (one standard error): {', '.join(errors)}" if errors else ""
+    return [*table(heads, rows, right=range(1, len(heads))), f"{of}{chance}"]
+
+
+def _cells(name: str, point: Point, before: Point) -> list[str]:
+    value = point.scores.get(name)
+    if value is None:
+        return ["not a number", ""]
+    change = "" if point is before else f"{value - before.scores[name]:+.4g}"
+    return [f"{value:.6g}", change]
+
+
+def figure(points: Sequence[Point]) -> Figure:
+    """Accuracies against bytes, with the standard error of the images; before as a line.
+
+    Raises:
+        DesignError: matplotlib is not installed, or the net tells no accuracy.
+    """
+    before, after = points[0], sorted(points[1:], key=lambda point: point.bytes)
+    drawn = new_figure(7, 4.5)
+    axes = drawn.subplots()
+    for index, name in enumerate(name for name in before.scores if name != LOSS):
+        there = [point for point in after if name in point.scores]
+        axes.errorbar(
+            [point.bytes / 1000 for point in there],
+            [point.scores[name] for point in there],
+            yerr=_noise(name, before),
+            color=f"C{index}",
+            marker="o",
+            capsize=3,
+            label=name,
+        )
+        label = f"{name} before ({before.bytes / 1000:,.0f} kB)"
+        axes.axhline(before.scores[name], color=f"C{index}", linestyle="--", label=label)
+        for point in there:
+            place = (point.bytes / 1000, point.scores[name])
+            axes.annotate(
+                point.name, place, xytext=(0, 8), textcoords="offset points", ha="center", size=7
+            )
+    axes.set_xlabel("kB")
+    axes.set_ylabel(f"accuracy of {before.images:,} images")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    return drawn
