@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,7 +109,11 @@ class Snapshot(NamedTuple):
 
 
 def newest(prefix: str) -> Snapshot | None:
-    """The whole pair of a snapshot_prefix that was written last."""
+    """The whole pair of a snapshot_prefix that was written last.
+
+    Raises:
+        FormatError: its folder can't be read.
+    """
     remarks: list[str] = []
     left = sorted(_states(prefix), reverse=True)
     while left:
@@ -135,7 +140,16 @@ def _states(prefix: str) -> Iterator[tuple[int, int, str]]:
     """(when it was written in nanoseconds, iteration, path) of every solver state of a prefix."""
     folder, stem = Path(prefix).parent, Path(prefix).name
     pattern = re.compile(re.escape(stem) + r"_iter_([0-9]{1,10})\.solverstate")
-    for path in folder.iterdir() if folder.is_dir() else ():
-        match = pattern.fullmatch(path.name)
-        if match:
-            yield path.stat().st_mtime_ns, int(match[1]), os.fspath(path)
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        reason = describe(error) if isinstance(error, OSError) else str(error)
+        raise FormatError(f"{printable(str(folder))}: can't look for snapshots: {reason}") from None
+    for name in names:
+        match = pattern.fullmatch(name)
+        with suppress(OSError):  # a link to nowhere, or gone meanwhile
+            if match:
+                path = folder / name
+                yield path.stat().st_mtime_ns, int(match[1]), os.fspath(path)

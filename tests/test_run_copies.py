@@ -170,7 +170,7 @@ def test_lists_are_lists(runs: Runs, place: Place) -> None:
 
 def test_data_that_fits_no_layer(runs: Runs, place: Place) -> None:
     net = place.net.read_text()
-    two = net + re.sub("(top|name): \"", r'\1: "other_', place.here(small.data("TEST", 16)))
+    two = net + re.sub('(top|name): "', r'\1: "other_', place.here(small.data("TEST", 16)))
     with pytest.raises(NetError, match=r"has several data layers in TEST \(data, other_data\)"):
         runs.test(two, data=place.data)
     deploy = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 } } }'
@@ -192,9 +192,7 @@ def test_a_solver_of_another_machine(runs: Runs, place: Place) -> None:
         'net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 6 solver_mode: GPU'
         " test_iter: 1000 test_interval: 3 snapshot: 3"
     )
-    run = runs.train(
-        text, "there/solver.prototxt", data=place.data, val_data=place.data, cpu=True
-    )
+    run = runs.train(text, "there/solver.prototxt", data=place.data, val_data=place.data, cpu=True)
     solver = solver_of(runs)
     assert solver.net == f"{run['folder']}/net.prototxt"
     assert sources(runs.file("net.prototxt")) == [str(place.data)] * 2
@@ -218,9 +216,7 @@ def test_train_and_test_nets(runs: Runs, place: Place) -> None:
         .replace("net:", "train_net:")
         .replace(str(place.net), "a/solver.prototxt")
     )
-    run = runs.train(
-        f'{text} test_net: "b/solver.prototxt"', data=place.data, val_data=place.data
-    )
+    run = runs.train(f'{text} test_net: "b/solver.prototxt"', data=place.data, val_data=place.data)
     solver = solver_of(runs)
     names = [Path(solver.train_net).name, Path(solver.test_net[0]).name]
     assert len({*names, "solver.prototxt"}) == 3
@@ -259,7 +255,9 @@ def test_gpus_reach_the_command(runs: Runs, place: Place) -> None:
     told: list[str] = []
     runs.test(place.net.read_text(), gpu="0")
     assert runs.call[-1] == "--gpu=0"
-    run = runs.train(place.solver_text(), gpu="0,1", tell=told.append, arguments=["--level=1", "-x"])
+    run = runs.train(
+        place.solver_text(), gpu="0,1", tell=told.append, arguments=["--level=1", "-x"]
+    )
     assert runs.call[-3:] == ["--gpu=0,1", "--level=1", "-x"]
     assert run["images_an_update"] == 16
     assert any("8 x 2 GPUs = 16 images an update" in line for line in told)
@@ -270,7 +268,7 @@ def test_gpus_reach_the_command(runs: Runs, place: Place) -> None:
 def test_the_solver_means_the_same(runs: Runs, place: Place) -> None:
     """Fields, odd strings and numbers survive the copy."""
     text = place.solver_text(
-        'max_iter: 6 weight_decay: 0.0002 momentum: 0.9 stepvalue: 3 stepvalue: 5 delta: 1e-8'
+        "max_iter: 6 weight_decay: 0.0002 momentum: 0.9 stepvalue: 3 stepvalue: 5 delta: 1e-8"
         ' type: "Nesterov" regularization_type: "L1" display: 2 average_loss: 3'
     )
     runs.train(text)

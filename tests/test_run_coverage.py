@@ -164,9 +164,7 @@ def test_both_ways_score_a_list_the_same(
     (tmp_path / "list.txt").write_text("".join(lines.splitlines(keepends=True)[:11]))
     source = prime.here(small.data("TEST", 4)).replace('"Data"', '"ImageData"')
     at = source.index("data_param")
-    source = (
-        source[:at] + 'image_data_param { source: "list.txt" batch_size: 4 shuffle: true } }\n'
-    )
+    source = source[:at] + 'image_data_param { source: "list.txt" batch_size: 4 shuffle: true } }\n'
     text = prime.here(small.net(inputs=prime.here(small.data("TRAIN", 8)) + source))
     (tmp_path / "net.prototxt").write_text(text)
     monkeypatch.chdir(tmp_path)

@@ -84,8 +84,16 @@ def check_weights(paths: Sequence[str], shapes: NetShapes) -> Matching:
 
 
 def weight_files(given: str) -> list[str]:
-    """The files of `--weights a,b`."""
-    return [path for path in given.split(",") if path]
+    """The files of `--weights a,b`.
+
+    Raises:
+        SqgenError: there is none, or an empty name among them.
+    """
+    files = [path.strip() for path in given.split(",")]
+    if not all(files):
+        what = "an empty name between commas" if any(files) else "names no file"
+        raise SqgenError(f"--weights '{printable(given)}': {what}; give a .caffemodel")
+    return files
 
 
 def refuse_random(matching: Matching, net: NetDefinition, weights: str) -> None:
@@ -148,9 +156,9 @@ def has_no_gpu() -> bool:
 
 
 def _is_known() -> bool:
-    """Whether the GPUs of this machine are those that NVIDIA's driver lists in /proc: AMD's, and
-    Windows' for Linux, are not."""
-    others = ("/dev/kfd", "/dev/dxg")
+    """Whether the GPUs of this machine are those that NVIDIA's driver lists in /proc: AMD's, Tegra's
+    and those of Windows' for Linux are not."""
+    others = ("/dev/kfd", "/dev/dxg", "/dev/nvmap")
     return Path("/proc").is_dir() and not any(Path(device).exists() for device in others)
 
 

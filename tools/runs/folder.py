@@ -44,12 +44,15 @@ class RunFolder:
         stem = re.sub(r"[^\w.+-]+", "_", Path(name).stem) or "net"
         moment = time.strftime("%Y%m%d-%H%M%S")
         self.path = Path(given) if given is not None else Path(RUNS) / f"{moment}-{stem}"
-        if (
-            given is not None
-            and self.path.exists()
-            and (not self.path.is_dir() or any(self.path.iterdir()))
-        ):
+        if given is not None and self._is_taken():
             raise OutputError(f"{printable(given)}: is there already; --run-dir takes a new folder")
+
+    def _is_taken(self) -> bool:
+        """Whether something is there, other than an empty folder."""
+        try:
+            return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        except (OSError, ValueError) as error:
+            raise self._unwritable(error) from None
 
     def make(self) -> None:
         """Make it; of two runs that began in the same second, one gets a number.
@@ -64,13 +67,14 @@ class RunFolder:
                 return
             except FileExistsError:
                 self.path = wanted.with_name(f"{wanted.name}-{number}")
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 raise self._unwritable(error) from None
         raise OutputError(f"{printable(str(wanted))}: is there {_MOST} times; use --run-dir")
 
-    def _unwritable(self, error: OSError) -> OutputError:
+    def _unwritable(self, error: OSError | ValueError) -> OutputError:
+        reason = describe(error) if isinstance(error, OSError) else str(error)
         return OutputError(
-            f"{printable(str(self.path))}: can't write: {describe(error)}; --run-dir DIR says where"
+            f"{printable(str(self.path))}: can't write: {reason}; --run-dir DIR says where"
         )
 
     def file(self, name: str) -> str:

@@ -265,6 +265,8 @@ def _start(
     if resume:
         snapshot = _newest(how, given)
     if snapshot is None:
+        if given.param.weights:
+            _check_fine_tuning(how, nets, ",".join(given.param.weights))
         return _Start([])
     iteration = check_state(snapshot)
     if iteration >= given.param.max_iter:

@@ -61,8 +61,8 @@ class View:
             row = segment.train[-1]
             parts += f"  loss {number_text(row.loss)}" if row.loss is not None else ""
             parts += f"  lr {number_text(row.lr)}" if row.lr is not None else ""
-        if segment.test:
-            tests = segment.test[-1]
+        tests = next((row for row in reversed(segment.test) if row.net == 0), None)
+        if tests is not None:
             parts += f"  test at {tests.iteration}:{self._scores(tests.outputs)}"
         done = max(0, segment.last_iteration - self._start)
         self._bar.to(done, f"{self._rate(done)}{parts}")

@@ -1,0 +1,410 @@
+"""`sqgen test`, `train` and `time` as a person types them, and the same from Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sqgen
+from sqgen.tools.progress import Progress
+
+from . import small_training as small
+from .small_runs import (
+    PATIENCE,
+    Alive,
+    Place,
+    StandIn,
+    alive,
+    calls,
+    log_text,
+    real_caffe,
+    start,
+)
+
+CONTROL = re.compile(r"[^\n -~\u0080-\U0010ffff]")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    monkeypatch.chdir(tmp_path)
+    return StandIn(tmp_path)
+
+
+@pytest.fixture
+def living(tmp_path: Path) -> Iterator[Alive]:
+    with alive(tmp_path) as pipe:
+        yield pipe
+
+
+def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sqgen", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def test_arguments(place: Place, caffe: str, *more: str | Path) -> list[str | Path]:
+    return ["test", "--model", place.net, "--weights", place.weights, "--caffe", caffe, *more]
+
+
+test_arguments.__test__ = False  # type: ignore[attr-defined]
+
+
+def test_a_test(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
+    """Scores on standard output, the rest on standard error, no control characters."""
+    done = run(*test_arguments(place, stand_in("test_digits")))
+    assert done.returncode == 0, done.stderr
+    assert not CONTROL.search(done.stdout + done.stderr)
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["score", "value", "standard", "error", "output"]
+    assert lines[-1] == "64 of 64 images"
+    assert re.search(r"^top-1 +0\.794613 +\S+ +accuracy_top1$", done.stdout, re.MULTILINE)
+    assert "engine " in done.stderr
+    assert "given by --caffe" in done.stderr
+    [folder] = (tmp_path / "runs").iterdir()
+    assert folder.name in done.stderr
+    assert re.fullmatch(r"\d{8}-\d{6}-net", folder.name)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "caffe.log",
+        "command",
+        "net.prototxt",
+        "result.json",
+    ]
+    assert (folder / "caffe.log").read_bytes() == log_text("test_digits")
+
+
+def test_json_is_one_document(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
+    done = run(
+        *test_arguments(place, stand_in("test_digits"), "--json", "--expect", "top1=0.5+-0.01"),
+        "--quiet",
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    plain = json.loads(done.stdout)
+    assert plain["format"] == 1
+    assert plain["passed"] is False
+    kept = plain["run"]
+    [folder] = (tmp_path / "runs").iterdir()
+    assert json.loads((folder / "result.json").read_text())["run"] == kept
+    for name in (
+        "folder",
+        "working_folder",
+        "commands",
+        "engine",
+        "versions",
+        "machine",
+        "changes",
+        "seconds",
+        "error",
+        "coverage",
+        "data",
+    ):
+        assert name in kept
+    assert kept["engine"]["kind"] == "caffe"
+    assert plain["dataset"] == kept["data"][0]["digest"]
+    assert re.fullmatch("lmdb-64-[0-9a-f]{16}", plain["dataset"])
+    line = (folder / "command").read_text()
+    assert line.splitlines() == [" ".join(kept["commands"][0])]
+    # What is kept can be held again.
+    held = run("gate", folder / "result.json", "--expect", "top1=0.794613+-0.0001")
+    assert held.returncode == 0, held.stderr
+
+
+def test_behind_two_dashes(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
+    caffe = stand_in("test_digits", calls=tmp_path / "calls")
+    odd = ["--minloglevel=1", "-x", "a b", "--", "$HOME", "--help"]
+    done = run(*test_arguments(place, caffe, "--iterations", "4", "--", *odd))
+    assert done.returncode == 0, done.stderr
+    assert calls(tmp_path / "calls")[0][-len(odd) :] == odd
+
+
+def test_holds(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
+    """--expect, --baseline and their like are those of `sqgen gate`."""
+    caffe = stand_in("test_digits")
+    for more, code in (
+        (["--expect", "top1=0.7946+-0.001"], 0),
+        (["--min", "top1=0.9"], 1),
+        (["--baseline", "b.json", "--update-baseline"], 0),
+        (["--baseline", "b.json"], 0),
+        (["--expect", "top9=1"], 2),
+    ):
+        done = run(*test_arguments(place, caffe, *more))
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+    assert (tmp_path / "b.json").exists()
+
+
+def test_a_training(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
+    done = run("train", "--solver", place.solver, "--caffe", stand_in("train_two_test_nets"))
+    assert done.returncode == 0, done.stderr
+    assert "caffe train, completed" in done.stdout
+    assert "training: 8 images an update, 6 updates of 64 records, 0.75 passes" in done.stderr
+    done = run(
+        "train", "--solver", place.solver, "--caffe", stand_in("train_diverged_nan"), "--json"
+    )
+    assert done.returncode == 1
+    assert "trouble: the loss is nan" in done.stderr
+    assert json.loads(done.stdout)["troubles"][0]["name"] == "diverged"
+
+
+def test_a_timing(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
+    caffe = stand_in("time_digits", calls=tmp_path / "calls")
+    done = run("time", "--model", place.net, "--iterations", "7", "--caffe", caffe)
+    assert done.returncode == 0, done.stderr
+    assert "forward" in done.stdout
+    run("time", "--model", place.net, "--phase", "TEST", "--caffe", caffe, "--gpu", "0")
+    first, second = calls(tmp_path / "calls")
+    assert [first[0], first[-1]] == ["time", "--iterations=7"]
+    assert second[-3:] == ["--iterations=50", "--phase=TEST", "--gpu=0"]
+
+
+def test_help_has_examples() -> None:
+    for command in ("test", "train", "time"):
+        text = run(command, "--help").stdout
+        assert f"  sqgen {command} --" in text
+
+
+class Terminal:
+    """A command on a terminal of its own; `text` is what it shows."""
+
+    def __init__(self, arguments: list[str], columns: int, **env: str) -> None:
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sqgen", *arguments],
+            stdin=slave,
+            stdout=subprocess.PIPE,
+            stderr=slave,
+            env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm", **env},
+            start_new_session=True,
+        )
+        os.close(slave)
+        self.text = ""
+
+    def read(self, until: str | None = None) -> None:
+        """Read to the end, or until something is shown."""
+        while until is None or until not in self.text:
+            assert select.select([self._master], [], [], PATIENCE)[0], self.text
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:  # the end of a terminal
+                data = b""
+            if not data:
+                break
+            self.text += data.decode()
+
+    def close(self) -> None:
+        """The terminal goes away."""
+        os.close(self._master)
+
+
+def shown_lines(text: str) -> list[str]:
+    """What stood in a line at some time."""
+    plain = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", text)
+    return re.split(r"[\r\n]+", plain)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_a_bar(columns: int, place: Place, stand_in: StandIn, living: Alive) -> None:
+    """Never longer than the line; running scores and the rate where there is room."""
+    tail = log_text("test_digits").decode().splitlines()[-20:]
+    lines = len(log_text("test_digits").splitlines()) - 20
+    caffe = stand_in("test_digits", lines=lines, on_sigint=tail, alive=living.path)
+    terminal = Terminal(
+        [str(one) for one in test_arguments(place, caffe, "--batch-size", "6")], columns
+    )
+    terminal.read("%")
+    os.kill(living.ready(), signal.SIGINT)
+    terminal.read()
+    out, _ = terminal.process.communicate(timeout=PATIENCE)
+    terminal.close()
+    assert terminal.process.returncode == 0
+    assert b"\x1b" not in out
+    bars = [line for line in shown_lines(terminal.text) if "%" in line]
+    assert bars
+    assert max(map(len, bars)) <= columns
+    if columns == 120:
+        assert any("top-1 0.7" in line and "images/s" in line for line in bars), bars
+
+
+def test_a_training_bar(place: Place, stand_in: StandIn) -> None:
+    caffe = stand_in("train_two_test_nets")
+    terminal = Terminal(["train", "--solver", str(place.solver), "--caffe", caffe], 200)
+    terminal.read()
+    terminal.process.communicate(timeout=PATIENCE)
+    terminal.close()
+    bars = [line for line in shown_lines(terminal.text) if "%" in line]
+    assert any("loss 2.29872" in line and "test at 60:  top-1 0.0909" in line for line in bars), (
+        bars
+    )
+
+
+def test_colours_can_be_off(place: Place, stand_in: StandIn) -> None:
+    caffe = stand_in("test_digits")
+    arguments = [str(one) for one in test_arguments(place, caffe, "--min", "top1=0.1")]
+    done = run(*arguments, env={**os.environ, "NO_COLOR": "1"})
+    assert "\x1b" not in done.stdout
+    quiet = Terminal([*arguments, "--quiet"], 80)
+    quiet.read()
+    quiet.process.communicate(timeout=PATIENCE)
+    quiet.close()
+    assert quiet.text == ""
+
+
+def test_a_terminal_that_goes_away(
+    place: Place, stand_in: StandIn, living: Alive, tmp_path: Path
+) -> None:
+    """A closed window sends SIGHUP: the training still writes its snapshot, and all is kept."""
+    tail = log_text("train_sighup_sigint").decode().splitlines()[-40:]
+    lines = len(log_text("train_sighup_sigint").splitlines()) - len(tail)
+    caffe = stand_in("train_sighup_sigint", lines=lines, on_sigint=tail, alive=living.path)
+    solver = tmp_path / "solver.prototxt"
+    solver.write_text(place.solver_text("max_iter: 400"))
+    terminal = Terminal(
+        ["train", "--solver", str(solver), "--caffe", caffe, "--run-dir", "run"], 100
+    )
+    living.ready()
+    terminal.read("loss")
+    terminal.close()
+    terminal.process.send_signal(signal.SIGHUP)
+    terminal.process.communicate(timeout=PATIENCE)
+    living.gone()
+    assert (tmp_path / "run" / "caffe.log").read_text().splitlines()[-40:] == tail
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert "stopped by SIGHUP" in result["run"]["error"]
+    assert result["snapshots"]
+
+
+def test_a_reader_that_goes_away(
+    place: Place, stand_in: StandIn, living: Alive, tmp_path: Path
+) -> None:
+    """`2>&1 | head -1`: the run is not ended for it."""
+    tail = log_text("train_diverged_nan").decode().splitlines()[-200:]
+    lines = len(log_text("train_diverged_nan").splitlines()) - 200
+    caffe = stand_in("train_diverged_nan", lines=lines, on_sigint=tail, alive=living.path)
+    arguments = ["train", "--solver", str(place.solver), "--caffe", caffe, "--run-dir", "run"]
+    process = start(arguments, tmp_path)
+    child = living.ready()
+    assert process.stderr is not None
+    process.stderr.close()
+    os.kill(child, signal.SIGINT)
+    assert process.stdout is not None
+    process.stdout.read()
+    process.wait(PATIENCE)
+    process.stdout.close()
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["run"]["error"], result["completed"]) == (None, True)
+
+
+def test_lines_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """One now and then, with what is left."""
+    with Progress(10, plain_every=0.0) as bar:
+        bar.to(5, "at five")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"5 of 10: at five, \d+ s left\n", err)
+
+
+def test_from_python(place: Place, stand_in: StandIn) -> None:
+    """Quiet unless asked; the same from a thread, where no signal can be caught."""
+    caffe = stand_in("test_digits")
+    before = signal.getsignal(signal.SIGINT)
+    result = sqgen.test(place.net, place.weights, caffe=caffe)
+    assert signal.getsignal(signal.SIGINT) is before
+    found: list[sqgen.LogResult] = []
+    thread = threading.Thread(
+        target=lambda: found.append(sqgen.test(str(place.net), str(place.weights), caffe=caffe))
+    )
+    thread.start()
+    thread.join()
+    for one in (result, *found):
+        score = one.score("top-1")
+        assert score is not None
+        assert (score.value, one.images) == (0.794613, 64)
+        assert Path(one.run["folder"]).is_dir()
+    trained = sqgen.train(place.solver, caffe=stand_in("train_two_test_nets"))
+    assert trained.completed
+    with pytest.raises(sqgen.CrashError) as caught:
+        sqgen.train(place.solver, caffe=stand_in("train_killed", then="SIGKILL"))
+    assert caught.value.result.command == "train"
+    assert caught.value.result.run["error"] in str(caught.value)
+    with pytest.raises(TypeError):
+        sqgen.test(place.net, place.weights, no_such_option=1)
+
+
+def test_mistakes_in_python(place: Place, stand_in: StandIn) -> None:
+    caffe = stand_in("test_digits")
+    for wrong in (
+        {"iterations": 0},
+        {"batch_size": 0},
+        {"engine": "tf"},
+        {"run_dir": "a\0b"},
+        {"gpu": "x"},
+        {"data": "a\0b"},
+    ):
+        options: dict[str, Any] = {"caffe": caffe, **wrong}
+        with pytest.raises(sqgen.SqgenError) as caught:
+            sqgen.test(place.net, place.weights, **options)
+        assert str(caught.value).isprintable()
+    with pytest.raises(sqgen.SqgenError, match="no phase 'test'"):
+        sqgen.time(place.net, phase="test", caffe=caffe)
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_end_to_end(
+    real: bool, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Train, test and time with an engine that computes."""
+    if real:
+        real_caffe(monkeypatch)
+    how: dict[str, Any] = {"engine": "caffe" if real else "torch"}
+    monkeypatch.chdir(tmp_path)
+    solver = tmp_path / "solver.prototxt"
+    solver.write_text(place.solver_text("max_iter: 20 display: 5 test_iter: 4 test_interval: 10"))
+    trained = sqgen.train(solver, weights=place.weights, cpu=True, **how)
+    assert trained.completed
+    tested = sqgen.test(place.net, "s_iter_20.caffemodel", **how)
+    for role in ("top-1", "loss"):
+        ours, theirs = tested.score(role), trained.score(role)
+        assert ours is not None
+        assert theirs is not None
+        assert ours.value == pytest.approx(theirs.value, rel=1e-4)
+    assert tested.images == 64
+    assert tested.dataset == trained.dataset
+    assert tested.net_digest == trained.net_digest
+    if real:
+        assert tested.run["engine"]["version"].startswith("1.0.0")
+        timed = sqgen.time(place.net, iterations=2, **how)
+        assert {one.layer for one in timed.layer_times} >= {"conv1", "ip"}
+
+
+def test_weights_of_another_net_end_in_one_line(place: Place, tmp_path: Path) -> None:
+    """What only the engine finds: its own words, and where its log is."""
+    net = place.net.read_text().replace("num_output: 5", "num_output: 5 axis: 7")
+    (tmp_path / "net.prototxt").write_text(net)
+    done = run(
+        "test", "--model", "net.prototxt", "--weights", place.weights, "--engine", "torch",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("sqgen: ")
+    assert "Traceback" not in done.stderr
+    assert small.CLASSES == 5

@@ -1,0 +1,234 @@
+"""Trainings that were stopped go on from the newest whole snapshot, and end where the whole one
+does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import sqgen
+from sqgen.errors import FormatError
+from sqgen.formats.net import parse_solver, read_net
+from sqgen.formats.snapshot_files import complete_prefix, free_bytes, newest
+from sqgen.formats.solver import SOLVERS
+from sqgen.tools.runs.checks import SLACK, check_net, snapshot_bytes, snapshots_of
+
+from . import small_training as small
+from .small_runs import PATIENCE, Place, StandIn, calls, real_caffe, start
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("place"))
+
+
+SOLVER = "max_iter: 30 snapshot: 10 momentum: 0.9 display: 1 test_iter: 4 test_interval: 10"
+
+
+def stopped(place: Place, folder: Path, *more: str) -> tuple[int, str]:
+    """Train, interrupted once it has displayed a few iterations; the exit code and what was said."""
+    solver = folder / "solver.prototxt"
+    solver.write_text(place.solver_text(SOLVER.replace("max_iter: 30", "max_iter: 1000000")))
+    process = start(["train", "--solver", str(solver), "--run-dir", "first", *more], folder)
+    log = folder / "first" / "caffe.log"
+    # The bar's line in a pipe comes too seldom: the log has what it stands at.
+    while not (log.exists() and b"Iteration 13" in log.read_bytes()):
+        with suppress(subprocess.TimeoutExpired):
+            raise AssertionError(process.wait(0.05))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, err
+
+
+def state_of(folder: Path) -> dict[str, np.ndarray]:
+    return small.final(folder)
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_resumed_ends_where_the_whole_does(
+    real: bool, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Ctrl-C in the middle, and --resume; a real caffe starts its data anew, so it is not held
+    to the bit."""
+    if real:
+        real_caffe(monkeypatch)
+    else:
+        monkeypatch.delenv("CAFFE_ROOT", raising=False)
+        monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.chdir(tmp_path)
+    code, err = stopped(place, tmp_path)
+    assert code == 130, err
+    last = err.splitlines()[-1]
+    assert "stopped by SIGINT near iteration" in last
+    assert f"go on with sqgen train --solver {tmp_path}/solver.prototxt --resume" in last
+    at = newest("s")
+    assert at is not None
+    assert at.iteration >= 13
+    end = at.iteration + 7
+    more = SOLVER.replace("max_iter: 30", f"max_iter: {end}")
+    Path("solver.prototxt").write_text(place.solver_text(more))
+    resumed = sqgen.train("solver.prototxt", resume=True)
+    assert resumed.run["started_from"] == at.path
+    assert resumed.segments[0].resumed_from == at.path
+    assert resumed.completed
+    Path("whole.prototxt").write_text(place.solver_text(more, prefix="whole/s"))
+    Path("whole").mkdir()
+    whole = sqgen.train("whole.prototxt")
+    assert whole.run["started_from"] is None
+    ours, theirs = state_of(tmp_path), state_of(tmp_path / "whole")
+    assert ours.keys() == theirs.keys()
+    for name, values in ours.items():
+        assert values.shape == theirs[name].shape
+        assert real or np.array_equal(values, theirs[name])
+
+
+def pair(prefix: str, iteration: int, when: int, place: Place) -> Path:
+    """A whole snapshot, written at a time."""
+    weights = Path(f"{prefix}_iter_{iteration}.caffemodel")
+    shutil.copy(place.weights, weights)
+    state = weights.with_suffix(".solverstate")
+    message = small.SolverState(iter=iteration, learned_net=str(weights))
+    state.write_bytes(bytes(message.SerializeToString()))
+    os.utime(state, ns=(when, when))
+    return state
+
+
+PREFIXES = (
+    "s",
+    "a b/s",
+    "[x]*?/s.t+(r)",
+    "ünïcode/雪",
+    "-dash",
+    "s_iter_5.solverstate",
+    "a'\"$(b)/`c`",
+)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_odd_prefixes(
+    prefix: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(prefix).parent.mkdir(exist_ok=True, parents=True)
+    state = pair(prefix, 4, 10, place)
+    for near in (f"{prefix}x", f"x{Path(prefix).name}"):
+        pair(near, 5, 20, place)
+    escaped = prefix.replace("\\", "\\\\").replace('"', '\\"')
+    Path("solver.prototxt").write_text(place.solver_text("max_iter: 6", prefix=escaped))
+    caffe = StandIn(tmp_path)("train_two_test_nets", calls=tmp_path / "calls")
+    told: list[str] = []
+    sqgen.train("solver.prototxt", resume=True, caffe=caffe, tell=told.append)
+    assert calls(tmp_path / "calls")[0][-1] == f"--snapshot={state}"
+    assert any(line.startswith("resuming from ") and "iteration 4" in line for line in told)
+
+
+def test_the_newest_whole_one(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert newest("s") is None
+    assert newest("no/folder/s") is None
+    pair("s", 10, 1, place)
+    pair("s", 30, 2, place)
+    whole = pair("s", 20, 3, place)  # of a later run, which has not got as far
+    found = newest("s")
+    assert found is not None
+    assert (found.path, found.iteration) == (str(whole), 20)
+    assert found.remarks == [
+        "s_iter_30.solverstate is of a later iteration, and older; --snapshot takes it"
+    ]
+    cut = pair("s", 40, 4, place)
+    cut.write_bytes(cut.read_bytes()[:-3])
+    lonely = pair("s", 50, 5, place)
+    lonely.with_suffix(".caffemodel").unlink()
+    half = pair("s", 60, 6, place).with_suffix(".caffemodel")
+    half.write_bytes(half.read_bytes()[:100])
+    pair("s", 70, 7, place).write_bytes(b"")
+    Path("s_iter_80.solverstate").mkdir()
+    Path("s_iter_90.solverstate").symlink_to("nowhere")
+    Path("s_iter_9x.solverstate").write_bytes(b"")
+    found = newest("s")
+    assert found is not None
+    assert found.path == str(whole)
+    passed = [line.partition(":")[0] for line in found.remarks]
+    assert passed.count("passed over") >= 4
+
+
+def test_snapshots_that_were_moved(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights are found beside their state."""
+    monkeypatch.chdir(tmp_path)
+    pair("s", 5, 1, place)
+    Path("there").mkdir()
+    for path in tmp_path.glob("s_iter*"):
+        path.rename(Path("there") / path.name)
+    found = newest("there/s")
+    assert found is not None
+    assert found.iteration == 5
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    every=st.integers(0, 40),
+    last=st.integers(1, 120),
+    start=st.integers(0, 119),
+    after=st.booleans(),
+)
+def test_how_many_snapshots(every: int, last: int, start: int, after: bool) -> None:
+    """As Solver::Solve writes them."""
+    start = min(start, last - 1)
+    text = f"net: 'n' snapshot: {every} max_iter: {last} snapshot_after_train: {str(after).lower()}"
+    written = [n for n in range(start + 1, last + 1) if every and n % every == 0]
+    if after and last not in written:
+        written.append(last)
+    assert snapshots_of(parse_solver(text, "s"), start) == len(written)
+
+
+@pytest.mark.parametrize("kind", SOLVERS)
+def test_room_is_what_a_snapshot_takes(
+    kind: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The estimate of a snapshot's bytes holds for histories of all solvers."""
+    monkeypatch.chdir(tmp_path)
+    shapes = check_net(read_net(place.net), "TRAIN").shapes
+    solver = parse_solver(place.solver_text(f'max_iter: 1 type: "{kind}"'), "s")
+    states = 2 if kind in ("Adam", "AdaDelta") else 1
+    weights = place.weights.stat().st_size
+    assert snapshot_bytes(solver, shapes) >= (1 + states) * (weights - 1000)
+    assert snapshot_bytes(solver, shapes) <= (1 + states) * weights + SLACK
+
+
+def test_prefixes_that_caffe_completes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    for prefix, source, wanted in (
+        ("", "a/my.solver.prototxt", "a/my.solver"),
+        ('snapshot_prefix: "folder"', "a/x.prototxt", "folder/x"),
+        ('snapshot_prefix: "s"', "a/x.prototxt", "s"),
+        ("", "", "solver"),
+    ):
+        solver = parse_solver(f'net: "n" {prefix}', "x")
+        complete_prefix(solver, source)
+        assert solver.snapshot_prefix == wanted
+    assert free_bytes("folder/s") > 0
+    assert os.listdir("folder") == []
+
+
+def test_a_state_without_its_weights_is_refused(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    state = pair("s", 5, 1, place)
+    state.with_suffix(".caffemodel").unlink()
+    with pytest.raises(FormatError, match="its weights s_iter_5.caffemodel are not there"):
+        sqgen.train(place.solver, snapshot=state)
