@@ -141,15 +141,14 @@ def _states(prefix: str) -> Iterator[tuple[int, int, str]]:
     folder, stem = Path(prefix).parent, Path(prefix).name
     pattern = re.compile(re.escape(stem) + r"_iter_([0-9]{1,10})\.solverstate")
     try:
-        names = os.listdir(folder)
+        paths = list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return
     except (OSError, ValueError) as error:
         reason = describe(error) if isinstance(error, OSError) else str(error)
         raise FormatError(f"{printable(str(folder))}: can't look for snapshots: {reason}") from None
-    for name in names:
-        match = pattern.fullmatch(name)
+    for path in paths:
+        match = pattern.fullmatch(path.name)
         with suppress(OSError):  # a link to nowhere, or gone meanwhile
             if match:
-                path = folder / name
                 yield path.stat().st_mtime_ns, int(match[1]), os.fspath(path)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sqgen.formats.caffemodel import fill_blob, read_caffemodel
@@ -100,7 +100,7 @@ def _rename(model: Any) -> None:
 
 def _reshape(model: Any) -> None:
     model.layer[0].blobs[0].Clear()
-    fill_blob(model.layer[0].blobs[0], small.np.zeros((7, 3, 3, 3), "f4"))
+    fill_blob(model.layer[0].blobs[0], np.zeros((7, 3, 3, 3), "f4"))
 
 
 def _fewer(model: Any) -> None:
@@ -130,7 +130,7 @@ def test_odd_weights_are_told(typed: Typed) -> None:
     def odd(model: Any) -> None:
         model.layer[0].blobs[0].data[3] = float("nan")
         extra = model.layer.add(name="extra")
-        fill_blob(extra.blobs.add(), small.np.ones(3, "f4"))
+        fill_blob(extra.blobs.add(), np.ones(3, "f4"))
 
     _, _, err = typed.test(weights=typed.file("w.caffemodel", changed(typed.place, odd)))
     assert "warning: layers with weights that are nan or infinite: conv1" in err
@@ -250,7 +250,6 @@ def test_room_for_snapshots(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> No
     code, _, err = typed.train(solver=place.solver_text("max_iter: 60 snapshot: 5"))
     assert code == 0
     assert "warning: 12 snapshots of 1 MiB are more than the 3 MiB that are free" in err
-    assert sorted(os.listdir(typed.folder / "runs"))
     code, _, err = typed.train(solver=place.solver_text("max_iter: 6 snapshot_after_train: false"))
     assert "warning: the solver writes no snapshots" in err
 
@@ -270,7 +269,7 @@ def test_the_folder_of_a_run(typed: Typed) -> None:
     assert typed.test("--run-dir", "deep/deeper/ö%s {x}")[0] == 0
     # Two runs in the same second.
     assert typed.test()[0] == typed.test()[0] == 0
-    assert len(os.listdir(typed.folder / "runs")) == 2
+    assert len(list((typed.folder / "runs").iterdir())) == 2
 
 
 def test_runs_that_can_not_be_written(typed: Typed) -> None:
@@ -283,10 +282,11 @@ def test_runs_that_can_not_be_written(typed: Typed) -> None:
 def test_what_starts_fresh(typed: Typed) -> None:
     """Fine-tuning lists it; weights for nothing are refused; `weights` of a solver count too."""
     path = typed.file("w.caffemodel", changed(typed.place, _rename))
-    for more, solver in (
+    cases: list[tuple[list[str | Path], str | None]] = [
         (["--weights", path], None),
         ([], typed.place.solver_text(f'max_iter: 6 weights: "{path}"')),
-    ):
+    ]
+    for more, solver in cases:
         code, _, err = typed.train(*more, solver=solver)
         assert code == 0
         assert "start fresh: conv1" in err

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -193,11 +193,10 @@ def test_iterations_warn(prime: Place, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     told: list[str] = []
     caffe = StandIn(tmp_path)("test_digits", calls=tmp_path / "calls")
-    how = {"caffe": caffe, "data": prime.folder / "prime", "tell": told.append}
+    how: dict[str, Any] = {"caffe": caffe, "data": prime.folder / "prime", "tell": told.append}
     result = sqgen.test(prime.net, prime.weights, iterations=3, **how)
     assert any("leaves out 13 of 61 images" in line for line in told)
     assert not result.run["coverage"]["whole"]
     sqgen.test(prime.net, prime.weights, iterations=4, **how)
     assert any("counts 3 of 61 images twice" in line for line in told)
     assert [call[-1] for call in calls(tmp_path / "calls")] == ["--iterations=3", "--iterations=4"]
-    assert os.listdir(tmp_path / "runs")

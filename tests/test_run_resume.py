@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import sqgen
 from sqgen.errors import FormatError
+from sqgen.formats.caffemodel import SolverState
 from sqgen.formats.net import parse_solver, read_net
 from sqgen.formats.snapshot_files import complete_prefix, free_bytes, newest
 from sqgen.formats.solver import SOLVERS
@@ -35,7 +36,7 @@ SOLVER = "max_iter: 30 snapshot: 10 momentum: 0.9 display: 1 test_iter: 4 test_i
 
 
 def stopped(place: Place, folder: Path, *more: str) -> tuple[int, str]:
-    """Train, interrupted once it has displayed a few iterations; the exit code and what was said."""
+    """Train, interrupted after a few iterations; the exit code and what was said."""
     solver = folder / "solver.prototxt"
     solver.write_text(place.solver_text(SOLVER.replace("max_iter: 30", "max_iter: 1000000")))
     process = start(["train", "--solver", str(solver), "--run-dir", "first", *more], folder)
@@ -96,7 +97,7 @@ def pair(prefix: str, iteration: int, when: int, place: Place) -> Path:
     weights = Path(f"{prefix}_iter_{iteration}.caffemodel")
     shutil.copy(place.weights, weights)
     state = weights.with_suffix(".solverstate")
-    message = small.SolverState(iter=iteration, learned_net=str(weights))
+    message = SolverState(iter=iteration, learned_net=str(weights))
     state.write_bytes(bytes(message.SerializeToString()))
     os.utime(state, ns=(when, when))
     return state
@@ -221,7 +222,7 @@ def test_prefixes_that_caffe_completes(tmp_path: Path, monkeypatch: pytest.Monke
         complete_prefix(solver, source)
         assert solver.snapshot_prefix == wanted
     assert free_bytes("folder/s") > 0
-    assert os.listdir("folder") == []
+    assert not list(Path("folder").iterdir())
 
 
 def test_a_state_without_its_weights_is_refused(
@@ -230,5 +231,5 @@ def test_a_state_without_its_weights_is_refused(
     monkeypatch.chdir(tmp_path)
     state = pair("s", 5, 1, place)
     state.with_suffix(".caffemodel").unlink()
-    with pytest.raises(FormatError, match="its weights s_iter_5.caffemodel are not there"):
+    with pytest.raises(FormatError, match="its weights s_iter_5[.]caffemodel are not there"):
         sqgen.train(place.solver, snapshot=state)

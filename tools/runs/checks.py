@@ -156,8 +156,10 @@ def has_no_gpu() -> bool:
 
 
 def _is_known() -> bool:
-    """Whether the GPUs of this machine are those that NVIDIA's driver lists in /proc: AMD's, Tegra's
-    and those of Windows' for Linux are not."""
+    """Whether the GPUs of this machine are those that NVIDIA's driver lists in /proc.
+
+    AMD's, Tegra's and those of Windows' for Linux are not.
+    """
     others = ("/dev/kfd", "/dev/dxg", "/dev/nvmap")
     return Path("/proc").is_dir() and not any(Path(device).exists() for device in others)
 
