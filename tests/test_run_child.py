@@ -277,6 +277,25 @@ def test_nohup_is_respected(place: Place, stand_in: StandIn, living: Alive, tmp_
     assert process.returncode == 0, err
 
 
+def test_behind_an_ampersand(
+    place: Place, stand_in: StandIn, living: Alive, tmp_path: Path
+) -> None:
+    """A script's `&` has SIGINT ignored, which the child must not inherit: SIGTERM ends it."""
+    caffe = stand_in("test_digits", lines=600, wait=True, alive=living.path)
+    process = start(
+        _test(place, caffe),
+        tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    living.ready()
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENCE)
+    living.gone()
+    assert process.returncode == 143, err
+    assert "stopped by SIGTERM" in err
+
+
 def children_of(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

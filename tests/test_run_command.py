@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,14 +189,16 @@ def test_help_has_examples() -> None:
 class Terminal:
     """A command on a terminal of its own; `text` is what it shows."""
 
-    def __init__(self, arguments: list[str], columns: int, **env: str) -> None:
+    def __init__(self, arguments: list[str], columns: int) -> None:
         self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 50, columns, 0, 0))
+        env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "sqgen", *arguments],
             stdin=slave,
             stdout=subprocess.PIPE,
             stderr=slave,
-            env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm", **env},
+            env={**env, "TERM": "xterm"},
             start_new_session=True,
         )
         os.close(slave)
@@ -222,14 +227,14 @@ def shown_lines(text: str) -> list[str]:
     return re.split(r"[\r\n]+", plain)
 
 
-@pytest.mark.parametrize("columns", [40, 80, 120])
+@pytest.mark.parametrize("columns", [20, 40, 80, 120])
 def test_a_bar(columns: int, place: Place, stand_in: StandIn, living: Alive) -> None:
     """Never longer than the line; running scores and the rate where there is room."""
     tail = log_text("test_digits").decode().splitlines()[-20:]
     lines = len(log_text("test_digits").splitlines()) - 20
     caffe = stand_in("test_digits", lines=lines, on_sigint=tail, alive=living.path)
     terminal = Terminal(
-        [str(one) for one in test_arguments(place, caffe, "--batch-size", "6")], columns
+        [str(one) for one in test_arguments(place, caffe, "--iterations", "11")], columns
     )
     terminal.read("%")
     os.kill(living.ready(), signal.SIGINT)
@@ -240,7 +245,8 @@ def test_a_bar(columns: int, place: Place, stand_in: StandIn, living: Alive) -> 
     assert b"\x1b" not in out
     bars = [line for line in shown_lines(terminal.text) if "%" in line]
     assert bars
-    assert max(map(len, bars)) <= columns
+    assert max(map(len, bars)) <= max(columns, 24)
+    assert "100%" in bars[-1]
     if columns == 120:
         assert any("top-1 0.7" in line and "images/s" in line for line in bars), bars
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -77,6 +78,23 @@ def test_a_root_without_a_build(
     found = choose("caffe")
     assert found.kind == CAFFE
     assert found.why == f"the one on the PATH: no build/tools/caffe in CAFFE_ROOT ({tmp_path}/root)"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="needs python -P")
+def test_ours_imports_nothing_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random.py in the working folder is not taken for Python's, unless it is for us too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    (tmp_path / "random.py").write_text("raise SystemExit('not this one')")
+    command = choose("torch").command
+    assert command[1:] == ("-P", "-m", "sqgen.engine")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
+    done = subprocess.run(
+        [*command, "--help"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "not this one" not in done.stderr
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    assert choose("torch").command[1:] == ("-m", "sqgen.engine")
 
 
 def test_ours_by_another_name(nowhere: Path) -> None:

@@ -231,5 +231,5 @@ def test_a_state_without_its_weights_is_refused(
     monkeypatch.chdir(tmp_path)
     state = pair("s", 5, 1, place)
     state.with_suffix(".caffemodel").unlink()
-    with pytest.raises(FormatError, match="its weights s_iter_5[.]caffemodel are not there"):
+    with pytest.raises(FormatError, match=r"its weights s_iter_5[.]caffemodel are not there"):
         sqgen.train(place.solver, snapshot=state)

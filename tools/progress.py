@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +14,11 @@ import click
 
 from ..errors import printable
 
+COLUMNS = 80  # where a terminal does not tell
 LINE = 600  # characters of a note that are shown
 PLAIN_EVERY = 30.0  # seconds between two lines in a pipe
 BAR = 24  # characters
-AROUND = BAR + 24  # of the bar, the percentage and the time left
+AROUND = 24  # characters around the bar: the percentage and the time left
 _CLEAR = "\r\x1b[K"
 
 
@@ -68,7 +69,7 @@ class Progress:
             self._bar = click.progressbar(
                 length=self._total,
                 file=sys.stderr,
-                width=BAR,
+                width=_bar_width(),
                 item_show_func=_fitting,
                 update_min_steps=max(1, min(100, self._total // 100)),
             )
@@ -107,8 +108,23 @@ class Progress:
 
 def _fitting(text: str | None) -> str | None:
     """As much of a text as the terminal's line has room for: a longer line could not be redrawn."""
-    room = shutil.get_terminal_size().columns - AROUND
+    room = _columns() - _bar_width() - AROUND
     return text if text is None else text[: max(0, room)]
+
+
+def _bar_width() -> int:
+    return max(1, min(BAR, _columns() - AROUND))
+
+
+def _columns() -> int:
+    """Of the terminal that the bar is on; `shutil` knows that of standard output alone."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or COLUMNS
+    except (OSError, ValueError):
+        return COLUMNS
 
 
 def _duration(seconds: float) -> str:

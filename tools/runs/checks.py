@@ -31,8 +31,8 @@ class Checked(NamedTuple):
     data: list[Dataset]
 
 
-def check_net(net: NetDefinition, phase: str) -> Checked:
-    """Look at a net's data and layers.
+def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> Checked:
+    """Look at a net's data and layers; `flag` gives other data, for messages.
 
     Raises:
         FormatError: its data is not there, or no data.
@@ -41,7 +41,7 @@ def check_net(net: NetDefinition, phase: str) -> Checked:
     data, known = [], {}
     for layer in data_layers(net, phase):
         where = f"{net.place(layer)}: layer '{printable(layer.name)}'"
-        found = look(layer, where)
+        found = look(layer, where, flag)
         data.append(found)
         if found.image is not None:
             try:

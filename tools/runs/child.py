@@ -36,6 +36,20 @@ STOPPING = tuple(
 )
 
 
+@contextlib.contextmanager
+def _sigint_not_ignored() -> Iterator[None]:
+    """What is started here knows SIGINT, even behind a script's `&`, which has us ignore it."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # exec makes the default of it
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Child:
     """A running caffe; a context manager, behind which nothing of it runs any more.
 
@@ -63,13 +77,14 @@ class Child:
         self._before: dict[int, Any] = {}
         self._last: deque[bytes] = deque([b""], LAST_LINES + 1)
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - what the user wants to run
-                ["/bin/sh", "-c", _START, "sh", *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            with _sigint_not_ignored():
+                self._process = subprocess.Popen(  # noqa: S603 - what the user wants to run
+                    ["/bin/sh", "-c", _START, "sh", *command],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
             self.pid = self._process.pid
             self._guard = subprocess.Popen(  # noqa: S603
                 ["/bin/sh", "-c", _GUARD, "sh", str(self.pid)],

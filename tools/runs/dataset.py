@@ -8,6 +8,7 @@ is over the list and the sizes of such a sample of its files. Docs: docs/running
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -42,16 +43,21 @@ class Dataset(NamedTuple):
     digest: str | None
 
 
-def look(layer: Any, where: str) -> Dataset:
+def look(layer: Any, where: str, flag: str = "--data") -> Dataset:
     """Look at the data of a Data or ImageData layer.
 
     Args:
         layer: the LayerParameter.
         where: its place and name, for messages.
+        flag: what gives other data, for messages.
 
     Raises:
         FormatError: it is not there, is damaged or empty.
     """
+    if not os.path.exists(source_of(layer)):  # noqa: PTH110 - a path may hold a null
+        raise FormatError(
+            f"{where}: its data {printable(source_of(layer))} is not there; {flag} says where it is"
+        )
     try:
         if layer.type == "ImageData":
             return _list(layer.image_data_param)

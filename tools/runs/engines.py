@@ -107,7 +107,10 @@ def _embedded(why: str) -> Engine:
         )
     from ... import __version__
 
-    return Engine(TORCH, (sys.executable, "-m", "sqgen.engine"), why, __version__)
+    # A random.py in the user's folder is not to be imported in place of Python's.
+    here = {"", os.getcwd()} & set(sys.path)  # noqa: PTH109 - as sys.path has it
+    safe = ("-P",) if sys.version_info >= (3, 11) and not here else ()
+    return Engine(TORCH, (sys.executable, *safe, "-m", "sqgen.engine"), why, __version__)
 
 
 def _answering(command: tuple[str, ...], why: str) -> Engine:

@@ -174,7 +174,7 @@ class _Nets:
         self.trained = self._now(nets.trained, 0)
         self.tested = [self._now(net, number) for number, net in enumerate(nets.tested, 1)]
         self.trained_data = check_net(self.trained, "TRAIN")
-        self.tested_data = [check_net(net, "TEST") for net in self.tested]
+        self.tested_data = [check_net(net, "TEST", "--val-data") for net in self.tested]
         self.test_iter = list(given.param.test_iter)
 
     def _change(self, net: NetDefinition, path: str, change: DataChange) -> None:

@@ -42,7 +42,8 @@ class View:
 
     def _test(self, result: LogResult) -> None:
         # The last batch may not be whole yet.
-        while self._batches < len(result.batches) - 1:
+        whole = len(result.batches) - (not self._collector.over)
+        while self._batches < whole:
             for name, value in result.batches[self._batches].outputs.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
             self._batches += 1
