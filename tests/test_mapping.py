@@ -25,8 +25,7 @@ from sqgen.generator.naming import role
 from sqgen.generator.presets import PRESETS
 from sqgen.tools.proof import prove
 
-from .conftest import Run
-from .deep_compression import decode
+from .conftest import Run, published_weights
 from .small_nets import (
     conv,
     layer,
@@ -584,8 +583,7 @@ def test_what_caffe_itself_saved(shared: Path, run: str, net: str) -> None:
 
 def test_the_published_file(shared: Path, tmp_path: Path) -> None:
     """Deep Compression's v1.0 under the generator's names, and back: the same bits."""
-    packed = shared / "imagenet_sample" / "compressed_SqueezeNet.net"
-    (tmp_path / "w").write_bytes(decode(packed))
+    (tmp_path / "w").write_bytes(published_weights(shared))
     model = read_caffemodel(tmp_path / "w")
     source = preset("deep-compression")
     target = source.with_options(naming="generator", concat_order="3x3,1x1")

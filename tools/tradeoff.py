@@ -97,12 +97,12 @@ def tradeoff(
     points = []
     for number, one in enumerate(candidates, 1):
         how.say(f"{printable(one.name)}, {number} of {len(candidates)}")
-        model = one.path
+        tested = one.path
         if one.model is not None:
-            model = folder.file(f"{one.name}.caffemodel")
-            write_files({Path(model): one.model}, force=True)
+            tested = folder.file(f"{one.name}.caffemodel")
+            write_files({Path(tested): one.model}, force=True)
         way = replace(how, run_dir=folder.file(one.name))
-        points.append(_point(one, test(net_path, model, **asked, **vars(way))))
+        points.append(_point(one, test(net_path, tested, **asked, **vars(way))))
     text = json.dumps(as_dict(points), indent=2) + "\n"
     write_files({folder.path / TABLE: text.encode()}, force=True)
     return points
