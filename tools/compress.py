@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import printable
+from ..formats.files import write_files
+from .how_options import batch_option, data_option, how_options, mean_option
+from .runs.how import How
 from .terminal import bytes_text, echo, parse_image, table, warn
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ def compress() -> None:
     Examples:
       sqgen compress encode squeezenet.caffemodel --net deploy.prototxt -o squeezenet.sqz --bits 6
       sqgen compress decode squeezenet.sqz --net deploy.prototxt -o small.caffemodel
+      sqgen compress eval squeezenet.caffemodel small.sqz --net train_val.prototxt --data val_lmdb
     """
 
 
@@ -55,7 +59,6 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
     """
     from ..compress.encoding import read_compressed
     from ..formats.caffemodel import serialized
-    from ..formats.files import write_files
     from ..formats.net import read_net
 
     net = read_net(net_path)
@@ -125,7 +128,6 @@ def encode(
     from ..compress.encoding import encode as compressed
     from ..compress.layers import slots_of, unused_layers
     from ..formats.caffemodel import read_caffemodel
-    from ..formats.files import write_files
     from ..formats.net import read_net
 
     settings = Settings(
@@ -148,6 +150,67 @@ def encode(
     else:
         for line in _report(result):
             echo(line)
+
+
+@compress.command("eval")
+@click.argument("weights", metavar="WEIGHTS")
+@click.argument("files", metavar="[FILE]...", nargs=-1)
+@click.option("--net", "net_path", required=True, metavar="NET", help="a train_val prototxt")
+@data_option
+@click.option("--bits", metavar="N,N,...", help="also compress WEIGHTS to these bits")
+@click.option("--size", metavar="BYTES,...", help="also compress WEIGHTS to these sizes")
+@batch_option
+@mean_option
+@click.option("--iterations", type=click.IntRange(min=1), help="batches [each image once]")
+@click.option("--plot", metavar="OUT", help="draw accuracy against size: a .png, .svg or .pdf")
+@_FORCE
+@how_options
+def evaluate(
+    weights: str,
+    files: tuple[str, ...],
+    net_path: str,
+    bits: str | None,
+    size: str | None,
+    plot: str | None,
+    force: bool,
+    as_json: bool,
+    how: How,
+    **asked: Any,
+) -> None:
+    """Test weights before and after compression: what they take, and what they score.
+
+    FILE is a .sqz, .net or .caffemodel. Everything is kept in runs/, the compressed files too.
+
+    \b
+    Examples:
+      sqgen compress eval w.caffemodel w.sqz w.net --net train_val.prototxt --data val_lmdb
+      sqgen compress eval w.caffemodel --bits 8,6,5,4 --net train_val.prototxt --plot tradeoff.png
+    """
+    from ..compress.encoding import Settings
+    from .drawing import drawing, kind_of
+    from .tradeoff import as_dict, figure, report, tradeoff
+
+    kind = kind_of(plot, "--plot") if plot is not None else None
+    settings = [Settings(bits=number) for number in _numbers("--bits", bits)]
+    settings += [Settings(size=number) for number in _numbers("--size", size)]
+    if not files and not settings:
+        raise click.UsageError("nothing to compare: give compressed files, --bits or --size")
+    points = tradeoff(weights, files, settings, net_path, how, **asked)
+    if plot is not None and kind is not None:
+        write_files({Path(plot): drawing(figure(points), kind)}, force)
+        click.echo(f"wrote {printable(plot)}", err=True)
+    if as_json:
+        echo(json.dumps(as_dict(points), indent=2))
+        return
+    for line in report(points):
+        echo(line)
+
+
+def _numbers(flag: str, text: str | None) -> list[int]:
+    words = [] if text is None else text.split(",")
+    if not all(word.isdecimal() and 0 < len(word) < 12 for word in words):
+        raise click.UsageError(f"{flag} {printable(text or '')}: write numbers with commas between")
+    return [int(word) for word in words]
 
 
 def _bits_for(text: str) -> tuple[str, int]:

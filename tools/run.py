@@ -3,86 +3,36 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import click
 
 from .accuracy import standard_error
 from .holding import Holding, checks_json, holding_options, passes, print_checks
+from .how_options import batch_option, data_option, how_options, mean_option, passthrough
 from .logs.report import report, struck
 from .logs.result import LOSS, LogResult, Score
 from .logs.trouble import DIVERGED
-from .progress import note
-from .runs.engines import AUTO, CHOICES
-from .runs.process import STALL_TIMEOUT
+from .runs.how import How
 from .runs.test import test as run_test
 from .runs.time import ITERATIONS, PHASES
 from .runs.time import time as run_time
 from .runs.train import train as run_train
 from .terminal import echo, table
 
-_OPTIONS = (
-    click.option("--gpu", metavar="N", help="run on these GPUs: 0, 0,1 or all"),
-    click.option("--cpu", is_flag=True, help="run on the CPU, whatever the solver says"),
-    click.option("--engine", type=click.Choice(CHOICES), default=AUTO, help="which to run [auto]"),
-    click.option("--caffe", metavar="COMMAND", help="a command that runs a caffe"),
-    click.option("--run-dir", metavar="DIR", help="the folder to make [runs/TIME-NAME]"),
-    click.option(
-        "--stall-timeout",
-        type=click.FloatRange(min=0),
-        default=STALL_TIMEOUT,
-        metavar="SECONDS",
-        help=f"silence that is reported; 0 is none [{STALL_TIMEOUT:g}]",
-    ),
-    click.option("--stop-stalled", is_flag=True, help="end a run that went silent"),
-    click.option("--quiet", is_flag=True, help="no progress, no remarks"),
-    click.option("--json", "as_json", is_flag=True, help="print JSON (docs/running.md)"),
-)
-_HOW = ("gpu", "cpu", "engine", "caffe", "run_dir", "stall_timeout", "stop_stalled")
-
-_arguments = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-_data = click.option("--data", metavar="LMDB", help="in place of the net's own, in a copy")
-_batch = click.option(
-    "--batch-size", type=click.IntRange(min=1), metavar="N", help="in place of the net's"
-)
-_mean = click.option("--mean", metavar="FILE", help="in place of the net's mean_file")
-
-
-def _how_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that all runs share; the command gets one argument `how` for them."""
-
-    @wraps(command)
-    def with_how(**values: Any) -> Any:
-        how = {name: values.pop(name) for name in _HOW}
-        how["arguments"] = values.pop("arguments")
-        how["tell"] = None if values.pop("quiet") else _tell
-        return command(**values, how=how)
-
-    wrapped: Callable[..., Any] = _arguments(with_how)
-    for option in reversed(_OPTIONS):
-        wrapped = option(wrapped)
-    return wrapped
-
-
-def _tell(line: str) -> None:
-    if sys.stderr is not None:
-        note(f"sqgen: {line}")
-
 
 @click.command()
 @click.option("--model", required=True, metavar="NET", help="the net, a train_val prototxt")
 @click.option("--weights", required=True, metavar="W", help="a caffemodel, or several with commas")
-@_data
+@data_option
 @click.option("--iterations", type=click.IntRange(min=1), help="batches [each image once]")
-@_batch
-@_mean
+@batch_option
+@mean_option
 @click.option("--random-weights", is_flag=True, help="layers without weights are no error")
 @holding_options
-@_how_options
-def test(as_json: bool, holding: Holding, how: dict[str, Any], **asked: Any) -> None:
+@how_options
+@passthrough
+def test(as_json: bool, holding: Holding, how: How, **asked: Any) -> None:
     """Test a net on all images of its set, each once, and hold what it scores.
 
     Runs --caffe, the caffe of CAFFE_ROOT or of the PATH, or else sqgen-caffe; says which. Options
@@ -95,7 +45,7 @@ def test(as_json: bool, holding: Holding, how: dict[str, Any], **asked: Any) -> 
       sqgen test --model net.prototxt --weights w.caffemodel --engine torch -- --precision bf16
     """
     holding.check()
-    result = run_test(**asked, **how)
+    result = run_test(**asked, **vars(how))
     checks = holding.hold(result, result.images) if holding.holds_something else []
     if as_json:
         held = checks_json(checks, result.images) if checks else {}
@@ -115,12 +65,13 @@ def test(as_json: bool, holding: Holding, how: dict[str, Any], **asked: Any) -> 
 @click.option("--weights", metavar="W", help="fine-tune from a caffemodel, or several with commas")
 @click.option("--snapshot", metavar="STATE", help="go on from a .solverstate")
 @click.option("--resume", is_flag=True, help="go on from the newest snapshot")
-@_data
+@data_option
 @click.option("--val-data", metavar="LMDB", help="in place of the tested net's own, in a copy")
-@_batch
-@_mean
-@_how_options
-def train(as_json: bool, how: dict[str, Any], **asked: Any) -> None:
+@batch_option
+@mean_option
+@how_options
+@passthrough
+def train(as_json: bool, how: How, **asked: Any) -> None:
     """Train a net, fine-tune it, or go on where a training stopped.
 
     Ctrl-C lets it write a snapshot; again, and it is killed. Exit code 1 says that its loss went
@@ -133,7 +84,7 @@ def train(as_json: bool, how: dict[str, Any], **asked: Any) -> None:
       sqgen train --solver solver.prototxt --weights squeezenet.caffemodel
       sqgen train --solver solver.prototxt --resume
     """
-    result = run_train(**asked, **how)
+    result = run_train(**asked, **vars(how))
     if as_json:
         echo(json.dumps(result.as_dict(), indent=2))
     else:
@@ -147,14 +98,15 @@ def train(as_json: bool, how: dict[str, Any], **asked: Any) -> None:
 @click.command()
 @click.option("--model", required=True, metavar="NET", help="the net's prototxt")
 @click.option("--weights", metavar="W", help="a caffemodel")
-@_data
-@_batch
+@data_option
+@batch_option
 @click.option(
     "--iterations", type=click.IntRange(min=1), default=ITERATIONS, help=f"passes [{ITERATIONS}]"
 )
 @click.option("--phase", type=click.Choice(PHASES), default=PHASES[0], help="[TRAIN]")
-@_how_options
-def time(as_json: bool, how: dict[str, Any], **asked: Any) -> None:
+@how_options
+@passthrough
+def time(as_json: bool, how: How, **asked: Any) -> None:
     """Time each layer of a net, forward and backward.
 
     \b
@@ -162,7 +114,7 @@ def time(as_json: bool, how: dict[str, Any], **asked: Any) -> None:
       sqgen time --model deploy.prototxt
       sqgen time --model train_val.prototxt --data val_lmdb --phase TEST --iterations 10
     """
-    result = run_time(**asked, **how)
+    result = run_time(**asked, **vars(how))
     if as_json:
         echo(json.dumps(result.as_dict(), indent=2))
         return
@@ -192,6 +144,6 @@ def _label(score: Score) -> str:
     return f"top-{score.k}" if score.k else "loss" if score.role == LOSS else "output"
 
 
-def _say_where(result: LogResult, how: dict[str, Any]) -> None:
-    if how["tell"] is not None:
-        _tell(f"all of it is in {result.run['folder']} ({result.run['seconds']:.1f} s)")
+def _say_where(result: LogResult, how: How) -> None:
+    if how.tell is not None:
+        how.tell(f"all of it is in {result.run['folder']} ({result.run['seconds']:.1f} s)")

@@ -237,11 +237,12 @@ def figure(points: Sequence[Point]) -> Figure:
         )
         label = f"{name} before ({before.bytes / 1000:,.0f} kB)"
         axes.axhline(before.scores[name], color=f"C{index}", linestyle="--", label=label)
-        for point in there:
+        for point in there if not index else ():
             place = (point.bytes / 1000, point.scores[name])
             axes.annotate(
-                point.name, place, xytext=(0, 8), textcoords="offset points", ha="center", size=7
+                point.name, place, xytext=(4, 6), textcoords="offset points", size=7, rotation=30
             )
+    axes.margins(x=0.12, y=0.12)
     axes.set_xlabel("kB")
     axes.set_ylabel(f"accuracy of {before.images:,} images")
     axes.grid(alpha=0.3)

@@ -1,0 +1,63 @@
+"""The options of a run that `sqgen test`, `train`, `time` and `compress eval` share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from .progress import note
+from .runs.engines import AUTO, CHOICES
+from .runs.how import How
+from .runs.process import STALL_TIMEOUT
+
+_OPTIONS = (
+    click.option("--gpu", metavar="N", help="run on these GPUs: 0, 0,1 or all"),
+    click.option("--cpu", is_flag=True, help="run on the CPU, whatever the solver says"),
+    click.option("--engine", type=click.Choice(CHOICES), default=AUTO, help="which to run [auto]"),
+    click.option("--caffe", metavar="COMMAND", help="a command that runs a caffe"),
+    click.option("--run-dir", metavar="DIR", help="the folder to make [runs/TIME-NAME]"),
+    click.option(
+        "--stall-timeout",
+        type=click.FloatRange(min=0),
+        default=STALL_TIMEOUT,
+        metavar="SECONDS",
+        help=f"silence that is reported; 0 is none [{STALL_TIMEOUT:g}]",
+    ),
+    click.option("--stop-stalled", is_flag=True, help="end a run that went silent"),
+    click.option("--quiet", is_flag=True, help="no progress, no remarks"),
+    click.option("--json", "as_json", is_flag=True, help="print JSON (docs/running.md)"),
+)
+_HOW = ("gpu", "cpu", "engine", "caffe", "run_dir", "stall_timeout", "stop_stalled")
+
+passthrough = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+data_option = click.option("--data", metavar="LMDB", help="in place of the net's own, in a copy")
+batch_option = click.option(
+    "--batch-size", type=click.IntRange(min=1), metavar="N", help="in place of the net's"
+)
+mean_option = click.option("--mean", metavar="FILE", help="in place of the net's mean_file")
+
+
+def how_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that all runs share; the command gets one argument `how` for them."""
+
+    @wraps(command)
+    def with_how(**values: Any) -> Any:
+        given = {name: values.pop(name) for name in _HOW}
+        told = None if values.pop("quiet") else tell
+        how = How(**given, arguments=values.pop("arguments", ()), tell=told)
+        return command(**values, how=how)
+
+    wrapped: Callable[..., Any] = with_how
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def tell(line: str) -> None:
+    """A line of a run, on standard error."""
+    if sys.stderr is not None:
+        note(f"sqgen: {line}")
