@@ -10,23 +10,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import DesignError, did_you_mean, printable
+from ..errors import DesignError, FormatError, did_you_mean, printable
 from ..formats.files import read_bytes
 from ..formats.layers import Shape
 from ..formats.net import NetDefinition
 from ..formats.totals import FLOAT_BYTES
 from . import net_file, sharing, sqz_file
+from .fitting import DEAREST, PricedLayer, price_for, size_of
 from .layers import Slot, blobs_of, slots_of, to_model
 from .prune import Rule, density_of, prune
-from .rounding import nearest, share
+from .rounding import share
 
 LAYOUTS = ("net", "sqz")
 LEAST_BITS, MOST_BITS = 2, 8
 FILE_LIMIT = (1 << 31) - 1
 Blobs = list[list[np.ndarray]]
-
-_PRICES = (1e-10, 1e2)
-_HALVINGS = 13
 
 
 @dataclass(frozen=True)
@@ -182,6 +180,8 @@ def decode(data: bytes, net: NetDefinition, source: str, image: Shape | None = N
     slots = slots_of(net, image)
     if sqz_file.is_sqz(data):
         return to_model(net.param.name, slots, sqz_file.read(data, slots, source))
+    if source.endswith(".sqz"):
+        raise FormatError(f"{printable(source)}: does not begin as a .sqz does; it is damaged")
     net_file.check_slots(slots, net.source)
     return to_model(net.param.name, slots, net_file.read(data, slots, source))
 
@@ -229,51 +229,30 @@ def _fit(slots: Sequence[Slot], blobs: Blobs, settings: Settings) -> tuple[Blobs
     limit = settings.size or 0
     made = _share_all(slots, blobs, settings)
     pieces = _write(slots, made, settings)
-    if _size(pieces) <= limit:
-        return made, pieces
-    low, high = _PRICES
-    least = _size(_write(slots, _at_price(slots, blobs, settings, high, False), settings))
-    if least > limit:
-        raise DesignError(
-            f"no file of {limit:,} bytes: with one value a layer it has {least:,}; keep fewer"
-            " weights (--density)"
-        )
-    for _ in range(_HALVINGS):
-        price = (low * high) ** 0.5
-        tried = _at_price(slots, blobs, settings, price, False)
-        low, high = (
-            (low, price) if _size(_write(slots, tried, settings)) <= limit else (price, high)
-        )
-    while True:  # cancelling errors changes the size a little
-        made = _at_price(slots, blobs, settings, high, True)
+    layers = {
+        index: PricedLayer(weights[weights != 0], made[index][0][weights != 0])
+        for index, (slot, (weights, *_)) in enumerate(zip(slots, blobs, strict=True))
+        if slot.shared and weights.any()
+    }
+    finest = [np.unique(made[index][0], return_counts=True) for index in layers]
+    known = sum(size_of(counts[values != 0], settings.huffman) for values, counts in finest)
+    room = limit - (_size(pieces) - known)  # for values and codes
+    while _size(pieces) > limit:
+        price = price_for(list(layers.values()), room, settings.huffman)
+        made = [list(arrays) for arrays in blobs]
+        for index, layer in layers.items():
+            values, _ = layer.at(DEAREST if price is None else price)
+            filters = share(slots[index].filters(blobs[index][0]), values)
+            made[index][0] = slots[index].unfiltered(filters)
         pieces = _write(slots, made, settings)
-        if _size(pieces) <= limit:
-            return made, pieces
-        high *= 1.01
-
-
-def _at_price(
-    slots: Sequence[Slot], blobs: Blobs, settings: Settings, price: float, cancel: bool
-) -> Blobs:
-    """The blobs with the shared weights that a price of a bit makes the cheapest.
-
-    A layer's error counts relative to the mean square of its weights and to the root of their
-    number. By their number alone each layer would get the same relative error of its outputs, by
-    none each weight; in between, the published weights keep their scores best.
-    """
-    made = []
-    for slot, (weights, *rest) in zip(slots, blobs, strict=True):
-        there = weights[weights != 0].astype(np.float64)
-        if slot.shared and there.size:
-            scale = float(np.mean(there * there)) * there.size**0.5
-            values = sharing.cheapest(there, price * scale, _room(slot, weights, settings))
-            if cancel:
-                weights = slot.unfiltered(share(slot.filters(weights), values))
-            else:
-                near = values[nearest(weights, values)]
-                weights = np.where(weights != 0, near, np.float32(0))
-        made.append([weights, *rest])
-    return made
+        if price is None and _size(pieces) > limit:
+            raise DesignError(
+                f"no file of {limit:,} bytes: with one value a layer it has {_size(pieces):,}; keep"
+                " fewer weights (--density)"
+            )
+        # What was reckoned is not exactly what it comes to: positions, tables, cancelled errors.
+        room -= max(_size(pieces) - limit, 0) + limit / 4096
+    return made, pieces
 
 
 def _size(pieces: Sequence[bytes]) -> int:

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import FormatError, NetError, printable
-from ..formats.caffemodel import blob_array, blob_shape, fill_blob, same_blob_shape
+from ..formats.caffemodel import BINARY_LIMIT, blob_array, blob_shape, fill_blob, same_blob_shape
 from ..formats.layers import Shape
 from ..formats.net import NetDefinition
 from ..formats.schema import NetParameter
 from ..formats.shapes import require_shapes
+from ..formats.totals import FLOAT_BYTES
 
 SHARED_TYPES = ("Convolution", "InnerProduct")
 
@@ -62,7 +63,7 @@ def slots_of(net: NetDefinition, image: Shape | None = None) -> list[Slot]:
     """The layers with blobs of a net's TEST phase, in order.
 
     Raises:
-        NetError: Caffe would refuse the net, or none has.
+        NetError: Caffe would refuse the net, none has, or they are more than a caffemodel holds.
     """
     found = []
     for item in require_shapes(net, "TEST", image).layers:
@@ -73,6 +74,12 @@ def slots_of(net: NetDefinition, image: Shape | None = None) -> list[Slot]:
             found.append(Slot(layer.name, layer.type, shapes, transposed))
     if not found:
         raise NetError(f"{printable(net.source)}: none of its layers has weights in TEST")
+    total = FLOAT_BYTES * sum(prod(shape) for slot in found for shape in slot.shapes)
+    if total > BINARY_LIMIT:
+        raise NetError(
+            f"{printable(net.source)}: its weights take {total >> 20:,} MiB, more than the 2 GiB"
+            " of a caffemodel"
+        )
     return found
 
 
@@ -136,8 +143,3 @@ def to_model(name: str, slots: Sequence[Slot], blobs: Sequence[Sequence[np.ndarr
         for array in arrays:
             fill_blob(layer.blobs.add(), array)
     return model
-
-
-def elements(slot: Slot) -> int:
-    """Of all its blobs."""
-    return sum(map(prod, slot.shapes))

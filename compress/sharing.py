@@ -15,7 +15,7 @@ GROUPS = 512
 _ROUNDS = 100
 
 
-class _Points(NamedTuple):
+class Points(NamedTuple):
     """Sums over the first 0, 1, 2, ... points: how many weights, their sum, their squares."""
 
     counts: np.ndarray
@@ -51,39 +51,44 @@ def k_means(weights: np.ndarray, count: int) -> np.ndarray:
     return np.unique(values.astype(np.float32))
 
 
-def cheapest(weights: np.ndarray, price: float, count: int) -> np.ndarray:
+def cheapest(points: Points, price: float) -> tuple[np.ndarray, np.ndarray]:
     """The shared values with the least sum of squared errors and price of the bits of the codes.
 
     A code is as long as Huffman makes it: -log2 of its share. Entropy-constrained quantization
     (Chou, Lookabaugh, Gray 1989), solved exactly like `k_means`, but without a number of clusters
-    to keep count of. Where that takes more than `count` values, it is `k_means`.
+    to keep count of: the price says it.
 
     Args:
-        weights: those that are not zero, in any order; one at least.
+        points: what `points_of` makes of the weights that are not zero.
         price: of a bit, as a squared error; above 0.
-        count: the most values to share.
+
+    Returns:
+        The values, rising, in float32, and how many weights each stands for.
     """
-    points = _points(np.sort(weights, axis=None).astype(np.float64))
     size = len(points.counts)
     within = np.maximum(points.counts[None] - points.counts[:, None], 1)
-    bits = within * np.log2(points.counts[-1] / within)
-    cost = _squared_errors(points) + price * bits
+    cost = _squared_errors(points) + price * within * np.log2(points.counts[-1] / within)
+    by_end = np.ascontiguousarray(cost.T)
     best = np.full(size, np.inf)
     best[0] = 0
     starts = [0] * size
     for end in range(1, size):
-        total = best[:end] + cost[:end, end]
+        total = best[:end] + by_end[end, :end]
         starts[end] = int(total.argmin())
         best[end] = total[starts[end]]
     edges = [size - 1]
     while edges[-1]:
         edges.append(starts[edges[-1]])
-    if len(edges) - 1 > count:
-        return k_means(weights, count)
-    return np.unique(_centroids(points, np.array(edges[::-1])).astype(np.float32))
+    bounds = np.array(edges[::-1])
+    return _centroids(points, bounds).astype(np.float32), np.diff(points.counts[bounds])
 
 
-def _points(ordered: np.ndarray) -> _Points:
+def points_of(weights: np.ndarray) -> Points:
+    """Weights that are not zero, in any order, as the sums that clusters are made of."""
+    return _points(np.sort(weights, axis=None).astype(np.float64))
+
+
+def _points(ordered: np.ndarray) -> Points:
     """The different values, or groups of them where they are more than `GROUPS`.
 
     Groups are narrow where weights are dense: their density is the cube root of the weights', as
@@ -97,10 +102,10 @@ def _points(ordered: np.ndarray) -> _Points:
         group = (scale * (GROUPS / scale[-1])).astype(np.int64)
         firsts = np.flatnonzero(np.diff(np.minimum(group, GROUPS - 1), prepend=-1))
         counts, sums, squares = (np.add.reduceat(x, firsts) for x in (counts, sums, squares))
-    return _Points(*(np.concatenate([[0.0], np.cumsum(x)]) for x in (counts, sums, squares)))
+    return Points(*(np.concatenate([[0.0], np.cumsum(x)]) for x in (counts, sums, squares)))
 
 
-def _squared_errors(points: _Points) -> np.ndarray:
+def _squared_errors(points: Points) -> np.ndarray:
     """[i, j]: the error of points i to before j around their mean; infinite where none are."""
     counts, sums, squares = (x[None] - x[:, None] for x in points)
     errors: np.ndarray = squares - sums * sums / np.where(counts > 0, counts, 1)
@@ -108,7 +113,7 @@ def _squared_errors(points: _Points) -> np.ndarray:
     return errors
 
 
-def _centroids(points: _Points, edges: np.ndarray) -> np.ndarray:
+def _centroids(points: Points, edges: np.ndarray) -> np.ndarray:
     """The mean of each cluster of points."""
     means: np.ndarray = np.diff(points.sums[edges]) / np.diff(points.counts[edges])
     return means

@@ -21,7 +21,7 @@ MAGIC = b"\x89SQZ"
 VERSION = 1
 MOST_VALUES = 256
 
-_HEAD = struct.Struct("<4sHHQ16s")  # magic, version, layers, bytes of the file, digest
+_HEAD = struct.Struct("<4sIIQ16s")  # magic, version, layers, bytes of the file, digest
 _CRC = struct.Struct("<I")
 _LENGTH = struct.Struct("<I")
 _FLOAT = np.dtype("<f4")
@@ -110,6 +110,8 @@ def _pack(numbers: np.ndarray, width: int) -> bytes:
 
 def _unpack(data: bytes, width: int, count: int) -> np.ndarray:
     """The inverse of `_pack`."""
+    if width == 0:
+        return np.zeros(count, np.uint8)
     bits = np.unpackbits(np.frombuffer(data, np.uint8), count=count * width)
     padded = np.zeros((count, 8), np.uint8)
     padded[:, 8 - width :] = bits.reshape(count, width)

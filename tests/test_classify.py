@@ -57,6 +57,17 @@ def test_arrays_in_arrays_out(tmp_path: Path) -> None:
     np.testing.assert_array_equal(net.blobs("fc")[0], BLUER_OR_REDDER[0])
 
 
+def test_a_blob_without_axes_is_loaded(tmp_path: Path) -> None:
+    """A shared PReLU's one slope: its shape in the file is empty, which is no old shape."""
+    prelu = 'layer { name: "p" type: "PReLU" bottom: "fc" top: "p" prelu_param {'
+    definition = sqgen.parse_net(NET + prelu + " channel_shared: true } }")
+    net = sqgen.Net(definition)
+    net.set_blobs("p", [np.array(0.125, np.float32)])
+    net.save(tmp_path / "w.caffemodel")
+    again = sqgen.Net(definition, tmp_path / "w.caffemodel")
+    assert again.blobs("p")[0] == 0.125
+
+
 def test_batches_are_the_same_cut_or_whole(tmp_path: Path) -> None:
     """Any batch, any number of threads: a record's scores are its own."""
     text = sqgen.build(sqgen.Design(version="1.1", size=32, fire_modules=2, classes=5), "deploy")

@@ -22,7 +22,7 @@ from sqgen.compress.encoding import Compressed, Settings, decode, encode, read_c
 from sqgen.compress.layers import slots_of, to_model
 from sqgen.compress.prune import PAPER, Rule, density_of, prune
 from sqgen.compress.rounding import nearest, share
-from sqgen.compress.sharing import cheapest, k_means
+from sqgen.compress.sharing import cheapest, k_means, points_of
 from sqgen.formats.caffemodel import blob_array
 from sqgen.formats.net import NetDefinition
 
@@ -47,7 +47,9 @@ ALL = (
     + """layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "bn" }
 layer { name: "scale" type: "Scale" bottom: "bn" top: "scale" scale_param { bias_term: true } }
 layer { name: "prelu" type: "PReLU" bottom: "scale" top: "prelu" }
-layer { name: "bias" type: "Bias" bottom: "prelu" top: "bias" }
+layer { name: "one" type: "PReLU" bottom: "prelu" top: "one" prelu_param {
+  channel_shared: true } }
+layer { name: "bias" type: "Bias" bottom: "one" top: "bias" }
 layer { name: "bare" type: "Convolution" bottom: "bias" top: "bare" convolution_param {
   num_output: 8 kernel_size: 1 bias_term: false } }
 layer { name: "turned" type: "InnerProduct" bottom: "bare" top: "turned" inner_product_param {
@@ -149,7 +151,7 @@ def test_sizes(wanted: Settings, most: int, published: tuple[NetDefinition, Any,
     assert_same(decode(made.bytes, net, "x.sqz"), made.model)
     if wanted.bits == 8 and not wanted.size:
         assert_same(made.model, model)
-    assert sum(row.bytes for row in made.table) + 36 == len(made.bytes)
+    assert sum(row.bytes for row in made.table) + 40 == len(made.bytes)
     assert made.float_bytes == 4 * 1_248_424
     if wanted.bits < 8:
         assert all(row.values <= 63 and row.bits == 6 for row in made.table)
@@ -287,7 +289,9 @@ def test_k_means_of_many_values(count: int) -> None:
 def test_price_of_a_bit() -> None:
     """The dearer, the fewer bits and the larger the error."""
     weights = np.random.default_rng(3).standard_normal(2000).astype(np.float32)
-    counts = [len(cheapest(weights, price, 255)) for price in (1e-4, 1e-2, 1, 100)]
+    made = [cheapest(points_of(weights), price) for price in (1e-4, 1e-2, 1, 100)]
+    assert all(counts.sum() == 2000 for _, counts in made)
+    counts = [len(values) for values, _ in made]
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] == 1
 
@@ -311,18 +315,18 @@ def test_errors_of_a_filter_cancel() -> None:
 
 def resealed(data: bytes) -> bytes:
     """A .sqz with the checksums and the length that its bytes ask for, where its layers allow."""
-    if len(data) < 36:
+    if len(data) < 40:
         return data
-    head = bytearray(data[:36])
-    at, pieces = 36, []
+    head = bytearray(data[:40])
+    at, pieces = 40, []
     while at + 8 <= len(data):
         (length,) = struct.unpack_from("<I", data, at)
         length = min(length, len(data) - at - 8)
         record = struct.pack("<I", length) + data[at + 4 : at + 4 + length]
         pieces.append(record + struct.pack("<I", zlib.crc32(record)))
         at += length + 8
-    struct.pack_into("<Q", head, 8, 36 + sum(map(len, pieces)))
-    struct.pack_into("<I", head, 32, zlib.crc32(head[:32]))
+    struct.pack_into("<Q", head, 12, 40 + sum(map(len, pieces)))
+    struct.pack_into("<I", head, 36, zlib.crc32(head[:36]))
     return b"".join([head, *pieces])
 
 
@@ -419,9 +423,9 @@ def layer(body: bytes) -> Callable[[bytes], bytes]:
     """Another first layer, with its checksum."""
 
     def change(data: bytes) -> bytes:
-        (length,) = struct.unpack_from("<I", data, 36)
+        (length,) = struct.unpack_from("<I", data, 40)
         made = struct.pack("<I", len(body)) + body + bytes(4)
-        return resealed(data[:36] + made + data[44 + length :])
+        return resealed(data[:40] + made + data[48 + length :])
 
     return change
 
@@ -438,13 +442,14 @@ TABLE = b"\xff\2\0"  # Huffman coded, two symbols; their lengths follow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d[:20], "cut short: 20 of its header's 36 bytes"),
+        (lambda d: d[:20], "cut short: 20 of its header's 40 bytes"),
         (lambda d: d[:-1], "cut short: it has"),
         (lambda d: d + b"\0", "padded: it has"),
-        (lambda d: patched(d, 20, b"\0"), "its header is damaged"),
+        (lambda d: patched(d, 24, b"\0"), "its header is damaged"),
+        (lambda d: patched(d, 0, b"\0"), "does not begin as a .sqz does"),
         (lambda d: resealed(patched(d, 4, b"\2")), "is of version 2; this sqgen reads version 1"),
-        (lambda d: patched(d, 60, b"\0\0\0\0\0\0"), "'conv': is damaged: the checksum differs"),
-        (lambda d: patched(d, 36, BILLIONS), "'conv': is damaged: it is longer than the file"),
+        (lambda d: patched(d, 64, b"\0\0\0\0\0\0"), "'conv': is damaged: the checksum differs"),
+        (lambda d: patched(d, 40, BILLIONS), "'conv': is damaged: it is longer than the file"),
         (lambda d: resealed(d + bytes(8)), "there is more behind its last layer"),
         (lambda d: resealed(d[:-9]), "'fc': .*; the file is damaged"),
         (layer(b"\3" + blob(0)[1:]), "'conv': has another number of blobs"),
@@ -490,6 +495,12 @@ def test_of_another_net(layout: str, text: str, message: str) -> None:
     _, data = small(layout)
     with pytest.raises(SqgenError, match=message):
         decode(data, parse_net(text), "x")
+
+
+def test_a_net_too_large_to_have_weights() -> None:
+    huge = SMALL.replace("num_output: 5", "num_output: 14000000")
+    with pytest.raises(NetError, match="more than the 2 GiB of a caffemodel"):
+        decode(small("sqz")[1], parse_net(huge), "x.sqz")
 
 
 def test_the_layer_that_differs_is_named() -> None:
@@ -663,4 +674,4 @@ def test_compressed_is_what_it_says() -> None:
     made = encode(model, net)
     assert isinstance(made, Compressed)
     assert sqz_file.is_sqz(made.bytes)
-    assert sum(row.share for row in made.table) == pytest.approx(1 - 36 / len(made.bytes))
+    assert sum(row.share for row in made.table) == pytest.approx(1 - 40 / len(made.bytes))
