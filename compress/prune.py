@@ -22,8 +22,8 @@ class Rule(NamedTuple):
     density: float
 
 
-# Table 1 of the SqueezeNet paper, in the names of its published nets; all else stays as it is.
-# Of the other dialects, the first `conv1x1` and `expand` names of each are listed.
+# Table 1 of the SqueezeNet paper; layers that it keeps whole are left out. Each convolution has
+# two names: SqueezeNet's, and that of the published Deep Compression net.
 _SQUEEZE, _EXPAND1, _EXPAND3 = (
     ("squeeze1x1", "conv1x1_1"),
     ("expand1x1", "conv1x1_2"),

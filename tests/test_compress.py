@@ -652,7 +652,7 @@ def test_weights_of_no_layer_are_told(folder: Path, sqgen: Run) -> None:
     (folder / "part.prototxt").write_text(INPUT + CONV)
     done = sqgen("compress", "encode", "w.caffemodel", "--net", "part.prototxt", "-o", "x.sqz")
     assert done.returncode == 0
-    assert "1 layers with weights, such as 'fc', are not in the net: left out" in done.stderr
+    assert "w.caffemodel: left out what the net has no layer for: 'fc'\n" in done.stderr
 
 
 def test_neither_way_loads_the_engine(folder: Path) -> None:

@@ -240,7 +240,8 @@ def _left_out(unused: Sequence[str], weights: str) -> list[str]:
     if not unused:
         return []
     names = ", ".join(f"'{name}'" for name in unused[:3])
-    what = f"{len(unused)} layers with weights, such as {names}, are not in the net: left out"
+    more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
+    what = f"left out what the net has no layer for: {names}{more}"
     return [f"{printable(weights)}: {what}"]
 
 
