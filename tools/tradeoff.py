@@ -13,10 +13,13 @@ from ..compress.encoding import Settings, encode, read_compressed
 from ..errors import SqgenError, printable
 from ..formats.caffemodel import read_caffemodel, serialized
 from ..formats.files import write_files
+from ..formats.layers import Shape
 from ..formats.net import NetDefinition, read_net
 from .accuracy import standard_error
 from .drawing import new_figure
 from .logs.result import LOSS, LogResult
+from .runs.checks import check_net
+from .runs.copies import DataChange, changed
 from .runs.folder import RunFolder
 from .runs.how import How
 from .runs.test import test
@@ -84,10 +87,11 @@ def tradeoff(
         SqgenError: something is not what it should be.
     """
     net = read_net(net_path)
+    image = _image(net, asked)
     given = None if how.run_dir is None else os.fspath(how.run_dir)
     folder = RunFolder(given, f"tradeoff-{Path(net_path).stem}")
-    candidates = [_Candidate(BEFORE, weights), *(_compressed(path, net) for path in files)]
-    encoded = _encoded(weights, settings, net) if settings else {}
+    candidates = [_Candidate(BEFORE, weights), *(_compressed(path, net, image) for path in files)]
+    encoded = _encoded(weights, settings, net, image) if settings else {}
     _check_names([one.name for one in candidates] + list(encoded))
     folder.make()
     for name, (data, model) in encoded.items():
@@ -108,22 +112,29 @@ def tradeoff(
     return points
 
 
-def _compressed(path: str, net: NetDefinition) -> _Candidate:
+def _image(net: NetDefinition, asked: dict[str, Any]) -> Shape | None:
+    """What the net's data layer reads, which the prototxt may not tell."""
+    change = DataChange("TEST", asked.get("data"), None, asked.get("mean"))
+    data = check_net(changed(net, [change])[0], "TEST").data
+    return data[0].image if data else None
+
+
+def _compressed(path: str, net: NetDefinition, image: Shape | None) -> _Candidate:
     """A file that was given; what is none of ours is a caffemodel."""
     model = None
     if path.lower().endswith(COMPRESSED):
-        model = serialized(read_compressed(path, net), path)
+        model = serialized(read_compressed(path, net, image), path)
     return _Candidate(Path(path).name, path, model)
 
 
 def _encoded(
-    weights: str, settings: Sequence[Settings], net: NetDefinition
+    weights: str, settings: Sequence[Settings], net: NetDefinition, image: Shape | None
 ) -> dict[str, tuple[bytes, bytes]]:
     """By name, the file that settings make of weights, and its caffemodel."""
     model = read_caffemodel(weights)
     made = {}
     for one in settings:
-        result = encode(model, net, one, source=weights)
+        result = encode(model, net, one, source=weights, image=image)
         made[_name(one)] = (result.bytes, serialized(result.model, weights))
     return made
 

@@ -1,0 +1,145 @@
+"""`sqgen compress eval`: the weights and what compression makes of them, on the same images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sqgen.compress.encoding import Settings, encode
+from sqgen.errors import NetError, RunError, SqgenError
+from sqgen.formats.caffemodel import read_caffemodel
+from sqgen.formats.net import read_net
+from sqgen.tools.accuracy import standard_error
+from sqgen.tools.runs.how import How
+from sqgen.tools.tradeoff import Point, as_dict, figure, report, tradeoff
+
+from .conftest import Run
+from .small_runs import Place, StandIn, calls
+from .small_training import IMAGE
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("tradeoff"))
+
+
+@pytest.fixture(scope="module")
+def small(place: Place) -> Path:
+    """The place's weights in 3 bits."""
+    net = read_net(place.net)
+    made = encode(read_caffemodel(place.weights), net, Settings(bits=3), image=IMAGE)
+    path = place.folder / "small.sqz"
+    path.write_bytes(made.bytes)
+    return path
+
+
+def evaluated(
+    place: Place, tmp_path: Path, files: list[Path], **settings: Any
+) -> tuple[list[Point], Path]:
+    how = How(engine="torch", run_dir=tmp_path / "run")
+    made = [Settings(**{key: value}) for key, value in settings.items()]
+    points = tradeoff(str(place.weights), list(map(str, files)), made, str(place.net), how)
+    return points, tmp_path / "run"
+
+
+def test_what_is_tested_is_what_was_decoded(place: Place, small: Path, tmp_path: Path) -> None:
+    """The same weights, given as a file and made here, score the same; the 2-bit ones do not."""
+    points, folder = evaluated(place, tmp_path, [small], bits=3)
+    assert [point.name for point in points] == ["before", "small.sqz", "3-bit"]
+    before, given, made = points
+    assert given.scores == made.scores
+    assert given.bytes == made.bytes == small.stat().st_size
+    assert before.scores != given.scores
+    assert before.bytes == place.weights.stat().st_size
+    assert {point.images for point in points} == {64}
+    assert (folder / "3-bit.sqz").read_bytes() == small.read_bytes()
+    assert json.loads((folder / "tradeoff.json").read_text()) == as_dict(points)
+    for point in points:
+        result = json.loads((Path(point.folder) / "result.json").read_text())
+        assert result["completed"]
+
+
+def test_every_file_is_looked_at_before_anything_runs(
+    place: Place, small: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.sqz"
+    bad.write_bytes(small.read_bytes()[:-1])
+    called = tmp_path / "calls"
+    how = How(caffe=StandIn(tmp_path)("test_digits", calls=called), run_dir=tmp_path / "run")
+    with pytest.raises(SqgenError, match=r"bad.sqz: is cut short"):
+        tradeoff(str(place.weights), [str(small), str(bad)], [], str(place.net), how)
+    twice = [str(small), str(small)]
+    with pytest.raises(SqgenError, match=r"two files are called small.sqz"):
+        tradeoff(str(place.weights), twice, [], str(place.net), how)
+    other = tmp_path / "other.caffemodel"
+    model = read_caffemodel(place.weights)
+    del next(layer for layer in model.layer if layer.blobs).blobs[:]
+    other.write_bytes(model.SerializeToString())
+    with pytest.raises(NetError, match="has 0 blobs"):
+        tradeoff(str(other), [], [Settings(bits=4)], str(place.net), how)
+    assert not called.exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_fails_ends_it(place: Place, small: Path, tmp_path: Path) -> None:
+    called = tmp_path / "calls"
+    caffe = StandIn(tmp_path)("fatal_missing_lmdb", calls=called, then="SIGABRT")
+    how = How(caffe=caffe, run_dir=tmp_path / "run")
+    with pytest.raises(RunError, match="LMDB"):
+        tradeoff(str(place.weights), [str(small)], [], str(place.net), how)
+    assert len(calls(called)) == 1
+
+
+BEFORE = Point("before", "w", 5000, 200, {"top-1": 0.645, "top-5": 0.885, "loss": 1.4}, "r")
+AFTER = Point("small.sqz", "s", 500, 200, {"top-1": 0.64, "top-5": 0.895, "loss": 1.5}, "r")
+
+
+def test_table_and_json_say_what_chance_does() -> None:
+    told = "\n".join(report([BEFORE, AFTER]))
+    assert "10.0 x   0.64  -0.005  0.895   +0.01   1.5    +0.1" in told
+    assert "200 images; by chance alone (one standard error): top-1 +-0.034, top-5 +-0.023" in told
+    plain = as_dict([BEFORE, AFTER])["points"][1]
+    assert plain["times_smaller"] == 10
+    assert plain["changes"]["top-1"] == pytest.approx(-0.005)
+    assert plain["standard_errors"] == {
+        "top-1": standard_error(0.645, 200),
+        "top-5": standard_error(0.885, 200),
+    }
+
+
+def test_scores_that_mean_nothing_are_none() -> None:
+    diverged = AFTER._replace(scores={})
+    assert "not a number" in report([BEFORE, diverged])[2]
+    assert as_dict([BEFORE, diverged])["points"][1]["changes"] == {}
+
+
+def test_plot_has_a_point_a_file() -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib, the extra sqgen[plot]")
+    smaller = AFTER._replace(name="smaller", bytes=300, scores={"top-1": 0.5, "top-5": 0.8})
+    (axes,) = figure([BEFORE, AFTER, smaller]).axes
+    containers: list[Any] = list(axes.containers)
+    drawn = [list(bars.lines[0].get_xydata()) for bars in containers]
+    assert [[tuple(xy) for xy in line] for line in drawn] == [
+        [(0.3, 0.5), (0.5, 0.64)],
+        [(0.3, 0.8), (0.5, 0.895)],
+    ]
+    assert [text.get_text() for text in axes.texts] == ["smaller", "small.sqz"]
+
+
+def test_misuse_is_one_line(sqgen: Run, place: Place) -> None:
+    given = ["compress", "eval", str(place.weights), "--net", str(place.net)]
+    for more, told in (
+        ([], "nothing to compare"),
+        (["--bits", "6,x"], "--bits 6,x: write numbers with commas between"),
+        (["--bits", "9"], "9 bits: a shared weight has 2 to 8"),
+        (["--bits", "6", "--plot", "t.gif"], "end it in .png, .svg or .pdf"),
+        (["--size", "10"], "no file of 10 bytes"),
+        (["gone.sqz"], "gone.sqz: no such file"),
+    ):
+        done = sqgen(*given, *more)
+        assert done.returncode == 2
+        assert told in done.stderr
+        assert done.stderr.count("\n") == 1
