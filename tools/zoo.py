@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +96,17 @@ def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -
     echo(str(target))
 
 
-def _test_command(card: Card, weights: Weights) -> str:
+def _reproduced(card: Card, weights: Weights) -> Iterator[tuple[str, str]]:
     """How the published accuracy is measured: over the validation set, each image once."""
-    file = weights.file if weights.file.endswith(".caffemodel") else "DECODED.caffemodel"
-    batches = preset(card.name).test_batches
-    return f"caffe test --model=train_val.prototxt --weights={file} --iterations={batches} --gpu 0"
+    file, folder = weights.file, MODELS / card.name
+    if not file.endswith(".caffemodel"):
+        decoded = f"{Path(file).stem}.caffemodel"
+        net = folder / "deploy.prototxt"
+        yield "decode", f"sqgen compress decode {file} --net {net} -o {decoded}"
+        file = decoded
+    held = f" --published {card.name}" if card.accuracy else ""
+    net = folder / "train_val.prototxt"
+    yield "reproduce", f"sqgen test --model {net} --weights {file} --data VAL_LMDB{held}"
 
 
 def _totals(card: Card) -> Totals:
@@ -157,7 +164,7 @@ def _described(card: Card) -> list[str]:
     facts.append(("files", str(MODELS / card.name)))
     if weights is not None:
         facts += [("fetch", f"sqgen zoo download {card.name}"), ("from", str(card.url))]
-        facts += [("git blob", weights.git_blob), ("reproduce", _test_command(card, weights))]
+        facts += [("git blob", weights.git_blob), *_reproduced(card, weights)]
     facts += [("note", note) for note in card.notes]
     width = max(len(head) for head, _ in facts)
     return [f"{card.name}: {card.title}", *(f"  {head:{width}}  {text}" for head, text in facts)]
