@@ -70,17 +70,12 @@ class StandIn:
         self._folder = folder
         self._count = 0
 
-    def __call__(self, log: str | list[str] | None = None, **script: Any) -> str:
-        """The command of a stand-in; see `stand_in.py`. `log` names recorded ones."""
+    def __call__(self, recorded: str | None = None, **script: Any) -> str:
+        """The command of a stand-in, which prints a recorded log; see `stand_in.py`."""
         self._count += 1
-        names = [log] if isinstance(log, str) else log or []
-        paths = []
-        for name in names:
-            path = self._folder / f"{name}.log"
-            path.write_bytes(log_text(name))
-            paths.append(str(path))
-        if paths:
-            script |= {"log": paths[0], "logs": paths[1:]}
+        if recorded is not None:
+            script["log"] = self._folder / f"{recorded}.log"
+            script["log"].write_bytes(log_text(recorded))
         script = {
             key: str(value) if isinstance(value, Path) else value for key, value in script.items()
         }

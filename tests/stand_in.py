@@ -35,17 +35,14 @@ def main(script: dict[str, Any], arguments: list[str]) -> None:
     if arguments == ["--version"]:
         print(script.get("version", "caffe version 1.0.0"))
         return
-    number = 0
     if "calls" in script:
-        calls = Path(script["calls"])
-        number = len(calls.read_text().splitlines()) if calls.exists() else 0
-        with calls.open("a") as file:
+        with open(script["calls"], "a") as file:
             file.write(json.dumps(arguments) + "\n")
     for name in script.get("ignore", ()):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     if "on_sigint" in script:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    _print(script, number)
+    _print(script)
     alive = os.open(script["alive"], os.O_WRONLY) if "alive" in script else None
     if script.get("child"):
         os.set_inheritable(alive or 0, True)
@@ -68,11 +65,10 @@ def main(script: dict[str, Any], arguments: list[str]) -> None:
     os._exit(then)
 
 
-def _print(script: dict[str, Any], number: int) -> None:
-    logs = [script["log"], *script.get("logs", ())] if "log" in script else []
-    if not logs:
+def _print(script: dict[str, Any]) -> None:
+    if "log" not in script:
         return
-    lines = Path(logs[min(number, len(logs) - 1)]).read_bytes().splitlines(keepends=True)
+    lines = Path(script["log"]).read_bytes().splitlines(keepends=True)
     count = script.get("lines", len(lines))
     data = b"".join(lines[:count])
     if script.get("part") and count < len(lines):

@@ -131,15 +131,11 @@ def test_a_fatal_log_is_one_line(
     check_kept(tmp_path / "run", log_text(name))
 
 
-def test_noise_is_no_trouble(place: Place, tmp_path: Path) -> None:
+def test_noise_is_no_trouble(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
     """Bytes that are no text, no newline, and a log larger than a pipe."""
-    log = tmp_path / "noise.log"
-    log.write_bytes(bytes(range(256)) * 4000)
-    caffe = StandIn(tmp_path)(log=None, **{"then": 1, "lines": 10**9})
-    script = tmp_path / "script1.json"
-    script.write_text(json.dumps({"then": 1, "log": str(log)}))
+    log = _file(tmp_path / "noise.log", bytes(range(256)) * 4000)
     with pytest.raises(CrashError) as caught:
-        run(place, "test", tmp_path / "run", caffe)
+        run(place, "test", tmp_path / "run", stand_in(log=log, then=1))
     assert str(caught.value).isprintable()
     check_kept(tmp_path / "run", log.read_bytes())
 
@@ -165,6 +161,23 @@ def test_stalls(place: Place, stand_in: StandIn, living: Alive, tmp_path: Path) 
     assert last in str(caught.value)
     assert [last in line for line in told if line.startswith("silent for")] == [True]
     assert caught.value.result.command == "test"
+
+
+def test_silence_is_no_end(place: Place, stand_in: StandIn, living: Alive, tmp_path: Path) -> None:
+    """Said once; what comes later is read all the same."""
+    text = log_text("test_digits").decode().splitlines()
+    caffe = stand_in("test_digits", lines=600, on_sigint=text[600:], alive=living.path)
+    process = start(_test(place, caffe, "--stall-timeout", "0.2"), tmp_path)
+    child = living.ready()
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "silent for 0.2 s; its last lines: " in line:
+            break
+    os.kill(child, signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    assert "silent" not in err
+    assert "0.794613" in out
 
 
 def test_closes_its_output_and_goes_on(

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import struct
 import subprocess
@@ -23,7 +24,6 @@ import pytest
 import sqgen
 from sqgen.tools.progress import Progress
 
-from . import small_training as small
 from .small_runs import (
     PATIENCE,
     Alive,
@@ -66,16 +66,13 @@ def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[s
     )
 
 
-def test_arguments(place: Place, caffe: str, *more: str | Path) -> list[str | Path]:
+def typed(place: Place, caffe: str, *more: str | Path) -> list[str | Path]:
     return ["test", "--model", place.net, "--weights", place.weights, "--caffe", caffe, *more]
-
-
-test_arguments.__test__ = False  # type: ignore[attr-defined]
 
 
 def test_a_test(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
     """Scores on standard output, the rest on standard error, no control characters."""
-    done = run(*test_arguments(place, stand_in("test_digits")))
+    done = run(*typed(place, stand_in("test_digits")))
     assert done.returncode == 0, done.stderr
     assert not CONTROL.search(done.stdout + done.stderr)
     lines = done.stdout.splitlines()
@@ -98,7 +95,7 @@ def test_a_test(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
 
 def test_json_is_one_document(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
     done = run(
-        *test_arguments(place, stand_in("test_digits"), "--json", "--expect", "top1=0.5+-0.01"),
+        *typed(place, stand_in("test_digits"), "--json", "--expect", "top1=0.5+-0.01"),
         "--quiet",
     )
     assert (done.returncode, done.stderr) == (1, "")
@@ -135,7 +132,7 @@ def test_json_is_one_document(place: Place, stand_in: StandIn, tmp_path: Path) -
 def test_behind_two_dashes(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
     caffe = stand_in("test_digits", calls=tmp_path / "calls")
     odd = ["--minloglevel=1", "-x", "a b", "--", "$HOME", "--help"]
-    done = run(*test_arguments(place, caffe, "--iterations", "4", "--", *odd))
+    done = run(*typed(place, caffe, "--iterations", "4", "--", *odd))
     assert done.returncode == 0, done.stderr
     assert calls(tmp_path / "calls")[0][-len(odd) :] == odd
 
@@ -150,7 +147,7 @@ def test_holds(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
         (["--baseline", "b.json"], 0),
         (["--expect", "top9=1"], 2),
     ):
-        done = run(*test_arguments(place, caffe, *more))
+        done = run(*typed(place, caffe, *more))
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
     assert (tmp_path / "b.json").exists()
@@ -233,9 +230,7 @@ def test_a_bar(columns: int, place: Place, stand_in: StandIn, living: Alive) -> 
     tail = log_text("test_digits").decode().splitlines()[-20:]
     lines = len(log_text("test_digits").splitlines()) - 20
     caffe = stand_in("test_digits", lines=lines, on_sigint=tail, alive=living.path)
-    terminal = Terminal(
-        [str(one) for one in test_arguments(place, caffe, "--iterations", "11")], columns
-    )
+    terminal = Terminal([str(one) for one in typed(place, caffe, "--iterations", "11")], columns)
     terminal.read("%")
     os.kill(living.ready(), signal.SIGINT)
     terminal.read()
@@ -265,7 +260,7 @@ def test_a_training_bar(place: Place, stand_in: StandIn) -> None:
 
 def test_colours_can_be_off(place: Place, stand_in: StandIn) -> None:
     caffe = stand_in("test_digits")
-    arguments = [str(one) for one in test_arguments(place, caffe, "--min", "top1=0.1")]
+    arguments = [str(one) for one in typed(place, caffe, "--min", "top1=0.1")]
     done = run(*arguments, env={**os.environ, "NO_COLOR": "1"})
     assert "\x1b" not in done.stdout
     quiet = Terminal([*arguments, "--quiet"], 80)
@@ -356,6 +351,32 @@ def test_from_python(place: Place, stand_in: StandIn) -> None:
         sqgen.test(place.net, place.weights, no_such_option=1)
 
 
+def test_what_goes_on_after_a_crash(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
+    """The error of a training with a snapshot has the command, with all that was typed."""
+    caffe = stand_in("train_sighup_sigint", then="SIGKILL", calls=tmp_path / "calls")
+    how: dict[str, Any] = {"gpu": 0, "batch_size": 4, "arguments": ["--level=1"]}
+    with pytest.raises(sqgen.CrashError) as caught:
+        sqgen.train(place.solver, caffe=caffe, data=place.data, **how)
+    _, command = str(caught.value).split("; go on with ")
+    words = shlex.split(command)
+    assert words[:5] == ["sqgen", "train", "--solver", str(place.solver), "--resume"]
+    typed = {"--data": str(place.data), "--batch-size": "4", "--gpu": "0", "--caffe": caffe}
+    for flag, value in typed.items():
+        assert words[words.index(flag) + 1] == value
+    assert words[-2:] == ["--", "--level=1"]
+    assert "--gpu=0" in calls(tmp_path / "calls")[0]
+
+
+def test_an_engine_that_tested_others(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
+    """Ours says how many records it tested; they are those that were counted, or it is an error."""
+    caffe = stand_in("test_digits", version="caffe version 1.0.0 (sqgen-caffe 9)")
+    with pytest.raises(sqgen.CrashError, match="tested 297 of 64 records") as caught:
+        sqgen.test(place.net, place.weights, caffe=caffe, run_dir="run")
+    kept = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert kept["run"]["error"] == str(caught.value)
+    assert kept["run"]["engine"]["kind"] == "torch"
+
+
 def test_mistakes_in_python(place: Place, stand_in: StandIn) -> None:
     caffe = stand_in("test_digits")
     for wrong in (
@@ -364,6 +385,10 @@ def test_mistakes_in_python(place: Place, stand_in: StandIn) -> None:
         {"engine": "tf"},
         {"run_dir": "a\0b"},
         {"gpu": "x"},
+        {"gpu": -1},
+        {"arguments": "--level=1"},
+        {"arguments": ["--iterations=3"]},
+        {"arguments": ["-model", "x"]},
         {"data": "a\0b"},
     ):
         options: dict[str, Any] = {"caffe": caffe, **wrong}
@@ -413,4 +438,3 @@ def test_weights_of_another_net_end_in_one_line(place: Place, tmp_path: Path) ->
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("sqgen: ")
     assert "Traceback" not in done.stderr
-    assert small.CLASSES == 5

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import OutputError, RunError, SqgenError
+from ...errors import OutputError, RunError, SqgenError, printable
 from ..logs.result import LogResult
 from . import engines
 from .checks import check_gpu
@@ -21,6 +21,9 @@ from .folder import RunFolder
 from .machine import machine, versions
 from .process import STALL_TIMEOUT, Patience, Steps, run
 
+# What the runner gives the engine by itself, and counts images by.
+_SET_HERE = ("exact", "gpu", "iterations", "model", "phase", "snapshot", "solver", "weights")
+
 
 @dataclass(frozen=True)
 class How:
@@ -29,7 +32,7 @@ class How:
     Attributes:
         engine: `auto`, `caffe` or `torch`.
         caffe: a command line that runs a caffe.
-        gpu: `0`, `0,1` or `all`; None leaves it to the solver.
+        gpu: `0` or 0, `0,1` or `all`; None leaves it to the solver.
         cpu: run on the CPU, whatever the solver says.
         run_dir: the folder to make; None is `runs/<time>-<name>`.
         stall_timeout: seconds of silence until that is told; 0 is never.
@@ -40,13 +43,26 @@ class How:
 
     engine: str = engines.AUTO
     caffe: str | None = None
-    gpu: str | None = None
+    gpu: str | int | None = None
     cpu: bool = False
     run_dir: str | os.PathLike[str] | None = None
     stall_timeout: float = STALL_TIMEOUT
     stop_stalled: bool = False
     arguments: Sequence[str] = ()
     tell: Callable[[str], None] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.arguments, str):
+            raise SqgenError(
+                f"arguments '{printable(self.arguments)}': give a list, such as ['--level=1']"
+            )
+        for argument in self.arguments:
+            flag = argument.lstrip("-").partition("=")[0]
+            if argument.startswith("-") and flag in _SET_HERE:
+                raise SqgenError(
+                    f"{printable(argument)} behind --: sqgen sets --{flag} itself, and says what"
+                    " was run by it; give its own options before the --"
+                )
 
     def say(self, line: str) -> None:
         """Tell a line."""
@@ -63,10 +79,15 @@ class How:
             raise SqgenError(f"no engine '{self.engine}'; one of {', '.join(engines.CHOICES)}")
         if self.gpu is not None and self.cpu:
             raise SqgenError("--gpu and --cpu: give one")
-        check_gpu(self.gpu, self.caffe is not None)
+        check_gpu(self.asked_gpu, self.caffe is not None)
         engine = engines.choose(self.engine, self.caffe)
         self.say(f"engine {engine}")
         return engine
+
+    @property
+    def asked_gpu(self) -> str | None:
+        """`gpu` as it is typed."""
+        return None if self.gpu is None else str(self.gpu)
 
     @property
     def device(self) -> list[str]:
@@ -78,7 +99,7 @@ class How:
         """How many devices compute a batch each; `all` counts those that the driver knows."""
         if self.gpu == "all":
             return max(1, len(machine()["gpus"]))
-        return 1 if self.gpu is None else len(self.gpu.split(","))
+        return len((self.asked_gpu or "0").split(","))
 
 
 class Session:

@@ -176,7 +176,11 @@ def _run(session: Session, job: _Job, weights: str) -> LogResult:
         steps = Steps(1, coverage.again)
         again = session.run(arguments(AGAIN_NET, "--iterations=1"), steps, job.facts, AGAIN_LOG)
         without_again(result, again, coverage)
-    _settle(result, job)
+    try:
+        _settle(result, job)
+    except CrashError as error:
+        session.keep(result, job.facts, str(error))
+        raise
     session.keep(result, job.facts)
     return result
 
