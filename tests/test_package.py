@@ -64,6 +64,8 @@ def test_import_is_light() -> None:
         ["build", "--help"],
         ["classify", "--help"],
         ["compress", "encode", "--help"],
+        ["test", "--help"],
+        ["weights", "map", "--help"],
     ],
 )
 def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:

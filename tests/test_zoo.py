@@ -201,7 +201,9 @@ def test_table_has_the_published_figures(sqgen: Run) -> None:
 def test_show(sqgen: Run) -> None:
     shown = sqgen("zoo", "show", "residual").stdout
     assert "60.3759% top-1" in shown
-    assert "--iterations=1000" in shown
+    assert "--data VAL_LMDB --published residual" in shown
+    packed = sqgen("zoo", "show", "deep-compression").stdout
+    assert "sqgen compress decode compressed_SqueezeNet.net --net" in packed
     assert "sqgen solver --preset residual  (reconstructed)" in shown
     assert json.loads(sqgen("zoo", "show", "dsd", "--json").stdout)["accuracy"]["top1"] == 61.7579
 

@@ -12,12 +12,12 @@ import click
 from ..errors import printable
 from ..formats.files import write_files
 from .how_options import batch_option, data_option, how_options, mean_option
-from .runs.how import How
 from .terminal import bytes_text, echo, parse_image, table, warn
 
 if TYPE_CHECKING:
     from ..compress.encoding import Compressed, Row
     from ..compress.prune import Rule
+    from .runs.how import How
 
 _NET = click.option("--net", "net_path", required=True, metavar="NET", help="the net's prototxt")
 _IMAGE = click.option(

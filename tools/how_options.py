@@ -10,9 +10,8 @@ from typing import Any
 import click
 
 from .progress import note
+from .runs.child import STALL_TIMEOUT
 from .runs.engines import AUTO, CHOICES
-from .runs.how import How
-from .runs.process import STALL_TIMEOUT
 
 _OPTIONS = (
     click.option("--gpu", metavar="N", help="run on these GPUs: 0, 0,1 or all"),
@@ -46,6 +45,8 @@ def how_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_how(**values: Any) -> Any:
+        from .runs.how import How
+
         given = {name: values.pop(name) for name in _HOW}
         told = None if values.pop("quiet") else tell
         how = How(**given, arguments=values.pop("arguments", ()), tell=told)

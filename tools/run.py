@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,12 +13,11 @@ from .how_options import batch_option, data_option, how_options, mean_option, pa
 from .logs.report import report, struck
 from .logs.result import LOSS, LogResult, Score
 from .logs.trouble import DIVERGED
-from .runs.how import How
-from .runs.test import test as run_test
-from .runs.time import ITERATIONS, PHASES
-from .runs.time import time as run_time
-from .runs.train import train as run_train
+from .runs.engines import ITERATIONS
 from .terminal import echo, table
+
+if TYPE_CHECKING:
+    from .runs.how import How
 
 
 @click.command()
@@ -44,6 +43,8 @@ def test(as_json: bool, holding: Holding, how: How, **asked: Any) -> None:
       sqgen test --model train_val.prototxt --weights w.caffemodel --gpu 0 --expect top1=0.6038
       sqgen test --model net.prototxt --weights w.caffemodel --engine torch -- --precision bf16
     """
+    from .runs.test import test as run_test
+
     holding.check()
     result = run_test(**asked, **vars(how))
     checks = holding.hold(result, result.images) if holding.holds_something else []
@@ -84,6 +85,8 @@ def train(as_json: bool, how: How, **asked: Any) -> None:
       sqgen train --solver solver.prototxt --weights squeezenet.caffemodel
       sqgen train --solver solver.prototxt --resume
     """
+    from .runs.train import train as run_train
+
     result = run_train(**asked, **vars(how))
     if as_json:
         echo(json.dumps(result.as_dict(), indent=2))
@@ -103,7 +106,7 @@ def train(as_json: bool, how: How, **asked: Any) -> None:
 @click.option(
     "--iterations", type=click.IntRange(min=1), default=ITERATIONS, help=f"passes [{ITERATIONS}]"
 )
-@click.option("--phase", type=click.Choice(PHASES), default=PHASES[0], help="[TRAIN]")
+@click.option("--phase", type=click.Choice(["TRAIN", "TEST"]), default="TRAIN", help="[TRAIN]")
 @how_options
 @passthrough
 def time(as_json: bool, how: How, **asked: Any) -> None:
@@ -114,6 +117,8 @@ def time(as_json: bool, how: How, **asked: Any) -> None:
       sqgen time --model deploy.prototxt
       sqgen time --model train_val.prototxt --data val_lmdb --phase TEST --iterations 10
     """
+    from .runs.time import time as run_time
+
     result = run_time(**asked, **vars(how))
     if as_json:
         echo(json.dumps(result.as_dict(), indent=2))

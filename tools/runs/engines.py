@@ -16,6 +16,7 @@ from .child import SIGNALLED, Child
 
 AUTO, CAFFE, TORCH = CHOICES = ("auto", "caffe", "torch")
 OURS = "sqgen-caffe"
+ITERATIONS = 50  # of `caffe time`, where nothing is said
 ANSWER_TIMEOUT = 60  # seconds for `--version`; a container may have to start
 ANSWER_LIMIT = 1 << 20  # bytes of it
 _NOT_RUN = (126, 127)  # a shell's codes for a program that can't be run, or is not there

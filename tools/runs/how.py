@@ -14,12 +14,13 @@ from ...errors import OutputError, RunError, SqgenError, printable
 from ..logs.result import LogResult
 from . import engines
 from .checks import check_gpu
+from .child import STALL_TIMEOUT
 from .copies import Copy
 from .dataset import Dataset
 from .engines import Engine
 from .folder import RunFolder
 from .machine import machine, versions
-from .process import STALL_TIMEOUT, Patience, Steps, run
+from .process import Patience, Steps, run
 
 # What the runner gives the engine by itself, and counts images by.
 _SET_HERE = ("exact", "gpu", "iterations", "model", "phase", "snapshot", "solver", "weights")

@@ -15,13 +15,12 @@ from ..logs.collect import Collector
 from ..logs.parser import Parser
 from ..logs.result import LogResult
 from ..progress import PLAIN_EVERY, Progress
-from .child import Child
+from .child import STALL_TIMEOUT, Child
 from .endings import error_of
 from .engines import Engine
 from .folder import LOG, RunFolder
 from .view import View
 
-STALL_TIMEOUT = 600.0  # seconds
 Tell = Callable[[str], None]
 
 

@@ -7,16 +7,15 @@ from typing import Any
 
 from ...errors import SqgenError
 from ...formats.net import read_net
+from ...formats.schema import PHASES
 from ..logs.result import LogResult
 from .checks import check_net, check_weights, remarks, weight_files
 from .copies import DataChange, net_copy
+from .engines import ITERATIONS
 from .folder import LOG
 from .how import How, Session
 from .process import Steps
 from .test import NET
-
-ITERATIONS = 50  # caffe's own
-PHASES = ("TRAIN", "TEST")
 
 
 def time(
