@@ -122,8 +122,7 @@ def test_json_is_one_document(place: Place, stand_in: StandIn, tmp_path: Path) -
     assert kept["engine"]["kind"] == "caffe"
     assert plain["dataset"] == kept["data"][0]["digest"]
     assert re.fullmatch("lmdb-64-[0-9a-f]{16}", plain["dataset"])
-    line = (folder / "command").read_text()
-    assert line.splitlines() == [" ".join(kept["commands"][0])]
+    assert (folder / "command").read_text() == shlex.join(kept["commands"][0]) + "\n"
     # What is kept can be held again.
     held = run("gate", folder / "result.json", "--expect", "top1=0.794613+-0.0001")
     assert held.returncode == 0, held.stderr

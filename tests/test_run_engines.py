@@ -102,7 +102,7 @@ def test_ours_by_another_name(nowhere: Path) -> None:
     package = Path(__file__).parent.parent.parent
     program(
         nowhere / "caffe",
-        f"env PYTHONPATH={shlex.quote(str(package))} {sys.executable} -m sqgen.engine",
+        shlex.join(["env", f"PYTHONPATH={package}", sys.executable, "-m", "sqgen.engine"]),
     )
     os.environ["PATH"] += ":/usr/bin:/bin"
     assert choose("caffe").kind == TORCH
