@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -628,3 +629,16 @@ def test_help_has_an_example(name: str) -> None:
     done = run(name, "--help")
     assert "Example" in done.stdout
     assert f"sqgen data {name}" in done.stdout
+
+
+def test_sigterm_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(image_file(1))
+    (tmp_path / "list").write_text("a.png 1\n" * 200_000)
+    arguments = ["data", "create", str(tmp_path), "--list", str(tmp_path / "list"), "-o", "made/db"]
+    (tmp_path / "made").mkdir()
+    running = subprocess.Popen([sys.executable, "-m", "sqgen", *arguments], cwd=tmp_path)
+    while not os.listdir(tmp_path / "made") and running.poll() is None:  # noqa: PTH208
+        pass
+    running.terminate()
+    assert running.wait() == 128 + signal.SIGTERM
+    assert os.listdir(tmp_path / "made") == []  # noqa: PTH208

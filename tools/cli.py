@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -95,6 +96,8 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    if arguments is None:
+        _end_in_order()
     if not (sys.argv[1:] if arguments is None else arguments):
         with click.Context(cli, info_name="sqgen") as context:
             click.echo(cli.get_help(context), err=True)
@@ -118,6 +121,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         _fail(f"can't write the result: {(error.strerror or str(error)).lower()}", 2)
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _end_in_order() -> None:
+    """A SIGTERM ends the program as an error would: what is half done is cleaned up."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)  # what a shell says of a program that a signal ended
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _one_line(error: click.ClickException, arguments: Sequence[str]) -> str:
