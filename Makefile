@@ -72,6 +72,7 @@ bench: $(STAMP) ## measure speed as ratios (benchmarks/)
 	$(BIN)/python benchmarks/designs.py
 	$(BIN)/python benchmarks/log.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/compress.py
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) onnx onnxruntime
 	$(BIN)/python benchmarks/engine.py
 
