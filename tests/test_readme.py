@@ -40,7 +40,8 @@ def test_shell_blocks(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
     assert len(blocks("sh")) == 2
-    assert (tmp_path / "mynet" / "deploy.prototxt").exists()
+    for made in ("mynet/deploy.prototxt", "curves.png", "tradeoff.png"):
+        assert (tmp_path / made).exists()
 
 
 def test_python_blocks() -> None:
