@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import huffman
-from .rounding import nearest
 from .sharing import cheapest, points_of
 
 DEAREST = 1e2  # all weights of a layer are one value then
@@ -31,8 +30,7 @@ class PricedLayer:
         exact = weights.astype(np.float64)
         self._points = points_of(exact)
         self._scale = float(np.mean(exact * exact)) * exact.size**0.5
-        values = np.unique(finest)
-        self._finest = values, np.bincount(nearest(finest, values), minlength=len(values))
+        self._finest = np.unique(finest, return_counts=True)
 
     def at(self, price: float) -> tuple[np.ndarray, np.ndarray]:
         """The values, and how many weights each stands for."""

@@ -22,7 +22,6 @@ import numpy as np
 from ..errors import FormatError, NetError, printable
 from . import gaps
 from .layers import Slot
-from .rounding import nearest
 
 CODE_BITS = {"Convolution": 8, "InnerProduct": 4}
 _STEP = 16  # positions that a filler goes on
@@ -44,17 +43,12 @@ def check_slots(slots: Sequence[Slot], source: str) -> None:
             raise NetError(f"{where} has no biases, which .net needs of every layer; write .sqz")
 
 
-def most_values(slot: Slot) -> int:
-    """Shared values that the layout can hold beside 0."""
-    return int((1 << CODE_BITS[slot.type]) - 1)
-
-
 def write(slots: Sequence[Slot], blobs: Sequence[Sequence[np.ndarray]]) -> list[bytes]:
     """The pieces of the file: the counts, then one a layer.
 
     Args:
         slots: convolutions and inner products with biases (`check_slots`).
-        blobs: weights with at most `most_values` different values beside 0, and biases.
+        blobs: weights with fewer than 2^CODE_BITS different values beside 0, and biases.
     """
     layers = [_Entries(slot, *arrays) for slot, arrays in zip(slots, blobs, strict=True)]
     counts = np.array([len(layer.codes) for layer in layers], _COUNT)
@@ -75,7 +69,7 @@ class _Entries:
         self.gaps, is_weight = gaps.split(positions, _STEP)
         self.gaps[~is_weight] = _STEP - 1
         self.codes = np.zeros(len(self.gaps), np.uint8)
-        self.codes[is_weight] = nearest(flat[positions], values) + 1
+        self.codes[is_weight] = np.searchsorted(values, flat[positions]) + 1
 
     def to_bytes(self) -> bytes:
         codes = _pack(self.codes) if self.bits == 4 else self.codes.tobytes()

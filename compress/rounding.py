@@ -18,8 +18,12 @@ _BLOCK = 1 << 20  # weights worked on at a time
 
 
 def nearest(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The number of the nearest of rising `values` for each weight."""
-    numbers: np.ndarray = np.searchsorted((values[1:] + values[:-1]) / 2, weights)
+    """The number of the nearest of rising `values` for each weight.
+
+    Of two values with no float32 between them it may be either, for a weight that is one of them
+    too: exact codes are looked up, not rounded to.
+    """
+    numbers: np.ndarray = np.searchsorted(values[1:] / 2 + values[:-1] / 2, weights)
     return numbers
 
 

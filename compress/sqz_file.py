@@ -15,7 +15,6 @@ import numpy as np
 from ..errors import FormatError, NetError, printable
 from . import gaps, huffman
 from .layers import Slot, digest
-from .rounding import nearest
 
 MAGIC = b"\x89SQZ"
 VERSION = 1
@@ -56,7 +55,7 @@ def _write_blob(array: np.ndarray, coded: bool) -> bytes:
     ways = [bytes([_RAW]) + head + flat.astype(_FLOAT).tobytes()]
     values = np.unique(flat)
     if 0 < len(values) <= MOST_VALUES:
-        codes = nearest(flat, values).astype(np.uint8)
+        codes = np.searchsorted(values, flat).astype(np.uint8)
         dense = _values(values) + _write_stream(codes, coded)
         ways.append(bytes([_DENSE]) + head + dense)
         if 0 in values and len(values) > 1:
@@ -70,7 +69,7 @@ def _values(values: np.ndarray) -> bytes:
 
 def _write_sparse(flat: np.ndarray, values: np.ndarray, coded: bool) -> bytes:
     positions = np.flatnonzero(flat)
-    codes = nearest(flat[positions], values).astype(np.uint8)
+    codes = np.searchsorted(values, flat[positions]).astype(np.uint8)
     widths = [_GAP_BITS] if coded else range(1, _GAP_BITS + 1)
     streams = min((_write_gaps(positions, bits, coded) for bits in widths), key=len)
     head = _values(values) + _LENGTH.pack(len(positions))

@@ -206,6 +206,27 @@ def test_any_pattern_of_zeros(zeros: list[int], tail: int, huffman: bool) -> Non
         assert_same(decode(encode(model, net, wanted).bytes, net, "x"), model)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        (1, np.nextafter(np.float32(1), 2), 2),
+        (-1, -np.nextafter(np.float32(1), 2), np.nextafter(np.float32(-1), 0)),
+        (2e38, 3e38, -3e38),
+        (1e-45, 3e-45, -1e-45),
+    ],
+)
+@pytest.mark.parametrize("layout", ["net", "sqz"])
+def test_neighbouring_floats_are_told_apart(layout: str, values: tuple[float, ...]) -> None:
+    """Their mean is one of them, or no float32: what is nearest to it says nothing."""
+    net, model = model_of(SMALL)
+    blobs = [*arrays(model).values()]
+    for index, weights in enumerate(blobs):
+        weights[0] = np.resize(np.array([*values, 0], np.float32), blobs[index][0].shape)
+        weights[1] = np.resize(np.array(values, np.float32), blobs[index][1].shape)
+    model = to_model("", slots_of(net), blobs)
+    assert_same(decode(encode(model, net, Settings(layout)).bytes, net, "x"), model)
+
+
 def test_layout_of_inner_products() -> None:
     """Four-bit codes, the low nibble first, two an entry; an odd number leaves four bits over."""
     net, model = model_of(SMALL)
