@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from sqgen import Design, SqgenError, build, parse_net, summary
-from sqgen.formats import prototxt
+from sqgen.formats import caffemodel, prototxt
 from sqgen.formats.caffemodel import SolverState, fill_blob, read_caffemodel, same_blob_shape
-from sqgen.formats.schema import NetParameter
+from sqgen.formats.schema import NetParameter, message_class
 from sqgen.formats.weights import blob_statistics, compare, model_statistics
 
 from .conftest import DATA, Run
@@ -43,6 +43,25 @@ def model_of(*layers: tuple[str, list[Array]], kind: str = "Convolution") -> Any
         for blob in blobs:
             fill_blob(written.blobs.add(), blob)
     return model
+
+
+@pytest.mark.parametrize("part", [7, 1 << 26])
+@pytest.mark.parametrize("kind", ["f4", "f8", ">f4", "f2", "i8"])
+@pytest.mark.parametrize("size", [0, 1, 31, 32, 5000])
+def test_blobs_are_filled_as_protobuf_does(
+    size: int, kind: str, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the parts, whose lengths take one, two and three bytes."""
+    monkeypatch.setattr(caffemodel, "_PART", part)
+    array = np.random.default_rng(size).normal(0, 9, (2, size)).astype(kind).T
+    made, expected = message_class("BlobProto")(), message_class("BlobProto")()
+    fill_blob(made, array, 2 * array)
+    expected.shape.dim.extend(array.shape)
+    double = "double_" if kind == "f8" else ""
+    getattr(expected, f"{double}data").extend(array.reshape(-1).tolist())
+    getattr(expected, f"{double}diff").extend((2 * array).reshape(-1).tolist())
+    assert made == expected
+    assert made.SerializeToString() == expected.SerializeToString()
 
 
 @given(FLOATS)
