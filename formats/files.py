@@ -12,9 +12,12 @@ from ..errors import FormatError, OutputError, printable
 STDIN = "-"
 
 
-def describe(error: OSError) -> str:
-    """The reason of an OSError, without Python's number and quotes."""
-    return (error.strerror or str(error)).lower()
+def describe(error: Exception) -> str:
+    """Why a file can't be opened: an OSError's reason without Python's number and quotes, or what
+    else Python says, as of a name with a null."""
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).lower()
+    return str(error)
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int, what: str = "a prototxt") -> bytes:
@@ -41,7 +44,7 @@ def read_bytes(path: str | os.PathLike[str], limit: int, what: str = "a prototxt
     except IsADirectoryError:
         raise FormatError(f"{shown}: is a folder; give a file in it") from None
     except (OSError, ValueError) as error:
-        reason = describe(error) if isinstance(error, OSError) else str(error)
+        reason = describe(error)
         raise FormatError(f"{shown}: {reason}; check the name") from None
     except MemoryError:
         raise FormatError(f"{shown}: does not fit into memory") from None

@@ -161,7 +161,7 @@ def open_lmdb(path: str | os.PathLike[str]) -> LmdbFile:
         data = _data_file(Path(name), shown)
         return LmdbFile(name, data, check(str(data), printable(str(data))))
     except (OSError, ValueError) as error:
-        reason = describe(error) if isinstance(error, OSError) else str(error)
+        reason = describe(error)
         raise FormatError(f"{shown}: {reason}; check the name and who may read it") from None
     except (lmdb.Error, MemoryError) as error:
         raise FormatError(f"{shown}: LMDB can't open it: {error}") from None

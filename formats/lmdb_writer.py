@@ -206,8 +206,7 @@ class LmdbWriter:
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _unwritable(self, error: Exception) -> OutputError:
-        reason = describe(error) if isinstance(error, OSError) else str(error)
-        return OutputError(f"{self._shown}: can't write: {reason}; choose another place")
+        return OutputError(f"{self._shown}: can't write: {describe(error)}; choose another place")
 
     def __enter__(self) -> LmdbWriter:
         return self

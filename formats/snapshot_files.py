@@ -53,9 +53,8 @@ def free_bytes(prefix: str) -> int:
         probe.unlink()
         return shutil.disk_usage(probe.parent).free
     except (OSError, ValueError) as error:
-        reason = describe(error) if isinstance(error, OSError) else str(error)
         raise OutputError(
-            f"Cannot write to snapshot prefix '{printable(prefix)}': {reason}.  Make sure"
+            f"Cannot write to snapshot prefix '{printable(prefix)}': {describe(error)}.  Make sure"
             " that the directory exists and is writable."
         ) from None
 
@@ -145,7 +144,7 @@ def _states(prefix: str) -> Iterator[tuple[int, int, str]]:
     except (FileNotFoundError, NotADirectoryError):
         return
     except (OSError, ValueError) as error:
-        reason = describe(error) if isinstance(error, OSError) else str(error)
+        reason = describe(error)
         raise FormatError(f"{printable(str(folder))}: can't look for snapshots: {reason}") from None
     for path in paths:
         match = pattern.fullmatch(path.name)

@@ -56,7 +56,7 @@ def read_log(
     except IsADirectoryError:
         raise FormatError(f"{printable(str(name))}: is a folder; give a log in it") from None
     except (OSError, ValueError) as error:
-        reason = describe(error) if isinstance(error, OSError) else str(error)
+        reason = describe(error)
         raise FormatError(f"{printable(str(name))}: {reason}") from None
     parser.close()
     return collector.finish()

@@ -95,7 +95,7 @@ class Child:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            reason = describe(error) if isinstance(error, OSError) else str(error)
+            reason = describe(error)
             raise SqgenError(f"{printable(command[0])}: can't be started: {reason}") from None
 
     def __enter__(self) -> Child:

@@ -134,5 +134,5 @@ def _size(root: str, line: ListLine, where: str) -> int:
     try:
         return Path(root + line.file).stat().st_size
     except (OSError, ValueError) as error:
-        reason = describe(error) if isinstance(error, OSError) else str(error)
+        reason = describe(error)
         raise FormatError(f"{where}: {printable(root + line.file)}: {reason}") from None

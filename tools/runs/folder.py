@@ -72,9 +72,8 @@ class RunFolder:
         raise OutputError(f"{printable(str(wanted))}: is there {_MOST} times; use --run-dir")
 
     def _unwritable(self, error: OSError | ValueError) -> OutputError:
-        reason = describe(error) if isinstance(error, OSError) else str(error)
         return OutputError(
-            f"{printable(str(self.path))}: can't write: {reason}; --run-dir DIR says where"
+            f"{printable(str(self.path))}: can't write: {describe(error)}; --run-dir DIR says where"
         )
 
     def file(self, name: str) -> str:
