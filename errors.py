@@ -20,7 +20,7 @@ Anything else is a defect of sqgen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -96,6 +96,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     folded = {name.lower(): name for name in names}
     match = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
     return f"; did you mean '{folded[match[0]]}'?" if match else ""
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """Names as one line has room for: `a, b, c and 4 more`."""
+    shown = ", ".join(map(printable, names[:most]))
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def printable(text: str, limit: int = 240) -> str:

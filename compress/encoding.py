@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import DesignError, FormatError, did_you_mean, printable
+from ..formats.caffemodel import BINARY_LIMIT
 from ..formats.files import read_bytes
 from ..formats.layers import Shape
 from ..formats.net import NetDefinition
 from ..formats.totals import FLOAT_BYTES
 from . import net_file, sharing, sqz_file
 from .fitting import DEAREST, PricedLayer, price_for, size_of
-from .layers import Slot, blobs_of, slots_of, to_model
+from .layers import Slot, blobs_of, slots_of, to_model, unused_layers
 from .prune import Rule, density_of, prune
 from .rounding import share
 
 LAYOUTS = ("net", "sqz")
 LEAST_BITS, MOST_BITS = 2, 8
-FILE_LIMIT = (1 << 31) - 1
 Blobs = list[list[np.ndarray]]
 
 
@@ -107,12 +107,14 @@ class Compressed:
         float_bytes: of the same blobs in float32.
         table: a row a layer.
         model: the NetParameter that decoding gives.
+        unused: layers with weights that the net has no layer for.
     """
 
     bytes: bytes
     float_bytes: int
-    table: list[Row] = field(default_factory=list)
-    model: Any = None
+    table: list[Row]
+    model: Any
+    unused: list[str]
 
 
 def encode(
@@ -159,7 +161,8 @@ def encode(
         for slot, old, new, size in zip(slots, exact, made, sizes, strict=True)
     ]
     floats = FLOAT_BYTES * sum(array.size for blobs in exact for array in blobs)
-    return Compressed(data, floats, table, to_model(net.param.name, slots, made))
+    decoded = to_model(net.param.name, slots, made)
+    return Compressed(data, floats, table, decoded, unused_layers(model, slots))
 
 
 def read_compressed(
@@ -172,7 +175,7 @@ def read_compressed(
         NetError: it is another net's, or .net can't hold the net.
     """
     source = os.fspath(path)
-    return decode(read_bytes(path, FILE_LIMIT, "a compressed net"), net, source, image)
+    return decode(read_bytes(path, BINARY_LIMIT, "a compressed net"), net, source, image)
 
 
 def decode(data: bytes, net: NetDefinition, source: str, image: Shape | None = None) -> Any:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import FormatError, NetError, printable
-from ..formats.caffemodel import BINARY_LIMIT, blob_array, blob_shape, fill_blob, same_blob_shape
-from ..formats.layers import Shape
+from ..formats.caffemodel import BINARY_LIMIT, blob_array, fill_blob
+from ..formats.layers import Shape, shape_text
+from ..formats.matching import mismatch
 from ..formats.net import NetDefinition
 from ..formats.schema import NetParameter
 from ..formats.shapes import require_shapes
@@ -86,12 +87,8 @@ def slots_of(net: NetDefinition, image: Shape | None = None) -> list[Slot]:
 def digest(slots: Sequence[Slot]) -> bytes:
     """16 bytes that tell nets apart by types and shapes, not by names: SHA-256 of a line a layer,
     such as `Convolution 96x3x7x7 96`."""
-    lines = (" ".join([slot.type, *map(_text, slot.shapes)]) + "\n" for slot in slots)
+    lines = (" ".join([slot.type, *map(shape_text, slot.shapes)]) + "\n" for slot in slots)
     return sha256("".join(lines).encode()).digest()[:16]
-
-
-def _text(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "scalar"
 
 
 def blobs_of(model: Any, slots: Sequence[Slot], source: str) -> list[list[np.ndarray]]:
@@ -113,13 +110,11 @@ def blobs_of(model: Any, slots: Sequence[Slot], source: str) -> list[list[np.nda
         if slot.name not in layers:
             raise NetError(f"{where} of the net has no weights here; give the net's own")
         blobs = layers[slot.name].blobs
-        if len(blobs) != len(slot.shapes):
-            raise NetError(f"{where} has {len(blobs)} blobs here and {len(slot.shapes)} in the net")
+        differs = mismatch(slot.name, blobs, slot.shapes)
+        if differs is not None:
+            raise NetError(f"{printable(source)}: {differs}; give the net's own")
         arrays = []
         for blob, shape in zip(blobs, slot.shapes, strict=True):
-            if not same_blob_shape(blob, shape):
-                shapes = f"{_text(blob_shape(blob))} here and {_text(shape)} in the net"
-                raise NetError(f"{where} has a blob of {shapes}")
             with np.errstate(over="ignore"):
                 array = blob_array(blob).reshape(shape).astype(np.float32)
             if not np.isfinite(array).all():

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from ..errors import FormatError, printable
 from .files import STDIN, read_bytes
+from .layers import shape_text
 from .schema import NetParameter, message_class
 
 BINARY_LIMIT = (1 << 31) - 1  # of protobuf itself
@@ -170,8 +171,9 @@ def _check_blob(blob: Any, where: str) -> None:
     shape = blob_shape(blob)
     elements = len(blob.double_data) or len(blob.data)
     if any(axis < 0 for axis in shape) or prod(shape) != elements:
-        shown = "x".join(map(str, shape)) or "scalar"
-        raise FormatError(f"{where}: has {elements} elements for shape {shown}; it is damaged")
+        raise FormatError(
+            f"{where}: has {elements} elements for shape {shape_text(shape)}; it is damaged"
+        )
 
 
 def _is_caffemodel(data: bytes, net: Any) -> bool:

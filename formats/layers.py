@@ -73,6 +73,11 @@ UNSUPPORTED = frozenset(
 )
 
 
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape as it is shown: `96x3x7x7`, or `scalar` for one without axes."""
+    return "x".join(map(str, shape)) or "scalar"
+
+
 def _register(
     *names: str,
     tops: Callable[[Any, Shapes, Shape | None], list[Shape]],
@@ -445,7 +450,7 @@ def _accuracy(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
 
 
 def _list(shapes: Shapes) -> str:
-    return " and ".join("x".join(map(str, shape)) or "scalar" for shape in shapes)
+    return " and ".join(map(shape_text, shapes))
 
 
 _register("Data", tops=_data, bottoms=(0, 0), outs=(1, 2))

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import NetError, printable
-from .caffemodel import blob_array, blob_shape, fill_blob, same_blob_shape
+from ..errors import NetError, first_few, printable
+from .caffemodel import blob_array, blob_shape, fill_blob
 from .dataflow import Dataflow
 from .keys import Keys, Side
-from .layers import Shape
+from .layers import Shape, shape_text
+from .matching import mismatch
 from .net import NetDefinition
 from .orders import (
     Order,
@@ -205,8 +206,7 @@ class _Mapper:
         for name, item in self.source.weighted.items():
             blobs = self.stored.get(name, [])
             wanted = [blob.shape for blob in item.blobs]
-            fits = len(blobs) == len(wanted) and all(map(same_blob_shape, blobs, wanted))
-            if blobs and not fits:
+            if blobs and mismatch(name, blobs, wanted) is not None:
                 shown = _shapes(map(blob_shape, blobs))
                 raise NetError(
                     f"{where}: layer '{printable(name)}' has blobs of {_shapes(wanted)}, the"
@@ -309,8 +309,9 @@ class _Mapper:
         if self.partial:
             return
         taken = {source for source, _ in self.pairs.values()}
-        left = [n for n in self.source.weighted if n in self.stored and n not in taken]
-        over = f"; left over there: {_names(left)}" if left else ""
+        free = (n for n in self.source.weighted if n in self.stored and n not in taken)
+        left = [f"'{name}'" for name in free]
+        over = f"; left over there: {first_few(left)}" if left else ""
         raise NetError(
             f"{self._where(item)}: {self.file} has no weights for it,"
             f" by name, dialect or what it does{over}; --partial leaves it out"
@@ -330,7 +331,7 @@ class _Mapper:
     def _check_shapes(self, item: LayerShapes, source: str) -> None:
         wanted = [blob.shape for blob in item.blobs]
         blobs = self.stored[source]
-        if len(blobs) == len(wanted) and all(map(same_blob_shape, blobs, wanted)):
+        if mismatch(source, blobs, wanted) is None:
             return
         raise NetError(
             f"{self._where(item)}: takes blobs of {_shapes(wanted)}, but"
@@ -484,13 +485,8 @@ def _moved(order: Order) -> int:
     return int((order != np.arange(order.size)).sum())
 
 
-def _names(names: Sequence[str], most: int = 3) -> str:
-    shown = ", ".join(f"'{printable(name)}'" for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def _shapes(shapes: Any) -> str:
-    return " and ".join("x".join(map(str, shape)) or "one number" for shape in shapes) or "none"
+    return " and ".join(map(shape_text, shapes)) or "none"
 
 
 def _show(value: Hashable) -> str:

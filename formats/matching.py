@@ -5,15 +5,14 @@ By name, blob by blob, as Net::CopyTrainedLayersFrom does (src/caffe/net.cpp).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import NetError, printable
 from .caffemodel import blob_array, blob_shape, same_blob_shape
+from .layers import Shape, shape_text
 from .shapes import NetShapes
-
-SHOWN = 3  # names in a message
 
 
 @dataclass
@@ -41,22 +40,27 @@ def match_weights(shapes: NetShapes, models: Iterable[tuple[str, Any]]) -> Match
     Where several have a layer, the last one counts, as for `--weights a,b`.
 
     Raises:
-        NetError: a layer has other blobs than the net's of that name, which stops Caffe.
+        NetError: a layer has other blobs than the net's of that name, or has none and the net's
+            has, or the other way round, which all stop Caffe.
     """
-    wanted = {item.layer.name: item.blobs for item in shapes.layers if item.blobs}
-    known = {item.layer.name for item in shapes.layers}
+    wanted: dict[str, list[Shape]] = {}
+    for item in shapes.layers:
+        wanted.setdefault(item.layer.name, [blob.shape for blob in item.blobs])
     found: dict[str, Any] = {}
     result = Matching()
     for source, model in models:
         for layer in model.layer:
-            if not layer.blobs:
-                continue
             if layer.name in wanted:
-                _check(layer, [blob.shape for blob in wanted[layer.name]], printable(source))
+                differs = mismatch(layer.name, layer.blobs, wanted[layer.name])
+                if differs is not None:
+                    raise NetError(
+                        f"{printable(source)}: {differs}; give the net's own weights, or rename the"
+                        " layer to start it fresh"
+                    )
                 found[layer.name] = layer
-            elif layer.name not in known and layer.name not in result.unused:
+            elif layer.blobs and layer.name not in result.unused:
                 result.unused.append(layer.name)
-    for name in wanted:
+    for name in (name for name, blobs in wanted.items() if blobs):
         (result.matched if name in found else result.missing).append(name)
     for name in result.matched:
         arrays = [blob_array(blob) for blob in found[name].blobs]
@@ -68,23 +72,19 @@ def match_weights(shapes: NetShapes, models: Iterable[tuple[str, Any]]) -> Match
     return result
 
 
-def _check(layer: Any, shapes: list[tuple[int, ...]], source: str) -> None:
-    name = printable(layer.name)
-    if len(layer.blobs) != len(shapes):
-        raise NetError(
-            f"{source}: layer '{name}' has {len(layer.blobs)} blobs there and {len(shapes)} in the"
-            " net; give the net's own weights, or rename the layer to start it fresh"
-        )
-    for index, (blob, shape) in enumerate(zip(layer.blobs, shapes, strict=True)):
+def mismatch(name: str, blobs: Sequence[Any], shapes: Sequence[Shape]) -> str | None:
+    """How BlobProtos differ from what a layer of a net takes; None where they fit.
+
+    Args:
+        name: the layer's.
+        blobs: that are stored under it.
+        shapes: of the blobs that the net has there.
+    """
+    layer = f"layer '{printable(name)}'"
+    if len(blobs) != len(shapes):
+        return f"{layer} has {len(blobs)} blobs there and {len(shapes)} in the net"
+    for index, (blob, shape) in enumerate(zip(blobs, shapes, strict=True)):
         if not same_blob_shape(blob, shape):
-            there, here = ("x".join(map(str, one)) or "scalar" for one in (blob_shape(blob), shape))
-            raise NetError(
-                f"{source}: layer '{name}', blob {index} is {there} there and {here} in the net;"
-                " give the net's own weights, or rename the layer to start it fresh"
-            )
-
-
-def names(layers: list[str]) -> str:
-    """Layers as a message names them: the first few."""
-    shown = ", ".join(printable(name) for name in layers[:SHOWN])
-    return shown + (f" and {len(layers) - SHOWN} more" if len(layers) > SHOWN else "")
+            there, here = shape_text(blob_shape(blob)), shape_text(shape)
+            return f"{layer}, blob {index} is {there} there and {here} in the net"
+    return None

@@ -650,7 +650,7 @@ def test_mistakes_are_one_line(arguments: str, message: str, folder: Path, sqgen
     [
         (
             "encode w.caffemodel -o x.sqz --net other.prototxt",
-            "'conv' has a blob of 6x2x3x3 here and 8x2x3x3 in the net",
+            "layer 'conv', blob 0 is 6x2x3x3 there and 8x2x3x3 in the net",
         ),
         ("encode w.caffemodel -o x.sqz --net renamed.prototxt", "'out' of the net has no weights"),
         ("decode w.sqz -o x --net other.prototxt", "'conv' has 108 weights there and 144"),

@@ -107,11 +107,21 @@ def _fewer(model: Any) -> None:
     del model.layer[0].blobs[1]
 
 
+def _none(model: Any) -> None:
+    del model.layer[0].blobs[:]
+
+
+def _more(model: Any) -> None:
+    fill_blob(model.layer.add(name="data").blobs.add(), np.ones(3, "f4"))
+
+
 WEIGHTS: dict[str, tuple[Callable[[Any], object], str]] = {
     "zeros": (_zeros, "all weights are zero; fetch the file again, or --random-weights"),
     "another name": (_rename, "has no weights for 1 of the layers of"),
     "another shape": (_reshape, "layer 'conv1', blob 0 is 7x3x3x3 there and 6x3x3x3 in the net"),
     "fewer blobs": (_fewer, "layer 'conv1' has 1 blobs there and 2 in the net"),
+    "no blobs": (_none, "layer 'conv1' has 0 blobs there and 2 in the net"),
+    "blobs of a layer without": (_more, "layer 'data' has 1 blobs there and 0 in the net"),
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import printable
+from ..errors import first_few, printable
 from ..formats.files import write_files
 from .how_options import batch_option, data_option, how_options, mean_option
 from .terminal import bytes_text, echo, parse_image, table, warn
@@ -126,7 +126,6 @@ def encode(
         raise click.UsageError("--size and --bits or --bits-for: give one")
     from ..compress.encoding import MOST_BITS, Settings
     from ..compress.encoding import encode as compressed
-    from ..compress.layers import slots_of, unused_layers
     from ..formats.caffemodel import read_caffemodel
     from ..formats.net import read_net
 
@@ -140,10 +139,12 @@ def encode(
     )
     net, records = read_net(net_path), parse_image(image)
     model = read_caffemodel(weights)
-    unused = unused_layers(model, slots_of(net, records))
     result = compressed(model, net, settings, source=weights, image=records)
-    for warning in (*net.warnings, *_left_out(unused, weights)):
+    for warning in net.warnings:
         warn(warning)
+    if result.unused:
+        left_out = first_few([f"'{name}'" for name in result.unused])
+        warn(f"{printable(weights)}: left out what the net has no layer for: {left_out}")
     write_files({Path(out): result.bytes}, force)
     if as_json:
         echo(json.dumps(_as_dict(result, out), indent=2))
@@ -234,15 +235,6 @@ def _density(text: str | None) -> tuple[Rule, ...]:
     if not 0 <= share <= 1:
         raise click.UsageError(f"--density {printable(text)}: a share of the weights is 0 to 1")
     return (Rule("*", share),)
-
-
-def _left_out(unused: Sequence[str], weights: str) -> list[str]:
-    if not unused:
-        return []
-    names = ", ".join(f"'{name}'" for name in unused[:3])
-    more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
-    what = f"left out what the net has no layer for: {names}{more}"
-    return [f"{printable(weights)}: {what}"]
 
 
 def _as_dict(result: Compressed, out: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import click
 
 from ..errors import FormatError, printable
-from ..formats.layers import ASSUMED_CHANNELS, Shape, told_channels
+from ..formats.layers import ASSUMED_CHANNELS, Shape, shape_text, told_channels
 from ..formats.net import NetDefinition, read_net
 from ..formats.summary import Summary
 from ..formats.summary import summary as summarize
@@ -72,7 +72,7 @@ def _assumptions(net: NetDefinition, phases: list[str], image: Shape | None) -> 
     """What the sums rest on that the prototxt does not tell."""
     layers = [layer for phase in phases for layer in net.layers(phase)]
     if image is not None and not any(layer.type in FROM_RECORDS for layer in layers):
-        yield f"--image {_shape(image)}: no layer of the net reads images"
+        yield f"--image {shape_text(image)}: no layer of the net reads images"
     for layer in layers if image is None else []:
         if layer.type == "Data" and told_channels(layer) is None:
             name = printable(layer.name)
@@ -91,17 +91,13 @@ def _phases(net: NetDefinition, phase: str) -> list[str]:
     return phases
 
 
-def _shape(shape: Shape) -> str:
-    return "x".join(map(str, shape)) or "scalar"
-
-
 def _print_table(one: Summary, with_phase: bool) -> None:
     rows = [
         [
             layer.name,
             layer.type,
-            " ".join(_shape(shape) for _, shape in layer.bottoms),
-            " ".join(_shape(shape) for _, shape in layer.tops),
+            " ".join(shape_text(shape) for _, shape in layer.bottoms),
+            " ".join(shape_text(shape) for _, shape in layer.tops),
             f"{layer.parameters:,}" if layer.parameters else "",
             f"{layer.macs:,}" if layer.macs else "",
             f"{layer.activation_bytes:,}" if layer.activation_bytes else "",
@@ -139,8 +135,8 @@ def _print_csv(summaries: list[Summary]) -> None:
                     one.phase,
                     layer.name,
                     layer.type,
-                    " ".join(_shape(shape) for _, shape in layer.bottoms),
-                    " ".join(_shape(shape) for _, shape in layer.tops),
+                    " ".join(shape_text(shape) for _, shape in layer.bottoms),
+                    " ".join(shape_text(shape) for _, shape in layer.tops),
                     layer.parameters,
                     layer.statistics,
                     layer.macs,

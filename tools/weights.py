@@ -11,6 +11,7 @@ import click
 
 from ..errors import printable
 from ..formats.files import STDIN
+from ..formats.layers import shape_text
 from .terminal import bytes_text, echo, parse_image, table, warn
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _print_statistics(layers: list[LayerStatistics], sums: Sums) -> None:
             layer.name if index == 0 else "",
             layer.type if index == 0 else "",
             str(index),
-            _shape(blob.shape),
+            shape_text(blob.shape),
             f"{blob.elements:,}",
             f"{blob.bytes:,}",
             *map(_number, (blob.minimum, blob.maximum, blob.mean, blob.std)),
@@ -169,7 +170,7 @@ def _both_shapes(row: LayerDifference) -> str:
 
     if row.status != OTHER_SHAPES:
         return ""
-    return ": " + " against ".join(" and ".join(map(_shape, side)) for side in row.shapes)
+    return ": " + " against ".join(" and ".join(map(shape_text, side)) for side in row.shapes)
 
 
 # Map
@@ -254,7 +255,7 @@ def _tell(mapped: Mapped, proof: Proof | None, as_json: bool, out: str) -> None:
         echo(line, bold=index == 0)
     shown = "not run to compare the nets"
     if proof is not None:
-        shapes = " and ".join(map(_shape, proof.inputs.values()))
+        shapes = " and ".join(map(shape_text, proof.inputs.values()))
         shown = (
             f"both nets run on a random {shapes} in float64: {proof.blobs} blobs agree within"
             f" {proof.largest:.1e}"
@@ -283,10 +284,6 @@ def _moved(row: Any) -> str:
 
 
 # Numbers
-
-
-def _shape(shape: Any) -> str:
-    return "x".join(map(str, shape)) or "scalar"
 
 
 def _number(value: float | None) -> str:

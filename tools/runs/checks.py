@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...errors import FormatError, NetError, SqgenError, printable
+from ...errors import FormatError, NetError, SqgenError, first_few, printable
 from ...formats.caffemodel import read_caffemodel, read_solver_state
 from ...formats.layers import LAYER_TYPES
 from ...formats.lint import ERROR, lint_net
-from ...formats.matching import Matching, match_weights, names
+from ...formats.matching import Matching, match_weights
 from ...formats.net import NetDefinition
 from ...formats.shapes import NetShapes, infer_shapes
 from ...formats.snapshot_files import weights_of
@@ -104,10 +104,11 @@ def refuse_random(matching: Matching, net: NetDefinition, weights: str) -> None:
     """
     shown = printable(weights)
     if matching.missing:
-        unused = f"; it has weights for {names(matching.unused)} instead" if matching.unused else ""
+        missing, unused = first_few(matching.missing), first_few(matching.unused)
+        instead = f"; it has weights for {unused} instead" if unused else ""
         raise NetError(
             f"{shown}: has no weights for {len(matching.missing)} of the layers of"
-            f" {printable(net.source)} ({names(matching.missing)}){unused}; give the net's own, or"
+            f" {printable(net.source)} ({missing}){instead}; give the net's own, or"
             " --random-weights to score it all the same"
         )
     if matching.zero and len(matching.zero) == len(matching.matched):
@@ -120,11 +121,11 @@ def refuse_random(matching: Matching, net: NetDefinition, weights: str) -> None:
 def remarks(matching: Matching) -> Iterable[str]:
     """What is odd about weights that match."""
     if matching.unused:
-        yield f"weights that the net has no layer for: {names(matching.unused)}"
+        yield f"weights that the net has no layer for: {first_few(matching.unused)}"
     if matching.zero:
-        yield f"layers whose weights are all zero: {names(matching.zero)}"
+        yield f"layers whose weights are all zero: {first_few(matching.zero)}"
     if matching.odd:
-        yield f"layers with weights that are nan or infinite: {names(matching.odd)}"
+        yield f"layers with weights that are nan or infinite: {first_few(matching.odd)}"
 
 
 def check_gpu(asked: str | None, by_command: bool) -> None:

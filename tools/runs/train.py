@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...errors import FormatError, NetError, RunError, SqgenError, printable
+from ...errors import FormatError, NetError, RunError, SqgenError, first_few, printable
 from ...formats.files import STDIN
-from ...formats.matching import names
 from ...formats.net import NetDefinition, parse_solver, read_text
 from ...formats.snapshot_files import check_room, complete_prefix, newest
 from ...formats.solver import lint_solver, lint_test_iter
@@ -299,7 +298,7 @@ def _check_fine_tuning(how: How, nets: _Nets, weights: str) -> None:
             f" {printable(nets.trained.source)}; sqgen weights map renames them"
         )
     if matching.missing:
-        how.say(f"start fresh: {names(matching.missing)}")
+        how.say(f"start fresh: {first_few(matching.missing)}")
     for line in remarks(matching):
         how.say(f"warning: {line}")
 
