@@ -14,11 +14,10 @@ from typing import Any
 from ..errors import NetError, printable
 from .layers import LAYER_TYPES, Shape
 from .net import NetDefinition
-from .schema import NetParameter, message_class
+from .schema import NetParameter
 from .shapes import LayerShapes, require_shapes
 from .windows import ShapeError, UnknownSizeError
 
-_LayerParameter = message_class("LayerParameter")
 _PASSED_ON = ("Split", "Dropout")
 # How a layer is run or written, not what it computes in TEST.
 _LEFT_OUT = ("include", "exclude", "phase", "param", "blobs", "loss_weight", "propagate_down")
@@ -151,16 +150,10 @@ def _check_names(layers: Sequence[Any], source: str) -> None:
 
 
 def _stripped(layer: Any) -> Any:
-    copy = _LayerParameter()
-    for descriptor, value in layer.ListFields():
-        if descriptor.name in _LEFT_OUT:
-            continue
-        if descriptor.message_type is not None and not hasattr(value, "append"):
-            getattr(copy, descriptor.name).CopyFrom(value)
-        elif hasattr(value, "append"):
-            getattr(copy, descriptor.name).extend(value)
-        else:
-            setattr(copy, descriptor.name, value)
+    copy = type(layer)()
+    copy.CopyFrom(layer)
+    for name in _LEFT_OUT:
+        copy.ClearField(name)
     return copy
 
 

@@ -370,7 +370,7 @@ def test_the_proof_names_the_first_layer_that_is_wrong() -> None:
     flows = carried_dataflow(model, "a"), dataflow(parse_net(pair[1], "b"))
     proof = prove(Net, *flows, found, model)
     assert proof.largest < 1e-12
-    assert (proof.inputs, proof.constant) == ({"data": (1, 3, 32, 32)}, False)
+    assert (proof.inputs, proof.blind) == ({"data": (1, 3, 32, 32)}, [])
     weights = found.arrays["3/squeeze1x1"][0]
     found.arrays["3/squeeze1x1"][0] = np.ascontiguousarray(weights[:, ::-1])
     with pytest.raises(NetError, match="b: layer '3/squeeze1x1': the nets part here: on a random"):
@@ -496,13 +496,26 @@ def test_no_engine_is_one_line(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
 
 
-def test_weights_of_nothing_but_zeros_prove_little() -> None:
-    text = net_input() + conv("y", "data", 2)
+def test_what_the_proof_can_not_see_is_told(sqgen: Run, tmp_path: Path) -> None:
+    """Any weights would do behind a ReLU that lets nothing through."""
+    text = net_input() + conv("a", "data", 2) + layer("ReLU", "r", "a") + conv("b", "r", 5)
     model = random_model(text)
-    for blob in model.layer[1].blobs:
-        blob.data[:] = [0.0] * len(blob.data)
+    weights, biases = model.layer[1].blobs
+    weights.data[:] = [0.001 * value for value in weights.data]
+    biases.data[:] = [-1000.0] * len(biases.data)
     flow = dataflow(parse_net(text))
-    assert prove(Net, flow, flow, map_weights(flow, flow, model), model).constant
+    found = map_weights(flow, flow, model)
+    assert prove(Net, flow, flow, found, model).blind == ["b"]
+    found.arrays["b"][0] = found.arrays["b"][0][:, ::-1]
+    assert prove(Net, flow, flow, found, model).blind == ["b"]
+    save(model, tmp_path / "in.caffemodel")
+    (tmp_path / "to.prototxt").write_text(text)
+    done = sqgen("weights", "map", "in.caffemodel", "out.caffemodel", "--to", "to.prototxt")
+    assert done.returncode == 0, done.stderr
+    assert (
+        "warning: b: the same outcome for both inputs, so that the proof shows little"
+        in done.stderr
+    )
 
 
 def test_old_files_are_mapped() -> None:
@@ -574,7 +587,7 @@ def test_what_caffe_itself_saved(shared: Path, run: str, net: str) -> None:
     assert {row.how for row in found.rows} == {"name", "dialect"}
     assert not found.unused
     proof = prove(Net, *flows, found, model)
-    assert (proof.constant, proof.largest < 1e-12) == (False, True)
+    assert (proof.blind, proof.largest < 1e-12) == ([], True)
     there = mapped_model(target, found)
     back = dataflow(parse_net(own), (3, 32, 32))
     again = map_weights(carried_dataflow(there, "there"), back, there, role)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import printable
+from ..errors import first_few, printable
 from ..formats.files import STDIN
 from ..formats.layers import shape_text
 from .terminal import bytes_text, echo, parse_image, table, warn
@@ -201,7 +201,7 @@ def map_command(
 
     Layers are matched by name, by the dialects of the published nets, or by what they do. Where
     the nets order channels differently (which expand convolution a Concat has first), weights are
-    permuted. Both nets are then run on a random input, and OUT is written if they agree.
+    permuted. Both nets are then run on random inputs, and OUT is written if they agree.
 
     \b
     Example:
@@ -245,8 +245,11 @@ def _tell(mapped: Mapped, proof: Proof | None, as_json: bool, out: str) -> None:
         warn(f"not used: {', '.join(map(printable, mapped.unused))}")
     if mapped.missing:
         warn(f"no weights for: {', '.join(map(printable, mapped.missing))}")
-    if proof is not None and proof.constant:
-        warn("the outputs are one and the same number everywhere: the proof shows little")
+    if proof is not None and proof.blind:
+        warn(
+            f"{first_few(proof.blind)}: the same outcome for both inputs, so that the proof shows"
+            " little of their weights"
+        )
     if as_json:
         _print_json(_mapped_json(mapped, proof, out))
         return
@@ -257,7 +260,7 @@ def _tell(mapped: Mapped, proof: Proof | None, as_json: bool, out: str) -> None:
     if proof is not None:
         shapes = " and ".join(map(shape_text, proof.inputs.values()))
         shown = (
-            f"both nets run on a random {shapes} in float64: {proof.blobs} blobs agree within"
+            f"both nets run on random {shapes} in float64: {proof.blobs} blobs agree within"
             f" {proof.largest:.1e}"
         )
     echo(f"wrote {printable(out)}: {len(mapped.rows)} layers; {shown}", bold=True)
