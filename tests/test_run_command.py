@@ -396,6 +396,13 @@ def test_mistakes_in_python(place: Place, stand_in: StandIn) -> None:
         assert str(caught.value).isprintable()
     with pytest.raises(sqgen.SqgenError, match="no phase 'test'"):
         sqgen.time(place.net, phase="test", caffe=caffe)
+    wrong_counts: list[dict[str, Any]] = [{"iterations": 0}, {"batch_size": 0}]
+    for wrong in wrong_counts:
+        told = "0 iterations; give one or more" if "iterations" in wrong else "a batch of 0"
+        with pytest.raises(sqgen.SqgenError, match=told):
+            sqgen.test(place.net, place.weights, **wrong)
+        with pytest.raises(sqgen.SqgenError, match=told):
+            sqgen.time(place.net, place.weights, **wrong)
 
 
 @pytest.mark.parametrize("real", [False, True])

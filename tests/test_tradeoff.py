@@ -129,6 +129,16 @@ def test_plot_has_a_point_a_file() -> None:
     assert [text.get_text() for text in axes.texts] == ["smaller", "small.sqz"]
 
 
+def test_files_of_one_name_are_refused(place: Place, small: Path, tmp_path: Path) -> None:
+    """Also of those that are made here."""
+    for name in ("small.sqz", "3-bit.sqz"):
+        again = tmp_path / name
+        again.write_bytes(small.read_bytes())
+        with pytest.raises(SqgenError, match=f"two files are called {name} here; rename one"):
+            evaluated(place, tmp_path, [small, again], bits=3)
+    assert not (tmp_path / "run").exists()
+
+
 def test_misuse_is_one_line(sqgen: Run, place: Place) -> None:
     given = ["compress", "eval", str(place.weights), "--net", str(place.net)]
     for more, told in (

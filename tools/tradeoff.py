@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from .logs.result import LOSS, LogResult
 from .runs.checks import check_net
 from .runs.copies import DataChange, changed
 from .runs.folder import RunFolder
-from .runs.how import How
+from .runs.how import How, path_of
 from .runs.test import test
 from .terminal import table
 
@@ -88,11 +87,11 @@ def tradeoff(
     """
     net = read_net(net_path)
     image = _image(net, asked)
-    given = None if how.run_dir is None else os.fspath(how.run_dir)
-    folder = RunFolder(given, f"tradeoff-{Path(net_path).stem}")
+    folder = RunFolder(path_of(how.run_dir), f"tradeoff-{Path(net_path).stem}")
     candidates = [_Candidate(BEFORE, weights), *(_compressed(path, net, image) for path in files)]
     encoded = _encoded(weights, settings, net, image) if settings else {}
-    _check_names([one.name for one in candidates] + list(encoded))
+    made = [f"{name}{suffix}" for name in encoded for suffix in ("", ".sqz", ".caffemodel")]
+    _check_names([one.name for one in candidates] + made)
     folder.make()
     for name, (data, model) in encoded.items():
         path = folder.file(f"{name}.sqz")

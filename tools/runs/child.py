@@ -28,6 +28,7 @@ LOOK = 0.2  # seconds between looks at whether it has ended, or is silent
 GRACE = 1.0  # seconds that what a child left behind may still print
 LAST_LINES = 3
 STALL_TIMEOUT = 600.0  # seconds of silence, until it is said
+NOT_RUN = (126, 127)  # a shell's codes for a program that can't be run, or is not there
 SIGNALLED = 128  # what a shell, or docker, adds to the number of a signal for an exit code
 # `go` comes when the guard is there; end of file instead means that we are gone.
 _START = 'read go && exec "$@"'

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import NetError, printable
+from ...errors import NetError, SqgenError, printable
 from ...formats import prototxt
 from ...formats.net import NetDefinition
-from .dataset import COUNTED, LMDB, source_of
+from .dataset import COUNTED, LMDB, param_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,9 @@ class DataChange:
         mean_file: another one; None keeps the layer's.
         once: whether no record may be skipped, or come in another order.
         flag: what was typed for the source, for messages.
+
+    Raises:
+        SqgenError: a batch of nothing.
     """
 
     phase: str
@@ -35,6 +38,10 @@ class DataChange:
     mean_file: str | None = None
     once: bool = False
     flag: str = "--data"
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise SqgenError(f"a batch of {self.batch_size}; give one or more")
 
 
 @dataclass
@@ -53,8 +60,7 @@ def data_layers(net: NetDefinition, phase: str) -> list[Any]:
 
 def batch_of(layer: Any) -> int:
     """The batch of a data layer."""
-    param = layer.image_data_param if layer.type == "ImageData" else layer.data_param
-    return int(param.batch_size)
+    return int(param_of(layer).batch_size)
 
 
 def changed(net: NetDefinition, changes: Iterable[DataChange]) -> tuple[NetDefinition, list[str]]:
@@ -106,10 +112,9 @@ def _is_deploy(net: NetDefinition) -> bool:
 
 def _do(layer: Any, change: DataChange) -> Iterable[str]:
     """Change a layer; tells what."""
-    param = layer.image_data_param if layer.type == "ImageData" else layer.data_param
-    transform = layer.transform_param
+    param, transform = param_of(layer), layer.transform_param
     if change.source is not None and change.source != param.source:
-        yield f"source {printable(source_of(layer))} -> {printable(change.source)}"
+        yield f"source {printable(param.source)} -> {printable(change.source)}"
         param.source = change.source
         if layer.type == "Data":
             param.backend = LMDB

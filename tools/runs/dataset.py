@@ -54,9 +54,10 @@ def look(layer: Any, where: str, flag: str = "--data") -> Dataset:
     Raises:
         FormatError: it is not there, is damaged or empty.
     """
-    if not os.path.exists(source_of(layer)):  # noqa: PTH110 - a path may hold a null
+    source = param_of(layer).source
+    if not os.path.exists(source):  # noqa: PTH110 - a path may hold a null
         raise FormatError(
-            f"{where}: its data {printable(source_of(layer))} is not there; {flag} says where it is"
+            f"{where}: its data {printable(source)} is not there; {flag} says where it is"
         )
     try:
         if layer.type == "ImageData":
@@ -66,10 +67,9 @@ def look(layer: Any, where: str, flag: str = "--data") -> Dataset:
         raise FormatError(f"{where}: {error}") from None
 
 
-def source_of(layer: Any) -> str:
-    """Where a data layer reads from."""
-    param = layer.image_data_param if layer.type == "ImageData" else layer.data_param
-    return str(param.source)
+def param_of(layer: Any) -> Any:
+    """The parameters of a Data or ImageData layer: its source, and its batch_size."""
+    return layer.image_data_param if layer.type == "ImageData" else layer.data_param
 
 
 def _lmdb(param: Any, transform: Any) -> Dataset:

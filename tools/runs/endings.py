@@ -7,7 +7,7 @@ import signal
 
 from ...errors import CrashError, RefusedError, ResourceError, RunError, StoppedError, printable
 from ..logs.result import Fatal, LogResult
-from .child import SIGNALLED, Child
+from .child import NOT_RUN, SIGNALLED, Child
 from .engines import TORCH, Engine
 
 # What a fatal message has where memory, the disk or the GPU is what does not do.
@@ -16,7 +16,6 @@ _ROOM = re.compile(
     r"|Multi-GPU|several GPUs",
     re.IGNORECASE,
 )
-_NOT_RUN = (126, 127)  # a shell's codes for a program that can't be run, or is not there
 
 
 def error_of(engine: Engine, child: Child, result: LogResult, log: str) -> RunError | None:
@@ -46,7 +45,7 @@ def _error(engine: Engine, child: Child, result: LogResult) -> RunError | None:
     number = -code if code < 0 else code - SIGNALLED if code > SIGNALLED else 0
     if number:
         return _killed(name, number, result)
-    if code in _NOT_RUN:
+    if code in NOT_RUN:
         return RefusedError(f"{name}: can't be run: {last}")
     if code:
         return CrashError(

@@ -12,14 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ...errors import FormatError, SqgenError, StoppedError, printable
-from .child import SIGNALLED, Child
+from .child import NOT_RUN, SIGNALLED, Child
 
 AUTO, CAFFE, TORCH = CHOICES = ("auto", "caffe", "torch")
 OURS = "sqgen-caffe"
 ITERATIONS = 50  # of `caffe time`, where nothing is said
 ANSWER_TIMEOUT = 60  # seconds for `--version`; a container may have to start
 ANSWER_LIMIT = 1 << 20  # bytes of it
-_NOT_RUN = (126, 127)  # a shell's codes for a program that can't be run, or is not there
 # Module -> package of the embedded engine.
 _PARTS = {"torch": "torch", "lmdb": "lmdb", "cv2": "opencv-python-headless"}
 
@@ -121,7 +120,7 @@ def _answering(command: tuple[str, ...], why: str) -> Engine:
         raise FormatError(f"{shown}: can't be run: no program {printable(command[0])}")
     code, text = _ask(command, shown)
     lines = [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
-    if code in _NOT_RUN:
+    if code in NOT_RUN:
         reason = lines[-1] if lines else f"exit code {code}"
         raise FormatError(f"{shown}: can't be run: {printable(reason)}")
     version = next((line for line in lines if "version" in line), "") if not code else ""

@@ -70,6 +70,11 @@ class How:
         if self.tell is not None:
             self.tell(line)
 
+    def warn(self, *lines: str) -> None:
+        """Tell what may be wrong, a line each."""
+        for line in lines:
+            self.say(f"warning: {line}")
+
     def choose(self) -> Engine:
         """The engine, once the device is known to be there.
 
@@ -103,12 +108,27 @@ class How:
         return len((self.asked_gpu or "0").split(","))
 
 
+def path_of(given: str | os.PathLike[str] | None) -> str | None:
+    """A path that was given, or not, as text."""
+    return None if given is None else os.fspath(given)
+
+
+def check_iterations(count: int) -> None:
+    """Refuse a number of iterations that is none.
+
+    Raises:
+        SqgenError: it is below 1.
+    """
+    if count < 1:
+        raise SqgenError(f"{count} iterations; give one or more")
+
+
 class Session:
     """A run with its folder: what is put there before, what runs, what is kept behind."""
 
     def __init__(self, how: How, engine: Engine, name: str) -> None:
         self.how, self.engine = how, engine
-        self.folder = RunFolder(None if how.run_dir is None else os.fspath(how.run_dir), name)
+        self.folder = RunFolder(path_of(how.run_dir), name)
         self._commands: list[list[str]] = []
         self._changes: list[str] = []
         self._begun = time.monotonic()

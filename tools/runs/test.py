@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ...errors import CrashError, NetError, SqgenError, printable
+from ...errors import CrashError, NetError, printable
 from ...formats.net import NetDefinition, read_net
 from ..logs.result import LogResult
 from .checks import Checked, check_net, check_weights, refuse_random, remarks, weight_files
@@ -14,7 +14,7 @@ from .copies import Copy, DataChange, batch_of, data_layers, net_copy
 from .coverage import Coverage, all_once, remark, without_again
 from .engines import TORCH, Engine
 from .folder import LOG
-from .how import How, Session, data_facts
+from .how import How, Session, check_iterations, data_facts, path_of
 from .process import Steps
 
 NET = "net.prototxt"
@@ -56,14 +56,11 @@ def test(
         RunError: the run did not come to its end; `result` is what it did.
     """
     way = How(**how)
-    if iterations is not None and iterations < 1:
-        raise SqgenError(f"{iterations} iterations; give one or more")
-    if batch_size is not None and batch_size < 1:
-        raise SqgenError(f"a batch of {batch_size}; give one or more")
+    if iterations is not None:
+        check_iterations(iterations)
     net = read_net(model)
-    for warning in net.warnings:
-        way.say(f"warning: {warning}")
-    asked = DataChange("TEST", _path(data), batch_size, _path(mean))
+    way.warn(*net.warnings)
+    asked = DataChange("TEST", path_of(data), batch_size, path_of(mean))
     asked_net, _ = net_copy(net, [asked], NET)
     checked = check_net(asked_net, "TEST")
     _check_scores(way, asked_net)
@@ -74,10 +71,6 @@ def test(
     return _run(session, job, os.fspath(weights))
 
 
-def _path(given: str | os.PathLike[str] | None) -> str | None:
-    return None if given is None else os.fspath(given)
-
-
 def _check_scores(how: How, net: NetDefinition) -> None:
     layers = net.layers("TEST")
     if not any(layer.type in ("Data", "ImageData", "HDF5Data", "WindowData") for layer in layers):
@@ -86,7 +79,7 @@ def _check_scores(how: How, net: NetDefinition) -> None:
             " the train_val"
         )
     if not any(layer.type == "Accuracy" for layer in layers):
-        how.say("warning: the net has no Accuracy layer in TEST, so it tells no top-1 or top-5")
+        how.warn("the net has no Accuracy layer in TEST, so it tells no top-1 or top-5")
 
 
 def _check_weights(
@@ -95,11 +88,10 @@ def _check_weights(
     matching = check_weights(weight_files(weights), checked.shapes)
     if random_weights:
         if matching.missing:
-            how.say(f"warning: {len(matching.missing)} layers run on random weights, as asked")
+            how.warn(f"{len(matching.missing)} layers run on random weights, as asked")
     else:
         refuse_random(matching, net, weights)
-    for line in remarks(matching):
-        how.say(f"warning: {line}")
+    how.warn(*remarks(matching))
 
 
 class _Job:
@@ -163,7 +155,10 @@ def _run(session: Session, job: _Job, weights: str) -> LogResult:
         copies.append(job.copy(coverage.again, AGAIN_NET))
     session.begin(copies)
     line = remark(coverage) if job.asked_iterations is not None else None
-    how.say(f"warning: {line}" if line else f"testing {coverage}")
+    if line is None:
+        how.say(f"testing {coverage}")
+    else:
+        how.warn(line)
     folder = session.folder
 
     def arguments(net: str, how_many: str) -> Sequence[str]:

@@ -13,7 +13,7 @@ from .checks import check_net, check_weights, remarks, weight_files
 from .copies import DataChange, net_copy
 from .engines import ITERATIONS
 from .folder import LOG
-from .how import How, Session
+from .how import How, Session, check_iterations, path_of
 from .process import Steps
 from .test import NET
 
@@ -46,15 +46,13 @@ def time(
     way = How(**how)
     if phase not in PHASES:
         raise SqgenError(f"no phase '{phase}'; TRAIN or TEST")
+    check_iterations(iterations)
     net = read_net(model)
-    for warning in net.warnings:
-        way.say(f"warning: {warning}")
-    source = None if data is None else os.fspath(data)
-    made, copy = net_copy(net, [DataChange(phase, source, batch_size)], NET)
+    way.warn(*net.warnings)
+    made, copy = net_copy(net, [DataChange(phase, path_of(data), batch_size)], NET)
     checked = check_net(made, phase)
     if weights is not None:
-        for line in remarks(check_weights(weight_files(os.fspath(weights)), checked.shapes)):
-            way.say(f"warning: {line}")
+        way.warn(*remarks(check_weights(weight_files(os.fspath(weights)), checked.shapes)))
     session = Session(way, way.choose(), net.source)
     session.begin([copy])
     arguments = ["time", f"--model={session.folder.file(NET)}", f"--iterations={iterations}"]

@@ -30,7 +30,7 @@ from .copies import Copy, DataChange, batch_of, changed, copy_of, data_layers, s
 from .coverage import all_once
 from .engines import AUTO, CAFFE, Engine
 from .folder import LOG, RunFolder
-from .how import How, Session, data_facts
+from .how import How, Session, data_facts, path_of
 from .process import Steps
 
 SOLVER = "solver.prototxt"
@@ -75,13 +75,11 @@ def train(
     way = How(**how)
     if (weights is not None) + (snapshot is not None) + resume > 1:
         raise SqgenError("--weights, --snapshot and --resume: give one")
-    if batch_size is not None and batch_size < 1:
-        raise SqgenError(f"a batch of {batch_size}; give one or more")
     given = _read(way, os.fspath(solver))
-    train_change = DataChange("TRAIN", _path(data), batch_size, _path(mean))
-    test_change = DataChange("TEST", _path(val_data), None, _path(mean), flag="--val-data")
+    train_change = DataChange("TRAIN", path_of(data), batch_size, path_of(mean))
+    test_change = DataChange("TEST", path_of(val_data), None, path_of(mean), flag="--val-data")
     nets = _Nets(given, train_change, test_change)
-    start = _start(way, given, nets, _path(weights), _path(snapshot), resume)
+    start = _start(way, given, nets, path_of(weights), path_of(snapshot), resume)
     _check_room(way, given, nets.trained_data, start.iteration)
     tests = nets.cover(way)
     engine = way.choose()
@@ -122,10 +120,6 @@ def _resuming(how: How, given: _Given, changes: dict[str, Any]) -> str:
     return shlex.join([*words, *(("--", *how.arguments) if how.arguments else ())])
 
 
-def _path(given: str | os.PathLike[str] | None) -> str | None:
-    return None if given is None else os.fspath(given)
-
-
 class _Given(NamedTuple):
     """The solver that was given: the message, its snapshot_prefix complete, and its file."""
 
@@ -141,8 +135,7 @@ def _read(how: How, path: str) -> _Given:
         if rule == "solver":
             raise NetError(f"{printable(source)}: {message}")
         warnings.append(f"{printable(source)}: {message}")
-    for warning in warnings:
-        how.say(f"warning: {warning}")
+    how.warn(*warnings)
     complete_prefix(param, "" if path == STDIN else path)
     return _Given(param, source)
 
@@ -204,7 +197,8 @@ class _Nets:
                 batch = self._fit(number, records, batch)
             if records is not None:
                 line = lint_test_iter(self.test_iter[number], batch, records, None)
-                how.say(f"warning: test net {number}: {line}") if line else None
+                if line is not None:
+                    how.warn(f"test net {number}: {line}")
             facts.append(
                 {
                     "test_iter": self.test_iter[number],
@@ -285,8 +279,7 @@ def _newest(how: How, given: _Given) -> str:
             f"--resume: no whole snapshot {printable(prefix)}_iter_*.solverstate; leave --resume"
             " out to start"
         )
-    for line in found.remarks:
-        how.say(f"warning: {line}")
+    how.warn(*found.remarks)
     return found.path
 
 
@@ -299,20 +292,19 @@ def _check_fine_tuning(how: How, nets: _Nets, weights: str) -> None:
         )
     if matching.missing:
         how.say(f"start fresh: {first_few(matching.missing)}")
-    for line in remarks(matching):
-        how.say(f"warning: {line}")
+    how.warn(*remarks(matching))
 
 
 def _check_room(how: How, given: _Given, trained: Checked, start: int) -> None:
     snapshots = snapshots_of(given.param, start)
     if not snapshots:
-        how.say("warning: the solver writes no snapshots: what is learned is lost at the end")
+        how.warn("the solver writes no snapshots: what is learned is lost at the end")
         return
     one = snapshot_bytes(given.param, trained.shapes)
     free = check_room(given.param.snapshot_prefix, one)
     if free < one * snapshots:
-        how.say(
-            f"warning: {snapshots} snapshots of {one >> 20} MiB are more than the {free >> 20} MiB"
+        how.warn(
+            f"{snapshots} snapshots of {one >> 20} MiB are more than the {free >> 20} MiB"
             f" that are free at {printable(given.param.snapshot_prefix)}"
         )
 
