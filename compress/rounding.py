@@ -23,8 +23,14 @@ def nearest(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     Of two values with no float32 between them it may be either, for a weight that is one of them
     too: exact codes are looked up, not rounded to.
     """
-    numbers: np.ndarray = np.searchsorted(values[1:] / 2 + values[:-1] / 2, weights)
+    numbers: np.ndarray = _middles(values).searchsorted(weights)
     return numbers
+
+
+def _middles(values: np.ndarray) -> np.ndarray:
+    """Between each two neighbours; halved first, so that large ones don't overflow."""
+    middles: np.ndarray = values[1:] / 2 + values[:-1] / 2
+    return middles
 
 
 def share(filters: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -45,7 +51,8 @@ def _share_block(filters: np.ndarray, values: np.ndarray, made: np.ndarray) -> N
     # Kernels first, filters last: what is worked on together lies together.
     exact = np.ascontiguousarray(filters.transpose(1, 2, 0))
     there = exact != 0
-    shared = np.where(there, values[nearest(exact, values)], np.float32(0))
+    middles = _middles(values)
+    shared = np.where(there, values[middles.searchsorted(exact)], np.float32(0))
     errors = shared - exact
     of_filters = errors.sum((0, 1))
     for _ in range(_SWEEPS):
@@ -58,7 +65,7 @@ def _share_block(filters: np.ndarray, values: np.ndarray, made: np.ndarray) -> N
                 wanted, error = exact[channel, place, here], errors[channel, place, here]
                 kernels, whole = of_kernels[here] - error, of_filters[here] - error
                 pull = (KERNEL * kernels + FILTER * whole) / (1 + KERNEL + FILTER)
-                new = values[nearest(wanted - pull, values)]
+                new = values[middles.searchsorted(wanted - pull)]
                 error = new - wanted
                 shared[channel, place, here], errors[channel, place, here] = new, error
                 of_kernels[here], of_filters[here] = kernels + error, whole + error
