@@ -108,6 +108,10 @@ class Alive:
             data += os.read(self._pipe, 100)
         return int(data)
 
+    def has_printed(self) -> bool:
+        """Whether the stand-in has printed what it prints; asked before `ready`."""
+        return bool(select.select([self._pipe], [], [], 0)[0])
+
     def gone(self) -> None:
         """Returns when the stand-in and all its children are gone."""
         assert select.select([self._pipe], [], [], PATIENCE)[0], "it lives"

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 import sqgen
 from sqgen import CrashError, LogResult, RefusedError, ResourceError, RunError, StoppedError
+from sqgen.tools.runs import process
 
 from .small_runs import PATIENCE, Alive, Place, StandIn, alive, log_text, start
 
@@ -140,9 +142,32 @@ def test_noise_is_no_trouble(place: Place, stand_in: StandIn, tmp_path: Path) ->
     check_kept(tmp_path / "run", log.read_bytes())
 
 
-def test_stalls(place: Place, stand_in: StandIn, living: Alive, tmp_path: Path) -> None:
+class Clock:
+    """A second passes at every look, once the stand-in has printed all, and until it is stopped."""
+
+    def __init__(self, living: Alive, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._living = living
+        self._now = 0.0
+        self.runs = False
+        self.stopped = False
+        monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=self.monotonic))
+
+    def monotonic(self) -> float:
+        self.runs = self.runs or self._living.has_printed()
+        self._now += self.runs and not self.stopped
+        return self._now
+
+
+def test_stalls(
+    place: Place,
+    stand_in: StandIn,
+    living: Alive,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Silence is said once, with the last lines, and ends the run if that was asked for."""
     told: list[str] = []
+    Clock(living, monkeypatch)
     caffe = stand_in("test_digits", lines=600, wait=True, alive=living.path)
     with pytest.raises(sqgen.StallError) as caught:
         run(
@@ -150,7 +175,7 @@ def test_stalls(place: Place, stand_in: StandIn, living: Alive, tmp_path: Path) 
             "test",
             tmp_path / "run",
             caffe,
-            stall_timeout=0.3,
+            stall_timeout=2,
             stop_stalled=True,
             tell=told.append,
         )
@@ -163,21 +188,30 @@ def test_stalls(place: Place, stand_in: StandIn, living: Alive, tmp_path: Path) 
     assert caught.value.result.command == "test"
 
 
-def test_silence_is_no_end(place: Place, stand_in: StandIn, living: Alive, tmp_path: Path) -> None:
+def test_silence_is_no_end(
+    place: Place,
+    stand_in: StandIn,
+    living: Alive,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Said once; what comes later is read all the same."""
     text = log_text("test_digits").decode().splitlines()
     caffe = stand_in("test_digits", lines=600, on_sigint=text[600:], alive=living.path)
-    process = start(_test(place, caffe, "--stall-timeout", "0.2"), tmp_path)
-    child = living.ready()
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "silent for 0.2 s; its last lines: " in line:
-            break
-    os.kill(child, signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, err
-    assert "silent" not in err
-    assert "0.794613" in out
+    clock, told = Clock(living, monkeypatch), []
+
+    def tell(line: str) -> None:
+        if line.startswith("silent for 2 s; its last lines: "):
+            told.append(line)
+            clock.stopped = True
+            os.kill(living.ready(), signal.SIGINT)
+
+    result = run(place, "test", tmp_path / "run", caffe, stall_timeout=2, tell=tell)
+    assert len(told) == 1
+    top1 = result.score("top-1")
+    assert top1 is not None
+    assert top1.value == 0.794613
+    check_kept(tmp_path / "run", log_text("test_digits"))
 
 
 def test_closes_its_output_and_goes_on(
