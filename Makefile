@@ -39,10 +39,12 @@ $(DIGITS)/test_lmdb/data.mdb: $(STAMP)
 # Without MODEL, the digits net that ships. A tolerance of 0.004 is one of its 297 images.
 test-accuracy: $(STAMP) $(if $(MODEL),,$(DIGITS)/test_lmdb/data.mdb) ## test weights, hold what they score
 ifdef MODEL
+	$(if $(WEIGHTS),,$(error test-accuracy: MODEL= needs WEIGHTS=))
 	$(BIN)/sqgen test --model "$(MODEL)" --weights "$(WEIGHTS)" \
 		$(if $(DATA),--data "$(DATA)") $(if $(GPU),--gpu "$(GPU)") \
 		$(if $(ENGINE),--engine "$(ENGINE)") $(foreach score,$(EXPECT),--expect "$(score)")
 else
+	$(if $(WEIGHTS)$(DATA),$(error test-accuracy: WEIGHTS= and DATA= need MODEL=))
 	$(BIN)/sqgen build --design $(DIGITS_NET)/design.toml --out $(DIGITS) --force
 	$(BIN)/sqgen test --model $(DIGITS)/train_val.prototxt --weights $(DIGITS_NET)/digits.caffemodel \
 		--data $(DIGITS)/test_lmdb $(if $(GPU),--gpu "$(GPU)") \

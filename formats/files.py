@@ -65,7 +65,7 @@ def write_files(files: Mapping[Path, bytes], force: bool = False) -> None:
     path = Path()
     try:
         for path in files:
-            _check_target(path, force)
+            check_target(path, force)
         for path, data in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             temporaries[path] = _write_temporary(path, data)
@@ -81,7 +81,12 @@ def write_files(files: Mapping[Path, bytes], force: bool = False) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _check_target(path: Path, force: bool) -> None:
+def check_target(path: Path, force: bool) -> None:
+    """Whether a file may be written there; `write_files` looks too, at the end of what it takes.
+
+    Raises:
+        OutputError: it may not.
+    """
     name = printable(str(path))
     if not path.name:
         raise OutputError(f"'{name}' is no file's name")

@@ -93,6 +93,15 @@ def weights_of(state: Any, path: str) -> Path | None:
     )
 
 
+def any_snapshot(prefix: str) -> str | None:
+    """The newest solver state of a prefix, whole or not.
+
+    Raises:
+        FormatError: its folder can't be read.
+    """
+    return max(_states(prefix), default=(0, 0, None))[2]
+
+
 class Snapshot(NamedTuple):
     """A solver state whose weights are there, both whole.
 

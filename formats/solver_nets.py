@@ -72,9 +72,14 @@ def _inline(param: Any, source: str, field: str) -> NetDefinition:
     return parse_net(prototxt.to_text(param), f"{source} ({field})")
 
 
+def beside_solver(named: str, source: str) -> Path:
+    """Where a net that a solver names may also lie."""
+    return Path(source).parent / named
+
+
 def _read(named: str, source: str) -> NetDefinition:
     """A net by the path in a solver: from the working folder, as Caffe does, or beside it."""
-    beside = Path(source).parent / named
+    beside = beside_solver(named, source)
     if not beside.exists() and not Path(named).exists():
         raise FormatError(
             f"{printable(source)}: its net {printable(named)} is not there, nor beside it;"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sqgen.tools import cli
 from sqgen.tools.runs import checks, machine
 
 from . import small_training as small
+from .conftest import ROOT
 from .databases import make_lmdb
 from .small_runs import Place, StandIn
 
@@ -116,7 +118,7 @@ def _more(model: Any) -> None:
 
 
 WEIGHTS: dict[str, tuple[Callable[[Any], object], str]] = {
-    "zeros": (_zeros, "all weights are zero; fetch the file again, or --random-weights"),
+    "zeros": (_zeros, "all weights are zero; fetch the file again; --random-weights"),
     "another name": (_rename, "has no weights for 1 of the layers of"),
     "another shape": (_reshape, "layer 'conv1', blob 0 is 7x3x3x3 there and 6x3x3x3 in the net"),
     "fewer blobs": (_fewer, "layer 'conv1' has 1 blobs there and 2 in the net"),
@@ -142,7 +144,10 @@ def test_odd_weights_are_told(typed: Typed) -> None:
         extra = model.layer.add(name="extra")
         fill_blob(extra.blobs.add(), np.ones(3, "f4"))
 
-    _, _, err = typed.test(weights=typed.file("w.caffemodel", changed(typed.place, odd)))
+    path = typed.file("w.caffemodel", changed(typed.place, odd))
+    typed.refused(typed.test(weights=path), "has weights that are nan or infinite in conv1")
+    code, _, err = typed.test("--random-weights", weights=path)
+    assert code == 0, err
     assert "warning: layers with weights that are nan or infinite: conv1" in err
     assert "warning: weights that the net has no layer for: extra" in err
 
@@ -327,3 +332,71 @@ def test_state_and_solver(typed: Typed) -> None:
     code, _, err = typed.train("--resume", solver=typed.place.solver_text("max_iter: 9"))
     assert code == 0
     assert "resuming from s_iter_6.solverstate, iteration 6" in err
+
+
+def test_what_can_be_known_before_a_test_is(typed: Typed) -> None:
+    refused = typed.refused
+    refused(typed.test("--expect", "top1=57.5"), "57.5 is more than 1; write 57.5%")
+    refused(typed.test("--within", "0.1"), "--within is of --published and --baseline")
+    refused(typed.test("--junit", "j.xml"), "--junit and --markdown report what is held")
+    refused(typed.test("--min", "top1=0.1", "--junit", typed.folder), "is a folder")
+    refused(typed.test("extra"), "unexpected 'extra'; options for caffe stand behind --")
+    assert not typed.calls.exists()
+    assert not (typed.folder / "runs").exists()
+
+
+def test_scores_are_told_whatever_becomes_of_holding_them(typed: Typed) -> None:
+    code, out, err = typed.test("--expect", "topp1=0.5")
+    assert code == 2
+    assert "0.794613" in out
+    assert "no score 'topp1' in the log" in err
+    assert "all of it is in runs" in err
+
+
+def test_what_gflags_refuses_is_wrong_input(typed: Typed, place: Place) -> None:
+    log = typed.file("flags.log", b"ERROR: illegal value 'x' specified for int32 flag 'level'\n")
+    caffe = StandIn(typed.folder)(log=log, then=1)
+    code, _, err = typed.run(
+        *("test", "--model", place.net, "--weights", place.weights, "--caffe", caffe)
+    )
+    assert code == 2
+    assert "a flag has the value x, which it does not take" in err
+
+
+def test_snapshots_that_a_training_will_replace(typed: Typed) -> None:
+    solver = typed.place.solver_text(prefix=str(typed.folder / "s"))
+    _, _, err = typed.train(solver=solver)
+    assert "earlier training" not in err
+    typed.file("s_iter_3.solverstate", b"")
+    _, _, err = typed.train(solver=solver)
+    assert "s_iter_3.solverstate and others of an earlier training are there" in err
+
+
+def test_which_of_two_nets_is_trained(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = typed.folder / "there"
+    there.mkdir()
+    solver = typed.place.solver_text().replace(str(typed.place.net), "net.prototxt")
+    (there / "solver.prototxt").write_text(solver)
+    (there / "net.prototxt").write_text(typed.place.net.read_text())
+    _, _, err = typed.train("--solver", there / "solver.prototxt")
+    assert "beside the solver" not in err
+    typed.file("net.prototxt", typed.place.net.read_text())
+    _, _, err = typed.train("--solver", there / "solver.prototxt")
+    assert f"net net.prototxt of this folder is run, as Caffe does, not {there}" in err
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make, which is not here")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["WEIGHTS=w"], "WEIGHTS= and DATA= need MODEL="),
+        (["DATA=d"], "WEIGHTS= and DATA= need MODEL="),
+        (["MODEL=m"], "MODEL= needs WEIGHTS="),
+    ],
+)
+def test_make_tests_no_other_weights_than_asked_for(given: list[str], message: str) -> None:
+    done = subprocess.run(
+        ["make", "-n", "test-accuracy", *given], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert message in done.stderr

@@ -319,6 +319,16 @@ def check_names(result: LogResult, expectations: list[Expectation]) -> None:
             known = names(result)
             hint = did_you_mean(expected.name, known) or f"; there: {', '.join(known)}"
             raise DesignError(f"no score '{printable(expected.name)}' in the log{hint}")
-        if score is not None and score.k and expected.value > 1:
-            value = f"{expected.value:g}"
-            raise DesignError(f"{expected.name}: {value} is more than 1; write {value}%")
+        if score is not None and score.k:
+            refuse_percent(expected)
+
+
+def refuse_percent(expected: Expectation) -> None:
+    """Refuse an accuracy that was meant in percent.
+
+    Raises:
+        DesignError: it is above 1.
+    """
+    if expected.value > 1:
+        value = f"{expected.value:g}"
+        raise DesignError(f"{expected.name}: {value} is more than 1; write {value}%")

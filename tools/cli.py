@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -142,5 +143,6 @@ def _one_line(error: click.ClickException, arguments: Sequence[str]) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"sqgen: {printable(message, LINE)}", err=True)
+    with suppress(OSError):  # standard error may be full, or gone
+        click.echo(f"sqgen: {printable(message, LINE)}", err=True)
     raise SystemExit(code)

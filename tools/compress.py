@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import first_few, printable
-from ..formats.files import write_files
+from ..formats.files import check_target, write_files
 from .how_options import batch_option, data_option, how_options, mean_option
 from .terminal import bytes_text, echo, parse_image, table, warn
 
@@ -185,26 +185,28 @@ def evaluate(
     \b
     Examples:
       sqgen compress eval w.caffemodel w.sqz w.net --net train_val.prototxt --data val_lmdb
-      sqgen compress eval w.caffemodel --bits 8,6,5,4 --net train_val.prototxt --plot tradeoff.png
+      sqgen compress eval w.caffemodel --bits 8,6,4 --net train_val.prototxt --data val_lmdb \\
+        --plot tradeoff.png
     """
     from ..compress.encoding import Settings
-    from .drawing import drawing, kind_of
+    from .drawing import drawing, kind_of, new_figure
     from .tradeoff import as_dict, figure, report, tradeoff
 
-    kind = kind_of(plot, "--plot") if plot is not None else None
+    kind = None
+    if plot is not None:
+        kind = kind_of(plot, "--plot")
+        check_target(Path(plot), force)
+        new_figure(1, 1)  # whether matplotlib is there
     settings = [Settings(bits=number) for number in _numbers("--bits", bits)]
     settings += [Settings(size=number) for number in _numbers("--size", size)]
     if not files and not settings:
         raise click.UsageError("nothing to compare: give compressed files, --bits or --size")
     points = tradeoff(weights, files, settings, net_path, how, **asked)
+    for line in [json.dumps(as_dict(points), indent=2)] if as_json else report(points):
+        echo(line)
     if plot is not None and kind is not None:
         write_files({Path(plot): drawing(figure(points), kind)}, force)
         click.echo(f"wrote {printable(plot)}", err=True)
-    if as_json:
-        echo(json.dumps(as_dict(points), indent=2))
-        return
-    for line in report(points):
-        echo(line)
 
 
 def _numbers(flag: str, text: str | None) -> list[int]:

@@ -6,6 +6,7 @@ import codecs
 import io
 import json
 import sys
+from pathlib import Path
 from typing import cast
 
 import click
@@ -57,7 +58,11 @@ def gate(source: str, images: int | None, as_json: bool, holding: Holding) -> No
 def _result(source: str) -> LogResult:
     """The result in a JSON file, or the one that a log tells."""
     if not _looks_like_json(source):
-        return read_log(sys.stdin.buffer if source == STDIN else source, keep_rows=False)
+        result = read_log(sys.stdin.buffer if source == STDIN else source, keep_rows=False)
+        empty = source != STDIN and not Path(source).stat().st_size
+        if not (result.segments or result.scores or result.fatal or result.signals or empty):
+            raise FormatError(f"{printable(source)}: is no log of Caffe, and no result of sqgen")
+        return result
     name = "standard input" if source == STDIN else printable(source)
     try:
         plain = json.loads(read_bytes(source, JSON_LIMIT, "a result").decode("utf-8-sig"))

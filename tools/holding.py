@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from ..errors import DesignError, OutputError, printable
-from ..formats.files import describe, write_files
+from ..formats.files import check_target, describe, write_files
 from ..formats.solver import IMAGENET_VALIDATION
 from .accuracy import (
     Check,
@@ -23,6 +24,7 @@ from .accuracy import (
     parse_tolerance,
     published,
     read_baseline,
+    refuse_percent,
     sound,
     write_baseline,
 )
@@ -32,19 +34,21 @@ from .terminal import echo, table
 
 _OPTIONS = (
     click.option(
-        "--expect", multiple=True, metavar="SCORE=X+-T", help="top1=0.6038+-0.001, or +-2se"
+        "--expect",
+        multiple=True,
+        metavar="SCORE=X+-T",
+        help="top1=0.6038+-0.001, or +-2se [the digits given]",
     ),
     click.option("--min", "least", multiple=True, metavar="SCORE=X", help="at least"),
     click.option("--max", "most", multiple=True, metavar="SCORE=X", help="at most"),
     click.option("--published", "preset", metavar="NAME", help="what was published for a preset"),
     click.option("--baseline", metavar="FILE", help="no worse than what FILE holds"),
     click.option("--update-baseline", is_flag=True, help="write --baseline from this result"),
-    click.option(
-        "--within", default="0.001", help="tolerance of --published and --baseline [0.001]"
-    ),
+    click.option("--within", metavar="T", help="tolerance of --published and --baseline [0.001]"),
     click.option("--junit", metavar="FILE", help="write JUnit XML too"),
     click.option("--markdown", metavar="FILE", help="append a Markdown table, for a CI's page"),
 )
+WITHIN = "0.001"
 _NAMES = (
     "expect",
     "least",
@@ -102,7 +106,7 @@ class Holding:
         preset: str | None,
         baseline: str | None,
         update_baseline: bool,
-        within: str,
+        within: str | None,
         junit: str | None,
         markdown: str | None,
     ) -> Holding:
@@ -113,11 +117,15 @@ class Holding:
             click.UsageError: options that don't go together.
         """
         expectations = _expectations(expect, least, most)
-        tolerance = _tolerance(within)
+        tolerance = _tolerance(within or WITHIN)
         if preset is not None:
             expectations += published(read_card(preset), tolerance)
         if update_baseline and baseline is None:
             raise click.UsageError("--update-baseline: say which with --baseline FILE")
+        if within is not None and preset is None and baseline is None:
+            raise click.UsageError("--within is of --published and --baseline: give one of them")
+        if (junit or markdown) and not expectations and baseline is None:
+            raise click.UsageError("--junit and --markdown report what is held: give --expect")
         return cls(
             expectations,
             preset,
@@ -134,11 +142,18 @@ class Holding:
         return bool(self.expectations) or self.baseline is not None
 
     def check(self) -> None:
-        """Look at the baseline before anything runs.
+        """Look at what can be looked at before anything runs.
 
         Raises:
-            FormatError: it is not there, or no baseline.
+            FormatError: the baseline is not there, or none.
+            DesignError: an accuracy above 1.
+            OutputError: a report can't be written.
         """
+        for one in self.expectations:
+            if re.fullmatch(r"(?:net\d+:)?top[-_]?\d+", one.name.lower()):
+                refuse_percent(one)
+        if self.junit is not None:
+            check_target(self.junit, force=True)
         if self.baseline is not None and not self.update_baseline:
             read_baseline(self.baseline)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
@@ -28,7 +29,7 @@ _OPTIONS = (
     ),
     click.option("--stop-stalled", is_flag=True, help="end a run that went silent"),
     click.option("--quiet", is_flag=True, help="no progress, no remarks"),
-    click.option("--json", "as_json", is_flag=True, help="print JSON (docs/running.md)"),
+    click.option("--json", "as_json", is_flag=True, help="print JSON"),
 )
 _HOW = ("gpu", "cpu", "engine", "caffe", "run_dir", "stall_timeout", "stop_stalled")
 
@@ -37,7 +38,9 @@ data_option = click.option("--data", metavar="LMDB", help="in place of the net's
 batch_option = click.option(
     "--batch-size", type=click.IntRange(min=1), metavar="N", help="in place of the net's"
 )
-mean_option = click.option("--mean", metavar="FILE", help="in place of the net's mean_file")
+mean_option = click.option(
+    "--mean", metavar="FILE", help="a mean image, in place of the net's mean"
+)
 
 
 def how_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,6 +62,7 @@ def how_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def tell(line: str) -> None:
-    """A line of a run, on standard error."""
+    """A line of a run, on standard error; a place that is full or gone ends no run."""
     if sys.stderr is not None:
-        note(f"sqgen: {line}")
+        with suppress(OSError):
+            note(f"sqgen: {line}")

@@ -47,17 +47,17 @@ def test(as_json: bool, holding: Holding, how: How, **asked: Any) -> None:
 
     holding.check()
     result = run_test(**asked, **vars(how))
+    _say_where(result, how)
+    if not as_json:  # first, whatever becomes of holding them
+        for line in _score_lines(result):
+            echo(line)
     checks = holding.hold(result, result.images) if holding.holds_something else []
     if as_json:
         held = checks_json(checks, result.images) if checks else {}
         echo(json.dumps({**result.as_dict(), **held}, indent=2))
-    else:
-        for line in _score_lines(result):
-            echo(line)
-        if checks:
-            echo()
-            print_checks(checks, result, result.images)
-        _say_where(result, how)
+    elif checks:
+        echo()
+        print_checks(checks, result, result.images)
     raise SystemExit(0 if passes(checks) else 1)
 
 
@@ -133,7 +133,7 @@ def _score_lines(result: LogResult) -> list[str]:
     rows = []
     for score in result.scores:
         noise = standard_error(score.value, result.images) if score.k else None
-        shown = "" if noise is None else f"{noise:.2g}"
+        shown = f"{noise:.2g}" if noise else ""  # of 0 or 1 it says nothing
         rows.append([_label(score), struck(score), shown, score.name])
     whole = result.run["coverage"]["whole"]
     records = result.run["coverage"]["records"]

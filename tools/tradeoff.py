@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..compress import sqz_file
 from ..compress.encoding import Settings, encode, read_compressed
 from ..errors import SqgenError, printable
 from ..formats.caffemodel import read_caffemodel, serialized
 from ..formats.files import write_files
 from ..formats.layers import Shape
 from ..formats.net import NetDefinition, read_net
+from ..formats.shapes import NetShapes
 from .accuracy import standard_error
 from .drawing import new_figure
 from .logs.result import LOSS, LogResult
-from .runs.checks import check_net
+from .runs.checks import Checked, check_net, check_weights, refuse_random
 from .runs.copies import DataChange, changed
 from .runs.folder import RunFolder
 from .runs.how import How, path_of
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 BEFORE = "before"
 TABLE = "tradeoff.json"
-COMPRESSED = (".sqz", ".net")
 
 
 class Point(NamedTuple):
@@ -86,12 +88,16 @@ def tradeoff(
         SqgenError: something is not what it should be.
     """
     net = read_net(net_path)
-    image = _image(net, asked)
+    checked = _checked(net, asked)
+    image = checked.data[0].image if checked.data else None
     folder = RunFolder(path_of(how.run_dir), f"tradeoff-{Path(net_path).stem}")
-    candidates = [_Candidate(BEFORE, weights), *(_compressed(path, net, image) for path in files)]
+    given = [weights, *files]
+    first, *others = (_candidate(path, net, image, checked.shapes) for path in given)
+    candidates = [first._replace(name=BEFORE), *others]
     encoded = _encoded(weights, settings, net, image) if settings else {}
     made = [f"{name}{suffix}" for name in encoded for suffix in ("", ".sqz", ".caffemodel")]
     _check_names([one.name for one in candidates] + made)
+    replace(how, tell=None).choose()  # whether there is an engine, before anything is made
     folder.make()
     for name, (data, model) in encoded.items():
         path = folder.file(f"{name}.sqz")
@@ -108,22 +114,34 @@ def tradeoff(
         points.append(_point(one, test(net_path, tested, **asked, **vars(way))))
     text = json.dumps(as_dict(points), indent=2) + "\n"
     write_files({folder.path / TABLE: text.encode()}, force=True)
+    how.say(f"all of it is in {folder.path}")
     return points
 
 
-def _image(net: NetDefinition, asked: dict[str, Any]) -> Shape | None:
-    """What the net's data layer reads, which the prototxt may not tell."""
-    change = DataChange("TEST", asked.get("data"), None, asked.get("mean"))
-    data = check_net(changed(net, [change])[0], "TEST").data
-    return data[0].image if data else None
+def _checked(net: NetDefinition, asked: dict[str, Any]) -> Checked:
+    """The net on the data that it is tested on, whose images the prototxt may not tell."""
+    change = DataChange("TEST", path_of(asked.get("data")), None, path_of(asked.get("mean")))
+    return check_net(changed(net, [change])[0], "TEST")
 
 
-def _compressed(path: str, net: NetDefinition, image: Shape | None) -> _Candidate:
-    """A file that was given; what is none of ours is a caffemodel."""
-    model = None
-    if path.lower().endswith(COMPRESSED):
-        model = serialized(read_compressed(path, net, image), path)
-    return _Candidate(Path(path).name, path, model)
+def _candidate(path: str, net: NetDefinition, image: Shape | None, shapes: NetShapes) -> _Candidate:
+    """A file that was given: compressed by what it begins with or is called, or a caffemodel.
+
+    Raises:
+        SqgenError: it can't be read, or is another net's.
+    """
+    name = Path(path).name
+    if _is_compressed(path):
+        return _Candidate(name, path, serialized(read_compressed(path, net, image), path))
+    refuse_random(check_weights([path], shapes), net, path, unless="")
+    return _Candidate(name, path)
+
+
+def _is_compressed(path: str) -> bool:
+    """Whether it is called so, or begins as a .sqz does."""
+    with suppress(OSError), open(path, "rb") as file:
+        return path.lower().endswith((".net", ".sqz")) or sqz_file.is_sqz(file.read(16))
+    return False
 
 
 def _encoded(
@@ -212,7 +230,7 @@ def report(points: Sequence[Point]) -> list[str]:
         for point in points
     ]
     of = f"{before.images:,} images"
-    errors = [f"{n} +-{e:.2g}" for n in names if (e := _noise(n, before)) is not None]
+    errors = [f"{n} +-{e:.2g}" for n in names if (e := _noise(n, before))]
     chance = f"; by chance alone (one standard error): {', '.join(errors)}" if errors else ""
     return [*table(heads, rows, right=range(1, len(heads))), f"{of}{chance}"]
 
@@ -239,9 +257,9 @@ def figure(points: Sequence[Point]) -> Figure:
         axes.errorbar(
             [point.bytes / 1000 for point in there],
             [point.scores[name] for point in there],
-            yerr=_noise(name, before),
+            yerr=_noise(name, before) or None,
             color=f"C{index}",
-            marker="o",
+            fmt="o",
             capsize=3,
             label=name,
         )

@@ -104,6 +104,16 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "use stop, snapshot or none",
     ),
     (
+        r"illegal value '(?P<what>[^']*)'",
+        "a flag has the value {what}, which it does not take",
+        "caffe --help lists the flags",
+    ),
+    (
+        r"flag '--?(?P<what>[^']*)' is missing its argument",
+        "the flag --{what} has no value",
+        "give it one",
+    ),
+    (
         r"unknown command line flag '(?P<what>[^']*)'",
         "caffe has no flag --{what}",
         "check the spelling; caffe --help lists them",

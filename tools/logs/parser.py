@@ -66,6 +66,10 @@ _DUMPS = {
     "Initializing solver from parameters: ": "solver",
 }
 _DUMP_LINE = re.compile(r"\s*(?:\}|[a-z_0-9]+(?: \{|: .*))\s*")
+# What gflags says, without a prefix.
+_FLAG_ERROR = re.compile(
+    r"ERROR: (?:unknown command line flag|illegal value|flag '|'.*': give one)"
+)
 _SIGNAL = re.compile(r"\*\*\* (?:Aborted at|SIG)")
 # What nearly every line has: a prefix up to its place, and a value.
 _DATED = r"[IWE](\d{4}(?:\d{4})?) (\d\d:\d\d:\d\d\.\d+) +\d+ "
@@ -216,7 +220,7 @@ class Parser:
         if text.startswith("[libprotobuf ERROR"):
             self._tell.notice(NEVER, "protobuf", text)
             return False
-        if text.startswith("ERROR: unknown command line flag"):
+        if _FLAG_ERROR.match(text):
             self._tell.fatal(NEVER, "", text.strip())
             return False
         if _SIGNAL.match(text):

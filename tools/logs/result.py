@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -177,7 +178,14 @@ class LogResult:
     run: dict[str, Any] = field(default_factory=dict)
 
     def score(self, role: str, net: int = 0, k: int | None = None) -> Score | None:
-        """The score of a role, such as `top-1`; of the largest k for `top-k`."""
+        """The score of a role: `top-1`, `top-5` (`top5` will do) or `loss`.
+
+        `top-k` is that of the largest k.
+        """
+        number = re.fullmatch(r"top[-_]?(\d+)", role)
+        if number is not None:
+            k = int(number[1])
+            role = TOP1 if k == 1 else TOP_K
         found = [one for one in self.scores if one.role == role and one.net == net]
         if k is not None:
             found = [one for one in found if one.k == k]

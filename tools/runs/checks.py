@@ -23,6 +23,8 @@ from .machine import gpus
 
 SLACK = 1 << 20  # bytes of a snapshot beside its blobs
 
+RANDOM_WEIGHTS = "; --random-weights scores it all the same"
+
 
 class Checked(NamedTuple):
     """A net of a phase that was looked at: its shapes, and the data of its data layers in order."""
@@ -96,25 +98,34 @@ def weight_files(given: str) -> list[str]:
     return files
 
 
-def refuse_random(matching: Matching, net: NetDefinition, weights: str) -> None:
-    """Refuse to score random numbers, or zeros.
+def refuse_random(
+    matching: Matching, net: NetDefinition, weights: str, unless: str = RANDOM_WEIGHTS
+) -> None:
+    """Refuse to score random numbers, zeros, or what is no number.
+
+    Args:
+        matching: of the weights and the net.
+        net, weights: the two, for messages.
+        unless: what scores them all the same.
 
     Raises:
-        NetError: layers have no weights, or all that they have are zeros.
+        NetError: layers have no weights, all that they have are zeros, or one is nan or infinite.
     """
     shown = printable(weights)
     if matching.missing:
         missing, unused = first_few(matching.missing), first_few(matching.unused)
         instead = f"; it has weights for {unused} instead" if unused else ""
+        names = " or, if only names differ, sqgen weights map" if unused else ""
         raise NetError(
             f"{shown}: has no weights for {len(matching.missing)} of the layers of"
-            f" {printable(net.source)} ({missing}){instead}; give the net's own, or"
-            " --random-weights to score it all the same"
+            f" {printable(net.source)} ({missing}){instead}; give the net's own{names}{unless}"
         )
     if matching.zero and len(matching.zero) == len(matching.matched):
+        raise NetError(f"{shown}: all weights are zero; fetch the file again{unless}")
+    if matching.odd:
         raise NetError(
-            f"{shown}: all weights are zero; fetch the file again, or --random-weights to score it"
-            " all the same"
+            f"{shown}: has weights that are nan or infinite in {first_few(matching.odd)}; train or"
+            f" fetch it again{unless}"
         )
 
 

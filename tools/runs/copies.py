@@ -24,7 +24,7 @@ class DataChange:
         phase: `TRAIN` or `TEST`.
         source: another LMDB, or list of images; None keeps the layer's.
         batch_size: another one; None keeps the layer's.
-        mean_file: another one; None keeps the layer's.
+        mean_file: a mean image in place of the layer's mean; None keeps that.
         once: whether no record may be skipped, or come in another order.
         flag: what was typed for the source, for messages.
 
@@ -122,7 +122,10 @@ def _do(layer: Any, change: DataChange) -> Iterable[str]:
         yield f"batch_size {param.batch_size} -> {change.batch_size}"
         param.batch_size = change.batch_size
     if change.mean_file is not None and change.mean_file != transform.mean_file:
-        yield f"mean_file {printable(transform.mean_file)} -> {printable(change.mean_file)}"
+        values = ", ".join(f"{value:g}" for value in transform.mean_value)
+        had = f"mean_value {values}" if values else f"mean_file {transform.mean_file or 'none'}"
+        yield printable(f"{had} -> mean_file {change.mean_file}")
+        del transform.mean_value[:]
         transform.mean_file = change.mean_file
     if change.once:
         for name in ("rand_skip", "shuffle"):

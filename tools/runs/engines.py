@@ -123,7 +123,7 @@ def _answering(command: tuple[str, ...], why: str) -> Engine:
     if code in NOT_RUN:
         reason = lines[-1] if lines else f"exit code {code}"
         raise FormatError(f"{shown}: can't be run: {printable(reason)}")
-    version = next((line for line in lines if "version" in line), "") if not code else ""
+    version = next((line for line in lines if "caffe version" in line), "") if not code else ""
     kind = TORCH if OURS in version else CAFFE
     return Engine(kind, command, why, printable(version.removeprefix("caffe version ")))
 

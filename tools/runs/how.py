@@ -57,6 +57,10 @@ class How:
             raise SqgenError(
                 f"arguments '{printable(self.arguments)}': give a list, such as ['--level=1']"
             )
+        if self.arguments and not self.arguments[0].startswith("-"):
+            raise SqgenError(
+                f"unexpected '{printable(self.arguments[0])}'; options for caffe stand behind --"
+            )
         for argument in self.arguments:
             flag = argument.lstrip("-").partition("=")[0]
             if argument.startswith("-") and flag in _SET_HERE:

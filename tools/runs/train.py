@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from ...errors import FormatError, NetError, RunError, SqgenError, first_few, printable
 from ...formats.files import STDIN
 from ...formats.net import NetDefinition, parse_solver, read_text
-from ...formats.snapshot_files import check_room, complete_prefix, newest
+from ...formats.snapshot_files import any_snapshot, check_room, complete_prefix, newest
 from ...formats.solver import lint_solver, lint_test_iter
-from ...formats.solver_nets import nets_of_solver
+from ...formats.solver_nets import beside_solver, nets_of_solver
 from ..logs.result import LogResult
 from .checks import (
     Checked,
@@ -81,6 +81,9 @@ def train(
     nets = _Nets(given, train_change, test_change)
     start = _start(way, given, nets, path_of(weights), path_of(snapshot), resume)
     _check_room(way, given, nets.trained_data, start.iteration)
+    nets.warn_of_namesakes(way, given.source)
+    if start.iteration == 0:
+        _warn_of_snapshots(way, given.param.snapshot_prefix)
     tests = nets.cover(way)
     engine = way.choose()
     _check_mode(way, given, engine)
@@ -186,6 +189,16 @@ class _Nets:
         """A net with all that was changed in its file."""
         return replace(net, param=self._files[self._origins[number]].param)
 
+    def warn_of_namesakes(self, how: How, source: str) -> None:
+        """Caffe takes the net in the folder that it runs in; another may have been meant."""
+        for path in filter(None, self._files):
+            here, beside = Path(path), beside_solver(path, source)
+            if here.exists() and beside.exists() and not here.samefile(beside):
+                how.warn(
+                    f"net {printable(path)} of this folder is run, as Caffe does, not"
+                    f" {printable(str(beside))} beside the solver"
+                )
+
     def cover(self, how: How) -> list[dict[str, Any]]:
         """Hold each test_iter against its data, or fit it to `--val-data`; what is tested."""
         facts = []
@@ -269,6 +282,15 @@ def _start(
         )
     how.say(f"resuming from {printable(snapshot)}, iteration {iteration}")
     return _Start([f"--snapshot={snapshot}"], iteration, snapshot)
+
+
+def _warn_of_snapshots(how: How, prefix: str) -> None:
+    there = any_snapshot(prefix)
+    if there is not None:
+        how.warn(
+            f"{printable(there)} and others of an earlier training are there: those of the same"
+            " iteration will be replaced; --resume goes on with it"
+        )
 
 
 def _newest(how: How, given: _Given) -> str:
