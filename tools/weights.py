@@ -89,10 +89,7 @@ def _print_statistics(layers: list[LayerStatistics], sums: Sums) -> None:
         for index, blob in enumerate(layer.blobs)
     ]
     heads = "layer type blob shape elements bytes min max mean std zeros".split()
-    lines = table([*heads, ""], rows, right=range(4, 11))
-    echo(lines[0], bold=True)
-    for line in lines[1:]:
-        echo(line)
+    _print_table(table([*heads, ""], rows, right=range(4, 11)))
     extra = f" and {sums.statistics:,} statistics of BatchNorm" if sums.statistics else ""
     odd = f", {sums.not_finite:,} not finite" if sums.not_finite else ""
     echo(
@@ -158,10 +155,7 @@ def _print_differences(rows: list[LayerDifference], apart: int) -> None:
         ]
         for row in rows
     ]
-    for index, line in enumerate(
-        table(["layer", "", "largest difference", "relative"], cells, right=[2, 3])
-    ):
-        echo(line, bold=index == 0)
+    _print_table(table(["layer", "", "largest difference", "relative"], cells, right=[2, 3]))
     echo(f"{apart} of {len(rows)} layers differ" if apart else "no differences", bold=True)
 
 
@@ -254,8 +248,7 @@ def _tell(mapped: Mapped, proof: Proof | None, as_json: bool, out: str) -> None:
         _print_json(_mapped_json(mapped, proof, out))
         return
     rows = [[row.source, row.target, row.how, _moved(row)] for row in mapped.rows]
-    for index, line in enumerate(table(["from", "to", "how", "channels moved"], rows)):
-        echo(line, bold=index == 0)
+    _print_table(table(["from", "to", "how", "channels moved"], rows))
     shown = "not run to compare the nets"
     if proof is not None:
         shapes = " and ".join(map(shape_text, proof.inputs.values()))
@@ -286,7 +279,13 @@ def _moved(row: Any) -> str:
     return ", ".join(f"{count} {side}" for side, count in moved.items() if count)
 
 
-# Numbers
+# Tables and numbers
+
+
+def _print_table(lines: list[str]) -> None:
+    echo(lines[0], bold=True)
+    for line in lines[1:]:
+        echo(line)
 
 
 def _number(value: float | None) -> str:
