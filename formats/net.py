@@ -30,6 +30,7 @@ class NetDefinition:
         warnings: what reading changed or left out, a line each.
         text: what it was parsed from, or empty.
         level, stages: the state that layers are kept for; stages are the net's own as read.
+        notes: what reading did that is no reason to warn, a line each.
     """
 
     param: Any
@@ -38,6 +39,7 @@ class NetDefinition:
     text: str = ""
     level: int = 0
     stages: frozenset[str] = frozenset()
+    notes: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"NetDefinition({printable(self.source)}: {len(self.param.layer)} layers)"
@@ -128,14 +130,19 @@ def parse_net(text: str, source: str = "net") -> NetDefinition:
         if is_solver(text):
             raise FormatError(f"{printable(source)}: is a solver, not a net") from None
         raise _likelier(error, text, source) from None
-    from .upgrade import upgrade_net
+    from .upgrade import INPUT_HEADER, upgrade_net
 
-    done = upgrade_net(param, source)
-    warnings += [f"{printable(source)}: upgraded {what}" for what in done]
+    notes = []
+    for what in upgrade_net(param, source):
+        # Published deploy nets have one, and it loses nothing: not each command has to say it.
+        told = notes if what == INPUT_HEADER else warnings
+        told.append(f"{printable(source)}: upgraded {what}")
     if marked:
         warnings.append(f"{printable(source)}: has a byte order mark, which Caffe can't read")
     # `caffe` sets the level by its flag, whatever the file says; stages add up.
-    return NetDefinition(param, source, warnings, text, stages=frozenset(param.state.stage))
+    return NetDefinition(
+        param, source, warnings, text, stages=frozenset(param.state.stage), notes=notes
+    )
 
 
 def is_solver(text: str) -> bool:

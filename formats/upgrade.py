@@ -13,6 +13,8 @@ from typing import Any
 from ..errors import FormatError, did_you_mean
 from .schema import message_class
 
+INPUT_HEADER = "the input header"
+
 # Types whose V2 name is not the V1 enum name in CamelCase.
 _V1_TYPES = {
     "NONE": "",
@@ -118,7 +120,7 @@ def upgrade_net(net: Any, source: str = "net") -> list[str]:
         done.append("V1 layers")
     if net.input:
         _input_to_layer(net, source)
-        done.append("the input header")
+        done.append(INPUT_HEADER)
     if _freeze_batch_norm(net):
         done.append("the multipliers of BatchNorm's statistics")
     return done

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sqgen import FormatError, parse_net, read_net, summary
+from sqgen import FormatError, build, parse_net, preset, read_net, summary
 from sqgen.formats import prototxt
 from sqgen.formats.net import parse_solver
 from sqgen.formats.schema import NetParameter
@@ -31,7 +31,7 @@ def recorded(name: str) -> object:
 def test_net_is_upgraded_as_caffe_does(name: str) -> None:
     net = read_net(FOLDER / f"{name}.old.prototxt")
     assert net.param == recorded(name)
-    assert any("upgraded" in warning for warning in net.warnings)
+    assert any("upgraded" in line for line in net.warnings + net.notes)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -41,6 +41,17 @@ def test_command_writes_it_out(name: str, sqgen: Run, tmp_path: Path) -> None:
     again = read_net(tmp_path / "new.prototxt")
     assert again.param == recorded(name)
     assert again.warnings == []
+
+
+def test_an_input_header_is_no_warning(sqgen: Run, tmp_path: Path) -> None:
+    """Published deploy nets begin so, and nothing is lost; only `upgrade` has to say it."""
+    text = build(preset("v1.0"), "deploy")
+    assert "\ninput: " in text
+    assert parse_net(text).warnings == []
+    (tmp_path / "deploy.prototxt").write_text(text)
+    assert sqgen("summary", "deploy.prototxt").stderr == ""
+    done = sqgen("upgrade", "deploy.prototxt")
+    assert done.stderr == "sqgen: warning: deploy.prototxt: upgraded the input header\n"
 
 
 def test_binary(sqgen: Run, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def _upgrade_text(data: bytes, path: str) -> tuple[bytes, list[str]]:
         notes: list[str] = []
         return prototxt.to_text(parse_solver(text, path, notes)).encode(), notes
     net = parse_net(text, path)
-    return prototxt.to_text(net.param).encode(), net.warnings
+    return prototxt.to_text(net.param).encode(), net.warnings + net.notes
 
 
 def _upgrade_binary(data: bytes, path: str) -> tuple[bytes, list[str]]:
