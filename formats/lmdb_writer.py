@@ -18,6 +18,8 @@ from .files import describe
 
 KEY_LIMIT = 511  # bytes of a key: MDB_MAXKEYSIZE of mdb.c
 DATA_FILE, LOCK_FILE, LABELS_FILE = "data.mdb", "lock.mdb", "labels.txt"
+FILE_MODE = 0o664
+_PAGES = 1 << 16  # bytes that a batch takes beside its values, at least
 MAP_SIZE = 1 << 30  # bytes to begin with; the map grows as needed
 # Small: while a batch is written, nobody hands out work.
 BATCH_RECORDS, BATCH_BYTES = 1000, 4 << 20
@@ -71,13 +73,15 @@ class LmdbWriter:
         # A link is followed, so that what it leads to is replaced.
         self._target = self.path.resolve() if self.path.is_symlink() else self.path
         self._temporary = self._beside("tmp")
+        self._made_folders = [folder for folder in self._target.parents if not folder.exists()]
         try:
             self._target.parent.mkdir(parents=True, exist_ok=True)
             self._temporary.mkdir()
             self._open(map_size)
         except (OSError, lmdb.Error) as error:
+            refused = self._unwritable(error)
             self._discard()
-            raise self._unwritable(error) from None
+            raise refused from None
 
     def put(self, key: bytes, value: bytes) -> None:
         """Add a record.
@@ -121,6 +125,7 @@ class LmdbWriter:
         try:
             self._env.sync(True)
             self._close()
+            self._make_lock_file()
             _sync_folder(self._temporary)
         except (OSError, _lmdb().Error) as error:
             raise self._unwritable(error) from None
@@ -144,10 +149,21 @@ class LmdbWriter:
             raise self._unwritable(error) from None
 
     def _open(self, map_size: int) -> None:
-        # Nobody needs the unfinished file: it is synced once, at the end.
+        # Nobody needs the unfinished file: it is synced once, at the end. Nobody shares it either,
+        # and a lock file is mapped: on a full disk, touching it ends the process (SIGBUS).
         self._env = _lmdb().open(
-            str(self._temporary), map_size=map_size, mode=0o664, sync=False, meminit=False
+            str(self._temporary),
+            map_size=map_size,
+            mode=FILE_MODE,
+            sync=False,
+            meminit=False,
+            lock=False,
         )
+
+    def _make_lock_file(self) -> None:
+        """As LMDB makes it before it fills it: a reader that may not make files needs it there."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        os.close(os.open(self._temporary / LOCK_FILE, flags, FILE_MODE))
 
     def _reopen(self) -> None:
         """Let go of the map and map the file anew."""
@@ -204,9 +220,23 @@ class LmdbWriter:
     def _discard(self) -> None:
         self._close()
         shutil.rmtree(self._temporary, ignore_errors=True)
+        with suppress(OSError):  # the first that something is in, and those above it
+            for folder in self._made_folders:
+                folder.rmdir()
 
     def _unwritable(self, error: Exception) -> OutputError:
-        return OutputError(f"{self._shown}: can't write: {describe(error)}; choose another place")
+        reason = describe(error)
+        if isinstance(error, _lmdb().Error) and self._is_full(error):
+            reason = "no space left on device"
+        return OutputError(f"{self._shown}: can't write: {reason}; choose another place")
+
+    def _is_full(self, error: Exception) -> bool:
+        """Whether the disk is: a write that it cuts short is an input/output error to LMDB."""
+        if isinstance(error, _lmdb().DiskError):
+            return True
+        with suppress(OSError):
+            return shutil.disk_usage(self._target.parent).free < max(self._pending_bytes, _PAGES)
+        return False
 
     def __enter__(self) -> LmdbWriter:
         return self

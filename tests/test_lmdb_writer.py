@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lmdb
@@ -96,7 +99,12 @@ def test_an_error_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> 
         raise error
 
     with pytest.raises(error):
-        fill(tmp_path / "above" / "lmdb", b"a", then=fail)
+        fill(tmp_path / "above" / "one" / "lmdb", b"a", then=fail)
+    assert names(tmp_path) == []
+    (tmp_path / "above").mkdir()
+    with pytest.raises(error):
+        fill(tmp_path / "above" / "one" / "lmdb", b"a", then=fail)
+    assert names(tmp_path) == ["above"]
     assert names(tmp_path / "above") == []
 
 
@@ -178,14 +186,64 @@ def test_keys_are_checked(tmp_path: Path) -> None:
     assert len(records(tmp_path / "lmdb")) == 1
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "free", "reason"),
+    [
+        (lmdb.DiskError("No space left on device"), 1 << 40, "no space left on device"),
+        (lmdb.Error("mdb_txn_commit: Input/output error"), 0, "no space left on device"),
+        (lmdb.Error("mdb_txn_commit: Input/output error"), 1 << 40, "mdb_txn_commit: Input"),
+    ],
+)
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, free: int, reason: str
+) -> None:
+    """LMDB calls a write that the disk cut short an input/output error."""
+
     def full(*_: object) -> None:
-        raise lmdb.DiskError("No space left on device")
+        raise error
 
     monkeypatch.setattr(LmdbWriter, "_write", full)
-    with pytest.raises(OutputError, match="can't write: No space left"):
-        fill(tmp_path / "lmdb", b"a")
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OutputError, match=f"can't write: {reason}"):
+        fill(tmp_path / "new" / "lmdb", b"a")
     assert names(tmp_path) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB, where the test may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    made = mount and subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)],
+        check=False,
+        capture_output=True,
+    )
+    if not made or made.returncode:
+        pytest.skip("needs to mount a tmpfs, which takes root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("free", [0, 1 << 13, 1 << 16, 1 << 19])
+def test_a_disk_that_is_full_leaves_nothing(small_disk: Path, free: int) -> None:
+    """Without a byte left, LMDB's mapped lock file ended the process by SIGBUS."""
+    (small_disk / "rest").write_bytes(bytes((1 << 21) - free))
+    code = (
+        "import sys; from sqgen.formats.lmdb_writer import LmdbWriter\n"
+        "with LmdbWriter(sys.argv[1]) as writer:\n"
+        "    for number in range(16): writer.put(b'%08d' % number, bytes(1 << 16))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(small_disk / "new" / "lmdb")],
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith(b"can't write: no space left on device; choose another place\n")
+    assert names(small_disk) == ["rest"]
 
 
 def test_nowhere_to_write_is_one_line(tmp_path: Path) -> None:
@@ -202,3 +260,5 @@ def test_it_lies_there_as_caffe_leaves_it(tmp_path: Path) -> None:
     there = names(tmp_path / "lmdb")
     assert there == ["data.mdb", "labels.txt", "lock.mdb"]
     assert not any((tmp_path / "lmdb" / name).stat().st_mode & 0o111 for name in there)
+    with lmdb.open(str(tmp_path / "lmdb"), readonly=True) as env, env.begin() as reading:
+        assert reading.get(b"a") == b"b"  # with its lock, as Caffe opens it
