@@ -121,7 +121,16 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'sqgen' has no attribute '{name}'")
     from importlib import import_module
 
-    return getattr(import_module(_HOME[name], __name__), name)
+    try:
+        return getattr(import_module(_HOME[name], __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from .errors import SqgenError
+
+        raise SqgenError(
+            f"sqgen.{name} needs PyTorch: pip install 'sqgen[engine]' brings it"
+        ) from None
 
 
 def __dir__() -> list[str]:

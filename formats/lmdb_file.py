@@ -22,15 +22,20 @@ DATA_FILE = "data.mdb"
 # A handful of records is stepped over faster than the tree is walked.
 STEP_LIMIT = 64
 
-__all__ = ["LmdbFile", "open_lmdb", "parse_datum"]
+__all__ = ["LmdbFile", "lmdb_package", "open_lmdb", "parse_datum"]
 
 
-def _lmdb() -> Any:
+def lmdb_package() -> Any:
+    """The lmdb module, which is an extra.
+
+    Raises:
+        FormatError: it is not installed.
+    """
     try:
         import lmdb
     except ImportError:
         raise FormatError(
-            "reading an LMDB needs the lmdb package: pip install 'sqgen[engine]' brings it"
+            "an LMDB needs the lmdb package: pip install 'sqgen[lmdb]' brings it"
         ) from None
     return lmdb
 
@@ -48,7 +53,7 @@ class _Environments:
         with self._lock:
             env, users = self._open.get(key, (None, 0))
             if env is None:
-                env = _lmdb().open(str(data.parent), readonly=True, lock=False)
+                env = lmdb_package().open(str(data.parent), readonly=True, lock=False)
             self._open[key] = (env, users + 1)
         return key, env
 
@@ -105,7 +110,7 @@ class LmdbFile:
                 for value in cursor.iternext(keys=False, values=True):
                     read += 1
                     yield value
-        except _lmdb().Error as error:
+        except lmdb_package().Error as error:
             raise FormatError(f"{printable(self.path)}: damaged ({error}); make it again") from None
         if read != self.entries:
             raise self._other_number()
@@ -156,7 +161,7 @@ def open_lmdb(path: str | os.PathLike[str]) -> LmdbFile:
     """
     name = os.fspath(path)
     shown = printable(name)
-    lmdb = _lmdb()
+    lmdb = lmdb_package()
     try:
         data = _data_file(Path(name), shown)
         return LmdbFile(name, data, check(str(data), printable(str(data))))

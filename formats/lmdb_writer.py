@@ -15,25 +15,16 @@ from typing import Any
 
 from ..errors import FormatError, OutputError, printable
 from .files import describe
+from .lmdb_file import DATA_FILE, lmdb_package
 
 KEY_LIMIT = 511  # bytes of a key: MDB_MAXKEYSIZE of mdb.c
-DATA_FILE, LOCK_FILE, LABELS_FILE = "data.mdb", "lock.mdb", "labels.txt"
+LOCK_FILE, LABELS_FILE = "lock.mdb", "labels.txt"
 FILE_MODE = 0o664
 _PAGES = 1 << 16  # bytes that a batch takes beside its values, at least
 MAP_SIZE = 1 << 30  # bytes to begin with; the map grows as needed
 # Small: while a batch is written, nobody hands out work.
 BATCH_RECORDS, BATCH_BYTES = 1000, 4 << 20
 REOPEN_BATCHES = 64  # pages of the map that were touched count as memory until it is let go
-
-
-def _lmdb() -> Any:
-    try:
-        import lmdb
-    except ImportError:
-        raise FormatError(
-            "writing an LMDB needs the lmdb package: pip install 'sqgen[engine]' brings it"
-        ) from None
-    return lmdb
 
 
 class LmdbWriter:
@@ -59,7 +50,7 @@ class LmdbWriter:
             OutputError: something is there already, or it can't be written.
             FormatError: the lmdb package is missing.
         """
-        lmdb = _lmdb()
+        lmdb = lmdb_package()
         self.path = Path(path)
         self.records = self.size = 0
         self._shown = printable(str(path))
@@ -82,6 +73,9 @@ class LmdbWriter:
             refused = self._unwritable(error)
             self._discard()
             raise refused from None
+        except BaseException:  # a signal
+            self._discard()
+            raise
 
     def put(self, key: bytes, value: bytes) -> None:
         """Add a record.
@@ -127,12 +121,12 @@ class LmdbWriter:
             self._close()
             self._make_lock_file()
             _sync_folder(self._temporary)
-        except (OSError, _lmdb().Error) as error:
+        except (OSError, lmdb_package().Error) as error:
             raise self._unwritable(error) from None
 
     def _commit(self) -> None:
         """Write what is pending; where the map is full, the whole batch again in a larger one."""
-        lmdb = _lmdb()
+        lmdb = lmdb_package()
         try:
             while self._pending:
                 try:
@@ -151,7 +145,7 @@ class LmdbWriter:
     def _open(self, map_size: int) -> None:
         # Nobody needs the unfinished file: it is synced once, at the end. Nobody shares it either,
         # and a lock file is mapped: on a full disk, touching it ends the process (SIGBUS).
-        self._env = _lmdb().open(
+        self._env = lmdb_package().open(
             str(self._temporary),
             map_size=map_size,
             mode=FILE_MODE,
@@ -226,13 +220,13 @@ class LmdbWriter:
 
     def _unwritable(self, error: Exception) -> OutputError:
         reason = describe(error)
-        if isinstance(error, _lmdb().Error) and self._is_full(error):
+        if isinstance(error, lmdb_package().Error) and self._is_full(error):
             reason = "no space left on device"
         return OutputError(f"{self._shown}: can't write: {reason}; choose another place")
 
     def _is_full(self, error: Exception) -> bool:
         """Whether the disk is: a write that it cuts short is an input/output error to LMDB."""
-        if isinstance(error, _lmdb().DiskError):
+        if isinstance(error, lmdb_package().DiskError):
             return True
         with suppress(OSError):
             return shutil.disk_usage(self._target.parent).free < max(self._pending_bytes, _PAGES)

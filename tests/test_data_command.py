@@ -587,6 +587,43 @@ def test_digits_are_the_recorded_ones(tmp_path: Path) -> None:
     assert names(tmp_path / "digits") == ["test_lmdb"]
 
 
+@pytest.mark.parametrize(
+    ("missing", "extra", "arguments"),
+    [
+        ("lmdb", "lmdb", ["info", "raw"]),
+        ("lmdb", "lmdb", ["mean", "raw"]),
+        ("lmdb", "lmdb", ["create", "images", "-o", "new"]),
+        ("cv2", "engine", ["info", "encoded"]),
+        ("cv2", "engine", ["mean", "encoded"]),
+        ("cv2", "engine", ["create", "images", "-o", "new"]),
+    ],
+)
+def test_what_is_missing_is_one_line(
+    tmp_path: Path, sqgen: Run, missing: str, extra: str, arguments: list[str]
+) -> None:
+    """No image and no record is to blame for a package that is not there."""
+    make_lmdb(tmp_path / "raw", [raw(0)])
+    make_lmdb(tmp_path / "encoded", [encoded(0)])
+    (tmp_path / "images" / "cat").mkdir(parents=True)
+    (tmp_path / "images" / "cat" / "a.png").write_bytes(image_file(0))
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / f"{missing}.py").write_text("raise ImportError\n")
+    path = os.pathsep.join([str(tmp_path / "hidden"), os.environ.get("PYTHONPATH", "")])
+    done = sqgen("data", *arguments, env={"PYTHONPATH": path})
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert f"pip install 'sqgen[{extra}]' brings it" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_raw_records_need_no_opencv(tmp_path: Path, sqgen: Run) -> None:
+    make_lmdb(tmp_path / "raw", [raw(0)])
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "cv2.py").write_text("raise ImportError\n")
+    path = os.pathsep.join([str(tmp_path / "hidden"), os.environ.get("PYTHONPATH", "")])
+    for name in ("info", "mean"):
+        assert sqgen("data", name, "raw", env={"PYTHONPATH": path}).returncode == 0
+
+
 def test_no_scikit_learn_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     monkeypatch.setitem(sys.modules, "sklearn", None)

@@ -220,7 +220,7 @@ def test_broken_tree_is_told(tmp_path: Path) -> None:
 
 def test_without_the_package(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(FormatError, match=r"pip install 'sqgen\[engine\]'"):
+    with pytest.raises(FormatError, match=r"pip install 'sqgen\[lmdb\]'"):
         lmdb_file.open_lmdb(small)
 
 

@@ -49,6 +49,21 @@ def test_every_error_is_exported() -> None:
     assert mine <= set(sqgen.__all__)
 
 
+def test_a_net_without_pytorch_is_refused_in_one_line() -> None:
+    code = """
+import sys
+sys.modules["torch"] = None
+import sqgen
+try:
+    sqgen.Net
+except sqgen.SqgenError as error:
+    assert str(error) == "sqgen.Net needs PyTorch: pip install 'sqgen[engine]' brings it"
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def test_import_is_light() -> None:
     assert not loaded_by("import sqgen") & {"google", "jinja2", "click", *HEAVY}
 

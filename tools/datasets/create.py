@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from typing import NamedTuple
 
+from ...engine.images import opencv
 from ...errors import FormatError
 from ...formats.lmdb_writer import KEY_LIMIT, LABELS_FILE, LmdbWriter
 from ..progress import note, progress
@@ -61,9 +62,10 @@ def create(
         tell: given a line for each bad image.
 
     Raises:
-        FormatError: none could be read, or one could not and `strict`.
+        FormatError: none could be read, or one could not and `strict`, or OpenCV is missing.
         OutputError: they can't be written.
     """
+    opencv()  # where it is missing, no image is to blame
     left_out: list[LeftOut] = []
     shapes: set[Shape] = set()
     total = len(listing.images)

@@ -9,13 +9,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import lmdb
 import numpy as np
 
-from ...engine.images import UNCHANGED, decode
+from ...engine.images import UNCHANGED, decode, opencv
 from ...errors import FormatError, printable
-from ...formats.datum import Value, raw_values, read_datum
-from ...formats.lmdb_file import DATA_FILE, LmdbFile
+from ...formats.datum import Record, Value, raw_values, read_datum
+from ...formats.lmdb_file import DATA_FILE, LmdbFile, lmdb_package
 from ...formats.lmdb_pages import check, leaf_with
 from .datums import Shape
 from .spread import in_order
@@ -53,9 +52,15 @@ def seen(opened: LmdbFile, jobs: int) -> Generator[Seen | FormatError, None, Non
 
     def look(value: Value) -> Seen | FormatError:
         try:
-            return _seen(value)
+            record = read_datum(value, _HERE)
         except FormatError as error:
-            return FormatError(str(error).removeprefix(f"{_HERE}: "))
+            return _bad(error)
+        if record.encoded:
+            opencv()  # where it is missing, no record is to blame
+        try:
+            return _seen(record, len(value))
+        except FormatError as error:
+            return _bad(error)
 
     values = opened.values(copy=False)
     first = next(values)
@@ -69,13 +74,16 @@ def seen(opened: LmdbFile, jobs: int) -> Generator[Seen | FormatError, None, Non
 _HERE = "record"
 
 
-def _seen(value: Value) -> Seen:
-    record = read_datum(value, _HERE)
+def _bad(error: FormatError) -> FormatError:
+    return FormatError(str(error).removeprefix(f"{_HERE}: "))
+
+
+def _seen(record: Record, size: int) -> Seen:
     if record.encoded:
         pixels: Array = decode(record.data, UNCHANGED, _HERE).transpose(2, 0, 1)
     else:
         pixels = raw_values(record, _HERE)
-    return Seen(len(value), record.encoded, record.label, pixels)
+    return Seen(size, record.encoded, record.label, pixels)
 
 
 def key_of(path: str, number: int) -> str:
@@ -88,7 +96,7 @@ def key_of(path: str, number: int) -> str:
     data = os.fspath(Path(path) / DATA_FILE)
     key, passed = leaf_with(data, shown, check(data, shown), number)
     with (
-        lmdb.open(path, readonly=True, lock=False) as env,
+        lmdb_package().open(path, readonly=True, lock=False) as env,
         env.begin() as reading,
         reading.cursor() as cursor,
     ):
