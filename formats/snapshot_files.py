@@ -53,9 +53,12 @@ def free_bytes(prefix: str) -> int:
         probe.unlink()
         return shutil.disk_usage(probe.parent).free
     except (OSError, ValueError) as error:
+        make = ""
+        if isinstance(error, FileNotFoundError):
+            make = f"make the folder {printable(str(probe.parent))}, or "
         raise OutputError(
-            f"Cannot write to snapshot prefix '{printable(prefix)}': {describe(error)}.  Make sure"
-            " that the directory exists and is writable."
+            f"Cannot write to snapshot prefix '{printable(prefix)}': {describe(error)}; {make}change"
+            " the solver's snapshot_prefix"
         ) from None
 
 
