@@ -55,9 +55,10 @@ def seconds(*arguments: str) -> float:
 
 def commands(blobs: list[list[np.ndarray]], folder: Path) -> bool:
     """Time encoding and decoding; whether a goal is missed."""
-    net = build(preset("v1.0"), "deploy")
-    (folder / "net").write_text(net)
-    model = to_model("v1.0", slots_of(parse_net(net)), blobs)
+    text = build(preset("v1.0"), "deploy")
+    (folder / "net").write_text(text)
+    net = parse_net(text)
+    model = to_model(net, slots_of(net), blobs)
     (folder / "w.caffemodel").write_bytes(serialized(model, "w"))
     of = ["--net", str(folder / "net"), "-o"]
     encode = seconds("encode", str(folder / "w.caffemodel"), *of, str(folder / "w.sqz"))

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import DesignError, FormatError, did_you_mean, printable
-from ..formats.caffemodel import BINARY_LIMIT
-from ..formats.files import read_bytes
+from ..errors import DesignError, FormatError, NetError, did_you_mean, printable
+from ..formats.caffemodel import BINARY_LIMIT, is_caffemodel
+from ..formats.files import is_text, read_bytes
 from ..formats.layers import Shape
 from ..formats.net import NetDefinition
+from ..formats.schema import NetParameter
 from ..formats.totals import FLOAT_BYTES
 from . import net_file, sharing, sqz_file
 from .fitting import DEAREST, PricedLayer, price_for, size_of
@@ -143,7 +144,7 @@ def encode(
     slots = slots_of(net, image)
     _check_patterns(slots, settings)
     if settings.layout == "net":
-        net_file.check_slots(slots, net.source)
+        net_file.check_slots(slots, net.source, "write .sqz")
     exact = blobs_of(model, slots, source)
     pruned = [
         [_pruned(slot, blobs[0], settings), *blobs[1:]]
@@ -161,17 +162,17 @@ def encode(
         for slot, old, new, size in zip(slots, exact, made, sizes, strict=True)
     ]
     floats = FLOAT_BYTES * sum(array.size for blobs in exact for array in blobs)
-    decoded = to_model(net.param.name, slots, made)
+    decoded = to_model(net, slots, made)
     return Compressed(data, floats, table, decoded, unused_layers(model, slots))
 
 
 def read_compressed(
     path: str | os.PathLike[str], net: NetDefinition, image: Shape | None = None
 ) -> Any:
-    """The NetParameter that a `.net` or `.sqz` file holds, under the names of a net's layers.
+    """The NetParameter of a net's layers in TEST with the weights of a `.net` or `.sqz` file.
 
     Raises:
-        FormatError: the file can't be read, is damaged or cut short.
+        FormatError: the file can't be read, is damaged, cut short or of another kind.
         NetError: it is another net's, or .net can't hold the net.
     """
     source = os.fspath(path)
@@ -182,11 +183,31 @@ def decode(data: bytes, net: NetDefinition, source: str, image: Shape | None = N
     """As `read_compressed`, from the bytes of a file named `source`."""
     slots = slots_of(net, image)
     if sqz_file.is_sqz(data):
-        return to_model(net.param.name, slots, sqz_file.read(data, slots, source))
-    if source.endswith(".sqz"):
-        raise FormatError(f"{printable(source)}: does not begin as a .sqz does; it is damaged")
-    net_file.check_slots(slots, net.source)
-    return to_model(net.param.name, slots, net_file.read(data, slots, source))
+        return to_model(net, slots, sqz_file.read(data, slots, source))
+    shown, named_sqz = printable(source), source.endswith(".sqz")
+    try:
+        net_file.check_slots(slots, net.source, f"{shown} is another net's")
+        blobs = net_file.read(data, slots, source)
+    except (FormatError, NetError):
+        if (other := _other_kind(data)) is not None:
+            raise FormatError(f"{shown}: {other}") from None
+        if named_sqz:
+            raise FormatError(f"{shown}: does not begin as a .sqz does; it is damaged") from None
+        raise
+    if named_sqz:
+        raise FormatError(f"{shown}: is a .net by what is in it; give it such a name")
+    return to_model(net, slots, blobs)
+
+
+def _other_kind(data: bytes) -> str | None:
+    """What a file is that holds no compressed weights, as far as that can be seen."""
+    if not data:
+        return "is empty"
+    if is_text(data):
+        return "is text, such as a prototxt, not weights; give a .net or .sqz"
+    if is_caffemodel(data, NetParameter()):
+        return "is a .caffemodel already: there is nothing to decode"
+    return None
 
 
 def _check_patterns(slots: Sequence[Slot], settings: Settings) -> None:

@@ -5,6 +5,7 @@ Weights of convolutions and inner products are shared; what else a layer has sta
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 from math import prod
@@ -13,11 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import FormatError, NetError, printable
-from ..formats.caffemodel import BINARY_LIMIT, blob_array, fill_blob
+from ..formats.caffemodel import BINARY_LIMIT, blob_array, net_model
 from ..formats.layers import Shape, shape_text
 from ..formats.matching import mismatch
 from ..formats.net import NetDefinition
-from ..formats.schema import NetParameter
 from ..formats.shapes import require_shapes
 from ..formats.totals import FLOAT_BYTES
 
@@ -64,7 +64,8 @@ def slots_of(net: NetDefinition, image: Shape | None = None) -> list[Slot]:
     """The layers with blobs of a net's TEST phase, in order.
 
     Raises:
-        NetError: Caffe would refuse the net, none has, or they are more than a caffemodel holds.
+        NetError: Caffe would refuse the net, none has, two have one name, or they are more than a
+            caffemodel holds.
     """
     found = []
     for item in require_shapes(net, "TEST", image).layers:
@@ -73,6 +74,7 @@ def slots_of(net: NetDefinition, image: Shape | None = None) -> list[Slot]:
             transposed = layer.type == "InnerProduct" and layer.inner_product_param.transpose
             shapes = tuple(blob.shape for blob in item.blobs)
             found.append(Slot(layer.name, layer.type, shapes, transposed))
+    _check_names([slot.name for slot in found], net.source)
     if not found:
         raise NetError(f"{printable(net.source)}: none of its layers has weights in TEST")
     total = FLOAT_BYTES * sum(prod(shape) for slot in found for shape in slot.shapes)
@@ -82,6 +84,16 @@ def slots_of(net: NetDefinition, image: Shape | None = None) -> list[Slot]:
             " of a caffemodel"
         )
     return found
+
+
+def _check_names(names: Sequence[str], source: str) -> None:
+    """Refuse layers with weights that have one name: which is meant, nobody can tell."""
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise NetError(
+            f"{printable(source)}: two layers with weights are called '{printable(twice)}'; give"
+            " them names of their own"
+        )
 
 
 def digest(slots: Sequence[Slot]) -> bytes:
@@ -100,9 +112,10 @@ def blobs_of(model: Any, slots: Sequence[Slot], source: str) -> list[list[np.nda
         source: the name of the weights' file, for messages.
 
     Raises:
-        NetError: the weights are another net's.
+        NetError: the weights are another net's, or two layers have one name.
         FormatError: one is not a finite number.
     """
+    _check_names([layer.name for layer in model.layer if layer.blobs], source)
     layers = {layer.name: layer for layer in model.layer}
     found = []
     for slot in slots:
@@ -130,11 +143,13 @@ def unused_layers(model: Any, slots: Sequence[Slot]) -> list[str]:
     return [layer.name for layer in model.layer if layer.blobs and layer.name not in taken]
 
 
-def to_model(name: str, slots: Sequence[Slot], blobs: Sequence[Sequence[np.ndarray]]) -> Any:
-    """The NetParameter of a caffemodel: a layer a slot, with its blobs."""
-    model = NetParameter(name=name)
-    for slot, arrays in zip(slots, blobs, strict=True):
-        layer = model.layer.add(name=slot.name, type=slot.type)
-        for array in arrays:
-            fill_blob(layer.blobs.add(), array)
-    return model
+def to_model(
+    net: NetDefinition, slots: Sequence[Slot], blobs: Sequence[Sequence[np.ndarray]]
+) -> Any:
+    """The NetParameter of a net's layers in TEST, with the blobs of its slots.
+
+    Raises:
+        NetError: layers that share a blob would get different weights.
+    """
+    names = [slot.name for slot in slots]
+    return net_model(net, dict(zip(names, blobs, strict=True)))

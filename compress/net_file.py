@@ -29,8 +29,13 @@ _COUNT = np.dtype("<u4")
 _FLOAT = np.dtype("<f4")
 
 
-def check_slots(slots: Sequence[Slot], source: str) -> None:
+def check_slots(slots: Sequence[Slot], source: str, remedy: str) -> None:
     """Refuse a net that the layout can't hold.
+
+    Args:
+        slots: its layers with weights.
+        source: its name, for messages.
+        remedy: what to do, or what is wrong then.
 
     Raises:
         NetError: the first layer that is no convolution or inner product with biases.
@@ -38,9 +43,9 @@ def check_slots(slots: Sequence[Slot], source: str) -> None:
     for slot in slots:
         where = f"{printable(source)}: {slot.shown}"
         if slot.type not in CODE_BITS:
-            raise NetError(f"{where} is a {slot.type}, which .net has no place for; write .sqz")
+            raise NetError(f"{where} is a {slot.type}, which .net has no place for; {remedy}")
         if len(slot.shapes) < 2:
-            raise NetError(f"{where} has no biases, which .net needs of every layer; write .sqz")
+            raise NetError(f"{where} has no biases, which .net needs of every layer; {remedy}")
 
 
 def write(slots: Sequence[Slot], blobs: Sequence[Sequence[np.ndarray]]) -> list[bytes]:

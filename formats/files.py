@@ -53,6 +53,12 @@ def read_bytes(path: str | os.PathLike[str], limit: int, what: str = "a prototxt
     return data
 
 
+def is_text(data: bytes) -> bool:
+    """Whether bytes begin as text does, whatever its encoding."""
+    head = data[:4096]
+    return b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
+
+
 def write_files(files: Mapping[Path, bytes], force: bool = False) -> None:
     """Write every file whole, or none of them: temporary files, fsync, rename.
 

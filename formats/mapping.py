@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import NetError, first_few, printable
-from .caffemodel import blob_array, blob_shape, fill_blob
+from .caffemodel import blob_array, blob_shape, net_model
 from .dataflow import Dataflow
 from .keys import Keys, Side
 from .layers import Shape, shape_text
@@ -35,7 +35,6 @@ from .orders import (
     match,
     reordered,
 )
-from .schema import PHASES, NetParameter
 from .shapes import LayerShapes
 
 NAME, DIALECT, ORDER = "name", "dialect", "order"
@@ -129,25 +128,7 @@ def mapped_model(net: NetDefinition, mapped: Mapped) -> Any:
     Raises:
         NetError: layers that share a blob would get different weights.
     """
-    model = NetParameter(name=net.param.name)
-    shared: dict[str, Any] = {}
-    for layer in net.layers("TEST"):
-        if layer.name in mapped.missing:
-            continue  # Caffe would take a layer without blobs for one with too few
-        written = model.layer.add()
-        written.CopyFrom(layer)
-        written.phase = PHASES["TEST"]
-        del written.blobs[:]
-        for index, array in enumerate(mapped.arrays.get(layer.name, ())):
-            name = layer.param[index].name if index < len(layer.param) else ""
-            first = shared.setdefault(name, array) if name else array
-            if not np.array_equal(first.reshape(-1), array.reshape(-1), equal_nan=True):
-                raise NetError(
-                    f"layer '{printable(layer.name)}' shares '{printable(name)}' with one before"
-                    " it, but would get other weights; give the layers blobs of their own"
-                )
-            fill_blob(written.blobs.add(), array)
-    return model
+    return net_model(net, mapped.arrays, mapped.missing)
 
 
 def _common_inputs(source: Dataflow, target: Dataflow) -> list[tuple[str, str, Shape]]:

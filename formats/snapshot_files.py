@@ -57,8 +57,8 @@ def free_bytes(prefix: str) -> int:
         if isinstance(error, FileNotFoundError):
             make = f"make the folder {printable(str(probe.parent))}, or "
         raise OutputError(
-            f"Cannot write to snapshot prefix '{printable(prefix)}': {describe(error)}; {make}change"
-            " the solver's snapshot_prefix"
+            f"Cannot write to snapshot prefix '{printable(prefix)}': {describe(error)};"
+            f" {make}change the solver's snapshot_prefix"
         ) from None
 
 

@@ -52,11 +52,15 @@ def model_of(text: str, seed: int = 1, density: float = 1.0) -> tuple[NetDefinit
         ]
         for slot in slots
     ]
-    return net, to_model("", slots, blobs)
+    return net, to_model(net, slots, blobs)
 
 
 def arrays(model: Any) -> Arrays:
-    return {layer.name: [blob_array(blob) for blob in layer.blobs] for layer in model.layer}
+    return {
+        layer.name: [blob_array(blob) for blob in layer.blobs]
+        for layer in model.layer
+        if layer.blobs
+    }
 
 
 def assert_same(ours: Any, theirs: Any) -> None:

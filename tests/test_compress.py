@@ -22,7 +22,10 @@ from sqgen.compress.layers import slots_of, to_model
 from sqgen.compress.prune import PAPER, Rule, density_of, prune
 from sqgen.compress.rounding import nearest, share
 from sqgen.compress.sharing import cheapest, k_means, points_of
+from sqgen.formats.caffemodel import read_caffemodel
 from sqgen.formats.net import NetDefinition
+from sqgen.formats.schema import PHASES
+from sqgen.tools.terminal import bytes_text
 
 from .conftest import Run
 from .small_compress import ALL, CONV, INPUT, SMALL, arrays, assert_same, model_of
@@ -47,7 +50,7 @@ def test_recorded_counts(published: tuple[NetDefinition, Any, bytes]) -> None:
     assert nonzero == 415_921
     assert counts.sum() - nonzero == 6_162
     assert sum(array.size for array in weights) == 1_244_448
-    assert [layer.name for layer in model.layer] == [slot.name for slot in slots_of(net)]
+    assert list(arrays(model)) == [slot.name for slot in slots_of(net)]
 
 
 def test_into_the_names_of_another_net(published: tuple[NetDefinition, Any, bytes]) -> None:
@@ -144,7 +147,7 @@ def test_any_pattern_of_zeros(zeros: list[int], tail: int, huffman: bool) -> Non
         + 'layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc"'
         + " inner_product_param { num_output: 1 } }"
     )
-    model = to_model("", slots_of(net), [[flat[None], np.zeros(1, np.float32)]])
+    model = to_model(net, slots_of(net), [[flat[None], np.zeros(1, np.float32)]])
     for wanted in (Settings("net"), Settings(huffman=huffman)):
         assert_same(decode(encode(model, net, wanted).bytes, net, "x"), model)
 
@@ -166,7 +169,7 @@ def test_neighbouring_floats_are_told_apart(layout: str, values: tuple[float, ..
     for index, weights in enumerate(blobs):
         weights[0] = np.resize(np.array([*values, 0], np.float32), blobs[index][0].shape)
         weights[1] = np.resize(np.array(values, np.float32), blobs[index][1].shape)
-    model = to_model("", slots_of(net), blobs)
+    model = to_model(net, slots_of(net), blobs)
     assert_same(decode(encode(model, net, Settings(layout)).bytes, net, "x"), model)
 
 
@@ -176,7 +179,7 @@ def test_layout_of_inner_products() -> None:
     weights = np.zeros((5, 150), np.float32)
     weights[0, [0, 16, 33]] = [2, 1, 2]  # gaps of 0, 15 and 16: one filler
     blobs = [*arrays(model).values()]
-    model = to_model("", slots_of(net), [blobs[0], [weights, np.arange(5, dtype=np.float32)]])
+    model = to_model(net, slots_of(net), [blobs[0], [weights, np.arange(5, dtype=np.float32)]])
     data = encode(model, net, Settings("net")).bytes
     assert struct.unpack_from("<2I", data) == (108, 4)
     codebook = struct.pack("<16f", 0, 1, 2, *[0] * 13)
@@ -325,7 +328,13 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "wrong.toml").write_text("conv = 1.5\n")
     (tmp_path / "text.toml").write_text('conv = "all"\n')
     (tmp_path / "none.toml").write_text("\n")
-    model.layer[1].blobs[0].data[7] = np.nan
+    (tmp_path / "net.sqz").write_bytes((tmp_path / "w.net").read_bytes())
+    (tmp_path / "empty.sqz").write_bytes(b"")
+    (tmp_path / "caffemodel.sqz").write_bytes(model.SerializeToString())
+    model.layer.append(model.layer[1])
+    (tmp_path / "twice.caffemodel").write_bytes(model.SerializeToString())
+    del model.layer[-1]
+    model.layer[2].blobs[0].data[7] = np.nan
     (tmp_path / "nan.caffemodel").write_bytes(model.SerializeToString())
     return tmp_path
 
@@ -344,7 +353,7 @@ def test_there_and_back(folder: Path, sqgen: Run) -> None:
     assert "times smaller than" in last
     done = sqgen("compress", "decode", "new.sqz", *net, "-o", "new.caffemodel")
     assert done.returncode == 0, done.stderr
-    assert (done.stdout, done.stderr) == ("", "wrote new.caffemodel: 2 layers\n")
+    assert (done.stdout, done.stderr) == ("", "wrote new.caffemodel: 2 layers with weights\n")
     done = sqgen(
         "compress", "encode", "new.caffemodel", *net, "-o", "again.sqz", "--bits", "3", "--json"
     )
@@ -359,7 +368,11 @@ def test_there_and_back(folder: Path, sqgen: Run) -> None:
     [
         ("encode w.caffemodel -o w.zip", "-o w.zip: end it in .sqz or .net"),
         ("encode w.caffemodel -o w.sqz", "w.sqz: exists already; --force replaces it"),
-        ("encode w.caffemodel -o x.sqz --bits 9", "9 bits: a shared weight has 2 to 8"),
+        ("encode w.caffemodel -o x.sqz --bits 9", "--bits 9: a shared weight has 2 to 8 bits"),
+        ("encode w.caffemodel -o x.sqz --bits-for conv=9", "--bits-for conv=9: a shared weight"),
+        ("encode w.caffemodel -o x.sqz --size 430kB", "--size 430kB: give a number of bytes"),
+        ("encode w.caffemodel -o x.sqz --size 0", "--size 0: give a number of bytes"),
+        ("encode twice.caffemodel -o x.sqz", "two layers with weights are called 'conv'"),
         ("encode w.caffemodel -o x.sqz --bits 4 --size 99", "give one"),
         ("encode w.caffemodel -o x.sqz --bits-for conv", "write a pattern and bits as conv1=8"),
         ("encode w.caffemodel -o x.sqz --bits-for cnov=4", "did you mean 'conv'?"),
@@ -374,9 +387,15 @@ def test_there_and_back(folder: Path, sqgen: Run) -> None:
         ("encode nan.caffemodel -o x.sqz", "layer 'fc' has a value that is not a finite float32"),
         ("encode w.sqz -o x.sqz", "sqgen compress decode makes a .caffemodel of it"),
         ("encode nowhere -o x.sqz", "nowhere: no such file"),
-        ("decode w.caffemodel -o x", "w.caffemodel: layer 'conv' has"),
+        ("decode w.caffemodel -o x", "w.caffemodel: is a .caffemodel already"),
         ("decode cut.sqz -o x", "cut.sqz: is cut short"),
-        ("decode w.sqz -o w.sqz", "w.sqz: exists already; --force replaces it"),
+        ("decode w.sqz -o w.caffemodel", "w.caffemodel: exists already; --force replaces it"),
+        ("decode w.sqz -o x.sqz", "-o x.sqz: is to be a .caffemodel; end it so"),
+        ("decode w.sqz -o -", "- as OUT: give a file"),
+        ("decode net.prototxt -o x", "net.prototxt: is text, such as a prototxt"),
+        ("decode net.sqz -o x", "net.sqz: is a .net by what is in it"),
+        ("decode empty.sqz -o x", "empty.sqz: is empty"),
+        ("decode caffemodel.sqz -o x", "caffemodel.sqz: is a .caffemodel already"),
     ],
 )
 def test_mistakes_are_one_line(arguments: str, message: str, folder: Path, sqgen: Run) -> None:
@@ -407,6 +426,49 @@ def check_one_line(done: subprocess.CompletedProcess[str], message: str) -> None
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+def test_decoded_weights_carry_their_net(folder: Path, sqgen: Run) -> None:
+    """`weights map` needs no --from, and the file is what Net::ToProto writes: it runs."""
+    (folder / "other.prototxt").write_text(SMALL.replace('name: "fc"', 'name: "out"'))
+    decoded = sqgen("compress", "decode", "w.sqz", "--net", "net.prototxt", "-o", "new.caffemodel")
+    assert decoded.returncode == 0, decoded.stderr
+    model = read_caffemodel(folder / "new.caffemodel")
+    bare = [*map(type(model.layer[0]).FromString, (x.SerializeToString() for x in model.layer))]
+    for layer in bare:
+        del layer.blobs[:]
+        layer.ClearField("phase")
+    assert bare == parse_net(SMALL).layers("TEST")
+    assert {layer.phase for layer in model.layer} == {PHASES["TEST"]}
+    mapped = sqgen(
+        *("weights", "map", "new.caffemodel", "out.caffemodel", "--to", "other.prototxt"),
+        "--no-proof",
+    )
+    assert mapped.returncode == 0, mapped.stderr
+
+
+def test_a_net_of_other_types_is_not_what_a_net_file_is_of(folder: Path, sqgen: Run) -> None:
+    (folder / "all.prototxt").write_text(ALL)
+    done = sqgen("compress", "decode", "w.net", "--net", "all.prototxt", "-o", "x")
+    check_one_line(done, "a BatchNorm, which .net has no place for; w.net is another net's")
+
+
+def test_what_encoding_tells(folder: Path, sqgen: Run) -> None:
+    net = ("--net", "net.prototxt")
+    sqgen("compress", "decode", "w.sqz", *net, "-o", "exact.caffemodel")
+    size = (folder / "w.sqz").stat().st_size
+    encode = ("compress", "encode", "exact.caffemodel", *net)
+    done = sqgen(*encode, "-o", "a.sqz")
+    assert done.stderr == f"wrote a.sqz: {bytes_text(size)}\n"
+    done = sqgen(*encode, "-o", "b.sqz", "--size", str(size + 5), "--json")
+    assert done.stderr == f"wrote b.sqz: {bytes_text(size)}, the exact weights, with 5 B to spare\n"
+    done = sqgen(*encode, "-o", "c.sqz", "--size", str(size - 50))
+    assert "exact" not in done.stderr
+    done = sqgen(*encode, "-o", "d.sqz", "--density", "0")
+    assert done.stderr.startswith("sqgen: warning: conv, fc: all weights are 0\n")
+    (folder / "conv.prototxt").write_text(INPUT + CONV)
+    done = sqgen(*encode[:3], "--net", "conv.prototxt", "-o", "e.net")
+    assert "no smaller than 456 B of float32" in done.stdout
 
 
 def test_weights_of_no_layer_are_told(folder: Path, sqgen: Run) -> None:

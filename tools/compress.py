@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import first_few, printable
-from ..formats.files import check_target, write_files
+from ..formats.files import STDIN, check_target, write_files
 from .how_options import batch_option, data_option, how_options, mean_option
 from .terminal import bytes_text, echo, parse_image, table, warn
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..compress.prune import Rule
     from .runs.how import How
 
+LAYOUTS = (".net", ".sqz")
 _NET = click.option("--net", "net_path", required=True, metavar="NET", help="the net's prototxt")
 _IMAGE = click.option(
     "--image", metavar="CxHxW", help="images of data layers that don't say their size"
@@ -51,12 +52,16 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
     """Make a .caffemodel of a .net or .sqz file.
 
     Neither holds names: layers with weights follow the order of NET, in its TEST phase, and get
-    its names.
+    its names. OUT has the layers of NET with them, as Caffe's own files have.
 
     \b
     Example:
       sqgen compress decode compressed_SqueezeNet.net --net deploy.prototxt -o w.caffemodel
     """
+    if out == STDIN:
+        raise click.UsageError("- as OUT: give a file; weights don't go to standard output")
+    if Path(out).suffix.lower() in LAYOUTS:
+        raise click.UsageError(f"-o {printable(out)}: is to be a .caffemodel; end it so")
     from ..compress.encoding import read_compressed
     from ..formats.caffemodel import serialized
     from ..formats.net import read_net
@@ -66,7 +71,8 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
         warn(warning)
     model = read_compressed(path, net, parse_image(image))
     write_files({Path(out): serialized(model, out)}, force)
-    click.echo(f"wrote {printable(out)}: {len(model.layer)} layers", err=True)
+    count = sum(bool(layer.blobs) for layer in model.layer)
+    click.echo(f"wrote {printable(out)}: {count} layers with weights", err=True)
 
 
 @compress.command()
@@ -80,9 +86,7 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
     metavar="PATTERN=N",
     help="other bits for layers whose names match; the first match counts",
 )
-@click.option(
-    "--size", type=click.IntRange(min=1), metavar="BYTES", help="instead of bits: as exact as fits"
-)
+@click.option("--size", metavar="BYTES", help="instead of bits: as exact as fits")
 @click.option(
     "--density",
     metavar="D",
@@ -90,7 +94,7 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
     " [keep what is there]",
 )
 @click.option("--no-huffman", is_flag=True, help="codes and gaps of fixed length")
-@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@click.option("--json", "as_json", is_flag=True, help="print JSON (docs/compression.md)")
 @_IMAGE
 @_FORCE
 def encode(
@@ -99,7 +103,7 @@ def encode(
     out: str,
     bits: int | None,
     bits_for: tuple[str, ...],
-    size: int | None,
+    size: str | None,
     density: str | None,
     no_huffman: bool,
     as_json: bool,
@@ -119,21 +123,25 @@ def encode(
       sqgen compress encode w.caffemodel --net deploy.prototxt -o w.sqz --size 430000
       sqgen compress encode w.caffemodel --net deploy.prototxt -o w.net --density 0.33
     """
-    layout = Path(out).suffix[1:].lower()
-    if layout not in ("net", "sqz"):
+    layout = Path(out).suffix.lower()
+    if layout not in LAYOUTS:
         raise click.UsageError(f"-o {printable(out)}: end it in .sqz or .net")
     if size is not None and (bits is not None or bits_for):
         raise click.UsageError("--size and --bits or --bits-for: give one")
+    wanted = None if size is None else _size(size)
+    if bits is not None:
+        _check_bits(bits, f"--bits {bits}")
     from ..compress.encoding import MOST_BITS, Settings
     from ..compress.encoding import encode as compressed
+    from ..compress.layers import SHARED_TYPES
     from ..formats.caffemodel import read_caffemodel
     from ..formats.net import read_net
 
     settings = Settings(
-        layout,
+        layout[1:],
         MOST_BITS if bits is None else bits,
         tuple(map(_bits_for, bits_for)),
-        size,
+        wanted,
         _density(density),
         not no_huffman,
     )
@@ -145,7 +153,10 @@ def encode(
     if result.unused:
         left_out = first_few([f"'{name}'" for name in result.unused])
         warn(f"{printable(weights)}: left out what the net has no layer for: {left_out}")
+    if zero := [row.layer for row in result.table if row.type in SHARED_TYPES and not row.density]:
+        warn(f"{first_few(zero)}: all weights are 0")
     write_files({Path(out): result.bytes}, force)
+    click.echo(f"wrote {printable(out)}: {_wrote(result, wanted)}", err=True)
     if as_json:
         echo(json.dumps(_as_dict(result, out), indent=2))
     else:
@@ -216,10 +227,26 @@ def _numbers(flag: str, text: str | None) -> list[int]:
     return [int(word) for word in words]
 
 
+def _size(text: str) -> int:
+    if not text.isdecimal() or len(text) > 18 or not int(text):
+        raise click.UsageError(f"--size {printable(text)}: give a number of bytes, such as 430000")
+    return int(text)
+
+
+def _check_bits(bits: int, flag: str) -> None:
+    from ..compress.encoding import LEAST_BITS, MOST_BITS
+
+    if not LEAST_BITS <= bits <= MOST_BITS:
+        raise click.UsageError(
+            f"{printable(flag)}: a shared weight has {LEAST_BITS} to {MOST_BITS} bits"
+        )
+
+
 def _bits_for(text: str) -> tuple[str, int]:
     pattern, _, bits = text.rpartition("=")
     if not pattern or not bits.isdecimal() or len(bits) > 2:
         raise click.UsageError(f"--bits-for {printable(text)}: write a pattern and bits as conv1=8")
+    _check_bits(int(bits), f"--bits-for {text}")
     return pattern, int(bits)
 
 
@@ -239,6 +266,14 @@ def _density(text: str | None) -> tuple[Rule, ...]:
     return (Rule("*", share),)
 
 
+def _wrote(result: Compressed, wanted: int | None) -> str:
+    """What is said of the file that was written."""
+    size = len(result.bytes)
+    if wanted is None or any(row.error for row in result.table):
+        return bytes_text(size)
+    return f"{bytes_text(size)}, the exact weights, with {bytes_text(wanted - size)} to spare"
+
+
 def _as_dict(result: Compressed, out: str) -> dict[str, object]:
     return {
         "format": 1,
@@ -254,8 +289,11 @@ def _report(result: Compressed) -> list[str]:
     size, rows = len(result.bytes), result.table
     cells = [*map(_cells, rows), _total(rows, size)]
     lines = table(heads, cells, right=range(1, len(heads)))
-    ratio = f"{result.float_bytes / size:.1f} times smaller"
-    return [*lines, f"{bytes_text(size)}, {ratio} than {bytes_text(result.float_bytes)} of float32"]
+    floats = f"{bytes_text(result.float_bytes)} of float32"
+    ratio = f"{result.float_bytes / size:.1f} times smaller than"
+    if size >= result.float_bytes:
+        ratio = "no smaller than"
+    return [*lines, f"{bytes_text(size)}, {ratio} {floats}"]
 
 
 def _cells(row: Row) -> list[str]:

@@ -8,7 +8,7 @@ import click
 
 from ..errors import FormatError, printable
 from ..formats import prototxt
-from ..formats.files import STDIN, read_bytes, write_files
+from ..formats.files import STDIN, is_text, read_bytes, write_files
 from ..formats.net import is_solver, parse_net, parse_solver
 from ..formats.upgrade import upgrade_net
 from .terminal import warn, write
@@ -35,7 +35,7 @@ def upgrade(path: str, out: str | None, force: bool) -> None:
     data = read_bytes(path, BINARY_LIMIT, "a caffemodel")
     if not data.strip():
         raise FormatError(f"{printable(path)}: is empty")
-    if _is_text(data):
+    if is_text(data):
         result, notes = _upgrade_text(data, path)
     elif out is None:
         raise click.UsageError(f"{printable(path)} is binary: say where to write it with -o")
@@ -47,11 +47,6 @@ def upgrade(path: str, out: str | None, force: bool) -> None:
         write(result)
     else:
         write_files({Path(str(out)): result}, force)
-
-
-def _is_text(data: bytes) -> bool:
-    head = data[:4096]
-    return b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
 
 
 def _upgrade_text(data: bytes, path: str) -> tuple[bytes, list[str]]:
