@@ -132,7 +132,7 @@ def parse_net(text: str, source: str = "net") -> NetDefinition:
         raise _likelier(error, text, source) from None
     from .upgrade import INPUT_HEADER, upgrade_net
 
-    notes = []
+    notes: list[str] = []
     for what in upgrade_net(param, source):
         # Published deploy nets have one, and it loses nothing: not each command has to say it.
         told = notes if what == INPUT_HEADER else warnings
