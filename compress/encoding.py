@@ -271,8 +271,8 @@ def _fit(slots: Sequence[Slot], blobs: Blobs, settings: Settings) -> tuple[Blobs
         pieces = _write(slots, made, settings)
         if price is None and _size(pieces) > limit:
             raise DesignError(
-                f"no file of {limit:,} bytes: with one value a layer it has {_size(pieces):,}; keep"
-                " fewer weights (--density)"
+                f"no file of {limit:,} bytes: with one value a layer it has {_size(pieces):,}; give"
+                " a larger --size, or prune the weights (sqgen compress encode --density)"
             )
         # What was reckoned is not exactly what it comes to: positions, tables, cancelled errors.
         room -= max(_size(pieces) - limit, 0) + limit / 4096
