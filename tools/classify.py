@@ -61,7 +61,7 @@ class Preparation(NamedTuple):
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--model", required=True, metavar="NET", help="the deploy prototxt")
+@click.option("--model", "--net", "model", required=True, metavar="NET", help="the deploy prototxt")
 @click.option("--weights", required=True, metavar="W", help="its .caffemodel")
 @click.option("--labels", metavar="FILE", help="a line for each class, in the net's order")
 @click.option("--top", default=5, show_default=True, help="classes to show")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from .runs.how import How
 
 LAYOUTS = (".net", ".sqz")
-_NET = click.option("--net", "net_path", required=True, metavar="NET", help="the net's prototxt")
+_NET = click.option(
+    "--net", "--model", "net_path", required=True, metavar="NET", help="the net's prototxt"
+)
 _IMAGE = click.option(
     "--image", metavar="CxHxW", help="images of data layers that don't say their size"
 )
@@ -167,7 +169,9 @@ def encode(
 @compress.command("eval")
 @click.argument("weights", metavar="WEIGHTS")
 @click.argument("files", metavar="[FILE]...", nargs=-1)
-@click.option("--net", "net_path", required=True, metavar="NET", help="a train_val prototxt")
+@click.option(
+    "--net", "--model", "net_path", required=True, metavar="NET", help="a train_val prototxt"
+)
 @data_option
 @click.option("--bits", metavar="N,N,...", help="also compress WEIGHTS to these bits")
 @click.option("--size", metavar="BYTES,...", help="also compress WEIGHTS to these sizes")

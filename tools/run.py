@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--model", required=True, metavar="NET", help="the net, a train_val prototxt")
+@click.option(
+    "--model", "--net", "model", required=True, metavar="NET", help="the net, a train_val prototxt"
+)
 @click.option("--weights", required=True, metavar="W", help="a caffemodel, or several with commas")
 @data_option
 @click.option("--iterations", type=click.IntRange(min=1), help="batches [each image once]")
@@ -99,7 +101,7 @@ def train(as_json: bool, how: How, **asked: Any) -> None:
 
 
 @click.command()
-@click.option("--model", required=True, metavar="NET", help="the net's prototxt")
+@click.option("--model", "--net", "model", required=True, metavar="NET", help="the net's prototxt")
 @click.option("--weights", metavar="W", help="a caffemodel")
 @data_option
 @batch_option
