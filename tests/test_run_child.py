@@ -372,7 +372,8 @@ def test_a_killed_parent_leaves_nobody(
 
 
 def test_a_full_disk_is_one_line(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
-    """What can't be kept ends the run."""
+    """What can't be kept is asked to stop, as by Ctrl-C, and told when it has."""
+    caffe = stand_in("train_two_test_nets", on_sigint=["its snapshot"])
     code = (
         "import resource, signal, sys, sqgen.tools.cli as c;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
@@ -380,7 +381,7 @@ def test_a_full_disk_is_one_line(place: Place, stand_in: StandIn, tmp_path: Path
         "c.main(sys.argv[1:])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *_train(place, stand_in("train_two_test_nets"))],
+        [sys.executable, "-c", code, *_train(place, caffe)],
         cwd=tmp_path,
         capture_output=True,
         text=True,

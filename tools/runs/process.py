@@ -90,40 +90,54 @@ def run(
             if tell is not None:
                 tell(line)
 
-    with folder.open_log(log) as kept, Progress(total, every) as bar:
+    with folder.open_log(log) as file, Progress(total, every) as bar:
+        kept = _Kept(file, path)
         view = View(collector, bar, steps.images, steps.start)
         watch = _Watch(collector, patience, said)
         with Child([*engine.command, *arguments], _on_stop(said)) as child:
             for data in child.output():
                 if data:
-                    _keep(kept, data, collector, path)
+                    kept.write(data, child)
                     parser.feed(data)
                     view.update()
                 watch.look(child, bool(data))
     parser.close()
     result = collector.finish()
-    error = watch.stalled(result, path) or error_of(engine, child, result, path)
+    ended = error_of(engine, child, result, path)
+    error = kept.error(result) or watch.stalled(result, path) or ended
     if error is not None:
         raise error
     return result
 
 
-def _keep(log: IO[bytes], data: bytes, collector: Collector, path: str) -> None:
-    """Write all of `data`.
+class _Kept:
+    """The log, as long as it can be written; a run that goes unrecorded is asked to stop."""
 
-    Raises:
-        ResourceError: the disk is full, or is gone.
-    """
-    left = memoryview(data)
-    try:
-        while left:
-            left = left[log.write(left) :]
-    except OSError as caught:
+    def __init__(self, log: IO[bytes], path: str) -> None:
+        self._log, self._path = log, path
+        self._reason: str | None = None
+
+    def write(self, data: bytes, child: Child) -> None:
+        """Write all of `data`."""
+        if self._reason is not None:
+            return
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[self._log.write(left) :]
+        except OSError as error:
+            self._reason = describe(error)
+            child.send(signal.SIGINT)  # so that a training can snapshot
+
+    def error(self, result: LogResult) -> ResourceError | None:
+        """The error of a run whose log could not be written: the disk is full, or is gone."""
+        if self._reason is None:
+            return None
         error = ResourceError(
-            f"{printable(path)}: can't write: {describe(caught)}; the run was ended for it"
+            f"{printable(self._path)}: can't write: {self._reason}; the run was ended for it"
         )
-        error.result = collector.finish()
-        raise error from None
+        error.result = result
+        return error
 
 
 def _on_stop(said: Tell) -> Callable[[int, bool], None]:
