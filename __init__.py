@@ -1,4 +1,4 @@
-"""sqgen: generate, read, check, run and compare Caffe nets of the SqueezeNet family.
+"""sqgen: generate, check, run, compare and compress Caffe nets of the SqueezeNet family.
 
     import sqgen
 

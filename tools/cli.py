@@ -86,7 +86,7 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="sqgen")
 def cli() -> None:
-    """Generate, read, check and compare Caffe nets of the SqueezeNet family.
+    """Generate, check, run, compare and compress Caffe nets of the SqueezeNet family.
 
     \b
     Example:
