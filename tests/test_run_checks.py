@@ -382,7 +382,12 @@ def test_which_of_two_nets_is_trained(typed: Typed, monkeypatch: pytest.MonkeyPa
     assert "beside the solver" not in err
     typed.file("net.prototxt", typed.place.net.read_text())
     _, _, err = typed.train("--solver", there / "solver.prototxt")
-    assert f"net net.prototxt of this folder is run, as Caffe does, not {there}" in err
+    told = f"net net.prototxt of this folder is run, as Caffe does, not {there}"
+    assert told in err
+    typed.file("net.prototxt", "layer { type: 'Dat' }")
+    code, _, err = typed.train("--solver", there / "solver.prototxt")
+    assert code == 2
+    assert told in err
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make, which is not here")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,10 +79,9 @@ def train(
     given = _read(way, os.fspath(solver))
     train_change = DataChange("TRAIN", path_of(data), batch_size, path_of(mean))
     test_change = DataChange("TEST", path_of(val_data), None, path_of(mean), flag="--val-data")
-    nets = _Nets(given, train_change, test_change)
+    nets = _Nets(way, given, train_change, test_change)
     start = _start(way, given, nets, path_of(weights), path_of(snapshot), resume)
     _check_room(way, given, nets.trained_data, start.iteration)
-    nets.warn_of_namesakes(way, given.source)
     if start.iteration == 0:
         _warn_of_snapshots(way, given.param.snapshot_prefix)
     tests = nets.cover(way)
@@ -143,6 +143,17 @@ def _read(how: How, path: str) -> _Given:
     return _Given(param, source)
 
 
+def _warn_of_namesakes(how: How, paths: Iterable[str], source: str) -> None:
+    """Caffe takes the net in the folder that it runs in; another may have been meant."""
+    for path in dict.fromkeys(filter(None, paths)):
+        here, beside = Path(path), beside_solver(path, source)
+        if here.exists() and beside.exists() and not here.samefile(beside):
+            how.warn(
+                f"net {printable(path)} of this folder is run, as Caffe does, not"
+                f" {printable(str(beside))} beside the solver"
+            )
+
+
 class _Nets:
     """The nets of a solver as they are run.
 
@@ -152,9 +163,11 @@ class _Nets:
         test_iter: of each test.
     """
 
-    def __init__(self, given: _Given, train: DataChange, test: DataChange) -> None:
+    def __init__(self, how: How, given: _Given, train: DataChange, test: DataChange) -> None:
         self._test_change = test
         nets = nets_of_solver(given.param, given.source)
+        # Before anything of them is refused: the one that was meant may be sound.
+        _warn_of_namesakes(how, [path for _, path in nets.origins], given.source)
         if test.source is not None and not nets.tested:
             raise NetError(
                 f"--val-data {printable(test.source)}: {printable(given.source)} tests nothing;"
@@ -188,16 +201,6 @@ class _Nets:
     def _now(self, net: NetDefinition, number: int) -> NetDefinition:
         """A net with all that was changed in its file."""
         return replace(net, param=self._files[self._origins[number]].param)
-
-    def warn_of_namesakes(self, how: How, source: str) -> None:
-        """Caffe takes the net in the folder that it runs in; another may have been meant."""
-        for path in filter(None, self._files):
-            here, beside = Path(path), beside_solver(path, source)
-            if here.exists() and beside.exists() and not here.samefile(beside):
-                how.warn(
-                    f"net {printable(path)} of this folder is run, as Caffe does, not"
-                    f" {printable(str(beside))} beside the solver"
-                )
 
     def cover(self, how: How) -> list[dict[str, Any]]:
         """Hold each test_iter against its data, or fit it to `--val-data`; what is tested."""
