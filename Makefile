@@ -31,7 +31,7 @@ lint: $(STAMP) ## ruff check, ruff format and mypy
 	cd $(VENV)/lint && ../bin/mypy --config-file sqgen/pyproject.toml -p sqgen
 
 models: $(STAMP) ## write the files of models/ again from the presets
-	$(BIN)/python -m sqgen.tools.write_models
+	$(BIN)/python -m sqgen.models.write_models
 
 $(DIGITS)/test_lmdb/data.mdb: $(STAMP)
 	$(BIN)/sqgen data digits -o $(DIGITS) --force

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .engine.api import Net
     from .errors import (
@@ -30,21 +32,19 @@ if TYPE_CHECKING:
         StallError,
         StoppedError,
     )
-    from .formats.diff import Difference, diff_nets
-    from .formats.lint import Finding, lint_net
-    from .formats.net import NetDefinition, parse_net, read_net
-    from .formats.summary import Summary, summary
     from .generator.build import build, build_solver
     from .generator.design import Design
     from .generator.presets import PRESETS, preset
-    from .tools.logs.files import parse_log
-    from .tools.logs.result import LogResult
-    from .tools.runs.how import How
-    from .tools.runs.test import test
-    from .tools.runs.time import time
-    from .tools.runs.train import train
-
-__version__ = "0.1.0"
+    from .logs.read_log import parse_log
+    from .logs.result import LogResult
+    from .nets.definition import NetDefinition, parse_net, read_net
+    from .nets.diff import Difference, diff_nets
+    from .nets.lint import Finding, lint_net
+    from .nets.summary import Summary, summary
+    from .runner.options import RunOptions
+    from .runner.test import test
+    from .runner.time import time
+    from .runner.train import train
 
 _HOMES = {
     ".engine.api": ("Net",),
@@ -62,19 +62,19 @@ _HOMES = {
         "StallError",
         "StoppedError",
     ),
-    ".formats.diff": ("Difference", "diff_nets"),
-    ".formats.lint": ("Finding", "lint_net"),
-    ".formats.net": ("NetDefinition", "parse_net", "read_net"),
-    ".formats.summary": ("Summary", "summary"),
+    ".nets.diff": ("Difference", "diff_nets"),
+    ".nets.lint": ("Finding", "lint_net"),
+    ".nets.definition": ("NetDefinition", "parse_net", "read_net"),
+    ".nets.summary": ("Summary", "summary"),
     ".generator.build": ("build", "build_solver"),
     ".generator.design": ("Design",),
     ".generator.presets": ("PRESETS", "preset"),
-    ".tools.logs.files": ("parse_log",),
-    ".tools.logs.result": ("LogResult",),
-    ".tools.runs.how": ("How",),
-    ".tools.runs.test": ("test",),
-    ".tools.runs.time": ("time",),
-    ".tools.runs.train": ("train",),
+    ".logs.read_log": ("parse_log",),
+    ".logs.result": ("LogResult",),
+    ".runner.options": ("RunOptions",),
+    ".runner.test": ("test",),
+    ".runner.time": ("time",),
+    ".runner.train": ("train",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -87,7 +87,6 @@ __all__ = [
     "DownloadError",
     "Finding",
     "FormatError",
-    "How",
     "LogResult",
     "Net",
     "NetDefinition",
@@ -96,6 +95,7 @@ __all__ = [
     "RefusedError",
     "ResourceError",
     "RunError",
+    "RunOptions",
     "SqgenError",
     "StallError",
     "StoppedError",

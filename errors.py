@@ -20,7 +20,6 @@ Anything else is a defect of sqgen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -86,26 +85,3 @@ class StoppedError(RunError):
     """The run was asked to stop; the exit code is 128 and the signal's number."""
 
     exit_code = 130
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'X'?` for the closest known word, or nothing."""
-    import difflib  # only ever needed on the way out
-
-    names = list(known)
-    folded = {name.lower(): name for name in names}
-    match = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
-    return f"; did you mean '{folded[match[0]]}'?" if match else ""
-
-
-def first_few(names: Sequence[str], most: int = 3) -> str:
-    """Names as one line has room for: `a, b, c and 4 more`."""
-    shown = ", ".join(map(printable, names[:most]))
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def printable(text: str, limit: int = 240) -> str:
-    """`text` as it can stand in one line: no control characters, shortened in its middle."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    half = (limit - 3) // 2
-    return shown if len(shown) <= limit else f"{shown[:half]}...{shown[-half:]}"

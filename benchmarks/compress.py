@@ -18,9 +18,9 @@ import numpy as np
 from sklearn.cluster import KMeans
 
 from sqgen import build, parse_net, preset
-from sqgen.compress.layers import slots_of, to_model
 from sqgen.compress.prune import prune
 from sqgen.compress.sharing import k_means
+from sqgen.compress.weighted_layers import slots_of, to_model
 from sqgen.formats.caffemodel import serialized
 
 ENCODE, DECODE = 10.0, 1.0  # seconds

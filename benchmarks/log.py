@@ -100,8 +100,8 @@ def plain_parser(path: Path, folder: Path) -> None:
 
 def ours(path: Path, folder: Path) -> None:
     """`sqgen log parse --csv`."""
-    from sqgen.tools.logs.csv_files import CsvRows
-    from sqgen.tools.logs.files import read_log
+    from sqgen.logs.csv_rows import CsvRows
+    from sqgen.logs.read_log import read_log
 
     rows = CsvRows(folder)
     read_log(path, rows, keep_rows=False)

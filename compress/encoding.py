@@ -10,18 +10,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import DesignError, FormatError, NetError, did_you_mean, printable
+from ..errors import DesignError, FormatError, NetError
 from ..formats.caffemodel import BINARY_LIMIT, is_caffemodel
 from ..formats.files import is_text, read_bytes
-from ..formats.layers import Shape
-from ..formats.net import NetDefinition
 from ..formats.schema import NetParameter
-from ..formats.totals import FLOAT_BYTES
+from ..nets.definition import NetDefinition
+from ..nets.layer_types import Shape
+from ..nets.totals import FLOAT_BYTES
+from ..text import did_you_mean, printable
 from . import net_file, sharing, sqz_file
-from .fitting import DEAREST, PricedLayer, price_for, size_of
-from .layers import Slot, blobs_of, slots_of, to_model, unused_layers
 from .prune import Rule, density_of, prune
 from .rounding import share
+from .size_search import DEAREST, PricedLayer, price_for, size_of
+from .weighted_layers import Slot, blobs_of, slots_of, to_model, unused_layers
 
 LAYOUTS = ("net", "sqz")
 LEAST_BITS, MOST_BITS = 2, 8

@@ -19,9 +19,10 @@ from math import prod
 
 import numpy as np
 
-from ..errors import FormatError, NetError, printable
+from ..errors import FormatError, NetError
+from ..text import printable
 from . import gaps
-from .layers import Slot
+from .weighted_layers import Slot
 
 CODE_BITS = {"Convolution": 8, "InnerProduct": 4}
 _STEP = 16  # positions that a filler goes on

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import FormatError, printable
+from ..errors import FormatError
 from ..formats import toml
 from ..formats.files import read_bytes
+from ..text import printable
 
 _FILE_LIMIT = 1 << 20
 

@@ -12,9 +12,10 @@ from math import prod
 
 import numpy as np
 
-from ..errors import FormatError, NetError, printable
+from ..errors import FormatError, NetError
+from ..text import printable
 from . import gaps, huffman
-from .layers import Slot, digest
+from .weighted_layers import Slot, digest
 
 MAGIC = b"\x89SQZ"
 VERSION = 1

@@ -7,20 +7,21 @@ from typing import Any
 
 import torch
 
-from ..errors import FormatError, NetError, printable
+from ..errors import FormatError, NetError
 from ..formats.caffemodel import read_caffemodel
 from ..formats.files import STDIN
-from ..formats.net import NetDefinition, parse_solver, read_net, read_text
 from ..formats.schema import message_class
 from ..formats.snapshot_files import complete_prefix
+from ..nets.definition import NetDefinition, parse_solver, read_net, read_text
+from ..text import printable
 from . import glog, memory
-from .devices import device_of
+from .device import device_of
 from .flags import CommandLine
-from .opening import Options, open_net
+from .loader import EndOfData
+from .open_net import Options, open_net
 from .signals import Requests
-from .snapshots import position_of
+from .snapshots import resume_state_of
 from .solver import Scores, Solver, file_names
-from .sources import EndOfData
 from .timing import time_layers
 from .workers import Workers
 
@@ -114,7 +115,7 @@ def train(line: CommandLine) -> None:
 
 def _seed(solver: Any, snapshot: str) -> int:
     """The solver's, the one of the run that is resumed, or a new one."""
-    position = position_of(snapshot) if snapshot else None
+    position = resume_state_of(snapshot) if snapshot else None
     if position is not None:
         return position.seed
     return int(solver.random_seed) if solver.random_seed >= 0 else _new_seed()
@@ -175,11 +176,12 @@ def test(line: CommandLine) -> None:
 
 def _warn_of_fresh(net: Any) -> None:
     """Caffe scores what its fillers drew, and says nothing."""
-    if net.fresh:
-        names = ", ".join(sorted(net.fresh)[:SHOWN]) + (", ..." if len(net.fresh) > SHOWN else "")
+    if net.uninitialized:
+        names = ", ".join(sorted(net.uninitialized)[:SHOWN])
+        names += ", ..." if len(net.uninitialized) > SHOWN else ""
         glog.warning(
-            f"No weights were given for {len(net.fresh)} layers ({names}): the scores are those of"
-            " their random start values"
+            f"No weights were given for {len(net.uninitialized)} layers ({names}): the scores are"
+            " those of their random start values"
         )
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NetError, did_you_mean, printable
+from ..errors import NetError
 from ..formats.caffemodel import read_caffemodel, serialized
 from ..formats.files import write_files
-from ..formats.net import NetDefinition, read_net
 from ..formats.schema import PHASES
-from . import net as running
+from ..nets.definition import NetDefinition, read_net
+from ..text import did_you_mean, printable
+from . import executor as running
 from .parameters import to_model
 from .workers import Workers
 
@@ -78,18 +79,18 @@ class Net:
     def _load(self, weights: str | os.PathLike[str], partial: bool) -> None:
         shown = printable(os.fspath(weights))
         self._net.load(read_caffemodel(weights), shown)
-        if self._net.fresh and not partial:
+        if self._net.uninitialized and not partial:
             where = printable(self._net.definition.source)
-            names = ", ".join(f"'{printable(name)}'" for name in self.fresh[:3])
+            names = ", ".join(f"'{printable(name)}'" for name in self.uninitialized[:3])
             raise NetError(
-                f"{shown}: has no weights for {len(self._net.fresh)} layers of {where}, such as"
-                f" {names}; give the net's own, or partial=True to start those from fillers"
+                f"{shown}: has no weights for {len(self._net.uninitialized)} layers of {where},"
+                f" such as {names}; give the net's own, or partial=True to start those from fillers"
             )
 
     @property
-    def fresh(self) -> list[str]:
+    def uninitialized(self) -> list[str]:
         """Layers with parameters that no weights were given for: they start from fillers."""
-        return sorted(self._net.fresh)
+        return sorted(self._net.uninitialized)
 
     def __repr__(self) -> str:
         return f"Net({printable(self._net.definition.source)}: {', '.join(self.inputs)})"

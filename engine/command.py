@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .. import __version__
-from ..errors import SqgenError, did_you_mean, printable
+from ..errors import SqgenError
 from ..formats.files import describe
+from ..text import did_you_mean, printable
+from ..version import __version__
 from . import glog
 from .flags import CommandLine, FlagError, parse, usage
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NetError, did_you_mean
+from ..errors import NetError
+from ..text import did_you_mean
 
 Shape = tuple[int, ...]
 FAN_IN, FAN_OUT, AVERAGE = range(3)  # FillerParameter.VarianceNorm

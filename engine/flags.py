@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..errors import SqgenError, did_you_mean, printable
+from ..errors import SqgenError
+from ..text import did_you_mean, printable
 
 
 class FlagError(SqgenError):

@@ -10,7 +10,7 @@ from math import prod
 from pathlib import Path
 
 from ..errors import NetError
-from ..formats.layers import Shape
+from ..nets.layer_types import Shape
 from .wiring import WiredLayer
 
 GIB = 1 << 30

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import NetError, printable
+from ..errors import NetError
 from ..formats.caffemodel import blob_array, blob_shape, fill_blob, same_blob_shape
 from ..formats.schema import NetParameter
+from ..text import printable
 from . import glog
 from .fillers import fill
 from .wiring import WiredLayer, shape_string

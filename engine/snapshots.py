@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import FormatError, NetError, printable
+from ..errors import FormatError, NetError
 from ..formats.caffemodel import (
     SolverState,
     blob_array,
@@ -28,6 +28,7 @@ from ..formats.caffemodel import (
 )
 from ..formats.files import write_files
 from ..formats.snapshot_files import weights_of
+from ..text import printable
 from . import glog
 from .parameters import to_model
 
@@ -36,7 +37,7 @@ BINARYPROTO = 1
 
 
 @dataclass
-class Position:
+class ResumeState:
     """Where a run stands, beyond weights and history.
 
     Attributes:
@@ -61,7 +62,7 @@ class Position:
     format: int = FORMAT
 
 
-def write_snapshot(prefix: str, net: Any, update: Any, step: int, position: Position) -> None:
+def write_snapshot(prefix: str, net: Any, optimizer: Any, step: int, position: ResumeState) -> None:
     """Write all three files of an iteration, replacing those of the same name.
 
     Raises:
@@ -70,9 +71,9 @@ def write_snapshot(prefix: str, net: Any, update: Any, step: int, position: Posi
     base = f"{prefix}_iter_{position.iteration}"
     model_path, state_path = f"{base}.caffemodel", f"{base}.solverstate"
     glog.info(f"Snapshotting to binary proto file {model_path}", "solver.cpp:464")
-    model = to_model(net.name, net.parameters, 0, update.solver.snapshot_diff)
+    model = to_model(net.name, net.parameters, 0, optimizer.solver.snapshot_diff)
     state = SolverState(iter=position.iteration, learned_net=model_path, current_step=step)
-    for blob in update.history:
+    for blob in optimizer.history:
         fill_blob(state.history.add(), np.asarray(blob.cpu().contiguous().numpy()))
     glog.info(f"Snapshotting solver state to binary proto file {state_path}", "sgd_solver.cpp:284")
     saved = serialized(state, state_path)
@@ -87,37 +88,37 @@ def write_snapshot(prefix: str, net: Any, update: Any, step: int, position: Posi
     )
 
 
-def read_snapshot(path: str, update: Any) -> tuple[Any, Path | None, Position | None]:
-    """A solver state, copied into `update.history`; where its weights are; and its position.
+def read_snapshot(path: str, optimizer: Any) -> tuple[Any, Path | None, ResumeState | None]:
+    """A solver state, copied into `optimizer.history`; where its weights are; and its position.
 
     Raises:
         FormatError: it can't be read, or belongs to another solver or net.
     """
     state = read_solver_state(path)
     shown = printable(path)
-    wanted = len(update.history)
+    wanted = len(optimizer.history)
     if len(state.history) != wanted:
         raise FormatError(
             f"{shown}: Incorrect length of history blobs: {len(state.history)} there, {wanted} for"
-            f" solver type {update.solver.type} and this net; resume with the solver it is of"
+            f" solver type {optimizer.solver.type} and this net; resume with the solver it is of"
         )
-    for index, (blob, history) in enumerate(zip(state.history, update.history, strict=True)):
+    for index, (blob, history) in enumerate(zip(state.history, optimizer.history, strict=True)):
         if not same_blob_shape(blob, tuple(history.shape)):
             raise FormatError(
                 f"{shown}: history {index} has shape {tuple(blob.shape.dim)}, but the parameter"
                 f" {tuple(history.shape)}; resume with the net it is of"
             )
-    for blob, history in zip(state.history, update.history, strict=True):
+    for blob, history in zip(state.history, optimizer.history, strict=True):
         array = blob_array(blob).reshape(tuple(history.shape))
         history.copy_(torch.from_numpy(array))
-    return state, weights_of(state, path), position_of(path)
+    return state, weights_of(state, path), resume_state_of(path)
 
 
-def position_of(path: str) -> Position | None:
+def resume_state_of(path: str) -> ResumeState | None:
     """The position that belongs to exactly this solver state, if it was kept."""
     try:
         kept = json.loads(Path(path).with_suffix(".sqgenstate").read_bytes())
-        position = Position(**kept)
+        position = ResumeState(**kept)
         digest = sha256(Path(path).read_bytes()).hexdigest()
     except (OSError, ValueError, TypeError):
         return None

@@ -13,26 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NetError, printable
+from ..errors import NetError
 from ..formats import prototxt
 from ..formats.caffemodel import read_caffemodel
-from ..formats.net import NetDefinition
 from ..formats.snapshot_files import check_room
-from ..formats.solver import lint_solver
-from ..formats.solver_nets import nets_of_solver
+from ..nets.definition import NetDefinition
+from ..nets.solver_nets import nets_of_solver
+from ..nets.solver_rules import lint_solver
+from ..text import printable
 from . import glog
-from .net import Net, Pass
-from .opening import Options, open_net
+from .executor import BatchResult, Net
+from .learning_rate import LearningRate
+from .open_net import Options, open_net
+from .optimizer import Optimizer
 from .parameters import share
-from .rates import LearningRate
 from .signals import NONE, SNAPSHOT, STOP
-from .snapshots import (
-    Position,
-    read_snapshot,
-    refuse_hdf5,
-    write_snapshot,
-)
-from .updates import Update
+from .snapshots import ResumeState, read_snapshot, refuse_hdf5, write_snapshot
 
 SLACK = 1 << 20  # bytes of a snapshot besides its blobs
 
@@ -47,7 +43,7 @@ class Scores:
         self.names: list[str] = []
         self.weight = 0.0
 
-    def add(self, result: Pass, share: float = 1.0) -> list[tuple[str, float]]:
+    def add(self, result: BatchResult, share: float = 1.0) -> list[tuple[str, float]]:
         """Take a batch in, weighted by `share`; its outputs by name, element by element."""
         rows = elements(result)
         if not self.sums:
@@ -71,7 +67,7 @@ class Scores:
         return float(self.loss / np.float32(self.weight))
 
 
-def elements(result: Pass) -> list[tuple[str, float]]:
+def elements(result: BatchResult) -> list[tuple[str, float]]:
     """Every element of every output, as Caffe lists them."""
     return [
         (name, value)
@@ -119,7 +115,7 @@ class Solver:
             self.tests.append(self._open(net, "TEST", index + 1))
         if not any(self.net.wiring.loss_weights.values()):
             glog.warning("the net that is trained has no loss: nothing will be learned")
-        self.update = Update(param, self.net.parameters.own)
+        self.optimizer = Optimizer(param, self.net.parameters.own)
         self.rate = LearningRate(param)
         self.iteration = 0
         self.losses: list[float] = []
@@ -144,7 +140,7 @@ class Solver:
         if not (self.param.snapshot or self.param.snapshot_after_train):
             return
         blobs = sum(one.data.numel() * one.data.element_size() for one in self.net.parameters.own)
-        copies = 1 + self.update.kept + bool(self.param.snapshot_diff)
+        copies = 1 + self.optimizer.kept + bool(self.param.snapshot_diff)
         check_room(self.param.snapshot_prefix, blobs * copies + SLACK)
 
     def _open(self, definition: NetDefinition, phase: str, number: int) -> Net:
@@ -196,7 +192,7 @@ class Solver:
             if self._asked():
                 return
 
-    def gradients(self) -> Pass:
+    def gradients(self) -> BatchResult:
         """iter_size batches forward and backward: the last one's outputs, the mean loss."""
         for parameter in self.net.parameters.own:
             parameter.grad = None
@@ -211,7 +207,7 @@ class Solver:
         rate = self.rate.at(self.iteration)
         if display:
             glog.info(f"Iteration {self.iteration}, lr = {glog.number(rate)}", "sgd_solver.cpp:112")
-        self.update.apply(rate, self.iteration)
+        self.optimizer.apply(rate, self.iteration)
         self.net.changed()
         self.iteration += 1
 
@@ -234,7 +230,7 @@ class Solver:
         else:
             self.smoothed += (loss - self.losses.pop(0)) / self.param.average_loss
 
-    def _display(self, result: Pass) -> None:
+    def _display(self, result: BatchResult) -> None:
         now = perf_counter()
         lapse = now - self._clock
         speed = (self.iteration - self._shown) / lapse if lapse else 0.0
@@ -293,7 +289,7 @@ class Solver:
     def snapshot(self) -> None:
         """Write the state of this iteration."""
         passes, records = self._places or self._where()
-        position = Position(
+        position = ResumeState(
             iteration=self.iteration,
             seed=self.options.seed,
             passes=passes,
@@ -304,7 +300,7 @@ class Solver:
             precision=self.options.precision,
         )
         prefix = self.param.snapshot_prefix
-        write_snapshot(prefix, self.net, self.update, self.rate.step, position)
+        write_snapshot(prefix, self.net, self.optimizer, self.rate.step, position)
 
     def _where(self) -> tuple[list[int], list[dict[str, int]]]:
         """Of each net, the batches computed, and the records that each data layer handed out."""
@@ -320,7 +316,7 @@ class Solver:
             SqgenError: it can't be read, or is of another solver or net.
         """
         glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
-        state, weights, position = read_snapshot(path, self.update)
+        state, weights, position = read_snapshot(path, self.optimizer)
         if weights is None:
             glog.warning(f"{printable(path)} names no weights: they stay as the net started")
         else:
@@ -333,7 +329,7 @@ class Solver:
                 " Caffe does, with the data from its first record"
             )
 
-    def _seek(self, position: Position) -> bool:
+    def _seek(self, position: ResumeState) -> bool:
         nets = [self.net, *self.tests]
         if len(position.records) != len(nets) or any(
             set(records) != set(net.sources)

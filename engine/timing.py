@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from . import glog
-from .layers.base import Parts, Run
-from .net import Net
-from .plan import make_plan
+from .executor import Net
+from .kernels.base import LazyConcat, PassContext
+from .schedule import make_plan
 
 MILLI = 1e3
 
@@ -35,7 +35,7 @@ class _Clocks:
     def pass_forward(self) -> tuple[float, list[Any]]:
         """One batch through every layer: the loss, and what the way back needs."""
         net = self.net
-        run = Run(net.leaves(), True, net.key(0))
+        run = PassContext(net.leaves(), True, net.key(0))
         blobs: dict[str, Any] = {}
         loss, tape = 0.0, []
         feeds: dict[str, Any] | None = None
@@ -97,7 +97,7 @@ class _Clocks:
 
 
 def _leaf(value: Any, needed: bool) -> torch.Tensor:
-    whole: torch.Tensor = value.whole() if isinstance(value, Parts) else value
+    whole: torch.Tensor = value.whole() if isinstance(value, LazyConcat) else value
     return whole.detach().requires_grad_(needed and whole.is_floating_point())
 
 

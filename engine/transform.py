@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from ..errors import FormatError, printable
+from .. import counter_rng
+from ..errors import FormatError
+from ..formats.images import opencv, read_whole
 from ..formats.schema import message_class
-from . import draws
-from .images import opencv, read_whole
+from ..text import printable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -67,7 +68,7 @@ class Transformer:
         Args:
             param: the TransformationParameter.
             phase: `TRAIN` or `TEST`; only TRAIN crops at random, both mirror.
-            seed: of the draws.
+            seed: of the counter_rng.
             where: the layer's place, for messages.
             base: the folder that a relative mean_file is in; the current one if None.
 
@@ -79,7 +80,7 @@ class Transformer:
         self._mirror = bool(param.mirror)
         self._random_crop = phase == "TRAIN" and self._crop > 0
         self._values = np.array(param.mean_value, np.float32)
-        self._stream = draws.key(seed, _STREAM)
+        self._stream = counter_rng.key(seed, _STREAM)
         self._file: Floats | None = None
         if param.HasField("mean_file"):
             if len(self._values):
@@ -116,7 +117,7 @@ class Transformer:
         """The draws of the records `position` to `position + count - 1` of the run, for `put`."""
         if not (self._mirror or self._random_crop):
             return [0] * count
-        numbers: list[int] = draws.bits(self._stream, position, count).tolist()
+        numbers: list[int] = counter_rng.bits(self._stream, position, count).tolist()
         return numbers
 
     def put(self, image: Image, draw: int, out: Array) -> None:

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from ..errors import NetError, printable
-from ..formats.layers import LAYER_TYPES, Blob, Shape
-from ..formats.net import NetDefinition, layer_is_in
+from ..errors import NetError
 from ..formats.prototxt import to_text
 from ..formats.schema import PHASES, NetParameter, message_class
-from ..formats.shapes import Problem, infer_shapes
+from ..nets.definition import NetDefinition, layer_is_in
+from ..nets.layer_types import LAYER_TYPES, Blob, Shape
+from ..nets.shapes import Problem, infer_shapes
+from ..text import printable
 from . import glog
-from .splits import insert_splits
+from .insert_splits import insert_splits
 
 AUTOMATIC = "(automatic)"  # the top of a loss layer that names none
 FLOAT_BYTES = 4  # of Caffe's build, which its "Memory required" counts

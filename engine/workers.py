@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-from .cores import available_cores
+from ..host import available_cores
 
 Result = TypeVar("Result")
 Piece = tuple[int, int]  # first record, and one behind the last

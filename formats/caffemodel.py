@@ -7,18 +7,16 @@ Old files (V0 and V1 layers) are upgraded on reading, as Caffe does it. Nothing 
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError, EncodeError
 
-from ..errors import FormatError, NetError, printable
+from ..errors import FormatError
+from ..text import printable, shape_text
 from .files import STDIN, read_bytes
-from .layers import shape_text
-from .net import NetDefinition
-from .schema import PHASES, NetParameter, message_class
+from .schema import NetParameter, message_class
 
 BINARY_LIMIT = (1 << 31) - 1  # of protobuf itself
 SolverState = message_class("SolverState")
@@ -117,40 +115,6 @@ def fill_blob(blob: Any, array: np.ndarray, diff: np.ndarray | None = None) -> N
             _append(blob, f"double_{name}", values.astype("<f8", copy=False))
         else:
             _append(blob, name, values.astype("<f4", copy=False))
-
-
-def net_model(
-    net: NetDefinition, arrays: Mapping[str, Sequence[np.ndarray]], missing: Container[str] = ()
-) -> Any:
-    """The NetParameter that Net::ToProto would write of a net: its TEST layers, with weights.
-
-    Args:
-        net: the net.
-        arrays: layer -> its parameter blobs.
-        missing: layers to leave out, for want of weights.
-
-    Raises:
-        NetError: layers that share a blob would get different weights.
-    """
-    model = NetParameter(name=net.param.name)
-    shared: dict[str, np.ndarray] = {}
-    for layer in net.layers("TEST"):
-        if layer.name in missing:
-            continue  # Caffe would take a layer without blobs for one with too few
-        written = model.layer.add()
-        written.CopyFrom(layer)
-        written.phase = PHASES["TEST"]
-        del written.blobs[:]
-        for index, array in enumerate(arrays.get(layer.name, ())):
-            name = layer.param[index].name if index < len(layer.param) else ""
-            first = shared.setdefault(name, array) if name else array
-            if not np.array_equal(first.reshape(-1), array.reshape(-1), equal_nan=True):
-                raise NetError(
-                    f"layer '{printable(layer.name)}' shares '{printable(name)}' with one before"
-                    " it, but would get other weights; give the layers blobs of their own"
-                )
-            fill_blob(written.blobs.add(), array)
-    return model
 
 
 def _append(blob: Any, field: str, array: np.ndarray) -> None:

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import FormatError, OutputError, printable
+from ..errors import FormatError, OutputError
+from ..text import printable
 
 STDIN = "-"
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..errors import FormatError, OutputError, printable
+from ..errors import FormatError, OutputError
+from ..text import printable
 from .files import describe
-from .lmdb_file import DATA_FILE, lmdb_package
+from .lmdb_reader import DATA_FILE, lmdb_package
 
 KEY_LIMIT = 511  # bytes of a key: MDB_MAXKEYSIZE of mdb.c
 LOCK_FILE, LABELS_FILE = "lock.mdb", "labels.txt"

@@ -1,7 +1,7 @@
 """Protocol buffer text in and out: `.prototxt` files.
 
 The parser is protobuf's own. Added here: file:line:column in every error, a suggestion for a
-misspelt name, and the fields of Caffe's forks (`forks.py`).
+misspelt name, and the fields of Caffe's forks (`fork_fields.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from ..errors import FormatError, did_you_mean, printable
+from ..errors import FormatError
+from ..text import did_you_mean, printable
 
 SIZE_LIMIT = 16 << 20  # the largest published net (ResNet-152) is a hundredth of this
 
@@ -51,11 +52,11 @@ def parse(text: str, message: Any, source: str) -> list[str]:
         raise FormatError(f"{printable(source)}: messages are nested too deeply") from None
     else:
         return []
-    from . import forks
+    from . import fork_fields
 
     message.Clear()
     try:
-        return forks.parse(text, message, source)
+        return fork_fields.parse(text, message, source)
     except FormatError as error:
         error.position = PARSED
         raise

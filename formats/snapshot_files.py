@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import FormatError, OutputError, printable
+from ..errors import FormatError, OutputError
+from ..text import printable
 from .caffemodel import read_caffemodel, read_solver_state
 from .files import describe
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ..errors import FormatError, printable
+from ..errors import FormatError
+from ..text import printable
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import FormatError, did_you_mean
+from ..errors import FormatError
+from ..text import did_you_mean
 from .schema import message_class
 
 INPUT_HEADER = "the input header"

@@ -6,17 +6,19 @@ it has, or that has a lint error.
 
 from __future__ import annotations
 
-from .. import __version__
-from ..errors import DesignError, NetError, did_you_mean, printable
-from ..formats import lint, prototxt
-from ..formats.net import NetDefinition, parse_net
+from ..errors import DesignError, NetError
+from ..formats import prototxt
 from ..formats.schema import SolverParameter
-from ..formats.shapes import NetShapes, infer_shapes
-from ..formats.totals import totals
+from ..nets import lint
+from ..nets.definition import NetDefinition, parse_net
+from ..nets.shapes import NetShapes, infer_shapes
+from ..nets.totals import totals
 from ..templates import render
+from ..text import did_you_mean, printable
+from ..version import __version__
 from .design import Design
+from .layer_list import NETS, plan_net
 from .options import command_line
-from .plan import NETS, plan_net
 
 PHASES = {"trainval": ("TRAIN", "TEST"), "train": ("TRAIN",), "val": ("TEST",), "deploy": ("TEST",)}
 
@@ -79,3 +81,12 @@ def build_solver(design: Design | None = None) -> str:
     body = render("solver.prototxt.j2", design=design, passes=design.passes, tested=tested)
     prototxt.parse(body, SolverParameter(), "solver")
     return f"# {command_line('solver', design)}\n# sqgen {__version__}\n{body}"
+
+
+def design_files(design: Design) -> dict[str, str]:
+    """The three files of a net, by name."""
+    return {
+        "train_val.prototxt": build(design, "trainval"),
+        "deploy.prototxt": build(design, "deploy"),
+        "solver.prototxt": build_solver(design),
+    }

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from ..errors import DesignError, did_you_mean, printable
-
-if TYPE_CHECKING:
-    from .design import Fire
+from ..errors import DesignError
+from ..text import did_you_mean, printable
+from .fire import Fire
 
 IDENTITY = "identity"
 CONV = "conv"

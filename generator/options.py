@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..errors import DesignError, did_you_mean, printable
-from .design import FIELDS, Design
+from ..errors import DesignError
+from ..text import did_you_mean, printable
+from .design import Design
+from .design_fields import FIELDS
 from .presets import PRESETS, preset
 
 _SAFE = re.compile(r"[\w@%+=:,./-]+", re.ASCII)

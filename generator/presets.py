@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from ..errors import DesignError, did_you_mean, printable
+from ..errors import DesignError
+from ..text import did_you_mean, printable
 from .bypass import WORDS
 from .design import Design
 

@@ -11,7 +11,7 @@ import lmdb
 import numpy as np
 from google.protobuf import text_format
 
-from sqgen.engine.sources import Source, open_source
+from sqgen.engine.loader import Loader, open_loader
 from sqgen.formats.schema import NetParameter, message_class
 
 Datum = message_class("Datum")
@@ -64,5 +64,5 @@ def data_layer(path: Path | str, batch: int, transform: str = "", top: str = '"l
     )
 
 
-def opened(one: Any, phase: str = "TRAIN", seed: int = 5, **options: Any) -> Source:
-    return open_source(one, phase, seed=seed, where="net:7", **options)
+def opened(one: Any, phase: str = "TRAIN", seed: int = 5, **options: Any) -> Loader:
+    return open_loader(one, phase, seed=seed, where="net:7", **options)

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sqgen.errors import DesignError
-from sqgen.formats.solver import POLICIES, SOLVERS
-from sqgen.generator.design import (
+from sqgen.generator.design import Design
+from sqgen.generator.design_fields import (
     BACKENDS,
     CLASSIFIER_FILLERS,
     CONCAT_ORDERS,
@@ -17,8 +17,8 @@ from sqgen.generator.design import (
     STEMS,
     STYLES,
     VERSIONS,
-    Design,
 )
+from sqgen.nets.solver_rules import POLICIES, SOLVERS
 
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_./+ -]{0,20}", fullmatch=True)
 PATHS = st.text(

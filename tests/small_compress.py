@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from sqgen import parse_net
-from sqgen.compress.layers import slots_of, to_model
+from sqgen.compress.weighted_layers import slots_of, to_model
 from sqgen.formats.caffemodel import blob_array
-from sqgen.formats.net import NetDefinition
+from sqgen.nets.definition import NetDefinition
 
 Arrays = dict[str, list[np.ndarray]]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqgen import Design, DesignError, build, parse_net
 from sqgen.formats.caffemodel import fill_blob
 from sqgen.formats.schema import NetParameter
-from sqgen.formats.shapes import require_shapes
+from sqgen.nets.shapes import require_shapes
 
 Array = np.ndarray[Any, Any]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sqgen.formats.net import parse_net
+from sqgen.nets.definition import parse_net
 
 from . import small_training as small
 from .conftest import DATA

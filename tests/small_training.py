@@ -24,9 +24,9 @@ from sqgen.formats.caffemodel import (
     read_caffemodel,
     read_solver_state,
 )
-from sqgen.formats.net import NetDefinition, parse_net
 from sqgen.formats.schema import NetParameter, message_class
-from sqgen.formats.shapes import require_shapes
+from sqgen.nets.definition import NetDefinition, parse_net
+from sqgen.nets.shapes import require_shapes
 
 from .databases import Datum, image_file, make_lmdb
 

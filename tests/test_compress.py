@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from sqgen import DesignError, NetError, build, parse_net, preset
 from sqgen.compress import net_file, sqz_file
 from sqgen.compress.encoding import Compressed, Settings, decode, encode, read_compressed
-from sqgen.compress.layers import slots_of, to_model
 from sqgen.compress.prune import PAPER, Rule, density_of, prune
 from sqgen.compress.rounding import nearest, share
 from sqgen.compress.sharing import cheapest, k_means, points_of
+from sqgen.compress.weighted_layers import slots_of, to_model
 from sqgen.formats.caffemodel import read_caffemodel
-from sqgen.formats.net import NetDefinition
 from sqgen.formats.schema import PHASES
-from sqgen.tools.terminal import bytes_text
+from sqgen.nets.definition import NetDefinition
+from sqgen.text import bytes_text
 
 from .conftest import Run
 from .small_compress import ALL, CONV, INPUT, SMALL, arrays, assert_same, model_of

@@ -11,7 +11,7 @@ import pytest
 
 from sqgen import NetError, SqgenError, parse_net
 from sqgen.compress.encoding import Settings, decode, encode
-from sqgen.formats.net import NetDefinition
+from sqgen.nets.definition import NetDefinition
 
 from .small_compress import CONV, INPUT, SMALL, arrays, model_of
 

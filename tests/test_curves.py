@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqgen import DesignError, LogResult, parse_log
-from sqgen.tools.logs.compare import compare, parting
-from sqgen.tools.logs.curves import Curve, curves, smoothed
-from sqgen.tools.logs.plot import figure
+from sqgen.logs.compare import compare, parting
+from sqgen.report.curves import Curve, curves, smoothed
+from sqgen.report.training_plot import figure
 
 from .conftest import Run
 from .test_logs import LOGS, displays, stripped, text_of

@@ -20,15 +20,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from sqgen.datasets import mean as mean_module
+from sqgen.datasets.create import create
+from sqgen.datasets.encode_record import Recipe
+from sqgen.datasets.image_index import find_images
+from sqgen.datasets.ordered_map import in_order
 from sqgen.errors import FormatError, SqgenError
 from sqgen.formats.lmdb_writer import LmdbWriter
 from sqgen.formats.schema import message_class
 from sqgen.tools.data import data as command
-from sqgen.tools.datasets import mean as mean_module
-from sqgen.tools.datasets.create import create
-from sqgen.tools.datasets.datums import Recipe
-from sqgen.tools.datasets.listing import find_images
-from sqgen.tools.datasets.spread import in_order
 
 from .conftest import Run
 from .databases import Datum, encoded, image_file, make_lmdb, pixels, raw
@@ -451,7 +451,7 @@ def test_from_python_a_list_is_read_once(tmp_path: Path) -> None:
     (images / "n01" / "b.png").write_text("")
     listing = find_images(str(images), None)
     with LmdbWriter(tmp_path / "lmdb", map_size=1 << 14) as writer:
-        made = create(listing, Recipe((3, 4)), writer, 2, tell=told.append)
+        made = create(listing, Recipe((3, 4)), writer, 2, report=told.append)
     assert made.records == 4
     assert made.shapes == {(3, 3, 4)}
     assert [one.reason for one in made.left_out] == told

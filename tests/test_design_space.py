@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from sqgen import Design, DesignError, NetError, build, build_solver, parse_net, summary
 from sqgen.formats import toml
-from sqgen.formats.lint import ERROR, lint_net
-from sqgen.formats.net import parse_solver
 from sqgen.generator.build import PHASES
-from sqgen.generator.design import FIELDS
+from sqgen.generator.design_fields import FIELDS
+from sqgen.generator.layer_list import NETS
 from sqgen.generator.options import command_line, from_table, from_text, to_table
-from sqgen.generator.plan import NETS
 from sqgen.generator.presets import PRESETS, preset
+from sqgen.nets.definition import parse_solver
+from sqgen.nets.lint import ERROR, lint_net
 
 from .designs import designs, options
 

@@ -11,12 +11,12 @@ import pytest
 
 import sqgen
 from sqgen import Design, LogResult, Net, build, build_solver, parse_net
+from sqgen.datasets import digits
 from sqgen.formats.caffemodel import blob_shape, read_caffemodel
-from sqgen.formats.shapes import require_shapes
-from sqgen.tools.accuracy import Tolerance, against_baseline, read_baseline
-from sqgen.tools.build import design_files
-from sqgen.tools.card import MODELS
-from sqgen.tools.datasets import digits
+from sqgen.generator.build import design_files
+from sqgen.logs.gate import Tolerance, against_baseline, read_baseline
+from sqgen.models.card import MODELS
+from sqgen.nets.shapes import require_shapes
 from sqgen.tools.design_options import read_design
 
 from .small_training import engine, parsed

@@ -17,9 +17,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sqgen import parse_net
-from sqgen.engine.net import Net
-from sqgen.formats.layers import LAYER_TYPES
-from sqgen.formats.shapes import infer_shapes
+from sqgen.engine.executor import Net
+from sqgen.nets.layer_types import LAYER_TYPES
+from sqgen.nets.shapes import infer_shapes
 
 from . import reference_layers
 from .test_reference_layers import (

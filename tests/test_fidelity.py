@@ -129,14 +129,15 @@ def test_every_record_once(sample: Path, tmp_path: Path, capsys: Capture) -> Non
 
 
 def test_bf16_keeps_the_accuracy(sample: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Within three images of 200: which ones flip depends on the processor's bf16 kernels."""
     model = net_of(tmp_path, sample / "raw_lmdb", batch=50)
     weights = f"--weights={sample / 'w.caffemodel'}"
     log = run_caffe(
         capsys, "test", f"--model={model}", weights, "--iterations=4", "--precision=bf16"
     )
     result = scores(parsed(log, tmp_path))
-    assert result["accuracy_top1"] == pytest.approx(0.645, abs=0.01)
-    assert result["accuracy_top5"] == pytest.approx(0.885, abs=0.01)
+    assert result["accuracy_top1"] == pytest.approx(0.645, abs=0.0151)
+    assert result["accuracy_top5"] == pytest.approx(0.885, abs=0.0151)
 
 
 def test_six_bits_keep_the_accuracy(

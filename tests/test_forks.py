@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sqgen import FormatError, parse_net
-from sqgen.formats.forks import FORK_FIELDS
-from sqgen.formats.net import parse_solver
+from sqgen.formats.fork_fields import FORK_FIELDS
+from sqgen.nets.definition import parse_solver
 
 from .conftest import Run
 

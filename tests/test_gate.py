@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqgen import DesignError, parse_log
-from sqgen.tools.accuracy import parse_expectation, parse_tolerance, standard_error
-from sqgen.tools.logs.result import from_dict
+from sqgen.logs.gate import parse_expectation, parse_tolerance, standard_error
+from sqgen.logs.result import from_dict
 
 from .conftest import DATA, ROOT, Run
 from .test_logs import NAMES, text_of

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqgen import NetError, parse_net, summary
-from sqgen.formats.layers import LAYER_TYPES, UNSUPPORTED
-from sqgen.formats.shapes import infer_shapes
-from sqgen.formats.windows import Window
+from sqgen.nets.layer_types import LAYER_TYPES, UNSUPPORTED
+from sqgen.nets.shapes import infer_shapes
+from sqgen.nets.windows import Window
 
 from .conftest import DATA
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from sqgen import Design, build, lint_net, parse_net, preset
-from sqgen.formats.layers import LAYER_TYPES
-from sqgen.formats.lint import ERROR, RULES, WARNING
-from sqgen.formats.net import parse_solver
-from sqgen.formats.solver import lint_solver, lint_test_iter
 from sqgen.generator.presets import PRESETS
+from sqgen.nets.definition import parse_solver
+from sqgen.nets.layer_types import LAYER_TYPES
+from sqgen.nets.lint import ERROR, RULES, WARNING
+from sqgen.nets.solver_rules import lint_solver, lint_test_iter
 
 from .conftest import Run
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from sqgen.errors import FormatError
 from sqgen.formats import datum as datums
-from sqgen.formats import lmdb_file
-from sqgen.formats.lmdb_file import open_lmdb, parse_datum
+from sqgen.formats import lmdb_reader
+from sqgen.formats.lmdb_reader import open_lmdb, parse_datum
 
 from .databases import Datum, make_lmdb, raw
 
@@ -60,7 +60,7 @@ def test_skipping_reads_no_records(tmp_path: Path) -> None:
     folder = make_lmdb(tmp_path / "db", (bytes(100_000) for _ in range(500)))
     script = f"""
 import os
-from sqgen.formats.lmdb_file import open_lmdb
+from sqgen.formats.lmdb_reader import open_lmdb
 opened = open_lmdb({str(folder)!r})
 def resident():
     words = open("/proc/self/statm").read().split()
@@ -159,7 +159,7 @@ TRUNCATE = """
 import os, sys
 from pathlib import Path
 from sqgen.errors import FormatError
-from sqgen.formats.lmdb_file import open_lmdb
+from sqgen.formats.lmdb_reader import open_lmdb
 folder = Path(sys.argv[1])
 data = folder / "data.mdb"
 size = data.stat().st_size
@@ -221,7 +221,7 @@ def test_broken_tree_is_told(tmp_path: Path) -> None:
 def test_without_the_package(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lmdb", None)
     with pytest.raises(FormatError, match=r"pip install 'sqgen\[lmdb\]'"):
-        lmdb_file.open_lmdb(small)
+        lmdb_reader.open_lmdb(small)
 
 
 def test_sample(shared: Path) -> None:

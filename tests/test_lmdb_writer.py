@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sqgen.errors import FormatError, OutputError
 from sqgen.formats import lmdb_writer
-from sqgen.formats.lmdb_file import open_lmdb
+from sqgen.formats.lmdb_reader import open_lmdb
 from sqgen.formats.lmdb_writer import KEY_LIMIT, LmdbWriter
 
 from .databases import make_lmdb

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sqgen.tools.logs.events import Listener, Output
-from sqgen.tools.logs.lines import VALUE, number, split_line
-from sqgen.tools.logs.parser import Parser
+from sqgen.logs.events import Listener, Output
+from sqgen.logs.lines import VALUE, number, split_line
+from sqgen.logs.parser import Parser
 
 from .test_logs import NAMES, parse, text_of
 

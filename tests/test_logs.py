@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from sqgen import FormatError, LogResult, parse_log
-from sqgen.tools.logs.parser import MAX_LINE
+from sqgen.logs.parser import MAX_LINE
 
 from .conftest import DATA
 

@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sqgen import Design, Net, NetError, SqgenError, build, parse_net, preset
+from sqgen.engine.equivalence import prove
 from sqgen.formats import prototxt
 from sqgen.formats.caffemodel import blob_array, fill_blob, read_caffemodel
-from sqgen.formats.dataflow import carried_dataflow, dataflow
-from sqgen.formats.mapping import Mapped, map_weights, mapped_model
 from sqgen.formats.schema import NetParameter
-from sqgen.generator.design import CONCAT_ORDERS, NAMINGS
+from sqgen.generator.design_fields import CONCAT_ORDERS, NAMINGS
 from sqgen.generator.naming import role
 from sqgen.generator.presets import PRESETS
-from sqgen.tools.proof import prove
+from sqgen.nets.inference_graph import inference_graph, inference_graph_of_model
+from sqgen.weights.mapping import Mapped, map_weights, mapped_model
 
 from .conftest import Run, published_weights
 from .small_nets import (
@@ -45,7 +45,7 @@ OTHER = SMALL.with_options(naming="generator", concat_order="3x3,1x1")
 def mapped(source: str, target: str, partial: bool = False, seed: int = 0) -> tuple[Mapped, Any]:
     """Random weights of `source` for `target`; and the source's model."""
     model = random_model(source, seed)
-    flows = carried_dataflow(model, "source"), dataflow(parse_net(target, "target"))
+    flows = inference_graph_of_model(model, "source"), inference_graph(parse_net(target, "target"))
     return map_weights(*flows, model, role, partial), model
 
 
@@ -73,7 +73,9 @@ def test_any_design_maps_onto_its_twin_and_back(pair: tuple[str, str], seed: int
     assert not found.unused
     assert_same_function(*pair, found, model)
     there = mapped_model(parse_net(pair[1]), found)
-    back = map_weights(carried_dataflow(there, "b"), dataflow(parse_net(pair[0])), there, role)
+    back = map_weights(
+        inference_graph_of_model(there, "b"), inference_graph(parse_net(pair[0])), there, role
+    )
     np.testing.assert_equal(back.arrays, arrays(model))
 
 
@@ -115,14 +117,14 @@ def test_published_names_map_onto_each_other(group: list[str]) -> None:
         for naming, order in zip(NAMINGS, CONCAT_ORDERS * 2, strict=True):
             more = {"naming": naming, "concat_order": order}
             target = parse_net(build(preset(name).with_options(**{**sizes, **more}), "trainval"))
-            flow = carried_dataflow(model, "a")
-            found = map_weights(flow, dataflow(target), model, role)
+            flow = inference_graph_of_model(model, "a")
+            found = map_weights(flow, inference_graph(target), model, role)
             assert {row.how for row in found.rows} <= {"name", "dialect"}
             there = mapped_model(target, found)
-            own = dataflow(parse_net(source))
-            again = map_weights(carried_dataflow(there, "b"), own, there, role)
+            own = inference_graph(parse_net(source))
+            again = map_weights(inference_graph_of_model(there, "b"), own, there, role)
             np.testing.assert_equal(again.arrays, arrays(model))
-    prove(Net, flow, dataflow(target), found, model)
+    prove(Net, flow, inference_graph(target), found, model)
 
 
 def test_a_convolution_around_is_put_in_the_order_of_the_concat() -> None:
@@ -357,7 +359,9 @@ def test_partial_leaves_out_what_comes_last() -> None:
     assert (found.missing, found.unused) == (["conv_final_7"], ["conv6_5"])
     written = mapped_model(parse_net(target), found)
     assert "conv_final_7" not in {one.name for one in written.layer}
-    proof = prove(Net, carried_dataflow(model, "a"), dataflow(parse_net(target)), found, model)
+    proof = prove(
+        Net, inference_graph_of_model(model, "a"), inference_graph(parse_net(target)), found, model
+    )
     assert proof.blobs == len(found.rows) == 13
     behind = net_input() + conv("new", "data", 3) + conv("y", "new", 3)
     with pytest.raises(NetError, match="layer 'y': comes after layers without weights, such as"):
@@ -367,7 +371,7 @@ def test_partial_leaves_out_what_comes_last() -> None:
 def test_the_proof_names_the_first_layer_that_is_wrong() -> None:
     pair = (build(SMALL, "deploy"), build(OTHER, "deploy"))
     found, model = mapped(*pair)
-    flows = carried_dataflow(model, "a"), dataflow(parse_net(pair[1], "b"))
+    flows = inference_graph_of_model(model, "a"), inference_graph(parse_net(pair[1], "b"))
     proof = prove(Net, *flows, found, model)
     assert proof.largest < 1e-12
     assert (proof.inputs, proof.blind) == ({"data": (1, 3, 32, 32)}, [])
@@ -401,8 +405,8 @@ def test_inputs_that_nothing_tells() -> None:
     text = data + conv("y", "data", 3)
     model = random_model(net_input() + conv("y", "data", 3), carried=False)
     with pytest.raises(NetError, match=r"nothing tells the size of input 'data'.*--image CxHxW"):
-        map_weights(dataflow(parse_net(text)), dataflow(parse_net(text)), model)
-    told = dataflow(parse_net(text), (3, 9, 9))
+        map_weights(inference_graph(parse_net(text)), inference_graph(parse_net(text)), model)
+    told = inference_graph(parse_net(text), (3, 9, 9))
     assert len(map_weights(told, told, model).rows) == 1
 
 
@@ -503,7 +507,7 @@ def test_what_the_proof_can_not_see_is_told(sqgen: Run, tmp_path: Path) -> None:
     weights, biases = model.layer[1].blobs
     weights.data[:] = [0.001 * value for value in weights.data]
     biases.data[:] = [-1000.0] * len(biases.data)
-    flow = dataflow(parse_net(text))
+    flow = inference_graph(parse_net(text))
     found = map_weights(flow, flow, model)
     assert prove(Net, flow, flow, found, model).blind == ["b"]
     found.arrays["b"][0] = found.arrays["b"][0][:, ::-1]
@@ -533,7 +537,7 @@ def test_old_files_are_mapped() -> None:
     with TemporaryDirectory() as folder:
         model = read_caffemodel(save(old, Path(folder) / "old"))
     target = parse_net(net_input() + conv("y", "data", 2))
-    found = map_weights(carried_dataflow(model, "old"), dataflow(target), model)
+    found = map_weights(inference_graph_of_model(model, "old"), inference_graph(target), model)
     assert found.rows[0][:3] == ("c", "y", "order")
     assert [array.shape for array in found.arrays["y"]] == [(2, 3, 1, 1), (2,)]
 
@@ -544,7 +548,9 @@ def test_doubles_stay_doubles() -> None:
     del model.layer[1].blobs[:]
     for array in (np.full((2, 3, 1, 1), 0.1), np.full(2, 0.2)):
         fill_blob(model.layer[1].blobs.add(), array)
-    found = map_weights(carried_dataflow(model, "a"), dataflow(parse_net(text)), model)
+    found = map_weights(
+        inference_graph_of_model(model, "a"), inference_graph(parse_net(text)), model
+    )
     written = mapped_model(parse_net(text), found)
     assert written.layer[1].blobs[0].double_data[0] == 0.1
 
@@ -560,8 +566,8 @@ def test_damaged_files_never_raise_anything_else(start: int, piece: bytes) -> No
         path.write_bytes(WHOLE[:start] + piece + WHOLE[start + len(piece) :])
         try:
             model = read_caffemodel(path)
-            target = dataflow(parse_net(TWO + conv("y", "j", 3)))
-            map_weights(carried_dataflow(model, "w"), target, model, role)
+            target = inference_graph(parse_net(TWO + conv("y", "j", 3)))
+            map_weights(inference_graph_of_model(model, "w"), target, model, role)
         except SqgenError as error:
             assert str(error).isprintable()
 
@@ -582,15 +588,15 @@ def test_what_caffe_itself_saved(shared: Path, run: str, net: str) -> None:
     for one in target.param.layer:
         if one.type == "Concat":
             one.bottom[:] = reversed(one.bottom)
-    flows = carried_dataflow(model, run), dataflow(target, (3, 32, 32))
+    flows = inference_graph_of_model(model, run), inference_graph(target, (3, 32, 32))
     found = map_weights(*flows, model, role)
     assert {row.how for row in found.rows} == {"name", "dialect"}
     assert not found.unused
     proof = prove(Net, *flows, found, model)
     assert (proof.blind, proof.largest < 1e-12) == ([], True)
     there = mapped_model(target, found)
-    back = dataflow(parse_net(own), (3, 32, 32))
-    again = map_weights(carried_dataflow(there, "there"), back, there, role)
+    back = inference_graph(parse_net(own), (3, 32, 32))
+    again = map_weights(inference_graph_of_model(there, "there"), back, there, role)
     np.testing.assert_equal(again.arrays, arrays(model))
 
 
@@ -601,8 +607,8 @@ def test_the_published_file(shared: Path, tmp_path: Path) -> None:
     source = preset("deep-compression")
     target = source.with_options(naming="generator", concat_order="3x3,1x1")
     ours, theirs = (parse_net(build(design, "deploy")) for design in (source, target))
-    found = map_weights(dataflow(ours), dataflow(theirs), model, role)
+    found = map_weights(inference_graph(ours), inference_graph(theirs), model, role)
     assert sum(row.inputs for row in found.rows) == 128 * 2 + 256 * 2 + 384 * 2 + 512 * 2
     there = mapped_model(theirs, found)
-    back = map_weights(carried_dataflow(there, "there"), dataflow(ours), there, role)
+    back = map_weights(inference_graph_of_model(there, "there"), inference_graph(ours), there, role)
     np.testing.assert_equal(back.arrays, arrays(model))

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from sqgen.generator.presets import PRESETS, preset
-from sqgen.tools.card import MODELS, read_card
-from sqgen.tools.write_models import model_files
+from sqgen.models.card import MODELS, read_card
+from sqgen.models.write_models import model_files
 
 from .conftest import published
 from .test_published import FILES

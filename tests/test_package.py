@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ import sqgen
 from sqgen import errors
 
 from .conftest import DATA, ROOT
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 HEAVY = {"numpy", "torch", "cv2", "PIL", "matplotlib", "tomli_w", "hypothesis", "lmdb"}
 
@@ -105,35 +111,78 @@ def test_python_and_command_line_agree() -> None:
     assert sqgen.summary(sqgen.parse_net(text)).totals.parameters == 1_248_424
 
 
-# Room -> the rooms it may import, beside itself (docs/design.md).
+# Room -> the rooms it may import, beside itself and the ground floor (docs/design.md).
 ROOMS: dict[str, set[str]] = {
-    "formats": {"errors"},
     "templates": set(),
-    "generator": {"errors", "formats", "templates", ""},
-    "models": set(),
-    "engine": {"errors", "formats", ""},
-    "compress": {"errors", "formats", "engine"},
-    "tools": {"errors", "formats", "generator", "engine", "compress", "models", ""},
+    "formats": set(),
+    "nets": {"formats"},
+    "weights": {"formats", "nets"},
+    "generator": {"templates", "formats", "nets"},
+    "models": {"formats", "generator"},
+    "datasets": {"formats"},
+    "compress": {"formats", "nets", "weights"},
+    "engine": {"formats", "nets", "weights"},
+    "logs": {"formats", "nets", "models"},
+    "runner": {"formats", "nets", "weights", "logs"},
+    "report": {"logs", "nets", "templates"},
+    "studies": {"formats", "nets", "generator", "compress", "runner", "logs", "report"},
 }
+ROOMS["tools"] = set(ROOMS)
+# The ground floor: modules beside the rooms, which import each other and no room.
+GROUND = {path.stem for path in ROOT.glob("[a-z]*.py")}
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """The rooms that a module imports from; the root package is empty."""
-    depth = len(path.relative_to(ROOT).parts)
+def sources(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*.py") if "compiled" not in path.parts]
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of the package that a module imports, as names such as `formats.schema`.
+
+    Imports within functions and under `TYPE_CHECKING` count too.
+    """
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == depth:
-            found |= {(node.module or "").partition(".")[0]}
-            if node.module is None:
-                names = {alias.name for alias in node.names}
-                found = (found - {""}) | {name if (ROOT / name).is_dir() else "" for name in names}
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = path.parents[node.level - 1].relative_to(ROOT).parts
+            parts = (*base, *(node.module or "").split(".")) if node.module else base
+            for alias in node.names:
+                whole = (*parts, alias.name)
+                is_module = ROOT.joinpath(*whole).with_suffix(".py").is_file()
+                is_module = is_module or ROOT.joinpath(*whole, "__init__.py").is_file()
+                found.add(".".join(whole if is_module else parts))
     return found
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_imports_run_one_way(room: str) -> None:
-    modules = [p for p in (ROOT / room).rglob("*.py") if "compiled" not in p.parts]
+def test_rooms_import_one_way(room: str) -> None:
+    modules = sources(ROOT / room)
     assert modules
     for path in modules:
-        allowed = ROOMS[room] | {room}
-        assert imported_rooms(path) <= allowed, path.relative_to(ROOT)
+        rooms = {name.partition(".")[0] for name in imported(path)}
+        assert rooms <= {room} | ROOMS[room] | GROUND, path.relative_to(ROOT)
+
+
+def test_the_ground_floor_imports_no_room() -> None:
+    for name in GROUND - {"__main__"}:
+        assert imported(ROOT / f"{name}.py") <= GROUND, name
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in [*ROOT.glob("[a-z]*.py"), *(p for room in ROOMS for p in sources(ROOT / room))]
+    }
+    edges = {name: sorted(imported(path) & graph.keys()) for name, path in graph.items()}
+    try:
+        list(TopologicalSorter(edges).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
+
+
+def test_every_room_is_packaged() -> None:
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = table["tool"]["setuptools"]["packages"]
+    there = {path.parent for room in ROOMS for path in (ROOT / room).rglob("__init__.py")}
+    names = [".".join(("sqgen", *path.relative_to(ROOT).parts)) for path in there]
+    assert sorted(listed) == sorted(["sqgen", *names])

@@ -8,8 +8,8 @@ import pytest
 
 from sqgen import FormatError, parse_net, read_net
 from sqgen.formats import prototxt
-from sqgen.formats.net import layer_lines, parse_solver
 from sqgen.formats.schema import NetParameter
+from sqgen.nets.definition import layer_lines, parse_solver
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pytest
 
 from sqgen import parse_net
-from sqgen.formats.layers import LAYER_TYPES
+from sqgen.nets.layer_types import LAYER_TYPES
 
 from . import reference_layers
 from .conftest import DATA

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from sqgen.engine import glog
-from sqgen.engine.snapshots import position_of
+from sqgen.engine.snapshots import resume_state_of
 from sqgen.formats.caffemodel import read_caffemodel, read_solver_state
 
 from .small_training import (
@@ -426,7 +426,7 @@ def test_a_kill_leaves_no_half_snapshot(folder: Path) -> None:
             named = Path(read_solver_state(state).learned_net)
             assert named.name == f"{state.stem}.caffemodel"
             assert [layer.name for layer in read_caffemodel(place / named).layer if layer.blobs]
-            assert position_of(str(state)) is not None
+            assert resume_state_of(str(state)) is not None
         for model in place.glob("s_iter_*.caffemodel"):
             read_caffemodel(model)
     assert found > 12

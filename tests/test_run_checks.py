@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sqgen import host
 from sqgen.formats.caffemodel import fill_blob, read_caffemodel
 from sqgen.formats.schema import NetParameter
+from sqgen.runner import preflight
 from sqgen.tools import cli
-from sqgen.tools.runs import checks, machine
 
 from . import small_training as small
 from .conftest import ROOT
@@ -243,21 +244,21 @@ def test_options_that_do_not_go_together(typed: Typed) -> None:
 
 def test_gpus(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Known from the driver's list; where others may be, nothing is refused."""
-    monkeypatch.setattr(checks, "_is_known", lambda: True)
+    monkeypatch.setattr(preflight, "_is_known", lambda: True)
     test = ("test", "--model", typed.place.net, "--weights", typed.place.weights)
     train = ("train", "--solver", typed.place.solver)
-    monkeypatch.setattr(checks, "gpus", list)
+    monkeypatch.setattr(preflight, "gpus", list)
     typed.refused(typed.run(*test, "--gpu", "0"), "no GPU that a driver knows; --cpu")
     typed.refused(typed.run(*train, "--gpu", "all"), "no GPU that a driver knows; --cpu")
     solver = typed.file("g.prototxt", typed.place.solver.read_text().replace("CPU", "GPU"))
     typed.refused(typed.run("train", "--solver", solver), "solver_mode is GPU, and this machine")
-    monkeypatch.setattr(checks, "gpus", lambda: ["a", "b"])
+    monkeypatch.setattr(preflight, "gpus", lambda: ["a", "b"])
     typed.refused(typed.run(*train, "--gpu", "0,2"), "2 GPUs, numbered from 0")
-    checks.check_gpu("0,1", False)
-    checks.check_gpu("all", False)
-    monkeypatch.setattr(checks, "_is_known", lambda: False)
-    checks.check_gpu("0,7", False)
-    assert isinstance(machine.gpus(), list)
+    preflight.check_gpu("0,1", False)
+    preflight.check_gpu("all", False)
+    monkeypatch.setattr(preflight, "_is_known", lambda: False)
+    preflight.check_gpu("0,7", False)
+    assert isinstance(host.gpus(), list)
 
 
 def test_room_for_snapshots(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import sqgen
 from sqgen import CrashError, LogResult, RefusedError, ResourceError, RunError, StoppedError
-from sqgen.tools.runs import process
+from sqgen.runner import supervise
 
 from .small_runs import PATIENCE, Alive, Place, StandIn, alive, log_text, start
 
@@ -150,7 +150,7 @@ class Clock:
         self._now = 0.0
         self.runs = False
         self.stopped = False
-        monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=self.monotonic))
+        monkeypatch.setattr(supervise, "time", SimpleNamespace(monotonic=self.monotonic))
 
     def monotonic(self) -> float:
         self.runs = self.runs or self._living.has_printed()

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 import sqgen
-from sqgen.tools.progress import Progress
+from sqgen.tools.progress_bar import Progress
 
 from .small_runs import (
     PATIENCE,

@@ -10,8 +10,8 @@ import pytest
 
 import sqgen
 from sqgen import NetError
-from sqgen.formats.net import parse_solver
 from sqgen.formats.prototxt import to_text
+from sqgen.nets.definition import parse_solver
 
 from . import small_training as small
 from .small_runs import Place, StandIn, calls

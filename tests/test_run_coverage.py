@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import sqgen
 from sqgen import LogResult
-from sqgen.tools.logs.result import LOSS, TOP1, Score
-from sqgen.tools.runs.coverage import Coverage, all_once, remark, without_again
+from sqgen.logs.result import LOSS, TOP1, Score
+from sqgen.runner.exact_epoch import Coverage, all_once, remark, without_again
 
 from . import small_training as small
 from .databases import make_lmdb
@@ -193,10 +193,10 @@ def test_iterations_warn(prime: Place, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     told: list[str] = []
     caffe = StandIn(tmp_path)("test_digits", calls=tmp_path / "calls")
-    how: dict[str, Any] = {"caffe": caffe, "data": prime.folder / "prime", "tell": told.append}
-    result = sqgen.test(prime.net, prime.weights, iterations=3, **how)
+    options: dict[str, Any] = {"caffe": caffe, "data": prime.folder / "prime", "tell": told.append}
+    result = sqgen.test(prime.net, prime.weights, iterations=3, **options)
     assert any("leaves out 13 of 61 images" in line for line in told)
     assert not result.run["coverage"]["whole"]
-    sqgen.test(prime.net, prime.weights, iterations=4, **how)
+    sqgen.test(prime.net, prime.weights, iterations=4, **options)
     assert any("counts 3 of 61 images twice" in line for line in told)
     assert [call[-1] for call in calls(tmp_path / "calls")] == ["--iterations=3", "--iterations=4"]

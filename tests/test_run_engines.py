@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sqgen.errors import SqgenError
-from sqgen.tools.runs import engines
-from sqgen.tools.runs.engines import CAFFE, TORCH, Engine, choose
+from sqgen.runner import engines
+from sqgen.runner.engines import CAFFE, TORCH, Engine, choose
 
 from .small_runs import StandIn
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 import sqgen
 from sqgen.errors import FormatError
 from sqgen.formats.caffemodel import SolverState
-from sqgen.formats.net import parse_solver, read_net
 from sqgen.formats.snapshot_files import complete_prefix, free_bytes, newest
-from sqgen.formats.solver import SOLVERS
-from sqgen.tools.runs.checks import SLACK, check_net, snapshot_bytes, snapshots_of
+from sqgen.nets.definition import parse_solver, read_net
+from sqgen.nets.solver_rules import SOLVERS
+from sqgen.runner.preflight import SLACK, check_net, snapshot_bytes, snapshots_of
 
 from . import small_training as small
 from .small_runs import PATIENCE, Place, StandIn, calls, real_caffe, start

@@ -98,7 +98,7 @@ file = descriptor_pb2.FileDescriptorProto(name="caffe.proto", package="caffe")
 message = file.message_type.add(name="NetParameter")
 message.field.add(name="other", number=1, type=3, label=1)
 descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
-from sqgen.formats.net import parse_net
+from sqgen.nets.definition import parse_net
 from sqgen.generator.build import build
 net = parse_net(build())
 assert net.param.layer[2].name == "conv1", net.param

@@ -23,9 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqgen.engine import glog
+from sqgen.engine.learning_rate import LearningRate
+from sqgen.engine.optimizer import Optimizer
 from sqgen.engine.parameters import Parameter
-from sqgen.engine.rates import LearningRate
-from sqgen.engine.updates import Update
 from sqgen.formats import prototxt
 from sqgen.formats.caffemodel import blob_array, fill_blob
 from sqgen.formats.schema import NetParameter, message_class
@@ -445,7 +445,7 @@ def test_updates_are_the_formulas(kind: str, penalty: str) -> None:
     parameters = [
         Parameter("l", i, tensors[i], lr_mult=lr[i], decay_mult=decay[i]) for i in range(2)
     ]
-    update = Update(solver, parameters)
+    update = Optimizer(solver, parameters)
     ws = starts
     hs = [[np.zeros(shape)] * update.kept for shape in shapes]
     clipped = 0
@@ -477,7 +477,7 @@ def test_clipping_is_at_the_limit_and_not_below(capsys: pytest.CaptureFixture[st
     for limit, scaled in [(5.0, False), (4.0, True), (-1.0, False), (0.0, True)]:
         solver = SolverParameter(type="SGD", clip_gradients=limit)
         one = Parameter("l", 0, torch.zeros(2), 1.0, 1.0, grad=torch.tensor([3.0, 4.0]))
-        Update(solver, [one]).apply(1.0, 0)
+        Optimizer(solver, [one]).apply(1.0, 0)
         factor = limit / 5 if scaled else 1.0
         assert one.data.tolist() == pytest.approx([-3 * factor, -4 * factor])
         assert ("Gradient clipping" in capsys.readouterr().err) == scaled
@@ -487,7 +487,7 @@ def test_a_parameter_that_does_not_learn_stays() -> None:
     frozen = Parameter("l", 0, torch.ones(2), lr_mult=0.0, decay_mult=1.0)
     without = Parameter("l", 1, torch.ones(2), lr_mult=1.0, decay_mult=1.0)
     solver = SolverParameter(type="SGD", weight_decay=0.5)
-    Update(solver, [frozen, without]).apply(1.0, 0)
+    Optimizer(solver, [frozen, without]).apply(1.0, 0)
     assert frozen.data.tolist() == [1, 1]
     assert without.data.tolist() == [0.5, 0.5]  # no gradient came, but it decays
 

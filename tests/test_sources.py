@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sqgen.engine.loader import Batch, EndOfData, Loader
 from sqgen.engine.prefetch import Prefetch, Task, Works
-from sqgen.engine.sources import Batch, EndOfData, Source
 from sqgen.errors import FormatError
 
 from .databases import (
@@ -69,7 +69,7 @@ def layers_of(folder: Path, batch: int) -> dict[str, Any]:
     }
 
 
-def records(source: Source, count: int) -> list[tuple[float, bytes]]:
+def records(source: Loader, count: int) -> list[tuple[float, bytes]]:
     """The next `count` records: label and pixels."""
     found: list[tuple[float, bytes]] = []
     while len(found) < count:

@@ -15,7 +15,7 @@ from sqgen import Design, build, build_solver, parse_net, preset
 from sqgen import templates as room
 from sqgen.formats import prototxt
 from sqgen.formats.schema import NetParameter
-from sqgen.generator.plan import NETS
+from sqgen.generator.layer_list import NETS
 from sqgen.templates.compile_templates import compile_template
 
 from .conftest import DATA

@@ -11,10 +11,10 @@ import pytest
 from sqgen.compress.encoding import Settings, encode
 from sqgen.errors import NetError, RunError, SqgenError
 from sqgen.formats.caffemodel import read_caffemodel
-from sqgen.formats.net import read_net
-from sqgen.tools.accuracy import standard_error
-from sqgen.tools.runs.how import How
-from sqgen.tools.tradeoff import Point, as_dict, figure, report, tradeoff
+from sqgen.logs.gate import standard_error
+from sqgen.nets.definition import read_net
+from sqgen.runner.options import RunOptions
+from sqgen.studies.tradeoff import Point, as_dict, figure, report, tradeoff
 
 from .conftest import Run
 from .small_runs import Place, StandIn, calls
@@ -39,7 +39,7 @@ def small(place: Place) -> Path:
 def evaluated(
     place: Place, tmp_path: Path, files: list[Path], **settings: Any
 ) -> tuple[list[Point], Path]:
-    how = How(engine="torch", run_dir=tmp_path / "run")
+    how = RunOptions(engine="torch", run_dir=tmp_path / "run")
     made = [Settings(**{key: value}) for key, value in settings.items()]
     points = tradeoff(str(place.weights), list(map(str, files)), made, str(place.net), how)
     return points, tmp_path / "run"
@@ -68,7 +68,7 @@ def test_every_file_is_looked_at_before_anything_runs(
     bad = tmp_path / "bad.sqz"
     bad.write_bytes(small.read_bytes()[:-1])
     called = tmp_path / "calls"
-    how = How(caffe=StandIn(tmp_path)("test_digits", calls=called), run_dir=tmp_path / "run")
+    how = RunOptions(caffe=StandIn(tmp_path)("test_digits", calls=called), run_dir=tmp_path / "run")
     with pytest.raises(SqgenError, match=r"bad.sqz: is cut short"):
         tradeoff(str(place.weights), [str(small), str(bad)], [], str(place.net), how)
     twice = [str(small), str(small)]
@@ -87,7 +87,7 @@ def test_every_file_is_looked_at_before_anything_runs(
 def test_a_run_that_fails_ends_it(place: Place, small: Path, tmp_path: Path) -> None:
     called = tmp_path / "calls"
     caffe = StandIn(tmp_path)("fatal_missing_lmdb", calls=called, then="SIGABRT")
-    how = How(caffe=caffe, run_dir=tmp_path / "run")
+    how = RunOptions(caffe=caffe, run_dir=tmp_path / "run")
     with pytest.raises(RunError, match="LMDB"):
         tradeoff(str(place.weights), [str(small)], [], str(place.net), how)
     assert len(calls(called)) == 1

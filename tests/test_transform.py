@@ -17,11 +17,11 @@ from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqgen.engine import draws
-from sqgen.engine.images import cut_off
-from sqgen.engine.sources import Batch, Source
+from sqgen import counter_rng
+from sqgen.engine.loader import Batch, Loader
 from sqgen.engine.transform import Image, Transformer, read_mean
 from sqgen.errors import FormatError
+from sqgen.formats.images import cut_off
 from sqgen.formats.schema import message_class
 
 from .conftest import DATA
@@ -38,7 +38,7 @@ def parameter(text: str) -> Any:
     return made
 
 
-def finished(source: Source, batch: Batch) -> np.ndarray[Any, Any]:
+def finished(source: Loader, batch: Batch) -> np.ndarray[Any, Any]:
     """The top as the net sees it, in Caffe's order of operations."""
     if batch.finished:
         return batch.data
@@ -197,17 +197,17 @@ def test_test_phase_crops_the_centre_and_mirrors() -> None:
 
 @given(st.integers(-(2**70), 2**70), st.integers(0, 2**60), st.integers(1, 50), st.integers(0, 50))
 def test_a_draw_depends_on_its_number_only(seed: int, first: int, count: int, skip: int) -> None:
-    stream = draws.key(seed, 1)
-    whole = draws.bits(stream, first, skip + count).tolist()
-    assert draws.bits(stream, first + skip, count).tolist() == whole[skip:]
-    assert sorted(draws.permutation(stream, count).tolist()) == list(range(count))
+    stream = counter_rng.key(seed, 1)
+    whole = counter_rng.bits(stream, first, skip + count).tolist()
+    assert counter_rng.bits(stream, first + skip, count).tolist() == whole[skip:]
+    assert sorted(counter_rng.permutation(stream, count).tolist()) == list(range(count))
 
 
 def test_the_draws_stay_what_they_are() -> None:
     """A run of an older release goes on: the numbers of splitmix64 itself, and of our keys."""
-    assert draws.bits(0, 0, 2).tolist() == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
-    assert draws.key(1, 2) == draws.key(1 + 2**64, 2)
-    assert len({draws.key(a, b) for a in range(50) for b in range(50)}) == 2500
+    assert counter_rng.bits(0, 0, 2).tolist() == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
+    assert counter_rng.key(1, 2) == counter_rng.key(1 + 2**64, 2)
+    assert len({counter_rng.key(a, b) for a in range(50) for b in range(50)}) == 2500
     transformer = Transformer(parameter("mirror: true"), "TRAIN", 5, "net:1")
     assert [draw & 1 for draw in transformer.draws(0, 16)] == MIRRORED_OF_SEED_5
 

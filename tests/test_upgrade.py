@@ -11,8 +11,8 @@ import pytest
 
 from sqgen import FormatError, build, parse_net, preset, read_net, summary
 from sqgen.formats import prototxt
-from sqgen.formats.net import parse_solver
 from sqgen.formats.schema import NetParameter
+from sqgen.nets.definition import parse_solver
 
 from .conftest import DATA, Run
 

@@ -17,7 +17,7 @@ from sqgen import Design, SqgenError, build, parse_net, summary
 from sqgen.formats import caffemodel, prototxt
 from sqgen.formats.caffemodel import SolverState, fill_blob, read_caffemodel, same_blob_shape
 from sqgen.formats.schema import NetParameter, message_class
-from sqgen.formats.weights import blob_statistics, compare, model_statistics
+from sqgen.weights.statistics import blob_statistics, compare, model_statistics
 
 from .conftest import DATA, Run
 from .small_nets import conv, layer, net_input, random_model, save

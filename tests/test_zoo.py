@@ -13,7 +13,7 @@ import pytest
 
 from sqgen.errors import DownloadError, FormatError, OutputError
 from sqgen.generator.presets import PRESETS
-from sqgen.tools.download import download, git_blob_id
+from sqgen.models.download import download, git_blob_id
 
 from .conftest import Run
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from ..errors import printable
 from ..formats.files import write_files
 from ..generator.build import build as build_text
-from ..generator.build import build_solver
+from ..generator.build import build_solver, design_files
 from ..generator.design import Design
-from ..generator.plan import NETS
+from ..generator.layer_list import NETS
+from ..text import printable
 from .design_options import DesignCommand, chosen_design, design_options
 from .terminal import write
 
@@ -76,15 +76,6 @@ def solver(preset: str | None, design_file: str | None, **options: Any) -> None:
       sqgen solver --val-images 297 --val-batch-size 27 --max-iter 2000 --cpu
     """
     write(build_solver(chosen_design(preset, design_file, options)))
-
-
-def design_files(design: Design) -> dict[str, str]:
-    """The three files of a net, by name."""
-    return {
-        "train_val.prototxt": build_text(design, "trainval"),
-        "deploy.prototxt": build_text(design, "deploy"),
-        "solver.prototxt": build_solver(design),
-    }
 
 
 def design_toml(design: Design) -> str:

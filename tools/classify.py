@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from ..errors import FormatError, NetError, SqgenError, printable
+from ..errors import FormatError, NetError, SqgenError
 from ..formats.files import read_bytes
-from .terminal import echo, parse_size, table
+from ..report.table import table
+from ..text import printable
+from .terminal import echo, parse_size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +49,7 @@ class Preparation(NamedTuple):
         """
         import numpy as np
 
-        from ..engine import images
+        from ..formats import images
 
         shown = printable(path)
         flag = images.COLOR if self.channels == 3 else images.GRAY
@@ -124,10 +126,10 @@ def load(model: str, weights: str) -> Net:
             "sqgen classify needs PyTorch: pip install 'sqgen[engine]' brings it"
         ) from None
     net = Net(model, weights, partial=True)
-    if net.fresh:
+    if net.uninitialized:
         raise NetError(
-            f"{printable(weights)}: has no weights for layer '{printable(net.fresh[0])}'"
-            f" ({len(net.fresh)} in all); the net would guess"
+            f"{printable(weights)}: has no weights for layer '{printable(net.uninitialized[0])}'"
+            f" ({len(net.uninitialized)} in all); the net would guess"
         )
     return net
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import click
 
-from .. import __version__
-from ..errors import SqgenError, did_you_mean, printable
+from ..errors import SqgenError
+from ..text import did_you_mean, printable
+from ..version import __version__
 from .terminal import PIPE_CLOSED
 
 # Command -> (module, object, the line in `sqgen --help`). Loaded only when used: see design.md.

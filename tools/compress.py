@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import first_few, printable
 from ..formats.files import STDIN, check_target, write_files
-from .how_options import batch_option, data_option, how_options, mean_option
-from .terminal import bytes_text, echo, parse_image, table, warn
+from ..report.table import table
+from ..text import bytes_text, first_few, printable
+from .run_options import batch_option, data_option, mean_option, run_options
+from .terminal import echo, parse_image, warn
 
 if TYPE_CHECKING:
     from ..compress.encoding import Compressed, Row
     from ..compress.prune import Rule
-    from .runs.how import How
+    from ..runner.options import RunOptions
 
 LAYOUTS = (".net", ".sqz")
 _NET = click.option(
@@ -66,7 +67,7 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
         raise click.UsageError(f"-o {printable(out)}: is to be a .caffemodel; end it so")
     from ..compress.encoding import read_compressed
     from ..formats.caffemodel import serialized
-    from ..formats.net import read_net
+    from ..nets.definition import read_net
 
     net = read_net(net_path)
     for warning in net.warnings:
@@ -135,9 +136,9 @@ def encode(
         _check_bits(bits, f"--bits {bits}")
     from ..compress.encoding import MOST_BITS, Settings
     from ..compress.encoding import encode as compressed
-    from ..compress.layers import SHARED_TYPES
+    from ..compress.weighted_layers import SHARED_TYPES
     from ..formats.caffemodel import read_caffemodel
-    from ..formats.net import read_net
+    from ..nets.definition import read_net
 
     settings = Settings(
         layout[1:],
@@ -180,7 +181,7 @@ def encode(
 @click.option("--iterations", type=click.IntRange(min=1), help="batches [each image once]")
 @click.option("--plot", metavar="OUT", help="draw accuracy against size: a .png, .svg or .pdf")
 @_FORCE
-@how_options
+@run_options
 def evaluate(
     weights: str,
     files: tuple[str, ...],
@@ -190,7 +191,7 @@ def evaluate(
     plot: str | None,
     force: bool,
     as_json: bool,
-    how: How,
+    options: RunOptions,
     **asked: Any,
 ) -> None:
     """Test weights before and after compression: what they take, and what they score.
@@ -204,8 +205,8 @@ def evaluate(
         --plot tradeoff.png
     """
     from ..compress.encoding import Settings
-    from .drawing import drawing, kind_of, new_figure
-    from .tradeoff import as_dict, figure, report, tradeoff
+    from ..report.figures import drawing, kind_of, new_figure
+    from ..studies.tradeoff import as_dict, figure, report, tradeoff
 
     kind = None
     if plot is not None:
@@ -216,7 +217,7 @@ def evaluate(
     settings += [Settings(size=number) for number in _numbers("--size", size)]
     if not files and not settings:
         raise click.UsageError("nothing to compare: give compressed files, --bits or --size")
-    points = tradeoff(weights, files, settings, net_path, how, **asked)
+    points = tradeoff(weights, files, settings, net_path, options, **asked)
     for line in [json.dumps(as_dict(points), indent=2)] if as_json else report(points):
         echo(line)
     if plot is not None and kind is not None:

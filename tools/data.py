@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import printable
 from ..formats.files import write_files
-from .terminal import bytes_text, echo, parse_size, table, warn
+from ..report.table import table
+from ..text import bytes_text, printable
+from .terminal import echo, parse_size, warn
 
 if TYPE_CHECKING:
-    from .datasets.create import Created
-    from .datasets.listing import Listing
+    from ..datasets.create import Created
+    from ..datasets.image_index import Listing
 
 FORMAT = 1
 _jobs = click.option(
@@ -73,11 +74,12 @@ def create(
       sqgen data create ILSVRC2012/train -o train_lmdb --resize 256x256 --shuffle 1
     """
     size = parse_size(resize) if resize is not None else None
-    from ..engine.cores import available_cores
+    from ..datasets.create import create as fill
+    from ..datasets.encode_record import Recipe
+    from ..datasets.image_index import find_images
     from ..formats.lmdb_writer import LmdbWriter, check_target
-    from .datasets.create import create as fill
-    from .datasets.datums import Recipe
-    from .datasets.listing import find_images
+    from ..host import available_cores
+    from .progress_bar import note, progress
 
     check_target(Path(out), force)
     listing = find_images(images, list_file)
@@ -86,7 +88,8 @@ def create(
     if shuffle is not None:
         listing = listing.shuffled(shuffle)
     with LmdbWriter(out, force) as writer:
-        made = fill(listing, Recipe(size, encoded, gray), writer, jobs or available_cores(), strict)
+        recipe, jobs = Recipe(size, encoded, gray), jobs or available_cores()
+        made = fill(listing, recipe, writer, jobs, strict, note, progress)
     if len(made.shapes) > 1:
         warn(
             f"{out}: images of {len(made.shapes)} different sizes; a net that does not crop needs"
@@ -127,10 +130,11 @@ def mean(lmdb: str, out: str | None, jobs: int | None, force: bool) -> None:
     Example:
       sqgen data mean train_lmdb -o mean.binaryproto
     """
-    from ..engine.cores import available_cores
-    from .datasets.mean import mean_of
+    from ..datasets.mean import mean_of
+    from ..host import available_cores
+    from .progress_bar import progress
 
-    found = mean_of(lmdb, jobs or available_cores())
+    found = mean_of(lmdb, jobs or available_cores(), progress)
     if out is not None:
         write_files({Path(out): found.blob()}, force)
         click.echo(f"wrote {printable(out)}: the mean of {found.images} images", err=True)
@@ -151,11 +155,12 @@ def info(lmdb: str, jobs: int | None, as_json: bool) -> int:
     Example:
       sqgen data info train_lmdb
     """
-    from ..engine.cores import available_cores
-    from .datasets.info import as_json as plain
-    from .datasets.info import look, rows
+    from ..datasets.inspect import as_json as plain
+    from ..datasets.inspect import inspect, rows
+    from ..host import available_cores
+    from .progress_bar import progress
 
-    found = look(lmdb, jobs or available_cores())
+    found = inspect(lmdb, jobs or available_cores(), progress)
     if as_json:
         echo(json.dumps(plain(found), indent=2))
     else:
@@ -176,7 +181,7 @@ def digits(out: str, force: bool) -> None:
     Example:
       sqgen data digits -o digits
     """
-    from .datasets.digits import write
+    from ..datasets.digits import write
 
     for name, records in write(Path(out), force).items():
         click.echo(f"wrote {printable(str(Path(out) / name))}: {records} records", err=True)

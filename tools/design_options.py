@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from ..errors import DesignError
-from ..generator.design import FIELDS, Design
+from ..generator.design import Design
+from ..generator.design_fields import FIELDS
 from ..generator.options import from_table, from_text, to_text
 from ..generator.presets import PRESETS, preset
 
@@ -104,8 +105,8 @@ def chosen_design(
 
 def read_design(path: str) -> Design:
     """The design in a TOML file, or on standard input for `-`."""
-    from ..errors import printable
     from ..formats import toml
     from ..formats.files import read_bytes
+    from ..text import printable
 
     return from_table(toml.parse(read_bytes(path, 1 << 20, "a design"), path), printable(path))

@@ -6,10 +6,10 @@ import json
 
 import click
 
-from ..errors import printable
-from ..formats.diff import diff_nets
 from ..formats.files import STDIN
-from ..formats.net import read_net
+from ..nets.definition import read_net
+from ..nets.diff import diff_nets
+from ..text import printable
 from .terminal import echo, warn
 
 LINE = 1000  # characters of a difference that are shown

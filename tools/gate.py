@@ -11,11 +11,12 @@ from typing import cast
 
 import click
 
-from ..errors import FormatError, printable
+from ..errors import FormatError
 from ..formats.files import STDIN, read_bytes
-from .holding import Holding, checks_json, holding_options, passes, print_checks
-from .logs.files import read_log
-from .logs.result import LogResult, from_dict
+from ..logs.read_log import read_log
+from ..logs.result import LogResult, from_dict
+from ..text import printable
+from .gate_options import GateOptions, checks_json, gate_options, passes, print_checks
 from .terminal import echo
 
 JSON_LIMIT = 1 << 28
@@ -23,10 +24,10 @@ JSON_LIMIT = 1 << 28
 
 @click.command()
 @click.argument("source", metavar="RESULT|LOG")
-@holding_options
+@gate_options
 @click.option("--images", type=click.IntRange(min=1), help="images tested, if the log can't tell")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def gate(source: str, images: int | None, as_json: bool, holding: Holding) -> None:
+def gate(source: str, images: int | None, as_json: bool, gate: GateOptions) -> None:
     """Hold a result to what it should be: exit code 0 if it is, 1 if it is not, 2 for misuse.
 
     RESULT|LOG is a log of Caffe or what `sqgen log parse --json` made of one; - is standard
@@ -39,7 +40,7 @@ def gate(source: str, images: int | None, as_json: bool, holding: Holding) -> No
       sqgen gate test.log --published residual --within 2se
       sqgen gate test.log --baseline accuracy.json --junit gate.xml
     """
-    if not holding.holds_something:
+    if not gate.has_checks:
         raise click.UsageError(
             "nothing to hold: give --expect, --min, --max, --published or --baseline"
         )
@@ -47,7 +48,7 @@ def gate(source: str, images: int | None, as_json: bool, holding: Holding) -> No
     if None not in (images, result.images) and images != result.images:
         raise click.UsageError(f"--images {images}: the log tells of {result.images}")
     count = result.images if result.images is not None else images
-    checks = holding.hold(result, count)
+    checks = gate.evaluate(result, count)
     if as_json:
         echo(json.dumps(checks_json(checks, count), indent=2))
     else:

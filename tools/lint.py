@@ -9,16 +9,17 @@ from typing import Any
 
 import click
 
-from ..errors import printable
 from ..formats.files import STDIN
-from ..formats.layers import Shape
-from ..formats.lint import ERROR, RULES, lint_net
-from ..formats.net import NetDefinition, is_solver, parse_net, parse_solver, read_text
-from ..formats.shapes import infer_shapes
-from ..formats.solver import lint_solver, lint_test_iter
-from ..formats.solver_nets import nets_of_solver
-from ..formats.totals import batch_size
-from .terminal import echo, parse_image, table, warn
+from ..nets.definition import NetDefinition, is_solver, parse_net, parse_solver, read_text
+from ..nets.layer_types import Shape
+from ..nets.lint import ERROR, RULES, lint_net
+from ..nets.shapes import infer_shapes
+from ..nets.solver_nets import nets_of_solver
+from ..nets.solver_rules import lint_solver, lint_test_iter
+from ..nets.totals import batch_size
+from ..report.table import table
+from ..text import printable
+from .terminal import echo, parse_image, warn
 
 LINE = 1000  # characters of a finding that are shown
 Row = dict[str, Any]

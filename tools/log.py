@@ -7,13 +7,15 @@ from pathlib import Path
 
 import click
 
-from ..errors import OutputError, printable
+from ..errors import OutputError
 from ..formats.files import STDIN, describe, write_files
-from .logs.csv_files import CsvRows
-from .logs.files import read_log
-from .logs.report import TellingRows, number_text, report
-from .logs.result import LogResult, to_json
-from .terminal import echo, table
+from ..logs.csv_rows import CsvRows
+from ..logs.read_log import read_log
+from ..logs.result import LogResult, to_json
+from ..report.log_text import TellingRows, report
+from ..report.table import table
+from ..text import number_text, printable
+from .terminal import echo
 
 
 @click.group()
@@ -94,9 +96,9 @@ def plot(
       sqgen log plot train.log -o curves.png
       sqgen log plot run1.log run2.log -o curves.svg --x time --smooth 20
     """
-    from .drawing import drawing, kind_of
-    from .logs.curves import curves
-    from .logs.plot import figure
+    from ..report.curves import curves
+    from ..report.figures import drawing, kind_of
+    from ..report.training_plot import figure
 
     kind = kind_of(out, "-o")
     names = [_name(file) for file in files]
@@ -120,8 +122,8 @@ def compare(a: str, b: str, as_json: bool) -> None:
     Example:
       sqgen log compare before.log after.log
     """
-    from .logs.compare import compare as compared
-    from .logs.compare import parting
+    from ..logs.compare import compare as compared
+    from ..logs.compare import parting
 
     results = [read_log(file) for file in (a, b)]
     rows, parts = compared(*results), list(parting(*results))

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .accuracy import standard_error
-from .holding import Holding, checks_json, holding_options, passes, print_checks
-from .how_options import batch_option, data_option, how_options, mean_option, passthrough
-from .logs.report import report, struck
-from .logs.result import LOSS, LogResult, Score
-from .logs.trouble import DIVERGED
-from .runs.engines import ITERATIONS
-from .terminal import echo, table
+from ..logs.gate import standard_error
+from ..logs.result import LOSS, LogResult, Score
+from ..logs.trouble import DIVERGED
+from ..report.log_text import report, struck
+from ..report.table import table
+from ..runner.engines import ITERATIONS
+from .gate_options import GateOptions, checks_json, gate_options, passes, print_checks
+from .run_options import batch_option, data_option, mean_option, passthrough, run_options
+from .terminal import echo
 
 if TYPE_CHECKING:
-    from .runs.how import How
+    from ..runner.options import RunOptions
 
 
 @click.command()
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
 @batch_option
 @mean_option
 @click.option("--random-weights", is_flag=True, help="layers without weights are no error")
-@holding_options
-@how_options
+@gate_options
+@run_options
 @passthrough
-def test(as_json: bool, holding: Holding, how: How, **asked: Any) -> None:
+def test(as_json: bool, gate: GateOptions, options: RunOptions, **asked: Any) -> None:
     """Test a net on all images of its set, each once, and hold what it scores.
 
     Runs --caffe, the caffe of CAFFE_ROOT or of the PATH, or else sqgen-caffe; says which. Options
@@ -45,15 +46,15 @@ def test(as_json: bool, holding: Holding, how: How, **asked: Any) -> None:
       sqgen test --model train_val.prototxt --weights w.caffemodel --gpu 0 --expect top1=0.6038
       sqgen test --model net.prototxt --weights w.caffemodel --engine torch -- --precision bf16
     """
-    from .runs.test import test as run_test
+    from ..runner.test import test as run_test
 
-    holding.check()
-    result = run_test(**asked, **vars(how))
-    _say_where(result, how)
+    gate.check()
+    result = run_test(**asked, **vars(options))
+    _say_where(result, options)
     if not as_json:  # first, whatever becomes of holding them
         for line in _score_lines(result):
             echo(line)
-    checks = holding.hold(result, result.images) if holding.holds_something else []
+    checks = gate.evaluate(result, result.images) if gate.has_checks else []
     if as_json:
         held = checks_json(checks, result.images) if checks else {}
         echo(json.dumps({**result.as_dict(), **held}, indent=2))
@@ -72,9 +73,9 @@ def test(as_json: bool, holding: Holding, how: How, **asked: Any) -> None:
 @click.option("--val-data", metavar="LMDB", help="in place of the tested net's own, in a copy")
 @batch_option
 @mean_option
-@how_options
+@run_options
 @passthrough
-def train(as_json: bool, how: How, **asked: Any) -> None:
+def train(as_json: bool, options: RunOptions, **asked: Any) -> None:
     """Train a net, fine-tune it, or go on where a training stopped.
 
     Ctrl-C lets it write a snapshot; again, and it is killed. Exit code 1 says that its loss went
@@ -87,15 +88,15 @@ def train(as_json: bool, how: How, **asked: Any) -> None:
       sqgen train --solver solver.prototxt --weights squeezenet.caffemodel
       sqgen train --solver solver.prototxt --resume
     """
-    from .runs.train import train as run_train
+    from ..runner.train import train as run_train
 
-    result = run_train(**asked, **vars(how))
+    result = run_train(**asked, **vars(options))
     if as_json:
         echo(json.dumps(result.as_dict(), indent=2))
     else:
         for line in report(result):
             echo(line)
-        _say_where(result, how)
+        _say_where(result, options)
     diverged = any(trouble.name == DIVERGED for trouble in result.troubles)
     raise SystemExit(1 if diverged else 0)
 
@@ -109,9 +110,9 @@ def train(as_json: bool, how: How, **asked: Any) -> None:
     "--iterations", type=click.IntRange(min=1), default=ITERATIONS, help=f"passes [{ITERATIONS}]"
 )
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"]), default="TRAIN", help="[TRAIN]")
-@how_options
+@run_options
 @passthrough
-def time(as_json: bool, how: How, **asked: Any) -> None:
+def time(as_json: bool, options: RunOptions, **asked: Any) -> None:
     """Time each layer of a net, forward and backward.
 
     \b
@@ -119,15 +120,15 @@ def time(as_json: bool, how: How, **asked: Any) -> None:
       sqgen time --model deploy.prototxt
       sqgen time --model train_val.prototxt --data val_lmdb --phase TEST --iterations 10
     """
-    from .runs.time import time as run_time
+    from ..runner.time import time as run_time
 
-    result = run_time(**asked, **vars(how))
+    result = run_time(**asked, **vars(options))
     if as_json:
         echo(json.dumps(result.as_dict(), indent=2))
         return
     for line in report(result):
         echo(line)
-    _say_where(result, how)
+    _say_where(result, options)
 
 
 def _score_lines(result: LogResult) -> list[str]:
@@ -151,6 +152,6 @@ def _label(score: Score) -> str:
     return f"top-{score.k}" if score.k else "loss" if score.role == LOSS else "output"
 
 
-def _say_where(result: LogResult, how: How) -> None:
-    if how.tell is not None:
-        how.tell(f"all of it is in {result.run['folder']} ({result.run['seconds']:.1f} s)")
+def _say_where(result: LogResult, options: RunOptions) -> None:
+    if options.tell is not None:
+        options.tell(f"all of it is in {result.run['folder']} ({result.run['seconds']:.1f} s)")

@@ -10,12 +10,14 @@ from dataclasses import replace
 
 import click
 
-from ..errors import FormatError, printable
-from ..formats.layers import ASSUMED_CHANNELS, Shape, shape_text, told_channels
-from ..formats.net import NetDefinition, read_net
-from ..formats.summary import Summary
-from ..formats.summary import summary as summarize
-from .terminal import bytes_text, echo, parse_image, table, warn, write
+from ..errors import FormatError
+from ..nets.definition import NetDefinition, read_net
+from ..nets.layer_types import ASSUMED_CHANNELS, Shape, told_channels
+from ..nets.summary import Summary
+from ..nets.summary import summary as summarize
+from ..report.table import table
+from ..text import bytes_text, printable, shape_text
+from .terminal import echo, parse_image, warn, write
 
 FROM_RECORDS = ("Data", "ImageData")
 

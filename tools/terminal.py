@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from ..errors import OutputError, printable
+from ..errors import OutputError
+from ..text import printable
 
 PIPE_CLOSED = 141  # what a shell says of a program that wrote to a closed pipe: 128 + SIGPIPE
 
@@ -47,30 +47,6 @@ def warn(text: str) -> None:
 
 
 CELL = 300  # characters of a cell that are shown
-
-
-def table(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
-) -> list[str]:
-    """The lines of a table: columns two spaces apart, those in `right` flush right."""
-    rows = [[printable(cell, CELL) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    lines = []
-    for row in (heads, *rows):
-        cells = [
-            cell.rjust(width) if index in right else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
-
-
-def bytes_text(count: int) -> str:
-    """A size as a person says it: decimal units, as papers and disks use."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.2f} {unit}"
-    return f"{count} B"
 
 
 def parse_image(text: str | None) -> tuple[int, int, int] | None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from ..errors import FormatError, printable
+from ..errors import FormatError
 from ..formats import prototxt
 from ..formats.files import STDIN, is_text, read_bytes, write_files
-from ..formats.net import is_solver, parse_net, parse_solver
 from ..formats.upgrade import upgrade_net
+from ..nets.definition import is_solver, parse_net, parse_solver
+from ..text import printable
 from .terminal import warn, write
 
 BINARY_LIMIT = (1 << 31) - 1  # of protobuf itself

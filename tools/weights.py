@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import first_few, printable
 from ..formats.files import STDIN
-from ..formats.layers import shape_text
-from .terminal import bytes_text, echo, parse_image, table, warn
+from ..report.table import table
+from ..text import bytes_text, first_few, printable, shape_text
+from .terminal import echo, parse_image, warn
 
 if TYPE_CHECKING:
-    from ..formats.mapping import Mapped
-    from ..formats.weights import BlobStatistics, LayerDifference, LayerStatistics, Sums
-    from .proof import Proof
+    from ..engine.equivalence import Proof
+    from ..weights.mapping import Mapped
+    from ..weights.statistics import BlobStatistics, LayerDifference, LayerStatistics, Sums
 
 FORMAT = 1
 _json = click.option("--json", "as_json", is_flag=True, help="print JSON (docs/weights.md)")
@@ -52,7 +52,7 @@ def show(file: str, as_json: bool) -> None:
       sqgen weights show squeezenet_v1.0.caffemodel
     """
     from ..formats.caffemodel import read_caffemodel
-    from ..formats.weights import model_statistics
+    from ..weights.statistics import model_statistics
 
     model = read_caffemodel(file)
     layers, sums = model_statistics(model)
@@ -129,7 +129,7 @@ def diff(a: str, b: str, tolerance: float, as_json: bool) -> None:
     if not (tolerance >= 0 and math.isfinite(tolerance)):
         raise click.UsageError(f"--tolerance {tolerance}: give a number from 0 on")
     from ..formats.caffemodel import read_caffemodel
-    from ..formats.weights import EQUAL, WITHIN, compare
+    from ..weights.statistics import EQUAL, WITHIN, compare
 
     rows = compare(read_caffemodel(a), read_caffemodel(b), tolerance)
     apart = [row for row in rows if row.status not in (EQUAL, WITHIN)]
@@ -160,7 +160,7 @@ def _print_differences(rows: list[LayerDifference], apart: int) -> None:
 
 
 def _both_shapes(row: LayerDifference) -> str:
-    from ..formats.weights import OTHER_SHAPES
+    from ..weights.statistics import OTHER_SHAPES
 
     if row.status != OTHER_SHAPES:
         return ""
@@ -206,21 +206,21 @@ def map_command(
     if out == STDIN:
         raise click.UsageError("- as OUT: give a file; standard output has the table")
     records = parse_image(image)
+    from ..engine.equivalence import load_engine, prove
     from ..formats.caffemodel import read_caffemodel, serialized
-    from ..formats.dataflow import carried_dataflow, dataflow
     from ..formats.files import write_files
-    from ..formats.mapping import map_weights, mapped_model
-    from ..formats.net import read_net
     from ..generator.naming import role
-    from .proof import load_engine, prove
+    from ..nets.definition import read_net
+    from ..nets.inference_graph import inference_graph, inference_graph_of_model
+    from ..weights.mapping import map_weights, mapped_model
 
     model = read_caffemodel(source)
     net = read_net(target)
     if trained is None:
-        theirs = carried_dataflow(model, source, records)
+        theirs = inference_graph_of_model(model, source, records)
     else:
-        theirs = dataflow(_told(read_net(trained)), records)
-    ours = dataflow(_told(net), records)
+        theirs = inference_graph(_told(read_net(trained)), records)
+    ours = inference_graph(_told(net), records)
     mapped = map_weights(theirs, ours, model, role, partial, source)
     written = serialized(mapped_model(net, mapped), out)
     proof = None if no_proof else prove(load_engine(), theirs, ours, mapped, model)
@@ -293,6 +293,6 @@ def _number(value: float | None) -> str:
 
 
 def _print_json(result: Any) -> None:
-    from .logs.result import to_json
+    from ..logs.result import to_json
 
     echo(json.dumps(to_json(result), indent=2))

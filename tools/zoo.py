@@ -10,14 +10,16 @@ from typing import Any
 import click
 
 from ..errors import DesignError
-from ..formats.net import parse_net
-from ..formats.summary import summary
-from ..formats.totals import Totals
 from ..generator.build import build
 from ..generator.presets import PRESETS, preset
-from .card import IMAGES, MODELS, Card, Weights, read_card
-from .download import download
-from .terminal import bytes_text, echo, table
+from ..models.card import IMAGES, MODELS, Card, Weights, read_card
+from ..models.download import download
+from ..nets.definition import parse_net
+from ..nets.summary import summary
+from ..nets.totals import Totals
+from ..report.table import table
+from ..text import bytes_text
+from .terminal import echo
 
 FILES = {"train_val": "build", "deploy": "build --net deploy", "solver": "solver"}
 

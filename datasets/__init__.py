@@ -1,0 +1,1 @@
+"""How an LMDB is made of images, inspected, and averaged."""

@@ -1,0 +1,48 @@
+"""The kernel of each layer type that computes; types that only bring data in have none."""
+
+from __future__ import annotations
+
+from ..wiring import WiredLayer
+from .base import Kernel
+from .convolution import Convolution, InnerProduct
+from .losses import Accuracy, ArgMax, EuclideanLoss, Softmax, SoftmaxWithLoss
+from .neurons import ELU, Dropout, Power, PReLU, ReLU, Sigmoid, TanH
+from .normalization import BatchNorm, Bias, Scale
+from .pooling import LRN, Pooling
+from .shaping import Concat, Eltwise, Reshape, Silence, Slice, Split
+
+SOURCES = frozenset({"Data", "ImageData", "MemoryData", "DummyData", "Input"})
+
+KERNELS: dict[str, type[Kernel]] = {
+    "Convolution": Convolution,
+    "Pooling": Pooling,
+    "LRN": LRN,
+    "InnerProduct": InnerProduct,
+    "ReLU": ReLU,
+    "PReLU": PReLU,
+    "ELU": ELU,
+    "Sigmoid": Sigmoid,
+    "TanH": TanH,
+    "Power": Power,
+    "Dropout": Dropout,
+    "BatchNorm": BatchNorm,
+    "Scale": Scale,
+    "Bias": Bias,
+    "Concat": Concat,
+    "Slice": Slice,
+    "Split": Split,
+    "Flatten": Reshape,
+    "Reshape": Reshape,
+    "Eltwise": Eltwise,
+    "Silence": Silence,
+    "Softmax": Softmax,
+    "SoftmaxWithLoss": SoftmaxWithLoss,
+    "EuclideanLoss": EuclideanLoss,
+    "Accuracy": Accuracy,
+    "ArgMax": ArgMax,
+}
+
+
+def kernel_of(layer: WiredLayer, index: int, phase: str) -> Kernel:
+    """The kernel of a layer; `index` is its number in the net."""
+    return KERNELS[layer.type](layer, index, phase)

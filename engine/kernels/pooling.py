@@ -1,0 +1,170 @@
+"""Pooling and LRN (pooling_layer.cpp, lrn_layer.cpp): windows that end where Caffe ends them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from ...nets.windows import Window, pooling_window
+from .base import Kernel, PaddedPlane, PassContext, Tensor, Value, map_lazy
+
+FLT_MAX = torch.finfo(torch.float32).max
+FLT_MIN = torch.finfo(torch.float32).tiny
+MAX, AVE, STOCHASTIC = range(3)
+WITHIN_CHANNEL = 1
+
+
+class Pooling(Kernel):
+    """Of MAX, AVE and STOCHASTIC; a second top of MAX is where in the plane each maximum was.
+
+    `masks` is set where the bottom is a ReLU's: its part of the backward pass is done here, on
+    the smaller blob. A maximum passes a gradient if it is above zero, whichever came first.
+    """
+
+    accepts_lazy_concat = True
+    accepts_padded_plane = True
+    masks = False
+
+    def set_up(self) -> None:
+        """Windows of the two axes, and what is read beyond the input."""
+        param, sizes = self.param.pooling_param, self.layer.bottom_shapes[0][2:]
+        self.method = param.pool
+        self.windows = [pooling_window(param, axis, size) for axis, size in enumerate(sizes)]
+        self.sizes = sizes
+        self.outs = [w.extent(size) for w, size in zip(self.windows, sizes, strict=True)]
+        self.whole = all(
+            w.kernel == size and out == 1 and not w.pad
+            for w, size, out in zip(self.windows, sizes, self.outs, strict=True)
+        )
+        self.kernel = [window.kernel for window in self.windows]
+        self.stride = [window.stride for window in self.windows]
+        self.pad = [window.pad for window in self.windows]
+        self.native = self._is_native()
+
+    def _is_native(self) -> bool:
+        """Whether PyTorch's own rule of rounding up gives Caffe's extents."""
+        for window, size, out in zip(self.windows, self.sizes, self.outs, strict=True):
+            theirs = -(-(size + 2 * window.pad - window.kernel) // window.stride) + 1
+            if (theirs - 1) * window.stride >= size + window.pad:
+                theirs -= 1
+            if theirs != out or 2 * window.pad > window.kernel:
+                return False
+        return True
+
+    def forward(self, run: PassContext, bottoms: list[Value], blobs: list[Tensor]) -> list[Any]:
+        """The pooled blob, and MAX's mask where it is asked for."""
+        if len(self.layer.tops) > 1:
+            whole = bottoms[0] if isinstance(bottoms[0], torch.Tensor) else bottoms[0].whole()
+            return list(self._with_mask(whole))
+        if self.method == MAX:
+            return [map_lazy(self._max, bottoms[0])]
+        if self.method == AVE and isinstance(bottoms[0], PaddedPlane):
+            return [bottoms[0].mean() if self.whole else self._average(bottoms[0].whole())]
+        if self.method == AVE:
+            return [map_lazy(self._average, bottoms[0])]
+        return [map_lazy(lambda x: self._stochastic(run, x), bottoms[0])]
+
+    def _max(self, x: Tensor) -> Tensor:
+        if self.masks and x.requires_grad:
+            masked: Tensor = _MaxPoolOfRelu.apply(  # type: ignore[no-untyped-call]
+                x, self.kernel, self.stride, self.pad
+            )
+            return masked
+        if self.native:
+            return F.max_pool2d(x, self.kernel, self.stride, self.pad, ceil_mode=True)
+        return F.max_pool2d(self._extended(x, -FLT_MAX), self.kernel, self.stride)
+
+    def _with_mask(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        padded = self._extended(x, -FLT_MAX)
+        y, where = F.max_pool2d(padded, self.kernel, self.stride, return_indices=True)
+        width = padded.shape[3]
+        row = where // width - self.windows[0].pad
+        column = where % width - self.windows[1].pad
+        place = row * self.sizes[1] + column
+        # A window that lies outside altogether has no maximum.
+        return y, place.where(y > -FLT_MAX, torch.full_like(place, -1)).to(x.dtype)
+
+    def _average(self, x: Tensor) -> Tensor:
+        if self.whole:
+            return x.mean((2, 3), keepdim=True)
+        summed = F.avg_pool2d(self._extended(x, 0.0), self.kernel, self.stride, divisor_override=1)
+        return summed / self._divisor(x)
+
+    def _stochastic(self, run: PassContext, x: Tensor) -> Tensor:
+        """TRAIN draws one of a window by its size, TEST weights each by it (.cu: no CPU code)."""
+        n, channels = x.shape[:2]
+        columns = F.unfold(self._extended(x, 0.0), tuple(self.kernel), stride=tuple(self.stride))
+        columns = columns.view(n, channels, -1, columns.shape[-1])
+        if self.phase == "TRAIN":
+            sums = columns.cumsum(2)
+            threshold = run.uniform(self.index, sums[:, :, :1]) * sums[:, :, -1:]
+            chosen = (sums < threshold).sum(2, keepdim=True).clamp(max=sums.shape[2] - 1)
+            y = columns.gather(2, chosen)
+        else:
+            y = (columns * columns).sum(2) / (columns.sum(2) + FLT_MIN)
+        return y.reshape(n, channels, *self.outs)
+
+    def _extended(self, x: Tensor, value: float) -> Tensor:
+        """Padded so that every window lies inside."""
+        pads: list[int] = []
+        for w, size, out in zip(self.windows, self.sizes, self.outs, strict=True):
+            end = (out - 1) * w.stride + w.kernel - size - w.pad
+            pads = [w.pad, end, *pads]
+        # A negative pad cuts off what no window reads.
+        return F.pad(x, pads, value=value) if any(pads) else x
+
+    def _divisor(self, like: Tensor) -> Tensor:
+        """Elements of each window, padding counted up to `pad` beyond the end."""
+        rows, columns = (
+            torch.tensor(
+                [_counted(window, size, position) for position in range(out)],
+                dtype=like.dtype,
+                device=like.device,
+            )
+            for window, size, out in zip(self.windows, self.sizes, self.outs, strict=True)
+        )
+        return rows[:, None] * columns[None, :]
+
+
+def _counted(window: Window, size: int, position: int) -> int:
+    start = position * window.stride - window.pad
+    return min(start + window.kernel, size + window.pad) - start
+
+
+class _MaxPoolOfRelu(torch.autograd.Function):
+    """MAX pooling of a ReLU's output whose backward pass includes that ReLU's."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, kernel: list[int], stride: list[int], pad: list[int]
+    ) -> Tensor:
+        y, where = torch.ops.aten.max_pool2d_with_indices(x, kernel, stride, pad, [1, 1], True)
+        ctx.save_for_backward(x, y, where)
+        ctx.window = (kernel, stride, pad)
+        return y  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        x, y, where = ctx.saved_tensors
+        kernel, stride, pad = ctx.window
+        g = torch.ops.aten.threshold_backward(gradients[0], y, 0)
+        g = torch.ops.aten.max_pool2d_with_indices_backward(
+            g, x, kernel, stride, pad, [1, 1], True, where
+        )
+        return g, None, None, None
+
+
+class LRN(Kernel):
+    """x / (k + alpha/n * sum of squares)^beta over channels, or within one by a pooled average."""
+
+    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
+        """Both norm_region."""
+        param, x = self.param.lrn_param, bottoms[0]
+        size = int(param.local_size)
+        if param.norm_region == WITHIN_CHANNEL:
+            # k is not used: the power layer in it shifts by one.
+            mean = F.avg_pool2d(x * x, size, 1, size // 2)
+            return [x * (1 + param.alpha * mean) ** -param.beta]
+        return [F.local_response_norm(x, size, param.alpha, param.beta, param.k)]

@@ -1,0 +1,97 @@
+"""Layers that only rearrange: Concat, Slice, Split, Flatten, Reshape, Eltwise, Silence."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from ...nets.layer_types import LAYER_TYPES
+from .base import Kernel, LazyConcat, PassContext, Tensor, canonical
+
+PRODUCT, SUM, MAXIMUM = range(3)
+
+
+class Concat(Kernel):
+    """concat_layer.cpp; along the channels it stays in parts until somebody needs it whole."""
+
+    accepts_lazy_concat = True
+
+    def forward(self, run: PassContext, bottoms: list[Any], blobs: list[Tensor]) -> list[Any]:
+        """One blob, or its parts."""
+        param = self.param.concat_param
+        first = bottoms[0].tensors[0] if isinstance(bottoms[0], LazyConcat) else bottoms[0]
+        axis = param.concat_dim if param.HasField("concat_dim") else param.axis
+        axis = canonical(axis, first)
+        if axis == 1 and first.dim() == 4 and first.device.type == "cpu" and not run.gradients:
+            tensors: list[Tensor] = []
+            for bottom in bottoms:
+                tensors += bottom.tensors if isinstance(bottom, LazyConcat) else [bottom]
+            return [LazyConcat(tensors)]
+        whole = [x.whole() if isinstance(x, LazyConcat) else x for x in bottoms]
+        return [torch.cat(whole, axis)]
+
+
+class Slice(Kernel):
+    """slice_layer.cpp: cut at slice_point, or into equal pieces."""
+
+    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
+        """A top for each piece."""
+        param, x = self.param.slice_param, bottoms[0]
+        axis = canonical(param.slice_dim if param.HasField("slice_dim") else param.axis, x)
+        if not param.slice_point:
+            return list(x.chunk(len(self.layer.tops), axis))
+        points = [0, *param.slice_point, x.shape[axis]]
+        return [x.narrow(axis, start, end - start) for start, end in pairwise(points)]
+
+
+class Split(Kernel):
+    """split_layer.cpp: the same blob under several names; gradients add up."""
+
+    accepts_lazy_concat = True
+
+    def forward(self, run: PassContext, bottoms: list[Any], blobs: list[Tensor]) -> list[Any]:
+        """The bottom itself, as often as asked."""
+        return bottoms * len(self.layer.tops)
+
+
+class Reshape(Kernel):
+    """Flatten and Reshape: the shape rule of formats/layers.py, applied to the records at hand."""
+
+    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
+        """The same elements in Caffe's order, the last axis fastest."""
+        rule = LAYER_TYPES[self.layer.type].top_shapes
+        return [bottoms[0].reshape(rule(self.param, [tuple(bottoms[0].shape)], None)[0])]
+
+
+class Eltwise(Kernel):
+    """eltwise_layer.cpp: product, weighted sum or maximum."""
+
+    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
+        """Elementwise."""
+        param = self.param.eltwise_param
+        y = bottoms[0]
+        if param.operation == SUM:
+            coefficients = list(param.coeff) or [1.0] * len(bottoms)
+            y = y if coefficients[0] == 1 else y * coefficients[0]
+            for x, coefficient in zip(bottoms[1:], coefficients[1:], strict=True):
+                y = torch.add(y, x, alpha=coefficient)
+            return [y]
+        for number, x in enumerate(bottoms[1:]):
+            if param.operation == PRODUCT:
+                y = y * x
+            else:
+                # Of equal elements, the second bottom's is taken, and later ones' are not.
+                y = torch.where(y > x if number == 0 else y >= x, y, x)
+        return [y]
+
+
+class Silence(Kernel):
+    """silence_layer.cpp: reads blobs so that they are no outputs."""
+
+    accepts_lazy_concat = True
+
+    def forward(self, run: PassContext, bottoms: list[Any], blobs: list[Tensor]) -> list[Any]:
+        """Nothing."""
+        return []

@@ -1,0 +1,161 @@
+"""How gradients become new weights (src/caffe/solvers/*.cpp).
+
+The learning rate is inside the history, unlike in most other libraries: h = momentum * h + rate *
+g, w -= h. Both forms agree while the rate is constant. Each rule leaves in `grad` what was
+subtracted, which is what Caffe saves as diff.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import torch
+
+from . import glog
+from .parameters import Parameter
+
+Tensor = torch.Tensor
+
+
+@dataclass
+class StepParams:
+    """What a rule needs besides gradient and history."""
+
+    momentum: float
+    momentum2: float
+    delta: float
+    rms_decay: float
+    rate: float
+    iteration: int
+
+    @classmethod
+    def of(cls, solver: Any, rate: float, iteration: int) -> StepParams:
+        """From a SolverParameter."""
+        return cls(
+            solver.momentum, solver.momentum2, solver.delta, solver.rms_decay, rate, iteration
+        )
+
+
+# (moment, gradient, history) -> what is subtracted.
+Rule = Callable[[StepParams, Tensor, list[Tensor]], Tensor]
+
+
+def _sgd(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
+    return history[0].mul_(params.momentum).add_(g, alpha=params.rate)
+
+
+def _nesterov(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
+    """Step back by the old history, then over by the new one."""
+    momentum = params.momentum
+    before = history[0] * momentum
+    history[0].mul_(momentum).add_(g, alpha=params.rate)
+    return history[0] * (1 + momentum) - before
+
+
+def _adagrad(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
+    history[0].addcmul_(g, g)
+    return params.rate * (g / (history[0].sqrt() + params.delta))
+
+
+def _rmsprop(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
+    decay = params.rms_decay
+    history[0].mul_(decay).addcmul_(g, g, value=1 - decay)
+    return params.rate * (g / (history[0].sqrt() + params.delta))
+
+
+def _adadelta(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
+    """Without a rate of its own; the solver's multiplies the step."""
+    momentum, delta = params.momentum, params.delta
+    history[0].mul_(momentum).addcmul_(g, g, value=1 - momentum)
+    step = g * ((history[1] + delta) / (history[0] + delta)).sqrt()
+    history[1].mul_(momentum).addcmul_(step, step, value=1 - momentum)
+    return step * params.rate
+
+
+def _adam(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
+    """Kingma and Ba, arXiv:1412.6980v8; delta is added to the root of what is not corrected."""
+    beta1, beta2, time = params.momentum, params.momentum2, params.iteration + 1
+    correction = sqrt(1 - beta2**time) / (1 - beta1**time)
+    history[0].mul_(beta1).add_(g, alpha=1 - beta1)
+    history[1].mul_(beta2).addcmul_(g, g, value=1 - beta2)
+    return history[0] / (history[1].sqrt() + params.delta) * (params.rate * correction)
+
+
+# Solver type -> its rule, and how many blobs of history it keeps for each parameter.
+RULES: dict[str, tuple[Rule, int]] = {
+    "SGD": (_sgd, 1),
+    "Nesterov": (_nesterov, 1),
+    "AdaGrad": (_adagrad, 1),
+    "RMSProp": (_rmsprop, 1),
+    "AdaDelta": (_adadelta, 2),
+    "Adam": (_adam, 2),
+}
+
+
+class Optimizer:
+    """SGDSolver::ApplyUpdate: clip, normalize, regularize, and a rule's step.
+
+    Attributes:
+        history: as a solver state has it: the first blob of every parameter, then the second.
+    """
+
+    def __init__(self, solver: Any, parameters: Sequence[Parameter]) -> None:
+        self.solver = solver
+        self.parameters = list(parameters)
+        self.rule, self.kept = RULES[solver.type]
+        self.history = [torch.zeros_like(p.data) for _ in range(self.kept) for p in self.parameters]
+
+    def apply(self, rate: float, iteration: int) -> None:
+        """Update every parameter from its gradient."""
+        with torch.no_grad():
+            self._clip()
+            count = len(self.parameters)
+            for index, parameter in enumerate(self.parameters):
+                if parameter.grad is None:
+                    # What does not learn decays in the history, as in Caffe, its rate being 0.
+                    if not (parameter.learned or self._decay(parameter)):
+                        continue
+                    parameter.grad = torch.zeros_like(parameter.data)
+                g = parameter.grad
+                if self.solver.iter_size > 1:
+                    g.mul_(1 / self.solver.iter_size)
+                self._regularize(parameter, g)
+                params = StepParams.of(self.solver, rate * parameter.lr_mult, iteration)
+                history = self.history[index :: count or 1]
+                parameter.grad = self.rule(params, g, history)
+                parameter.data.sub_(parameter.grad)
+
+    def _clip(self) -> None:
+        """Of all gradients together, before they are divided by iter_size (ClipGradients)."""
+        limit = self.solver.clip_gradients
+        if limit < 0:
+            return
+        squares = [
+            float((p.grad.double() ** 2).sum()) for p in self.parameters if p.grad is not None
+        ]
+        norm = sqrt(sum(squares))
+        if norm > limit:
+            factor = limit / norm
+            glog.info(
+                f"Gradient clipping: scaling down gradients (L2 norm {glog.number(norm)} >"
+                f" {glog.number(limit)}) by scale factor {glog.number(factor)}",
+                "sgd_solver.cpp:95",
+            )
+            for parameter in self.parameters:
+                if parameter.grad is not None:
+                    parameter.grad.mul_(factor)
+
+    def _regularize(self, parameter: Parameter, g: Tensor) -> None:
+        decay = self._decay(parameter)
+        if not decay:
+            return
+        if self.solver.regularization_type == "L1":
+            g.add_(parameter.data.sign(), alpha=decay)
+        else:
+            g.add_(parameter.data, alpha=decay)
+
+    def _decay(self, parameter: Parameter) -> float:
+        return float(self.solver.weight_decay * parameter.decay_mult)

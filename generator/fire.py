@@ -1,0 +1,52 @@
+"""Fire modules and their filters (Iandola et al., arXiv:1602.07360, section 5.1).
+
+Fire module i (0 for fire2) has
+
+    e_i = base_e + incr_e * floor(i / freq)      expand filters
+    e_i * pct3x3                                 of them 3x3, the rest 1x1
+    s_i = SR * e_i                               squeeze filters
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from .design_fields import DesignFields
+
+
+class Fire(NamedTuple):
+    """The filters of one Fire module."""
+
+    module: int
+    inputs: int
+    squeeze: int
+    expand1x1: int
+    expand3x3: int
+
+    @property
+    def outputs(self) -> int:
+        """Channels after the concat."""
+        return self.expand1x1 + self.expand3x3
+
+
+def fire_modules(design: DesignFields, inputs: int) -> tuple[Fire, ...]:
+    """The filters of every Fire module of a design.
+
+    Args:
+        design: the metaparameters.
+        inputs: channels that the first module reads.
+    """
+    fires = []
+    for i in range(design.fire_modules):
+        expand = design.base_e + design.incr_e * (i // design.freq)
+        expand3x3 = round_half_up(expand * design.pct3x3)
+        squeeze = round_half_up(expand * design.squeeze_ratio)
+        fires.append(Fire(i + 2, inputs, squeeze, expand - expand3x3, expand3x3))
+        inputs = expand
+    return tuple(fires)
+
+
+def round_half_up(value: float) -> int:
+    """The nearest whole number of filters, halves up; 1e-9 forgives binary fractions."""
+    return math.floor(value + 0.5 + 1e-9)

@@ -1,0 +1,322 @@
+"""From a design to an ordered list of layers: which there are, how they connect, what they set.
+
+A layer's `kind` names the macro of `templates/layers.j2` that writes it. Fields that are None
+are left out of the text; what is written and what is left out is the style's habit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .design import Design
+from .design_fields import IMAGENET_CLASSES, STEM_WINDOWS
+from .fire import Fire
+from .naming import NAMINGS, Naming, fill
+from .style import STYLES, Style
+
+NETS = ("trainval", "train", "val", "deploy")
+TOP_K = 5
+
+
+class Layer(NamedTuple):
+    """One layer to write.
+
+    Attributes:
+        kind: the macro that writes it.
+        name, bottoms, tops: as in the prototxt.
+        fields: what the macro prints beyond them.
+        comment: a line above it, or empty.
+        after: a line below it, or empty.
+    """
+
+    kind: str
+    name: str
+    bottoms: list[str]
+    tops: list[str]
+    fields: dict[str, Any]
+    comment: str = ""
+    after: str = ""
+
+
+class Plan(NamedTuple):
+    """A net to write: its name, its input header (a deploy net of old), and its layers."""
+
+    name: str
+    layers: list[Layer]
+    input_header: str = ""
+    input_shape: tuple[int, ...] = ()
+
+
+def plan_net(design: Design, net: str) -> Plan:
+    """The plan of one of `NETS` for a design."""
+    return _Planner(design, net).plan()
+
+
+class _Planner:
+    """Builds the list from the data to the accuracies; `self.blob` is the last top."""
+
+    def __init__(self, design: Design, net: str) -> None:
+        self.design = design
+        self.net = net
+        self.style: Style = STYLES[design.style]
+        self.names: Naming = NAMINGS[design.naming or self.style.naming]
+        self.deploy = net == "deploy"
+        self.fillers = not self.deploy or self.style.deploy_fillers
+        self.layers: list[Layer] = []
+        self.blob = "data"
+        self.heading = ""
+
+    def plan(self) -> Plan:
+        design, style = self.design, self.style
+        shape = (design.deploy_batch or style.deploy_batch, *design.image)
+        header = style.deploy_input if self.deploy else "layer"
+        if not self.deploy:
+            self.data()
+        elif header == "layer":
+            self.add("input", "data", [], ["data"], shape=shape)
+        self.stem()
+        for fire in design.fires:
+            self.fire(fire)
+        self.classifier()
+        self.ends()
+        name = self.net_name() if design.name is None else design.name
+        return Plan(name, self.layers, "" if header == "layer" else header, shape)
+
+    def net_name(self) -> str:
+        design = self.design
+        if design.style != "clean":
+            return self.style.name
+        kind = design.bypass if design.bypass in ("simple", "complex") else "custom"
+        return f"SqueezeNet_v{design.version}" + (f"_{kind}_bypass" if design.bypasses else "")
+
+    def add(self, kind: str, name: str, bottoms: list[str], tops: list[str], **fields: Any) -> None:
+        """Append a layer; `self.heading` becomes the comment above it."""
+        self.layers.append(Layer(kind, name, bottoms, tops, fields, self.heading))
+        self.heading = ""
+        if tops:
+            self.blob = tops[0]
+
+    # Data
+
+    def data(self) -> None:
+        phases = {"trainval": ("TRAIN", "TEST"), "train": ("TRAIN",), "val": ("TEST",)}[self.net]
+        for phase in phases:
+            self.add(
+                "image_data" if self.design.backend == "imagedata" else "data",
+                "data",
+                [],
+                ["data", "label"],
+                include=phase if len(phases) > 1 else None,
+                **self.transform(phase),
+                **self.source(phase),
+            )
+
+    def transform(self, phase: str) -> dict[str, Any]:
+        design = self.design
+        train = phase == "TRAIN"
+        mirror = True if train and design.mirror else None
+        if self.style.mirror_off and mirror is None:
+            mirror = False
+        return {
+            "mirror": mirror,
+            "crop": design.size if design.crop else None,
+            "means": design.means,
+            "mean_file": design.mean_file or None,
+            "scale": design.scale if design.scale != 1 else None,
+            "gray": True if design.channels == 1 and design.backend != "imagedata" else None,
+        }
+
+    def source(self, phase: str) -> dict[str, Any]:
+        design = self.design
+        train = phase == "TRAIN"
+        common = {
+            "source": design.train_source if train else design.val_source,
+            "batch_size": design.batch_size if train else design.val_batch_size,
+        }
+        if design.backend != "imagedata":
+            return {**common, "backend": design.backend.upper()}
+        # As for ImageNet, where 227 of 256 pixels are kept.
+        side = round(design.size * 256 / 227) if design.crop else design.size
+        return {
+            **common,
+            "shuffle": True if train else None,
+            "side": side,
+            "is_color": False if design.channels == 1 else None,
+        }
+
+    # Convolutions
+
+    def convolution(
+        self,
+        name: str,
+        filters: int,
+        kernel: int,
+        *,
+        pad: int = 0,
+        stride: int = 1,
+        filler: str = "xavier",
+        lr: float = 1.0,
+        relu: str | None = None,
+    ) -> None:
+        """A convolution, its BatchNorm if any, and its ReLU unless that is None."""
+        explicit = self.style.explicit
+        self.add(
+            "convolution",
+            name,
+            [self.blob],
+            [name],
+            multipliers=self.multipliers(lr),
+            filters=filters,
+            pad=pad if pad or explicit else None,
+            kernel=kernel,
+            stride=stride if stride != 1 or explicit else None,
+            filler=filler if self.fillers else None,
+            bias_filler=explicit and self.fillers,
+        )
+        if relu is None:
+            return
+        self.batch_norm(name)
+        self.add("relu", relu, [self.blob], [self.blob])
+
+    def multipliers(self, lr: float) -> list[tuple[float, float]]:
+        """(lr_mult, decay_mult) of weights and bias; none where they are the defaults."""
+        if self.deploy and not self.style.multipliers:
+            return []
+        if lr == 1 and not self.style.multipliers:
+            return []
+        return [(lr, 1), (2 * lr, 0)]
+
+    def batch_norm(self, conv: str) -> None:
+        """BatchNorm after a convolution, in place with a Scale, or as the style has it."""
+        if not self.design.batch_norm:
+            return
+        name = fill(self.names.batch_norm, 0, conv)
+        if self.style.bare_batch_norm:
+            self.add("batch_norm", name, [self.blob], [name], frozen=True)
+        else:
+            self.add("batch_norm", name, [self.blob], [self.blob], frozen=False)
+            self.add("scale", fill(self.names.scale, 0, conv), [self.blob], [self.blob])
+
+    def relu_name(self, conv: str) -> str:
+        return fill(self.names.relu, 0, conv)
+
+    # The net
+
+    def stem(self) -> None:
+        kernel, stride, pad = STEM_WINDOWS[self.design.stem_kind]
+        self.convolution(
+            "conv1",
+            self.design.conv1_filters,
+            kernel,
+            stride=stride,
+            pad=pad,
+            relu=self.relu_name("conv1"),
+        )
+        self.max_pool("pool1")
+
+    def max_pool(self, name: str) -> None:
+        self.add("pooling", name, [self.blob], [name], method="MAX", kernel=3, stride=2)
+
+    def fire(self, fire: Fire) -> None:
+        names, module = self.names, fire.module
+        kind = self.design.bypasses.get(module)
+        self.heading = f"fire{module}: {fire.inputs} channels, squeezed to {fire.squeeze}"
+        entrance = self.blob
+        squeeze = fill(names.squeeze, module)
+        self.convolution(squeeze, fire.squeeze, 1, relu=self.relu_name(squeeze))
+        squeezed = self.blob
+        expanded = []
+        for pattern, filters, kernel in (
+            (names.expand1x1, fire.expand1x1, 1),
+            (names.expand3x3, fire.expand3x3, 3),
+        ):
+            self.blob = squeezed
+            expand = fill(pattern, module)
+            self.convolution(expand, filters, kernel, pad=kernel // 2, relu=self.relu_name(expand))
+            expanded.append(self.blob)
+        if self.design.concat_order == "3x3,1x1":
+            expanded.reverse()
+        concat = fill(names.concat, module)
+        self.add("concat", concat, expanded, [concat])
+        if kind is not None:
+            self.bypass(fire, kind, entrance)
+        around = {None: "", "identity": ", bypassed", "conv": ", bypassed by a convolution"}[kind]
+        end = f"fire{module} ends: {fire.outputs} channels{around}"
+        self.layers[-1] = self.layers[-1]._replace(after=end)
+        if module in self.design.pools:
+            self.max_pool(f"pool{module}")
+
+    def bypass(self, fire: Fire, kind: str, entrance: str) -> None:
+        names, module, style = self.names, fire.module, self.style
+        inside, around = self.blob, entrance
+        if kind == "conv":
+            around = fill(names.bypass_conv, module)
+            self.blob = entrance
+            relu = fill(names.bypass_relu, module) if self.design.bypass_relu else None
+            self.convolution(around, fire.outputs, 1)
+            if not style.bare_batch_norm:
+                self.batch_norm(around)
+            if relu:
+                self.add("relu", relu, [around], [around])
+        bottoms = [around, inside] if style.bypass_first else [inside, around]
+        top = fill(names.bypass_top, module)
+        normalized = self.design.batch_norm and style.bare_batch_norm
+        operation = "SUM" if style.explicit else None
+        self.add(
+            "eltwise",
+            fill(names.bypass, module),
+            bottoms,
+            [fill(names.sum, module) if normalized else top],
+            operation=operation,
+        )
+        if normalized:
+            self.add("batch_norm", fill(names.sum_norm, module), [self.blob], [top], frozen=True)
+
+    def classifier(self) -> None:
+        design, names = self.design, self.names
+        number = design.modules[-1] + 1
+        default = fill(names.classifier, number)
+        fresh = design.classes != IMAGENET_CLASSES
+        name = design.classifier or (f"{default}_{design.classes}" if fresh else default)
+        lr, renamed = design.classifier_lr, name != default
+        if design.dropout and (not self.deploy or self.style.deploy_dropout):
+            blob = self.blob
+            self.add("dropout", f"drop{number - 1}", [blob], [blob], ratio=design.dropout)
+        self.heading = f"classifier: {design.classes} classes"
+        self.convolution(
+            name,
+            design.classes,
+            1,
+            pad=design.classifier_pad,
+            filler=design.classifier_filler,
+            lr=lr if lr is not None else 10.0 if renamed else 1.0,
+            relu=fill(names.classifier_relu, number, default) if design.classifier_relu else None,
+        )
+        if not design.classifier_relu:
+            self.batch_norm(name)
+        pool = fill(names.last_pool, number)
+        kernel = design.extents["classifier"] if design.explicit_pool10 else None
+        self.add("pooling", pool, [self.blob], [pool], method="AVE", kernel=kernel, stride=None)
+
+    def ends(self) -> None:
+        style, scores = self.style, self.blob
+        if self.deploy:
+            if style.deploy_softmax:
+                self.add("softmax", "prob", [scores], ["prob"])
+            return
+        phase = {"train": "TRAIN", "val": "TEST"}.get(self.net)
+        labelled = [scores, "label"]
+        if phase is None or style.loss_phase in (None, "any", phase):
+            self.add("loss", "loss", labelled, ["loss"], include=self.include(style.loss_phase))
+        if self.net == "train" and style.accuracy_phase == "TEST":
+            return
+        include = self.include(style.accuracy_phase)
+        top1_k = 1 if style.top1_k else None
+        self.add("accuracy", style.top1, labelled, [style.top1], include=include, top_k=top1_k)
+        if self.design.classes >= TOP_K:
+            name = "accuracy_top5"
+            self.add("accuracy", name, labelled, [name], include=include, top_k=TOP_K)
+
+    def include(self, phase: str | None) -> str | None:
+        """The include rule to write: none in a net of one phase, which Caffe filters anyway."""
+        return phase if self.net == "trainval" else None

@@ -1,0 +1,250 @@
+"""What each field of a design may be, alone and together. Messages name the option."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+from ..errors import DesignError
+from ..nets.solver_rules import POLICIES
+from ..text import did_you_mean, printable
+from .design_fields import DesignFields
+from .fire import Fire
+
+# What Caffe stores numbers in: float, 32 bits; the least is that of full precision.
+FLOAT_MAX, FLOAT_MIN = 3.4028234663852886e38, 1.1754943508222875e-38
+
+# Field -> the least and the most it may be.
+_RANGES: dict[str, tuple[float, float]] = {
+    "fire_modules": (1, 64),
+    "base_e": (2, 65536),
+    "incr_e": (0, 65536),
+    "freq": (1, 64),
+    "pct3x3": (0, 1),
+    "squeeze_ratio": (0, 1),
+    "classes": (2, 1_000_000),
+    "size": (1, 4096),
+    "channels": (1, 1024),
+    "stem_filters": (1, 65536),
+    "dropout": (0, 0.99),
+    "conv10_pad": (0, 16),
+    "classifier_lr": (0, 1e6),
+    "deploy_batch": (1, 65536),
+    "batch_size": (1, 65536),
+    "val_batch_size": (1, 65536),
+    "effective_batch": (1, 1 << 24),
+    "gpus": (1, 4096),
+    "iter_size": (1, 1 << 20),
+    "val_images": (1, 2**31 - 1),
+    "test_iter": (1, 2**31 - 1),
+    "test_interval": (1, 2**31 - 1),
+    "base_lr": (0, 1e6),
+    "gamma": (0, 1e6),
+    "power": (-1e3, 1e3),
+    "stepsize": (1, 2**31 - 1),
+    "max_iter": (1, 2**31 - 1),
+    "momentum": (0, 0.99999),
+    "weight_decay": (0, 1e6),
+    "display": (0, 2**31 - 1),
+    "average_loss": (1, 2**31 - 1),
+    "snapshot": (0, 2**31 - 1),
+    "random_seed": (-1, 2**63 - 1),
+    "scale": (-1e30, 1e30),
+}
+# A name stands in logs, file names and other tools' dialects: nothing that needs quoting there.
+_NAME = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+ -]{0,127}")
+_NAMES = ("name", "classifier")
+_PATHS = ("train_source", "val_source", "mean_file", "snapshot_prefix", "net_path")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "tuple[int, ...]": (tuple,),
+    "tuple[float, ...]": (tuple,),
+}
+_WORDS = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
+
+
+def error(design: DesignFields, name: str, value: Any, why: str) -> DesignError:
+    """A DesignError about one field, by the option that sets it."""
+    flag = design.__dataclass_fields__[name].metadata["flag"]
+    return DesignError(f"{flag} {_shown(value)}: {why}")
+
+
+def _shown(value: Any) -> str:
+    try:
+        return printable(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    except ValueError:  # Python prints no number of thousands of digits
+        return "a number of thousands of digits"
+
+
+def tidy(value: Any) -> Any:
+    """Lists as tuples, and the numbers of other libraries (numpy's) as Python's."""
+    if isinstance(value, list):
+        value = tuple(value)
+    if isinstance(value, tuple):
+        return tuple(map(tidy, value))
+    if isinstance(value, bool | int | float | str) or value is None:
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
+
+
+def check_fields(design: DesignFields) -> None:
+    """Types, choices and ranges, a field at a time.
+
+    Raises:
+        DesignError: the first field that is out of bounds.
+    """
+    for name, field in design.__dataclass_fields__.items():
+        value = tidy(getattr(design, name))
+        object.__setattr__(design, name, value)
+        kind = str(field.type)
+        if value is None and kind.endswith("| None"):
+            continue
+        if value != field.default or type(value) is not type(field.default):
+            _check_type(design, name, kind.removesuffix(" | None"), value)
+            _check_value(design, name, value, field.metadata.get("choices"))
+            if kind.startswith("float") and type(value) is int:
+                object.__setattr__(design, name, float(value))
+
+
+def _check_type(design: DesignFields, name: str, kind: str, value: Any) -> None:
+    fits = isinstance(value, _TYPES[kind]) and (kind == "bool") == isinstance(value, bool)
+    if fits and isinstance(value, tuple):
+        item = kind[len("tuple[") : -len(", ...]")]
+        fits = all(isinstance(v, _TYPES[item]) and not isinstance(v, bool) for v in value)
+        if not fits:
+            raise error(design, name, value, f"each must be {_WORDS[item]}")
+    if not fits:
+        raise error(design, name, value, f"must be {_WORDS.get(kind, 'a list')}")
+
+
+def _check_value(
+    design: DesignFields, name: str, value: Any, choices: tuple[str, ...] | None
+) -> None:
+    if choices is not None and value not in choices:
+        hint = did_you_mean(value, choices) or f"; one of {', '.join(choices)}"
+        raise error(design, name, value, f"not known{hint}")
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, float) and not abs(number) <= FLOAT_MAX:
+            raise error(design, name, value, "must be a finite number (a float has 32 bits there)")
+        if isinstance(number, float) and 0 < abs(number) < FLOAT_MIN:
+            raise error(design, name, value, "is too small: as a float of 32 bits it would be 0")
+    if name in _RANGES:
+        least, most = _RANGES[name]
+        if not least <= value <= most:
+            raise error(design, name, value, f"must be from {_bound(least)} to {_bound(most)}")
+    if name in _NAMES and value and not _NAME.fullmatch(value):
+        raise error(
+            design,
+            name,
+            value,
+            "a name may hold letters, digits, spaces and _ . / + - (no quotes or {})",
+        )
+    if name in _PATHS and name != "mean_file" and not value:
+        raise error(design, name, "''", "must not be empty")
+    if name in _PATHS and not _encodable(value):
+        raise error(design, name, printable(value), "is not UTF-8")
+
+
+def _bound(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:g}"
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def check_fires(design: DesignFields, fires: Sequence[Fire]) -> None:
+    """Refuse Fire modules without filters of a kind.
+
+    Raises:
+        DesignError: the first such module.
+    """
+    sr, pct = design.squeeze_ratio, design.pct3x3
+    remedies = {
+        "squeeze": ("squeeze_ratio", "raise --sr" + (" or --base-e" if sr else "")),
+        "expand3x3": ("pct3x3", "raise --pct3x3" + (" or --base-e" if pct else "")),
+        "expand1x1": ("pct3x3", "lower --pct3x3" + (" or raise --base-e" if pct < 1 else "")),
+    }
+    for fire in fires:
+        for part, (name, remedy) in remedies.items():
+            if getattr(fire, part) < 1:
+                raise error(
+                    design,
+                    name,
+                    getattr(design, name),
+                    f"gives fire{fire.module} 0 {part} filters; {remedy}",
+                )
+
+
+def check_pools(design: DesignFields, modules: range, pools: Sequence[int]) -> None:
+    """Refuse poolings behind modules that are not there, or out of order.
+
+    Raises:
+        DesignError: the first such pooling.
+    """
+    for module in design.pool_after or ():
+        if module not in modules:
+            last = modules[-1]
+            raise error(
+                design,
+                "pool_after",
+                pools,
+                f"there is no fire{module}; this net has fire2 to fire{last}",
+            )
+    if list(pools) != sorted(set(pools)):
+        raise error(design, "pool_after", pools, "must rise, each module once")
+
+
+def check_data(design: DesignFields) -> None:
+    """Refuse means and scales that contradict the images.
+
+    Raises:
+        DesignError: the first contradiction.
+    """
+    if design.mean_file and design.mean_values:
+        raise error(
+            design, "mean_file", design.mean_file, "give a mean file or mean values, not both"
+        )
+    if design.mean_values and len(design.mean_values) not in (1, design.channels):
+        raise error(
+            design,
+            "mean_values",
+            design.mean_values,
+            f"give {'' if design.channels == 1 else '1 value or '}{design.channels}, one a channel",
+        )
+    if design.scale == 0:
+        raise error(design, "scale", design.scale, "makes every image the same")
+    if design.backend == "imagedata" and design.channels not in (1, 3):
+        raise error(design, "channels", design.channels, "image files have 3 channels, or 1 (gray)")
+
+
+def check_solver(design: DesignFields) -> None:
+    """Refuse solver settings that contradict each other.
+
+    Raises:
+        DesignError: the first contradiction.
+    """
+    used = POLICIES[design.lr_policy]
+    for name, field in (("gamma", "gamma"), ("stepsize", "stepsize"), ("stepvalues", "stepvalue")):
+        if field in used and not getattr(design, name):
+            raise error(design, "lr_policy", design.lr_policy, f"needs --{name}")
+        if field not in used and getattr(design, name):
+            why = f"is not used by --lr-policy {design.lr_policy}"
+            raise error(design, name, getattr(design, name), why)
+    if design.cpu and design.gpus > 1:
+        raise error(design, "gpus", design.gpus, "--cpu runs on none; leave one of the two out")
+    if any(not 0 < value < 2**31 for value in design.stepvalues):
+        raise error(design, "stepvalues", design.stepvalues, "each must be from 1 to 2147483647")
+    if list(design.stepvalues) != sorted(set(design.stepvalues)) or 0 in design.stepvalues:
+        raise error(design, "stepvalues", design.stepvalues, "must be positive and rise")

@@ -1,0 +1,1 @@
+"""What a log of Caffe says, and whether it holds."""

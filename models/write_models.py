@@ -1,0 +1,23 @@
+"""`make models`: write the files of `models/` from the presets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..formats.files import write_files
+from ..generator.build import design_files
+from ..generator.presets import PRESETS, preset
+from .card import MODELS
+
+
+def model_files() -> dict[Path, bytes]:
+    """What belongs into `models/` beside the cards, by path."""
+    return {
+        MODELS / name / file: text.encode()
+        for name in PRESETS
+        for file, text in design_files(preset(name)).items()
+    }
+
+
+if __name__ == "__main__":
+    write_files(model_files(), force=True)

@@ -1,0 +1,212 @@
+"""A net or solver as read from a file: upgraded, with where each layer stands."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Set
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from ..errors import FormatError, NetError
+from ..formats import prototxt
+from ..formats.files import read_bytes
+from ..formats.schema import PHASES, NetParameter, SolverParameter
+from ..text import printable
+
+BYTE_ORDER_MARK = "\ufeff"
+# Patterns are compiled where they are used: few runs need them.
+_EMPTY = r"(?:\s|#[^\n]*)*"
+_WORDS = r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|\w+"""
+
+
+@dataclass(eq=False, repr=False)
+class NetDefinition:
+    """A NetParameter and what a message about it needs.
+
+    Attributes:
+        param: the `NetParameter`, upgraded to the current format.
+        source: the file's name, for messages.
+        warnings: what reading changed or left out, a line each.
+        text: what it was parsed from, or empty.
+        level, stages: the state that layers are kept for; stages are the net's own as read.
+        notes: what reading did that is no reason to warn, a line each.
+    """
+
+    param: Any
+    source: str = "net"
+    warnings: list[str] = field(default_factory=list)
+    text: str = ""
+    level: int = 0
+    stages: frozenset[str] = frozenset()
+    notes: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"NetDefinition({printable(self.source)}: {len(self.param.layer)} layers)"
+
+    def in_state(self, state: Any, level: int = 0) -> NetDefinition:
+        """This net with the stages of a solver's NetState beside its own, and at a level."""
+        return replace(self, stages=self.stages | set(state.stage), level=level)
+
+    @cached_property
+    def lines(self) -> list[int]:
+        """The line of each layer of `param`; empty where there is no text."""
+        lines = layer_lines(self.text)
+        added = len(self.param.layer) - len(lines)  # the layer made of an input header
+        return [1] * added + lines if self.text and added >= 0 else []
+
+    def layers(self, phase: str) -> list[Any]:
+        """The layers that Caffe keeps for a phase, `TRAIN` or `TEST`, in order.
+
+        Raises:
+            NetError: no such phase.
+        """
+        if phase not in PHASES:
+            raise NetError(f"no phase '{printable(str(phase))}'; TRAIN or TEST")
+        state = (PHASES[phase], self.level, self.stages)
+        return [layer for layer in self.param.layer if layer_is_in(layer, *state)]
+
+    @cached_property
+    def _places(self) -> tuple[list[Any], dict[int, int]]:
+        """The layers, held so that they stay the same objects, and id -> line."""
+        layers = list(self.param.layer)
+        return layers, dict(zip(map(id, layers), self.lines, strict=False))
+
+    def place(self, layer: Any) -> str:
+        """`file:line` of a layer, or just the file."""
+        line = self._places[1].get(id(layer))
+        return printable(self.source) + (f":{line}" if line else "")
+
+
+def layer_is_in(layer: Any, phase: int, level: int, stages: Set[str]) -> bool:
+    """Whether a layer is in the net of a state (Net::FilterNet, src/caffe/net.cpp)."""
+    if layer.include:
+        return any(_rule_holds(rule, phase, level, stages) for rule in layer.include)
+    return not any(_rule_holds(rule, phase, level, stages) for rule in layer.exclude)
+
+
+def _rule_holds(rule: Any, phase: int, level: int, stages: Set[str]) -> bool:
+    """Net::StateMeetsRule."""
+    return not (
+        (rule.HasField("phase") and rule.phase != phase)
+        or (rule.HasField("min_level") and level < rule.min_level)
+        or (rule.HasField("max_level") and level > rule.max_level)
+        or any(stage not in stages for stage in rule.stage)
+        or any(stage in stages for stage in rule.not_stage)
+    )
+
+
+def read_net(path: str | os.PathLike[str]) -> NetDefinition:
+    """Read a net of any generation from a prototxt, or from standard input for `-`.
+
+    Raises:
+        FormatError: it can't be read or parsed; the message has file:line:column.
+    """
+    return parse_net(*read_text(path))
+
+
+def read_text(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """The text of a prototxt and its name for messages.
+
+    Raises:
+        FormatError: it can't be read, is binary or too large.
+    """
+    source = "standard input" if os.fspath(path) == "-" else os.fspath(path)
+    return prototxt.decode(read_bytes(path, prototxt.SIZE_LIMIT), source), source
+
+
+def parse_net(text: str, source: str = "net") -> NetDefinition:
+    """The net that `text` describes, upgraded to the current format.
+
+    Raises:
+        FormatError: it is not one; the message has source:line:column.
+    """
+    param = NetParameter()
+    marked = text.startswith(BYTE_ORDER_MARK)
+    text = text.removeprefix(BYTE_ORDER_MARK)
+    try:
+        warnings = prototxt.parse(text, param, source)
+    except FormatError as error:
+        if is_solver(text):
+            raise FormatError(f"{printable(source)}: is a solver, not a net") from None
+        raise _likelier(error, text, source) from None
+    from ..formats.upgrade import INPUT_HEADER, upgrade_net
+
+    notes: list[str] = []
+    for what in upgrade_net(param, source):
+        # Published deploy nets have one, and it loses nothing: not each command has to say it.
+        told = notes if what == INPUT_HEADER else warnings
+        told.append(f"{printable(source)}: upgraded {what}")
+    if marked:
+        warnings.append(f"{printable(source)}: has a byte order mark, which Caffe can't read")
+    # `caffe` sets the level by its flag, whatever the file says; stages add up.
+    return NetDefinition(
+        param, source, warnings, text, stages=frozenset(param.state.stage), notes=notes
+    )
+
+
+def is_solver(text: str) -> bool:
+    """Whether a prototxt is a solver."""
+    try:
+        prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), SolverParameter(), "solver")
+    except FormatError:
+        return False
+    return not re.fullmatch(_EMPTY, text)
+
+
+def _is_net(text: str) -> bool:
+    """Whether a prototxt is a net with layers."""
+    net = NetParameter()
+    try:
+        prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), net, "net")
+    except FormatError:
+        return False
+    return bool(net.layer or net.layers)
+
+
+def _likelier(error: FormatError, text: str, source: str) -> FormatError:
+    """The error of the net, or of the solver that the text is further on its way to be."""
+    try:
+        prototxt.parse(text, SolverParameter(), source)
+    except FormatError as other:
+        return max(error, other, key=lambda one: one.position)
+    return error
+
+
+def parse_solver(text: str, source: str = "solver", warnings: list[str] | None = None) -> Any:
+    """The SolverParameter that `text` describes; what was left out or upgraded to `warnings`.
+
+    Raises:
+        FormatError: it is not one; the message has source:line:column.
+    """
+    solver = SolverParameter()
+    try:
+        told = prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), solver, source)
+    except FormatError:
+        if _is_net(text):
+            raise FormatError(f"{printable(source)}: is a net, not a solver") from None
+        raise
+    from ..formats.upgrade import upgrade_solver
+
+    told += [f"{printable(source)}: upgraded {what}" for what in upgrade_solver(solver, source)]
+    if warnings is not None:
+        warnings += told
+    return solver
+
+
+def layer_lines(text: str) -> list[int]:
+    """The line on which each top-level `layer` or `layers` of a prototxt starts."""
+    lines: list[int] = []
+    depth, line, end = 0, 1, 0
+    for token in re.finditer(_WORDS, text):
+        line += text.count("\n", end, token.start())
+        end = token.start()
+        word = token.group()
+        if word in "{<":
+            depth += 1
+        elif word in "}>":
+            depth -= 1
+        elif depth == 0 and word in ("layer", "layers"):
+            lines.append(line)
+    return lines

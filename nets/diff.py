@@ -1,0 +1,293 @@
+"""What differs in meaning between two nets, in words.
+
+Layers are matched by name, then by what they do and read. Order of unrelated layers, comments,
+defaults written out, and generations of the format don't count.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from ..errors import NetError
+from ..text import printable
+from .definition import NetDefinition
+
+_SKIPPED = ("name", "type", "bottom", "top", "include", "exclude", "blobs")
+# Fields that mean something by being set at all (Caffe asks has_x()), even to their default.
+_PRESENCE = {
+    "AccuracyParameter.ignore_label",
+    "ArgMaxParameter.axis",
+    "BatchNormParameter.use_global_stats",
+    "LayerParameter.phase",
+    "LossParameter.ignore_label",
+    "LossParameter.normalize",
+    "PReLUParameter.filler",
+    "ScaleParameter.filler",
+}
+_MOST_STATES = 1000
+_MOST_CANDIDATES = 64
+
+
+class Difference(NamedTuple):
+    """One difference: the layer it is at (empty: the net), a sentence, and the phases."""
+
+    layer: str
+    message: str
+    phases: tuple[str, ...]
+
+
+class _Node(NamedTuple):
+    """A layer, and which layer makes each of its bottoms: (name of the layer, index of the top)."""
+
+    layer: Any
+    inputs: list[tuple[str, int]]
+
+
+def diff_nets(a: NetDefinition, b: NetDefinition) -> list[Difference]:
+    """Every difference, in the order of the layers; empty when the nets mean the same."""
+    found: dict[tuple[str, str], list[str]] = {}
+    if a.param.name != b.param.name:
+        names = [f"'{printable(net.param.name)}'" if net.param.name else "none" for net in (a, b)]
+        found["", f"the net's name is {names[0]} in A, {names[1]} in B"] = []
+    for field in ("force_backward", "debug_info"):
+        values = [getattr(net.param, field) for net in (a, b)]
+        if values[0] != values[1]:
+            found["", f"{field} is {_show(values[0])} in A, {_show(values[1])} in B"] = []
+    if a.stages != b.stages:
+        shown = [", ".join(sorted(net.stages)) or "none" for net in (a, b)]
+        found["", f"the net's stages are {shown[0]} in A, {shown[1]} in B"] = []
+    for phase in ("TRAIN", "TEST"):
+        for level, stages in _states(a, b):
+            nets = [replace(net, level=level, stages=net.stages | stages) for net in (a, b)]
+            graphs = [_graph(net, phase) for net in nets]
+            for layer, message in _phase_differences(*graphs):
+                phases = found.setdefault((layer, message), [])
+                if phase not in phases:
+                    phases.append(phase)
+    return [Difference(*key, tuple(phases)) for key, phases in found.items()]
+
+
+def _states(a: NetDefinition, b: NetDefinition) -> list[tuple[int, frozenset[str]]]:
+    """Every state that a rule of either net asks for: the plain one, stages, levels."""
+    rules = [
+        rule
+        for net in (a, b)
+        for layer in net.param.layer
+        for rule in (*layer.include, *layer.exclude)
+    ]
+    stages = sorted({stage for rule in rules for stage in (*rule.stage, *rule.not_stage)})
+    levels = {0} | {rule.min_level for rule in rules if rule.HasField("min_level")}
+    levels |= {rule.max_level + 1 for rule in rules if rule.HasField("max_level")}
+    sets = [frozenset[str](), *(frozenset([stage]) for stage in stages), frozenset(stages)]
+    for rule in rules:
+        asked = frozenset(rule.stage)
+        sets += [asked, *(asked | {stage} for stage in rule.not_stage)]
+    states = [(level, one) for level in sorted(levels) for one in sets]
+    different = list(dict.fromkeys([(0, sets[0]), *states]))
+    if len(different) > _MOST_STATES:
+        raise NetError(f"stages and levels make {len(different)} states, too many to compare")
+    return different
+
+
+def _graph(net: NetDefinition, phase: str) -> dict[str, _Node]:
+    """Layer name -> node; in-place layers chain, so a bottom is made by the last that wrote it."""
+    makers: dict[str, tuple[str, int]] = {}
+    nodes: dict[str, _Node] = {}
+    seen: Counter[str] = Counter()
+    for layer in map(canonical, net.layers(phase)):
+        inputs = [makers.get(name, (f"?{name}", 0)) for name in layer.bottom]
+        seen[layer.name] += 1
+        again = f" (number {seen[layer.name]})" if seen[layer.name] > 1 else ""
+        name = layer.name + again
+        nodes[name] = _Node(layer, inputs)
+        makers |= {top: (name, index) for index, top in enumerate(layer.top)}
+    return nodes
+
+
+def canonical(layer: Any) -> Any:
+    """A copy of a layer in which each meaning is written in one way."""
+    copy = type(layer)()
+    copy.CopyFrom(layer)
+    if copy.type == "Convolution":
+        _one_window_form(copy.convolution_param, {"kernel_size": 0, "stride": 1, "pad": 0})
+        if not copy.convolution_param.dilation:
+            copy.convolution_param.dilation.append(1)
+    elif copy.type == "Pooling":
+        _one_window_form(copy.pooling_param, {"kernel_size": 0, "stride": 1, "pad": 0})
+    elif copy.type in ("Concat", "Slice"):
+        param = getattr(copy, f"{copy.type.lower()}_param")
+        old = f"{copy.type.lower()}_dim"
+        if param.HasField(old):
+            param.axis = getattr(param, old)
+            param.ClearField(old)
+    elif copy.type == "BatchNorm":
+        for spec in copy.param:  # its multipliers are 0, written or not
+            spec.ClearField("lr_mult")
+            spec.ClearField("decay_mult")
+        if not any(spec.ListFields() for spec in copy.param):
+            copy.ClearField("param")
+    elif copy.type == "Eltwise" and set(copy.eltwise_param.coeff) == {1}:
+        copy.eltwise_param.ClearField("coeff")
+    elif copy.type.endswith("Loss") and list(copy.loss_weight) == [1]:
+        copy.ClearField("loss_weight")
+    return copy
+
+
+def _one_window_form(param: Any, defaults: dict[str, int]) -> None:
+    """`kernel_h: 3 kernel_w: 3`, `kernel_size: 3` and `kernel_size: 3 kernel_size: 3` are one."""
+    for field, default in defaults.items():
+        sides = [field.removesuffix("_size") + side for side in ("_h", "_w")]
+        repeated = hasattr(getattr(param, field), "append")
+        if any(param.HasField(side) for side in sides):
+            values = [getattr(param, side) for side in sides]
+        elif repeated:
+            values = list(getattr(param, field)) or [default]
+        else:
+            continue  # an optional field compares by its default
+        for name in (field, *sides):
+            param.ClearField(name)
+        if repeated:
+            getattr(param, field).extend(values[:1] if len(set(values)) == 1 else values)
+        elif len(set(values)) == 1:
+            setattr(param, field, values[0])
+        else:
+            setattr(param, sides[0], values[0])
+            setattr(param, sides[1], values[1])
+
+
+def _phase_differences(a: dict[str, _Node], b: dict[str, _Node]) -> Iterator[tuple[str, str]]:
+    renamed = _match(a, b)
+    matched = set(renamed.values())
+    for name, node in a.items():
+        if name not in renamed:
+            yield name, f"only in A: {_about(node)}"
+            continue
+        other = b[renamed[name]]
+        if renamed[name] != name and node.layer.type != "Input":
+            yield name, f"is called '{printable(renamed[name])}' in B"
+        yield from ((name, text) for text in _node_differences(node, other, renamed))
+    for name, node in b.items():
+        if name not in matched:
+            yield name, f"only in B: {_about(node)}"
+
+
+def _match(a: dict[str, _Node], b: dict[str, _Node]) -> dict[str, str]:
+    """Names in A -> names in B: the same name, or else the same type and inputs.
+
+    Of several that would do, one with the same fields is taken, or else the first.
+    """
+    matched = {name: name for name in a if name in b}
+    left: dict[Any, list[str]] = {}
+    for name, node in b.items():
+        if name not in matched:
+            left.setdefault((node.layer.type, *sorted(node.inputs)), []).append(name)
+    for name, node in a.items():
+        if name in matched:
+            continue
+        wanted = [(matched.get(maker, ""), index) for maker, index in node.inputs]
+        candidates = left.get((node.layer.type, *sorted(wanted)), [])
+        for candidate in candidates[:_MOST_CANDIDATES]:
+            if not list(_field_differences(node.layer, b[candidate].layer, "")):
+                break
+        else:
+            candidate = candidates[0] if candidates else ""
+        if candidate:
+            matched[name] = candidate
+            candidates.remove(candidate)
+    return matched
+
+
+def _article(kind: str) -> str:
+    return f"{'an' if kind[:1] in 'AEIO' else 'a'} {printable(kind)}"
+
+
+def _source(maker: str) -> str:
+    """What a layer reads, by the layer that made it, or by its name if none did."""
+    if maker.startswith("?"):
+        return f"'{printable(maker[1:])}', which no layer made,"
+    return f"what '{printable(maker)}' made"
+
+
+def _about(node: _Node) -> str:
+    reads = " and ".join(f"'{printable(name)}'" for name in node.layer.bottom)
+    return _article(node.layer.type) + (f" of {reads}" if reads else "")
+
+
+def _node_differences(a: _Node, b: _Node, renamed: dict[str, str]) -> Iterator[str]:
+    if a.layer.type != b.layer.type:
+        yield f"is {_article(a.layer.type)} in A, {_article(b.layer.type)} in B"
+        return
+    expected = [(renamed.get(maker, maker), index) for maker, index in a.inputs]
+    symmetric = a.layer.type == "Eltwise" and not a.layer.eltwise_param.coeff
+    same = sorted(expected) == sorted(b.inputs)
+    if expected != b.inputs and not (symmetric and same):
+        reads = [" and ".join(f"'{printable(x)}'" for x in n.layer.bottom) for n in (a, b)]
+        if reads[0] == reads[1]:  # the same names, made by other layers in place
+            reads = [" and ".join(_source(maker) for maker, _ in n.inputs) for n in (a, b)]
+        order = " (another order)" if same else ""
+        yield f"reads {reads[0] or 'nothing'} in A, {reads[1] or 'nothing'} in B{order}"
+    # In place, a top is its maker's blob; a name of that is told there.
+    tops = [[t for t in n.layer.top if t not in n.layer.bottom] for n in (a, b)]
+    own_names = tops == [[a.layer.name], [b.layer.name]]  # a renaming, told already
+    if tops[0] != tops[1] and not own_names:
+        shown = [" and ".join(f"'{printable(top)}'" for top in each) for each in tops]
+        yield f"its top is {shown[0] or 'none'} in A, {shown[1] or 'none'} in B"
+    yield from _field_differences(a.layer, b.layer, "")
+
+
+def _field_differences(a: Any, b: Any, prefix: str) -> Iterator[str]:
+    """Fields whose values differ, defaults included, as sentences."""
+    for descriptor in a.DESCRIPTOR.fields:
+        name = descriptor.name
+        if not prefix and name in _SKIPPED:
+            continue
+        left, right = getattr(a, name), getattr(b, name)
+        presence = f"{a.DESCRIPTOR.name}.{name}" in _PRESENCE
+        if presence and a.HasField(name) != b.HasField(name):
+            shown = ["set" if one.HasField(name) else "not set" for one in (a, b)]
+            if descriptor.message_type is None:
+                shown = [
+                    _show(getattr(one, name), descriptor.enum_type) if one.HasField(name) else word
+                    for one, word in zip((a, b), shown, strict=True)
+                ]
+            yield f"{prefix}{name} is {shown[0]} in A, {shown[1]} in B"
+            continue
+        if left == right or name == "engine":  # which library computes it, not what
+            continue
+        if descriptor.message_type is None:
+            values = [_show(value, descriptor.enum_type) for value in (left, right)]
+            yield f"{prefix}{name} is {values[0]} in A, {values[1]} in B"
+        elif not hasattr(left, "append"):
+            yield from _field_differences(left, right, f"{prefix}{name}.")
+        else:
+            yield from _list_differences(list(left), list(right), descriptor, f"{prefix}{name}")
+
+
+def _list_differences(
+    left: list[Any], right: list[Any], descriptor: Any, name: str
+) -> Iterator[str]:
+    """Repeated messages pair up by position; a missing one counts as all defaults."""
+    size = max(len(left), len(right))
+    for index in range(size):
+        one, other = (
+            values[index] if index < len(values) else type((left or right)[0])()
+            for values in (left, right)
+        )
+        yield from _field_differences(one, other, f"{name}[{index}]." if size > 1 else f"{name}.")
+
+
+def _show(value: Any, enum: Any = None) -> str:
+    if enum is not None and isinstance(value, int):
+        return str(enum.values_by_number[value].name)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{printable(value)}"'
+    if isinstance(value, float):
+        return f"{value:g}"
+    if hasattr(value, "append"):
+        return ", ".join(_show(item) for item in value) or "not set"
+    return str(value)

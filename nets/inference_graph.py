@@ -1,0 +1,190 @@
+"""What a net computes in its TEST phase, and nothing else: each blob made once, from the inputs on.
+
+Data layers become inputs; losses, accuracies and the probabilities at the end are left out, and so
+are Split and Dropout, which pass their bottom on. Names of blobs that a layer in place writes again
+are made different, so that a name stands for one value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import NetError
+from ..formats.schema import NetParameter
+from ..text import printable
+from .definition import NetDefinition
+from .layer_types import LAYER_TYPES, Shape
+from .shapes import LayerShapes, require_shapes
+from .windows import ShapeError, UnknownSizeError
+
+_PASSED_ON = ("Split", "Dropout")
+# How a layer is run or written, not what it computes in TEST.
+_LEFT_OUT = ("include", "exclude", "phase", "param", "blobs", "loss_weight", "propagate_down")
+
+
+@dataclass
+class InferenceGraph:
+    """The layers of a net with blobs of their own names.
+
+    Attributes:
+        source: the net's file, for messages.
+        inputs: blob -> its shape as the net tells it; None where it does not.
+        layers: LayerParameters in order, without weights.
+    """
+
+    source: str
+    inputs: dict[str, Shape | None]
+    layers: list[Any]
+
+    def definition(self, shapes: Mapping[str, Shape], layers: Sequence[Any]) -> NetDefinition:
+        """A net of some of the layers, and of inputs of these shapes."""
+        param = NetParameter()
+        for name, shape in shapes.items():
+            made = param.layer.add(name=f"input {name}", type="Input", top=[name])
+            made.input_param.shape.add(dim=shape)
+        param.layer.extend(layers)
+        return NetDefinition(param, self.source)
+
+    def shaped(self, shapes: Mapping[str, Shape]) -> list[LayerShapes]:
+        """The layers with the shapes of their blobs, for inputs of these shapes.
+
+        Raises:
+            NetError: they don't work out.
+        """
+        result = require_shapes(self.definition(shapes, self.layers), "TEST")
+        return result.layers[len(shapes) :]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Blobs that no layer reads."""
+        read = {name for layer in self.layers for name in layer.bottom}
+        return [name for layer in self.layers for name in layer.top if name not in read]
+
+
+def inference_graph(net: NetDefinition, image: Shape | None = None) -> InferenceGraph:
+    """The flow of a net as a prototxt gives it.
+
+    Args:
+        net: the net.
+        image: (channels, height, width) of the records of data layers that don't tell.
+
+    Raises:
+        NetError: it has no layers in TEST, or two of one name.
+    """
+    layers = net.layers("TEST")
+    if not layers:
+        raise NetError(f"{printable(net.source)}: has no layers in TEST")
+    return _flow(layers, net.source, image)
+
+
+def inference_graph_of_model(model: Any, source: str, image: Shape | None = None) -> InferenceGraph:
+    """The flow of the layers that a caffemodel has with its weights (Net::ToProto).
+
+    They are of one phase, TRAIN mostly, so that their rules say nothing.
+
+    Raises:
+        NetError: it has only names and weights, or two layers of one name.
+    """
+    for layer in model.layer:
+        if any(isinstance(word, bytes) for word in (layer.type, *layer.bottom, *layer.top)):
+            name = printable(layer.name)
+            raise NetError(f"{printable(source)}: layer '{name}': a name is no UTF-8; give --from")
+    bare = [layer.name for layer in model.layer if layer.blobs and not layer.top]
+    if bare:
+        raise NetError(
+            f"{printable(source)}: has weights without the layers they are of, such as"
+            f" '{printable(bare[0])}'; give the net they were trained with: --from NET"
+        )
+    return _flow(model.layer, source, image)
+
+
+def _flow(layers: Sequence[Any], source: str, image: Shape | None) -> InferenceGraph:
+    _check_names(layers, source)
+    inputs: dict[str, Shape | None] = {}
+    current: dict[str, str] = {}  # blob -> the name of what is in it now
+    kept = []
+    taken: set[str] = set()
+
+    def new_name(blob: str) -> str:
+        name = blob if blob not in taken else f"{blob} ({len(taken)})"
+        taken.add(name)
+        return name
+
+    for original in layers:
+        layer = _stripped(original)
+        for blob in layer.bottom:
+            if blob not in current:  # the input of a caffemodel from before Input layers
+                current[blob] = new_name(blob)
+                inputs[current[blob]] = None
+        bottoms = [current[blob] for blob in layer.bottom]
+        if layer.type in _PASSED_ON and bottoms:
+            current |= dict.fromkeys(layer.top, bottoms[0])
+            continue
+        tops = [new_name(blob) for blob in layer.top]
+        current |= zip(layer.top, tops, strict=True)
+        layer.bottom[:], layer.top[:] = bottoms, tops
+        if bottoms:
+            kept.append(layer)
+        else:
+            shapes = _input_shapes(layer, image, source)
+            inputs |= zip(tops, shapes, strict=True)
+    kept = _without_ends(kept)
+    read = {name for layer in kept for name in layer.bottom}
+    return InferenceGraph(source, {k: v for k, v in inputs.items() if k in read}, kept)
+
+
+def _check_names(layers: Sequence[Any], source: str) -> None:
+    seen: set[str] = set()
+    for layer in layers:
+        known = LAYER_TYPES.get(layer.type)
+        if known is not None and known.bottom_count == (0, 0):
+            continue  # a data layer a phase
+        if layer.name in seen:
+            name = printable(layer.name)
+            raise NetError(
+                f"{printable(source)}: two layers are called '{name}'; rename one: weights go by"
+                " name"
+            )
+        seen.add(layer.name)
+
+
+def _stripped(layer: Any) -> Any:
+    copy = type(layer)()
+    copy.CopyFrom(layer)
+    for name in _LEFT_OUT:
+        copy.ClearField(name)
+    return copy
+
+
+def _input_shapes(layer: Any, image: Shape | None, source: str) -> list[Shape | None]:
+    """The tops of a layer without bottoms, where it tells them."""
+    where = f"{printable(source)}: layer '{printable(layer.name)}'"
+    kind = LAYER_TYPES.get(layer.type)
+    unknown: list[Shape | None] = [None] * len(layer.top)
+    if kind is None or (layer.type == "Input" and not layer.input_param.shape):
+        return unknown
+    if kind.bottom_count[0]:
+        raise NetError(f"{where}: a {layer.type} without a bottom; it must read something")
+    try:
+        return list(kind.top_shapes(layer, [], image))
+    except UnknownSizeError:
+        return unknown
+    except ShapeError as error:
+        raise NetError(f"{where}: {error}") from None
+
+
+def _without_ends(layers: list[Any]) -> list[Any]:
+    """Layers without those at the end that only judge, or turn scores into probabilities."""
+    read: set[str] = set()
+    kept = []
+    for layer in reversed(layers):
+        kind = LAYER_TYPES.get(layer.type)
+        ending = layer.type.endswith("Loss") or layer.type == "Silence"
+        ending = ending or (kind is not None and kind.output)
+        if ending and not read & set(layer.top):
+            continue
+        read.update(layer.bottom)
+        kept.append(layer)
+    return kept[::-1]

@@ -1,0 +1,305 @@
+"""Lint: what Caffe would refuse (errors), and what it accepts but its author hardly meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from ..formats.schema import PHASES
+from ..text import did_you_mean, printable
+from .definition import NetDefinition
+from .layer_types import LAYER_TYPES, Shape
+from .shapes import NetShapes, infer_shapes
+
+ERROR = "error"
+WARNING = "warning"
+FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")
+MOST_STAGES = 16  # that are looked at one by one
+IMAGE_SOURCES = ("Data", "ImageData", "MemoryData", "WindowData")
+
+
+class Rule(NamedTuple):
+    """A lint rule: its name, how grave it is, and what it is about."""
+
+    name: str
+    severity: str
+    about: str
+
+
+class Finding(NamedTuple):
+    """Something a rule found, at a layer (None: at the net), in some phases."""
+
+    rule: Rule
+    net: NetDefinition
+    layer: Any
+    message: str
+    phases: tuple[str, ...]
+
+    @property
+    def place(self) -> str:
+        """`file:line` of the layer."""
+        return self.net.place(self.layer)
+
+
+RULES = {
+    rule.name: rule
+    for rule in (
+        Rule("type", ERROR, "a layer type that Caffe does not have"),
+        Rule("unknown-blob", ERROR, "a bottom that no layer makes"),
+        Rule("order", ERROR, "a bottom that is only made further down"),
+        Rule("cycle", ERROR, "a layer that depends on itself"),
+        Rule("duplicate-top", ERROR, "a blob made twice"),
+        Rule("in-place", ERROR, "in place where the type, or another reader, forbids it"),
+        Rule("blob-count", ERROR, "more or fewer bottoms or tops than the type takes"),
+        Rule("shape", ERROR, "shapes that don't fit: Eltwise, Concat, windows, labels"),
+        Rule("top-k", ERROR, "an Accuracy whose top_k is above the number of classes"),
+        Rule("fields", ERROR, "fields that contradict each other, or a filler Caffe has not"),
+        Rule("solver", ERROR, "a solver that Caffe refuses: policy, type, gamma, momentum, tests"),
+        Rule("empty", ERROR, "a net without layers"),
+        Rule("missing-loss", WARNING, "labels in TRAIN but no loss: nothing would be learned"),
+        Rule("unsupported", WARNING, "a type of Caffe's that sqgen does not work out"),
+        Rule("learning-rate", WARNING, "a learning rate policy without what it goes by"),
+        Rule("stage", WARNING, "an error in runs that name no stage, where layers are of stages"),
+        Rule("image-size", WARNING, "shapes that only the data tells: --image CxHxW"),
+        Rule("unused-blob", WARNING, "a blob nobody reads, above the end of the net"),
+        Rule("duplicate-name", WARNING, "two layers of one name: only one gets the weights"),
+        Rule("accuracy-in-train", WARNING, "an Accuracy in TRAIN: time spent on a noisy number"),
+        Rule("transform", WARNING, "TRAIN and TEST differ in scale, mean or crop"),
+        Rule("test-mirror", WARNING, "images mirrored at random in TEST"),
+        Rule("padded-1x1", WARNING, "padding around a 1x1 convolution: a border of bias alone"),
+        Rule("test-iter", WARNING, "test_iter x batch is not the validation set, each image once"),
+    )
+}
+
+
+def lint_net(
+    net: NetDefinition,
+    image: Shape | None = None,
+    phases: Iterable[str] = ("TRAIN", "TEST"),
+    shapes: dict[str, NetShapes] | None = None,
+) -> list[Finding]:
+    """Every finding about a net, errors first.
+
+    Args:
+        net: the net.
+        image: (channels, height, width) of the records, where the prototxt does not tell.
+        phases: those to look at; a phase without layers is left out.
+        shapes: the outcome of `infer_shapes` by phase, where it is at hand.
+    """
+    phases = [phases] if isinstance(phases, str) else list(phases)
+    states = [net]
+    if not net.stages:
+        # Layers of stages are for runs that name one: what is wrong without may be right in each.
+        states += [replace(net, stages=frozenset([stage])) for stage in _stages(net)]
+    found = _state_findings(states[0], image, phases, shapes)
+    for state in states[1:]:
+        others = _state_findings(state, image, phases, None)
+        found = {
+            key: finding if key in others else _without_stage(finding)
+            for key, finding in found.items()
+        }
+    return sorted(found.values(), key=lambda finding: finding.rule.severity != ERROR)
+
+
+_Raw = tuple[str, Any, str]
+_Found = dict[tuple[str, int, str], Finding]
+
+
+def _stages(net: NetDefinition) -> list[str]:
+    rules = (rule for layer in net.param.layer for rule in (*layer.include, *layer.exclude))
+    stages = {stage for rule in rules for stage in (*rule.stage, *rule.not_stage)}
+    return sorted(stages)[:MOST_STAGES]
+
+
+def _without_stage(finding: Finding) -> Finding:
+    """What is wrong only in a run that names no stage."""
+    if finding.rule.severity != ERROR:
+        return finding
+    message = f"{finding.message} (without a stage; --stage NAME)"
+    return finding._replace(rule=RULES["stage"], message=message)
+
+
+def _state_findings(
+    net: NetDefinition,
+    image: Shape | None,
+    phases: Iterable[str],
+    shapes: dict[str, NetShapes] | None,
+) -> _Found:
+    found: _Found = {}
+
+    def add(rule: str, layer: Any, message: str, *phases: str) -> None:
+        key = (rule, id(layer), message)
+        seen = found[key].phases if key in found else ()
+        found[key] = Finding(RULES[rule], net, layer, message, (*seen, *phases))
+
+    layers = {phase: net.layers(phase) for phase in dict.fromkeys((*PHASES, *phases))}
+    for phase in phases:
+        if not layers[phase]:
+            continue
+        inferred = shapes[phase] if shapes else infer_shapes(net, phase, image)
+        for rule, layer, message in _phase_findings(layers[phase], phase, inferred):
+            add(rule, layer, message, phase)
+    if not _has_phases(net):
+        # A file of one phase says nothing of the other.
+        silent = {"accuracy-in-train", "test-mirror"}
+        if any(layer.type == "Accuracy" for layer in net.param.layer):
+            silent.add("missing-loss")
+        found = {key: finding for key, finding in found.items() if key[0] not in silent}
+    for rule, layer, message in _rules_of_both_kinds(net):
+        add(rule, layer, message, "TRAIN", "TEST")
+    for rule, layer, message in _transform_findings(layers):
+        add(rule, layer, message, "TRAIN", "TEST")
+    if not net.param.layer:
+        add("empty", None, "the net has no layers", *phases)
+    return found
+
+
+def _phase_findings(layers: list[Any], phase: str, inferred: NetShapes) -> Iterator[_Raw]:
+    for problem in inferred.problems:
+        top_k = problem.rule == "shape" and "top_k" in problem.message
+        yield "top-k" if top_k else problem.rule, problem.layer, problem.message
+    yield from _unused(layers)
+    yield from _repeated_names(layers)
+    for layer in layers:
+        for rule, check in _LAYER_CHECKS.items():
+            message = check(layer, phase)
+            if message:
+                yield rule, layer, f"layer '{printable(layer.name)}': {message}"
+    unreadable = any(layer.type not in LAYER_TYPES for layer in layers)
+    if phase == "TRAIN" and not unreadable:
+        yield from _missing_loss(layers)
+
+
+def _unused(layers: list[Any]) -> Iterator[_Raw]:
+    """Tops that no later layer reads, but for those of the last layer and of outputs."""
+    unread: dict[str, Any] = {}
+    for layer in layers:
+        for name in layer.bottom:
+            unread.pop(name, None)
+        kind = LAYER_TYPES.get(layer.type)
+        if kind is None or not kind.output:
+            unread |= dict.fromkeys(layer.top, layer)
+    for name, layer in unread.items():
+        if layer is not layers[-1]:
+            yield (
+                "unused-blob",
+                layer,
+                f"layer '{printable(layer.name)}': nobody reads its top '{printable(name)}'",
+            )
+
+
+def _repeated_names(layers: list[Any]) -> Iterator[_Raw]:
+    seen: set[str] = set()
+    for layer in layers:
+        if layer.name in seen:
+            yield (
+                "duplicate-name",
+                layer,
+                f"layer '{printable(layer.name)}': an earlier one has its name",
+            )
+        seen.add(layer.name)
+
+
+def _missing_loss(layers: list[Any]) -> Iterator[_Raw]:
+    sources = [layer for layer in layers if not layer.bottom and len(layer.top) > 1]
+    learns = any(layer.type.endswith("Loss") or any(layer.loss_weight) for layer in layers)
+    if sources and not learns:
+        yield "missing-loss", sources[0], "no layer in TRAIN has a loss"
+
+
+def _has_phases(net: NetDefinition) -> bool:
+    """Whether the file is of both phases; one without a rule is of the one it is meant for."""
+    return any(
+        rule.HasField("phase")
+        for layer in net.param.layer
+        for rule in (*layer.include, *layer.exclude)
+    )
+
+
+def _fields(layer: Any, phase: str) -> str:
+    """What Caffe checks beside shapes."""
+    transform = layer.transform_param
+    if transform.mean_file and transform.mean_value:
+        return "give mean_file or mean_value, not both"
+    if layer.propagate_down and len(layer.propagate_down) != len(layer.bottom):
+        return f"{len(layer.propagate_down)} propagate_down for {len(layer.bottom)} bottoms"
+    if layer.type == "BatchNorm" and any(spec.lr_mult for spec in layer.param):
+        return "its three blobs are statistics: set their lr_mult to 0, or leave param out"
+    for descriptor, value in layer.ListFields():
+        if descriptor.message_type is not None and descriptor.name.endswith("_param"):
+            for field, filler in value.ListFields():
+                if not _is_filler(field):
+                    continue
+                for one in filler if hasattr(filler, "append") else [filler]:
+                    if one.type not in FILLERS:
+                        hint = did_you_mean(one.type, FILLERS)
+                        return f"{field.name}: no filler type '{printable(one.type)}'{hint}"
+    return ""
+
+
+def _rules_of_both_kinds(net: NetDefinition) -> Iterator[_Raw]:
+    for layer in net.param.layer:
+        if layer.include and layer.exclude:
+            what = f"layer '{printable(layer.name)}': give include or exclude, not both"
+            yield "fields", layer, what
+
+
+def _is_filler(field: Any) -> bool:
+    return field.message_type is not None and field.message_type.name == "FillerParameter"
+
+
+def _accuracy_in_train(layer: Any, phase: str) -> str:
+    return "measured in TRAIN" if layer.type == "Accuracy" and phase == "TRAIN" else ""
+
+
+def _test_mirror(layer: Any, phase: str) -> str:
+    mirrored = phase == "TEST" and layer.transform_param.mirror
+    return "mirror: true makes TEST scores random" if mirrored else ""
+
+
+def _padded_1x1(layer: Any, phase: str) -> str:
+    param = layer.convolution_param
+    if layer.type != "Convolution" or set(param.kernel_size) != {1}:
+        return ""
+    pads = [*param.pad, param.pad_h, param.pad_w]
+    if not any(pads):
+        return ""
+    return f"pad {max(pads)} around a 1x1 convolution (published v1.0 weights were trained so)"
+
+
+_LAYER_CHECKS: dict[str, Callable[[Any, str], str]] = {
+    "fields": _fields,
+    "accuracy-in-train": _accuracy_in_train,
+    "test-mirror": _test_mirror,
+    "padded-1x1": _padded_1x1,
+}
+
+
+def _transform_findings(layers: dict[str, list[Any]]) -> Iterator[_Raw]:
+    """Data layers that make one blob must see the same pixels in both phases."""
+    train = {layer.top[0]: layer for layer in layers["TRAIN"] if _is_source(layer)}
+    for layer in layers["TEST"]:
+        other = train.get(layer.top[0]) if _is_source(layer) else None
+        if other is None or other is layer:
+            continue
+        for field in ("scale", "crop_size", "mean_file", "mean_value"):
+            values = [_value(one.transform_param, field) for one in (other, layer)]
+            if values[0] != values[1]:
+                yield (
+                    "transform",
+                    layer,
+                    f"layer '{printable(layer.name)}': {field} is {values[0]} in TRAIN"
+                    f" but {values[1]} in TEST",
+                )
+
+
+def _is_source(layer: Any) -> bool:
+    return layer.type in IMAGE_SOURCES and bool(layer.top)
+
+
+def _value(param: Any, field: str) -> str:
+    value = getattr(param, field)
+    if field == "mean_value":
+        value = ", ".join(f"{item:g}" for item in value)
+    return str(value) if value or isinstance(value, float) else "not set"

@@ -1,0 +1,249 @@
+"""The shapes of every blob of a net in one phase, and what is wrong with its wiring.
+
+Problems are collected, not raised: lint shows them all, `require_shapes` raises the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+from ..errors import NetError
+from ..text import did_you_mean, printable
+from .definition import NetDefinition
+from .layer_types import LAYER_TYPES, MAX_ELEMENTS, UNSUPPORTED, Blob, LayerType, Shape
+from .windows import ShapeError, UnknownSizeError
+
+
+class LayerShapes(NamedTuple):
+    """A layer with its shapes; `bottoms` and `tops` follow the layer's own order."""
+
+    layer: Any
+    bottoms: list[Shape]
+    tops: list[Shape]
+    blobs: list[Blob]
+    macs: int
+
+
+class Problem(NamedTuple):
+    """Something Caffe would refuse: a lint rule, the layer, and a sentence about it."""
+
+    rule: str
+    layer: Any
+    message: str
+
+
+class NetShapes(NamedTuple):
+    """The outcome for one phase; blobs whose shape could not be told are absent."""
+
+    layers: list[LayerShapes]
+    blobs: dict[str, Shape]
+    problems: list[Problem]
+
+
+def infer_shapes(
+    net: NetDefinition,
+    phase: str,
+    image: Shape | None = None,
+    known: Mapping[str, Sequence[Shape]] | None = None,
+) -> NetShapes:
+    """Walk the layers of `phase` in order, as Net::Init does.
+
+    Args:
+        net: the net.
+        phase: `TRAIN` or `TEST`.
+        image: (channels, height, width) of the records of data layers, where it is known.
+        known: the tops of layers whose data was looked at, by the layer's name.
+    """
+    walk = _Walk(net.layers(phase), image, known or {})
+    for layer in walk.layers:
+        walk.visit(layer)
+    return NetShapes(walk.done, walk.shapes, walk.problems)
+
+
+def require_shapes(net: NetDefinition, phase: str, image: Shape | None = None) -> NetShapes:
+    """As `infer_shapes`.
+
+    Raises:
+        NetError: the first problem, with file:line and the layer's name.
+    """
+    result = infer_shapes(net, phase, image)
+    for problem in result.problems:
+        raise NetError(f"{net.place(problem.layer)}: {problem.message}")
+    return result
+
+
+def _readers(layers: list[Any]) -> dict[tuple[int, str], list[Any]]:
+    """(id of a layer, bottom) -> every layer that reads what that bottom is at this point.
+
+    In place, a layer makes another version of a blob; those who read the one before it share it.
+    """
+    readers: dict[tuple[int, str], list[Any]] = {}
+    version: dict[str, list[Any]] = {}
+    for layer in layers:
+        for name in set(layer.bottom):
+            shared = version.setdefault(name, [])
+            shared.append(layer)
+            readers[id(layer), name] = shared
+        for index, name in enumerate(layer.top):
+            weighted = index < len(layer.loss_weight) and layer.loss_weight[index]
+            version[name] = [layer] if weighted else []
+    return readers
+
+
+class _Walk:
+    def __init__(
+        self, layers: list[Any], image: Shape | None, known: Mapping[str, Sequence[Shape]]
+    ) -> None:
+        self.layers = layers
+        self.image = image
+        self.known = known
+        self.produced: set[str] = set()
+        self.shapes: dict[str, Shape] = {}
+        self.shared: dict[str, tuple[Any, Shape, Any]] = {}
+        self.done: list[LayerShapes] = []
+        self.problems: list[Problem] = []
+        self.makers: dict[str, list[Any]] = {}  # top -> the layers that make it
+        for layer in layers:
+            for name in layer.top:
+                self.makers.setdefault(name, []).append(layer)
+        self.readers = _readers(layers)
+
+    def problem(self, rule: str, layer: Any, message: str) -> None:
+        name = printable(layer.name)
+        what = printable(f"layer '{name}': {message}", 500)
+        self.problems.append(Problem(rule, layer, what))
+
+    def visit(self, layer: Any) -> None:
+        kind = self.known_type(layer)
+        wired = self.check_bottoms(layer)
+        self.check_tops(layer, kind)
+        if kind is None or not wired or not self.check_counts(layer, kind):
+            return
+        bottoms = [self.shapes[name] for name in layer.bottom if name in self.shapes]
+        if len(bottoms) < len(layer.bottom):
+            return  # a layer above had a problem, which is told already
+        try:
+            known = () if bottoms else self.known.get(layer.name, ())
+            tops = list(known) or kind.top_shapes(layer, bottoms, self.image)
+            blobs = kind.blobs(layer, bottoms)
+            macs = kind.macs(tops, blobs)
+        except UnknownSizeError as error:
+            self.problem("image-size", layer, str(error))
+            return
+        except ShapeError as error:
+            self.problem("shape", layer, str(error))
+            return
+        self.check_params(layer, blobs)
+        for shape in (*tops, *(blob.shape for blob in blobs)):
+            if any(axis <= 0 for axis in shape):
+                self.problem("shape", layer, f"its top has a shape without elements: {shape}")
+                return
+            if prod(shape) > MAX_ELEMENTS:
+                self.problem("shape", layer, f"{shape} is more than Caffe can count (2^31 - 1)")
+                return
+        self.shapes.update(zip(layer.top, tops, strict=False))
+        self.done.append(LayerShapes(layer, bottoms, tops, blobs, macs))
+
+    def known_type(self, layer: Any) -> LayerType | None:
+        kind = LAYER_TYPES.get(layer.type)
+        if kind is None and layer.type in UNSUPPORTED:
+            what = f"type '{layer.type}' is Caffe's, but not supported here"
+            self.problem("unsupported", layer, f"{what}: nothing is known of what it makes")
+        elif kind is None:
+            hint = did_you_mean(layer.type, [*LAYER_TYPES, *UNSUPPORTED])
+            self.problem("type", layer, f"no layer type '{printable(layer.type)}'{hint}")
+        return kind
+
+    def check_bottoms(self, layer: Any) -> bool:
+        missing = [name for name in layer.bottom if name not in self.produced]
+        for name in missing:
+            maker = next(iter(self.makers.get(name, ())), None)
+            if maker is None:
+                hint = did_you_mean(name, self.produced)
+                self.problem("unknown-blob", layer, f"no layer makes '{printable(name)}'{hint}")
+            elif maker is layer or self.depends(maker, layer):
+                self.problem("cycle", layer, f"needs '{printable(name)}', which depends on it")
+            else:
+                self.problem(
+                    "order", layer, f"reads '{printable(name)}' before '{maker.name}' makes it"
+                )
+        return not missing
+
+    def depends(self, layer: Any, target: Any) -> bool:
+        """Whether `layer` needs a top of `target`, directly or not."""
+        seen: set[str] = set()
+        queue = list(layer.bottom)
+        while queue:
+            name = queue.pop()
+            if name in target.top:
+                return True
+            if name not in seen:
+                seen.add(name)
+                queue += [bottom for other in self.makers.get(name, ()) for bottom in other.bottom]
+        return False
+
+    def check_tops(self, layer: Any, kind: LayerType | None) -> None:
+        for index, name in enumerate(layer.top):
+            if name in layer.top[:index]:
+                self.problem("duplicate-top", layer, f"has '{printable(name)}' as a top twice")
+            elif index < len(layer.bottom) and name == layer.bottom[index]:
+                self.check_in_place(layer, kind, name)
+            elif name in self.produced:
+                self.problem(
+                    "duplicate-top", layer, f"makes '{printable(name)}', which is made above it"
+                )
+        self.produced.update(layer.top)
+
+    def check_in_place(self, layer: Any, kind: LayerType | None, name: str) -> None:
+        """A blob that others read as well is split first, and then nobody works in place on it
+        (src/caffe/util/insert_splits.cpp)."""
+        others = [other for other in self.readers.get((id(layer), name), ()) if other is not layer]
+        twice = list(layer.bottom).count(name) > 1
+        if kind is not None and not kind.in_place:
+            self.problem("in-place", layer, f"{layer.type} can't work in place on '{name}'")
+        elif others or twice:
+            reader = f"'{printable(others[0].name)}'" if others else "it twice, as it"
+            self.problem(
+                "in-place",
+                layer,
+                f"works in place on '{printable(name)}', but {reader} reads that too; give its top"
+                " a name of its own",
+            )
+
+    def check_params(self, layer: Any, blobs: list[Blob]) -> None:
+        """`param` entries and shared blobs (Net::AppendParam)."""
+        if len(layer.param) > len(blobs):
+            what = f"has {len(layer.param)} param entries, but {len(blobs)} parameter blobs"
+            self.problem("blob-count", layer, what)
+        for spec, blob in zip(layer.param, blobs, strict=False):
+            if not spec.name:
+                continue
+            owner, shape, first = self.shared.setdefault(spec.name, (layer, blob.shape, spec))
+            strict = spec.share_mode == 0
+            what = f"shares '{printable(spec.name)}' with '{printable(owner.name)}', but it is"
+            if shape != blob.shape if strict else prod(shape) != prod(blob.shape):
+                self.problem("shape", layer, f"{what} {shape} there and {blob.shape} here")
+            for field in ("lr_mult", "decay_mult"):
+                values = [getattr(one, field) for one in (first, spec) if one.HasField(field)]
+                if len(set(values)) > 1:
+                    self.problem("shape", layer, f"{what} another {field} there than here")
+
+    def check_counts(self, layer: Any, kind: LayerType) -> bool:
+        counts = {"bottom": (layer.bottom, kind.bottom_count), "top": (layer.top, kind.top_count)}
+        for word, (blobs, (least, most)) in counts.items():
+            if len(blobs) < least or (most is not None and len(blobs) > most):
+                wanted = f"{least}" if most == least else f"{least} or more"
+                if most is not None and most != least:
+                    wanted = f"{least} to {most}"
+                self.problem(
+                    "blob-count", layer, f"{layer.type} takes {wanted} {word}s, not {len(blobs)}"
+                )
+                return False
+        tops = max(len(layer.top), kind.loss)  # a loss without a top is given one
+        if layer.loss_weight and len(layer.loss_weight) != tops:
+            weights = len(layer.loss_weight)
+            self.problem("blob-count", layer, f"has {tops} tops but {weights} loss_weight")
+            return False
+        return True

@@ -1,0 +1,99 @@
+"""What Caffe takes for a solver: policies, types, and what must go with what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+from typing import Any
+
+from ..text import did_you_mean, printable
+
+IMAGENET_CLASSES, IMAGENET_VALIDATION = 1000, 50_000
+# Learning rate policy -> the fields it uses (sgd_solver.cpp).
+POLICIES = {
+    "fixed": (),
+    "step": ("gamma", "stepsize"),
+    "exp": ("gamma",),
+    "inv": ("gamma", "power"),
+    "multistep": ("gamma", "stepvalue"),
+    "poly": ("power", "max_iter"),
+    "sigmoid": ("gamma", "stepsize"),
+}
+# Fields with a least value; Caffe goes on with some that are less, and then fails.
+_LEAST = {"gamma": 0, "test_interval": 0, "average_loss": 1, "iter_size": 1, "snapshot": 0}
+SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
+
+
+def lint_solver(solver: Any) -> Iterator[tuple[str, str]]:
+    """(rule, message): `solver` is what Caffe refuses (solver.cpp, sgd_solver.cpp), and
+    `learning-rate` what it takes, though nobody means it."""
+    policy = solver.lr_policy
+    if policy not in POLICIES:
+        hint = did_you_mean(policy, POLICIES) or f"; one of {', '.join(POLICIES)}"
+        yield "solver", f"no lr_policy '{printable(policy)}'{hint}"
+    for field in POLICIES.get(policy, ()):
+        if field == "stepsize" and solver.stepsize <= 0:
+            yield "solver", f"lr_policy {policy} needs a positive stepsize"
+        elif not getattr(solver, field):
+            yield "learning-rate", f"lr_policy {policy} without {field}, which then counts as 0"
+    if solver.type not in SOLVERS:
+        yield "solver", f"no type '{printable(solver.type)}'{did_you_mean(solver.type, SOLVERS)}"
+    if solver.type in ("AdaGrad", "RMSProp") and solver.momentum:
+        yield "solver", f"{solver.type} takes no momentum"
+    if solver.type == "RMSProp" and not 0 <= solver.rms_decay < 1:
+        yield "solver", f"rms_decay {solver.rms_decay:g} is not from 0 to 1"
+    if solver.weight_decay and solver.regularization_type not in ("L1", "L2"):
+        yield "solver", f"no regularization_type '{printable(solver.regularization_type)}'"
+    if not isfinite(solver.base_lr):
+        yield "solver", f"base_lr {solver.base_lr:g} is no learning rate"
+    if solver.type == "Adam":
+        for field in ("momentum", "momentum2"):
+            if not 0 <= getattr(solver, field) < 1:
+                yield "solver", f"Adam needs a {field} from 0 to below 1"
+    for field, least in _LEAST.items():
+        if getattr(solver, field) < least:
+            yield "solver", f"{field} {getattr(solver, field):g} is less than {least}"
+    yield from (("solver", message) for message in _tests(solver))
+
+
+def _tests(solver: Any) -> Iterator[str]:
+    """How many nets are trained and tested, and how often."""
+    trained = ("net", "net_param", "train_net", "train_net_param")
+    named = [field for field in trained if solver.HasField(field)]
+    if len(named) != 1:
+        yield f"names {' and '.join(named) or 'no net'} to train; give one"
+    tests, given = len(solver.test_net) + len(solver.test_net_param), len(solver.test_iter)
+    any_more = bool(solver.net) or solver.HasField("net_param")  # is tested for each one left
+    if given < tests or (given > tests and not any_more):
+        yield f"{given} test_iter for {tests} test nets; give each one"
+    if solver.test_state and len(solver.test_state) != max(given, tests):
+        yield f"{len(solver.test_state)} test_state for {max(given, tests)} tests; give each one"
+    if solver.test_iter and not solver.test_interval:
+        yield "test_iter without test_interval: when to test?"
+
+
+def lint_test_iter(
+    test_iter: int, batch: int, images: int | None, classes: int | None
+) -> str | None:
+    """What is wrong with a solver's `test_iter`, if anything.
+
+    `images` is the size of the validation set; None is ImageNet's 50,000 for a net of 1,000
+    classes, and unknown otherwise.
+    """
+    assumed = ""
+    if images is None and classes == IMAGENET_CLASSES:
+        images, assumed = IMAGENET_VALIDATION, " (ImageNet's; --images N says otherwise)"
+    if images is None or test_iter * batch == images:
+        return None
+    tested = test_iter * batch
+    right = -(-images // batch)
+    if tested < images:
+        what = f"leaves out {images - tested} of {images} images{assumed}"
+    else:
+        often = "twice" if tested < 2 * images else f"{tested // images} times and more"
+        extra = min(tested - images, images)
+        what = f"counts {extra} of {images} images {often}{assumed}"
+        if test_iter == right:
+            remedy = "a batch that divides it counts each once"
+            return f"test_iter {test_iter} x batch {batch} = {tested} {what}; {remedy}"
+    return f"test_iter {test_iter} x batch {batch} = {tested} {what}; {right} covers them"

@@ -1,0 +1,1 @@
+"""How a caffe is run: checked before, watched meanwhile, recorded after."""

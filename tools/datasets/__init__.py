@@ -1,1 +1,0 @@
-"""Datasets as Caffe takes them: made of images, looked at, averaged."""

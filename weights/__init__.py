@@ -1,0 +1,1 @@
+"""Which arrays a net has, under which names: statistics, matching, mapping between nets."""
