@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         DesignError,
         DownloadError,
         FormatError,
+        MissingExtraError,
         NetError,
         OutputError,
         RefusedError,
@@ -53,6 +54,7 @@ _HOMES = {
         "DesignError",
         "DownloadError",
         "FormatError",
+        "MissingExtraError",
         "NetError",
         "OutputError",
         "RefusedError",
@@ -88,6 +90,7 @@ __all__ = [
     "Finding",
     "FormatError",
     "LogResult",
+    "MissingExtraError",
     "Net",
     "NetDefinition",
     "NetError",
@@ -121,16 +124,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'sqgen' has no attribute '{name}'")
     from importlib import import_module
 
-    try:
-        return getattr(import_module(_HOME[name], __name__), name)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        from .errors import SqgenError
+    from .extras import required
 
-        raise SqgenError(
-            f"sqgen.{name} needs PyTorch: pip install 'sqgen[engine]' brings it"
-        ) from None
+    with required("torch", f"sqgen.{name}"):
+        return getattr(import_module(_HOME[name], __name__), name)
 
 
 def __dir__() -> list[str]:

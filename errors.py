@@ -5,6 +5,7 @@
     ├── FormatError       2  a file that is not what it should be (file:line:column)
     ├── NetError          2  a net that Caffe would refuse: wiring, shapes, lint errors
     ├── OutputError       2  a file that can't be written, or is there already
+    ├── MissingExtraError 2  an optional package is not installed; names the extra that brings it
     ├── DownloadError     3  weights that can't be fetched, or are not the published ones
     └── RunError             a run of caffe that did not come to its end
         ├── RefusedError  2  caffe refused what it was given
@@ -45,6 +46,10 @@ class NetError(SqgenError):
 
 class OutputError(SqgenError):
     """A file could not be written."""
+
+
+class MissingExtraError(SqgenError):
+    """An optional package is not installed."""
 
 
 class DownloadError(SqgenError):

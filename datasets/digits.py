@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import SqgenError
+from ..extras import required
 from ..formats.images import Pixels, resize
 from ..formats.lmdb_writer import LmdbWriter
 from .encode_record import raw_datum
@@ -33,16 +33,10 @@ def digits() -> list[Digit]:
     """All of them, shuffled.
 
     Raises:
-        SqgenError: scikit-learn is not installed.
+        MissingExtraError: scikit-learn is not installed.
     """
-    try:
+    with required("sklearn", "the digits dataset"):
         from sklearn.datasets import load_digits
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "sklearn":
-            raise
-        raise SqgenError(
-            "the digits come with scikit-learn: pip install 'sqgen[digits]' brings it"
-        ) from None
     found = load_digits()
     order = np.random.RandomState(SEED).permutation(len(found.images))
     return [Digit(_enlarged(found.images[one]), int(found.target[one])) for one in order]

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import SqgenError
+from ..extras import required
 from ..formats.files import describe
 from ..text import did_you_mean, printable
 from ..version import __version__
@@ -26,7 +27,6 @@ ACTIONS = ("device_query", "test", "time", "train")
 INTERRUPTED = 130
 TRACEBACK = "SQGEN_TRACEBACK"  # an environment variable
 LINE = 2000  # characters of an error that are shown
-_PARTS = {"torch": "torch", "lmdb": "lmdb", "cv2": "opencv-python-headless"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,13 +63,6 @@ def run(arguments: Sequence[str]) -> int:
     except SqgenError as error:
         glog.fatal(printable(str(error), LINE), _place(error))
         return error.exit_code
-    except ModuleNotFoundError as error:
-        if error.name not in _PARTS:
-            raise
-        glog.fatal(
-            f"needs {_PARTS[error.name]}, which is not installed: pip install 'sqgen[engine]'"
-        )
-        return SqgenError.exit_code
     except MemoryError:
         glog.fatal("out of memory; use a smaller batch_size")
         return SqgenError.exit_code
@@ -126,7 +119,7 @@ def _act(line: CommandLine) -> int:
         hint = did_you_mean(action, ACTIONS)
         glog.fatal(f"Unknown action: {printable(action)}{hint}", "caffe.cpp:81")
         return FlagError.exit_code
-    with _leaving_at_once():
+    with _leaving_at_once(), required("torch", PROGRAM):
         from . import actions
     actions.run(action, line)
     return 0

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import NetError, SqgenError
+from ..errors import NetError
+from ..extras import required
 from ..formats.caffemodel import blob_array
 from ..formats.schema import message_class
 from ..nets.inference_graph import InferenceGraph
@@ -49,17 +50,11 @@ def load_engine() -> type[Net]:
     """The class that runs nets.
 
     Raises:
-        SqgenError: PyTorch is not installed.
+        MissingExtraError: PyTorch is not installed.
     """
-    try:
+    purpose = "the proof that both nets compute the same"
+    with required("torch", purpose, ", and --no-proof goes without"):
         from .api import Net
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise SqgenError(
-            "the proof that both nets compute the same needs PyTorch: pip install 'sqgen[engine]'"
-            " brings it, and --no-proof goes without"
-        ) from None
     return Net
 
 

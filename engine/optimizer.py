@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ..nets.solver_rules import HISTORY_BLOBS
 from . import glog
 from .parameters import Parameter
 
@@ -84,14 +85,13 @@ def _adam(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
     return history[0] / (history[1].sqrt() + params.delta) * (params.rate * correction)
 
 
-# Solver type -> its rule, and how many blobs of history it keeps for each parameter.
-RULES: dict[str, tuple[Rule, int]] = {
-    "SGD": (_sgd, 1),
-    "Nesterov": (_nesterov, 1),
-    "AdaGrad": (_adagrad, 1),
-    "RMSProp": (_rmsprop, 1),
-    "AdaDelta": (_adadelta, 2),
-    "Adam": (_adam, 2),
+_RULES: dict[str, Rule] = {
+    "SGD": _sgd,
+    "Nesterov": _nesterov,
+    "AdaGrad": _adagrad,
+    "RMSProp": _rmsprop,
+    "AdaDelta": _adadelta,
+    "Adam": _adam,
 }
 
 
@@ -105,8 +105,10 @@ class Optimizer:
     def __init__(self, solver: Any, parameters: Sequence[Parameter]) -> None:
         self.solver = solver
         self.parameters = list(parameters)
-        self.rule, self.kept = RULES[solver.type]
-        self.history = [torch.zeros_like(p.data) for _ in range(self.kept) for p in self.parameters]
+        self.rule, self.history_blobs = _RULES[solver.type], HISTORY_BLOBS[solver.type]
+        self.history = [
+            torch.zeros_like(p.data) for _ in range(self.history_blobs) for p in self.parameters
+        ]
 
     def apply(self, rate: float, iteration: int) -> None:
         """Update every parameter from its gradient."""

@@ -140,7 +140,7 @@ class Solver:
         if not (self.param.snapshot or self.param.snapshot_after_train):
             return
         blobs = sum(one.data.numel() * one.data.element_size() for one in self.net.parameters.own)
-        copies = 1 + self.optimizer.kept + bool(self.param.snapshot_diff)
+        copies = 1 + self.optimizer.history_blobs + bool(self.param.snapshot_diff)
         check_room(self.param.snapshot_prefix, blobs * copies + SLACK)
 
     def _open(self, definition: NetDefinition, phase: str, number: int) -> Net:

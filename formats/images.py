@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError
+from ..extras import required
 from .files import read_bytes
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -31,14 +32,10 @@ def opencv() -> Any:
     """The cv2 module, without threads of its own: images are spread over ours.
 
     Raises:
-        FormatError: it is not installed.
+        MissingExtraError: it is not installed.
     """
-    try:
+    with required("cv2", "reading images"):
         import cv2
-    except ImportError:
-        raise FormatError(
-            "reading images needs OpenCV: pip install 'sqgen[engine]' brings it"
-        ) from None
     cv2.setNumThreads(0)
     # What it would print of a damaged image, an error of ours says.
     logging = getattr(cv2.utils, "logging", None)  # not in every release

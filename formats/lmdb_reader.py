@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import FormatError
+from ..extras import required
 from ..text import printable
 from .datum import parse_datum
 from .files import describe
@@ -30,14 +31,10 @@ def lmdb_package() -> Any:
     """The lmdb module, which is an extra.
 
     Raises:
-        FormatError: it is not installed.
+        MissingExtraError: it is not installed.
     """
-    try:
+    with required("lmdb", "an LMDB"):
         import lmdb
-    except ImportError:
-        raise FormatError(
-            "an LMDB needs the lmdb package: pip install 'sqgen[lmdb]' brings it"
-        ) from None
     return lmdb
 
 

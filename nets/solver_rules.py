@@ -21,7 +21,9 @@ POLICIES = {
 }
 # Fields with a least value; Caffe goes on with some that are less, and then fails.
 _LEAST = {"gamma": 0, "test_interval": 0, "average_loss": 1, "iter_size": 1, "snapshot": 0}
-SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
+# Solver type -> the blobs of history that it keeps for each parameter (src/caffe/solvers/*.cpp).
+HISTORY_BLOBS = {"SGD": 1, "Nesterov": 1, "AdaGrad": 1, "RMSProp": 1, "AdaDelta": 2, "Adam": 2}
+SOLVERS = tuple(HISTORY_BLOBS)
 
 
 def lint_solver(solver: Any) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import DesignError
+from ..extras import required
 from ..text import printable
 
 if TYPE_CHECKING:
@@ -33,12 +33,10 @@ def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches.
 
     Raises:
-        DesignError: matplotlib is not installed.
+        MissingExtraError: matplotlib is not installed.
     """
-    try:
+    with required("matplotlib", "drawing"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise DesignError("drawing needs matplotlib: pip install 'sqgen[plot]' brings it") from None
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import FormatError
+from ..errors import FormatError, MissingExtraError
 from ..formats.datum import read_datum
 from ..formats.files import describe, read_bytes
 from ..formats.list_file import LIST_LIMIT, ListLine, parse_list
@@ -91,7 +91,7 @@ def _image(value: bytes | memoryview, transform: Any, shown: str) -> Shape | Non
         from ..formats.images import COLOR, GRAY, UNCHANGED, decode, opencv
 
         opencv()
-    except (FormatError, ImportError):
+    except MissingExtraError:
         return None  # without OpenCV, what the net says has to do
     flag = COLOR if transform.force_color else GRAY if transform.force_gray else UNCHANGED
     height, width, channels = decode(record.data, flag, f"{shown}: record 0").shape

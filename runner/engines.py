@@ -8,10 +8,10 @@ import shutil
 import sys
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
-from ..errors import FormatError, SqgenError, StoppedError
+from ..errors import FormatError, MissingExtraError, SqgenError, StoppedError
+from ..extras import missing_for_engine
 from ..text import printable
 from .subprocess_guard import NOT_RUN, SIGNALLED, Child
 
@@ -20,8 +20,6 @@ OURS = "sqgen-caffe"
 ITERATIONS = 50  # of `caffe time`, where nothing is said
 ANSWER_TIMEOUT = 60  # seconds for `--version`; a container may have to start
 ANSWER_LIMIT = 1 << 20  # bytes of it
-# Module -> package of the embedded engine.
-_PARTS = {"torch": "torch", "lmdb": "lmdb", "cv2": "opencv-python-headless"}
 
 
 @dataclass(frozen=True)
@@ -101,9 +99,9 @@ def _found() -> tuple[Engine | None, str]:
 
 
 def _embedded(why: str) -> Engine:
-    missing = [package for module, package in _PARTS.items() if find_spec(module) is None]
+    missing = missing_for_engine()
     if missing:
-        raise SqgenError(
+        raise MissingExtraError(
             f"{why}, which needs {', '.join(missing)}: pip install 'sqgen[engine]' brings it"
         )
     from ..version import __version__

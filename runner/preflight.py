@@ -15,6 +15,7 @@ from ..nets.definition import NetDefinition
 from ..nets.layer_types import LAYER_TYPES
 from ..nets.lint import ERROR, lint_net
 from ..nets.shapes import NetShapes, infer_shapes
+from ..nets.solver_rules import HISTORY_BLOBS
 from ..nets.totals import totals
 from ..nets.windows import ShapeError
 from ..text import first_few, printable
@@ -192,8 +193,10 @@ def check_state(path: str) -> int:
 
 def snapshot_bytes(solver: Any, shapes: NetShapes) -> int:
     """About what one snapshot takes: the weights, and as much again for each kind of history."""
-    kinds = 2 if solver.type in ("Adam", "AdaDelta") else 1
-    return totals(shapes).weight_bytes * (1 + kinds + bool(solver.snapshot_diff)) + SLACK
+    return (
+        totals(shapes).weight_bytes * (1 + HISTORY_BLOBS[solver.type] + bool(solver.snapshot_diff))
+        + SLACK
+    )
 
 
 def snapshots_of(solver: Any, start: int) -> int:

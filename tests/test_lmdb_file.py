@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqgen.errors import FormatError
+from sqgen.errors import FormatError, MissingExtraError
 from sqgen.formats import datum as datums
 from sqgen.formats import lmdb_reader
 from sqgen.formats.lmdb_reader import open_lmdb, parse_datum
@@ -158,7 +158,7 @@ def test_damaged_meta(tmp_path: Path, page: int, at: int, bytes_: bytes, said: s
 TRUNCATE = """
 import os, sys
 from pathlib import Path
-from sqgen.errors import FormatError
+from sqgen.errors import FormatError, MissingExtraError
 from sqgen.formats.lmdb_reader import open_lmdb
 folder = Path(sys.argv[1])
 data = folder / "data.mdb"
@@ -220,7 +220,7 @@ def test_broken_tree_is_told(tmp_path: Path) -> None:
 
 def test_without_the_package(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(FormatError, match=r"pip install 'sqgen\[lmdb\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'sqgen\[lmdb\]'"):
         lmdb_reader.open_lmdb(small)
 
 

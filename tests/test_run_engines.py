@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sqgen import extras
 from sqgen.errors import SqgenError
 from sqgen.runner import engines
 from sqgen.runner.engines import CAFFE, TORCH, Engine, choose
@@ -146,6 +147,6 @@ def test_odd_answers(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None
 def test_torch_takes_no_caffe(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SqgenError, match="takes no --caffe"):
         choose("torch", stand_in())
-    monkeypatch.setattr(engines, "find_spec", lambda name: None if name == "lmdb" else object())
-    with pytest.raises(SqgenError, match=r"needs lmdb: pip install 'sqgen\[engine\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "lmdb" else object())
+    with pytest.raises(SqgenError, match=r"needs the lmdb package: pip install 'sqgen\[engine\]'"):
         choose()

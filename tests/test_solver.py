@@ -447,7 +447,7 @@ def test_updates_are_the_formulas(kind: str, penalty: str) -> None:
     ]
     update = Optimizer(solver, parameters)
     ws = starts
-    hs = [[np.zeros(shape)] * update.kept for shape in shapes]
+    hs = [[np.zeros(shape)] * update.history_blobs for shape in shapes]
     clipped = 0
     for iteration, rate in enumerate([0.1, 0.1, 0.03, 0.03, 0.2, 0.0, 0.01]):
         gs = [random.normal(size=shape) for shape in shapes]

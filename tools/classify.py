@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from ..errors import FormatError, NetError, SqgenError
+from ..errors import FormatError, NetError
+from ..extras import required
 from ..formats.files import read_bytes
 from ..report.table import table
 from ..text import printable
@@ -117,14 +118,8 @@ def load(model: str, weights: str) -> Net:
     Raises:
         SqgenError: it can't be read, or the engine is not installed.
     """
-    try:
+    with required("torch", "sqgen classify"):
         from ..engine.api import Net
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise SqgenError(
-            "sqgen classify needs PyTorch: pip install 'sqgen[engine]' brings it"
-        ) from None
     net = Net(model, weights, partial=True)
     if net.uninitialized:
         raise NetError(

@@ -1,0 +1,57 @@
+"""Optional packages, and the one line that says which extra brings a missing one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from .errors import MissingExtraError
+
+
+class Package(NamedTuple):
+    """An optional package: its name in messages, and the extra that brings it."""
+
+    name: str
+    extra: str
+
+
+# Top-level module -> its package.
+PACKAGES = {
+    "cv2": Package("OpenCV", "engine"),
+    "lmdb": Package("the lmdb package", "lmdb"),
+    "matplotlib": Package("matplotlib", "plot"),
+    "sklearn": Package("scikit-learn", "digits"),
+    "torch": Package("PyTorch", "engine"),
+}
+ENGINE = ("torch", "lmdb", "cv2")  # modules that the embedded engine imports
+
+
+@contextmanager
+def required(module: str, purpose: str, otherwise: str = "") -> Iterator[None]:
+    """Report a failing import of `module` within the block as a missing extra.
+
+    Args:
+        module: a key of `PACKAGES`.
+        purpose: what needs it, as the subject of a sentence.
+        otherwise: what goes without it.
+
+    Raises:
+        MissingExtraError: the package can't be imported.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or module).partition(".")[0] != module:
+            raise
+        package = PACKAGES[module]
+        raise MissingExtraError(
+            f"{purpose} needs {package.name}: pip install 'sqgen[{package.extra}]' brings it"
+            f"{otherwise}"
+        ) from None
+
+
+def missing_for_engine() -> list[str]:
+    """The packages of the embedded engine that are not installed, as messages name them."""
+    return [PACKAGES[module].name for module in ENGINE if find_spec(module) is None]
