@@ -149,14 +149,14 @@ def test(line: CommandLine) -> None:
         for name in file_names(weights):
             net.load(read_caffemodel(name), name)
         _warn_of_fresh(net)
-        if not net.sources and any(layer.type == "Input" for layer in net.feeding):
+        if not net.loaders and any(layer.type == "Input" for layer in net.inputs.layers):
             glog.warning("the net reads no data, its inputs are zeros; use the train_val net")
         iterations = _batches(line, net)
         glog.info(f"Running for {iterations} iterations.", "caffe.cpp:281")
         scores = Scores(net)
         images = 0
         for index in range(iterations):
-            result = net.test_pass(net.feeds())
+            result = net.test_batch()
             images += result.records
             share = float(result.records) if line.on("exact") else 1.0
             for name, value in scores.add(result, share):
@@ -191,11 +191,11 @@ def _batches(line: CommandLine, net: Any) -> int:
         return line.number("iterations")
     if "iterations" in line.given:
         raise NetError("--exact tests every record once, so it takes no --iterations; give one")
-    if not net.sources:
+    if not net.loaders:
         raise NetError(
             "--exact needs a Data or ImageData layer in the TEST phase, whose records it counts"
         )
-    counts: set[int] = {-(-source.records // source.batch_size) for source in net.sources.values()}
+    counts: set[int] = {-(-source.records // source.batch_size) for source in net.loaders.values()}
     if len(counts) > 1:
         raise NetError("--exact: the net's data layers differ in their number of batches")
     return counts.pop()

@@ -15,7 +15,7 @@ from ..formats.files import write_files
 from ..formats.schema import PHASES
 from ..nets.definition import NetDefinition, read_net
 from ..text import did_you_mean, printable
-from . import executor as running
+from .executor import PRECISIONS, Executor
 from .parameters import to_model
 from .workers import Workers
 
@@ -56,44 +56,45 @@ class Net:
         seed: int = 0,
         partial: bool = False,
     ) -> None:
-        if precision not in running.PRECISIONS:
-            hint = did_you_mean(precision, running.PRECISIONS)
+        if precision not in PRECISIONS:
+            hint = did_you_mean(precision, PRECISIONS)
             raise NetError(f"no precision '{printable(precision)}'{hint}; fp32, bf16 or fp64")
         if threads is not None and threads < 1:
             raise NetError(f"{threads} threads; give one or more")
         definition = prototxt if isinstance(prototxt, NetDefinition) else read_net(prototxt)
-        self._net = running.Net(
+        self._executor = Executor(
             definition, phase, precision=precision, workers=Workers(threads), seed=seed
         )
         if weights is not None:
             self._load(weights, partial)
         self.inputs = {
             name: shape
-            for layer in self._net.feeding
+            for layer in self._executor.inputs.layers
             if layer.type != "DummyData"
             for name, shape in zip(layer.tops, layer.top_shapes, strict=True)
         }
-        self.outputs = list(self._net.outputs)
-        self.layers = [layer.name for layer in self._net.wiring.layers if layer.blobs]
+        self.outputs = list(self._executor.outputs)
+        self.layers = [layer.name for layer in self._executor.wiring.layers if layer.blobs]
 
     def _load(self, weights: str | os.PathLike[str], partial: bool) -> None:
         shown = printable(os.fspath(weights))
-        self._net.load(read_caffemodel(weights), shown)
-        if self._net.uninitialized and not partial:
-            where = printable(self._net.definition.source)
+        self._executor.load(read_caffemodel(weights), shown)
+        if self._executor.uninitialized and not partial:
+            where = printable(self._executor.definition.source)
+            count = len(self._executor.uninitialized)
             names = ", ".join(f"'{printable(name)}'" for name in self.uninitialized[:3])
             raise NetError(
-                f"{shown}: has no weights for {len(self._net.uninitialized)} layers of {where},"
-                f" such as {names}; give the net's own, or partial=True to start those from fillers"
+                f"{shown}: has no weights for {count} layers of {where}, such as {names};"
+                " give the net's own, or partial=True to start those from fillers"
             )
 
     @property
     def uninitialized(self) -> list[str]:
         """Layers with parameters that no weights were given for: they start from fillers."""
-        return sorted(self._net.uninitialized)
+        return sorted(self._executor.uninitialized)
 
     def __repr__(self) -> str:
-        return f"Net({printable(self._net.definition.source)}: {', '.join(self.inputs)})"
+        return f"Net({printable(self._executor.definition.source)}: {', '.join(self.inputs)})"
 
     def forward(self, inputs: Any = None, /, **named: Any) -> dict[str, np.ndarray]:
         """Run a batch.
@@ -120,11 +121,11 @@ class Net:
         missing = self.inputs.keys() - given.keys()
         if missing:
             raise NetError(f"no array for input '{sorted(missing)[0]}'")
-        return self._net.forward(given)
+        return self._executor.forward(given)
 
     def makes(self, blob: str) -> str:
         """The type of the layer that makes a blob, such as `Softmax`."""
-        for layer in reversed(self._net.wiring.layers):
+        for layer in reversed(self._executor.wiring.layers):
             if blob in layer.tops:
                 return layer.type
         raise NetError(f"no layer makes '{printable(blob)}'")
@@ -135,7 +136,7 @@ class Net:
         Raises:
             NetError: no such layer.
         """
-        return self._net.blobs(layer)
+        return self._executor.blobs(layer)
 
     def set_blobs(self, layer: str, arrays: list[np.ndarray]) -> None:
         """Replace a layer's parameter blobs.
@@ -143,7 +144,7 @@ class Net:
         Raises:
             NetError: no such layer, or other shapes.
         """
-        self._net.set_blobs(layer, arrays)
+        self._executor.set_blobs(layer, arrays)
 
     def save(self, path: str | os.PathLike[str], force: bool = False) -> None:
         """Write the parameters as a `.caffemodel`, whole or not at all.
@@ -151,6 +152,6 @@ class Net:
         Raises:
             OutputError: it can't be written, or is there already and not to be replaced (`force`).
         """
-        net = self._net
+        net = self._executor
         model = to_model(net.name, net.parameters, PHASES[net.phase], diffs=False)
         write_files({Path(path): serialized(model, os.fspath(path))}, force)

@@ -9,7 +9,7 @@ from ..counter_rng import key
 from ..nets.definition import NetDefinition
 from ..text import printable
 from . import glog
-from .executor import Net
+from .executor import Executor
 from .loader import Loader, open_loader
 from .wiring import filtered, log_parameters
 from .workers import Workers
@@ -34,7 +34,7 @@ class Options:
     exact: bool = False
 
 
-def open_net(definition: NetDefinition, phase: str, options: Options, number: int = 0) -> Net:
+def open_net(definition: NetDefinition, phase: str, options: Options, number: int = 0) -> Executor:
     """Set up a net of `phase` and open the data of its layers.
 
     Args:
@@ -50,15 +50,15 @@ def open_net(definition: NetDefinition, phase: str, options: Options, number: in
         glog.warning(warning)
     layers = filtered(definition, phase)
     log_parameters(definition, layers, phase)
-    sources: dict[str, Loader] = {}
+    loaders: dict[str, Loader] = {}
     try:
         for index, layer in enumerate(layers):
             if layer.type in ("Data", "ImageData"):
-                sources[layer.name] = _open(definition, layer, phase, options, (number, index))
-        return Net(
+                loaders[layer.name] = _open(definition, layer, phase, options, (number, index))
+        return Executor(
             definition,
             phase,
-            sources=sources,
+            loaders=loaders,
             precision=options.precision,
             device=options.device,
             workers=options.workers,
@@ -67,8 +67,8 @@ def open_net(definition: NetDefinition, phase: str, options: Options, number: in
             log=True,
         )
     except BaseException:
-        for source in sources.values():
-            source.close()
+        for loader in loaders.values():
+            loader.close()
         raise
 
 
@@ -79,7 +79,7 @@ def _open(
     image_list = layer.type == "ImageData"
     if image_list:
         glog.info(f"Opening file {layer.image_data_param.source}", "image_data_layer.cpp:38")
-    source = open_loader(
+    loader = open_loader(
         layer,
         phase,
         seed=key(options.seed, *number),
@@ -88,16 +88,16 @@ def _open(
         on_restart=None if image_list else _restarting,
         threads=options.workers.threads,
     )
-    for warning in source.warnings:
+    for warning in loader.warnings:
         glog.error(warning)
     if image_list:
-        glog.info(f"A total of {source.records} images.", "image_data_layer.cpp:63")
+        glog.info(f"A total of {loader.records} images.", "image_data_layer.cpp:63")
     else:
         glog.info(f"Opened lmdb {layer.data_param.source}", "db_lmdb.cpp:35")
-    shape = ",".join(map(str, (source.batch_size, *source.shape)))
+    shape = ",".join(map(str, (loader.batch_size, *loader.shape)))
     place = "image_data_layer.cpp:91" if image_list else "data_layer.cpp:45"
     glog.info(f"output data size: {shape}", place)
-    return source
+    return loader
 
 
 def _restarting() -> None:

@@ -22,7 +22,7 @@ from ..nets.solver_nets import nets_of_solver
 from ..nets.solver_rules import lint_solver
 from ..text import printable
 from . import glog
-from .executor import BatchResult, Net
+from .executor import BatchResult, Executor
 from .learning_rate import LearningRate
 from .open_net import Options, open_net
 from .optimizer import Optimizer
@@ -36,7 +36,7 @@ SLACK = 1 << 20  # bytes of a snapshot besides its blobs
 class Scores:
     """Sums of the outputs of a test net over its batches, in the type that Caffe sums in."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Executor) -> None:
         self.net = net
         self.loss = np.float32(0)
         self.sums: list[Any] = []
@@ -76,7 +76,7 @@ def elements(result: BatchResult) -> list[tuple[str, float]]:
     ]
 
 
-def loss_note(net: Net, name: str, value: float) -> str:
+def loss_note(net: Executor, name: str, value: float) -> str:
     """` (* 1 = 2.3 loss)` for an output that is a loss."""
     weight = net.wiring.loss_weights.get(name, 0.0)
     if not weight:
@@ -143,7 +143,7 @@ class Solver:
         copies = 1 + self.optimizer.history_blobs + bool(self.param.snapshot_diff)
         check_room(self.param.snapshot_prefix, blobs * copies + SLACK)
 
-    def _open(self, definition: NetDefinition, phase: str, number: int) -> Net:
+    def _open(self, definition: NetDefinition, phase: str, number: int) -> Executor:
         net = open_net(definition, phase, self.options, number)
         for names in self.param.weights:
             for name in file_names(names):
@@ -166,7 +166,7 @@ class Solver:
             return
         self._places = self._where()  # what is shown now is no part of the training
         if self.param.display and self.iteration % self.param.display == 0:
-            result = self.net.test_pass(self.net.feeds())
+            result = self.net.test_batch()
             self._smooth(result.loss)
             loss = glog.number(self.smoothed)
             glog.info(f"Iteration {self.iteration}, loss = {loss}", "solver.cpp:327")
@@ -198,7 +198,7 @@ class Solver:
             parameter.grad = None
         loss = 0.0
         for _ in range(self.param.iter_size):
-            result = self.net.train_pass(self.net.feeds())
+            result = self.net.train_batch()
             loss += result.loss
         return result._replace(loss=loss / self.param.iter_size)
 
@@ -208,7 +208,7 @@ class Solver:
         if display:
             glog.info(f"Iteration {self.iteration}, lr = {glog.number(rate)}", "sgd_solver.cpp:112")
         self.optimizer.apply(rate, self.iteration)
-        self.net.changed()
+        self.net.parameters_changed()
         self.iteration += 1
 
     def _asked(self) -> bool:
@@ -263,7 +263,7 @@ class Solver:
         glog.info(f"Iteration {self.iteration}, Testing net (#{index})", "solver.cpp:347")
         net = self.tests[index]
         share(net.parameters, self.net.parameters)
-        net.changed()
+        net.parameters_changed()
         scores = Scores(net)
         for _ in range(self.param.test_iter[index]):
             while (request := self.requests()) != NONE:
@@ -273,7 +273,7 @@ class Solver:
             if self.stopped:
                 glog.info("Test interrupted.", "solver.cpp:395")
                 return
-            scores.add(net.test_pass(net.feeds()))
+            scores.add(net.test_batch())
         if not scores.weight:
             return
         if self.param.test_compute_loss:
@@ -306,7 +306,7 @@ class Solver:
         """Of each net, the batches computed, and the records that each data layer handed out."""
         nets = [self.net, *self.tests]
         return [net.passes for net in nets], [
-            {name: source.position for name, source in net.sources.items()} for net in nets
+            {name: source.position for name, source in net.loaders.items()} for net in nets
         ]
 
     def restore(self, path: str) -> None:
@@ -332,14 +332,14 @@ class Solver:
     def _seek(self, position: ResumeState) -> bool:
         nets = [self.net, *self.tests]
         if len(position.records) != len(nets) or any(
-            set(records) != set(net.sources)
+            set(records) != set(net.loaders)
             for records, net in zip(position.records, nets, strict=True)
         ):
             return False
         for net, passes, records in zip(nets, position.passes, position.records, strict=True):
             net.passes = passes
             for name, place in records.items():
-                net.sources[name].seek(place)
+                net.loaders[name].seek(place)
         window = self.param.average_loss
         self.losses, self.smoothed = position.losses[-window:], position.smoothed
         if len(position.losses) > window:
