@@ -25,9 +25,10 @@ from .kernels import SOURCES
 from .kernels.base import LazyConcat, PaddedPlane, PassContext, PassWeights
 from .loader import Loader
 from .microbatch import is_separable, largest_blob, normalizers_of
-from .parameters import Parameter, load, make_parameters
+from .parameters import Parameter, load_weights, make_parameters
 from .schedule import Step, make_plan
-from .wiring import wire
+from .setup_log import log_wiring
+from .wiring import wire_net
 from .workers import Piece, Workers
 
 Tensor = torch.Tensor
@@ -103,7 +104,9 @@ class Net:
         self.log = log
         self.passes = 0
         known = {name: _tops(source) for name, source in self.sources.items()}
-        self.wiring = wire(definition, phase, known, log)
+        self.wiring = wire_net(definition, phase, known)
+        if log:
+            log_wiring(self.wiring)
         self._check_parameters()
         self.parameters = make_parameters(
             self.wiring.layers, self.fed, self.device, (seed, number, _FILLING), log
@@ -167,7 +170,7 @@ class Net:
 
     def load(self, model: Any, source: str) -> None:
         """Copy weights from a NetParameter by layer name (Net::CopyTrainedLayersFrom)."""
-        self.uninitialized -= load(self.parameters, model, source, self.log)
+        self.uninitialized -= load_weights(self.parameters, model, source, self.log)
         self.changed()
 
     def changed(self) -> None:
@@ -177,13 +180,13 @@ class Net:
     def blobs(self, layer: str) -> list[np.ndarray]:
         """Copies of the parameter blobs of a layer."""
         return [
-            self.parameters.own[number].data.detach().cpu().contiguous().numpy().copy()
+            self.parameters.unique[number].data.detach().cpu().contiguous().numpy().copy()
             for number in self._numbers(layer)
         ]
 
     def set_blobs(self, layer: str, arrays: Sequence[np.ndarray]) -> None:
         """Replace the parameter blobs of a layer; shapes must agree."""
-        found = [self.parameters.own[number].data for number in self._numbers(layer)]
+        found = [self.parameters.unique[number].data for number in self._numbers(layer)]
         new = [torch.from_numpy(np.array(array)) for array in arrays]
         shapes = [[tuple(one.shape) for one in column] for column in (found, new)]
         if shapes[0] != shapes[1]:
@@ -368,7 +371,7 @@ class Net:
         if not share.gradients:
             share.gradients = [
                 # A copy: two parameters may have been given one and the same gradient.
-                None if g is None else g.to(self.parameters.own[0].data.dtype, copy=True)
+                None if g is None else g.to(self.parameters.unique[0].data.dtype, copy=True)
                 for g in found
             ]
             return
@@ -462,14 +465,14 @@ class Net:
                 self._cast(parameter)
                 .detach()
                 .requires_grad_(parameter.learned or (every and not parameter.statistic))
-                for parameter in self.parameters.own
+                for parameter in self.parameters.unique
             ]
         )
 
     def _fixed(self) -> PassWeights:
         """Parameters for passes without gradients; kept until they change."""
         if self._weights is None:
-            self._weights = PassWeights([self._cast(one) for one in self.parameters.own])
+            self._weights = PassWeights([self._cast(one) for one in self.parameters.unique])
         return self._weights
 
     def _cast(self, parameter: Parameter) -> Tensor:
@@ -477,7 +480,7 @@ class Net:
 
     def _accumulate(self, shares: list[list[Tensor | None]]) -> None:
         """Add the workers' gradients, always in the same order."""
-        learned = [parameter for parameter in self.parameters.own if parameter.learned]
+        learned = [parameter for parameter in self.parameters.unique if parameter.learned]
         for column in zip(learned, *(share for share in shares if share), strict=True):
             parameter: Any = column[0]
             for g in column[1:]:

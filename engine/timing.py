@@ -112,7 +112,7 @@ def time_layers(net: Net, iterations: int) -> None:
     clocks = _Clocks(net)
     glog.info("Performing Forward", "caffe.cpp:351")
     loss, tape = clocks.pass_forward()
-    glog.info(f"Initial loss: {glog.number(loss)}", "caffe.cpp:356")
+    glog.info(f"Initial loss: {glog.format_number(loss)}", "caffe.cpp:356")
     glog.info("Performing Backward", "caffe.cpp:357")
     clocks.pass_backward(tape)
     del tape  # else it is there beside the next one
@@ -130,7 +130,7 @@ def time_layers(net: Net, iterations: int) -> None:
         del tape
         forward += middle - start
         backward += end - middle
-        spent = glog.number((end - start) * MILLI)
+        spent = glog.format_number((end - start) * MILLI)
         glog.info(f"Iteration: {index + 1} forward-backward time: {spent} ms.", "caffe.cpp:394")
     total = perf_counter() - began
     _log_table(net, clocks, iterations)
@@ -141,7 +141,7 @@ def time_layers(net: Net, iterations: int) -> None:
         ("Average Forward-Backward", total * each, 412),
         ("Total Time", total * MILLI, 414),
     ):
-        glog.info(f"{name}: {glog.number(value)} ms.", f"caffe.cpp:{line}")
+        glog.info(f"{name}: {glog.format_number(value)} ms.", f"caffe.cpp:{line}")
     glog.info("*** Benchmark ends ***", "caffe.cpp:415")
 
 
@@ -151,5 +151,5 @@ def _log_table(net: Net, clocks: _Clocks, iterations: int) -> None:
     rows = zip(net.wiring.layers, clocks.forward, clocks.backward, strict=True)
     for layer, forward, backward in rows:
         name = f"{layer.name:>10}"
-        glog.info(f"{name}\tforward: {glog.number(forward * each)} ms.", "caffe.cpp:400")
-        glog.info(f"{name}\tbackward: {glog.number(backward * each)} ms.", "caffe.cpp:403")
+        glog.info(f"{name}\tforward: {glog.format_number(forward * each)} ms.", "caffe.cpp:400")
+        glog.info(f"{name}\tbackward: {glog.format_number(backward * each)} ms.", "caffe.cpp:403")
