@@ -140,19 +140,19 @@ def _default(name: str) -> str | int | bool | None:
 
 
 def _convert(flag: Flag, value: str) -> str | int | bool:
-    shown = printable(value)
+    text = printable(value)
     if isinstance(flag.default, bool):
         if value.lower() not in (*_TRUE, *_FALSE):
-            raise FlagError(f"illegal value '{shown}' for flag '--{flag.name}'; true or false")
+            raise FlagError(f"illegal value '{text}' for flag '--{flag.name}'; true or false")
         return value.lower() in _TRUE
     if isinstance(flag.default, int):
         number = int(value) if re.fullmatch(r"[+-]?[0-9]{1,10}", value) else -1 << 31
         if not (number >= 0 or (flag.name == "level" and number > -1 << 31)) or number >= 1 << 31:
-            raise FlagError(f"illegal value '{shown}' for flag '--{flag.name}'; a whole number")
+            raise FlagError(f"illegal value '{text}' for flag '--{flag.name}'; a whole number")
         return number
     if flag.choices and value not in flag.choices:
         choices = ", ".join(filter(None, flag.choices))
-        raise FlagError(f"illegal value '{shown}' for flag '--{flag.name}'; one of {choices}")
+        raise FlagError(f"illegal value '{text}' for flag '--{flag.name}'; one of {choices}")
     return value
 
 

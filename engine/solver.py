@@ -67,8 +67,11 @@ class Solver:
         self.net = self._open_net(nets.trained, "TRAIN", 0)
         self.tests = []
         for index, (net, origin) in enumerate(zip(nets.tested, nets.origins[1:], strict=True)):
-            what = f"{origin[0]} file: {origin[1]}" if origin[1] else origin[0]
-            glog.info(f"Creating test net (#{index}) specified by {what}", "solver.cpp:190")
+            field, path = origin
+            specification = f"{field} file: {path}" if path else field
+            glog.info(
+                f"Creating test net (#{index}) specified by {specification}", "solver.cpp:190"
+            )
             self.tests.append(self._open_net(net, "TEST", index + 1))
         if not any(self.net.wiring.loss_weights.values()):
             glog.warning("the training net has no loss: it learns nothing")

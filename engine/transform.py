@@ -28,7 +28,7 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 Shape = tuple[int, int, int]
 
 MEAN_LIMIT = 1 << 30  # maximum bytes of a mean file
-_DOMAIN = counter_rng.domain("transfor")
+_DOMAIN = counter_rng.domain("transfor")  # as many letters as a domain takes
 _MERGED = range(2, 5)  # numbers of channels for which cv2.merge is fast
 _BITS = 31  # random bits of each crop offset
 

@@ -203,6 +203,15 @@ def test_a_draw_depends_on_its_number_only(seed: int, first: int, count: int, sk
     assert sorted(counter_rng.permutation(stream, count).tolist()) == list(range(count))
 
 
+def test_domains_stay_what_they_are() -> None:
+    """Resumed runs draw the numbers of the runs before."""
+    assert counter_rng.domain("shuffle") == 0x73687566666C65
+    assert counter_rng.domain("skip") == 0x736B6970
+    assert counter_rng.domain("transfor") == 0x7472616E73666F72
+    with pytest.raises(ValueError, match="longer than 8"):
+        counter_rng.domain("transform")
+
+
 def test_the_draws_stay_what_they_are() -> None:
     """A run of an older release goes on: the numbers of splitmix64 itself, and of our keys."""
     assert counter_rng.bits(0, 0, 2).tolist() == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
