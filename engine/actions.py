@@ -192,7 +192,7 @@ def _score_batches(net: Net, iterations: int, exact: bool) -> ScoreSums:
 
 def _log_scores(scores: ScoreSums, exact: bool) -> None:
     if exact:
-        glog.info(f"Tested each of {scores.weight:.0f} images once.")
+        glog.info(f"Tested each of {scores.weight:.0f} records once.")
     glog.info(f"Loss: {glog.format_number(scores.mean_loss())}", "caffe.cpp:309")
     for name, mean, suffix in scores.means():
         glog.info(f"{name} = {glog.format_number(mean)}{suffix}", "caffe.cpp:321")
