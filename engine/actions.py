@@ -16,7 +16,7 @@ from ..nets.definition import NetDefinition, parse_solver, read_net, read_text
 from ..text import printable
 from . import glog, memory
 from .device import select_device
-from .executor import Net
+from .executor import Executor
 from .flags import CommandLine
 from .loader import EndOfData
 from .open_net import EngineOptions, open_net
@@ -163,7 +163,7 @@ def test(line: CommandLine) -> None:
     try:
         _load_weights(net, weights)
         _warn_uninitialized(net)
-        if not net.sources and any(layer.type == "Input" for layer in net.feeding):
+        if not net.loaders and any(layer.type == "Input" for layer in net.inputs.layers):
             glog.warning("the net reads no data, its inputs are zeros; use the train_val net")
         scores = _score_batches(net, _count_iterations(line, net), line.on("exact"))
     except EndOfData:
@@ -174,17 +174,17 @@ def test(line: CommandLine) -> None:
         _log_scores(scores, line.on("exact"))
 
 
-def _load_weights(net: Net, names: str) -> None:
+def _load_weights(net: Executor, names: str) -> None:
     for name in split_file_names(names):
         net.load(read_caffemodel(name), name)
 
 
-def _score_batches(net: Net, iterations: int, exact: bool) -> ScoreSums:
+def _score_batches(net: Executor, iterations: int, exact: bool) -> ScoreSums:
     """Test some batches and log each one's scores; `exact` weighs them by their records."""
     glog.info(f"Running for {iterations} iterations.", "caffe.cpp:281")
     scores = ScoreSums(net)
     for index in range(iterations):
-        result = net.test_pass(net.feeds())
+        result = net.test_batch()
         for name, value in scores.add(result, float(result.records) if exact else 1.0):
             glog.info(f"Batch {index}, {name} = {glog.format_number(value)}", "caffe.cpp:304")
     return scores
@@ -198,7 +198,7 @@ def _log_scores(scores: ScoreSums, exact: bool) -> None:
         glog.info(f"{name} = {glog.format_number(mean)}{suffix}", "caffe.cpp:321")
 
 
-def _warn_uninitialized(net: Net) -> None:
+def _warn_uninitialized(net: Executor) -> None:
     """Warn of layers that keep their fillers' values, which Caffe scores without a word."""
     if net.uninitialized:
         names = ", ".join(sorted(net.uninitialized)[:NAMES_SHOWN])
@@ -209,17 +209,17 @@ def _warn_uninitialized(net: Net) -> None:
         )
 
 
-def _count_iterations(line: CommandLine, net: Net) -> int:
+def _count_iterations(line: CommandLine, net: Executor) -> int:
     """Return `--iterations`, or with `--exact` the batches that read every record once."""
     if not line.on("exact"):
         return line.integer("iterations")
     if "iterations" in line.explicit:
         raise NetError("--exact tests every record once, so it takes no --iterations; give one")
-    if not net.sources:
+    if not net.loaders:
         raise NetError(
             "--exact needs a Data or ImageData layer in the TEST phase, whose records it counts"
         )
-    counts = {-(-loader.records // loader.batch_size) for loader in net.sources.values()}
+    counts = {-(-loader.records // loader.batch_size) for loader in net.loaders.values()}
     if len(counts) > 1:
         raise NetError("--exact: the net's data layers differ in their number of batches")
     return counts.pop()

@@ -15,7 +15,7 @@ from ..formats.files import write_files
 from ..formats.schema import PHASES
 from ..nets.definition import NetDefinition, read_net
 from ..text import did_you_mean, printable
-from . import executor
+from .executor import PRECISIONS, Executor
 from .parameters import to_caffemodel
 from .workers import Workers
 
@@ -55,44 +55,44 @@ class Net:
         seed: int = 0,
         partial: bool = False,
     ) -> None:
-        if precision not in executor.PRECISIONS:
-            hint = did_you_mean(precision, executor.PRECISIONS)
+        if precision not in PRECISIONS:
+            hint = did_you_mean(precision, PRECISIONS)
             raise NetError(f"no precision '{printable(precision)}'{hint}; fp32, bf16 or fp64")
         if threads is not None and threads < 1:
             raise NetError(f"{threads} threads; give one or more")
         definition = prototxt if isinstance(prototxt, NetDefinition) else read_net(prototxt)
-        self._net = executor.Net(
+        self._executor = Executor(
             definition, phase, precision=precision, workers=Workers(threads), seed=seed
         )
         if weights is not None:
             self._load(weights, partial)
         self.inputs = {
             name: shape
-            for layer in self._net.feeding
+            for layer in self._executor.inputs.layers
             if layer.type != "DummyData"
             for name, shape in zip(layer.tops, layer.top_shapes, strict=True)
         }
-        self.outputs = list(self._net.outputs)
-        self.layers = [layer.name for layer in self._net.wiring.layers if layer.blobs]
+        self.outputs = list(self._executor.outputs)
+        self.layers = [layer.name for layer in self._executor.wiring.layers if layer.blobs]
 
     def _load(self, weights: str | os.PathLike[str], partial: bool) -> None:
         file = printable(os.fspath(weights))
-        self._net.load(read_caffemodel(weights), file)
-        if self._net.uninitialized and not partial:
-            where = printable(self._net.definition.source)
+        self._executor.load(read_caffemodel(weights), file)
+        if self._executor.uninitialized and not partial:
+            where = printable(self._executor.definition.source)
             names = ", ".join(f"'{printable(name)}'" for name in self.uninitialized[:3])
             raise NetError(
-                f"{file}: has no weights for {len(self._net.uninitialized)} layers of {where},"
+                f"{file}: has no weights for {len(self._executor.uninitialized)} layers of {where},"
                 f" such as {names}; give the net's own, or partial=True to use their fillers"
             )
 
     @property
     def uninitialized(self) -> list[str]:
         """Layers with parameters that the weights lack: they keep their fillers' values."""
-        return sorted(self._net.uninitialized)
+        return sorted(self._executor.uninitialized)
 
     def __repr__(self) -> str:
-        return f"Net({printable(self._net.definition.source)}: {', '.join(self.inputs)})"
+        return f"Net({printable(self._executor.definition.source)}: {', '.join(self.inputs)})"
 
     def forward(self, inputs: Any = None, /, **named: Any) -> dict[str, np.ndarray]:
         """Run a batch.
@@ -119,7 +119,7 @@ class Net:
         missing = self.inputs.keys() - arrays.keys()
         if missing:
             raise NetError(f"no array for input '{sorted(missing)[0]}'")
-        return self._net.forward(arrays)
+        return self._executor.forward(arrays)
 
     def producer_type(self, blob: str) -> str:
         """Return the type of the last layer with this top, such as `Softmax`.
@@ -127,7 +127,7 @@ class Net:
         Raises:
             NetError: no layer has it.
         """
-        for layer in reversed(self._net.wiring.layers):
+        for layer in reversed(self._executor.wiring.layers):
             if blob in layer.tops:
                 return layer.type
         raise NetError(f"no layer has the top '{printable(blob)}'")
@@ -138,7 +138,7 @@ class Net:
         Raises:
             NetError: no such layer.
         """
-        return self._net.blobs(layer)
+        return self._executor.blobs(layer)
 
     def set_blobs(self, layer: str, arrays: list[np.ndarray]) -> None:
         """Replace a layer's parameter blobs.
@@ -146,7 +146,7 @@ class Net:
         Raises:
             NetError: no such layer, or arrays of other shapes.
         """
-        self._net.set_blobs(layer, arrays)
+        self._executor.set_blobs(layer, arrays)
 
     def save(self, path: str | os.PathLike[str], force: bool = False) -> None:
         """Write the parameters as a `.caffemodel`; a failure leaves no partial file.
@@ -154,6 +154,6 @@ class Net:
         Raises:
             OutputError: the file can't be written, or exists and `force` is not set.
         """
-        net = self._net
+        net = self._executor
         model = to_caffemodel(net.name, net.parameters, PHASES[net.phase], diffs=False)
         write_files({Path(path): serialized(model, os.fspath(path))}, force)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .executor import Net
+from .executor import Executor
 
 
 class DataPositions(NamedTuple):
@@ -20,19 +20,19 @@ class DataPositions(NamedTuple):
     records: list[dict[str, int]]
 
     @classmethod
-    def of(cls, nets: Sequence[Net]) -> DataPositions:
+    def of(cls, nets: Sequence[Executor]) -> DataPositions:
         """Return the current positions."""
-        records = [{name: loader.position for name, loader in net.sources.items()} for net in nets]
+        records = [{name: loader.position for name, loader in net.loaders.items()} for net in nets]
         return cls([net.passes for net in nets], records)
 
-    def fits(self, nets: Sequence[Net]) -> bool:
+    def fits(self, nets: Sequence[Executor]) -> bool:
         """Return whether the nets have the data layers of these positions."""
-        layers = [set(net.sources) for net in nets]
+        layers = [set(net.loaders) for net in nets]
         return layers == [set(records) for records in self.records]
 
-    def restore(self, nets: Sequence[Net]) -> None:
+    def restore(self, nets: Sequence[Executor]) -> None:
         """Let the nets continue from these positions; before they read their first batch."""
         for net, passes, records in zip(nets, self.passes, self.records, strict=True):
             net.passes = passes
             for name, position in records.items():
-                net.sources[name].seek(position)
+                net.loaders[name].seek(position)

@@ -1,14 +1,13 @@
-"""A net that runs: forward, and backward to the gradients of its parameters.
+"""The executor of a net: batches forward, backward to the gradients of parameters, layer by layer.
 
-A batch is cut into pieces where each record is computed alone (`Workers`); scores that take the
-whole batch (losses, accuracies) come from what the pieces left. Where records are not alone, as
-in BatchNorm's TRAIN phase, the batch is one piece and PyTorch spreads each layer over the cores.
+Where each layer computes each record alone, a batch runs in micro-batches (`Workers`), and scores
+of the whole batch (losses, accuracies) come from what the micro-batches left. Elsewhere, as with
+BatchNorm in TRAIN, the batch runs whole and PyTorch spreads each layer over the cores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -20,63 +19,57 @@ from ..nets.definition import NetDefinition
 from ..nets.layer_types import Shape
 from ..text import did_you_mean, printable
 from . import glog, memory
-from .input_batch import InputBatch, batch_of_array, dummy_batch
+from .batch_run import BatchRun
+from .forward import ForwardPass
+from .fusion import fused_schedule
+from .hooks import Hook, Hooks
+from .input_batch import InputBlob, InputLayers
 from .kernels import SOURCES
-from .kernels.base import LazyConcat, PaddedPlane, PassContext, PassWeights
+from .kernels.base import PassContext, PassWeights
 from .loader import Loader
-from .microbatch import is_separable, largest_blob, normalizers_of
+from .microbatch import can_split, largest_blob
 from .parameters import Parameter, load_weights, make_parameters
-from .schedule import Step, make_plan
+from .schedule import Either, Step, layer_steps, schedule_releases
 from .setup_log import log_wiring
+from .tape import Tape
+from .tensors import to_array, whole
 from .wiring import wire_net
-from .workers import Piece, Workers
+from .workers import Workers
 
 Tensor = torch.Tensor
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
-
-
-class Gradients(NamedTuple):
-    """What one forward and backward pass gave, as arrays; None where no gradient goes."""
-
-    outputs: dict[str, np.ndarray]
-    bottoms: dict[str, np.ndarray | None]
-    blobs: dict[tuple[str, int], np.ndarray | None]
+_FILLING = 1 << 62  # apart from the numbers of passes
 
 
 class BatchResult(NamedTuple):
-    """Of one batch: the loss, every output blob, and the number of records."""
+    """A batch that has run: its loss, output blobs and kept blobs by name, number of records."""
 
     loss: float
     outputs: dict[str, Tensor]
     records: int
+    kept: dict[str, Tensor]
 
 
-@dataclass
-class _Share:
-    """What a worker has of its pieces."""
-
-    outputs: list[dict[str, Tensor]] = field(default_factory=list)
-    scored: list[dict[int, list[Tensor]]] = field(default_factory=list)
-    weighted: float = 0.0
-    gradients: list[Tensor | None] = field(default_factory=list)
-
-
-class Net:
-    """A net in one phase, with its parameters and what feeds it.
+class Executor:
+    """A net in one phase, with its parameters and its data.
 
     Args:
         definition: the net, in its state.
         phase: `TRAIN` or `TEST`.
-        sources: of Data and ImageData layers, by name; those without one are fed by `forward`.
+        loaders: of Data and ImageData layers, by name; tops of others come from arrays.
         precision: fp32, bf16 (activations; parameters stay float32) or fp64.
-        device: where it computes.
-        workers: the threads; made for it where not given.
+        device: PyTorch's name of it.
+        workers: the threads; its own if None.
         seed: of fillers, dropout and dummy data.
-        number: of the net among a process's, so that none has another's random numbers.
+        number: of the net among a process's, so that no two share random numbers.
         log: whether to log what Caffe logs as it sets a net up.
 
+    Attributes:
+        uninitialized: names of the layers with parameters that no weights were loaded for.
+        passes: batches that have run.
+
     Raises:
-        NetError: what Caffe would refuse, or does not run here.
+        NetError: Caffe would refuse the net, or the engine can't run it.
     """
 
     def __init__(
@@ -84,7 +77,7 @@ class Net:
         definition: NetDefinition,
         phase: str,
         *,
-        sources: Mapping[str, Loader] | None = None,
+        loaders: Mapping[str, Loader] | None = None,
         precision: str = "fp32",
         device: str = "cpu",
         workers: Workers | None = None,
@@ -94,36 +87,38 @@ class Net:
     ) -> None:
         self.definition = definition
         self.phase = phase
-        self.sources = dict(sources or {})
+        self.loaders = dict(loaders or {})
         self.dtype = PRECISIONS[precision]
-        # Labels don't fit into bf16: blobs take that type where they meet weights.
-        self.fed = torch.float64 if precision == "fp64" else torch.float32
+        # Labels don't fit into bf16: blobs take that type where they meet parameters.
+        self.input_dtype = torch.float64 if precision == "fp64" else torch.float32
         self.device = torch.device(device)
         self.workers = workers or Workers()
         self.seed, self.number = seed, number
         self.log = log
         self.passes = 0
-        known = {name: _tops(source) for name, source in self.sources.items()}
+        known = {name: _loader_shapes(loader) for name, loader in self.loaders.items()}
         self.wiring = wire_net(definition, phase, known)
         if log:
             log_wiring(self.wiring)
         self._check_parameters()
         self.parameters = make_parameters(
-            self.wiring.layers, self.fed, self.device, (seed, number, _FILLING), log
+            self.wiring.layers, self.input_dtype, self.device, (seed, number, _FILLING), log
         )
         try:
-            self.steps = make_plan(self.wiring, self.parameters, phase)
+            self.steps = fused_schedule(self.wiring, self.parameters, phase)
         except ValueError as error:
             raise NetError(f"{printable(definition.source)}: {error}") from None
-        self.feeding = [layer for layer in self.wiring.layers if layer.type in SOURCES]
-        self.cut = self.device.type == "cpu" and is_separable(self.wiring.layers, self.steps)
+        layers = [layer for layer in self.wiring.layers if layer.type in SOURCES]
+        self.inputs = InputLayers(layers, self.loaders, definition.source)
+        self._can_split = self.device.type == "cpu" and can_split(self.wiring.layers, self.steps)
         self._largest = largest_blob(self.wiring.layers) * self.dtype.itemsize
         self._weights: PassWeights | None = None
-        # Layers with parameters that nothing was loaded for.
         self.uninitialized = {layer.name for layer in self.wiring.layers if layer.blobs}
         self._check_blobs()
         if log:
             glog.info("Network initialization done.", "net.cpp:257")
+
+    # Memory
 
     def _check_parameters(self) -> None:
         training = self.phase == "TRAIN"
@@ -132,35 +127,38 @@ class Net:
         memory.check(needed, f"{where}: its parameters", "use a smaller net")
 
     def check_whole_batch(self) -> None:
-        """Refuse a batch that does not fit in one piece, forward and backward.
+        """Refuse a batch that does not fit in memory unsplit, forward and backward.
 
         Raises:
-            NetError: with how much is needed.
+            NetError: with the memory it needs.
         """
-        self._check_blobs(whole=True)
+        self._check_blobs(whole_batch=True)
 
-    def _check_blobs(self, whole: bool = False) -> None:
-        records = max((s[0] for x in self.feeding for s in x.top_shapes if s), default=1)
+    def _check_blobs(self, whole_batch: bool = False) -> None:
+        layers = self.inputs.layers
+        records = max((shape[0] for x in layers for shape in x.top_shapes if shape), default=1)
         at_once = records
-        kept = whole or self.phase == "TRAIN"
-        whole = whole or not self.cut
-        if not whole:
+        kept = whole_batch or self.phase == "TRAIN"
+        whole_batch = whole_batch or not self._can_split
+        if not whole_batch:
             shares = self.workers.pieces(records, self._largest)
             at_once = sum(max(end - start for start, end in share) for share in shares)
         needed = memory.blob_bytes(self.wiring.layers, kept, records, at_once, self.dtype.itemsize)
-        if whole and kept:
-            needed *= 2  # what layers keep for the way back, and the gradients on it
-        for layer in self.feeding:  # the whole batch: bytes that are read, numbers that are made
-            each = 1 if layer.name in self.sources else self.fed.itemsize
-            needed += each * sum(map(prod, layer.top_shapes))
+        if whole_batch and kept:
+            needed *= 2  # what layers keep for the backward pass, and gradients
+        for layer in layers:  # the whole batch: bytes as read, or numbers
+            element = 1 if layer.name in self.loaders else self.input_dtype.itemsize
+            needed += element * sum(map(prod, layer.top_shapes))
         where = printable(self.definition.source)
-        remedy = "use a smaller batch_size"
         if self.device.type == "cpu":
-            memory.check(needed, f"{where}: its blobs for a batch of {records}", remedy)
+            what = f"{where}: its blobs for a batch of {records}"
+            memory.check(needed, what, "use a smaller batch_size")
+
+    # Names and parameters
 
     @property
     def name(self) -> str:
-        """As in the prototxt."""
+        """The net's name."""
         return self.wiring.name
 
     @property
@@ -171,312 +169,186 @@ class Net:
     def load(self, model: Any, source: str) -> None:
         """Copy weights from a NetParameter by layer name (Net::CopyTrainedLayersFrom)."""
         self.uninitialized -= load_weights(self.parameters, model, source, self.log)
-        self.changed()
+        self.parameters_changed()
 
-    def changed(self) -> None:
-        """Say that parameters are no longer what they were."""
+    def parameters_changed(self) -> None:
+        """Forget what was derived from the parameters' old values."""
         self._weights = None
 
     def blobs(self, layer: str) -> list[np.ndarray]:
-        """Copies of the parameter blobs of a layer."""
+        """Return copies of the parameter blobs of a layer."""
         return [
             self.parameters.unique[number].data.detach().cpu().contiguous().numpy().copy()
-            for number in self._numbers(layer)
+            for number in self._parameter_numbers(layer)
         ]
 
     def set_blobs(self, layer: str, arrays: Sequence[np.ndarray]) -> None:
-        """Replace the parameter blobs of a layer; shapes must agree."""
-        found = [self.parameters.unique[number].data for number in self._numbers(layer)]
-        new = [torch.from_numpy(np.array(array)) for array in arrays]
-        shapes = [[tuple(one.shape) for one in column] for column in (found, new)]
+        """Replace the parameter blobs of a layer.
+
+        Raises:
+            NetError: their shapes differ.
+        """
+        blobs = [self.parameters.unique[number].data for number in self._parameter_numbers(layer)]
+        values = [torch.from_numpy(np.array(array)) for array in arrays]
+        shapes = [[tuple(tensor.shape) for tensor in column] for column in (blobs, values)]
         if shapes[0] != shapes[1]:
             raise NetError(
                 f"layer '{printable(layer)}' has blobs of shapes {shapes[0]}, not {shapes[1]}"
             )
-        for data, array in zip(found, new, strict=True):
-            data.copy_(array)
-        self.changed()
+        for blob, value in zip(blobs, values, strict=True):
+            blob.copy_(value)
+        self.parameters_changed()
 
-    def _numbers(self, layer: str) -> list[int]:
+    def _parameter_numbers(self, layer: str) -> list[int]:
+        return self.parameters.of_layer[self._layer_index(layer)]
+
+    def _layer_index(self, layer: str) -> int:
         names = self.parameters.names()
         if layer not in names:
             hint = did_you_mean(layer, names)
             raise NetError(f"no layer '{printable(layer)}' in the net{hint}")
-        return self.parameters.of_layer[names.index(layer)]
+        return names.index(layer)
 
-    # Forward and backward
+    def random_key(self, record: int) -> tuple[int, int, int]:
+        """Return what the random numbers of this pass depend on, from a record on."""
+        return (self.seed, self.number << 40 | self.passes, record)
 
-    def forward(self, inputs: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
+    # Batches
+
+    def forward(
+        self,
+        arrays: Mapping[str, Any] | None = None,
+        *,
+        keep: Container[str] = (),
+        hooks: Sequence[Hook] = (),
+    ) -> dict[str, np.ndarray]:
         """Run one batch without gradients.
 
         Args:
-            inputs: blob name -> array (batch, ...), for tops of data layers that have no source.
-
-        Returns:
-            Every output blob.
+            arrays: blob name -> array (batch, ...), for tops of data layers without a loader.
+            keep: blobs to return besides the outputs; `schedule.EVERYTHING` for all.
+            hooks: observers of layers.
         """
-        result = self.test_pass(self.feeds(inputs))
-        return {name: _to_array(tensor) for name, tensor in result.outputs.items()}
+        result = self.test_batch(arrays, keep=keep, hooks=hooks)
+        blobs = {**result.kept, **result.outputs}
+        return {name: to_array(tensor) for name, tensor in blobs.items()}
 
-    def test_pass(self, feeds: Mapping[str, InputBatch]) -> BatchResult:
+    def test_batch(
+        self,
+        arrays: Mapping[str, Any] | None = None,
+        *,
+        keep: Container[str] = (),
+        hooks: Sequence[Hook] = (),
+    ) -> BatchResult:
         """Run one batch without gradients."""
-        return self._batch(feeds, gradients=False)
+        return self._run_batch(arrays, False, keep, Hooks(hooks))
 
-    def train_pass(self, feeds: Mapping[str, InputBatch]) -> BatchResult:
+    def train_batch(
+        self,
+        arrays: Mapping[str, Any] | None = None,
+        *,
+        keep: Container[str] = (),
+        hooks: Sequence[Hook] = (),
+    ) -> BatchResult:
         """Run one batch and add its gradients to `Parameter.grad`."""
-        return self._batch(feeds, gradients=True)
+        return self._run_batch(arrays, True, keep, Hooks(hooks))
 
-    def gradients(
-        self, inputs: Mapping[str, Any], tops: Mapping[str, Any] | None = None
-    ) -> Gradients:
-        """One pass in one piece, with the gradients of inputs and parameters.
+    def forward_between(
+        self,
+        blobs: Mapping[str, Any],
+        start: str | None = None,
+        end: str | None = None,
+        *,
+        keep: Container[str] = (),
+        hooks: Sequence[Hook] = (),
+    ) -> dict[str, np.ndarray]:
+        """Run the layers from `start` to `end` inclusive, on the whole batch, without gradients.
 
         Args:
-            inputs: blob name -> array, for every input.
-            tops: output name -> gradient of what is differentiated by it; of the net's own loss
-                where None.
-        """
-        feeds = self.feeds(inputs)
-        run = PassContext(self.leaves(every=True), True, self.key(0))
-        blobs = {
-            name: feed.part(0, feed.records, self.fed, self.device).requires_grad_()
-            for name, feed in feeds.items()
-        }
-        leaves = dict(blobs)
-        objective = self._steps(run, blobs, whole=True, scored={}, cuts=False)[0]
-        outputs = {name: _whole(blobs[name]) for name in self.outputs}
-        if tops is not None:
-            objective = sum(
-                (outputs[name] * torch.from_numpy(np.asarray(g))).sum() for name, g in tops.items()
-            )
-        wanted = [*leaves.values(), *run.weights.tensors]
-        wanted = [tensor for tensor in wanted if tensor.requires_grad]
-        found: list[Tensor | None] = [None] * len(wanted)
-        if isinstance(objective, torch.Tensor) and objective.requires_grad:
-            found = list(torch.autograd.grad(objective, wanted, allow_unused=True))
-        of = {id(tensor): g for tensor, g in zip(wanted, found, strict=True)}
-
-        def gradient(tensor: Tensor) -> np.ndarray | None:
-            g = of.get(id(tensor))
-            return None if g is None else _to_array(g)
-
-        return Gradients(
-            {name: _to_array(tensor) for name, tensor in outputs.items()},
-            {name: gradient(tensor) for name, tensor in leaves.items()},
-            {
-                (layer.name, index): gradient(run.weights.tensors[number])
-                for layer, numbers in zip(self.wiring.layers, self.parameters.of_layer, strict=True)
-                for index, number in enumerate(numbers)
-            },
-        )
-
-    def feeds(self, inputs: Mapping[str, Any] | None = None) -> dict[str, InputBatch]:
-        """The next batch of every data layer.
+            blobs: blob name -> array, for every blob that these layers read and don't compute.
+            start, end: layer names; None is the first and the last.
+            keep: blobs to return besides those that no layer of the range reads.
+            hooks: observers of layers.
 
         Raises:
-            NetError: a layer that nothing feeds, or an input that is no blob of such a layer.
+            NetError: no such layer, or a blob is missing.
         """
-        given = dict(inputs or {})
-        result: dict[str, InputBatch] = {}
-        for number, layer in enumerate(self.feeding):
-            where = f"layer '{printable(layer.name)}'"
-            source = self.sources.get(layer.name)
-            if source is not None:
-                result.update(zip(layer.tops, _loader_batches(source), strict=False))
-                continue
-            for index, (name, shape) in enumerate(zip(layer.tops, layer.top_shapes, strict=True)):
-                if name in given:
-                    try:
-                        result[name] = batch_of_array(given.pop(name), shape, name)
-                    except ValueError as error:
-                        raise NetError(f"{where}: {error}") from None
-                elif layer.type == "DummyData":
-                    param = layer.param.dummy_data_param
-                    result[name] = dummy_batch(param, index, shape, (*self.key(0), number), where)
-                elif layer.type == "Input":
-                    result[name] = InputBatch(torch.zeros(shape))
-                elif layer.type in ("Data", "ImageData"):
-                    raise NetError(f"{where}: nothing given for its blob '{printable(name)}'")
-                elif layer.type == "MemoryData":
-                    raise NetError(
-                        f"{where}: MemoryDataLayer needs to be initialized by calling Reset, which"
-                        " only a program can; use a Data layer, or sqgen.Net from Python"
-                    )
-        if given:
-            raise NetError(
-                f"{printable(self.definition.source)}: no input '{printable(next(iter(given)))}';"
-                f" its inputs are {', '.join(name for x in self.feeding for name in x.tops)}"
-            )
-        return result
-
-    def key(self, record: int) -> tuple[int, int, int]:
-        """What the randomness of a pass depends on, from the record on that it starts with."""
-        return (self.seed, self.number << 40 | self.passes, record)
-
-    def _batch(self, feeds: Mapping[str, InputBatch], gradients: bool) -> BatchResult:
-        records = next((feed.records for feed in feeds.values()), 1)
-        cut = self.cut and all(feed.records == records for feed in feeds.values())
-        if cut:
-            shares = self.workers.pieces(records, self._largest)
-            normalizers = normalizers_of(self.steps, feeds, records)
-        else:
-            shares, normalizers = [[(0, records)]], {}
-        weights = self.leaves() if gradients else self._fixed()
-
-        def work(pieces: list[Piece]) -> _Share:
-            share = _Share()
-            for piece in pieces:
-                self._piece(share, piece, feeds, weights, normalizers, gradients, whole=not cut)
-            return share
-
-        done = self.workers.run(work, shares)
-        if gradients:
-            self._accumulate([share.gradients for share in done])
-        result = self._gather(done, shares, records, cut)
+        steps = self._steps_between(start, end)
+        values = self._range_inputs(steps, blobs)
+        read = {name for step in steps for name in step.bottoms}
+        unread = {name for step in steps for name in step.tops} - read
+        schedule_releases(steps, Either(keep, unread))
+        context = PassContext(self._fixed_weights(), False, self.random_key(0))
+        with torch.inference_mode():
+            run = ForwardPass(context, values, hooks=Hooks(hooks))
+            run.run(steps)
         self.passes += 1
-        return result
-
-    def _piece(
-        self,
-        share: _Share,
-        piece: Piece,
-        feeds: Mapping[str, InputBatch],
-        weights: PassWeights,
-        normalizers: dict[str, float],
-        gradients: bool,
-        whole: bool,
-    ) -> None:
-        run = PassContext(weights, gradients, self.key(piece[0]), normalizers)
-        scored: dict[int, list[Tensor]] = {}
-        with torch.set_grad_enabled(gradients), torch.inference_mode(not gradients):
-            blobs: dict[str, Any] = {}
-            for name, feed in feeds.items():
-                start, end = (0, feed.records) if whole else piece
-                blobs[name] = feed.part(start, end, self.fed, self.device)
-            objective, weighted = self._steps(run, blobs, whole, scored)
-            share.outputs.append(
-                {name: _whole(blobs[name]).detach() for name in self.outputs if name in blobs}
-            )
-            share.scored.append(scored)
-            share.weighted += weighted
-            blobs.clear()
-            if gradients:
-                self._differentiate(share, objective, weights)
-
-    def _differentiate(self, share: _Share, objective: Any, weights: PassWeights) -> None:
-        wanted = [tensor for tensor in weights.tensors if tensor.requires_grad]
-        if not isinstance(objective, torch.Tensor) or not objective.requires_grad:
-            return
-        found = torch.autograd.grad(objective, wanted, allow_unused=True)
-        if not share.gradients:
-            share.gradients = [
-                # A copy: two parameters may have been given one and the same gradient.
-                None if g is None else g.to(self.parameters.unique[0].data.dtype, copy=True)
-                for g in found
-            ]
-            return
-        for index, (total, g) in enumerate(zip(share.gradients, found, strict=True)):
-            if g is not None:
-                share.gradients[index] = g if total is None else total.add_(g)
-
-    def _steps(
-        self,
-        run: PassContext,
-        blobs: dict[str, Any],
-        whole: bool,
-        scored: dict[int, list[Tensor]],
-        cuts: bool = True,
-    ) -> tuple[Any, float]:
-        """Run every step on `blobs`; the objective, and the part of the loss of other layers."""
-        objective: Any = 0.0
-        weighted = 0.0
-        for number, step in enumerate(self.steps):
-            bottoms = self._bottoms(step, blobs, cuts and run.gradients)
-            if step.kernel.reduces and not whole:
-                scored[number] = [bottom.detach() for bottom in bottoms]
-                if run.gradients and any(step.weights):
-                    objective = objective + step.weights[0] * step.kernel.objective(run, bottoms)
-            else:
-                tops = self._compute(step, run, bottoms)
-                blobs.update(zip(step.tops, tops, strict=True))
-                for weight, top in zip(step.weights, tops, strict=True):
-                    if weight:
-                        term = weight * _whole(top).sum()
-                        weighted += float(term.detach())
-                        objective = objective + term
-            for name in step.done:
-                blobs.pop(name, None)
-        return objective, weighted
-
-    def _bottoms(self, step: Step, blobs: dict[str, Any], cuts: bool) -> list[Any]:
-        bottoms = []
-        for name, cut in zip(step.bottoms, step.cut, strict=True):
-            value = blobs[name]
-            kernel = step.kernel
-            if (isinstance(value, LazyConcat) and not kernel.accepts_lazy_concat) or (
-                isinstance(value, PaddedPlane) and not kernel.accepts_padded_plane
-            ):
-                value = blobs[name] = value.whole()
-            bottoms.append(value.detach() if cut and cuts else value)
-        return bottoms
-
-    def _compute(self, step: Step, run: PassContext, bottoms: list[Any]) -> list[Any]:
-        blobs = [run.weights.tensors[number] for number in step.blobs]
-        tops = step.kernel.forward(run, bottoms, blobs)
-        if step.kernel.reduces and run.gradients and any(step.weights):
-            # The value Caffe reports, with the gradient Caffe uses.
-            smooth = step.kernel.objective(run, bottoms)
-            tops[0] = smooth + (tops[0] - smooth).detach()
-        return tops
-
-    def _gather(
-        self, done: list[_Share], shares: list[list[Piece]], records: int, cut: bool
-    ) -> BatchResult:
-        """Pieces in the order of their records, then the scores of the whole batch."""
-        order = sorted(
-            (piece, worker, place)
-            for worker, pieces in enumerate(shares)
-            for place, piece in enumerate(pieces)
-        )
-        outputs = {
-            name: _joined([done[worker].outputs[place][name] for _, worker, place in order])
-            for name in done[0].outputs[0]
+        return {
+            name: to_array(whole(value))
+            for name, value in run.blobs.items()
+            if name in unread or name in keep
         }
-        loss = sum(share.weighted for share in done)
-        if cut:
-            run = PassContext(PassWeights([]), False, self.key(0))
-            for number, step in enumerate(self.steps):
-                if step.kernel.reduces:
-                    parts = [done[worker].scored[place][number] for _, worker, place in order]
-                    bottoms = [_joined(list(column)) for column in zip(*parts, strict=True)]
-                    with torch.inference_mode():
-                        tops = step.kernel.forward(run, bottoms, [])
-                    for name, weight, top in zip(step.tops, step.weights, tops, strict=True):
-                        outputs[name] = top
-                        loss += weight * float(top.sum()) if weight else 0.0
-        return BatchResult(loss, {name: outputs[name] for name in self.outputs}, records)
 
-    # Weights
+    def record(
+        self,
+        arrays: Mapping[str, Any] | None = None,
+        *,
+        force_backward: bool = False,
+        hooks: Sequence[Hook] = (),
+    ) -> Tape:
+        """Run one batch whole and unfused, and keep every blob for a backward pass layer by layer.
 
-    def leaves(self, every: bool = False) -> PassWeights:
-        """Parameters to be differentiated by."""
-        return PassWeights(
-            [
-                self._cast(parameter)
-                .detach()
-                .requires_grad_(parameter.learned or (every and not parameter.statistic))
-                for parameter in self.parameters.unique
-            ]
+        Args:
+            arrays: as for `forward`.
+            force_backward: whether gradients flow to every input and parameter, whatever
+                `propagate_down` and `lr_mult` say.
+            hooks: observers of layers; here they observe data layers, too.
+        """
+        observers = Hooks(hooks)
+        context = PassContext(self._differentiable(force_backward), True, self.random_key(0))
+        tape = Tape(context.weights.tensors, force_backward)
+        run = ForwardPass(
+            context, self._whole_inputs(arrays, observers), hooks=observers, tape=tape
         )
+        with torch.enable_grad():
+            run.run(layer_steps(self.wiring, self.parameters, self.phase))
+        self.passes += 1
+        tape.blobs = {name: whole(value) for name, value in run.blobs.items()}
+        tape.loss = run.loss
+        return tape
 
-    def _fixed(self) -> PassWeights:
-        """Parameters for passes without gradients; kept until they change."""
-        if self._weights is None:
-            self._weights = PassWeights([self._cast(one) for one in self.parameters.unique])
-        return self._weights
+    # How a batch runs
 
-    def _cast(self, parameter: Parameter) -> Tensor:
-        return parameter.data if parameter.statistic else parameter.data.to(self.dtype)
+    def _run_batch(
+        self, arrays: Mapping[str, Any] | None, gradients: bool, keep: Container[str], hooks: Hooks
+    ) -> BatchResult:
+        inputs = self.inputs.next(arrays, self.random_key(0))
+        run = BatchRun(
+            steps=self._schedule(keep, hooks),
+            inputs=inputs,
+            weights=self._differentiable() if gradients else self._fixed_weights(),
+            gradients=gradients,
+            keep=Either(frozenset(self.outputs), keep),
+            hooks=hooks,
+            random_key=self.random_key,
+            dtype=self.input_dtype,
+            device=self.device,
+        )
+        if self._can_split and hooks.per_record and run.is_rectangular:
+            loss, blobs, shares = run.in_micro_batches(self.workers, self._largest)
+        else:
+            loss, blobs, shares = run.whole(self.workers)
+        self._accumulate(shares)
+        self.passes += 1
+        outputs = {name: blobs[name] for name in self.outputs}
+        kept = {name: blob for name, blob in blobs.items() if name not in outputs}
+        return BatchResult(loss, outputs, run.records, kept)
+
+    def _schedule(self, keep: Container[str], hooks: Hooks) -> list[Step]:
+        """Return the steps: unfused where a blob is kept or a layer observed."""
+        if not keep and not hooks:
+            return self.steps
+        return fused_schedule(self.wiring, self.parameters, self.phase, keep, hooks)
 
     def _accumulate(self, shares: list[list[Tensor | None]]) -> None:
         """Add the workers' gradients, always in the same order."""
@@ -489,37 +361,86 @@ class Net:
                 elif g is not None:
                     parameter.grad.add_(g)
 
+    def _whole_inputs(self, arrays: Mapping[str, Any] | None, hooks: Hooks) -> dict[str, Any]:
+        """Return the tops of the data layers, each layer between the calls of its hooks."""
+        left = dict(arrays or {})
+        blobs: dict[str, Any] = {}
+        for number, layer in enumerate(self.inputs.layers):
+            for hook in hooks.of(layer):
+                hook.before_forward(layer, [])
+            inputs = self.inputs.next_of(number, left, self.random_key(0))
+            tops = {
+                name: blob.part(0, blob.records, self.input_dtype, self.device)
+                for name, blob in inputs.items()
+            }
+            for hook in hooks.of(layer):
+                hook.after_forward(layer, list(tops.values()))
+            blobs |= tops
+        return blobs
+
+    # Part of a net
+
+    def _steps_between(self, start: str | None, end: str | None) -> list[Step]:
+        layers = self.wiring.layers
+        first = 0 if start is None else self._layer_index(start)
+        last = len(layers) - 1 if end is None else self._layer_index(end)
+        if first > last:
+            raise NetError(f"layer '{start}' runs after layer '{end}'")
+        inside = {id(layer) for layer in layers[first : last + 1]}
+        steps = layer_steps(self.wiring, self.parameters, self.phase)
+        return [step for step in steps if id(step.layer) in inside]
+
+    def _range_inputs(self, steps: Sequence[Step], blobs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the blobs that steps read and don't compute; splits go by their bottom's name."""
+        split = {
+            name: layer.bottoms[0]
+            for layer in self.wiring.layers
+            if layer.type == "Split"
+            for name in layer.tops
+        }
+        computed: set[str] = set()
+        values: dict[str, Any] = {}
+        for step in steps:
+            for name in step.bottoms:
+                if name in computed or name in values:
+                    continue
+                key = name if name in blobs else split.get(name, name)
+                if key not in blobs:
+                    reader = printable(step.layer.name)
+                    raise NetError(
+                        f"layer '{reader}' reads blob '{printable(key)}': give its array"
+                    )
+                blob = InputBlob(torch.from_numpy(np.asarray(blobs[key], order="C")))
+                values[name] = blob.part(0, blob.records, self.input_dtype, self.device)
+            computed |= set(step.tops)
+        return values
+
+    # Parameters of a pass
+
+    def _differentiable(self, force: bool = False) -> PassWeights:
+        """Return the parameters to differentiate by; with `force`, those of rate 0 too."""
+        return PassWeights(
+            [
+                self._cast(parameter)
+                .detach()
+                .requires_grad_(parameter.learned or (force and not parameter.statistic))
+                for parameter in self.parameters.unique
+            ]
+        )
+
+    def _fixed_weights(self) -> PassWeights:
+        """Return the parameters for passes without gradients, cached until they change."""
+        if self._weights is None:
+            self._weights = PassWeights([self._cast(one) for one in self.parameters.unique])
+        return self._weights
+
+    def _cast(self, parameter: Parameter) -> Tensor:
+        return parameter.data if parameter.statistic else parameter.data.to(self.dtype)
+
     def close(self) -> None:
         """End the threads that read data."""
-        for source in self.sources.values():
-            source.close()
+        self.inputs.close()
 
 
-_FILLING = 1 << 62  # apart from the numbers of passes
-
-
-def _tops(source: Loader) -> list[Shape]:
-    return [(source.batch_size, *source.shape), (source.batch_size,)]
-
-
-def _loader_batches(source: Loader) -> list[InputBatch]:
-    batch = source.next()
-    mean = None if source.mean is None else torch.from_numpy(np.asarray(source.mean))
-    feeds = [InputBatch(torch.from_numpy(batch.data), mean, source.scale, batch.finished)]
-    if batch.labels is not None:
-        feeds.append(InputBatch(torch.from_numpy(batch.labels)))
-    return feeds
-
-
-def _whole(value: Any) -> Tensor:
-    return value if isinstance(value, torch.Tensor) else value.whole()
-
-
-def _joined(tensors: list[Tensor]) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-
-
-def _to_array(tensor: Tensor) -> np.ndarray:
-    tensor = tensor.detach().cpu()
-    tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-    return np.asarray(tensor.contiguous().numpy())
+def _loader_shapes(loader: Loader) -> list[Shape]:
+    return [(loader.batch_size, *loader.shape), (loader.batch_size,)]

@@ -1,28 +1,33 @@
-"""What the data layers of a net hand out for one pass."""
+"""The blobs of a net's data layers for one batch: from a dataset, an array, or a filler."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from ..errors import NetError
 from ..nets.layer_types import Shape
+from ..text import printable
 from .fillers import fill
+from .loader import Loader
+from .wiring import WiredLayer
 
 Tensor = torch.Tensor
 
 
 @dataclass
-class InputBatch:
-    """A blob of a whole batch.
+class InputBlob:
+    """A blob of a data layer for a whole batch.
 
     Attributes:
         values: (batch, ...), bytes or floats.
-        mean: (channels,) to be subtracted from bytes, or None.
-        scale: to multiply with then.
-        finished: whether both are in already.
+        mean: (channels,) to subtract from bytes, or None.
+        scale: factor after that.
+        finished: whether `values` are transformed already.
     """
 
     values: Tensor
@@ -32,13 +37,13 @@ class InputBatch:
 
     @property
     def records(self) -> int:
-        """Of the batch; a scalar is one."""
+        """Records in the batch; a scalar counts as one."""
         return len(self.values) if self.values.dim() else 1
 
     def part(self, start: int, end: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """Records from `start` to `end` as the net computes with them.
+        """Return records `start` to `end` as the net computes with them.
 
-        Pixels become (pixel - mean) * scale, as DataTransformer computes it.
+        Pixels become (pixel - mean) * scale (src/caffe/data_transformer.cpp).
         """
         values = self.values[start:end] if self.values.dim() else self.values
         if device.type != "cpu":
@@ -56,8 +61,8 @@ class InputBatch:
 
 
 def _subtract(pixels: Tensor, mean: Tensor) -> None:
-    """Subtract each channel's mean; whole rows at once where channels lie together, which is
-    several times faster."""
+    """Subtract each channel's mean; whole rows at once where channels-last allows, several times
+    faster."""
     rows = pixels.permute(0, 2, 3, 1)
     if rows.is_contiguous():
         n, height, width, channels = rows.shape
@@ -66,36 +71,111 @@ def _subtract(pixels: Tensor, mean: Tensor) -> None:
         pixels.sub_(mean[:, None, None])
 
 
-def dummy_batch(
-    param: Any, index: int, shape: Shape, key: tuple[int, ...], where: str
-) -> InputBatch:
-    """A top of a DummyData layer: constants stay, the rest is drawn anew for each pass.
+class InputLayers:
+    """The data layers of a net.
 
     Args:
-        param: the DummyDataParameter.
-        index: of the top.
-        shape: of the top.
-        key: what the random numbers depend on.
-        where: the layer, for messages.
+        layers: the data layers, in order.
+        loaders: of Data and ImageData layers, by layer name.
+        source: the net's file, for messages.
     """
-    fillers = param.data_filler
-    if not fillers:
-        return InputBatch(torch.zeros(shape))
-    filler = fillers[index if len(fillers) > 1 else 0]
-    return InputBatch(torch.from_numpy(fill(filler, shape, (*key, index), where)))
+
+    def __init__(
+        self, layers: Sequence[WiredLayer], loaders: Mapping[str, Loader], source: str
+    ) -> None:
+        self.layers = list(layers)
+        self.loaders = dict(loaders)
+        self._source = printable(source)
+
+    def next(self, arrays: Mapping[str, Any] | None, key: tuple[int, ...]) -> dict[str, InputBlob]:
+        """Return the next batch of every data layer.
+
+        Args:
+            arrays: blob name -> array, for tops of layers without a loader.
+            key: what random numbers depend on.
+
+        Raises:
+            NetError: a layer without data, or an array for a blob that no data layer makes.
+        """
+        left = dict(arrays or {})
+        blobs: dict[str, InputBlob] = {}
+        for number in range(len(self.layers)):
+            blobs |= self.next_of(number, left, key)
+        if left:
+            names = ", ".join(name for layer in self.layers for name in layer.tops)
+            unknown = printable(next(iter(left)))
+            raise NetError(f"{self._source}: no input '{unknown}'; its inputs are {names}")
+        return blobs
+
+    def next_of(
+        self, number: int, arrays: dict[str, Any], key: tuple[int, ...]
+    ) -> dict[str, InputBlob]:
+        """Return the next batch of one data layer; arrays that it takes leave `arrays`."""
+        layer = self.layers[number]
+        loader = self.loaders.get(layer.name)
+        if loader is not None:
+            return dict(zip(layer.tops, _loaded(loader), strict=False))
+        blobs = {}
+        for index, name in enumerate(layer.tops):
+            shape = layer.top_shapes[index]
+            if name in arrays:
+                blobs[name] = _from_array(layer, name, arrays.pop(name), shape)
+            else:
+                blobs[name] = _without_array(layer, index, (*key, number))
+        return blobs
+
+    def close(self) -> None:
+        """End the threads that read data."""
+        for loader in self.loaders.values():
+            loader.close()
 
 
-def batch_of_array(values: Any, shape: Shape, name: str) -> InputBatch:
-    """An array from Python for a blob.
+def _loaded(loader: Loader) -> list[InputBlob]:
+    batch = loader.next()
+    mean = None if loader.mean is None else torch.from_numpy(np.asarray(loader.mean))
+    blobs = [InputBlob(torch.from_numpy(batch.data), mean, loader.scale, batch.finished)]
+    if batch.labels is not None:
+        blobs.append(InputBlob(torch.from_numpy(batch.labels)))
+    return blobs
+
+
+def _from_array(layer: WiredLayer, name: str, values: Any, shape: Shape) -> InputBlob:
+    """Return an array from Python as a blob of a data layer.
 
     Raises:
-        ValueError: it has other axes than the blob, the batch aside.
+        NetError: its axes differ from the blob's, the batch aside.
     """
     array = np.asarray(values, order="C")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float32)
+    where = f"layer '{printable(layer.name)}': blob '{name}'"
     if array.ndim and not len(array):
-        raise ValueError(f"blob '{name}': an array of no records")
+        raise NetError(f"{where}: an array of no records")
     if array.ndim != len(shape) or array.shape[1:] != tuple(shape[1:]):
-        raise ValueError(f"blob '{name}' has shape {tuple(shape)}, not {array.shape}")
-    return InputBatch(torch.from_numpy(array))
+        raise NetError(f"{where} has shape {tuple(shape)}, not {array.shape}")
+    return InputBlob(torch.from_numpy(array))
+
+
+def _without_array(layer: WiredLayer, index: int, key: tuple[int, ...]) -> InputBlob:
+    """Return a top of a data layer that neither a loader nor an array fills.
+
+    Raises:
+        NetError: the layer's data can only come from there.
+    """
+    where = f"layer '{printable(layer.name)}'"
+    shape = layer.top_shapes[index]
+    if layer.type == "Input":
+        return InputBlob(torch.zeros(shape))
+    if layer.type == "MemoryData":
+        raise NetError(
+            f"{where}: MemoryDataLayer needs to be initialized by calling Reset, which"
+            " only a program can; use a Data layer, or sqgen.Net from Python"
+        )
+    if layer.type != "DummyData":
+        raise NetError(f"{where}: nothing given for its blob '{printable(layer.tops[index])}'")
+    # Constants stay, other fillers draw anew for each batch.
+    fillers = layer.param.dummy_data_param.data_filler
+    if not fillers:
+        return InputBlob(torch.zeros(shape))
+    filler = fillers[index if len(fillers) > 1 else 0]
+    return InputBlob(torch.from_numpy(fill(filler, shape, (*key, index), where)))

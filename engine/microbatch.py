@@ -1,7 +1,7 @@
-"""Whether a batch may be cut: whether a net does with a part of it what it does with the whole.
+"""Decide whether a batch can be split into micro-batches without changing the result.
 
-Each layer must compute each record alone. Losses and accuracies may end such a net: they are given
-the whole batch, and the divisor of a loss, for gradients of a part, is known from the labels.
+Each layer must compute each record alone. Losses and accuracies may end such a net: they run on the
+whole batch, and the divisor of a loss, for the gradients of a micro-batch, comes from the labels.
 """
 
 from __future__ import annotations
@@ -11,45 +11,45 @@ from math import prod
 
 from ..nets.layer_types import LAYER_TYPES
 from ..nets.windows import ShapeError
-from .input_batch import InputBatch
+from .input_batch import InputBlob
 from .kernels import SOURCES
 from .schedule import Step
 from .wiring import WiredLayer
 
 
-def is_separable(layers: Sequence[WiredLayer], steps: Sequence[Step]) -> bool:
-    """Whether a batch of the net may be cut."""
-    sources = [layer for layer in layers if layer.type in SOURCES]
-    shapes = [shape for layer in sources for shape in layer.top_shapes]
+def can_split(layers: Sequence[WiredLayer], steps: Sequence[Step]) -> bool:
+    """Decide whether a batch of the net can be split."""
+    inputs = [layer for layer in layers if layer.type in SOURCES]
+    shapes = [shape for layer in inputs for shape in layer.top_shapes]
     if not shapes or any(not shape or shape[0] != shapes[0][0] for shape in shapes):
         return False
-    fed = {name for layer in sources for name in layer.tops}
-    kernels = {id(step.kernel.layer): step.kernel for step in steps}
-    ends: set[str] = set()  # scores of the whole batch, which no layer may read
+    input_blobs = {name for layer in inputs for name in layer.tops}
+    kernels = {id(step.layer): step.kernel for step in steps}
+    scores: set[str] = set()  # of the whole batch, which no layer may read
     for layer in layers:
         if layer.type in SOURCES:
             continue
-        kernel = kernels.get(id(layer))  # none where it was merged into another
-        if ends & set(layer.bottoms) or (kernel is not None and not kernel.per_record):
+        kernel = kernels.get(id(layer))  # None for a layer that was fused into another
+        if scores & set(layer.bottoms) or (kernel is not None and not kernel.per_record):
             return False
-        if layer.type == "Split" and set(layer.bottoms) <= fed:
-            fed |= set(layer.tops)
+        if layer.type == "Split" and set(layer.bottoms) <= input_blobs:
+            input_blobs |= set(layer.tops)
         if kernel is not None and kernel.reduces:
-            if any(layer.loss_weights) and layer.bottoms[1] not in fed:
+            if any(layer.loss_weights) and layer.bottoms[1] not in input_blobs:
                 return False
-            ends |= set(layer.tops)
-        elif not _by_record(layer, shapes[0][0]):
+            scores |= set(layer.tops)
+        elif not _is_per_record(layer, shapes[0][0]):
             return False
     return True
 
 
-def _by_record(layer: WiredLayer, records: int) -> bool:
-    """Whether the shape rule makes of one record what it makes of each of many."""
+def _is_per_record(layer: WiredLayer, records: int) -> bool:
+    """Decide whether a batch of one has the shapes of the batch, its size aside."""
     if any(not shape or shape[0] != records for shape in layer.bottom_shapes):
         return False
-    one = [(1, *shape[1:]) for shape in layer.bottom_shapes]
+    single = [(1, *shape[1:]) for shape in layer.bottom_shapes]
     try:
-        tops = LAYER_TYPES[layer.type].top_shapes(layer.param, one, None)
+        tops = LAYER_TYPES[layer.type].top_shapes(layer.param, single, None)
     except ShapeError:
         return False
     expected = [(1, *shape[1:]) for shape in layer.top_shapes]
@@ -57,17 +57,17 @@ def _by_record(layer: WiredLayer, records: int) -> bool:
 
 
 def largest_blob(layers: Sequence[WiredLayer]) -> int:
-    """Elements of the largest blob of one record."""
+    """Return the elements of the largest blob of one record."""
     sizes = [prod(s) // s[0] for layer in layers for s in layer.top_shapes if s and s[0]]
     return max(sizes, default=1)
 
 
-def normalizers_of(
-    steps: Sequence[Step], feeds: Mapping[str, InputBatch], records: int
+def loss_normalizers(
+    steps: Sequence[Step], inputs: Mapping[str, InputBlob], records: int
 ) -> dict[str, float]:
-    """The divisor of each loss by its layer's name, from the labels of the whole batch."""
+    """Return the divisor of each loss by its layer's name, from the labels of the whole batch."""
     return {
-        step.kernel.layer.name: step.kernel.normalizer(feeds[step.bottoms[1]].values, records)
+        step.layer.name: step.kernel.normalizer(inputs[step.bottoms[1]].values, records)
         for step in steps
-        if step.kernel.reduces and any(step.weights)
+        if step.kernel.reduces and step.is_loss
     }

@@ -9,7 +9,7 @@ from ..counter_rng import key
 from ..nets.definition import NetDefinition
 from ..text import printable
 from . import glog
-from .executor import Net
+from .executor import Executor
 from .loader import Loader, open_loader
 from .setup_log import log_net_parameters
 from .wiring import filter_layers
@@ -35,7 +35,9 @@ class EngineOptions:
     exact: bool = False
 
 
-def open_net(definition: NetDefinition, phase: str, options: EngineOptions, number: int = 0) -> Net:
+def open_net(
+    definition: NetDefinition, phase: str, options: EngineOptions, number: int = 0
+) -> Executor:
     """Set up a net and open the data of its layers.
 
     Args:
@@ -51,16 +53,16 @@ def open_net(definition: NetDefinition, phase: str, options: EngineOptions, numb
         glog.warning(warning)
     layers = filter_layers(definition, phase)
     log_net_parameters(definition, layers, phase)
-    sources: dict[str, Loader] = {}
+    loaders: dict[str, Loader] = {}
     try:
         for index, layer in enumerate(layers):
             if layer.type in ("Data", "ImageData"):
                 seed = key(options.seed, number, index)
-                sources[layer.name] = _open_source(definition, layer, phase, options, seed)
-        return Net(
+                loaders[layer.name] = _open_loader(definition, layer, phase, options, seed)
+        return Executor(
             definition,
             phase,
-            sources=sources,
+            loaders=loaders,
             precision=options.precision,
             device=options.device,
             workers=options.workers,
@@ -69,19 +71,19 @@ def open_net(definition: NetDefinition, phase: str, options: EngineOptions, numb
             log=True,
         )
     except BaseException:
-        for source in sources.values():
-            source.close()
+        for loader in loaders.values():
+            loader.close()
         raise
 
 
-def _open_source(
+def _open_loader(
     definition: NetDefinition, layer: Any, phase: str, options: EngineOptions, seed: int
 ) -> Loader:
     where = f"{definition.place(layer)}: layer '{printable(layer.name)}'"
     image_list = layer.type == "ImageData"
     if image_list:
         glog.info(f"Opening file {layer.image_data_param.source}", "image_data_layer.cpp:38")
-    source = open_loader(
+    loader = open_loader(
         layer,
         phase,
         seed=seed,
@@ -90,16 +92,16 @@ def _open_source(
         on_restart=None if image_list else _log_restart,
         threads=options.workers.threads,
     )
-    for warning in source.warnings:
+    for warning in loader.warnings:
         glog.error(warning)
     if image_list:
-        glog.info(f"A total of {source.records} images.", "image_data_layer.cpp:63")
+        glog.info(f"A total of {loader.records} images.", "image_data_layer.cpp:63")
     else:
         glog.info(f"Opened lmdb {layer.data_param.source}", "db_lmdb.cpp:35")
-    shape = ",".join(map(str, (source.batch_size, *source.shape)))
+    shape = ",".join(map(str, (loader.batch_size, *loader.shape)))
     place = "image_data_layer.cpp:91" if image_list else "data_layer.cpp:45"
     glog.info(f"output data size: {shape}", place)
-    return source
+    return loader
 
 
 def _log_restart() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import glog
-from .executor import BatchResult, Net
+from .executor import BatchResult, Executor
 
 
 class ScoreSums:
@@ -15,7 +15,7 @@ class ScoreSums:
         weight: the sum of the batches' weights.
     """
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Executor) -> None:
         self.net = net
         self.weight = 0.0
         self._loss = np.float32(0)
@@ -86,7 +86,7 @@ def flatten_outputs(result: BatchResult) -> list[tuple[str, float]]:
     ]
 
 
-def loss_suffix(net: Net, name: str, value: float) -> str:
+def loss_suffix(net: Executor, name: str, value: float) -> str:
     """Return what Caffe appends to a loss, such as ` (* 1 = 2.3 loss)`; empty for other blobs."""
     weight = net.wiring.loss_weights.get(name, 0.0)
     if not weight:

@@ -30,7 +30,7 @@ from ..formats.files import write_files
 from ..formats.snapshot_files import weights_of
 from ..text import printable
 from . import glog
-from .executor import Net
+from .executor import Executor
 from .optimizer import Optimizer
 from .parameters import to_caffemodel
 
@@ -65,7 +65,7 @@ class ResumeState:
 
 
 def write_snapshot(
-    prefix: str, net: Net, optimizer: Optimizer, step: int, resume_state: ResumeState
+    prefix: str, net: Executor, optimizer: Optimizer, step: int, resume_state: ResumeState
 ) -> None:
     """Write the three files of an iteration, replacing those of the same name.
 

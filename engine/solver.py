@@ -21,7 +21,7 @@ from ..nets.solver_rules import lint_solver
 from ..text import printable
 from . import glog
 from .data_positions import DataPositions
-from .executor import BatchResult, Net
+from .executor import BatchResult, Executor
 from .learning_rate import LearningRate
 from .open_net import EngineOptions, open_net
 from .optimizer import Optimizer
@@ -86,7 +86,7 @@ class Solver:
         glog.info("Solver scaffolding done.", "solver.cpp:57")
 
     @property
-    def nets(self) -> list[Net]:
+    def nets(self) -> list[Executor]:
         """All nets, the trained one first."""
         return [self.net, *self.tests]
 
@@ -109,7 +109,7 @@ class Solver:
         copies = 1 + self.optimizer.history_blobs + bool(self.param.snapshot_diff)
         check_room(self.param.snapshot_prefix, blobs * copies + SNAPSHOT_OVERHEAD)
 
-    def _open_net(self, definition: NetDefinition, phase: str, number: int) -> Net:
+    def _open_net(self, definition: NetDefinition, phase: str, number: int) -> Executor:
         net = open_net(definition, phase, self.options, number)
         for names in self.param.weights:
             for name in split_file_names(names):
@@ -157,7 +157,7 @@ class Solver:
         # A snapshot from here on resumes at the end of the training.
         self._positions_before_test = DataPositions.of(self.nets)
         if self.param.display and self.iteration % self.param.display == 0:
-            result = self.net.test_pass(self.net.feeds())
+            result = self.net.test_batch()
             self.loss.add(result.loss)
             loss = glog.format_number(self.loss.value)
             glog.info(f"Iteration {self.iteration}, loss = {loss}", "solver.cpp:327")
@@ -174,7 +174,7 @@ class Solver:
             parameter.grad = None
         loss = 0.0
         for _ in range(self.param.iter_size):
-            result = self.net.train_pass(self.net.feeds())
+            result = self.net.train_batch()
             loss += result.loss
         return result._replace(loss=loss / self.param.iter_size)
 
@@ -186,7 +186,7 @@ class Solver:
                 f"Iteration {self.iteration}, lr = {glog.format_number(rate)}", "sgd_solver.cpp:112"
             )
         self.optimizer.apply(rate, self.iteration)
-        self.net.changed()
+        self.net.parameters_changed()
         self.iteration += 1
 
     def _handle_requests(self) -> None:
@@ -228,7 +228,7 @@ class Solver:
         glog.info(f"Iteration {self.iteration}, Testing net (#{index})", "solver.cpp:347")
         net = self.tests[index]
         share_weights(net.parameters, self.net.parameters)
-        net.changed()
+        net.parameters_changed()
         scores = ScoreSums(net)
         for _ in range(self.param.test_iter[index]):
             while (request := self.next_request()) != NONE:
@@ -238,7 +238,7 @@ class Solver:
             if self.stopped:
                 glog.info("Test interrupted.", "solver.cpp:395")
                 return
-            scores.add(net.test_pass(net.feeds()))
+            scores.add(net.test_batch())
         if scores.weight:
             self._log_test_scores(scores)
 

@@ -8,7 +8,7 @@ what was recorded, with every axis different.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sqgen import parse_net
-from sqgen.engine.executor import Net
+from sqgen.engine.executor import Executor
+from sqgen.engine.tensors import to_array
 from sqgen.nets.layer_types import LAYER_TYPES
 from sqgen.nets.shapes import infer_shapes
 
@@ -56,10 +57,27 @@ def with_inputs(layer: str, bottoms: Sequence[Array]) -> str:
 
 def make(layer: str, phase: str, bottoms: Sequence[Array], blobs: Sequence[Array], to: str) -> Any:
     """The engine's net of one layer called `it`, with its parameters."""
-    net = Net(parse_net(with_inputs(layer, bottoms)), phase, precision=to)
+    net = Executor(parse_net(with_inputs(layer, bottoms)), phase, precision=to)
     if blobs:
         net.set_blobs("it", list(blobs))
     return net
+
+
+class Gradients(NamedTuple):
+    """Outputs, and the gradients of blobs and parameters, as arrays."""
+
+    outputs: dict[str, Array]
+    blobs: dict[str, Array]
+    parameters: dict[tuple[str, int], Array]
+
+
+def gradients_of(
+    net: Executor, inputs: dict[str, Array], tops: dict[str, Array] | None = None
+) -> Gradients:
+    """Run one batch forward, and backward from `tops` or the net's own loss."""
+    tape = net.record(inputs, force_backward=True)
+    outputs = {name: to_array(blob) for name, blob in tape.blobs.items()}
+    return Gradients(outputs, *tape.backward(tops))
 
 
 def named(letter: str, values: Sequence[Array | None]) -> dict[str, Array]:
@@ -119,18 +137,20 @@ def check(
         return
     if top_gradients is None:
         param = parse_net(layer).param.layer[0]
-        found = net.gradients(inputs, None)
+        found = gradients_of(net, inputs)
         wanted = result.backward(reference_layers.training_gradients(param, result))
     else:
-        found = net.gradients(inputs, named("t", top_gradients))
+        found = gradients_of(net, inputs, named("t", top_gradients))
         wanted = result.backward(top_gradients)
     for name, top in named("t", result.tops).items():
         assert_same(found.outputs[name], top, name, rtol)
     for index, gradient in enumerate(wanted[0]):
-        made = found.bottoms.get(f"b{index}")
+        made = found.blobs.get(f"b{index}")
         assert_same(made, limits(gradient, made), f"gradient of b{index}", rtol)
     for index, gradient in enumerate(wanted[1]):
-        assert_same(found.blobs.get(("it", index)), gradient, f"gradient of blob {index}", rtol)
+        assert_same(
+            found.parameters.get(("it", index)), gradient, f"gradient of blob {index}", rtol
+        )
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
@@ -151,16 +171,16 @@ def test_layer_is_as_caffe_recorded_it(case: Case) -> None:
         net.set_blobs("it", blobs)
     given_gradients = case.get("top_gradients")
     tops = None if given_gradients is None else named("t", arrays(given_gradients))
-    found = net.gradients(inputs, tops)
+    found = gradients_of(net, inputs, tops)
     for index, recorded in enumerate(arrays(case["bottom_gradients"])):
         if recorded is not None:
-            gradient = found.bottoms[f"b{index}"]
+            gradient = found.blobs[f"b{index}"]
             wanted = limits(recorded, gradient)
             assert wanted is not None
             assert_near(gradient, wanted, f"gradient of b{index}")
     for index, recorded in enumerate(arrays(case["blob_gradients"])):
         if recorded is not None:
-            assert_near(found.blobs["it", index], recorded, f"gradient of blob {index}")
+            assert_near(found.parameters["it", index], recorded, f"gradient of blob {index}")
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
@@ -309,12 +329,12 @@ def test_dropout_in_training_scales_what_it_keeps(ratio: float) -> None:
     bottom = np.abs(values_like(np.empty((50, 3, 80)), 4)) + 1
     net = make(text, "TRAIN", [bottom], [], "fp64")
     gradient = values_like(bottom, 5) + 3
-    found = net.gradients({"b0": bottom}, {"t0": gradient})
+    found = gradients_of(net, {"b0": bottom}, {"t0": gradient})
     kept = found.outputs["t0"] != 0
     # The ratio is a float32 in the prototxt.
     scaled = np.where(kept, 1 / (1 - float(np.float32(ratio))), 0)
     assert_same(found.outputs["t0"], bottom * scaled, "output", 1e-9)
-    assert_same(found.bottoms["b0"], gradient * scaled, "gradient", 1e-9)
+    assert_same(found.blobs["b0"], gradient * scaled, "gradient", 1e-9)
     expected, deviation = 1 - ratio, np.sqrt(ratio * (1 - ratio) / bottom.size)
     assert abs(kept.mean() - expected) < 7 * deviation
     again = net.forward({"b0": bottom})["t0"]
@@ -327,8 +347,8 @@ def test_a_blob_read_twice_gathers_both_gradients() -> None:
         " eltwise_param { operation: PROD } }"
     )
     bottom = values_like(np.empty((2, 3)), 1)
-    found = make(text, "TRAIN", [bottom], [], "fp64").gradients({"b0": bottom}, {"t0": bottom})
-    assert_same(found.bottoms["b0"], 2 * bottom**2, "gradient", 1e-9)
+    found = gradients_of(make(text, "TRAIN", [bottom], [], "fp64"), {"b0": bottom}, {"t0": bottom})
+    assert_same(found.blobs["b0"], 2 * bottom**2, "gradient", 1e-9)
 
 
 # Not Power and Eltwise, whose gradients Caffe gets wrong there: it overwrites what it reads.
@@ -354,11 +374,11 @@ def chain(name: str, bottom: Array, tops: Sequence[str]) -> Any:
         ends = f'bottom: "{before}" top: "{after}"'
         text += f'layer {{ name: "{layer}" type: "{type_}" {ends} {params} }}\n'
         before = after
-    net = Net(parse_net(with_inputs(text, [bottom])), "TRAIN", precision="fp64")
+    net = Executor(parse_net(with_inputs(text, [bottom])), "TRAIN", precision="fp64")
     blobs = blobs_for(name, IN_PLACE[name], [bottom])
     for layer in ("one", "two") if blobs else ():
         net.set_blobs(layer, blobs)
-    return net.gradients({"b0": bottom}, {before: values_like(bottom, 6)})
+    return gradients_of(net, {"b0": bottom}, {before: values_like(bottom, 6)})
 
 
 @pytest.mark.parametrize("name", IN_PLACE)
@@ -367,9 +387,9 @@ def test_in_place_is_as_beside(name: str) -> None:
     bottom = values_like(np.empty((3, 2, 2, 4)), 2)
     inside, beside = chain(name, bottom, "xxxx"), chain(name, bottom, "wxyz")
     assert_same(inside.outputs["x"], np.asarray(beside.outputs["z"]), "output", 1e-9)
-    assert_same(inside.bottoms["b0"], np.asarray(beside.bottoms["b0"]), "gradient", 1e-9)
-    for key, wanted in beside.blobs.items():
-        assert_same(inside.blobs[key], wanted, f"gradient of {key}", 1e-9)
+    assert_same(inside.blobs["b0"], np.asarray(beside.blobs["b0"]), "gradient", 1e-9)
+    for key, wanted in beside.parameters.items():
+        assert_same(inside.parameters[key], wanted, f"gradient of {key}", 1e-9)
 
 
 # Parameters as they come

@@ -1,0 +1,122 @@
+"""Fusion: passes that turn a net's steps into fewer and faster ones with the same results.
+
+Each pass takes a list of steps and returns one. All but the last rely on insert_splits: a blob has
+at most one reader. A pass fuses nothing that would hide a blob to keep or a layer to observe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+
+from .kernels.convolution import Convolution
+from .kernels.neurons import Dropout, ReLU
+from .kernels.pooling import MAX, Pooling
+from .kernels.shaping import Split
+from .parameters import Parameters
+from .schedule import Either, Step, layer_steps, schedule_releases
+from .wiring import Wiring
+
+
+def fused_schedule(
+    wiring: Wiring,
+    parameters: Parameters,
+    phase: str,
+    keep: Container[str] = (),
+    observed: Container[str] = (),
+) -> list[Step]:
+    """Return the fused steps of a net.
+
+    Args:
+        wiring: the net.
+        parameters: its parameters.
+        phase: `TRAIN` or `TEST`.
+        keep: blobs that stay readable to the end, besides the outputs.
+        observed: names of layers that run by themselves.
+    """
+    keep = Either(keep, frozenset(wiring.outputs))
+    steps = layer_steps(wiring, parameters, phase)
+    steps = fuse_relu_into_convolution(steps, keep, observed, phase)
+    steps = fuse_relu_gradient_into_pooling(steps, observed)
+    steps = bypass_splits(steps, keep, observed)
+    schedule_releases(steps, keep)
+    return steps
+
+
+def fuse_relu_into_convolution(
+    steps: Sequence[Step], keep: Container[str], observed: Container[str], phase: str
+) -> list[Step]:
+    """Let a convolution compute the ReLU behind it, unless a gradient stops between the two."""
+    result: list[Step] = []
+    makers: dict[str, Step] = {}
+    for step in steps:
+        maker = makers.get(step.bottoms[0]) if step.bottoms else None
+        if (
+            isinstance(step.kernel, ReLU)
+            and not step.kernel.param.relu_param.negative_slope
+            and maker is not None
+            and isinstance(maker.kernel, Convolution)
+            and maker.tops == step.bottoms
+            and not maker.kernel.relu
+            and not maker.is_loss
+            and (phase == "TEST" or not any(step.stop_gradient))
+            and (step.tops == step.bottoms or step.bottoms[0] not in keep)
+            and step.layer.name not in observed
+            and maker.layer.name not in observed
+        ):
+            maker.kernel.relu = True
+            maker.tops = step.tops
+            maker.loss_weights = step.loss_weights
+            makers[step.tops[0]] = maker
+            continue
+        makers.update(dict.fromkeys(step.tops, step))
+        result.append(step)
+    return result
+
+
+def fuse_relu_gradient_into_pooling(steps: list[Step], observed: Container[str]) -> list[Step]:
+    """Let a MAX pooling mask the gradient of the ReLU below it: its blob is the smaller one."""
+    makers: dict[str, Step] = {}
+    for step in steps:
+        pool = step.kernel
+        maker = makers.get(step.bottoms[0]) if step.bottoms else None
+        if (
+            isinstance(pool, Pooling)
+            and pool.method == MAX
+            and pool.native
+            and len(step.tops) == 1
+            and maker is not None
+            and isinstance(maker.kernel, Convolution)
+            and maker.kernel.relu
+            and not maker.is_loss
+            and step.layer.name not in observed
+        ):
+            pool.masks = True
+            maker.kernel.masks = False
+        makers.update(dict.fromkeys(step.tops, step))
+    return steps
+
+
+def bypass_splits(
+    steps: Sequence[Step], keep: Container[str], observed: Container[str]
+) -> list[Step]:
+    """Let readers of a split, or of a Dropout in TEST, read its bottom."""
+    result: list[Step] = []
+    names: dict[str, str] = {}
+    for step in steps:
+        step.bottoms = [names.get(name, name) for name in step.bottoms]
+        passes_on = isinstance(step.kernel, Split) or (
+            isinstance(step.kernel, Dropout) and step.kernel.phase == "TEST"
+        )
+        stays = (
+            step.is_loss
+            or step.kernel.param.propagate_down
+            or any(name in keep for name in step.tops)
+            or step.layer.name in observed
+        )
+        if passes_on and not stays:
+            names.update(dict.fromkeys(step.tops, step.bottoms[0]))
+            continue
+        for name in step.tops:
+            names.pop(name, None)
+        result.append(step)
+    return result

@@ -1,0 +1,71 @@
+"""Hooks: observers of a net's layers as they run.
+
+    class Largest(Hook):
+        layers = frozenset({"conv1"})
+
+        def after_forward(self, layer, tops):
+            print(layer.name, [float(top.abs().max()) for top in tops])
+
+    net.forward(images, hooks=[Largest()])
+
+A layer that a hook observes runs by itself: it isn't fused with its neighbours, and its bottoms and
+tops are whole tensors. All other layers run as fast as they do without hooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from .wiring import WiredLayer
+
+Tensor = torch.Tensor
+
+
+class Hook:
+    """Base of hooks; override the methods that are needed.
+
+    Attributes:
+        layers: names of the layers to observe; None observes every layer.
+        per_record: whether the hook treats each record alone. It is then called once a
+            micro-batch, from several threads; otherwise the batch runs whole.
+    """
+
+    layers: frozenset[str] | None = None
+    per_record = False
+
+    def before_forward(self, layer: WiredLayer, bottoms: Sequence[Tensor]) -> None:
+        """Observe the bottoms of a layer before it runs; a data layer has none."""
+
+    def after_forward(self, layer: WiredLayer, tops: Sequence[Tensor]) -> Sequence[Tensor] | None:
+        """Observe the tops of a layer; return tensors to replace them, or None."""
+
+    def before_backward(self, layer: WiredLayer, tops: Sequence[Tensor | None]) -> None:
+        """Observe the gradients of the tops before a layer's backward pass (`Tape.backward`)."""
+
+    def after_backward(self, layer: WiredLayer, bottoms: Sequence[Tensor | None]) -> None:
+        """Observe the gradients of the bottoms after a layer's backward pass."""
+
+
+class Hooks:
+    """The hooks of one pass."""
+
+    def __init__(self, hooks: Sequence[Hook] = ()) -> None:
+        self._hooks = tuple(hooks)
+
+    def __contains__(self, layer: object) -> bool:
+        """Whether a hook observes the layer of this name."""
+        return any(hook.layers is None or layer in hook.layers for hook in self._hooks)
+
+    def __bool__(self) -> bool:
+        return bool(self._hooks)
+
+    @property
+    def per_record(self) -> bool:
+        """Whether micro-batches may be observed in place of the batch."""
+        return all(hook.per_record for hook in self._hooks)
+
+    def of(self, layer: WiredLayer) -> list[Hook]:
+        """The hooks that observe a layer."""
+        return [hook for hook in self._hooks if hook.layers is None or layer.name in hook.layers]
