@@ -400,12 +400,12 @@ def test_label_out_of_range(refused: Refused, action: str, label: int) -> None:
 @pytest.mark.parametrize(
     ("transform", "said"),
     [
-        ("mean_value: 1 mean_value: 2", "has 3 channels, and"),
+        ("mean_value: 1 mean_value: 2", "has 3 channels, but"),
         ('mean_file: "gone"', "layer 'data': mean file gone: no such file"),
         ('mean_file: "."', "is a folder"),
         ('mean_file: "w.caffemodel"', "layer 'data': mean file w.caffemodel: "),
         ('mean_file: "empty"', "needs the dimensions 1 channels height width, has none"),
-        ('mean_file: "gone" mean_value: 1', "mean_file and mean_value at once; keep one of them"),
+        ('mean_file: "gone" mean_value: 1', "both mean_file and mean_value; keep one of them"),
         ("crop_size: 10", "8x9 is smaller than crop_size 10 of net.prototxt:1: layer 'data'"),
     ],
 )
