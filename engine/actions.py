@@ -1,4 +1,4 @@
-"""What `sqgen-caffe` does: train, test, time, device_query (tools/caffe.cpp)."""
+"""The actions of `sqgen-caffe`: train, test, time, device_query (tools/caffe.cpp)."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from ..formats.snapshot_files import complete_prefix
 from ..nets.definition import NetDefinition, parse_solver, read_net, read_text
 from ..text import printable
 from . import glog, memory
-from .device import device_of
+from .device import select_device
+from .executor import Executor
 from .flags import CommandLine
 from .loader import EndOfData
-from .open_net import Options, open_net
-from .signals import Requests
-from .snapshots import resume_state_of
-from .solver import Scores, Solver, file_names
+from .open_net import EngineOptions, open_net
+from .scores import ScoreSums
+from .signals import SignalHandler
+from .snapshots import read_resume_state
+from .solver import Solver, split_file_names
 from .timing import time_layers
 from .workers import Workers
 
 SEED_BITS = 62
-SHOWN = 5  # names in a list
+NAMES_SHOWN = 5  # layer names in a message
 
 
-def run(action: str, line: CommandLine) -> None:
-    """Do one action.
+def dispatch(action: str, line: CommandLine) -> None:
+    """Run an action.
 
     Raises:
-        SqgenError: what was given is not what it should be.
+        SqgenError: an invalid flag, net or file, or a device that this machine lacks.
     """
     memory.keep_freed_memory()
     if line.text("precision") == "bf16" and not _has_fast_bf16():
@@ -46,34 +48,60 @@ def _has_fast_bf16() -> bool:
     return torch.cuda.is_available() or (supported is not None and bool(supported()))
 
 
-def _options(line: CommandLine, device: str, seed: int) -> Options:
-    workers = Workers(line.number("threads") or None)
+def _options(line: CommandLine, device: str, seed: int) -> EngineOptions:
+    workers = Workers(line.integer("threads") or None)
     torch.set_num_threads(workers.threads)
-    return Options(line.text("precision"), device, workers, seed, line.on("exact"))
+    return EngineOptions(line.text("precision"), device, workers, seed, line.on("exact"))
 
 
 def _new_seed() -> int:
     return int.from_bytes(os.urandom(8), "little") >> (64 - SEED_BITS)
 
 
-def _required(line: CommandLine, flag: str, message: str) -> str:
+def _require_flag(line: CommandLine, flag: str, message: str) -> str:
     value = line.text(flag)
     if not value:
         raise NetError(f"{message} Give --{flag}=FILE")
     return value
 
 
-def _net_in_state(line: CommandLine) -> NetDefinition:
-    """The net of `--model`, at the level and in the stages that the flags say."""
-    net = read_net(_required(line, "model", "Need a model definition."))
+def _read_net(line: CommandLine) -> NetDefinition:
+    """Read the net of `--model`, in the level and stages of the flags."""
+    net = read_net(_require_flag(line, "model", "Need a model definition."))
     state = message_class("NetState")(stage=line.text("stage").split(","))
-    return net.in_state(state, line.number("level"))
+    return net.in_state(state, line.integer("level"))
 
 
 def train(line: CommandLine) -> None:
     """Train or fine-tune a net."""
-    path = _required(line, "solver", "Need a solver definition to train.")
+    path = _require_flag(line, "solver", "Need a solver definition to train.")
     snapshot, weights = line.text("snapshot"), line.text("weights")
+    _check_start(snapshot, weights)
+    param, source = _read_solver(path)
+    param.train_state.level = line.integer("level")
+    param.train_state.stage.extend(line.text("stage").split(","))
+    device, gpu = select_device(line, param, printable(source))
+    _log_training_device(param, gpu)
+    if snapshot or weights:
+        del param.weights[:]
+    if weights:
+        param.weights.append(weights)
+    effects = line.text("sigint_effect"), line.text("sighup_effect")
+    with SignalHandler(*effects) as signals:
+        options = _options(line, device, _training_seed(param, snapshot))
+        solver = Solver(param, source, options, signals.next_request)
+        try:
+            if snapshot:
+                glog.info(f"Resuming from {snapshot}", "caffe.cpp:235")
+                solver.restore(snapshot)
+            glog.info("Starting Optimization", "caffe.cpp:239")
+            solver.solve()
+            glog.info("Optimization Done.", "caffe.cpp:250")
+        finally:
+            solver.close()
+
+
+def _check_start(snapshot: str, weights: str) -> None:
     if snapshot and weights:
         raise NetError(
             "Give a snapshot to resume training or weights to finetune but not both"
@@ -83,119 +111,115 @@ def train(line: CommandLine) -> None:
         raise FormatError(
             f"{printable(snapshot)}: is HDF5, which is not supported; give the .solverstate"
         )
+
+
+def _read_solver(path: str) -> tuple[Any, str]:
+    """Read a solver and log its warnings; return the SolverParameter and its file."""
     warnings: list[str] = []
     text, source = read_text(path)
-    solver = parse_solver(text, source, warnings)
+    param = parse_solver(text, source, warnings)
     for warning in warnings:
         glog.warning(warning)
-    completed = complete_prefix(solver, "" if path == STDIN else path)
+    completed = complete_prefix(param, "" if path == STDIN else path)
     if completed:
         glog.info(completed, "upgrade_proto.cpp:1109")
-    solver.train_state.level = line.number("level")
-    solver.train_state.stage.extend(line.text("stage").split(","))
-    device, gpu = device_of(line, solver, printable(source))
-    _log_training_device(solver, gpu)
-    if snapshot or weights:
-        del solver.weights[:]
-    if weights:
-        solver.weights.append(weights)
-    with Requests(line.text("sigint_effect"), line.text("sighup_effect")) as requests:
-        seed = _seed(solver, snapshot)
-        run = Solver(solver, source, _options(line, device, seed), requests.next)
-        try:
-            if snapshot:
-                glog.info(f"Resuming from {snapshot}", "caffe.cpp:235")
-                run.restore(snapshot)
-            glog.info("Starting Optimization", "caffe.cpp:239")
-            run.solve()
-            glog.info("Optimization Done.", "caffe.cpp:250")
-        finally:
-            run.close()
+    return param, source
 
 
-def _seed(solver: Any, snapshot: str) -> int:
-    """The solver's, the one of the run that is resumed, or a new one."""
-    position = resume_state_of(snapshot) if snapshot else None
-    if position is not None:
-        return position.seed
-    return int(solver.random_seed) if solver.random_seed >= 0 else _new_seed()
+def _training_seed(param: Any, snapshot: str) -> int:
+    """Return the seed of the run to resume, else the solver's, else a new one."""
+    resume_state = read_resume_state(snapshot) if snapshot else None
+    if resume_state is not None:
+        return resume_state.seed
+    return int(param.random_seed) if param.random_seed >= 0 else _new_seed()
 
 
-def _log_training_device(solver: Any, gpu: str) -> None:
+def _log_training_device(param: Any, gpu: str) -> None:
     if gpu:
         glog.info(f"Using GPUs {gpu}", "caffe.cpp:204")
         glog.info(f"GPU {gpu}: {torch.cuda.get_device_name(int(gpu))}", "caffe.cpp:209")
-        solver.device_id = int(gpu)
+        param.device_id = int(gpu)
     else:
         glog.info("Use CPU.", "caffe.cpp:197")
 
 
-def _log_device(gpu: str, place: int) -> None:
+def _log_device(gpu: str, gpu_place: str, cpu_place: str) -> None:
+    """Log the device of `test` or `time` with Caffe's file:line for a GPU or the CPU."""
     if gpu:
-        glog.info(f"Use GPU with device ID {gpu}", f"caffe.cpp:{place - 9}")
-        glog.info(f"GPU device name: {torch.cuda.get_device_name(int(gpu))}", "caffe.cpp:270")
+        glog.info(f"Use GPU with device ID {gpu}", gpu_place)
     else:
-        glog.info("Use CPU.", f"caffe.cpp:{place}")
+        glog.info("Use CPU.", cpu_place)
 
 
 def test(line: CommandLine) -> None:
     """Score a net, batch by batch."""
-    definition = _net_in_state(line)
-    weights = _required(line, "weights", "Need model weights to score.")
-    device, gpu = device_of(line)
-    _log_device(gpu, 275)
+    definition = _read_net(line)
+    weights = _require_flag(line, "weights", "Need model weights to score.")
+    device, gpu = select_device(line)
+    _log_device(gpu, "caffe.cpp:266", "caffe.cpp:275")
+    if gpu:
+        glog.info(f"GPU device name: {torch.cuda.get_device_name(int(gpu))}", "caffe.cpp:270")
     net = open_net(definition, "TEST", _options(line, device, _new_seed()))
     try:
-        for name in file_names(weights):
-            net.load(read_caffemodel(name), name)
-        _warn_of_fresh(net)
+        _load_weights(net, weights)
+        _warn_uninitialized(net)
         if not net.loaders and any(layer.type == "Input" for layer in net.inputs.layers):
             glog.warning("the net reads no data, its inputs are zeros; use the train_val net")
-        iterations = _batches(line, net)
-        glog.info(f"Running for {iterations} iterations.", "caffe.cpp:281")
-        scores = Scores(net)
-        images = 0
-        for index in range(iterations):
-            result = net.test_batch()
-            images += result.records
-            share = float(result.records) if line.on("exact") else 1.0
-            for name, value in scores.add(result, share):
-                glog.info(f"Batch {index}, {name} = {glog.number(value)}", "caffe.cpp:304")
+        scores = _score_batches(net, _count_iterations(line, net), line.on("exact"))
     except EndOfData:
         raise NetError("the data ended early; its number of records changed") from None
     finally:
         net.close()
-    if not iterations:
-        return
-    if line.on("exact"):
-        glog.info(f"Tested each of {images} records once.")
-    glog.info(f"Loss: {glog.number(scores.mean_loss())}", "caffe.cpp:309")
-    for name, mean, note in scores.means():
-        glog.info(f"{name} = {glog.number(mean)}{note}", "caffe.cpp:321")
+    if scores.weight:
+        _log_scores(scores, line.on("exact"))
 
 
-def _warn_of_fresh(net: Any) -> None:
-    """Caffe scores what its fillers drew, and says nothing."""
+def _load_weights(net: Executor, names: str) -> None:
+    for name in split_file_names(names):
+        net.load(read_caffemodel(name), name)
+
+
+def _score_batches(net: Executor, iterations: int, exact: bool) -> ScoreSums:
+    """Test some batches and log each one's scores; `exact` weighs them by their records."""
+    glog.info(f"Running for {iterations} iterations.", "caffe.cpp:281")
+    scores = ScoreSums(net)
+    for index in range(iterations):
+        result = net.test_batch()
+        for name, value in scores.add(result, float(result.records) if exact else 1.0):
+            glog.info(f"Batch {index}, {name} = {glog.format_number(value)}", "caffe.cpp:304")
+    return scores
+
+
+def _log_scores(scores: ScoreSums, exact: bool) -> None:
+    if exact:
+        glog.info(f"Tested each of {scores.weight:.0f} records once.")
+    glog.info(f"Loss: {glog.format_number(scores.mean_loss())}", "caffe.cpp:309")
+    for name, mean, suffix in scores.means():
+        glog.info(f"{name} = {glog.format_number(mean)}{suffix}", "caffe.cpp:321")
+
+
+def _warn_uninitialized(net: Executor) -> None:
+    """Warn of layers that keep their fillers' values, which Caffe scores without a word."""
     if net.uninitialized:
-        names = ", ".join(sorted(net.uninitialized)[:SHOWN])
-        names += ", ..." if len(net.uninitialized) > SHOWN else ""
+        names = ", ".join(sorted(net.uninitialized)[:NAMES_SHOWN])
+        names += ", ..." if len(net.uninitialized) > NAMES_SHOWN else ""
         glog.warning(
             f"No weights were given for {len(net.uninitialized)} layers ({names}): the scores are"
-            " those of their random start values"
+            " those of their random initial values"
         )
 
 
-def _batches(line: CommandLine, net: Any) -> int:
-    """Iterations asked for; with --exact, as many as read every record once."""
+def _count_iterations(line: CommandLine, net: Executor) -> int:
+    """Return `--iterations`, or with `--exact` the batches that read every record once."""
     if not line.on("exact"):
-        return line.number("iterations")
-    if "iterations" in line.given:
+        return line.integer("iterations")
+    if "iterations" in line.explicit:
         raise NetError("--exact tests every record once, so it takes no --iterations; give one")
     if not net.loaders:
         raise NetError(
             "--exact needs a Data or ImageData layer in the TEST phase, whose records it counts"
         )
-    counts: set[int] = {-(-source.records // source.batch_size) for source in net.loaders.values()}
+    counts = {-(-loader.records // loader.batch_size) for loader in net.loaders.values()}
     if len(counts) > 1:
         raise NetError("--exact: the net's data layers differ in their number of batches")
     return counts.pop()
@@ -203,36 +227,35 @@ def _batches(line: CommandLine, net: Any) -> int:
 
 def time(line: CommandLine) -> None:
     """Time each layer, forward and backward."""
-    definition = _net_in_state(line)
-    device, gpu = device_of(line)
-    _log_device(gpu, 343)
+    definition = _read_net(line)
+    device, gpu = select_device(line)
+    _log_device(gpu, "caffe.cpp:339", "caffe.cpp:343")
     phase = line.text("phase") or "TRAIN"
     net = open_net(definition, phase, _options(line, device, _new_seed()))
     try:
         if line.text("weights"):
-            for name in file_names(line.text("weights")):
-                net.load(read_caffemodel(name), name)
-        time_layers(net, line.number("iterations"))
+            _load_weights(net, line.text("weights"))
+        time_layers(net, line.integer("iterations"))
     finally:
         net.close()
 
 
 def device_query(line: CommandLine) -> None:
-    """Say what the GPU is."""
-    asked = line.text("gpu")
-    glog.info(f"Querying GPUs {asked}", "caffe.cpp:138")
-    if not asked or line.on("cpu"):
+    """Log the properties of GPUs."""
+    gpu = line.text("gpu")
+    glog.info(f"Querying GPUs {gpu}", "caffe.cpp:138")
+    if not gpu or line.on("cpu"):
         return
-    numbers = range(torch.cuda.device_count()) if asked == "all" else [int(device_of(line)[1])]
+    numbers = range(torch.cuda.device_count()) if gpu == "all" else [int(select_device(line)[1])]
     for number in numbers:
-        found = torch.cuda.get_device_properties(number)
+        properties = torch.cuda.get_device_properties(number)
         rows = (
             ("Device id", number),
-            ("Major revision number", found.major),
-            ("Minor revision number", found.minor),
-            ("Name", found.name),
-            ("Total global memory", found.total_memory),
-            ("Number of multiprocessors", found.multi_processor_count),
+            ("Major revision number", properties.major),
+            ("Minor revision number", properties.minor),
+            ("Name", properties.name),
+            ("Total global memory", properties.total_memory),
+            ("Number of multiprocessors", properties.multi_processor_count),
         )
         for name, value in rows:
             glog.info(f"{name + ':':<31}{value}", "common.cpp:187")

@@ -1,4 +1,4 @@
-"""A net from Python: arrays in, arrays out."""
+"""`sqgen.Net`: a net run from Python on NumPy arrays."""
 
 from __future__ import annotations
 
@@ -16,33 +16,32 @@ from ..formats.schema import PHASES
 from ..nets.definition import NetDefinition, read_net
 from ..text import did_you_mean, printable
 from .executor import PRECISIONS, Executor
-from .parameters import to_model
+from .parameters import to_caffemodel
 from .workers import Workers
 
 
 class Net:
-    """A net that runs.
+    """A net with its weights.
 
         net = sqgen.Net("deploy.prototxt", "squeezenet.caffemodel")
         probabilities = net.forward(images)["prob"]
 
     Args:
-        prototxt: the net's file, or what `sqgen.read_net` or `sqgen.parse_net` gave.
-        weights: a `.caffemodel`; without one the net starts from its fillers.
+        prototxt: the net's file, or the result of `sqgen.read_net` or `sqgen.parse_net`.
+        weights: a `.caffemodel`; without one, fillers initialize the net.
         phase: `TEST` or `TRAIN`.
         precision: `fp32`, `bf16` or `fp64`.
-        threads: to compute with; one a core where not given.
+        threads: compute threads; one per core by default.
         seed: of fillers and dropout.
-        partial: whether weights may leave layers out, which then start from their fillers.
+        partial: whether weights may lack layers, which their fillers then initialize.
 
     Attributes:
-        inputs: names of the blobs that `forward` takes, and their shapes.
-        outputs: names of the blobs that it gives.
-        layers: names of the layers that have parameters.
+        inputs: names and shapes of the blobs that `forward` takes.
+        outputs: names of the blobs that it returns.
+        layers: names of the layers with parameters.
 
     Raises:
-        SqgenError: a file can't be read, the net is one that Caffe would refuse, or the weights
-            are another net's.
+        SqgenError: an unreadable file, a net that Caffe would refuse, or another net's weights.
     """
 
     def __init__(
@@ -77,20 +76,19 @@ class Net:
         self.layers = [layer.name for layer in self._executor.wiring.layers if layer.blobs]
 
     def _load(self, weights: str | os.PathLike[str], partial: bool) -> None:
-        shown = printable(os.fspath(weights))
-        self._executor.load(read_caffemodel(weights), shown)
+        file = printable(os.fspath(weights))
+        self._executor.load(read_caffemodel(weights), file)
         if self._executor.uninitialized and not partial:
             where = printable(self._executor.definition.source)
-            count = len(self._executor.uninitialized)
             names = ", ".join(f"'{printable(name)}'" for name in self.uninitialized[:3])
             raise NetError(
-                f"{shown}: has no weights for {count} layers of {where}, such as {names};"
-                " give the net's own, or partial=True to start those from fillers"
+                f"{file}: has no weights for {len(self._executor.uninitialized)} layers of {where},"
+                f" such as {names}; give the net's own, or partial=True to use their fillers"
             )
 
     @property
     def uninitialized(self) -> list[str]:
-        """Layers with parameters that no weights were given for: they start from fillers."""
+        """Layers with parameters that the weights lack: they keep their fillers' values."""
         return sorted(self._executor.uninitialized)
 
     def __repr__(self) -> str:
@@ -101,8 +99,8 @@ class Net:
 
         Args:
             inputs: an array (batch, channels, height, width) for the only input, or a mapping from
-                input names to arrays. The batch may be any, whatever the prototxt says; images
-                are in Caffe's form: BGR, mean subtracted.
+                input names to arrays. The batch size may differ from the prototxt's; images are
+                in Caffe's form: BGR, mean subtracted.
             named: inputs by name.
 
         Returns:
@@ -111,27 +109,31 @@ class Net:
         Raises:
             NetError: an input is missing, unknown, or of another shape.
         """
-        given: dict[str, Any] = dict(inputs) if isinstance(inputs, Mapping) else {}
-        given.update(named)
+        arrays: dict[str, Any] = dict(inputs) if isinstance(inputs, Mapping) else {}
+        arrays.update(named)
         if inputs is not None and not isinstance(inputs, Mapping):
             if len(self.inputs) != 1:
                 names = ", ".join(self.inputs) or "none"
                 raise NetError(f"the net's inputs are {names}; give a mapping from name to array")
-            given[next(iter(self.inputs))] = inputs
-        missing = self.inputs.keys() - given.keys()
+            arrays[next(iter(self.inputs))] = inputs
+        missing = self.inputs.keys() - arrays.keys()
         if missing:
             raise NetError(f"no array for input '{sorted(missing)[0]}'")
-        return self._executor.forward(given)
+        return self._executor.forward(arrays)
 
-    def makes(self, blob: str) -> str:
-        """The type of the layer that makes a blob, such as `Softmax`."""
+    def producer_type(self, blob: str) -> str:
+        """Return the type of the last layer with this top, such as `Softmax`.
+
+        Raises:
+            NetError: no layer has it.
+        """
         for layer in reversed(self._executor.wiring.layers):
             if blob in layer.tops:
                 return layer.type
-        raise NetError(f"no layer makes '{printable(blob)}'")
+        raise NetError(f"no layer has the top '{printable(blob)}'")
 
     def blobs(self, layer: str) -> list[np.ndarray]:
-        """Copies of a layer's parameter blobs: weights, then biases.
+        """Return copies of a layer's parameter blobs: weights, then biases.
 
         Raises:
             NetError: no such layer.
@@ -142,16 +144,16 @@ class Net:
         """Replace a layer's parameter blobs.
 
         Raises:
-            NetError: no such layer, or other shapes.
+            NetError: no such layer, or arrays of other shapes.
         """
         self._executor.set_blobs(layer, arrays)
 
     def save(self, path: str | os.PathLike[str], force: bool = False) -> None:
-        """Write the parameters as a `.caffemodel`, whole or not at all.
+        """Write the parameters as a `.caffemodel`; a failure leaves no partial file.
 
         Raises:
-            OutputError: it can't be written, or is there already and not to be replaced (`force`).
+            OutputError: the file can't be written, or exists and `force` is not set.
         """
         net = self._executor
-        model = to_model(net.name, net.parameters, PHASES[net.phase], diffs=False)
+        model = to_caffemodel(net.name, net.parameters, PHASES[net.phase], diffs=False)
         write_files({Path(path): serialized(model, os.fspath(path))}, force)

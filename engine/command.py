@@ -1,6 +1,6 @@
-"""`sqgen-caffe`: Caffe's command line (tools/caffe.cpp), and how it ends.
+"""`sqgen-caffe`: Caffe's command line (tools/caffe.cpp), its errors and exit codes.
 
-Nothing heavy is imported before the flags are read.
+PyTorch is imported only once the flags are valid.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from .flags import CommandLine, FlagError, parse, usage
 
 PROGRAM = "sqgen-caffe"
 ACTIONS = ("device_query", "test", "time", "train")
-INTERRUPTED = 130
+INTERRUPTED = 130  # exit code
 TRACEBACK = "SQGEN_TRACEBACK"  # an environment variable
-LINE = 2000  # characters of an error that are shown
+MESSAGE_LIMIT = 2000  # characters shown of an error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _open_closed_streams() -> None:
-    """Give a standard stream that was closed the null device.
+    """Open the null device in place of a closed standard stream.
 
-    Otherwise the next file that is opened gets its number, and what libraries print lands there.
+    Otherwise the next file opened gets its descriptor, and libraries print into that file.
     """
     if sys.stdin is None:
         os.open(os.devnull, os.O_RDONLY)
@@ -48,20 +48,20 @@ def _open_closed_streams() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line; return the exit code."""
     try:
         line = parse(arguments)
         if line.on("version"):
-            return _say(f"caffe version 1.0.0 ({PROGRAM} {__version__})")
+            return _print(f"caffe version 1.0.0 ({PROGRAM} {__version__})")
         if line.on("help"):
-            return _say(usage(PROGRAM))
+            return _print(usage(PROGRAM))
         _set_log_level(line)
-        return _act(line)
+        return _dispatch(line)
     except FlagError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return error.exit_code
     except SqgenError as error:
-        glog.fatal(printable(str(error), LINE), _place(error))
+        glog.fatal(printable(str(error), MESSAGE_LIMIT), _place(error))
         return error.exit_code
     except MemoryError:
         glog.fatal("out of memory; use a smaller batch_size")
@@ -72,39 +72,39 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
-        glog.fatal(_unforeseen(error), _place(error))
+        glog.fatal(_describe_defect(error), _place(error))
         return SqgenError.exit_code
 
 
-def _say(text: str) -> int:
-    """Print to standard output; the exit code."""
+def _print(text: str) -> int:
+    """Print to standard output; return the exit code."""
     try:
         print(text, flush=True)
     except OSError as error:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - what waits would fail again at the end
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the buffer would fail again at exit
         if not isinstance(error, BrokenPipeError):
-            raise SqgenError(f"standard output: {describe(error)}; give it another place") from None
+            raise SqgenError(f"standard output: {describe(error)}; redirect it elsewhere") from None
     return 0
 
 
-def _unforeseen(error: Exception) -> str:
-    """One line about an error that no check of ours caught."""
+def _describe_defect(error: Exception) -> str:
+    """Describe an exception that no check raised: out of memory, or a defect of ours."""
     text = str(error)
     if isinstance(error, RuntimeError) and re.search("allocate memory|out of memory", text):
         return "out of memory; use a smaller batch_size"
-    what = printable(f"{type(error).__name__}: {text}", LINE)
-    return f"{what}; this is a defect of sqgen, please report it ({TRACEBACK}=1 shows more)"
+    description = printable(f"{type(error).__name__}: {text}", MESSAGE_LIMIT)
+    return f"{description}; this is a defect of sqgen, please report it ({TRACEBACK}=1 shows more)"
 
 
 def _set_log_level(line: CommandLine) -> None:
-    level = line.number("minloglevel")
+    level = line.integer("minloglevel")
     environment = os.environ.get("GLOG_minloglevel", "")  # noqa: SIM112
-    if "minloglevel" not in line.given and re.fullmatch("[0-9]{1,9}", environment):
+    if "minloglevel" not in line.explicit and re.fullmatch("[0-9]{1,9}", environment):
         level = int(environment)
     glog.set_threshold(level)
 
 
-def _act(line: CommandLine) -> int:
+def _dispatch(line: CommandLine) -> int:
     if len(line.words) != 1:
         print(usage(PROGRAM), file=sys.stderr)
         if line.words:
@@ -119,32 +119,32 @@ def _act(line: CommandLine) -> int:
         hint = did_you_mean(action, ACTIONS)
         glog.fatal(f"Unknown action: {printable(action)}{hint}", "caffe.cpp:81")
         return FlagError.exit_code
-    with _leaving_at_once(), required("torch", PROGRAM):
+    with _exiting_on_interrupt(), required("torch", PROGRAM):
         from . import actions
-    actions.run(action, line)
+    actions.dispatch(action, line)
     return 0
 
 
 @contextmanager
-def _leaving_at_once() -> Iterator[None]:
-    """Ctrl-C ends the process here and now: a library that is being loaded may swallow it."""
+def _exiting_on_interrupt() -> Iterator[None]:
+    """Exit at once on Ctrl-C: a library that is being imported may swallow the exception."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def leave(number: int, frame: object) -> None:
+    def exit_now(number: int, frame: object) -> None:
         glog.error("interrupted")
         os._exit(INTERRUPTED)
 
-    before = signal.signal(signal.SIGINT, leave)
+    previous = signal.signal(signal.SIGINT, exit_now)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 def _place(error: Exception) -> str:
-    """Where the error was raised, in our source."""
+    """Return the file:line in our source that raised the error."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

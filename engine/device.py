@@ -1,4 +1,4 @@
-"""Which device a command runs on, and one line where it can't."""
+"""The device that a command runs on."""
 
 from __future__ import annotations
 
@@ -13,38 +13,43 @@ from .flags import CommandLine
 GPU = 1  # SolverParameter.SolverMode
 
 
-def device_of(line: CommandLine, solver: Any = None, source: str = "") -> tuple[str, str]:
-    """PyTorch's name of the device and Caffe's number of the GPU, empty for the CPU.
+def select_device(line: CommandLine, solver: Any = None, source: str = "") -> tuple[str, str]:
+    """Return PyTorch's name of the device and Caffe's number of the GPU, empty for the CPU.
 
     Args:
-        line: the flags; `--cpu` is above `--gpu`, and that above the solver.
-        solver: a SolverParameter, whose solver_mode counts where no flag says anything.
+        line: the flags; `--cpu` overrides `--gpu`, which overrides the solver.
+        solver: a SolverParameter, whose solver_mode decides where no flag does.
         source: its file.
 
     Raises:
-        NetError: a GPU that is not there, or several.
+        NetError: several GPUs, or one that this machine lacks.
     """
     if line.on("cpu"):
         return "cpu", ""
-    asked, by = line.text("gpu"), "--gpu"
-    if not asked and solver is not None and solver.HasField("solver_mode"):
+    gpu, origin = line.text("gpu"), "--gpu"
+    if not gpu and solver is not None and solver.HasField("solver_mode"):
         if solver.solver_mode != GPU:
             return "cpu", ""
-        asked, by = str(solver.device_id), f"solver_mode: GPU in {source}"
-    if not asked:
+        gpu, origin = str(solver.device_id), f"solver_mode: GPU in {source}"
+    if not gpu:
         return "cpu", ""
-    if asked == "all" or "," in asked:
+    if gpu == "all" or "," in gpu:
         raise NetError(
-            f"{by} {printable(asked)}: several GPUs are not supported yet; give one, or --cpu"
+            f"{origin} {printable(gpu)}: several GPUs are not supported yet; give one, or --cpu"
         )
-    if not (asked.isascii() and asked.isdigit()):
-        raise NetError(f"{by} {printable(asked)}: is no number of a GPU; give one, or --cpu")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(asked) >= count:
-        there = f"this machine has {count}" if count else "this machine has none that PyTorch sees"
-        what = f"{by} asks for GPU {asked}" if by == "--gpu" else f"{by} asks for a GPU"
-        raise NetError(f"Cannot use GPU: {what}, and {there}; --cpu runs it on the CPU")
-    # As Caffe computes: float32 all the way, and the same twice.
+    if not (gpu.isascii() and gpu.isdigit()):
+        raise NetError(f"{origin} {printable(gpu)}: not a GPU number; give one, or --cpu")
+    _check_present(gpu, origin)
+    # As Caffe computes: float32 throughout, and deterministic.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
-    return f"cuda:{asked}", asked
+    return f"cuda:{gpu}", gpu
+
+
+def _check_present(gpu: str, origin: str) -> None:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(gpu) < count:
+        return
+    present = f"this machine has {count}" if count else "this machine has none that PyTorch sees"
+    request = f"{origin} asks for GPU {gpu}" if origin == "--gpu" else f"{origin} asks for a GPU"
+    raise NetError(f"Cannot use GPU: {request}, and {present}; --cpu runs it on the CPU")

@@ -28,11 +28,12 @@ from .kernels import SOURCES
 from .kernels.base import PassContext, PassWeights
 from .loader import Loader
 from .microbatch import can_split, largest_blob
-from .parameters import Parameter, load, make_parameters
+from .parameters import Parameter, load_weights, make_parameters
 from .schedule import Either, Step, layer_steps, schedule_releases
+from .setup_log import log_wiring
 from .tape import Tape
 from .tensors import to_array, whole
-from .wiring import wire
+from .wiring import wire_net
 from .workers import Workers
 
 Tensor = torch.Tensor
@@ -96,7 +97,9 @@ class Executor:
         self.log = log
         self.passes = 0
         known = {name: _loader_shapes(loader) for name, loader in self.loaders.items()}
-        self.wiring = wire(definition, phase, known, log)
+        self.wiring = wire_net(definition, phase, known)
+        if log:
+            log_wiring(self.wiring)
         self._check_parameters()
         self.parameters = make_parameters(
             self.wiring.layers, self.input_dtype, self.device, (seed, number, _FILLING), log
@@ -165,7 +168,7 @@ class Executor:
 
     def load(self, model: Any, source: str) -> None:
         """Copy weights from a NetParameter by layer name (Net::CopyTrainedLayersFrom)."""
-        self.uninitialized -= load(self.parameters, model, source, self.log)
+        self.uninitialized -= load_weights(self.parameters, model, source, self.log)
         self.parameters_changed()
 
     def parameters_changed(self) -> None:
@@ -175,7 +178,7 @@ class Executor:
     def blobs(self, layer: str) -> list[np.ndarray]:
         """Return copies of the parameter blobs of a layer."""
         return [
-            self.parameters.own[number].data.detach().cpu().contiguous().numpy().copy()
+            self.parameters.unique[number].data.detach().cpu().contiguous().numpy().copy()
             for number in self._parameter_numbers(layer)
         ]
 
@@ -185,7 +188,7 @@ class Executor:
         Raises:
             NetError: their shapes differ.
         """
-        blobs = [self.parameters.own[number].data for number in self._parameter_numbers(layer)]
+        blobs = [self.parameters.unique[number].data for number in self._parameter_numbers(layer)]
         values = [torch.from_numpy(np.array(array)) for array in arrays]
         shapes = [[tuple(tensor.shape) for tensor in column] for column in (blobs, values)]
         if shapes[0] != shapes[1]:
@@ -349,7 +352,7 @@ class Executor:
 
     def _accumulate(self, shares: list[list[Tensor | None]]) -> None:
         """Add the workers' gradients, always in the same order."""
-        learned = [parameter for parameter in self.parameters.own if parameter.learned]
+        learned = [parameter for parameter in self.parameters.unique if parameter.learned]
         for column in zip(learned, *(share for share in shares if share), strict=True):
             parameter: Any = column[0]
             for g in column[1:]:
@@ -421,14 +424,14 @@ class Executor:
                 self._cast(parameter)
                 .detach()
                 .requires_grad_(parameter.learned or (force and not parameter.statistic))
-                for parameter in self.parameters.own
+                for parameter in self.parameters.unique
             ]
         )
 
     def _fixed_weights(self) -> PassWeights:
         """Return the parameters for passes without gradients, cached until they change."""
         if self._weights is None:
-            self._weights = PassWeights([self._cast(one) for one in self.parameters.own])
+            self._weights = PassWeights([self._cast(one) for one in self.parameters.unique])
         return self._weights
 
     def _cast(self, parameter: Parameter) -> Tensor:

@@ -1,7 +1,6 @@
-"""What weights start from (include/caffe/filler.hpp).
+"""Fillers: the initial values of weights (include/caffe/filler.hpp).
 
-Caffe's formulas with a generator of our own: the numbers differ from Caffe's for the same seed,
-their distribution does not.
+The distributions are Caffe's; the generator is NumPy's, so that the same seed draws other numbers.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ FAN_IN, FAN_OUT, AVERAGE = range(3)  # FillerParameter.VarianceNorm
 
 
 def fill(filler: Any, shape: Shape, key: tuple[int, ...], where: str) -> np.ndarray:
-    """A float32 array of `shape`.
+    """Return a float32 array of `shape`.
 
     Args:
         filler: the FillerParameter.
         shape: of the blob.
-        key: what the random numbers depend on: a seed, and numbers of net, layer and blob.
+        key: of the random numbers: a seed, then the numbers of net, layer and blob.
         where: the layer, for messages.
 
     Raises:
-        NetError: no such filler, or one that does not fit the blob.
+        NetError: an unknown filler, or one that does not fit the blob.
     """
     method = _FILLERS.get(filler.type)
     if method is None:
         hint = did_you_mean(filler.type, _FILLERS) or f"; one of {', '.join(_FILLERS)}"
         raise NetError(f"{where}: no filler '{filler.type}'{hint}")
     if filler.sparse != -1 and filler.type != "gaussian":
-        raise NetError(f"{where}: filler {filler.type} takes no sparse; only gaussian does")
+        raise NetError(f"{where}: filler {filler.type} takes no sparse; use gaussian")
     try:
         array = method(filler, shape, np.random.Generator(np.random.SFC64(list(key))))
     except _FillerError as error:
@@ -65,7 +64,7 @@ def _gaussian(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndar
         raise _FillerError(f"filler gaussian: std {deviation:g} must be positive")
     values = mean + deviation * random.standard_normal(shape, dtype=np.float32)
     if filler.sparse >= 0:
-        # So many inputs of each output are not zero, on average.
+        # `sparse` is the mean number of nonzero inputs of an output.
         outputs = shape[0] if shape else 1
         values *= random.random(shape, dtype=np.float32) < filler.sparse / outputs
     return values
@@ -98,7 +97,7 @@ def _msra(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
 
 def _bilinear(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
     if len(shape) != 4 or shape[2] != shape[3]:
-        raise _FillerError(f"filler bilinear takes a square kernel, not {shape}")
+        raise _FillerError(f"filler bilinear needs a square kernel, not {shape}")
     side = shape[3]
     factor = ceil(side / 2)
     center = (side - 1) / (2 * factor)

@@ -1,4 +1,4 @@
-"""Command lines as gflags reads them: `--flag=value`, `-flag value`, `--switch`, `--noswitch`."""
+"""Command lines in gflags' syntax: `--flag=value`, `-flag value`, `--switch`, `--noswitch`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..text import did_you_mean, printable
 
 
 class FlagError(SqgenError):
-    """A flag that does not exist, or a value that it does not take; gflags ends with 1."""
+    """An unknown flag, or an illegal value; exits with 1, as gflags does."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag: its name, what it is for, its default (whose type its values have), its choices."""
+    """A flag: name, help text, default (which gives the type of its values) and choices."""
 
     name: str
     help: str
@@ -29,30 +29,30 @@ class Flag:
 FLAGS = (
     Flag("solver", "the solver: a prototxt"),
     Flag("model", "the net: a prototxt"),
-    Flag("weights", "weights to start from, to score: a .caffemodel, or several with commas"),
+    Flag("weights", "weights to start from or to score: .caffemodel files, comma-separated"),
     Flag("snapshot", "a .solverstate to resume from"),
-    Flag("iterations", "batches to test, or passes to time", 50),
-    Flag("gpu", "the number of the GPU to use; one for now"),
-    Flag("phase", "of 'time', TRAIN by default", "", ("", "TRAIN", "TEST")),
+    Flag("iterations", "batches to test or passes to time", 50),
+    Flag("gpu", "the number of the one GPU to use"),
+    Flag("phase", "the phase that 'time' runs, TRAIN by default", "", ("", "TRAIN", "TEST")),
     Flag("level", "the net's level", 0),
-    Flag("stage", "the net's stages, with commas"),
-    Flag("sigint_effect", "of Ctrl-C in training", "stop", ("stop", "snapshot", "none")),
-    Flag("sighup_effect", "of SIGHUP in training", "snapshot", ("stop", "snapshot", "none")),
-    Flag("cpu", "run on the CPU, whatever the solver says (not Caffe's)", False),
+    Flag("stage", "the net's stages, comma-separated"),
+    Flag("sigint_effect", "what Ctrl-C does in training", "stop", ("stop", "snapshot", "none")),
+    Flag("sighup_effect", "what SIGHUP does in training", "snapshot", ("stop", "snapshot", "none")),
+    Flag("cpu", "run on the CPU, overriding the solver (not in Caffe)", False),
     Flag(
         "precision",
-        "of the computation (not Caffe's)",
+        "number format of the computation (not in Caffe)",
         "fp32",
         ("fp32", "bf16", "fp64"),
     ),
-    Flag("threads", "threads to compute with; 0 is one a core (not Caffe's)", 0),
-    Flag("exact", "of 'test': each record once, the mean over images (not Caffe's)", False),
-    Flag("minloglevel", "leave out lines less severe: 0 info, 1 warnings, 2 errors", 0),
+    Flag("threads", "compute threads; 0 means one per core (not in Caffe)", 0),
+    Flag("exact", "'test' reads each record once and averages over records (not in Caffe)", False),
+    Flag("minloglevel", "lowest severity to log: 0 info, 1 warnings, 2 errors", 0),
     Flag("help", "show this help", False),
     Flag("version", "show the version", False),
 )
-# glog's own flags, which scripts give; the log goes to standard error here whatever they say.
-# Switches, and those that take a value.
+# glog's own flags, which scripts pass: switches, and flags with a value. They have no effect here:
+# the log goes to standard error.
 IGNORED_SWITCHES = frozenset(
     """alsologtostderr colorlogtostderr colorlogtostdout drop_log_memory log_prefix log_utc_time
     logtostderr logtostdout stop_logging_if_full_disk symbolize_stacktrace
@@ -69,30 +69,30 @@ _TRUE, _FALSE = ("1", "t", "true", "y", "yes"), ("0", "f", "false", "n", "no")
 
 @dataclass
 class CommandLine:
-    """What was typed: the values of all flags, those given, and what is no flag."""
+    """A parsed command line: every flag's value, the flags set explicitly, the other words."""
 
     values: dict[str, str | int | bool]
-    given: set[str] = field(default_factory=set)
+    explicit: set[str] = field(default_factory=set)
     words: list[str] = field(default_factory=list)
 
     def text(self, name: str) -> str:
-        """The value of a string flag."""
+        """Return the value of a string flag."""
         return str(self.values[name])
 
-    def number(self, name: str) -> int:
-        """The value of a number flag."""
+    def integer(self, name: str) -> int:
+        """Return the value of an integer flag."""
         return int(self.values[name])
 
     def on(self, name: str) -> bool:
-        """The value of a switch."""
+        """Return whether a switch is on."""
         return bool(self.values[name])
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
-    """Read a command line; flags may stand before and behind the action.
+    """Parse a command line; flags may precede or follow the action.
 
     Raises:
-        FlagError: what is wrong with it.
+        FlagError: an unknown flag, or an illegal value.
     """
     line = CommandLine({flag.name: flag.default for flag in FLAGS})
     rest = list(arguments)
@@ -105,11 +105,11 @@ def parse(arguments: Sequence[str]) -> CommandLine:
             line.words.append(word)
             continue
         name, equals, value = word.lstrip("-").partition("=")
-        _take(line, name, value if equals else None, rest)
+        _set_flag(line, name, value if equals else None, rest)
     return line
 
 
-def _take(line: CommandLine, name: str, value: str | None, rest: list[str]) -> None:
+def _set_flag(line: CommandLine, name: str, value: str | None, rest: list[str]) -> None:
     name = name.replace("-", "_")
     if name in IGNORED_SWITCHES or name.removeprefix("no") in IGNORED_SWITCHES:
         return
@@ -130,8 +130,8 @@ def _take(line: CommandLine, name: str, value: str | None, rest: list[str]) -> N
             raise FlagError(f"flag '--{flag.name}' is missing its argument: {flag.help}")
         else:
             value = rest.pop(0)
-    line.values[flag.name] = _converted(flag, value)
-    line.given.add(flag.name)
+    line.values[flag.name] = _convert(flag, value)
+    line.explicit.add(flag.name)
 
 
 def _default(name: str) -> str | int | bool | None:
@@ -139,26 +139,26 @@ def _default(name: str) -> str | int | bool | None:
     return None if flag is None else flag.default
 
 
-def _converted(flag: Flag, value: str) -> str | int | bool:
-    shown = printable(value)
+def _convert(flag: Flag, value: str) -> str | int | bool:
+    text = printable(value)
     if isinstance(flag.default, bool):
         if value.lower() not in (*_TRUE, *_FALSE):
-            raise FlagError(f"illegal value '{shown}' for flag '--{flag.name}'; true or false")
+            raise FlagError(f"illegal value '{text}' for flag '--{flag.name}'; true or false")
         return value.lower() in _TRUE
     if isinstance(flag.default, int):
         number = int(value) if re.fullmatch(r"[+-]?[0-9]{1,10}", value) else -1 << 31
         if not (number >= 0 or (flag.name == "level" and number > -1 << 31)) or number >= 1 << 31:
-            raise FlagError(f"illegal value '{shown}' for flag '--{flag.name}'; a whole number")
+            raise FlagError(f"illegal value '{text}' for flag '--{flag.name}'; a whole number")
         return number
     if flag.choices and value not in flag.choices:
         choices = ", ".join(filter(None, flag.choices))
-        raise FlagError(f"illegal value '{shown}' for flag '--{flag.name}'; one of {choices}")
+        raise FlagError(f"illegal value '{text}' for flag '--{flag.name}'; one of {choices}")
     return value
 
 
 def usage(program: str) -> str:
-    """The text of `--help`."""
-    rows = [f"  --{flag.name:<15} {flag.help}{_shown(flag)}" for flag in FLAGS]
+    """Return the text of `--help`."""
+    rows = [f"  --{flag.name:<15} {flag.help}{_format_choices(flag)}" for flag in FLAGS]
     return "\n".join(
         [
             f"{program}: command line brew, on PyTorch",
@@ -177,15 +177,16 @@ def usage(program: str) -> str:
             f"  {program} train --solver solver.prototxt --cpu",
             f"  {program} test --model train_val.prototxt --weights w.caffemodel --iterations 40",
             "",
-            "Exit codes: 0 done; 1 a flag or an action that is not known; 2 a net, file or device",
-            "that is not what it should be (an F line says which); 130 interrupted.",
+            "Exit codes: 0 success; 1 unknown flag or action; 2 invalid net, file or device (named",
+            "by an F line); 130 interrupted.",
         ]
     )
 
 
-def _shown(flag: Flag) -> str:
-    choices = ", ".join(filter(None, flag.choices))
-    shown = f": {choices}" if choices and choices not in flag.help else ""
+def _format_choices(flag: Flag) -> str:
+    """Format the choices and the default for `--help`."""
+    names = ", ".join(filter(None, flag.choices))
+    choices = f": {names}" if names else ""
     if isinstance(flag.default, bool) or flag.default in ("", 0):
-        return shown
-    return f"{shown} (default {flag.default})"
+        return choices
+    return f"{choices} (default {flag.default})"

@@ -1,7 +1,7 @@
-"""Log lines as glog writes them: `I1123 02:37:54.721964 12187 solver.cpp:239] text`.
+"""Log lines in glog's form: `I1123 02:37:54.721964 12187 solver.cpp:239] text`.
 
-Lines that Caffe has carry Caffe's own place (BVLC master 9b89154), because tools look for it;
-lines of ours carry the place in our source. Numbers print as C++ streams print floats.
+A line that Caffe logs too carries Caffe's file:line (BVLC master 9b89154), which log parsers look
+for; a line of our own carries ours. Numbers and shapes print as C++ streams print them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 INFO, WARNING, ERROR, FATAL = range(4)
@@ -21,33 +23,38 @@ _threshold = INFO
 
 
 def set_threshold(severity: int) -> None:
-    """Leave out what is less severe; as glog's `--minloglevel`. Fatal lines always show."""
+    """Omit less severe lines, as glog's `--minloglevel` does; fatal lines always show."""
     global _threshold
     _threshold = min(severity, FATAL)
 
 
-def number(value: float) -> str:
-    """A number as `std::ostream << float` prints it: 6 significant digits, `nan`, `inf`."""
+def format_number(value: float) -> str:
+    """Format a number as `std::ostream << float` does: 6 significant digits, `nan`, `inf`."""
     return f"{value:g}"
 
 
+def format_shape(shape: Sequence[int]) -> str:
+    """Format a shape as Blob::shape_string does: `32 3 227 227 (4946784)`."""
+    return "".join(f"{axis} " for axis in shape) + f"({prod(shape)})"
+
+
 def info(text: str, at: str = "") -> None:
-    """An `I` line; `at` is Caffe's place, and the caller's own where it is left out."""
+    """Write an `I` line; `at` is Caffe's file:line, or by default the caller's."""
     _write(INFO, text, at)
 
 
 def warning(text: str, at: str = "") -> None:
-    """A `W` line."""
+    """Write a `W` line."""
     _write(WARNING, text, at)
 
 
 def error(text: str, at: str = "") -> None:
-    """An `E` line."""
+    """Write an `E` line."""
     _write(ERROR, text, at)
 
 
 def fatal(text: str, at: str = "") -> None:
-    """An `F` line. Ending the process is the caller's."""
+    """Write an `F` line; unlike glog, don't end the process."""
     _write(FATAL, text, at)
 
 
@@ -65,11 +72,11 @@ def _write(severity: int, text: str, at: str) -> None:
             sys.stderr.write(f"{prefix} {at}] {text.removesuffix(NEWLINE)}\n")
             sys.stderr.flush()
     except (OSError, ValueError) as problem:
-        # A run of days must not end because of its log. Whoever read it is gone for good; a full
-        # disk may have room for later lines, but what waits in the buffer would come first.
-        gone = isinstance(problem, BrokenPipeError | ValueError)
+        # A run of days must not end because of its log. A closed pipe stays closed; a full disk may
+        # take later lines, but not before the stream's buffer, which is therefore dropped.
+        closed = isinstance(problem, BrokenPipeError | ValueError)
         with _lock:
-            if gone:
+            if closed:
                 sys.stderr = open(os.devnull, "w")  # noqa: SIM115
             else:
                 sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115

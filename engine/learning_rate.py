@@ -1,6 +1,6 @@
-"""The learning rate at an iteration (SGDSolver::GetLearningRate).
+"""The learning rate of an iteration (SGDSolver::GetLearningRate).
 
-Caffe computes it in float, or in double, as the C++ of each policy has it; so it is done here.
+Each policy is computed in float or double, as Caffe's C++ has it.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from . import glog
 
 
 class LearningRate:
-    """The policy of a solver; `step` is Caffe's current_step, which a solver state keeps."""
+    """The learning rate policy of a solver; `current_step` is Caffe's, kept in solver states."""
 
-    def __init__(self, solver: Any, step: int = 0) -> None:
+    def __init__(self, solver: Any, current_step: int = 0) -> None:
         self.solver = solver
-        self.step = step
+        self.current_step = current_step
 
     def at(self, iteration: int) -> float:
-        """The rate, rounded to float32 as Caffe computes it."""
+        """Return the rate, rounded to float32 as in Caffe."""
         solver = self.solver
         base, gamma, power = solver.base_lr, solver.gamma, solver.power
         policy = solver.lr_policy
         if policy == "step":
-            self.step = iteration // solver.stepsize
-            factor = _power(gamma, self.step)
+            self.current_step = iteration // solver.stepsize
+            factor = _power(gamma, self.current_step)
         elif policy == "exp":
             factor = _power(gamma, iteration)
         elif policy == "inv":
@@ -45,12 +45,13 @@ class LearningRate:
 
     def _multistep(self, iteration: int) -> float:
         values = self.solver.stepvalue
-        if self.step < len(values) and iteration >= values[self.step]:
-            self.step += 1
+        if self.current_step < len(values) and iteration >= values[self.current_step]:
+            self.current_step += 1
             glog.info(
-                f"MultiStep Status: Iteration {iteration}, step = {self.step}", "sgd_solver.cpp:51"
+                f"MultiStep Status: Iteration {iteration}, step = {self.current_step}",
+                "sgd_solver.cpp:51",
             )
-        return _power(self.solver.gamma, self.step)
+        return _power(self.solver.gamma, self.current_step)
 
 
 def _sigmoid(x: float) -> float:
@@ -58,7 +59,7 @@ def _sigmoid(x: float) -> float:
 
 
 def _power(base: float, exponent: float) -> float:
-    """As C's pow: what is too large is infinite."""
+    """Compute C's pow: an overflow is infinite."""
     try:
         return float(base**exponent)
     except (OverflowError, ZeroDivisionError):
@@ -66,6 +67,6 @@ def _power(base: float, exponent: float) -> float:
 
 
 def _float(value: float) -> float:
-    """Rounded to float32."""
+    """Round to float32."""
     with np.errstate(over="ignore"):
         return float(np.float32(value))

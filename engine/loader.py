@@ -1,8 +1,8 @@
-"""Data and ImageData layers as sources of batches, read ahead in the background.
+"""Loaders: the batches of Data and ImageData layers, read ahead in the background.
 
-A source says the shape of its top when it is opened, and reads from the first `next()` (or
-`start()`) on. The order is that of the records, whatever the threads; a run that stopped at a
-`position` goes on from there with `seek`, and gets what it would have got.
+A loader takes its shape from the first record when it opens, and reads ahead from the first
+`next()` or `start()`. The number of threads does not change the order. `seek` resumes a run at a
+saved `position` with the batches that it would have read.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import FormatError
-from .prefetch import Prefetch, Task, Works
+from .prefetch import Jobs, Prefetch, Task
 from .reader import ImageListReader, LmdbRecordReader, RecordReader
 from .transform import Array, Floats, Image, Transformer
 
-AHEAD_BYTES = 256 << 20  # of batches that wait
-TASK_RECORDS = 4  # that a worker decodes at a time
+AHEAD_BYTES = 256 << 20  # of batches read ahead
+TASK_RECORDS = 4  # decoded by one task
 LMDB = 1  # DataParameter.DB
 
 
 class Batch(NamedTuple):
-    """What one `next()` gives.
+    """A batch of records.
 
     Attributes:
-        data: (N, C, H, W); in memory N, H, W, C. uint8, or float32 where finished.
+        data: (N, C, H, W), in memory N, H, W, C; uint8, or float32 where finished.
         labels: (N,), or None where the layer has one top.
-        finished: whether mean and scale are in already.
+        finished: whether mean and scale are applied.
     """
 
     data: Array
@@ -39,26 +39,26 @@ class Batch(NamedTuple):
     finished: bool
 
 
-class EndOfData(Exception):  # noqa: N818 - it is no error
-    """Every record was handed out once."""
+class EndOfData(Exception):  # noqa: N818 - not an error
+    """An exact loader has returned every record once."""
 
 
 class Loader:
-    """The batches of a layer; made by `open_loader`.
+    """The batches of a layer, read ahead; opened by `open_loader`.
 
     Attributes:
         shape: (C, H, W) of the top.
         batch_size: records in a batch.
-        mean: (C,) to subtract where a batch is not finished, or None.
-        scale: to multiply by after that, where a batch is not finished.
-        records: in one pass.
-        position: records handed out since the start of the run.
-        warnings: what Caffe logs as an error and goes on with.
+        mean: (C,) to subtract from a batch that is not finished, or None.
+        scale: to multiply such a batch by afterwards.
+        records: number of records in a pass.
+        position: records returned since the start of the run.
+        warnings: messages that Caffe logs as errors but continues after.
     """
 
     def __init__(
         self,
-        records: RecordReader[Any],
+        reader: RecordReader[Any],
         transformer: Transformer,
         first: Image,
         *,
@@ -68,95 +68,95 @@ class Loader:
         prefetch: int,
         threads: int,
     ) -> None:
-        """Take the shape from the first record; nothing is read ahead yet.
+        """Take the shape from the first record; reading ahead starts later.
 
         Raises:
-            FormatError: the first record does not fit the transformation.
+            FormatError: the first record does not fit the transform.
         """
         self.shape = transformer.fit(first)
         self.batch_size = batch_size
         self.mean, self.scale = transformer.mean, transformer.scale
-        self.records = records.count
+        self.records = reader.count
         self.position = 0
-        self.warnings = records.warnings
-        self._records, self._transformer = records, transformer
+        self.warnings = reader.warnings
+        self._reader, self._transformer = reader, transformer
         self._labels, self._exact = labels, exact
         self._finished = transformer.finished
         self._type = np.dtype(np.float32 if self._finished else np.uint8)
         size = batch_size * int(np.prod(self.shape, dtype=object)) * self._type.itemsize
         self._depth = max(1, min(prefetch, AHEAD_BYTES // size))
-        spread = records.spread or self._finished
-        self._workers = threads if spread and threads > 1 else 0
+        costly = reader.compressed or self._finished
+        self._workers = threads if costly and threads > 1 else 0
         self._ahead: Prefetch[Batch] | None = None
         self._closed = False
 
     def start(self) -> None:
-        """Begin to read ahead; `next()` does it where this was not called."""
+        """Start reading ahead, before the first `next()`."""
         if self._closed:
-            raise ValueError("the source is closed")
+            raise ValueError("the loader is closed")
         if self._ahead is None:
-            self._ahead = Prefetch(self._works(self.position), self._depth, self._workers)
+            self._ahead = Prefetch(self._jobs(self.position), self._depth, self._workers)
 
     def next(self) -> Batch:
-        """The next batch; waits for it.
+        """Wait for the next batch and return it.
 
         Raises:
-            EndOfData: the source is exact, and every record was handed out.
-            FormatError: a record of the batch can't be read; batches before it were handed out.
+            EndOfData: the loader is exact, and has returned every record.
+            FormatError: a record of the batch can't be read.
         """
         self.start()
         assert self._ahead is not None
         try:
             batch = self._ahead.next()
         except StopIteration:
-            raise EndOfData(f"all {self.records} records were handed out") from None
+            raise EndOfData(f"all {self.records} records were read") from None
         self.position += len(batch.data)
         return batch
 
     def seek(self, position: int) -> None:
-        """Go on as a run that handed out `position` records; only before the first batch.
+        """Continue at a position of the run; only before reading starts.
 
         Raises:
-            ValueError: it is too late, or a negative position.
+            ValueError: reading has started, or a negative position.
         """
         if self._ahead is not None or position < 0:
             raise ValueError("seek() comes before start() and next(), and takes 0 or more")
         self.position = position
 
     def close(self) -> None:
-        """End the threads and let go of the files. Twice is no error."""
+        """Stop the threads and close the files; calling it again has no effect."""
         self._closed = True
         if self._ahead is not None:
             self._ahead.close()
-            if self._ahead.alive:  # it may still read the mapped file
+            if self._ahead.alive:  # a thread may still read the mapped file
                 return
-        self._records.close()
+        self._reader.close()
 
-    def _works(self, position: int) -> Works[Batch]:
-        """Batches from `position` on, each with the tasks that fill it."""
-        items = self._records.items(position, self._exact)
-        while chunk := list(islice(items, self.batch_size)):
-            yield self._work(chunk, position)
+    def _jobs(self, position: int) -> Jobs[Batch]:
+        """Yield batches from `position` on, each with the tasks that fill it."""
+        records = self._reader.raw_records(position, self._exact)
+        while chunk := list(islice(records, self.batch_size)):
+            yield self._make_job(chunk, position)
             position += len(chunk)
 
-    def _work(self, items: list[Any], position: int) -> tuple[Batch, list[Task]]:
+    def _make_job(self, records: list[Any], position: int) -> tuple[Batch, list[Task]]:
         channels, height, width = self.shape
-        count = len(items)
+        count = len(records)
         pixels = np.empty((count, height, width, channels), self._type)
         labels = np.empty(count, np.float32)
-        numbers = self._transformer.draws(position, count)
+        bits = self._transformer.random_bits(position, count)
         tasks: list[Task] = []
-        for a in range(0, count, TASK_RECORDS):
-            part = slice(a, a + TASK_RECORDS)
-            arguments = (items[part], numbers[part], pixels[part], labels[part])
+        for start in range(0, count, TASK_RECORDS):
+            part = slice(start, start + TASK_RECORDS)
+            arguments = (records[part], bits[part], pixels[part], labels[part])
             tasks.append(partial(self._fill, *arguments))
         top = pixels.transpose(0, 3, 1, 2)
         return Batch(top, labels if self._labels else None, self._finished), tasks
 
-    def _fill(self, items: list[Any], numbers: list[int], pixels: Array, labels: Floats) -> None:
-        for index, item in enumerate(items):
-            image = self._records.load(item)
-            self._transformer.put(image, numbers[index], pixels[index])
+    def _fill(self, records: list[Any], bits: list[int], pixels: Array, labels: Floats) -> None:
+        for index, record in enumerate(records):
+            image = self._reader.decode(record)
+            self._transformer.apply(image, bits[index], pixels[index])
             labels[index] = image.label
 
 
@@ -176,20 +176,19 @@ def open_loader(
     Args:
         layer: the LayerParameter, upgraded.
         phase: `TRAIN` or `TEST`.
-        seed: of crops, mirrors, order and skip; two sources of one seed draw the same.
-        where: the layer's place, for messages.
-        base: the folder that relative paths start from; the current one if None.
-        exact: whether each record comes once, in a last batch that may be smaller. rand_skip
-            skips nothing then.
-        on_restart: called when the last record of a Data layer's pass was read, as Caffe logs
-            it then; from the reading thread, ahead of `next()`.
-        threads: that decode, where decoding is work.
+        seed: of crops, mirrors, order and skip.
+        where: file:line and name of the layer, for messages.
+        base: the folder of relative paths; the current one if None.
+        exact: read each record once, ignoring rand_skip; the last batch may be smaller.
+        on_restart: called at the last record of each pass over a Data layer, where Caffe logs it;
+            by the reading thread, ahead of `next()`.
+        threads: workers that decode compressed records.
 
     Raises:
-        FormatError: the data can't be read, or the first record does not fit; one line.
+        FormatError: the data can't be read, or the first record does not fit the transform.
     """
     folder = base or Path()
-    records: RecordReader[Any]
+    reader: RecordReader[Any]
     if layer.type == "Data":
         batch_size = _batch_size(layer.data_param, where)
         if layer.data_param.backend != LMDB:
@@ -201,18 +200,18 @@ def open_loader(
     elif layer.type == "ImageData":
         batch_size = _batch_size(layer.image_data_param, where)
     else:
-        raise FormatError(f"{where}: a layer of type {layer.type} has no data to open")
+        raise FormatError(f"{where}: layer type {layer.type} reads no data")
     transformer = Transformer(layer.transform_param, phase, seed, where, base)
     if layer.type == "Data":
         path = folder / layer.data_param.source
-        records = LmdbRecordReader(path, layer.transform_param, where, on_restart)
+        reader = LmdbRecordReader(path, layer.transform_param, where, on_restart)
     else:
-        records = ImageListReader(layer.image_data_param, folder, seed, where)
+        reader = ImageListReader(layer.image_data_param, folder, seed, where)
     try:
         return Loader(
-            records,
+            reader,
             transformer,
-            _first(records),
+            _read_first(reader),
             batch_size=batch_size,
             labels=len(layer.top) > 1,
             exact=exact,
@@ -220,7 +219,7 @@ def open_loader(
             threads=threads,
         )
     except BaseException:
-        records.close()
+        reader.close()
         raise
 
 
@@ -232,5 +231,5 @@ def _batch_size(param: Any, where: str) -> int:
     return int(param.batch_size)
 
 
-def _first(records: RecordReader[Any]) -> Image:
-    return records.load(next(iter(records.items(0, once=True))))
+def _read_first(reader: RecordReader[Any]) -> Image:
+    return reader.decode(next(iter(reader.raw_records(0, once=True))))

@@ -1,4 +1,4 @@
-"""Memory: what a net will need, what there is, and keeping what was used once."""
+"""Memory: estimate what a net needs, compare it with what is available, keep freed blocks."""
 
 from __future__ import annotations
 
@@ -14,78 +14,83 @@ from ..nets.layer_types import Shape
 from .wiring import WiredLayer
 
 GIB = 1 << 30
-# For the glibc: from malloc.h, and the largest threshold that it takes.
+# glibc's mallopt: options from malloc.h, and the largest mmap threshold that it accepts.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGEST_THRESHOLD = 32 << 20
+_MAXIMUM_MMAP_THRESHOLD = 32 << 20
 
 
 def keep_freed_memory() -> None:
     """Let the allocator keep the memory of freed blobs for the next batch.
 
-    By default it gives each large block back and gets it again, page by page, zeroed: a fifth of
-    the time of a bf16 test.
+    By default it returns each large block to the system and gets it back page by page, zeroed: a
+    fifth of the time of a bf16 test.
     """
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not in every C library
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
+        mallopt(_M_MMAP_THRESHOLD, _MAXIMUM_MMAP_THRESHOLD)
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def available_bytes() -> int | None:
-    """Memory that can be had without swapping, of the machine and of the container; None if
-    nothing tells."""
-    found = []
+    """Return the memory free without swapping, on the machine and in the container, if known."""
+    limits = []
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) << 10)
+                limits.append(int(line.split()[1]) << 10)
     except (OSError, ValueError):
         pass
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())
         if limit != "max":
-            found.append(max(0, int(limit) - used))
+            limits.append(max(0, int(limit) - used))
     except (OSError, ValueError):
         pass
-    if not found and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(found, default=None)
+    if not limits and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(limits, default=None)
 
 
-def parameter_bytes(layers: Sequence[WiredLayer], training: bool, element: int) -> int:
-    """Bytes of all parameter blobs; in training with gradient, history and a copy to compute."""
-    blobs = sum(prod(blob.shape) for layer in layers for blob in layer.blobs)
-    return blobs * element * (4 if training else 2)
+def parameter_bytes(layers: Sequence[WiredLayer], training: bool, itemsize: int) -> int:
+    """Return the bytes of all parameter blobs and their copies to compute with.
+
+    Training adds gradients and history.
+    """
+    elements = sum(prod(blob.shape) for layer in layers for blob in layer.blobs)
+    return elements * itemsize * (4 if training else 2)
 
 
 def blob_bytes(
-    layers: Sequence[WiredLayer], training: bool, records: int, at_once: int, element: int
+    layers: Sequence[WiredLayer], training: bool, records: int, at_once: int, itemsize: int
 ) -> int:
-    """Bytes of the blobs between layers for the records that are computed at once.
+    """Return the bytes of the blobs between layers for the records computed at the same time.
 
     Args:
         layers: the net's.
-        training: whether all are kept for the backward pass.
-        records: of the batch that the shapes are for.
-        at_once: of it, those in work at the same time.
-        element: bytes of a number.
+        training: whether every blob is kept for the backward pass.
+        records: of the batch that the shapes belong to.
+        at_once: those of them computed at the same time.
+        itemsize: bytes of an element.
     """
     if training:
-        elements = sum(_elements(_made(layer)) for layer in layers)
-        elements += 2 * max((_elements(layer.top_shapes) for layer in layers), default=0)
+        elements = sum(_count_elements(_allocated_tops(layer)) for layer in layers)
+        elements += 2 * max((_count_elements(layer.top_shapes) for layer in layers), default=0)
     else:
         elements = max(
-            (_elements(layer.bottom_shapes) + _elements(layer.top_shapes) for layer in layers),
+            (
+                _count_elements(layer.bottom_shapes) + _count_elements(layer.top_shapes)
+                for layer in layers
+            ),
             default=0,
         )
-    return elements * element * at_once // max(1, records)
+    return elements * itemsize * at_once // max(1, records)
 
 
-def _made(layer: WiredLayer) -> list[Shape]:
-    """Tops that are blobs of their own: not in place, and not a split's."""
+def _allocated_tops(layer: WiredLayer) -> list[Shape]:
+    """Return the shapes of tops with memory of their own: not in-place, not a Split's."""
     if layer.type == "Split":
         return []
     return [
@@ -95,15 +100,15 @@ def _made(layer: WiredLayer) -> list[Shape]:
     ]
 
 
-def _elements(shapes: Sequence[Shape]) -> int:
+def _count_elements(shapes: Sequence[Shape]) -> int:
     return sum(map(prod, shapes))
 
 
 def check(needed: int, what: str, remedy: str) -> None:
-    """Refuse what does not fit, before it is allocated.
+    """Refuse what does not fit into memory, before it is allocated.
 
     Raises:
-        NetError: with how much is needed, and how much there is.
+        NetError: not enough memory; names the bytes needed and available.
     """
     available = available_bytes()
     if available is not None and needed > available:

@@ -1,4 +1,4 @@
-"""A net with the data it reads, opened as `caffe` opens it, with the same lines in the log."""
+"""Open a net and the data that it reads, logging what `caffe` logs."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from ..text import printable
 from . import glog
 from .executor import Executor
 from .loader import Loader, open_loader
-from .wiring import filtered, log_parameters
+from .setup_log import log_net_parameters
+from .wiring import filter_layers
 from .workers import Workers
 
 
 @dataclass
-class Options:
-    """How nets of a process run.
+class EngineOptions:
+    """The options that all nets of a process share.
 
     Attributes:
         precision: fp32, bf16 or fp64.
-        device: PyTorch's name of it.
-        workers: the threads.
-        seed: of all that is random.
-        exact: each record once (`test` alone).
+        device: PyTorch's name of the device.
+        workers: the compute threads.
+        seed: of fillers, dropout, dummy data, and the order and transforms of records.
+        exact: read each record once (`test` only).
     """
 
     precision: str
@@ -34,27 +35,30 @@ class Options:
     exact: bool = False
 
 
-def open_net(definition: NetDefinition, phase: str, options: Options, number: int = 0) -> Executor:
-    """Set up a net of `phase` and open the data of its layers.
+def open_net(
+    definition: NetDefinition, phase: str, options: EngineOptions, number: int = 0
+) -> Executor:
+    """Set up a net and open the data of its layers.
 
     Args:
         definition: the net, in its state.
         phase: `TRAIN` or `TEST`.
-        options: of the process.
-        number: of the net among the process's.
+        options: those of the process.
+        number: the net's number in the process.
 
     Raises:
-        SqgenError: the net or its data is not what it should be.
+        SqgenError: an invalid net, or unreadable data.
     """
     for warning in definition.warnings:
         glog.warning(warning)
-    layers = filtered(definition, phase)
-    log_parameters(definition, layers, phase)
+    layers = filter_layers(definition, phase)
+    log_net_parameters(definition, layers, phase)
     loaders: dict[str, Loader] = {}
     try:
         for index, layer in enumerate(layers):
             if layer.type in ("Data", "ImageData"):
-                loaders[layer.name] = _open(definition, layer, phase, options, (number, index))
+                seed = key(options.seed, number, index)
+                loaders[layer.name] = _open_loader(definition, layer, phase, options, seed)
         return Executor(
             definition,
             phase,
@@ -72,8 +76,8 @@ def open_net(definition: NetDefinition, phase: str, options: Options, number: in
         raise
 
 
-def _open(
-    definition: NetDefinition, layer: Any, phase: str, options: Options, number: tuple[int, int]
+def _open_loader(
+    definition: NetDefinition, layer: Any, phase: str, options: EngineOptions, seed: int
 ) -> Loader:
     where = f"{definition.place(layer)}: layer '{printable(layer.name)}'"
     image_list = layer.type == "ImageData"
@@ -82,10 +86,10 @@ def _open(
     loader = open_loader(
         layer,
         phase,
-        seed=key(options.seed, *number),
+        seed=seed,
         where=where,
         exact=options.exact,
-        on_restart=None if image_list else _restarting,
+        on_restart=None if image_list else _log_restart,
         threads=options.workers.threads,
     )
     for warning in loader.warnings:
@@ -100,5 +104,5 @@ def _open(
     return loader
 
 
-def _restarting() -> None:
+def _log_restart() -> None:
     glog.info("Restarting data prefetching from start.", "data_layer.cpp:73")

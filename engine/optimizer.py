@@ -1,8 +1,8 @@
-"""How gradients become new weights (src/caffe/solvers/*.cpp).
+"""The optimizers: SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam (src/caffe/solvers/*.cpp).
 
-The learning rate is inside the history, unlike in most other libraries: h = momentum * h + rate *
-g, w -= h. Both forms agree while the rate is constant. Each rule leaves in `grad` what was
-subtracted, which is what Caffe saves as diff.
+Unlike in most libraries the history includes the learning rate: h = momentum * h + rate * g,
+w -= h. Both forms agree while the rate is constant. An update leaves the amount subtracted in
+`grad`, which Caffe saves as diff.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Tensor = torch.Tensor
 
 @dataclass
 class StepParams:
-    """What a rule needs besides gradient and history."""
+    """The hyperparameters of one step; `rate` includes the parameter's lr_mult."""
 
     momentum: float
     momentum2: float
@@ -34,13 +34,13 @@ class StepParams:
 
     @classmethod
     def of(cls, solver: Any, rate: float, iteration: int) -> StepParams:
-        """From a SolverParameter."""
+        """Read them from a SolverParameter."""
         return cls(
             solver.momentum, solver.momentum2, solver.delta, solver.rms_decay, rate, iteration
         )
 
 
-# (moment, gradient, history) -> what is subtracted.
+# (params, gradient, history) -> the amount to subtract; updates the history in place.
 Rule = Callable[[StepParams, Tensor, list[Tensor]], Tensor]
 
 
@@ -49,11 +49,11 @@ def _sgd(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
 
 
 def _nesterov(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
-    """Step back by the old history, then over by the new one."""
+    """(1 + momentum) * h_new - momentum * h_old."""
     momentum = params.momentum
-    before = history[0] * momentum
+    previous = history[0] * momentum
     history[0].mul_(momentum).add_(g, alpha=params.rate)
-    return history[0] * (1 + momentum) - before
+    return history[0] * (1 + momentum) - previous
 
 
 def _adagrad(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
@@ -68,7 +68,7 @@ def _rmsprop(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
 
 
 def _adadelta(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
-    """Without a rate of its own; the solver's multiplies the step."""
+    """Zeiler, arXiv:1212.5701; the solver's rate multiplies the step."""
     momentum, delta = params.momentum, params.delta
     history[0].mul_(momentum).addcmul_(g, g, value=1 - momentum)
     step = g * ((history[1] + delta) / (history[0] + delta)).sqrt()
@@ -77,7 +77,7 @@ def _adadelta(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
 
 
 def _adam(params: StepParams, g: Tensor, history: list[Tensor]) -> Tensor:
-    """Kingma and Ba, arXiv:1412.6980v8; delta is added to the root of what is not corrected."""
+    """Kingma and Ba, arXiv:1412.6980v8; delta is added to the root before the bias correction."""
     beta1, beta2, time = params.momentum, params.momentum2, params.iteration + 1
     correction = sqrt(1 - beta2**time) / (1 - beta1**time)
     history[0].mul_(beta1).add_(g, alpha=1 - beta1)
@@ -96,10 +96,10 @@ _RULES: dict[str, Rule] = {
 
 
 class Optimizer:
-    """SGDSolver::ApplyUpdate: clip, normalize, regularize, and a rule's step.
+    """SGDSolver::ApplyUpdate: clip, normalize and regularize gradients, then step.
 
     Attributes:
-        history: as a solver state has it: the first blob of every parameter, then the second.
+        history: in the order of a solver state: each parameter's first blob, then the second ones.
     """
 
     def __init__(self, solver: Any, parameters: Sequence[Parameter]) -> None:
@@ -111,13 +111,13 @@ class Optimizer:
         ]
 
     def apply(self, rate: float, iteration: int) -> None:
-        """Update every parameter from its gradient."""
+        """Update every parameter from its gradient at this learning rate."""
         with torch.no_grad():
             self._clip()
             count = len(self.parameters)
             for index, parameter in enumerate(self.parameters):
                 if parameter.grad is None:
-                    # What does not learn decays in the history, as in Caffe, its rate being 0.
+                    # As in Caffe, weight decay enters the history even where the rate is 0.
                     if not (parameter.learned or self._decay(parameter)):
                         continue
                     parameter.grad = torch.zeros_like(parameter.data)
@@ -131,7 +131,7 @@ class Optimizer:
                 parameter.data.sub_(parameter.grad)
 
     def _clip(self) -> None:
-        """Of all gradients together, before they are divided by iter_size (ClipGradients)."""
+        """Scale all gradients to a joint L2 norm, before dividing by iter_size (ClipGradients)."""
         limit = self.solver.clip_gradients
         if limit < 0:
             return
@@ -142,8 +142,8 @@ class Optimizer:
         if norm > limit:
             factor = limit / norm
             glog.info(
-                f"Gradient clipping: scaling down gradients (L2 norm {glog.number(norm)} >"
-                f" {glog.number(limit)}) by scale factor {glog.number(factor)}",
+                f"Gradient clipping: scaling down gradients (L2 norm {glog.format_number(norm)} >"
+                f" {glog.format_number(limit)}) by scale factor {glog.format_number(factor)}",
                 "sgd_solver.cpp:95",
             )
             for parameter in self.parameters:

@@ -1,11 +1,12 @@
-"""Work done ahead on threads, handed out in order.
+"""Run jobs ahead on threads and return their results in order.
 
-One thread runs through the works; each work is a result and the tasks that fill it. With workers,
-the tasks are theirs; without, the thread does them itself. A work goes out when its tasks are done,
-works before it first, and an error takes the place of the work it happened in.
+A job is a result and the tasks that fill it, such as a batch and the decoding of its images. A
+reader thread runs through the jobs; workers run the tasks, or without workers the reader does. A
+result is returned once its tasks are complete, in the order of the jobs; an error takes the place
+of the job that raised it.
 
-The threads are daemons, and are stopped before the interpreter ends: one that came back out of
-OpenCV or NumPy into an interpreter that is gone would end the process with a crash.
+The threads are daemons, stopped before the interpreter exits: one that returned from OpenCV or
+NumPy into a finalized interpreter would crash the process.
 """
 
 from __future__ import annotations
@@ -19,54 +20,61 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 Task = Callable[[], None]
-Works = Generator[tuple[T, list[Task]], None, None]
+Jobs = Generator[tuple[T, list[Task]], None, None]
 
-# Seconds that close() waits for a thread: a task is one to a few images.
-PATIENCE = 30.0
+JOIN_TIMEOUT = 30.0  # seconds that close() waits for a thread; a task takes one to a few images
 
 _running: weakref.WeakSet[Prefetch[object]] = weakref.WeakSet()
 
 
 @atexit.register
-def _stop_all() -> None:
-    for one in list(_running):
-        one.close()
+def _close_all() -> None:
+    for prefetch in list(_running):
+        prefetch.close()
 
 
-class _Slot(Generic[T]):
-    """A result under way: `left` tasks are not done; `error` is that of its first failed task."""
+class _Job(Generic[T]):
+    """A result with its unfinished tasks.
 
-    def __init__(self, result: T | None, left: int, error: BaseException | None = None) -> None:
+    Attributes:
+        result: the result; None for an error of the reader, or the end of the jobs.
+        unfinished: tasks that are not complete.
+        error: that of the first task that failed, by number.
+    """
+
+    def __init__(
+        self, result: T | None, unfinished: int, error: BaseException | None = None
+    ) -> None:
         self.result = result
-        self.left = left
+        self.unfinished = unfinished
         self.error = error
-        self.failed = left
+        self._failed_task = unfinished
 
-    def end(self, number: int, error: BaseException | None) -> None:
-        self.left -= 1
-        if error is not None and number < self.failed:
-            self.error, self.failed = error, number
+    def finish_task(self, number: int, error: BaseException | None) -> None:
+        self.unfinished -= 1
+        if error is not None and number < self._failed_task:
+            self.error, self._failed_task = error, number
 
 
 class Prefetch(Generic[T]):
-    """Runs at most `depth` works ahead of `next()`."""
+    """Runs at most `depth` jobs ahead of `next()`."""
 
-    def __init__(self, works: Works[T], depth: int, workers: int = 0) -> None:
+    def __init__(self, jobs: Jobs[T], depth: int, workers: int = 0) -> None:
         """Start the threads.
 
         Args:
-            works: results with the tasks that fill them; runs in a thread of its own.
-            depth: works that are done or under way and not handed out, at least 1.
-            workers: threads for the tasks; 0 for none but the one that runs `works`.
+            jobs: results with the tasks that fill them; the reader thread iterates over it.
+            depth: jobs complete or running whose results were not returned, at least 1.
+            workers: threads for the tasks; 0 leaves them to the reader.
         """
-        self._works = works
+        self._source = jobs
         self._depth = max(1, depth)
         self._changed = threading.Condition()
-        self._slots: deque[_Slot[T]] = deque()
-        self._tasks: deque[tuple[_Slot[T], int, Task]] = deque()
+        self._jobs: deque[_Job[T]] = deque()
+        self._tasks: deque[tuple[_Job[T], int, Task]] = deque()
         self._stopping = False
         self._inline = workers == 0
-        targets = [self._read] + [self._work] * workers
+        targets = [self._run_reader] + [self._run_worker] * workers
         self._threads = [
             threading.Thread(target=target, name="sqgen data", daemon=True) for target in targets
         ]
@@ -75,37 +83,37 @@ class Prefetch(Generic[T]):
             thread.start()
 
     def next(self) -> T:
-        """The next result; waits for it.
+        """Wait for the next result and return it.
 
         Raises:
             StopIteration: there are no more.
-            Exception: what its work raised, every time from then on.
+            Exception: the job's own, at this and every later call.
         """
         with self._changed:
             self._changed.wait_for(self._is_ready)
             if self._stopping:
                 raise ValueError("closed")
-            slot = self._slots[0]
-            if slot.error is not None:
-                raise slot.error
-            if slot.result is None:
+            job = self._jobs[0]
+            if job.error is not None:
+                raise job.error
+            if job.result is None:
                 raise StopIteration
-            self._slots.popleft()
+            self._jobs.popleft()
             self._changed.notify_all()
-            return slot.result
+            return job.result
 
     def close(self) -> None:
-        """Stop the threads and wait until they ended. Twice is no error."""
+        """Stop the threads and wait until they end; calling it again has no effect."""
         with self._changed:
             self._stopping = True
             self._tasks.clear()
             self._changed.notify_all()
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(PATIENCE)
-        if not any(thread.is_alive() for thread in self._threads):
-            self._works.close()
-            self._slots.clear()
+                thread.join(JOIN_TIMEOUT)
+        if not self.alive:
+            self._source.close()
+            self._jobs.clear()
         _running.discard(self)  # type: ignore[arg-type]
 
     @property
@@ -114,24 +122,24 @@ class Prefetch(Generic[T]):
         return any(thread.is_alive() for thread in self._threads)
 
     def _is_ready(self) -> bool:
-        return self._stopping or bool(self._slots and not self._slots[0].left)
+        return self._stopping or bool(self._jobs and not self._jobs[0].unfinished)
 
     def _has_room(self) -> bool:
-        return self._stopping or len(self._slots) < self._depth
+        return self._stopping or len(self._jobs) < self._depth
 
-    def _read(self) -> None:
-        """The thread that runs the works; the last slot is an error, or the end."""
+    def _run_reader(self) -> None:
+        """Start the jobs; append an error or the end as the last one."""
         error: BaseException | None = None
         try:
             while self._wait_for_room():
-                work = next(self._works, None)
-                if work is None:
+                job = next(self._source, None)
+                if job is None:
                     break
-                self._start(*work)
+                self._start(*job)
         except BaseException as raised:
             error = raised
         with self._changed:
-            self._slots.append(_Slot(None, 0, error))
+            self._jobs.append(_Job(None, 0, error))
             self._changed.notify_all()
 
     def _wait_for_room(self) -> bool:
@@ -146,27 +154,26 @@ class Prefetch(Generic[T]):
                     return
                 task()
             tasks = []
-        slot = _Slot(result, len(tasks))
+        job = _Job(result, len(tasks))
         with self._changed:
-            self._slots.append(slot)
+            self._jobs.append(job)
             if not self._stopping:
-                self._tasks.extend((slot, number, task) for number, task in enumerate(tasks))
+                self._tasks.extend((job, number, task) for number, task in enumerate(tasks))
             self._changed.notify_all()
 
-    def _work(self) -> None:
-        """A worker: one task after the other."""
+    def _run_worker(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._tasks)
                 if self._stopping:
                     return
-                slot, number, task = self._tasks.popleft()
+                job, number, task = self._tasks.popleft()
             error: BaseException | None = None
             try:
                 task()
             except BaseException as raised:
                 error = raised
             with self._changed:
-                slot.end(number, error)
-                if not slot.left:
+                job.finish_task(number, error)
+                if not job.unfinished:
                     self._changed.notify_all()

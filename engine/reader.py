@@ -1,7 +1,7 @@
-"""Where records come from: an LMDB of Datum, or a list of image files.
+"""Readers of records: an LMDB of Datum, or a list of image files.
 
-Both are read from any position of an endless run on: position k is record k of the first pass, and
-passes follow each other. What is read is raw; `load` decodes it, in any thread.
+Each starts at any position of an endless run: position k is record k of the first pass, and passes
+follow each other. `raw_records` yields undecoded records; `decode` may run in any thread.
 """
 
 from __future__ import annotations
@@ -13,40 +13,41 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ..counter_rng import bits, key, permutation
+from ..counter_rng import bits, domain, key, permutation
 from ..errors import FormatError
 from ..formats.datum import Record, Value, raw_values, read_datum
-from ..formats.images import COLOR, GRAY, UNCHANGED, decode, read_whole, resize
+from ..formats.images import COLOR, GRAY, UNCHANGED, read_whole, resize
+from ..formats.images import decode as decode_image
 from ..formats.list_file import LIST_LIMIT, parse_list
 from ..formats.lmdb_reader import open_lmdb
 from ..text import printable
 from .transform import Image
 
-Item = TypeVar("Item")
+Raw = TypeVar("Raw")
 
 IMAGE_LIMIT = 1 << 30  # bytes of an image file
-_SHUFFLE, _SKIP = 0x73687566666C65, 0x736B6970  # keep these draws apart from others of the seed
+_SHUFFLE, _SKIP = domain("shuffle"), domain("skip")
 
 
-class RecordReader(ABC, Generic[Item]):
+class RecordReader(ABC, Generic[Raw]):
     """A set of records, read in passes.
 
     Attributes:
         count: records in a pass.
-        spread: whether decoding is worth threads.
-        warnings: what Caffe would log as an error, and goes on.
+        compressed: whether records are compressed images, so that decoding is worth threads.
+        warnings: messages that Caffe logs as errors but continues after.
     """
 
     count: int
-    spread: bool
+    compressed: bool
     warnings: list[str]
 
     @abstractmethod
-    def items(self, position: int, once: bool) -> Iterator[Item]:
-        """The records from `position` on: for ever, or to the end of the first pass if `once`."""
+    def raw_records(self, position: int, once: bool) -> Iterator[Raw]:
+        """Yield records from `position` on, endlessly; if `once`, to the end of the first pass."""
 
     @abstractmethod
-    def load(self, item: Item) -> Image:
+    def decode(self, raw: Raw) -> Image:
         """Decode a record.
 
         Raises:
@@ -54,7 +55,7 @@ class RecordReader(ABC, Generic[Item]):
         """
 
     def close(self) -> None:
-        """Let go of files; no item may be used after it."""
+        """Close the files; raw records may not be used afterwards."""
 
 
 class LmdbRecordReader(RecordReader[tuple[int, Value]]):
@@ -71,12 +72,12 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
 
         Args:
             path: its folder.
-            param: the TransformationParameter: force_color and force_gray decide on decoding.
-            where: the layer's place.
-            on_restart: called when the last record of a pass was read, in the reading thread.
+            param: the TransformationParameter: force_color and force_gray select the decoding.
+            where: file:line and name of the layer, for messages.
+            on_restart: called by the reading thread at the last record of each pass.
 
         Raises:
-            FormatError: it can't be opened, or the first record is not a Datum.
+            FormatError: the LMDB can't be opened, or its first record is not a Datum.
         """
         try:
             self._file = open_lmdb(path)
@@ -88,16 +89,16 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
         self._color, self._gray = bool(param.force_color), bool(param.force_gray)
         self.warnings = []
         try:
-            first = self._record(next(self.items(0, once=True)))
+            first = self._parse(next(self.raw_records(0, once=True)))
         except BaseException:
             self.close()
             raise
-        self.spread = first.encoded
+        self.compressed = first.encoded
         if not first.encoded and (self._color or self._gray):
             self.warnings.append("force_color and force_gray only for encoded datum")
 
-    def items(self, position: int, once: bool) -> Iterator[tuple[int, Value]]:
-        """(number in the pass, value), the value a view into the file."""
+    def raw_records(self, position: int, once: bool) -> Iterator[tuple[int, Value]]:
+        """Yield (number in the pass, value); the value is a view into the file."""
         start = position if once else position % self.count
         while True:
             for number, value in enumerate(self._file.values(start, copy=False), start):
@@ -111,15 +112,14 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
     def _place(self, number: int) -> str:
         return f"{self._name}: record {number} (from 0)"
 
-    def _record(self, item: tuple[int, Value]) -> Record:
-        return read_datum(item[1], self._place(item[0]))
+    def _parse(self, raw: tuple[int, Value]) -> Record:
+        return read_datum(raw[1], self._place(raw[0]))
 
-    def load(self, item: tuple[int, Value]) -> Image:
-        """Decode, or see the bytes as an image without copying them."""
-        name = self._place(item[0])
-        record = read_datum(item[1], name)
+    def decode(self, raw: tuple[int, Value]) -> Image:
+        """Decode a compressed image, or view raw pixels without copying them."""
+        name, record = self._place(raw[0]), self._parse(raw)
         if record.encoded:
-            pixels: np.ndarray[Any, Any] = decode(record.data, self._flag(), name)
+            pixels: np.ndarray[Any, Any] = decode_image(record.data, self._flag(), name)
             return Image(pixels, False, record.label, name)
         return Image(raw_values(record, name), True, record.label, name)
 
@@ -136,23 +136,23 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
 class ImageListReader(RecordReader[int]):
     """The files of an ImageData layer (src/caffe/layers/image_data_layer.cpp).
 
-    Caffe shuffles what it shuffled before; here each pass has an order of its own, which depends
+    Unlike Caffe, which shuffles the previous order again, each pass has an order that depends only
     on the seed and the number of the pass.
     """
 
-    spread = True
+    compressed = True
 
     def __init__(self, param: Any, base: Path, seed: int, where: str) -> None:
         """Read the list.
 
         Args:
             param: the ImageDataParameter.
-            base: the folder that relative names start from.
-            seed: of the order and the skip.
-            where: the layer's place.
+            base: the folder of relative names.
+            seed: of shuffle and rand_skip.
+            where: file:line and name of the layer, for messages.
 
         Raises:
-            FormatError: the list can't be read, or a parameter that Caffe refuses.
+            FormatError: an unreadable list, or a parameter that Caffe refuses.
         """
         self._height, self._width = int(param.new_height), int(param.new_width)
         if (self._height == 0) != (self._width == 0):
@@ -165,9 +165,9 @@ class ImageListReader(RecordReader[int]):
             text = read_whole(self._source, LIST_LIMIT, "a list of images")
         except FormatError as error:
             raise FormatError(f"{where}: {error}") from None
-        self._lines = _lines(text, self._name)
+        self._lines = _parse_lines(text, self._name)
         self.count = len(self._lines)
-        self._shuffled = key(seed, _SHUFFLE) if param.shuffle else None
+        self._shuffle_key = key(seed, _SHUFFLE) if param.shuffle else None
         self._skip = 0
         if param.rand_skip:
             self._skip = int(bits(key(seed, _SKIP), 0, 1)[0]) % param.rand_skip
@@ -175,39 +175,39 @@ class ImageListReader(RecordReader[int]):
             raise FormatError(f"{self._name}: {self.count} images, too few to skip {self._skip}")
         self.warnings = []
 
-    def items(self, position: int, once: bool) -> Iterator[int]:
-        """Numbers of lines. `once` skips none, so that every image comes."""
-        turn, number = divmod(position + (0 if once else self._skip), self.count)
-        while not (once and turn):
-            yield from self._order(turn)[number:]
-            turn, number = turn + 1, 0
+    def raw_records(self, position: int, once: bool) -> Iterator[int]:
+        """Yield line numbers from 0; `once` ignores rand_skip, so that it covers every image."""
+        epoch, number = divmod(position + (0 if once else self._skip), self.count)
+        while not (once and epoch):
+            yield from self._order(epoch)[number:]
+            epoch, number = epoch + 1, 0
 
-    def _order(self, turn: int) -> list[int] | range:
-        if self._shuffled is None:
+    def _order(self, epoch: int) -> list[int] | range:
+        if self._shuffle_key is None:
             return range(self.count)
-        order: list[int] = permutation(key(self._shuffled, turn), self.count).tolist()
+        order: list[int] = permutation(key(self._shuffle_key, epoch), self.count).tolist()
         return order
 
-    def load(self, item: int) -> Image:
-        """Read a file, decode it and bring it to new_height and new_width."""
-        file, label = self._lines[item]
+    def decode(self, raw: int) -> Image:
+        """Read the image of a line, decode it and resize it to new_height and new_width."""
+        file, label = self._lines[raw]
         path = self._base / (self._root + file)
-        name = f"{self._name}: line {item + 1}"
+        name = f"{self._name}: line {raw + 1}"
         try:
             data = read_whole(path, IMAGE_LIMIT, "an image")
         except FormatError as error:
             raise FormatError(f"{name}: {error}") from None
-        pixels = decode(data, self._flag, f"{name}: {printable(str(path))}")
+        pixels = decode_image(data, self._flag, f"{name}: {printable(str(path))}")
         if self._height:
             pixels = resize(pixels, self._height, self._width)
         return Image(pixels, False, label, name)
 
 
-def _lines(text: bytes, name: str) -> list[tuple[str, int]]:
-    """The files and labels of a list.
+def _parse_lines(text: bytes, name: str) -> list[tuple[str, int]]:
+    """Return the files and labels of a list.
 
     Raises:
-        FormatError: no lines, or a line without a file.
+        FormatError: an empty list, or a line without a file.
     """
     lines = parse_list(text, name)
     for number, line in enumerate(lines, 1):

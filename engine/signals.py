@@ -1,46 +1,40 @@
-"""What SIGINT, SIGHUP and SIGTERM ask of a training (src/caffe/util/signal_handler.cpp)."""
+"""What SIGINT, SIGHUP and SIGTERM request of a training (src/caffe/util/signal_handler.cpp)."""
 
 from __future__ import annotations
 
 import signal
-from types import FrameType, TracebackType
+from types import FrameType
 
 STOP, SNAPSHOT, NONE = "stop", "snapshot", "none"
-EFFECTS = (STOP, SNAPSHOT, NONE)
 
 
-class Requests:
-    """Signals that came, each told once; handlers are in place within a `with`."""
+class SignalHandler:
+    """Turns signals into requests to the solver; installed within a `with`."""
 
     def __init__(self, sigint: str = STOP, sighup: str = SNAPSHOT) -> None:
         self.effects = {signal.SIGINT: sigint, signal.SIGTERM: STOP}
         hangup = getattr(signal, "SIGHUP", None)  # not on Windows
         if hangup is not None:
             self.effects[hangup] = sighup
-        self._came: set[int] = set()
-        self._before: dict[signal.Signals, object] = {}
+        self._received: set[int] = set()
+        self._previous: dict[signal.Signals, object] = {}
 
-    def __enter__(self) -> Requests:
+    def __enter__(self) -> SignalHandler:
         for number in self.effects:
-            self._before[number] = signal.signal(number, self._handle)
+            self._previous[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        for number, handler in self._before.items():
+    def __exit__(self, *details: object) -> None:
+        for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._came.add(number)
+        self._received.add(number)
 
-    def next(self) -> str:
-        """The effect of a signal that came since it was last asked: SIGINT's first."""
+    def next_request(self) -> str:
+        """Return the effect of a pending signal, SIGINT's first, and clear it; `none` if none."""
         for number, effect in self.effects.items():
-            if number in self._came:
-                self._came.discard(number)
+            if number in self._received:
+                self._received.discard(number)
                 return effect
         return NONE

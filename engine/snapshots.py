@@ -1,9 +1,9 @@
 """Snapshots: the two files that Caffe writes, and a third that makes a resume exact.
 
 `PREFIX_iter_N.caffemodel` and `.solverstate` are Caffe's. `PREFIX_iter_N.sqgenstate` (JSON) holds
-what Caffe forgets: how far each data layer has read, the seed, the losses that are averaged. It
-belongs to the solver state with the digest it names, and is left aside with any other.
-All three are written whole, the solver state last.
+what Caffe loses: the seed, the position of each data layer, the losses to average. It names the
+digest of its solver state, and is ignored beside any other. No file is ever written in part; the
+solver state comes last.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from ..formats.files import write_files
 from ..formats.snapshot_files import weights_of
 from ..text import printable
 from . import glog
-from .parameters import to_model
+from .executor import Executor
+from .optimizer import Optimizer
+from .parameters import to_caffemodel
 
 FORMAT = 1
 BINARYPROTO = 1
@@ -38,16 +40,16 @@ BINARYPROTO = 1
 
 @dataclass
 class ResumeState:
-    """Where a run stands, beyond weights and history.
+    """The state of a run besides weights and history; the content of a `.sqgenstate`.
 
     Attributes:
-        iteration: updates done.
-        seed: of everything random.
-        passes: batches that each net computed, the trained one first.
-        records: of each net, data layer -> records handed out.
-        losses, smoothed: what average_loss works with.
-        threads, precision: of the run; with others a resumed run is no longer bit for bit the same.
-        digest: SHA-256 of the solver state it belongs to.
+        iteration: updates so far.
+        seed: of all random numbers.
+        passes: batches that each net computed, the trained net first.
+        records: for each net, data layer -> records read.
+        losses, smoothed: the losses that average_loss averages, and their mean.
+        threads, precision: of the run; a resume with others is not bit for bit the same.
+        digest: SHA-256 of the solver state that this belongs to.
     """
 
     iteration: int
@@ -62,74 +64,91 @@ class ResumeState:
     format: int = FORMAT
 
 
-def write_snapshot(prefix: str, net: Any, optimizer: Any, step: int, position: ResumeState) -> None:
-    """Write all three files of an iteration, replacing those of the same name.
+def write_snapshot(
+    prefix: str, net: Executor, optimizer: Optimizer, step: int, resume_state: ResumeState
+) -> None:
+    """Write the three files of an iteration, replacing those of the same name.
+
+    Args:
+        prefix: the solver's snapshot_prefix.
+        net: the trained net.
+        optimizer: its optimizer, whose history is saved.
+        step: Caffe's current_step.
+        resume_state: the rest; its digest is set here.
 
     Raises:
-        OutputError: one can't be written; none is then there half.
+        OutputError: a file can't be written; no partial one is left.
     """
-    base = f"{prefix}_iter_{position.iteration}"
+    base = f"{prefix}_iter_{resume_state.iteration}"
     model_path, state_path = f"{base}.caffemodel", f"{base}.solverstate"
     glog.info(f"Snapshotting to binary proto file {model_path}", "solver.cpp:464")
-    model = to_model(net.name, net.parameters, 0, optimizer.solver.snapshot_diff)
-    state = SolverState(iter=position.iteration, learned_net=model_path, current_step=step)
+    model = to_caffemodel(net.name, net.parameters, 0, optimizer.solver.snapshot_diff)
+    state = SolverState(iter=resume_state.iteration, learned_net=model_path, current_step=step)
     for blob in optimizer.history:
         fill_blob(state.history.add(), np.asarray(blob.cpu().contiguous().numpy()))
     glog.info(f"Snapshotting solver state to binary proto file {state_path}", "sgd_solver.cpp:284")
     saved = serialized(state, state_path)
-    position.digest = sha256(saved).hexdigest()
+    resume_state.digest = sha256(saved).hexdigest()
     write_files(
         {
             Path(model_path): serialized(model, model_path),
-            Path(f"{base}.sqgenstate"): (json.dumps(asdict(position)) + "\n").encode(),
+            Path(f"{base}.sqgenstate"): (json.dumps(asdict(resume_state)) + "\n").encode(),
             Path(state_path): saved,
         },
         force=True,
     )
 
 
-def read_snapshot(path: str, optimizer: Any) -> tuple[Any, Path | None, ResumeState | None]:
-    """A solver state, copied into `optimizer.history`; where its weights are; and its position.
+def read_snapshot(path: str, optimizer: Optimizer) -> tuple[Any, Path | None, ResumeState | None]:
+    """Read a solver state and copy its history into the optimizer.
+
+    Returns:
+        The SolverState, the file of its weights, and the resume state where there is one.
 
     Raises:
-        FormatError: it can't be read, or belongs to another solver or net.
+        FormatError: the file can't be read, or belongs to another solver or net.
     """
     state = read_solver_state(path)
-    shown = printable(path)
-    wanted = len(optimizer.history)
-    if len(state.history) != wanted:
+    _check_history(state, optimizer, printable(path))
+    for blob, history in zip(state.history, optimizer.history, strict=True):
+        array = blob_array(blob).reshape(tuple(history.shape))
+        history.copy_(torch.from_numpy(array))
+    return state, weights_of(state, path), read_resume_state(path)
+
+
+def _check_history(state: Any, optimizer: Optimizer, file: str) -> None:
+    expected = len(optimizer.history)
+    if len(state.history) != expected:
         raise FormatError(
-            f"{shown}: Incorrect length of history blobs: {len(state.history)} there, {wanted} for"
-            f" solver type {optimizer.solver.type} and this net; resume with the solver it is of"
+            f"{file}: Incorrect length of history blobs: {len(state.history)} in the file,"
+            f" {expected} for solver type {optimizer.solver.type} and this net; resume with the"
+            " solver that wrote it"
         )
     for index, (blob, history) in enumerate(zip(state.history, optimizer.history, strict=True)):
         if not same_blob_shape(blob, tuple(history.shape)):
             raise FormatError(
-                f"{shown}: history {index} has shape {tuple(blob.shape.dim)}, but the parameter"
-                f" {tuple(history.shape)}; resume with the net it is of"
+                f"{file}: history {index} has shape {tuple(blob.shape.dim)}, but the parameter"
+                f" {tuple(history.shape)}; resume with the net that wrote it"
             )
-    for blob, history in zip(state.history, optimizer.history, strict=True):
-        array = blob_array(blob).reshape(tuple(history.shape))
-        history.copy_(torch.from_numpy(array))
-    return state, weights_of(state, path), resume_state_of(path)
 
 
-def resume_state_of(path: str) -> ResumeState | None:
-    """The position that belongs to exactly this solver state, if it was kept."""
+def read_resume_state(path: str) -> ResumeState | None:
+    """Read the resume state beside a solver state; None if it is missing or not of this state."""
     try:
-        kept = json.loads(Path(path).with_suffix(".sqgenstate").read_bytes())
-        position = ResumeState(**kept)
+        fields = json.loads(Path(path).with_suffix(".sqgenstate").read_bytes())
+        resume_state = ResumeState(**fields)
         digest = sha256(Path(path).read_bytes()).hexdigest()
     except (OSError, ValueError, TypeError):
         return None
-    return position if (position.format, position.digest) == (FORMAT, digest) else None
+    matches = (resume_state.format, resume_state.digest) == (FORMAT, digest)
+    return resume_state if matches else None
 
 
-def refuse_hdf5(solver: Any) -> None:
-    """Snapshots in HDF5 are not written here.
+def check_snapshot_format(solver: Any) -> None:
+    """Check that the solver writes snapshots as binary protobuf.
 
     Raises:
-        NetError: the solver asks for them.
+        NetError: it wants HDF5.
     """
     if solver.snapshot_format != BINARYPROTO:
         raise NetError("snapshot_format HDF5 is not supported; use BINARYPROTO, Caffe's default")

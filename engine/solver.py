@@ -1,6 +1,6 @@
 """Training: Caffe's Solver (src/caffe/solver.cpp), step by step, with its log.
 
-A step is two halves: gradients, and the update. What averages gradients over processes belongs
+An iteration is two halves: gradients, then the update. Averaging gradients over processes belongs
 between them.
 """
 
@@ -11,8 +11,6 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from ..errors import NetError
 from ..formats import prototxt
 from ..formats.caffemodel import read_caffemodel
@@ -22,131 +20,99 @@ from ..nets.solver_nets import nets_of_solver
 from ..nets.solver_rules import lint_solver
 from ..text import printable
 from . import glog
+from .data_positions import DataPositions
 from .executor import BatchResult, Executor
 from .learning_rate import LearningRate
-from .open_net import Options, open_net
+from .open_net import EngineOptions, open_net
 from .optimizer import Optimizer
-from .parameters import share
+from .parameters import share_weights
+from .scores import ScoreSums, SmoothedLoss, flatten_outputs, loss_suffix
 from .signals import NONE, SNAPSHOT, STOP
-from .snapshots import ResumeState, read_snapshot, refuse_hdf5, write_snapshot
+from .snapshots import ResumeState, check_snapshot_format, read_snapshot, write_snapshot
 
-SLACK = 1 << 20  # bytes of a snapshot besides its blobs
-
-
-class Scores:
-    """Sums of the outputs of a test net over its batches, in the type that Caffe sums in."""
-
-    def __init__(self, net: Executor) -> None:
-        self.net = net
-        self.loss = np.float32(0)
-        self.sums: list[Any] = []
-        self.names: list[str] = []
-        self.weight = 0.0
-
-    def add(self, result: BatchResult, share: float = 1.0) -> list[tuple[str, float]]:
-        """Take a batch in, weighted by `share`; its outputs by name, element by element."""
-        rows = elements(result)
-        if not self.sums:
-            self.sums = [np.float32(0)] * len(rows)
-            self.names = [name for name, _ in rows]
-        for index, (_, value) in enumerate(rows):
-            self.sums[index] += np.float32(value * share)
-        self.loss += np.float32(result.loss * share)
-        self.weight += share
-        return rows
-
-    def means(self) -> list[tuple[str, float, str]]:
-        """Name, mean, and what Caffe puts behind a loss."""
-        return [
-            (name, mean := float(total / np.float32(self.weight)), loss_note(self.net, name, mean))
-            for name, total in zip(self.names, self.sums, strict=True)
-        ]
-
-    def mean_loss(self) -> float:
-        """Of all batches."""
-        return float(self.loss / np.float32(self.weight))
-
-
-def elements(result: BatchResult) -> list[tuple[str, float]]:
-    """Every element of every output, as Caffe lists them."""
-    return [
-        (name, value)
-        for name, tensor in result.outputs.items()
-        for value in tensor.detach().double().reshape(-1).tolist()
-    ]
-
-
-def loss_note(net: Executor, name: str, value: float) -> str:
-    """` (* 1 = 2.3 loss)` for an output that is a loss."""
-    weight = net.wiring.loss_weights.get(name, 0.0)
-    if not weight:
-        return ""
-    return f" (* {glog.number(weight)} = {glog.number(weight * value)} loss)"
+SNAPSHOT_OVERHEAD = 1 << 20  # bytes of a snapshot besides its blobs
+# SolverParameter's field that gives the training net -> Caffe's place in the log.
+_TRAINING_NET_PLACES = {
+    "train_net_param": "solver.cpp:88",
+    "train_net": "solver.cpp:92",
+    "net_param": "solver.cpp:98",
+    "net": "solver.cpp:102",
+}
 
 
 class Solver:
     """A training run.
 
     Args:
-        param: the SolverParameter, with the state that the flags gave.
+        param: the SolverParameter, with the state set by the flags.
         source: its file, for messages and to find its nets.
         options: how nets run.
-        requests: tells what a signal asked for since it was last called.
+        next_request: returns the pending request of a signal, and clears it.
 
     Raises:
-        SqgenError: the solver, a net, or its data is not what it should be.
+        SqgenError: an invalid solver or net, or unreadable data.
     """
 
     def __init__(
-        self, param: Any, source: str, options: Options, requests: Callable[[], str]
+        self, param: Any, source: str, options: EngineOptions, next_request: Callable[[], str]
     ) -> None:
-        self.param, self.source, self.options, self.requests = param, source, options, requests
+        self.param, self.source = param, source
+        self.options, self.next_request = options, next_request
         glog.info(
             f"Initializing solver from parameters: \n{prototxt.to_text(param)}", "solver.cpp:45"
         )
-        self._check()
+        self._check_param()
         nets = nets_of_solver(param, source, level=param.train_state.level)
         _log_training_net(*nets.origins[0])
-        self.net = self._open(nets.trained, "TRAIN", 0)
+        self.net = self._open_net(nets.trained, "TRAIN", 0)
         self.tests = []
         for index, (net, origin) in enumerate(zip(nets.tested, nets.origins[1:], strict=True)):
-            what = f"{origin[0]} file: {origin[1]}" if origin[1] else origin[0]
-            glog.info(f"Creating test net (#{index}) specified by {what}", "solver.cpp:190")
-            self.tests.append(self._open(net, "TEST", index + 1))
+            field, path = origin
+            specification = f"{field} file: {path}" if path else field
+            glog.info(
+                f"Creating test net (#{index}) specified by {specification}", "solver.cpp:190"
+            )
+            self.tests.append(self._open_net(net, "TEST", index + 1))
         if not any(self.net.wiring.loss_weights.values()):
-            glog.warning("the net that is trained has no loss: nothing will be learned")
-        self.optimizer = Optimizer(param, self.net.parameters.own)
+            glog.warning("the training net has no loss: it learns nothing")
+        self.optimizer = Optimizer(param, self.net.parameters.unique)
         self.rate = LearningRate(param)
         self.iteration = 0
-        self.losses: list[float] = []
-        self.smoothed = 0.0
+        self.loss = SmoothedLoss(param.average_loss)
         self.stopped = False
-        self._places: tuple[list[int], list[dict[str, int]]] | None = None
-        self._check_snapshots()
+        # During tests: the positions before them, from which a resumed run tests again.
+        self._positions_before_test: DataPositions | None = None
+        self._check_disk_space()
         glog.info("Solver scaffolding done.", "solver.cpp:57")
 
-    def _check(self) -> None:
+    @property
+    def nets(self) -> list[Executor]:
+        """All nets, the trained one first."""
+        return [self.net, *self.tests]
+
+    def _check_param(self) -> None:
         for rule, message in lint_solver(self.param):
             if rule == "solver":
                 raise NetError(f"{printable(self.source)}: {message}")
             glog.warning(f"{printable(self.source)}: {message}")
-        refuse_hdf5(self.param)
+        check_snapshot_format(self.param)
         if self.param.debug_info:
-            glog.warning("debug_info is not supported; the run goes on without it")
+            glog.warning("debug_info is not supported and has no effect")
         if not self.param.base_lr:
-            glog.warning("base_lr is 0 or missing: nothing will be learned")
+            glog.warning("base_lr is 0 or missing: the net learns nothing")
 
-    def _check_snapshots(self) -> None:
+    def _check_disk_space(self) -> None:
         if not (self.param.snapshot or self.param.snapshot_after_train):
             return
-        blobs = sum(one.data.numel() * one.data.element_size() for one in self.net.parameters.own)
+        arrays = [parameter.data for parameter in self.net.parameters.unique]
+        blobs = sum(array.numel() * array.element_size() for array in arrays)
         copies = 1 + self.optimizer.history_blobs + bool(self.param.snapshot_diff)
-        check_room(self.param.snapshot_prefix, blobs * copies + SLACK)
+        check_room(self.param.snapshot_prefix, blobs * copies + SNAPSHOT_OVERHEAD)
 
-    def _open(self, definition: NetDefinition, phase: str, number: int) -> Executor:
+    def _open_net(self, definition: NetDefinition, phase: str, number: int) -> Executor:
         net = open_net(definition, phase, self.options, number)
         for names in self.param.weights:
-            for name in file_names(names):
+            for name in split_file_names(names):
                 glog.info(f"Finetuning from {name}", "solver.cpp:72")
                 net.load(read_caffemodel(name), name)
         return net
@@ -154,28 +120,21 @@ class Solver:
     # The run
 
     def solve(self) -> None:
-        """Train to max_iter, or until a signal stops it."""
+        """Train to max_iter, or until a signal requests a stop."""
         glog.info(f"Solving {self.net.name}", "solver.cpp:289")
         glog.info(f"Learning Rate Policy: {self.param.lr_policy}", "solver.cpp:290")
-        self._steps()
+        self._train()
         every = self.param.snapshot
         if self.param.snapshot_after_train and (not every or self.iteration % every != 0):
             self.snapshot()
         if self.stopped:
             glog.info("Optimization stopped early.", "solver.cpp:311")
             return
-        self._places = self._where()  # what is shown now is no part of the training
-        if self.param.display and self.iteration % self.param.display == 0:
-            result = self.net.test_batch()
-            self._smooth(result.loss)
-            loss = glog.number(self.smoothed)
-            glog.info(f"Iteration {self.iteration}, loss = {loss}", "solver.cpp:327")
-        if self.param.test_interval and self.iteration % self.param.test_interval == 0:
-            self.test_all()
+        self._score_result()
         glog.info("Optimization Done.", "solver.cpp:332")
 
-    def _steps(self) -> None:
-        self._clock, self._shown = perf_counter(), self.iteration
+    def _train(self) -> None:
+        self._display_time, self._display_iteration = perf_counter(), self.iteration
         while self.iteration < self.param.max_iter:
             interval = self.param.test_interval
             if interval and self.iteration % interval == 0:
@@ -184,17 +143,34 @@ class Solver:
                 if self.stopped:
                     return
             result = self.gradients()
-            self._smooth(result.loss)
+            self.loss.add(result.loss)
             display = bool(self.param.display) and self.iteration % self.param.display == 0
             if display:
                 self._display(result)
             self.step(display)
-            if self._asked():
+            self._handle_requests()
+            if self.stopped:
                 return
 
+    def _score_result(self) -> None:
+        """Log the loss and test the trained net, where the intervals meet max_iter."""
+        # A snapshot from here on resumes at the end of the training.
+        self._positions_before_test = DataPositions.of(self.nets)
+        if self.param.display and self.iteration % self.param.display == 0:
+            result = self.net.test_batch()
+            self.loss.add(result.loss)
+            loss = glog.format_number(self.loss.value)
+            glog.info(f"Iteration {self.iteration}, loss = {loss}", "solver.cpp:327")
+        if self.param.test_interval and self.iteration % self.param.test_interval == 0:
+            self.test_all()
+
     def gradients(self) -> BatchResult:
-        """iter_size batches forward and backward: the last one's outputs, the mean loss."""
-        for parameter in self.net.parameters.own:
+        """Run iter_size batches forward and backward.
+
+        Returns:
+            The last batch's outputs with the mean loss.
+        """
+        for parameter in self.net.parameters.unique:
             parameter.grad = None
         loss = 0.0
         for _ in range(self.param.iter_size):
@@ -203,70 +179,59 @@ class Solver:
         return result._replace(loss=loss / self.param.iter_size)
 
     def step(self, display: bool) -> None:
-        """One update from the gradients at hand."""
+        """Update the weights from the current gradients."""
         rate = self.rate.at(self.iteration)
         if display:
-            glog.info(f"Iteration {self.iteration}, lr = {glog.number(rate)}", "sgd_solver.cpp:112")
+            glog.info(
+                f"Iteration {self.iteration}, lr = {glog.format_number(rate)}", "sgd_solver.cpp:112"
+            )
         self.optimizer.apply(rate, self.iteration)
         self.net.parameters_changed()
         self.iteration += 1
 
-    def _asked(self) -> bool:
-        """Do what a signal or the schedule asks for after an update; whether to stop."""
-        request = self.requests()
+    def _handle_requests(self) -> None:
+        """After an update: write a snapshot or stop, as a signal or the solver requests."""
+        request = self.next_request()
         every = self.param.snapshot
         if (every and self.iteration % every == 0) or request == SNAPSHOT:
             self.snapshot()
         self.stopped = self.stopped or request == STOP
-        return self.stopped
-
-    def _smooth(self, loss: float) -> None:
-        """Solver::UpdateSmoothedLoss: a mean over the last average_loss iterations, oldest first,
-        so that a resumed run knows which one to leave out."""
-        self.losses.append(loss)
-        if len(self.losses) <= self.param.average_loss:
-            count = len(self.losses)
-            self.smoothed = (self.smoothed * (count - 1) + loss) / count
-        else:
-            self.smoothed += (loss - self.losses.pop(0)) / self.param.average_loss
 
     def _display(self, result: BatchResult) -> None:
         now = perf_counter()
-        lapse = now - self._clock
-        speed = (self.iteration - self._shown) / lapse if lapse else 0.0
+        lapse = now - self._display_time
+        speed = (self.iteration - self._display_iteration) / lapse if lapse else 0.0
         glog.info(
-            f"Iteration {self.iteration} ({glog.number(speed)} iter/s, {glog.number(lapse)}s/"
-            f"{self.param.display} iters), loss = {glog.number(self.smoothed)}",
+            f"Iteration {self.iteration} ({glog.format_number(speed)} iter/s,"
+            f" {glog.format_number(lapse)}s/{self.param.display} iters),"
+            f" loss = {glog.format_number(self.loss.value)}",
             "solver.cpp:239",
         )
-        self._clock, self._shown = now, self.iteration
-        for index, (name, value) in enumerate(elements(result)):
+        self._display_time, self._display_iteration = now, self.iteration
+        for index, (name, value) in enumerate(flatten_outputs(result)):
             glog.info(
-                f"    Train net output #{index}: {name} = {glog.number(value)}"
-                f"{loss_note(self.net, name, value)}",
+                f"    Train net output #{index}: {name} = {glog.format_number(value)}"
+                f"{loss_suffix(self.net, name, value)}",
                 "solver.cpp:258",
             )
 
     def test_all(self) -> None:
-        """Every test net, unless a signal stops it.
-
-        A snapshot on the way has the places of before: a resumed run tests again from the start.
-        """
-        self._places = self._places or self._where()
+        """Run every test net, unless a signal requests a stop."""
+        self._positions_before_test = self._positions_before_test or DataPositions.of(self.nets)
         for index in range(len(self.tests)):
             if not self.stopped:
                 self._test(index)
         if not self.stopped:
-            self._places = None
+            self._positions_before_test = None
 
     def _test(self, index: int) -> None:
         glog.info(f"Iteration {self.iteration}, Testing net (#{index})", "solver.cpp:347")
         net = self.tests[index]
-        share(net.parameters, self.net.parameters)
+        share_weights(net.parameters, self.net.parameters)
         net.parameters_changed()
-        scores = Scores(net)
+        scores = ScoreSums(net)
         for _ in range(self.param.test_iter[index]):
-            while (request := self.requests()) != NONE:
+            while (request := self.next_request()) != NONE:
                 if request == SNAPSHOT:
                     self.snapshot()
                 self.stopped = self.stopped or request == STOP
@@ -274,13 +239,16 @@ class Solver:
                 glog.info("Test interrupted.", "solver.cpp:395")
                 return
             scores.add(net.test_batch())
-        if not scores.weight:
-            return
+        if scores.weight:
+            self._log_test_scores(scores)
+
+    def _log_test_scores(self, scores: ScoreSums) -> None:
         if self.param.test_compute_loss:
-            glog.info(f"Test loss: {glog.number(scores.mean_loss())}", "solver.cpp:400")
-        for number, (name, mean, note) in enumerate(scores.means()):
+            loss = glog.format_number(scores.mean_loss())
+            glog.info(f"Test loss: {loss}", "solver.cpp:400")
+        for index, (name, mean, suffix) in enumerate(scores.means()):
             glog.info(
-                f"    Test net output #{number}: {name} = {glog.number(mean)}{note}",
+                f"    Test net output #{index}: {name} = {glog.format_number(mean)}{suffix}",
                 "solver.cpp:414",
             )
 
@@ -288,83 +256,72 @@ class Solver:
 
     def snapshot(self) -> None:
         """Write the state of this iteration."""
-        passes, records = self._places or self._where()
-        position = ResumeState(
+        positions = self._positions_before_test or DataPositions.of(self.nets)
+        resume_state = ResumeState(
             iteration=self.iteration,
             seed=self.options.seed,
-            passes=passes,
-            records=records,
-            losses=self.losses,
-            smoothed=self.smoothed,
+            passes=positions.passes,
+            records=positions.records,
+            losses=self.loss.losses,
+            smoothed=self.loss.value,
             threads=self.options.workers.threads,
             precision=self.options.precision,
         )
-        prefix = self.param.snapshot_prefix
-        write_snapshot(prefix, self.net, self.optimizer, self.rate.step, position)
-
-    def _where(self) -> tuple[list[int], list[dict[str, int]]]:
-        """Of each net, the batches computed, and the records that each data layer handed out."""
-        nets = [self.net, *self.tests]
-        return [net.passes for net in nets], [
-            {name: source.position for name, source in net.loaders.items()} for net in nets
-        ]
+        prefix, step = self.param.snapshot_prefix, self.rate.current_step
+        write_snapshot(prefix, self.net, self.optimizer, step, resume_state)
 
     def restore(self, path: str) -> None:
-        """Go on from a solver state: exactly where it was written by us, else as Caffe does.
+        """Resume from a solver state: bit for bit if sqgen wrote it, else as Caffe does.
 
         Raises:
-            SqgenError: it can't be read, or is of another solver or net.
+            SqgenError: the file can't be read, or belongs to another solver or net.
         """
         glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
-        state, weights, position = read_snapshot(path, self.optimizer)
+        state, weights, resume_state = read_snapshot(path, self.optimizer)
         if weights is None:
-            glog.warning(f"{printable(path)} names no weights: they stay as the net started")
+            glog.warning(f"{printable(path)} names no weights: the net keeps its initial ones")
         else:
             self.net.load(read_caffemodel(weights), os.fspath(weights))
         self.iteration = state.iter
-        self.rate.step = state.current_step
-        if position is None or not self._seek(position):
+        self.rate.current_step = state.current_step
+        if resume_state is None or not self._resume_from(resume_state):
             glog.warning(
-                f"{printable(path)} has no .sqgenstate of this very state beside it: resuming as"
-                " Caffe does, with the data from its first record"
+                f"{printable(path)} has no matching .sqgenstate beside it: resuming as Caffe does,"
+                " with the data from its first record"
             )
 
-    def _seek(self, position: ResumeState) -> bool:
-        nets = [self.net, *self.tests]
-        if len(position.records) != len(nets) or any(
-            set(records) != set(net.loaders)
-            for records, net in zip(position.records, nets, strict=True)
-        ):
+    def _resume_from(self, resume_state: ResumeState) -> bool:
+        """Restore data positions and losses; return False if the data layers differ."""
+        positions = DataPositions(resume_state.passes, resume_state.records)
+        if not positions.fits(self.nets):
             return False
-        for net, passes, records in zip(nets, position.passes, position.records, strict=True):
-            net.passes = passes
-            for name, place in records.items():
-                net.loaders[name].seek(place)
-        window = self.param.average_loss
-        self.losses, self.smoothed = position.losses[-window:], position.smoothed
-        if len(position.losses) > window:
-            self.smoothed = sum(self.losses) / window
-        now = (self.options.workers.threads, self.options.precision)
-        if now == (position.threads, position.precision):
-            glog.info("Resuming exactly: data and random state go on where they stood")
-        else:
-            glog.warning(
-                f"Resuming where data and random state stood, but with {now[0]} threads in {now[1]}"
-                f" instead of {position.threads} in {position.precision}: rounding will differ"
-            )
+        positions.restore(self.nets)
+        self.loss.restore(resume_state.losses, resume_state.smoothed)
+        self._log_resume(resume_state)
         return True
 
+    def _log_resume(self, resume_state: ResumeState) -> None:
+        threads, precision = self.options.workers.threads, self.options.precision
+        if (threads, precision) == (resume_state.threads, resume_state.precision):
+            glog.info("Resuming exactly: data and random state continue where they stopped")
+        else:
+            glog.warning(
+                f"Resuming with {threads} threads in {precision} instead of {resume_state.threads}"
+                f" in {resume_state.precision}: data and random state continue where they stopped,"
+                " but rounding will differ"
+            )
+
     def close(self) -> None:
-        """End the threads that read data."""
-        for net in (self.net, *self.tests):
+        """Stop the threads that read data."""
+        for net in self.nets:
             net.close()
 
 
-def file_names(text: str) -> list[str]:
-    """The names in a list with commas, as `--weights` takes it.
+def split_file_names(text: str) -> list[str]:
+    """Split a comma-separated list of files, as `--weights` takes it.
 
     Raises:
-        NetError: one is empty.
+        NetError: an empty name.
     """
     names = [name.strip() for name in text.split(",")]
     if not all(names):
@@ -373,6 +330,5 @@ def file_names(text: str) -> list[str]:
 
 
 def _log_training_net(field: str, path: str) -> None:
-    places = {"train_net_param": 87, "train_net": 91, "net_param": 97, "net": 101}
-    what = f"from {field} file: {path}" if path else f"specified in {field}."
-    glog.info(f"Creating training net {what}", f"solver.cpp:{places[field] + 1}")
+    origin = f"from {field} file: {path}" if path else f"specified in {field}."
+    glog.info(f"Creating training net {origin}", _TRAINING_NET_PLACES[field])

@@ -57,7 +57,7 @@ def time_layers(executor: Executor, iterations: int) -> None:
     executor.check_whole_batch()
     glog.info("Performing Forward", "caffe.cpp:351")
     tape = executor.record()
-    glog.info(f"Initial loss: {glog.number(tape.loss)}", "caffe.cpp:356")
+    glog.info(f"Initial loss: {glog.format_number(tape.loss)}", "caffe.cpp:356")
     glog.info("Performing Backward", "caffe.cpp:357")
     tape.backward(every_layer=True)
     del tape  # its blobs would lie beside the next one's
@@ -70,7 +70,7 @@ def time_layers(executor: Executor, iterations: int) -> None:
         seconds = _time_batch(executor, clock)
         forward += seconds[0]
         backward += seconds[1]
-        shown = glog.number(sum(seconds) * MILLI)
+        shown = glog.format_number(sum(seconds) * MILLI)
         glog.info(f"Iteration: {index + 1} forward-backward time: {shown} ms.", "caffe.cpp:394")
     total = perf_counter() - start
     _log_table(executor, clock, iterations)
@@ -81,7 +81,7 @@ def time_layers(executor: Executor, iterations: int) -> None:
         ("Average Forward-Backward", total * each, "caffe.cpp:412"),
         ("Total Time", total * MILLI, "caffe.cpp:414"),
     ):
-        glog.info(f"{name}: {glog.number(milliseconds)} ms.", place)
+        glog.info(f"{name}: {glog.format_number(milliseconds)} ms.", place)
     glog.info("*** Benchmark ends ***", "caffe.cpp:415")
 
 
@@ -100,5 +100,5 @@ def _log_table(executor: Executor, clock: LayerClock, iterations: int) -> None:
     rows = zip(executor.wiring.layers, clock.forward, clock.backward, strict=True)
     for layer, forward, backward in rows:
         name = f"{layer.name:>10}"
-        glog.info(f"{name}\tforward: {glog.number(forward * each)} ms.", "caffe.cpp:400")
-        glog.info(f"{name}\tbackward: {glog.number(backward * each)} ms.", "caffe.cpp:403")
+        glog.info(f"{name}\tforward: {glog.format_number(forward * each)} ms.", "caffe.cpp:400")
+        glog.info(f"{name}\tbackward: {glog.format_number(backward * each)} ms.", "caffe.cpp:403")

@@ -2,12 +2,11 @@
 
     top[c, y, x] = (image[c, y + y0, x' + x0] - mean) * scale,   x' = width - 1 - x if mirrored
 
-Bytes without a mean file are only cropped and mirrored here: mean and scale are left to who
-computes with them, because floats are four times the bytes. Everything else is finished here.
-Pixels lie in memory as N, H, W, C.
+Bytes without a mean file are only cropped and mirrored here; the net subtracts the mean and scales
+(InputBatch), because floats would take four times the memory. Pixels are stored as N, H, W, C.
 
-Caffe draws from one generator. Here the draw of a record is a hash of the seed and the record's
-number in the run, so a run that goes on needs no saved state.
+Caffe draws from one generator. Here the random bits of a record are a hash of the seed and the
+record's position in the run, so that a resumed run needs no saved state.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Shape = tuple[int, int, int]
 
-MEAN_LIMIT = 1 << 30  # bytes of a mean file
-_STREAM = 0x7472616E73666F72  # keeps these draws apart from others of the same seed
-_MERGED = range(2, 5)  # channels that cv2.merge is fast for
-_BITS = 31  # of each offset's draw
+MEAN_LIMIT = 1 << 30  # maximum bytes of a mean file
+_DOMAIN = counter_rng.domain("transfor")  # as many letters as a domain takes
+_MERGED = range(2, 5)  # numbers of channels for which cv2.merge is fast
+_BITS = 31  # random bits of each crop offset
 
 
 class Image(NamedTuple):
-    """One decoded record.
+    """A decoded record.
 
     Attributes:
         pixels: (C, H, W) where `planar`, else (H, W, C); uint8 or float32.
-        planar: how they lie.
-        label: the label.
+        planar: the memory layout.
+        label: the class.
         name: file and record, for messages.
     """
 
@@ -51,40 +50,40 @@ class Image(NamedTuple):
 
 
 class Transformer:
-    """What a layer's transform_param does to its records.
+    """Transforms records as a layer's transform_param says.
 
     Attributes:
-        shape: (C, H, W) of the top; known after `fit`.
-        finished: whether `put` subtracts the mean and scales. If not, who reads on must.
-        mean: (C,) of mean_value, or None; known after `fit`.
+        shape: (C, H, W) of the top; set by `fit`.
+        finished: whether `apply` subtracts the mean and scales, or leaves both to the net.
+        mean: (C,) of mean_value, or None; set by `fit`.
         scale: the factor, applied after the mean.
     """
 
     def __init__(
         self, param: Any, phase: str, seed: int, where: str, base: Path | None = None
     ) -> None:
-        """Read the parameters, and the mean file where there is one.
+        """Read the parameters and the mean file.
 
         Args:
             param: the TransformationParameter.
             phase: `TRAIN` or `TEST`; only TRAIN crops at random, both mirror.
-            seed: of the counter_rng.
-            where: the layer's place, for messages.
-            base: the folder that a relative mean_file is in; the current one if None.
+            seed: of crops and mirrors.
+            where: file:line and name of the layer, for messages.
+            base: the folder of a relative mean_file; the current one if None.
 
         Raises:
-            FormatError: mean_file and mean_value both, or a mean file that can't be used.
+            FormatError: both mean_file and mean_value, or an unusable mean file.
         """
         self._where = where
         self._crop = int(param.crop_size)
         self._mirror = bool(param.mirror)
         self._random_crop = phase == "TRAIN" and self._crop > 0
         self._values = np.array(param.mean_value, np.float32)
-        self._stream = counter_rng.key(seed, _STREAM)
+        self._stream = counter_rng.key(seed, _DOMAIN)
         self._file: Floats | None = None
         if param.HasField("mean_file"):
             if len(self._values):
-                raise FormatError(f"{where}: mean_file and mean_value at once; keep one of them")
+                raise FormatError(f"{where}: both mean_file and mean_value; keep one of them")
             self._file = read_mean((base or Path()) / param.mean_file, where)
         self.scale = float(param.scale)
         self.mean: Floats | None = None
@@ -92,20 +91,20 @@ class Transformer:
         self.shape: Shape = (0, 0, 0)
 
     def fit(self, image: Image) -> Shape:
-        """Take the shape of the top from the first record, as Caffe does (InferBlobShape).
+        """Take the shape of the top from the first record (DataTransformer::InferBlobShape).
 
         Returns:
             (C, H, W).
 
         Raises:
-            FormatError: it is smaller than the crop, or the mean is not made for it.
+            FormatError: the image is smaller than the crop, or does not fit the mean.
         """
-        channels, height, width = sizes(image)
+        channels, height, width = image_shape(image)
         self._check(image.name, channels, height, width)
         if len(self._values) not in (0, 1, channels):
             raise FormatError(
-                f"{image.name}: has {channels} channels, and {self._where} {len(self._values)}"
-                " values of mean_value; give one, or one a channel"
+                f"{image.name}: has {channels} channels, but {self._where} {len(self._values)}"
+                " values of mean_value; give one, or one per channel"
             )
         if len(self._values):
             self.mean = np.broadcast_to(self._values, (channels,)).copy()
@@ -113,51 +112,51 @@ class Transformer:
         self.shape = (channels, self._crop or height, self._crop or width)
         return self.shape
 
-    def draws(self, position: int, count: int) -> list[int]:
-        """The draws of the records `position` to `position + count - 1` of the run, for `put`."""
+    def random_bits(self, position: int, count: int) -> list[int]:
+        """Return the bits for `apply` of the `count` records of the run from `position` on."""
         if not (self._mirror or self._random_crop):
             return [0] * count
         numbers: list[int] = counter_rng.bits(self._stream, position, count).tolist()
         return numbers
 
-    def put(self, image: Image, draw: int, out: Array) -> None:
-        """Transform one record into `out`.
+    def apply(self, image: Image, bits: int, out: Array) -> None:
+        """Transform a record into `out`.
 
         Args:
             image: the record.
-            draw: its draw; 64 bits: mirror, a spare one, 31 for each offset.
+            bits: its 64 random bits, from the lowest: mirror, unused, 31 for each crop offset.
             out: (H, W, C) of `shape`, contiguous; float32 where `finished`, else uint8.
 
         Raises:
-            FormatError: another size than the first record's, the crop's or the mean file's.
+            FormatError: the size differs from the first record's or the mean file's, or is
+                smaller than the crop.
         """
-        channels, height, width = sizes(image)
+        channels, height, width = image_shape(image)
         self._check(image.name, channels, height, width)
         self._check_top(image, channels, height, width)
-        y, x = self._offsets(draw, height, width)
+        y, x = self._offsets(bits, height, width)
         rows, columns = slice(y, y + self.shape[1]), slice(x, x + self.shape[2])
         part = image.pixels[:, rows, columns] if image.planar else image.pixels[rows, columns]
         if self.finished:
-            whole = self._file
-            mean = self.mean if whole is None else whole[rows, columns]
-            _finish(part, image.planar, mean, self.scale, out)
+            mean = self.mean if self._file is None else self._file[rows, columns]
+            _normalize(part, image.planar, mean, self.scale, out)
         else:
-            _place(part, image.planar, out)
-        if self._mirror and draw & 1:
+            _interleave(part, image.planar, out)
+        if self._mirror and bits & 1:
             opencv().flip(out, 1, out)
 
-    def _offsets(self, draw: int, height: int, width: int) -> tuple[int, int]:
-        """Row and column of the crop's corner; in TEST the centre, rounded down."""
+    def _offsets(self, bits: int, height: int, width: int) -> tuple[int, int]:
+        """Return row and column of the crop's corner; in TEST the center, rounded down."""
         if not self._crop:
             return 0, 0
         down, right = height - self._crop, width - self._crop
         if not self._random_crop:
             return down // 2, right // 2
-        high, low = draw >> _BITS + 2, draw >> 2 & (1 << _BITS) - 1
+        high, low = bits >> _BITS + 2, bits >> 2 & (1 << _BITS) - 1
         return high * (down + 1) >> _BITS, low * (right + 1) >> _BITS
 
     def _check(self, name: str, channels: int, height: int, width: int) -> None:
-        """The image is large enough for the crop, and the mean file's size."""
+        """Check that the image is no smaller than the crop, and of the mean file's size."""
         crop = self._crop
         if height < crop or width < crop:
             raise FormatError(
@@ -165,40 +164,40 @@ class Transformer:
                 f" {self._where}; use a smaller crop_size"
             )
         if self._file is not None and self._file.shape != (height, width, channels):
-            of_mean = shown(self._file.shape[2], *self._file.shape[:2])
+            of_mean = format_shape(self._file.shape[2], *self._file.shape[:2])
             raise FormatError(
-                f"{name}: is {shown(channels, height, width)}, and the mean file of {self._where}"
-                f" is {of_mean}; they must be equal"
+                f"{name}: is {format_shape(channels, height, width)}, but the mean file of"
+                f" {self._where} is {of_mean}; they must be equal"
             )
 
     def _check_top(self, image: Image, channels: int, height: int, width: int) -> None:
-        """What comes out is of the first record's size, and of its kind."""
+        """Check that the result has the size and the type of the first record's."""
         top = (channels, self._crop or height, self._crop or width)
         if top != self.shape:
             raise FormatError(
-                f"{image.name}: is {shown(channels, height, width)}, and the first record"
-                f" {shown(*self.shape)}{' once cropped' if self._crop else ''};"
+                f"{image.name}: is {format_shape(channels, height, width)}, but the first record"
+                f" {format_shape(*self.shape)}{' after its crop' if self._crop else ''};"
                 " all must be of one size"
             )
         if not self.finished and image.pixels.dtype != np.uint8:
             raise FormatError(
-                f"{image.name}: holds floats, and the first record bytes; all must be of one kind"
+                f"{image.name}: holds floats, but the first record bytes; all must be of one type"
             )
 
 
-def sizes(image: Image) -> Shape:
-    """(C, H, W) of an image, however it lies."""
+def image_shape(image: Image) -> Shape:
+    """Return (C, H, W) of an image in either layout."""
     a, b, c = image.pixels.shape
     return (a, b, c) if image.planar else (c, a, b)
 
 
-def shown(channels: int, height: int, width: int) -> str:
-    """A shape in a message."""
+def format_shape(channels: int, height: int, width: int) -> str:
+    """Format a shape for a message."""
     return f"{channels}x{height}x{width}"
 
 
-def _place(part: Array, planar: bool, out: Array) -> None:
-    """Copy a crop into (H, W, C); OpenCV interleaves planes faster than NumPy."""
+def _interleave(part: Array, planar: bool, out: Array) -> None:
+    """Copy a crop as (H, W, C); OpenCV interleaves planes faster than NumPy."""
     if not planar:
         np.copyto(out, part)
     elif len(part) in _MERGED:
@@ -207,12 +206,12 @@ def _place(part: Array, planar: bool, out: Array) -> None:
         np.copyto(out, part.transpose(1, 2, 0))
 
 
-def _finish(part: Array, planar: bool, mean: Floats | None, scale: float, out: Floats) -> None:
-    """(part - mean) * scale in float32, in Caffe's order; `mean` is (H, W, C) or (C,)."""
+def _normalize(part: Array, planar: bool, mean: Floats | None, scale: float, out: Floats) -> None:
+    """Compute (part - mean) * scale in float32, in Caffe's order; `mean` is (H, W, C) or (C,)."""
     if planar:
-        lying = np.empty(out.shape, part.dtype)
-        _place(part, True, lying)
-        part = lying
+        interleaved = np.empty(out.shape, part.dtype)
+        _interleave(part, True, interleaved)
+        part = interleaved
     if mean is None:
         np.copyto(out, part)
     else:
@@ -222,13 +221,13 @@ def _finish(part: Array, planar: bool, mean: Floats | None, scale: float, out: F
 
 
 def read_mean(path: Path, where: str) -> Floats:
-    """The mean image of a binaryproto file, as compute_image_mean writes it: (H, W, C).
+    """Read the mean image of a binaryproto file, as compute_image_mean writes it: (H, W, C).
 
     The blob has four dimensions, in `shape` or in the older num, channels, height and width
     (Blob::FromProto, src/caffe/blob.cpp); of several images Caffe uses the first.
 
     Raises:
-        FormatError: it can't be read, is none, or holds another number of values than it says.
+        FormatError: the file can't be read, or is not a mean image.
     """
     name = f"{where}: mean file {printable(str(path))}"
     try:
@@ -236,7 +235,7 @@ def read_mean(path: Path, where: str) -> Floats:
     except FormatError as error:
         raise FormatError(f"{where}: mean file {error}") from None
     except DecodeError:
-        raise FormatError(f"{name}: is no BlobProto; make it with compute_image_mean") from None
+        raise FormatError(f"{name}: not a BlobProto; make it with compute_image_mean") from None
     older = [blob.num, blob.channels, blob.height, blob.width]
     is_old = any(map(blob.HasField, ("num", "channels", "height", "width")))
     shape = older if is_old else list(blob.shape.dim)
@@ -246,7 +245,7 @@ def read_mean(path: Path, where: str) -> Floats:
     values = np.array(blob.double_data or blob.data, np.float32)
     if len(values) != shape[0] * shape[1] * shape[2] * shape[3]:
         raise FormatError(
-            f"{name}: says {'x'.join(map(str, shape))} and holds {len(values):,} values;"
+            f"{name}: declares {'x'.join(map(str, shape))} but holds {len(values):,} values;"
             " make it with compute_image_mean"
         )
     return np.ascontiguousarray(values.reshape(shape)[0].transpose(1, 2, 0))

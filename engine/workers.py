@@ -1,7 +1,7 @@
-"""Threads that compute: each takes its share of a batch, in pieces that stay in its cache.
+"""Threads that compute a batch, each a share of the records in cache-sized micro-batches.
 
-PyTorch's own way, all threads at one layer of the whole batch, is half as fast on SqueezeNet: the
-blobs of 50 images are hundreds of megabytes.
+PyTorch's own parallelism, all threads on one layer of the whole batch, is half as fast on
+SqueezeNet: the blobs of 50 images take hundreds of megabytes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import torch
 from ..host import available_cores
 
 Result = TypeVar("Result")
-Piece = tuple[int, int]  # first record, and one behind the last
+Piece = tuple[int, int]  # a micro-batch: its first record, and one past its last
 
-CACHED_BYTES = 15 << 20  # of a piece's largest blob: 3 images of SqueezeNet v1.0, 6 in bf16
+CACHED_BYTES = 15 << 20  # of a micro-batch's largest blob: 3 images of SqueezeNet v1.0, 6 in bf16
 
 
 class Workers:
-    """A number of threads, shared by all nets of a process."""
+    """A pool of threads, shared by all nets of a process."""
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or available_cores()
@@ -31,39 +31,39 @@ class Workers:
         self._count = 0
 
     def pieces(self, records: int, largest: int) -> list[list[Piece]]:
-        """The records of each worker, cut so that the pieces are as equal as can be.
+        """Split a batch into micro-batches of nearly equal size; return those of each worker.
 
         Args:
             records: of the batch.
             largest: bytes of the largest blob of one record.
         """
         workers = max(1, min(self.threads, records))
-        at_most = max(1, CACHED_BYTES // max(1, largest))
-        rounds = -(-records // (workers * at_most))
+        maximum = max(1, CACHED_BYTES // max(1, largest))
+        rounds = -(-records // (workers * maximum))
         count = min(records, rounds * workers)
-        ends = [records * number // count for number in range(count + 1)]
-        cuts = list(pairwise(ends))
-        return [cuts[number::workers] for number in range(workers)]
+        bounds = [records * number // count for number in range(count + 1)]
+        pieces = list(pairwise(bounds))
+        return [pieces[number::workers] for number in range(workers)]
 
     def run(self, work: Callable[[list[Piece]], Result], shares: list[list[Piece]]) -> list[Result]:
-        """`work` for each share, at the same time; results in the order of the shares."""
+        """Call `work` on every share in parallel; return the results in the order of the shares."""
         if len(shares) == 1:
-            before = torch.get_num_threads()
+            previous = torch.get_num_threads()
             torch.set_num_threads(self.threads)
             try:
                 return [work(shares[0])]
             finally:
-                torch.set_num_threads(before)
+                torch.set_num_threads(previous)
         return list(self._executor(len(shares)).map(work, shares))
 
     def _executor(self, count: int) -> ThreadPoolExecutor:
         if self._pool is None or self._count != count:
             self.close()
             each = max(1, self.threads // count)
-            barrier, before = Barrier(count + 1), torch.get_num_threads()
+            barrier, previous = Barrier(count + 1), torch.get_num_threads()
 
             def start() -> None:
-                # Asked first: a thread that was not yet takes the process's number later on.
+                # PyTorch sets a thread's number lazily at its first use: use it before setting it.
                 torch.get_num_threads()
                 torch.set_num_threads(each)
                 barrier.wait()
@@ -72,7 +72,7 @@ class Workers:
             for _ in range(count):
                 self._pool.submit(start)
             barrier.wait()
-            torch.set_num_threads(before)
+            torch.set_num_threads(previous)
         return self._pool
 
     def close(self) -> None:

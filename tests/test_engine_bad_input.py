@@ -191,9 +191,9 @@ WEIGHTS: dict[str, tuple[bytes, str]] = {
     ),
     "fewer": (
         model(count=1).SerializeToString(),
-        "w: Incompatible number of blobs for layer ip: 1 there, 2 in the net",
+        "w: Incompatible number of blobs for layer ip: 1 in the file, 2 in the net",
     ),
-    "none": (model(count=0).SerializeToString(), "layer ip: 0 there, 2 in the net"),
+    "none": (model(count=0).SerializeToString(), "layer ip: 0 in the file, 2 in the net"),
     "name": (
         model(name="ipp").SerializeToString().replace(b"ipp", b"i\xffp"),
         "w: a layer's name is no UTF-8; the file is damaged",
@@ -304,7 +304,9 @@ def test_solver_state(refused: Refused, case: str) -> None:
 def test_solver_state_of_another_solver_or_net(refused: Refused) -> None:
     Path("s").write_bytes(state().SerializeToString())
     said = trained(refused, 'type: "Adam"; momentum: 0.9', "--snapshot=s")
-    assert said.startswith("s: Incorrect length of history blobs: 2 there, 4 for solver type Adam")
+    assert said.startswith(
+        "s: Incorrect length of history blobs: 2 in the file, 4 for solver type Adam"
+    )
     said = trained(refused, "", "--snapshot=s", net=DUMMY + IP.replace("10", "11") + LOSS)
     assert said.startswith("s: history 0 has shape (10, 216), but the parameter (11, 216)")
 
@@ -341,8 +343,8 @@ def test_what_a_training_starts_from(refused: Refused, flags: list[str], said: s
 # Data
 
 DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
-    "size": (lambda: raw(5, 3, 9, 9), "is 3x9x9, and the first record 3x8x9; all must be of one"),
-    "channels": (lambda: raw(5, 1), "is 1x8x9, and the first record 3x8x9"),
+    "size": (lambda: raw(5, 3, 9, 9), "is 3x9x9, but the first record 3x8x9; all must be of one"),
+    "channels": (lambda: raw(5, 1), "is 1x8x9, but the first record 3x8x9"),
     "garbage": (lambda: b"garbage!", "is not a Datum (8 bytes); make the LMDB again"),
     "nothing": (lambda: b"", "says it is 0x0x0, which is no image"),
     "short": (
@@ -398,12 +400,12 @@ def test_label_out_of_range(refused: Refused, action: str, label: int) -> None:
 @pytest.mark.parametrize(
     ("transform", "said"),
     [
-        ("mean_value: 1 mean_value: 2", "has 3 channels, and"),
+        ("mean_value: 1 mean_value: 2", "has 3 channels, but"),
         ('mean_file: "gone"', "layer 'data': mean file gone: no such file"),
         ('mean_file: "."', "is a folder"),
         ('mean_file: "w.caffemodel"', "layer 'data': mean file w.caffemodel: "),
         ('mean_file: "empty"', "needs the dimensions 1 channels height width, has none"),
-        ('mean_file: "gone" mean_value: 1', "mean_file and mean_value at once; keep one of them"),
+        ('mean_file: "gone" mean_value: 1', "both mean_file and mean_value; keep one of them"),
         ("crop_size: 10", "8x9 is smaller than crop_size 10 of net.prototxt:1: layer 'data'"),
     ],
 )

@@ -527,7 +527,7 @@ def test_lines_that_are_left_out(
     ],
 )
 def test_numbers_are_printed_as_streams_print_them(value: float, text: str) -> None:
-    assert glog.number(value) == text
+    assert glog.format_number(value) == text
 
 
 # Names

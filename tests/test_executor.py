@@ -122,7 +122,7 @@ def test_gradients_of_the_loss_are_those_of_training() -> None:
     assert tape.loss == pytest.approx(trained.loss, rel=1e-9)
     for layer, numbers in zip(net.wiring.layers, net.parameters.of_layer, strict=True):
         for index, number in enumerate(numbers):
-            grad = net.parameters.own[number].grad
+            grad = net.parameters.unique[number].grad
             assert grad is not None
             actual = gradients.parameters[layer.name, index]
             np.testing.assert_allclose(actual, to_array(grad), rtol=1e-6, atol=1e-12)

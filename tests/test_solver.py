@@ -521,7 +521,7 @@ def test_rates_are_the_formulas(
         rate = LearningRate(SolverParameter(lr_policy=policy, **common))
         assert rate.at(iteration) == pytest.approx(value, rel=2e-5, abs=1e-35)
         assert rate.at(iteration) == np.float32(rate.at(iteration))
-        assert rate.step == (iteration // size if policy == "step" else 0)
+        assert rate.current_step == (iteration // size if policy == "step" else 0)
 
 
 @pytest.mark.parametrize(
@@ -542,7 +542,7 @@ def test_rates_print_as_caffe_prints_them(fields: str, printed: dict[int, str]) 
     solver = SolverParameter(lr_policy=policy)
     prototxt.parse(f"base_lr: 0.037 max_iter: 4000 {more}", solver, "solver")
     rate = LearningRate(solver)
-    assert {iteration: glog.number(rate.at(iteration)) for iteration in printed} == printed
+    assert {iteration: glog.format_number(rate.at(iteration)) for iteration in printed} == printed
 
 
 @given(
@@ -556,10 +556,10 @@ def test_multistep_counts_the_steps_passed(steps: list[int], gamma: float, stop:
     rate, passed = LearningRate(solver), 0
     for iteration in range(50):
         if iteration == stop:
-            rate = LearningRate(solver, rate.step)
+            rate = LearningRate(solver, rate.current_step)
         passed = min(passed + 1, sum(step <= iteration for step in steps))
         assert rate.at(iteration) == pytest.approx(gamma**passed, rel=1e-6)
-        assert rate.step == passed
+        assert rate.current_step == passed
 
 
 # The loss that is shown.

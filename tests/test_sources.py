@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sqgen.engine.loader import Batch, EndOfData, Loader
-from sqgen.engine.prefetch import Prefetch, Task, Works
+from sqgen.engine.prefetch import Jobs, Prefetch, Task
 from sqgen.errors import FormatError
 
 from .databases import (
@@ -232,9 +232,9 @@ def spoiled(kind: str) -> tuple[bytes, str]:
         "many": (Datum(channels=1, height=1, width=2, data=b"abc"), "1x1x2, and holds 3 values"),
         "floats": (
             Datum(channels=3, height=8, width=9, float_data=[1] * 216),
-            "holds floats, and the first record bytes",
+            "holds floats, but the first record bytes",
         ),
-        "another size": (raw(1, 3, 9, 8), "is 3x9x8, and the first record 3x8x9"),
+        "another size": (raw(1, 3, 9, 8), "is 3x9x8, but the first record 3x8x9"),
         "no image": (Datum(encoded=True, data=b"GIF?"), "no image that can be decoded (4 bytes)"),
         "empty": (Datum(encoded=True), "no image that can be decoded (0 bytes)"),
         "cut off": (Datum(encoded=True, data=jpeg[:-40]), "a JPEG that is cut off"),
@@ -310,7 +310,7 @@ def without(text: str) -> Callable[[Any], None]:
         (lambda one: one.data_param.ClearField("batch_size"), "batch_size must be 1 or more"),
         (without("data"), "no source"),
         (lambda one: setattr(one.data_param, "source", "/nowhere"), "/nowhere: no such folder"),
-        (lambda one: setattr(one, "type", "HDF5Data"), "HDF5Data has no data to open"),
+        (lambda one: setattr(one, "type", "HDF5Data"), "layer type HDF5Data reads no data"),
     ],
 )
 def test_data_that_is_refused(folder: Path, change: Callable[[Any], None], said: str) -> None:
@@ -401,7 +401,7 @@ def test_not_much_is_read_ahead(tmp_path: Path) -> None:
 def test_prefetch_stays_within_its_depth() -> None:
     started: list[int] = []
 
-    def works() -> Works[int]:
+    def works() -> Jobs[int]:
         for number in range(100):
             started.append(number)
             yield number, [lambda: None]
@@ -425,7 +425,7 @@ def test_the_first_error_counts(workers: int) -> None:
 
         return run
 
-    def works() -> Works[int]:
+    def works() -> Jobs[int]:
         for number in range(5):
             yield number, [task(number, step) for step in range(3)]
 

@@ -146,7 +146,7 @@ def test_the_formula(
     assert shape == (channels, crop or height, crop or width)
     out = np.zeros((*shape[1:], channels), np.float32 if transformer.finished else np.uint8)
     assert transformer.finished == (floats or means == "file")
-    transformer.put(image, draw, out)
+    transformer.apply(image, draw, out)
     top = out.transpose(2, 0, 1).astype(np.float32)
     if not transformer.finished:
         if transformer.mean is not None:
@@ -172,8 +172,8 @@ def where_crops_lie(phase: str, count: int) -> np.ndarray[Any, Any]:
     transformer.fit(image)
     out = np.empty((3, 3, 1), np.uint8)
     rows = []
-    for draw in transformer.draws(0, count):
-        transformer.put(image, draw, out)
+    for draw in transformer.random_bits(0, count):
+        transformer.apply(image, draw, out)
         mirrored = out[0, 0, 0] > out[0, 1, 0]
         row, column = divmod(int(out.min()), 9)
         rows.append((row, column, mirrored))
@@ -203,13 +203,22 @@ def test_a_draw_depends_on_its_number_only(seed: int, first: int, count: int, sk
     assert sorted(counter_rng.permutation(stream, count).tolist()) == list(range(count))
 
 
+def test_domains_stay_what_they_are() -> None:
+    """Resumed runs draw the numbers of the runs before."""
+    assert counter_rng.domain("shuffle") == 0x73687566666C65
+    assert counter_rng.domain("skip") == 0x736B6970
+    assert counter_rng.domain("transfor") == 0x7472616E73666F72
+    with pytest.raises(ValueError, match="longer than 8"):
+        counter_rng.domain("transform")
+
+
 def test_the_draws_stay_what_they_are() -> None:
     """A run of an older release goes on: the numbers of splitmix64 itself, and of our keys."""
     assert counter_rng.bits(0, 0, 2).tolist() == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
     assert counter_rng.key(1, 2) == counter_rng.key(1 + 2**64, 2)
     assert len({counter_rng.key(a, b) for a in range(50) for b in range(50)}) == 2500
     transformer = Transformer(parameter("mirror: true"), "TRAIN", 5, "net:1")
-    assert [draw & 1 for draw in transformer.draws(0, 16)] == MIRRORED_OF_SEED_5
+    assert [draw & 1 for draw in transformer.random_bits(0, 16)] == MIRRORED_OF_SEED_5
 
 
 def fitted(text: str, channels: int = 3, height: int = 6, width: int = 8) -> Transformer:
@@ -222,8 +231,8 @@ def fitted(text: str, channels: int = 3, height: int = 6, width: int = 8) -> Tra
     ("text", "said"),
     [
         ("crop_size: 7", "db: record 0: 6x8 is smaller than crop_size 7 of net:4"),
-        ("mean_value: 1 mean_value: 2", "db: record 0: has 3 channels, and net:4 2 values"),
-        ('mean_value: 1 mean_file: "m"', "net:4: mean_file and mean_value at once"),
+        ("mean_value: 1 mean_value: 2", "db: record 0: has 3 channels, but net:4 2 values"),
+        ('mean_value: 1 mean_file: "m"', "net:4: both mean_file and mean_value"),
         ('mean_file: "/nowhere/m"', "net:4: mean file /nowhere/m: no such file"),
     ],
 )
@@ -236,28 +245,28 @@ def test_refused(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "image", "said"),
     [
-        ("", pixels(1, 3, 6, 7), "is 3x6x7, and the first record 3x6x8; all"),
-        ("", pixels(1, 1, 6, 8), "is 1x6x8, and the first record 3x6x8; all"),
-        ("crop_size: 2", pixels(1, 1, 9, 9), "is 1x9x9, and the first record 3x2x2 once cropped"),
+        ("", pixels(1, 3, 6, 7), "is 3x6x7, but the first record 3x6x8; all"),
+        ("", pixels(1, 1, 6, 8), "is 1x6x8, but the first record 3x6x8; all"),
+        ("crop_size: 2", pixels(1, 1, 9, 9), "is 1x9x9, but the first record 3x2x2 after its crop"),
         ("crop_size: 5", pixels(1, 3, 4, 9), "4x9 is smaller than crop_size 5 of net:4"),
-        ("", pixels(1, 3, 6, 8).astype(np.float32), "holds floats, and the first record bytes"),
+        ("", pixels(1, 3, 6, 8).astype(np.float32), "holds floats, but the first record bytes"),
     ],
 )
 def test_a_later_record_that_differs(text: str, image: Any, said: str) -> None:
     transformer = fitted(text)
     out = np.empty((*transformer.shape[1:], 3), np.uint8)
     with pytest.raises(FormatError) as caught:
-        transformer.put(Image(image, True, 0, "db: record 8"), 0, out)
+        transformer.apply(Image(image, True, 0, "db: record 8"), 0, out)
     assert str(caught.value).startswith(f"db: record 8: {said}")
 
 
 @pytest.mark.parametrize(
     ("blob", "said"),
     [
-        (b"\xff\xff", "is no BlobProto"),
+        (b"\xff\xff", "not a BlobProto"),
         (BlobProto(), "has none"),
         (BlobProto(shape={"dim": [3, 6, 8]}, data=[0] * 144), "has 3 6 8"),
-        (BlobProto(num=1, channels=3, height=6, width=8, data=[0] * 5), "1x3x6x8 and holds 5"),
+        (BlobProto(num=1, channels=3, height=6, width=8, data=[0] * 5), "1x3x6x8 but holds 5"),
         (BlobProto(num=1, channels=-3, height=6, width=8), "has 1 -3 6 8"),
     ],
 )
@@ -276,7 +285,7 @@ def test_mean_file_of_another_size(tmp_path: Path) -> None:
     mean = read_mean(path, "net:4")
     assert mean.shape == (6, 7, 3)
     assert mean[0, 1].tolist() == [1, 43, 85]
-    with pytest.raises(FormatError, match="record 0: is 3x6x8, and the mean file of net:4 is 3x6x"):
+    with pytest.raises(FormatError, match="record 0: is 3x6x8, but the mean file of net:4 is 3x6x"):
         fitted(f'mean_file: "{path}" crop_size: 3')
 
 

@@ -188,7 +188,7 @@ def _scores(net: Net, preparation: Preparation, paths: tuple[str, ...], blob: st
 
     batch = np.stack([preparation.read(path) for path in paths])
     scores = net.forward(batch)[blob].reshape(len(paths), -1).astype(np.float64)
-    if net.makes(blob) == "Softmax":
+    if net.producer_type(blob) == "Softmax":
         return scores
     # The published deploy nets of some end before it.
     powers = np.exp(scores - scores.max(1, keepdims=True))

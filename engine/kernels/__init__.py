@@ -1,4 +1,4 @@
-"""The kernel of each layer type that computes; types that only bring data in have none."""
+"""The kernel of each layer type; data layers have none."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ KERNELS: dict[str, type[Kernel]] = {
 
 
 def kernel_of(layer: WiredLayer, index: int, phase: str) -> Kernel:
-    """The kernel of a layer; `index` is its number in the net."""
+    """Return the kernel of a layer; `index` is the layer's number in the net."""
     return KERNELS[layer.type](layer, index, phase)

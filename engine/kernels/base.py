@@ -1,4 +1,4 @@
-"""What a layer computes with: the kernel of its type, the run it is part of, and lazy concats."""
+"""The base class of kernels, the context of a pass, and lazy forms of blobs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import torch
 from ..wiring import WiredLayer
 
 Tensor = torch.Tensor
+Tensors = list[Tensor]
 
 
 class LazyConcat:
-    """A concatenation along the channels that nobody has needed in one piece yet.
+    """A concatenation along the channels, deferred until a kernel needs it in one tensor.
 
-    A 1x1 convolution over it is a sum of convolutions, a pooling is one of each part: a Fire
-    module's Concat then costs nothing (a twentieth of SqueezeNet's time in a test).
+    A 1x1 convolution over it is a sum of convolutions over its parts, and pooling works on each
+    part: the Concat of a Fire module then costs nothing, which saves 5% of SqueezeNet's test time.
     """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
@@ -26,23 +27,23 @@ class LazyConcat:
         self._whole: Tensor | None = None
 
     def whole(self) -> Tensor:
-        """The one tensor."""
+        """Return it as one tensor."""
         if self._whole is None:
             self._whole = torch.cat(self.tensors, 1)
         return self._whole
 
 
 class PaddedPlane:
-    """A blob whose border has one value a channel, as a padded 1x1 convolution makes it.
+    """A blob whose border has one value per channel: the top of a padded 1x1 convolution.
 
-    A global average needs no more of it than the inner part.
+    Global average pooling needs only the inner part and that value.
     """
 
     def __init__(self, inner: Tensor, border: Tensor, pad: Sequence[int]) -> None:
         self.inner, self.border, self.pad = inner, border, tuple(pad)
 
     def whole(self) -> Tensor:
-        """The one tensor."""
+        """Return it as one tensor."""
         n, channels, height, width = self.inner.shape
         ph, pw = self.pad
         shape = (n, channels, height + 2 * ph, width + 2 * pw)
@@ -52,19 +53,18 @@ class PaddedPlane:
         return z
 
     def mean(self) -> Tensor:
-        """The average over each channel's plane, (n, channels, 1, 1)."""
+        """Return the mean of each channel's plane: (n, channels, 1, 1)."""
         height, width = self.inner.shape[2:]
         total = (height + 2 * self.pad[0]) * (width + 2 * self.pad[1])
         sums = self.inner.sum((2, 3), keepdim=True)
         return (sums + self.border.view(1, -1, 1, 1) * (total - height * width)) / total
 
 
-Lazy = LazyConcat | PaddedPlane
 Value = Tensor | LazyConcat
 
 
 def map_lazy(function: Callable[[Tensor], Tensor], value: Value) -> Value:
-    """`function`, which treats every channel alone, of a tensor or of each part."""
+    """Apply a channel-wise function to a tensor, or to each part of a lazy concatenation."""
     if isinstance(value, LazyConcat):
         return LazyConcat([function(part) for part in value.tensors])
     return function(value)
@@ -72,11 +72,11 @@ def map_lazy(function: Callable[[Tensor], Tensor], value: Value) -> Value:
 
 @dataclass
 class PassWeights:
-    """Parameters in the type that a pass computes in, and what kernels derive of them once.
+    """Parameters in the dtype of a pass, and the forms that kernels derive from them.
 
     Attributes:
         tensors: by number of the parameter; shared ones are one object.
-        derived: reordered or sliced forms, by whatever key a kernel likes.
+        derived: a cache of reordered or sliced forms, under keys chosen by the kernels.
     """
 
     tensors: list[Tensor]
@@ -85,15 +85,15 @@ class PassWeights:
 
 @dataclass
 class PassContext:
-    """One pass over some records of a batch.
+    """One pass over the records of a micro-batch.
 
     Attributes:
         weights: the parameters.
         gradients: whether a backward pass follows.
-        key: (seed, number of the pass, first record): all that randomness depends on, so that a
-            run repeats itself whatever the number of threads, and can be resumed.
-        normalizers: divisor of a loss over the whole batch, by layer name; where it is not given,
-            the records at hand are the whole batch.
+        key: (seed, number of the pass, first record); determines all random numbers, so that a run
+            is reproducible with any number of threads, and can be resumed.
+        normalizers: layer name -> divisor of a loss over the whole batch; missing where the pass
+            computes the whole batch.
     """
 
     weights: PassWeights
@@ -102,21 +102,22 @@ class PassContext:
     normalizers: dict[str, float] = field(default_factory=dict)
 
     def uniform(self, layer: int, like: Tensor) -> Tensor:
-        """Uniform numbers from [0, 1) in the shape of `like`, the layer's own."""
+        """Return uniform numbers in [0, 1) for a layer, in the shape of `like`."""
         source = np.random.Generator(np.random.SFC64([*self.key, layer]))
         numbers = torch.from_numpy(source.random(like.numel(), dtype=np.float32))
         return numbers.view(like.shape).to(like.device)
 
 
 class Kernel:
-    """How layers of a type compute; a subclass for each.
+    """The computation of a layer; a subclass for each layer type.
 
     Attributes:
-        takes_parts, takes_bordered: whether `forward` knows what to do with those.
-        by_record: whether each record of a batch is computed alone, so that a batch can be cut.
-        reduces: whether the layer turns a batch into one score (losses, accuracies): it is then
-            given the whole batch in the end, and `objective` serves a part of it.
-        index: number of the layer in its net.
+        accepts_lazy_concat, accepts_padded_plane: whether `forward` accepts these as bottoms.
+        per_record: whether each record is computed independently, so that a batch can be split into
+            micro-batches.
+        reduces: whether the layer reduces a batch to a score (losses, accuracies): `forward` then
+            runs on the whole batch, and only `objective` on a micro-batch.
+        index: the layer's number in the net.
     """
 
     accepts_lazy_concat = False
@@ -132,27 +133,27 @@ class Kernel:
         self.set_up()
 
     def set_up(self) -> None:
-        """Read the layer's own parameters."""
+        """Read the layer's param message."""
 
-    def forward(self, run: PassContext, bottoms: list[Any], blobs: list[Tensor]) -> list[Any]:
-        """The tops."""
+    def forward(self, context: PassContext, bottoms: list[Any], blobs: Tensors) -> list[Any]:
+        """Compute the tops."""
         raise NotImplementedError(self.layer.type)
 
     def normalizer(self, labels: Tensor, records: int) -> float:
-        """Of a loss: what its sum over the whole batch is divided by."""
+        """Return the divisor of a loss summed over the whole batch."""
         raise NotImplementedError(self.layer.type)
 
-    def objective(self, run: PassContext, bottoms: list[Tensor]) -> Tensor:
-        """Of a loss: its value in a form to be differentiated, for the records at hand."""
+    def objective(self, context: PassContext, bottoms: list[Tensor]) -> Tensor:
+        """Return a loss over the context's records in a differentiable form."""
         raise NotImplementedError(self.layer.type)
 
 
 def canonical(axis: int, tensor: Tensor) -> int:
-    """A possibly negative axis as an index."""
+    """Return a possibly negative axis as an index."""
     return axis % tensor.dim()
 
 
 def channel_view(values: Tensor, like: Tensor, axis: int) -> Tensor:
-    """`values` in a shape that broadcasts over `like` from `axis` on."""
+    """View `values` in a shape that broadcasts over `like` from `axis` on."""
     shape = [1] * axis + list(values.shape)
     return values.view(shape + [1] * (like.dim() - len(shape)))

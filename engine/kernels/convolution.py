@@ -1,8 +1,8 @@
 """Convolution and InnerProduct.
 
-On a CPU, oneDNN's fused operators are used where PyTorch has them: ReLU in the same pass, weights
-reordered once, and a 1x1 convolution over the parts of a concatenation as a sum. Each was faster
-here than the plain operator (`benchmarks/engine.py` holds the whole).
+On a CPU, oneDNN's fused operators run where PyTorch has them: ReLU in the same pass, weights
+reordered once, and a 1x1 convolution over a lazy concatenation as a sum over its parts. Each is
+faster than the plain operator (`benchmarks/engine.py` measures the whole).
 """
 
 from __future__ import annotations
@@ -13,15 +13,25 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from ...nets.windows import axis_index, convolution_windows
-from .base import Kernel, LazyConcat, PaddedPlane, PassContext, Tensor, Value, canonical, map_lazy
+from ...nets.windows import Window, axis_index, convolution_windows
+from .base import (
+    Kernel,
+    LazyConcat,
+    PaddedPlane,
+    PassContext,
+    Tensor,
+    Tensors,
+    Value,
+    canonical,
+    map_lazy,
+)
 
 _PLAIN = (F.conv1d, F.conv2d, F.conv3d)
 _ONEDNN_TYPES = (torch.float32, torch.bfloat16)
 
 
 def has_onednn() -> bool:
-    """Whether this PyTorch has oneDNN's fused convolutions."""
+    """Return whether this PyTorch has oneDNN's fused convolutions."""
     names = ("_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight")
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return available and all(hasattr(torch.ops.mkldnn, name) for name in names)
@@ -29,7 +39,7 @@ def has_onednn() -> bool:
 
 _ONEDNN = has_onednn()
 if _ONEDNN:
-    # By overload: looking it up at each call takes as long as a small convolution.
+    # Overloads: resolving them at each call takes as long as a small convolution.
     _POINTWISE = torch.ops.mkldnn._convolution_pointwise.default
     _POINTWISE_ADD = torch.ops.mkldnn._convolution_pointwise_.binary
     _REORDER = torch.ops.mkldnn._reorder_convolution_weight.default
@@ -38,8 +48,9 @@ if _ONEDNN:
 class Convolution(Kernel):
     """conv_layer.cpp, base_conv_layer.cpp.
 
-    `relu` is set where the ReLU behind it is computed here, `masks` is unset where the pooling
-    behind that takes the ReLU's part in the backward pass.
+    Attributes:
+        relu: whether it computes the ReLU that follows.
+        masks: whether its backward pass includes that ReLU's; if not, the next pooling's does.
     """
 
     accepts_lazy_concat = True
@@ -47,7 +58,7 @@ class Convolution(Kernel):
     masks = True
 
     def set_up(self) -> None:
-        """Windows along each spatial axis."""
+        """Read the windows along each spatial axis."""
         param = self.param.convolution_param
         shape = self.layer.bottom_shapes[0]
         self.axis = axis_index(param.axis, len(shape))
@@ -60,11 +71,11 @@ class Convolution(Kernel):
         self.pad = [window.pad for window in windows]
         self.dilation = [window.dilation for window in windows]
         self.group = int(param.group)
-        self.extra = self._extra(windows, spatial)
+        self.end_pad = self._end_pad(windows, spatial)
         self.pointwise = set(self.kernel) == set(self.stride) == {1}
 
-    def _extra(self, windows: list[Any], sizes: tuple[int, ...]) -> list[int]:
-        """Zeros behind the end that a kernel larger than its padded input reads, F.pad's order."""
+    def _end_pad(self, windows: list[Window], sizes: tuple[int, ...]) -> list[int]:
+        """Return, in F.pad's order, the zeros that a kernel larger than its padded input reads."""
         pads: list[int] = []
         for window, size in zip(windows, sizes, strict=True):
             span = window.dilation * (window.kernel - 1) + 1
@@ -72,54 +83,54 @@ class Convolution(Kernel):
             pads = [0, max(0, reach - size - 2 * window.pad), *pads]
         return pads if any(pads) else []
 
-    def forward(self, run: PassContext, bottoms: list[Value], blobs: list[Tensor]) -> list[Any]:
-        """A top for each bottom."""
+    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Any]:
+        """Convolve each bottom."""
         weight, bias = blobs[0], blobs[1] if len(blobs) > 1 else None
         if self.axis == 1:
-            return [self._one(run, bottom, weight, bias) for bottom in bottoms]
+            return [self._convolve(context, bottom, weight, bias) for bottom in bottoms]
         tops = []
         for bottom in map(_whole, bottoms):
             outer = bottom.shape[: self.axis]
             x = bottom.reshape(prod(outer), *bottom.shape[self.axis :])
-            y = _whole(self._one(run, x, weight, bias))
+            y = _whole(self._convolve(context, x, weight, bias))
             tops.append(y.reshape(*outer, *y.shape[1:]))
         return tops
 
-    def _one(
-        self, run: PassContext, x: Value, weight: Tensor, bias: Tensor | None
+    def _convolve(
+        self, context: PassContext, x: Value, weight: Tensor, bias: Tensor | None
     ) -> Tensor | PaddedPlane:
         first = x.tensors[0] if isinstance(x, LazyConcat) else x
         if first.dtype != weight.dtype:
             first = first.to(weight.dtype)
             x = map_lazy(lambda part: part.to(weight.dtype), x)
         fused = _ONEDNN and first.device.type == "cpu" and first.dtype in _ONEDNN_TYPES
-        if fused and len(self.kernel) == 2 and not run.gradients:
+        if fused and len(self.kernel) == 2 and not context.gradients:
             if self.pointwise and self.group == 1:
-                return self._pointwise(run, x, weight, bias)
-            return self._fused(run, self._extended(_whole(x)), weight, bias, self.pad)
+                return self._pointwise(context, x, weight, bias)
+            return self._fused(context, self._pad_end(_whole(x)), weight, bias, self.pad)
         if fused and len(self.kernel) == 2:
             return self._with_gradients(_whole(x), weight, bias)
         return self._plain(_whole(x), weight, bias)
 
     def _pointwise(
-        self, run: PassContext, x: Value, weight: Tensor, bias: Tensor | None
+        self, context: PassContext, x: Value, weight: Tensor, bias: Tensor | None
     ) -> Tensor | PaddedPlane:
-        # The sum is worth it where the output is the smaller side.
+        # Summing over parts pays where there are fewer outputs than inputs.
         summed = isinstance(x, LazyConcat) and weight.shape[0] < weight.shape[1]
         parts = x.tensors if isinstance(x, LazyConcat) and summed else [_whole(x)]
-        y = self._of_parts(run, parts, weight, bias)
+        y = self._convolve_parts(context, parts, weight, bias)
         if not any(self.pad):
             return y
         border = bias if bias is not None else y.new_zeros(y.shape[1])
         return PaddedPlane(y, F.relu(border) if self.relu else border, self.pad)
 
-    def _extended(self, x: Tensor) -> Tensor:
-        return F.pad(x, self.extra) if self.extra else x
+    def _pad_end(self, x: Tensor) -> Tensor:
+        return F.pad(x, self.end_pad) if self.end_pad else x
 
     def _plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         convolve = _PLAIN[len(self.kernel) - 1]
         y = convolve(
-            self._extended(x), weight, bias, self.stride, self.pad, self.dilation, self.group
+            self._pad_end(x), weight, bias, self.stride, self.pad, self.dilation, self.group
         )
         return F.relu(y) if self.relu else y
 
@@ -130,7 +141,7 @@ class Convolution(Kernel):
             x = F.pad(x, [pads[1], pads[1], pads[0], pads[0]])
             pads = [0, 0]
         result: Tensor = _ConvolutionWithRelu.apply(  # type: ignore[no-untyped-call]
-            self._extended(x),
+            self._pad_end(x),
             weight,
             bias,
             self.stride,
@@ -143,56 +154,56 @@ class Convolution(Kernel):
         return result
 
     def _packed(
-        self, run: PassContext, shape: tuple[int, ...], weight: Tensor, start: int
+        self, context: PassContext, shape: tuple[int, ...], weight: Tensor, start: int
     ) -> Tensor:
-        """The weights of input channels from `start` on, in the order oneDNN likes for `shape`."""
-        # The order is the same for any number of records.
+        """Return the weights of input channels from `start` on, in oneDNN's order for `shape`."""
+        # The memory order does not depend on the number of records.
         key = (self.index, shape[1:], start)
-        packed: Tensor | None = run.weights.derived.get(key)
+        packed: Tensor | None = context.weights.derived.get(key)
         if packed is None:
             pads = [0, 0] if self.pointwise and self.group == 1 else self.pad
             part = weight[:, start : start + shape[1]] if self.group == 1 else weight
             packed = _REORDER(
                 part.contiguous(), pads, self.stride, self.dilation, self.group, list(shape)
             )
-            run.weights.derived[key] = packed
+            context.weights.derived[key] = packed
         assert packed is not None
         return packed
 
     def _fused(
-        self, run: PassContext, x: Tensor, weight: Tensor, bias: Tensor | None, pads: list[int]
+        self, context: PassContext, x: Tensor, weight: Tensor, bias: Tensor | None, pads: list[int]
     ) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        packed = self._packed(run, tuple(x.shape), weight, 0)
+        packed = self._packed(context, tuple(x.shape), weight, 0)
         attribute = "relu" if self.relu else "none"
         result: Tensor = _POINTWISE(
             x, packed, bias, pads, self.stride, self.dilation, self.group, attribute, [], ""
         )
         return result
 
-    def _of_parts(
-        self, run: PassContext, parts: list[Tensor], weight: Tensor, bias: Tensor | None
+    def _convolve_parts(
+        self, context: PassContext, parts: list[Tensor], weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        """An unpadded 1x1 convolution over the channels of all parts."""
+        """Compute an unpadded 1x1 convolution over the channels of all parts."""
         if len(parts) == 1:
-            return self._fused(run, parts[0], weight, bias, [0, 0])
-        shape = ([0, 0], self.stride, self.dilation, 1)
+            return self._fused(context, parts[0], weight, bias, [0, 0])
+        window = ([0, 0], self.stride, self.dilation, 1)
         y: Tensor | None = None
         start = 0
         for number, part in enumerate(parts):
             part = part.contiguous(memory_format=torch.channels_last)
-            packed = self._packed(run, tuple(part.shape), weight, start)
+            packed = self._packed(context, tuple(part.shape), weight, start)
             start += part.shape[1]
             last = number == len(parts) - 1
             if y is None:
-                y = _POINTWISE(part, packed, bias, *shape, "none", [], "")
+                y = _POINTWISE(part, packed, bias, *window, "none", [], "")
             else:
                 y = _POINTWISE_ADD(
                     y,
                     part,
                     packed,
                     None,
-                    *shape,
+                    *window,
                     "add",
                     1.0,
                     "relu" if self.relu and last else None,
@@ -228,13 +239,13 @@ class _ConvolutionWithRelu(torch.autograd.Function):
             x, weight, bias, pad, stride, dilation, group, "relu" if relu else "none", [], ""
         )
         ctx.save_for_backward(x, weight, y if masks else None)
-        ctx.shape = (stride, pad, dilation, group)
+        ctx.window = (stride, pad, dilation, group)
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         x, weight, y = ctx.saved_tensors
-        stride, pad, dilation, group = ctx.shape
+        stride, pad, dilation, group = ctx.window
         g = gradients[0]
         if y is not None:
             g = torch.ops.aten.threshold_backward(g, y, 0)
@@ -250,13 +261,13 @@ class _ConvolutionWithRelu(torch.autograd.Function):
 def _pointwise_backward(
     g: Tensor, x: Tensor, weight: Tensor, needs: list[bool]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """The gradients of a 1x1 convolution as matrix products over all pixels.
+    """Compute the gradients of a 1x1 convolution as matrix products over all pixels.
 
-    With one thread and few records, PyTorch would take a path that is several times slower.
+    With one thread and few records, PyTorch's own backward pass is several times slower.
     """
     n, outputs, height, width = g.shape
     inputs = x.shape[1]
-    # (pixels, channels): views, as both are channels-last.
+    # (pixels, channels): a view, as the memory order is channels-last.
     rows = g.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
     rows = rows.reshape(-1, outputs)
     gx = gw = gb = None
@@ -272,10 +283,10 @@ def _pointwise_backward(
 
 
 class InnerProduct(Kernel):
-    """inner_product_layer.cpp: everything from `axis` on is one vector."""
+    """inner_product_layer.cpp: flattens the axes from `axis` on."""
 
-    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
-        """Outer axes stay as they are."""
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Multiply by the weights; outer axes are kept."""
         param, x = self.param.inner_product_param, bottoms[0]
         flat = x.flatten(canonical(param.axis, x))
         weight = blobs[0].t() if param.transpose else blobs[0]

@@ -1,4 +1,4 @@
-"""The ends of a net: Softmax, losses, Accuracy, ArgMax."""
+"""The last layers of a net: Softmax, losses, Accuracy, ArgMax."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from ...errors import NetError
 from ...formats.schema import message_class
-from .base import Kernel, PassContext, Tensor, canonical
+from .base import Kernel, PassContext, Tensor, Tensors, canonical
 
 FLT_MIN = torch.finfo(torch.float32).tiny
 _MODES = message_class("LossParameter").NormalizationMode
@@ -21,79 +21,81 @@ class Softmax(Kernel):
     """softmax_layer.cpp."""
 
     def set_up(self) -> None:
-        """Over axis 0, records are not alone."""
+        """Records are independent unless the axis is 0."""
         axes = len(self.layer.bottom_shapes[0])
         self.per_record = self.param.softmax_param.axis % axes != 0
 
-    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
-        """Probabilities along `axis`."""
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Compute probabilities along `axis`."""
         x = bottoms[0]
         return [F.softmax(x, canonical(self.param.softmax_param.axis, x))]
 
 
-class Labelled(Kernel):
-    """What compares scores with labels: an integer for each place beside the axis of classes."""
+class ClassificationKernel(Kernel):
+    """Compares scores with labels: a class for each position outside the class axis."""
 
     reduces = True
 
     def set_up(self) -> None:
-        """The axis of classes and the label that is left out."""
-        param, ignore = self._params()
+        """Read the class axis and ignore_label."""
+        param, ignoring = self._params()
         shape = self.layer.bottom_shapes[0]
         self.axis = param.axis % len(shape)
         self.classes = shape[self.axis]
         self.per_record = self.axis != 0
-        self.ignored: int | None = ignore.ignore_label if ignore.HasField("ignore_label") else None
+        has_ignored = ignoring.HasField("ignore_label")
+        self.ignored: int | None = ignoring.ignore_label if has_ignored else None
 
     def _params(self) -> tuple[Any, Any]:
+        """Return the messages with `axis` and with `ignore_label`."""
         raise NotImplementedError
 
     def rows(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """(places, classes) and (places,): scores and labels of every place.
+        """Return scores (positions, classes) and labels (positions,).
 
         Raises:
-            NetError: a label that is no class.
+            NetError: a label outside the classes.
         """
         rows = scores.movedim(self.axis, -1).reshape(-1, self.classes)
         rows = rows.float() if rows.dtype == torch.bfloat16 else rows
-        return rows, self.checked(labels)
+        return rows, self.check_labels(labels)
 
-    def checked(self, labels: Tensor) -> Tensor:
-        """(places,): labels as integers."""
-        flat = labels.reshape(-1).long()  # static_cast<int>: towards zero
+    def check_labels(self, labels: Tensor) -> Tensor:
+        """Return labels as integers (positions,); raise NetError for one outside the classes."""
+        flat = labels.reshape(-1).long()  # static_cast<int> rounds towards zero
         wrong = (flat < 0) | (flat >= self.classes)
         if self.ignored is not None:
             wrong &= flat != self.ignored
         if wrong.any():
-            place = int(wrong.nonzero()[0])
+            item = int(wrong.nonzero()[0])
             raise NetError(
-                f"layer '{self.layer.name}': label {int(flat[place])} (item {place} of the batch)"
+                f"layer '{self.layer.name}': label {int(flat[item])} (item {item} of the batch)"
                 f" is none of its {self.classes} classes, 0 to {self.classes - 1}; check the data"
                 " or num_output"
             )
         return flat
 
     def valid(self, labels: Tensor) -> Tensor:
-        """(places,): whether a place counts."""
+        """Return whether each label counts (positions,)."""
         if self.ignored is None:
             return torch.ones_like(labels, dtype=torch.bool)
         return labels != self.ignored
 
 
-class SoftmaxWithLoss(Labelled):
+class SoftmaxWithLoss(ClassificationKernel):
     """softmax_loss_layer.cpp: -log of the label's probability, which is at least FLT_MIN."""
 
     def _params(self) -> tuple[Any, Any]:
         return self.param.softmax_param, self.param.loss_param
 
     def normalizer(self, labels: Tensor, records: int) -> float:
-        """What the sum of all losses is divided by (SoftmaxWithLossLayer::get_normalizer).
+        """Return the divisor of the summed losses (SoftmaxWithLossLayer::get_normalizer).
 
         Args:
             labels: of the whole batch.
             records: its size.
         """
-        flat = self.checked(labels)
+        flat = self.check_labels(labels)
         loss = self.param.loss_param
         mode = loss.normalization
         if not loss.HasField("normalization") and loss.HasField("normalize"):
@@ -105,8 +107,8 @@ class SoftmaxWithLoss(Labelled):
         }
         return float(max(1, counts.get(mode, 1)))
 
-    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
-        """The scalar loss, as Caffe reports it."""
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Compute the scalar loss that Caffe reports."""
         rows, labels = self.rows(*bottoms)
         valid = self.valid(labels)
         chosen = labels.where(valid, torch.zeros_like(labels))
@@ -114,10 +116,10 @@ class SoftmaxWithLoss(Labelled):
         losses = -torch.log(probability.clamp(min=FLT_MIN)) * valid
         return [losses.sum() / self.normalizer(bottoms[1], bottoms[0].shape[0])]
 
-    def objective(self, run: PassContext, bottoms: list[Tensor]) -> Tensor:
-        """Its gradient is probability minus one at the label, clamped or not, as in Caffe."""
+    def objective(self, context: PassContext, bottoms: list[Tensor]) -> Tensor:
+        """Compute the loss without its clamp, which Caffe's gradient ignores."""
         rows, labels = self.rows(*bottoms)
-        normalizer = run.normalizers.get(self.layer.name)
+        normalizer = context.normalizers.get(self.layer.name)
         if normalizer is None:
             normalizer = self.normalizer(bottoms[1], bottoms[0].shape[0])
         ignored = -100 if self.ignored is None else self.ignored
@@ -126,21 +128,21 @@ class SoftmaxWithLoss(Labelled):
 
 
 class EuclideanLoss(Kernel):
-    """euclidean_loss_layer.cpp: half the mean over records of the squared distance."""
+    """euclidean_loss_layer.cpp: half the squared distance, averaged over records."""
 
     reduces = True
 
     def normalizer(self, labels: Tensor, records: int) -> float:
-        """Records of the whole batch."""
+        """Return the records of the whole batch."""
         return float(records)
 
-    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
-        """The scalar loss."""
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Compute the scalar loss."""
         return [self._distance(bottoms) / bottoms[0].shape[0]]
 
-    def objective(self, run: PassContext, bottoms: list[Tensor]) -> Tensor:
-        """The same, to be differentiated."""
-        records = run.normalizers.get(self.layer.name, bottoms[0].shape[0])
+    def objective(self, context: PassContext, bottoms: list[Tensor]) -> Tensor:
+        """Compute the loss of a micro-batch, divided by the whole batch's records."""
+        records = context.normalizers.get(self.layer.name, bottoms[0].shape[0])
         return self._distance(bottoms) / records
 
     @staticmethod
@@ -149,57 +151,56 @@ class EuclideanLoss(Kernel):
         return ((a - b.reshape(a.shape)) ** 2).sum() / 2
 
 
-class Accuracy(Labelled):
-    """accuracy_layer.cpp: the label is right if fewer than top_k other scores reach its own.
+class Accuracy(ClassificationKernel):
+    """accuracy_layer.cpp: top-k accuracy; a tie with the label's score counts as better.
 
-    Ties count against it. Comparisons with nan are false, so that a net of nan scores 1: that is
-    Caffe's, and the log's reader knows it.
+    As in Caffe, comparisons with nan are false, so that nan outputs have accuracy 1.
     """
 
     def _params(self) -> tuple[Any, Any]:
         return self.param.accuracy_param, self.param.accuracy_param
 
-    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
-        """The share of right labels; as a second top, of each class."""
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Compute the accuracy; as a second top, that of each class."""
         rows, labels = self.rows(*bottoms)
         valid = self.valid(labels)
         rows, labels = rows[valid], labels[valid]
-        own = rows.gather(1, labels[:, None])
-        better = (rows >= own).sum(1) - 1  # without itself
-        right = (better < self.param.accuracy_param.top_k).to(rows.dtype)
-        tops = [right.sum() / max(1, len(right))]
+        label_scores = rows.gather(1, labels[:, None])
+        better = (rows >= label_scores).sum(1) - 1  # without the label itself
+        correct = (better < self.param.accuracy_param.top_k).to(rows.dtype)
+        tops = [correct.sum() / max(1, len(correct))]
         if len(self.layer.tops) > 1:
-            hits = rows.new_zeros(self.classes).index_add_(0, labels, right)
+            hits = rows.new_zeros(self.classes).index_add_(0, labels, correct)
             counts = torch.bincount(labels, minlength=self.classes)
             tops.append(hits / counts.clamp(min=1))
         return tops
 
 
 class ArgMax(Kernel):
-    """argmax_layer.cpp: places (and scores) of the top_k largest, of equal ones the later first."""
+    """argmax_layer.cpp: indices or scores of the top_k largest; the last of equals comes first."""
 
     def set_up(self) -> None:
-        """Along an axis, or over everything behind the first."""
+        """Records are independent unless the axis is 0; by default all other axes are flattened."""
         param = self.param.argmax_param
         axes = len(self.layer.bottom_shapes[0])
         self.per_record = not param.HasField("axis") or param.axis % axes != 0
 
-    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
-        """In the type of the scores."""
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Return indices in the dtype of the scores, scores, or both."""
         param, x = self.param.argmax_param, bottoms[0]
         if param.HasField("axis"):
             axis = canonical(param.axis, x)
-            values, places = self._largest(x.movedim(axis, -1))
-            chosen = values if param.out_max_val else places.to(x.dtype)
+            values, indices = self._largest(x.movedim(axis, -1))
+            chosen = values if param.out_max_val else indices.to(x.dtype)
             return [chosen.movedim(-1, axis)]
-        values, places = self._largest(x.flatten(1))
-        columns = [places.to(x.dtype), values] if param.out_max_val else [places.to(x.dtype)]
+        values, indices = self._largest(x.flatten(1))
+        columns = [indices.to(x.dtype), values] if param.out_max_val else [indices.to(x.dtype)]
         tail = (1,) * (x.dim() - 3)
         return [torch.stack(columns, 1).reshape(x.shape[0], len(columns), param.top_k, *tail)]
 
     def _largest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """std::partial_sort of (score, place) pairs with std::greater."""
+        """std::partial_sort of (score, index) pairs with std::greater."""
         flipped = x.flip(-1)
         order = flipped.sort(dim=-1, descending=True, stable=True).indices
-        places = x.shape[-1] - 1 - order[..., : self.param.argmax_param.top_k]
-        return x.gather(-1, places), places
+        indices = x.shape[-1] - 1 - order[..., : self.param.argmax_param.top_k]
+        return x.gather(-1, indices), indices

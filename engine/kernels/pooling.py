@@ -1,4 +1,4 @@
-"""Pooling and LRN (pooling_layer.cpp, lrn_layer.cpp): windows that end where Caffe ends them."""
+"""Pooling and LRN (pooling_layer.cpp, lrn_layer.cpp), with Caffe's window extents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from ...nets.windows import Window, pooling_window
-from .base import Kernel, PaddedPlane, PassContext, Tensor, Value, map_lazy
+from .base import Kernel, PaddedPlane, PassContext, Tensor, Tensors, Value, map_lazy
 
 FLT_MAX = torch.finfo(torch.float32).max
 FLT_MIN = torch.finfo(torch.float32).tiny
@@ -17,10 +17,12 @@ WITHIN_CHANNEL = 1
 
 
 class Pooling(Kernel):
-    """Of MAX, AVE and STOCHASTIC; a second top of MAX is where in the plane each maximum was.
+    """MAX, AVE and STOCHASTIC pooling; a second top of MAX holds each maximum's index in the plane.
 
-    `masks` is set where the bottom is a ReLU's: its part of the backward pass is done here, on
-    the smaller blob. A maximum passes a gradient if it is above zero, whichever came first.
+    Attributes:
+        masks: whether its backward pass includes that of the ReLU below, on the smaller blob: a
+            maximum passes a gradient only if it is above zero.
+        native: whether PyTorch's ceil_mode gives Caffe's extents.
     """
 
     accepts_lazy_concat = True
@@ -28,15 +30,15 @@ class Pooling(Kernel):
     masks = False
 
     def set_up(self) -> None:
-        """Windows of the two axes, and what is read beyond the input."""
+        """Read the windows of both axes."""
         param, sizes = self.param.pooling_param, self.layer.bottom_shapes[0][2:]
         self.method = param.pool
         self.windows = [pooling_window(param, axis, size) for axis, size in enumerate(sizes)]
         self.sizes = sizes
-        self.outs = [w.extent(size) for w, size in zip(self.windows, sizes, strict=True)]
-        self.whole = all(
+        self.extents = [w.extent(size) for w, size in zip(self.windows, sizes, strict=True)]
+        self.is_global = all(
             w.kernel == size and out == 1 and not w.pad
-            for w, size, out in zip(self.windows, sizes, self.outs, strict=True)
+            for w, size, out in zip(self.windows, sizes, self.extents, strict=True)
         )
         self.kernel = [window.kernel for window in self.windows]
         self.stride = [window.stride for window in self.windows]
@@ -44,27 +46,27 @@ class Pooling(Kernel):
         self.native = self._is_native()
 
     def _is_native(self) -> bool:
-        """Whether PyTorch's own rule of rounding up gives Caffe's extents."""
-        for window, size, out in zip(self.windows, self.sizes, self.outs, strict=True):
-            theirs = -(-(size + 2 * window.pad - window.kernel) // window.stride) + 1
-            if (theirs - 1) * window.stride >= size + window.pad:
-                theirs -= 1
-            if theirs != out or 2 * window.pad > window.kernel:
+        """Compare PyTorch's rounding rule with Caffe's."""
+        for window, size, out in zip(self.windows, self.sizes, self.extents, strict=True):
+            extent = -(-(size + 2 * window.pad - window.kernel) // window.stride) + 1
+            if (extent - 1) * window.stride >= size + window.pad:
+                extent -= 1
+            if extent != out or 2 * window.pad > window.kernel:
                 return False
         return True
 
-    def forward(self, run: PassContext, bottoms: list[Value], blobs: list[Tensor]) -> list[Any]:
-        """The pooled blob, and MAX's mask where it is asked for."""
+    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Any]:
+        """Compute the pooled blob, and the mask of MAX as a second top."""
         if len(self.layer.tops) > 1:
             whole = bottoms[0] if isinstance(bottoms[0], torch.Tensor) else bottoms[0].whole()
             return list(self._with_mask(whole))
         if self.method == MAX:
             return [map_lazy(self._max, bottoms[0])]
         if self.method == AVE and isinstance(bottoms[0], PaddedPlane):
-            return [bottoms[0].mean() if self.whole else self._average(bottoms[0].whole())]
+            return [bottoms[0].mean() if self.is_global else self._average(bottoms[0].whole())]
         if self.method == AVE:
             return [map_lazy(self._average, bottoms[0])]
-        return [map_lazy(lambda x: self._stochastic(run, x), bottoms[0])]
+        return [map_lazy(lambda x: self._stochastic(context, x), bottoms[0])]
 
     def _max(self, x: Tensor) -> Tensor:
         if self.masks and x.requires_grad:
@@ -74,67 +76,71 @@ class Pooling(Kernel):
             return masked
         if self.native:
             return F.max_pool2d(x, self.kernel, self.stride, self.pad, ceil_mode=True)
-        return F.max_pool2d(self._extended(x, -FLT_MAX), self.kernel, self.stride)
+        return F.max_pool2d(self._pad_windows(x, -FLT_MAX), self.kernel, self.stride)
 
     def _with_mask(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        padded = self._extended(x, -FLT_MAX)
+        padded = self._pad_windows(x, -FLT_MAX)
         y, where = F.max_pool2d(padded, self.kernel, self.stride, return_indices=True)
         width = padded.shape[3]
         row = where // width - self.windows[0].pad
         column = where % width - self.windows[1].pad
-        place = row * self.sizes[1] + column
-        # A window that lies outside altogether has no maximum.
-        return y, place.where(y > -FLT_MAX, torch.full_like(place, -1)).to(x.dtype)
+        index = row * self.sizes[1] + column
+        # A window wholly outside the input has no maximum.
+        return y, index.where(y > -FLT_MAX, torch.full_like(index, -1)).to(x.dtype)
 
     def _average(self, x: Tensor) -> Tensor:
-        if self.whole:
+        if self.is_global:
             return x.mean((2, 3), keepdim=True)
-        summed = F.avg_pool2d(self._extended(x, 0.0), self.kernel, self.stride, divisor_override=1)
-        return summed / self._divisor(x)
+        padded = self._pad_windows(x, 0.0)
+        sums = F.avg_pool2d(padded, self.kernel, self.stride, divisor_override=1)
+        return sums / self._divisor(x)
 
-    def _stochastic(self, run: PassContext, x: Tensor) -> Tensor:
-        """TRAIN draws one of a window by its size, TEST weights each by it (.cu: no CPU code)."""
+    def _stochastic(self, context: PassContext, x: Tensor) -> Tensor:
+        """TRAIN samples in proportion to the values, TEST averages with the values as weights.
+
+        From pooling_layer.cu: Caffe has no CPU code for it.
+        """
         n, channels = x.shape[:2]
-        columns = F.unfold(self._extended(x, 0.0), tuple(self.kernel), stride=tuple(self.stride))
+        columns = F.unfold(self._pad_windows(x, 0.0), tuple(self.kernel), stride=tuple(self.stride))
         columns = columns.view(n, channels, -1, columns.shape[-1])
         if self.phase == "TRAIN":
             sums = columns.cumsum(2)
-            threshold = run.uniform(self.index, sums[:, :, :1]) * sums[:, :, -1:]
+            threshold = context.uniform(self.index, sums[:, :, :1]) * sums[:, :, -1:]
             chosen = (sums < threshold).sum(2, keepdim=True).clamp(max=sums.shape[2] - 1)
             y = columns.gather(2, chosen)
         else:
             y = (columns * columns).sum(2) / (columns.sum(2) + FLT_MIN)
-        return y.reshape(n, channels, *self.outs)
+        return y.reshape(n, channels, *self.extents)
 
-    def _extended(self, x: Tensor, value: float) -> Tensor:
-        """Padded so that every window lies inside."""
+    def _pad_windows(self, x: Tensor, value: float) -> Tensor:
+        """Pad so that every window lies inside."""
         pads: list[int] = []
-        for w, size, out in zip(self.windows, self.sizes, self.outs, strict=True):
+        for w, size, out in zip(self.windows, self.sizes, self.extents, strict=True):
             end = (out - 1) * w.stride + w.kernel - size - w.pad
             pads = [w.pad, end, *pads]
-        # A negative pad cuts off what no window reads.
+        # A negative pad drops what no window reads.
         return F.pad(x, pads, value=value) if any(pads) else x
 
     def _divisor(self, like: Tensor) -> Tensor:
-        """Elements of each window, padding counted up to `pad` beyond the end."""
+        """Return the size of each window, clipped to the padded input as in Caffe."""
         rows, columns = (
             torch.tensor(
-                [_counted(window, size, position) for position in range(out)],
+                [_clipped_size(window, size, position) for position in range(out)],
                 dtype=like.dtype,
                 device=like.device,
             )
-            for window, size, out in zip(self.windows, self.sizes, self.outs, strict=True)
+            for window, size, out in zip(self.windows, self.sizes, self.extents, strict=True)
         )
         return rows[:, None] * columns[None, :]
 
 
-def _counted(window: Window, size: int, position: int) -> int:
+def _clipped_size(window: Window, size: int, position: int) -> int:
     start = position * window.stride - window.pad
     return min(start + window.kernel, size + window.pad) - start
 
 
 class _MaxPoolOfRelu(torch.autograd.Function):
-    """MAX pooling of a ReLU's output whose backward pass includes that ReLU's."""
+    """MAX pooling whose backward pass includes that of the ReLU below."""
 
     @staticmethod
     def forward(
@@ -157,14 +163,14 @@ class _MaxPoolOfRelu(torch.autograd.Function):
 
 
 class LRN(Kernel):
-    """x / (k + alpha/n * sum of squares)^beta over channels, or within one by a pooled average."""
+    """x / (k + alpha/n * sum of n squares)^beta, across channels or within one."""
 
-    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
-        """Both norm_region."""
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Normalize in either norm_region."""
         param, x = self.param.lrn_param, bottoms[0]
         size = int(param.local_size)
         if param.norm_region == WITHIN_CHANNEL:
-            # k is not used: the power layer in it shifts by one.
+            # Caffe's inner power layer shifts by 1 instead of k.
             mean = F.avg_pool2d(x * x, size, 1, size // 2)
             return [x * (1 + param.alpha * mean) ** -param.beta]
         return [F.local_response_norm(x, size, param.alpha, param.beta, param.k)]

@@ -1,4 +1,4 @@
-"""Layers that only rearrange: Concat, Slice, Split, Flatten, Reshape, Eltwise, Silence."""
+"""Layers that rearrange or combine: Concat, Slice, Split, Flatten, Reshape, Eltwise, Silence."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 import torch
 
 from ...nets.layer_types import LAYER_TYPES
-from .base import Kernel, LazyConcat, PassContext, Tensor, canonical
+from .base import Kernel, LazyConcat, PassContext, Tensor, Tensors, canonical
 
 PRODUCT, SUM, MAXIMUM = range(3)
 
 
 class Concat(Kernel):
-    """concat_layer.cpp; along the channels it stays in parts until somebody needs it whole."""
+    """concat_layer.cpp; lazy along the channels in passes without gradients."""
 
     accepts_lazy_concat = True
 
-    def forward(self, run: PassContext, bottoms: list[Any], blobs: list[Tensor]) -> list[Any]:
-        """One blob, or its parts."""
+    def forward(self, context: PassContext, bottoms: list[Any], blobs: Tensors) -> list[Any]:
+        """Concatenate, lazily where possible."""
         param = self.param.concat_param
         first = bottoms[0].tensors[0] if isinstance(bottoms[0], LazyConcat) else bottoms[0]
         axis = param.concat_dim if param.HasField("concat_dim") else param.axis
         axis = canonical(axis, first)
-        if axis == 1 and first.dim() == 4 and first.device.type == "cpu" and not run.gradients:
+        if axis == 1 and first.dim() == 4 and first.device.type == "cpu" and not context.gradients:
             tensors: list[Tensor] = []
             for bottom in bottoms:
                 tensors += bottom.tensors if isinstance(bottom, LazyConcat) else [bottom]
@@ -34,10 +34,10 @@ class Concat(Kernel):
 
 
 class Slice(Kernel):
-    """slice_layer.cpp: cut at slice_point, or into equal pieces."""
+    """slice_layer.cpp: split at slice_point, or into equal parts."""
 
-    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
-        """A top for each piece."""
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Return a top for each part."""
         param, x = self.param.slice_param, bottoms[0]
         axis = canonical(param.slice_dim if param.HasField("slice_dim") else param.axis, x)
         if not param.slice_point:
@@ -47,29 +47,29 @@ class Slice(Kernel):
 
 
 class Split(Kernel):
-    """split_layer.cpp: the same blob under several names; gradients add up."""
+    """split_layer.cpp: one blob under several names; its gradients add up."""
 
     accepts_lazy_concat = True
 
-    def forward(self, run: PassContext, bottoms: list[Any], blobs: list[Tensor]) -> list[Any]:
-        """The bottom itself, as often as asked."""
+    def forward(self, context: PassContext, bottoms: list[Any], blobs: Tensors) -> list[Any]:
+        """Return the bottom once per top."""
         return bottoms * len(self.layer.tops)
 
 
 class Reshape(Kernel):
-    """Flatten and Reshape: the shape rule of formats/layers.py, applied to the records at hand."""
+    """Flatten and Reshape: the shape rule of nets/layer_types.py, applied to a micro-batch."""
 
-    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
-        """The same elements in Caffe's order, the last axis fastest."""
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Keep the elements in Caffe's order, the last axis fastest."""
         rule = LAYER_TYPES[self.layer.type].top_shapes
         return [bottoms[0].reshape(rule(self.param, [tuple(bottoms[0].shape)], None)[0])]
 
 
 class Eltwise(Kernel):
-    """eltwise_layer.cpp: product, weighted sum or maximum."""
+    """eltwise_layer.cpp: elementwise product, weighted sum or maximum."""
 
-    def forward(self, run: PassContext, bottoms: list[Tensor], blobs: list[Tensor]) -> list[Tensor]:
-        """Elementwise."""
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Combine the bottoms."""
         param = self.param.eltwise_param
         y = bottoms[0]
         if param.operation == SUM:
@@ -82,16 +82,16 @@ class Eltwise(Kernel):
             if param.operation == PRODUCT:
                 y = y * x
             else:
-                # Of equal elements, the second bottom's is taken, and later ones' are not.
+                # As in Caffe, the second bottom wins a tie with the first; later ones don't.
                 y = torch.where(y > x if number == 0 else y >= x, y, x)
         return [y]
 
 
 class Silence(Kernel):
-    """silence_layer.cpp: reads blobs so that they are no outputs."""
+    """silence_layer.cpp: consumes blobs, so that they are not outputs."""
 
     accepts_lazy_concat = True
 
-    def forward(self, run: PassContext, bottoms: list[Any], blobs: list[Tensor]) -> list[Any]:
-        """Nothing."""
+    def forward(self, context: PassContext, bottoms: list[Any], blobs: Tensors) -> list[Any]:
+        """Return no tops."""
         return []

@@ -1,0 +1,94 @@
+"""Scores and losses over several batches, as Caffe sums and prints them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import glog
+from .executor import BatchResult, Executor
+
+
+class ScoreSums:
+    """Sums of a net's loss and output elements over batches, in float32 as in Caffe.
+
+    Attributes:
+        weight: the sum of the batches' weights.
+    """
+
+    def __init__(self, net: Executor) -> None:
+        self.net = net
+        self.weight = 0.0
+        self._loss = np.float32(0)
+        self._sums: list[np.float32] = []
+        self._names: list[str] = []
+
+    def add(self, result: BatchResult, weight: float = 1.0) -> list[tuple[str, float]]:
+        """Add a batch, multiplied by `weight`; return (name, value) of its output elements."""
+        elements = flatten_outputs(result)
+        if not self._sums:
+            self._sums = [np.float32(0)] * len(elements)
+            self._names = [name for name, _ in elements]
+        for index, (_, value) in enumerate(elements):
+            self._sums[index] += np.float32(value * weight)
+        self._loss += np.float32(result.loss * weight)
+        self.weight += weight
+        return elements
+
+    def means(self) -> list[tuple[str, float, str]]:
+        """Return name, mean and loss suffix of every output element."""
+        weight = np.float32(self.weight)
+        means = [float(total / weight) for total in self._sums]
+        return [
+            (name, mean, loss_suffix(self.net, name, mean))
+            for name, mean in zip(self._names, means, strict=True)
+        ]
+
+    def mean_loss(self) -> float:
+        """Return the mean loss of the batches."""
+        return float(self._loss / np.float32(self.weight))
+
+
+class SmoothedLoss:
+    """The mean loss of the last `window` iterations (Solver::UpdateSmoothedLoss).
+
+    Attributes:
+        losses: those of the window, oldest first, so that a resumed run drops the right one.
+        value: their mean, updated as Caffe does.
+    """
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.losses: list[float] = []
+        self.value = 0.0
+
+    def add(self, loss: float) -> None:
+        """Add the loss of an iteration."""
+        self.losses.append(loss)
+        if len(self.losses) <= self.window:
+            count = len(self.losses)
+            self.value = (self.value * (count - 1) + loss) / count
+        else:
+            self.value += (loss - self.losses.pop(0)) / self.window
+
+    def restore(self, losses: list[float], value: float) -> None:
+        """Continue from saved losses; the window may be smaller than when they were saved."""
+        self.losses, self.value = losses[-self.window :], value
+        if len(losses) > self.window:
+            self.value = sum(self.losses) / self.window
+
+
+def flatten_outputs(result: BatchResult) -> list[tuple[str, float]]:
+    """Return (blob name, value) of every element of every output, in Caffe's order."""
+    return [
+        (name, value)
+        for name, tensor in result.outputs.items()
+        for value in tensor.detach().double().reshape(-1).tolist()
+    ]
+
+
+def loss_suffix(net: Executor, name: str, value: float) -> str:
+    """Return what Caffe appends to a loss, such as ` (* 1 = 2.3 loss)`; empty for other blobs."""
+    weight = net.wiring.loss_weights.get(name, 0.0)
+    if not weight:
+        return ""
+    return f" (* {glog.format_number(weight)} = {glog.format_number(weight * value)} loss)"
