@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ..errors import NetError
 from ..text import printable
 from .definition import NetDefinition
+from .graph import build_graph
 
 _SKIPPED = ("name", "type", "bottom", "top", "include", "exclude", "blobs")
 # Fields that mean something by being set at all (Caffe asks has_x()), even to their default.
@@ -62,8 +63,8 @@ def diff_nets(a: NetDefinition, b: NetDefinition) -> list[Difference]:
     for phase in ("TRAIN", "TEST"):
         for level, stages in _states(a, b):
             nets = [replace(net, level=level, stages=net.stages | stages) for net in (a, b)]
-            graphs = [_graph(net, phase) for net in nets]
-            for layer, message in _phase_differences(*graphs):
+            nodes = [_named_nodes(net, phase) for net in nets]
+            for layer, message in _phase_differences(*nodes):
                 phases = found.setdefault((layer, message), [])
                 if phase not in phases:
                     phases.append(phase)
@@ -92,18 +93,21 @@ def _states(a: NetDefinition, b: NetDefinition) -> list[tuple[int, frozenset[str
     return different
 
 
-def _graph(net: NetDefinition, phase: str) -> dict[str, _Node]:
-    """Layer name -> node; in-place layers chain, so a bottom is made by the last that wrote it."""
-    makers: dict[str, tuple[str, int]] = {}
-    nodes: dict[str, _Node] = {}
+def _named_nodes(net: NetDefinition, phase: str) -> dict[str, _Node]:
+    """Name of each layer -> the layer and what it reads; repeated names get a number."""
+    graph = build_graph(map(canonical, net.layers(phase)))
+    names: list[str] = []
     seen: Counter[str] = Counter()
-    for layer in map(canonical, net.layers(phase)):
-        inputs = [makers.get(name, (f"?{name}", 0)) for name in layer.bottom]
-        seen[layer.name] += 1
-        again = f" (number {seen[layer.name]})" if seen[layer.name] > 1 else ""
-        name = layer.name + again
-        nodes[name] = _Node(layer, inputs)
-        makers |= {top: (name, index) for index, top in enumerate(layer.top)}
+    nodes: dict[str, _Node] = {}
+    for node in graph.nodes:
+        name = node.layer.name
+        seen[name] += 1
+        names.append(f"{name} (number {seen[name]})" if seen[name] > 1 else name)
+        inputs = [
+            (f"?{blob}", 0) if source is None else (names[source.layer], source.position)
+            for blob, source in zip(node.bottoms, node.sources, strict=True)
+        ]
+        nodes[names[-1]] = _Node(node.layer, inputs)
     return nodes
 
 

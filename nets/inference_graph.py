@@ -15,6 +15,7 @@ from ..errors import NetError
 from ..formats.schema import NetParameter
 from ..text import printable
 from .definition import NetDefinition
+from .graph import Graph, Node, Top, build_graph
 from .layer_types import LAYER_TYPES, Shape
 from .shapes import LayerShapes, require_shapes
 from .windows import ShapeError, UnknownSizeError
@@ -59,8 +60,8 @@ class InferenceGraph:
     @property
     def outputs(self) -> list[str]:
         """Blobs that no layer reads."""
-        read = {name for layer in self.layers for name in layer.bottom}
-        return [name for layer in self.layers for name in layer.top if name not in read]
+        graph = build_graph(self.layers)
+        return [graph.name(top) for top in graph.outputs]
 
 
 def inference_graph(net: NetDefinition, image: Shape | None = None) -> InferenceGraph:
@@ -76,7 +77,7 @@ def inference_graph(net: NetDefinition, image: Shape | None = None) -> Inference
     layers = net.layers("TEST")
     if not layers:
         raise NetError(f"{printable(net.source)}: has no layers in TEST")
-    return _flow(layers, net.source, image)
+    return _build(layers, net.source, image)
 
 
 def inference_graph_of_model(model: Any, source: str, image: Shape | None = None) -> InferenceGraph:
@@ -97,33 +98,23 @@ def inference_graph_of_model(model: Any, source: str, image: Shape | None = None
             f"{printable(source)}: has weights without the layers they are of, such as"
             f" '{printable(bare[0])}'; give the net they were trained with: --from NET"
         )
-    return _flow(model.layer, source, image)
+    return _build(model.layer, source, image)
 
 
-def _flow(layers: Sequence[Any], source: str, image: Shape | None) -> InferenceGraph:
+def _build(layers: Sequence[Any], source: str, image: Shape | None) -> InferenceGraph:
     _check_names(layers, source)
+    blobs = _UniqueNames(build_graph(layers))
     inputs: dict[str, Shape | None] = {}
-    current: dict[str, str] = {}  # blob -> the name of what is in it now
     kept = []
-    taken: set[str] = set()
-
-    def new_name(blob: str) -> str:
-        name = blob if blob not in taken else f"{blob} ({len(taken)})"
-        taken.add(name)
-        return name
-
-    for original in layers:
-        layer = _stripped(original)
-        for blob in layer.bottom:
-            if blob not in current:  # the input of a caffemodel from before Input layers
-                current[blob] = new_name(blob)
-                inputs[current[blob]] = None
-        bottoms = [current[blob] for blob in layer.bottom]
+    for node in blobs.graph.nodes:
+        layer = _stripped(node.layer)
+        bottoms = [blobs.name_read(node, index) for index in range(len(node.bottoms))]
+        undefined = (b for b, top in zip(bottoms, node.sources, strict=True) if top is None)
+        inputs |= dict.fromkeys(undefined)  # of a caffemodel from before Input layers
         if layer.type in _PASSED_ON and bottoms:
-            current |= dict.fromkeys(layer.top, bottoms[0])
+            blobs.pass_on(node, bottoms[0])
             continue
-        tops = [new_name(blob) for blob in layer.top]
-        current |= zip(layer.top, tops, strict=True)
+        tops = [blobs.name_made(node, index) for index in range(len(node.tops))]
         layer.bottom[:], layer.top[:] = bottoms, tops
         if bottoms:
             kept.append(layer)
@@ -133,6 +124,36 @@ def _flow(layers: Sequence[Any], source: str, image: Shape | None) -> InferenceG
     kept = _without_ends(kept)
     read = {name for layer in kept for name in layer.bottom}
     return InferenceGraph(source, {k: v for k, v in inputs.items() if k in read}, kept)
+
+
+class _UniqueNames:
+    """A name for each version of each blob: its own, or with a number where that is taken."""
+
+    def __init__(self, graph: Graph[Any]) -> None:
+        self.graph = graph
+        self._names: dict[Top | str, str] = {}  # version, or blob that no layer makes -> name
+        self._taken: set[str] = set()
+
+    def name_read(self, node: Node[Any], index: int) -> str:
+        """Return the name of what a bottom reads."""
+        blob, source = node.bottoms[index], node.sources[index]
+        if source is None and blob not in self._names:
+            self._names[blob] = self._new(blob)
+        return self._names[blob if source is None else source]
+
+    def name_made(self, node: Node[Any], index: int) -> str:
+        """Choose the name of a top."""
+        return self._names.setdefault(Top(node.index, index), self._new(node.tops[index]))
+
+    def pass_on(self, node: Node[Any], name: str) -> None:
+        """Give all tops of a layer the name of its bottom, which they equal."""
+        tops = (Top(node.index, index) for index in range(len(node.tops)))
+        self._names |= dict.fromkeys(tops, name)
+
+    def _new(self, blob: str) -> str:
+        name = blob if blob not in self._taken else f"{blob} ({len(self._taken)})"
+        self._taken.add(name)
+        return name
 
 
 def _check_names(layers: Sequence[Any], source: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..formats.schema import PHASES
 from ..text import did_you_mean, printable
 from .definition import NetDefinition
+from .graph import Graph
 from .layer_types import LAYER_TYPES, Shape
 from .shapes import NetShapes, infer_shapes
 
@@ -159,7 +160,7 @@ def _phase_findings(layers: list[Any], phase: str, inferred: NetShapes) -> Itera
     for problem in inferred.problems:
         top_k = problem.rule == "shape" and "top_k" in problem.message
         yield "top-k" if top_k else problem.rule, problem.layer, problem.message
-    yield from _unused(layers)
+    yield from _unused(inferred.graph)
     yield from _repeated_names(layers)
     for layer in layers:
         for rule, check in _LAYER_CHECKS.items():
@@ -171,22 +172,18 @@ def _phase_findings(layers: list[Any], phase: str, inferred: NetShapes) -> Itera
         yield from _missing_loss(layers)
 
 
-def _unused(layers: list[Any]) -> Iterator[_Raw]:
-    """Tops that no later layer reads, but for those of the last layer and of outputs."""
-    unread: dict[str, Any] = {}
-    for layer in layers:
-        for name in layer.bottom:
-            unread.pop(name, None)
+def _unused(graph: Graph[Any]) -> Iterator[_Raw]:
+    """Tops that no layer reads, but for those of the last layer and of types that end a net."""
+    for top in graph.outputs:
+        layer = graph.nodes[top.layer].layer
         kind = LAYER_TYPES.get(layer.type)
-        if kind is None or not kind.output:
-            unread |= dict.fromkeys(layer.top, layer)
-    for name, layer in unread.items():
-        if layer is not layers[-1]:
-            yield (
-                "unused-blob",
-                layer,
-                f"layer '{printable(layer.name)}': nobody reads its top '{printable(name)}'",
-            )
+        if top.layer == len(graph.nodes) - 1 or (kind is not None and kind.output):
+            continue
+        yield (
+            "unused-blob",
+            layer,
+            f"layer '{printable(layer.name)}': nobody reads its top '{printable(graph.name(top))}'",
+        )
 
 
 def _repeated_names(layers: list[Any]) -> Iterator[_Raw]:
