@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..counter_rng import key
+from ..nets.data_layers import has_countable_records
 from ..nets.definition import NetDefinition
 from ..text import printable
 from . import glog
@@ -53,7 +54,7 @@ def open_net(definition: NetDefinition, phase: str, options: Options, number: in
     sources: dict[str, Loader] = {}
     try:
         for index, layer in enumerate(layers):
-            if layer.type in ("Data", "ImageData"):
+            if has_countable_records(layer):
                 sources[layer.name] = _open(definition, layer, phase, options, (number, index))
         return Net(
             definition,

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import NetError
 from ..formats.schema import NetParameter
 from ..text import printable
+from .data_layers import is_data_layer
 from .definition import NetDefinition
 from .graph import Graph, Node, Top, build_graph
 from .layer_types import LAYER_TYPES, Shape
@@ -159,8 +160,7 @@ class _UniqueNames:
 def _check_names(layers: Sequence[Any], source: str) -> None:
     seen: set[str] = set()
     for layer in layers:
-        known = LAYER_TYPES.get(layer.type)
-        if known is not None and known.bottom_count == (0, 0):
+        if is_data_layer(layer):
             continue  # a data layer a phase
         if layer.name in seen:
             name = printable(layer.name)
@@ -186,7 +186,7 @@ def _input_shapes(layer: Any, image: Shape | None, source: str) -> list[Shape | 
     unknown: list[Shape | None] = [None] * len(layer.top)
     if kind is None or (layer.type == "Input" and not layer.input_param.shape):
         return unknown
-    if kind.bottom_count[0]:
+    if not is_data_layer(layer):
         raise NetError(f"{where}: a {layer.type} without a bottom; it must read something")
     try:
         return list(kind.top_shapes(layer, [], image))

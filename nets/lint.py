@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ..formats.schema import PHASES
 from ..text import did_you_mean, printable
+from .data_layers import is_transformed
 from .definition import NetDefinition
 from .graph import Graph
 from .layer_types import LAYER_TYPES, Shape
@@ -17,7 +18,6 @@ ERROR = "error"
 WARNING = "warning"
 FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")
 MOST_STAGES = 16  # that are looked at one by one
-IMAGE_SOURCES = ("Data", "ImageData", "MemoryData", "WindowData")
 
 
 class Rule(NamedTuple):
@@ -292,7 +292,7 @@ def _transform_findings(layers: dict[str, list[Any]]) -> Iterator[_Raw]:
 
 
 def _is_source(layer: Any) -> bool:
-    return layer.type in IMAGE_SOURCES and bool(layer.top)
+    return is_transformed(layer) and bool(layer.top)
 
 
 def _value(param: Any, field: str) -> str:
