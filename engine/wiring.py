@@ -184,9 +184,9 @@ def _check_rules(net: NetDefinition, layer: Any) -> None:
 def _set_up(param: Any, tops: list[Shape], blobs: list[Blob], bottoms: list[Shape]) -> WiredLayer:
     kind = LAYER_TYPES[param.type]
     names = list(param.top)
-    names += [AUTOMATIC] * (kind.loss - len(names))
-    tops = (tops + [()] * kind.loss)[: len(names)]
-    if kind.loss and not param.loss_weight:
+    names += [AUTOMATIC] * (kind.automatic_tops - len(names))
+    tops = (tops + [()] * kind.automatic_tops)[: len(names)]
+    if kind.automatic_tops and not param.loss_weight:
         param.loss_weight.extend([1.0] * len(names))  # LossLayer::LayerSetUp
     weights = list(param.loss_weight) or [0.0] * len(names)
     if param.type == "BatchNorm":

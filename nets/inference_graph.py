@@ -1,8 +1,8 @@
-"""What a net computes in its TEST phase, and nothing else: each blob made once, from the inputs on.
+"""Reduce a net to what it computes from its inputs in the TEST phase.
 
-Data layers become inputs; losses, accuracies and the probabilities at the end are left out, and so
-are Split and Dropout, which pass their bottom on. Names of blobs that a layer in place writes again
-are made different, so that a name stands for one value.
+Data layers become inputs. Losses, accuracies and the probabilities at the end go, and so do Split
+and Dropout, which pass their bottom on. Each version of a blob gets a name of its own, so that a
+name stands for one value.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from .shapes import LayerShapes, require_shapes
 from .windows import ShapeError, UnknownSizeError
 
 _PASSED_ON = ("Split", "Dropout")
-# How a layer is run or written, not what it computes in TEST.
+# Fields without effect on what a layer computes in TEST.
 _LEFT_OUT = ("include", "exclude", "phase", "param", "blobs", "loss_weight", "propagate_down")
 
 
 @dataclass
 class InferenceGraph:
-    """The layers of a net with blobs of their own names.
+    """The layers of a net, each of whose blobs is made once.
 
     Attributes:
         source: the net's file, for messages.
-        inputs: blob -> its shape as the net tells it; None where it does not.
+        inputs: name of a blob -> its shape; None where the net does not say.
         layers: LayerParameters in order, without weights.
     """
 
@@ -41,19 +41,19 @@ class InferenceGraph:
     layers: list[Any]
 
     def definition(self, shapes: Mapping[str, Shape], layers: Sequence[Any]) -> NetDefinition:
-        """A net of some of the layers, and of inputs of these shapes."""
+        """Make a net of Input layers of these shapes, and of some of the layers."""
         param = NetParameter()
         for name, shape in shapes.items():
-            made = param.layer.add(name=f"input {name}", type="Input", top=[name])
-            made.input_param.shape.add(dim=shape)
+            layer = param.layer.add(name=f"input {name}", type="Input", top=[name])
+            layer.input_param.shape.add(dim=shape)
         param.layer.extend(layers)
         return NetDefinition(param, self.source)
 
-    def shaped(self, shapes: Mapping[str, Shape]) -> list[LayerShapes]:
-        """The layers with the shapes of their blobs, for inputs of these shapes.
+    def infer_shapes(self, shapes: Mapping[str, Shape]) -> list[LayerShapes]:
+        """Infer the shapes of all layers from those of the inputs.
 
         Raises:
-            NetError: they don't work out.
+            NetError: the shapes don't fit.
         """
         result = require_shapes(self.definition(shapes, self.layers), "TEST")
         return result.layers[len(shapes) :]
@@ -66,14 +66,14 @@ class InferenceGraph:
 
 
 def inference_graph(net: NetDefinition, image: Shape | None = None) -> InferenceGraph:
-    """The flow of a net as a prototxt gives it.
+    """Build the inference graph of a net.
 
     Args:
         net: the net.
-        image: (channels, height, width) of the records of data layers that don't tell.
+        image: (channels, height, width) of the records of data layers that don't say.
 
     Raises:
-        NetError: it has no layers in TEST, or two of one name.
+        NetError: the net has no layers in TEST, or two of one name.
     """
     layers = net.layers("TEST")
     if not layers:
@@ -82,12 +82,17 @@ def inference_graph(net: NetDefinition, image: Shape | None = None) -> Inference
 
 
 def inference_graph_of_model(model: Any, source: str, image: Shape | None = None) -> InferenceGraph:
-    """The flow of the layers that a caffemodel has with its weights (Net::ToProto).
+    """Build the inference graph of the layers in a caffemodel (Net::ToProto).
 
-    They are of one phase, TRAIN mostly, so that their rules say nothing.
+    They are those of one phase, mostly TRAIN, so that their include and exclude rules don't count.
+
+    Args:
+        model: the NetParameter.
+        source: its file, for messages.
+        image: as of `inference_graph`.
 
     Raises:
-        NetError: it has only names and weights, or two layers of one name.
+        NetError: the caffemodel has names and weights alone, or two layers of one name.
     """
     for layer in model.layer:
         if any(isinstance(word, bytes) for word in (layer.type, *layer.bottom, *layer.top)):
@@ -161,7 +166,7 @@ def _check_names(layers: Sequence[Any], source: str) -> None:
     seen: set[str] = set()
     for layer in layers:
         if is_data_layer(layer):
-            continue  # a data layer a phase
+            continue  # one for each phase may have the name
         if layer.name in seen:
             name = printable(layer.name)
             raise NetError(
@@ -180,7 +185,7 @@ def _stripped(layer: Any) -> Any:
 
 
 def _input_shapes(layer: Any, image: Shape | None, source: str) -> list[Shape | None]:
-    """The tops of a layer without bottoms, where it tells them."""
+    """Return the shapes of the tops of a layer without bottoms; None where it does not say."""
     where = f"{printable(source)}: layer '{printable(layer.name)}'"
     kind = LAYER_TYPES.get(layer.type)
     unknown: list[Shape | None] = [None] * len(layer.top)
@@ -197,13 +202,13 @@ def _input_shapes(layer: Any, image: Shape | None, source: str) -> list[Shape | 
 
 
 def _without_ends(layers: list[Any]) -> list[Any]:
-    """Layers without those at the end that only judge, or turn scores into probabilities."""
+    """Drop layers at the end that only score, or turn scores into probabilities."""
     read: set[str] = set()
     kept = []
     for layer in reversed(layers):
         kind = LAYER_TYPES.get(layer.type)
         ending = layer.type.endswith("Loss") or layer.type == "Silence"
-        ending = ending or (kind is not None and kind.output)
+        ending = ending or (kind is not None and kind.ends_net)
         if ending and not read & set(layer.top):
             continue
         read.update(layer.bottom)

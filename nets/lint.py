@@ -1,4 +1,4 @@
-"""Lint: what Caffe would refuse (errors), and what it accepts but its author hardly meant."""
+"""Lint a net: errors are what Caffe refuses, warnings what it accepts but nobody means."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .shapes import NetShapes, infer_shapes
 ERROR = "error"
 WARNING = "warning"
 FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")
-MOST_STAGES = 16  # that are looked at one by one
+MAX_STAGES = 16  # that are checked one by one
 
 
 class Rule(NamedTuple):
-    """A lint rule: its name, how grave it is, and what it is about."""
+    """A lint rule: its name, its severity, and what it finds."""
 
     name: str
     severity: str
@@ -29,7 +29,7 @@ class Rule(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something a rule found, at a layer (None: at the net), in some phases."""
+    """A problem that a rule found: at a layer (None: the net), in some phases."""
 
     rule: Rule
     net: NetDefinition
@@ -80,41 +80,41 @@ def lint_net(
     phases: Iterable[str] = ("TRAIN", "TEST"),
     shapes: dict[str, NetShapes] | None = None,
 ) -> list[Finding]:
-    """Every finding about a net, errors first.
+    """Return all findings about a net, errors first.
 
     Args:
         net: the net.
-        image: (channels, height, width) of the records, where the prototxt does not tell.
-        phases: those to look at; a phase without layers is left out.
-        shapes: the outcome of `infer_shapes` by phase, where it is at hand.
+        image: (channels, height, width) of the records, where the prototxt does not say.
+        phases: the phases to check, of those that have layers.
+        shapes: phase -> result of `infer_shapes`, where the caller has it.
     """
     phases = [phases] if isinstance(phases, str) else list(phases)
     states = [net]
     if not net.stages:
-        # Layers of stages are for runs that name one: what is wrong without may be right in each.
+        # Layers of stages are for runs that name one: an error without a stage may be none in each.
         states += [replace(net, stages=frozenset([stage])) for stage in _stages(net)]
-    found = _state_findings(states[0], image, phases, shapes)
+    findings = _state_findings(states[0], image, phases, shapes)
     for state in states[1:]:
         others = _state_findings(state, image, phases, None)
-        found = {
+        findings = {
             key: finding if key in others else _without_stage(finding)
-            for key, finding in found.items()
+            for key, finding in findings.items()
         }
-    return sorted(found.values(), key=lambda finding: finding.rule.severity != ERROR)
+    return sorted(findings.values(), key=lambda finding: finding.rule.severity != ERROR)
 
 
-_Raw = tuple[str, Any, str]
-_Found = dict[tuple[str, int, str], Finding]
+_Raw = tuple[str, Any, str]  # rule, layer, message
+_Findings = dict[tuple[str, int, str], Finding]
 
 
 def _stages(net: NetDefinition) -> list[str]:
     rules = (rule for layer in net.param.layer for rule in (*layer.include, *layer.exclude))
     stages = {stage for rule in rules for stage in (*rule.stage, *rule.not_stage)}
-    return sorted(stages)[:MOST_STAGES]
+    return sorted(stages)[:MAX_STAGES]
 
 
 def _without_stage(finding: Finding) -> Finding:
-    """What is wrong only in a run that names no stage."""
+    """Turn an error into a warning about runs that name no stage."""
     if finding.rule.severity != ERROR:
         return finding
     message = f"{finding.message} (without a stage; --stage NAME)"
@@ -126,13 +126,13 @@ def _state_findings(
     image: Shape | None,
     phases: Iterable[str],
     shapes: dict[str, NetShapes] | None,
-) -> _Found:
-    found: _Found = {}
+) -> _Findings:
+    findings: _Findings = {}
 
     def add(rule: str, layer: Any, message: str, *phases: str) -> None:
         key = (rule, id(layer), message)
-        seen = found[key].phases if key in found else ()
-        found[key] = Finding(RULES[rule], net, layer, message, (*seen, *phases))
+        seen = findings[key].phases if key in findings else ()
+        findings[key] = Finding(RULES[rule], net, layer, message, (*seen, *phases))
 
     layers = {phase: net.layers(phase) for phase in dict.fromkeys((*PHASES, *phases))}
     for phase in phases:
@@ -142,18 +142,18 @@ def _state_findings(
         for rule, layer, message in _phase_findings(layers[phase], phase, inferred):
             add(rule, layer, message, phase)
     if not _has_phases(net):
-        # A file of one phase says nothing of the other.
+        # A file of one phase says nothing about the other.
         silent = {"accuracy-in-train", "test-mirror"}
         if any(layer.type == "Accuracy" for layer in net.param.layer):
             silent.add("missing-loss")
-        found = {key: finding for key, finding in found.items() if key[0] not in silent}
-    for rule, layer, message in _rules_of_both_kinds(net):
+        findings = {key: finding for key, finding in findings.items() if key[0] not in silent}
+    for rule, layer, message in _include_and_exclude(net):
         add(rule, layer, message, "TRAIN", "TEST")
     for rule, layer, message in _transform_findings(layers):
         add(rule, layer, message, "TRAIN", "TEST")
     if not net.param.layer:
         add("empty", None, "the net has no layers", *phases)
-    return found
+    return findings
 
 
 def _phase_findings(layers: list[Any], phase: str, inferred: NetShapes) -> Iterator[_Raw]:
@@ -167,8 +167,8 @@ def _phase_findings(layers: list[Any], phase: str, inferred: NetShapes) -> Itera
             message = check(layer, phase)
             if message:
                 yield rule, layer, f"layer '{printable(layer.name)}': {message}"
-    unreadable = any(layer.type not in LAYER_TYPES for layer in layers)
-    if phase == "TRAIN" and not unreadable:
+    known = all(layer.type in LAYER_TYPES for layer in layers)
+    if phase == "TRAIN" and known:
         yield from _missing_loss(layers)
 
 
@@ -177,7 +177,7 @@ def _unused(graph: Graph[Any]) -> Iterator[_Raw]:
     for top in graph.outputs:
         layer = graph.nodes[top.layer].layer
         kind = LAYER_TYPES.get(layer.type)
-        if top.layer == len(graph.nodes) - 1 or (kind is not None and kind.output):
+        if top.layer == len(graph.nodes) - 1 or (kind is not None and kind.ends_net):
             continue
         yield (
             "unused-blob",
@@ -206,7 +206,7 @@ def _missing_loss(layers: list[Any]) -> Iterator[_Raw]:
 
 
 def _has_phases(net: NetDefinition) -> bool:
-    """Whether the file is of both phases; one without a rule is of the one it is meant for."""
+    """Whether the file tells phases apart; without a rule for one, it is meant for one alone."""
     return any(
         rule.HasField("phase")
         for layer in net.param.layer
@@ -215,7 +215,7 @@ def _has_phases(net: NetDefinition) -> bool:
 
 
 def _fields(layer: Any, phase: str) -> str:
-    """What Caffe checks beside shapes."""
+    """Return the first problem with fields that Caffe checks besides shapes, or nothing."""
     transform = layer.transform_param
     if transform.mean_file and transform.mean_value:
         return "give mean_file or mean_value, not both"
@@ -228,14 +228,14 @@ def _fields(layer: Any, phase: str) -> str:
             for field, filler in value.ListFields():
                 if not _is_filler(field):
                     continue
-                for one in filler if hasattr(filler, "append") else [filler]:
-                    if one.type not in FILLERS:
-                        hint = did_you_mean(one.type, FILLERS)
-                        return f"{field.name}: no filler type '{printable(one.type)}'{hint}"
+                for each in filler if hasattr(filler, "append") else [filler]:
+                    if each.type not in FILLERS:
+                        hint = did_you_mean(each.type, FILLERS)
+                        return f"{field.name}: no filler type '{printable(each.type)}'{hint}"
     return ""
 
 
-def _rules_of_both_kinds(net: NetDefinition) -> Iterator[_Raw]:
+def _include_and_exclude(net: NetDefinition) -> Iterator[_Raw]:
     for layer in net.param.layer:
         if layer.include and layer.exclude:
             what = f"layer '{printable(layer.name)}': give include or exclude, not both"
@@ -274,14 +274,14 @@ _LAYER_CHECKS: dict[str, Callable[[Any, str], str]] = {
 
 
 def _transform_findings(layers: dict[str, list[Any]]) -> Iterator[_Raw]:
-    """Data layers that make one blob must see the same pixels in both phases."""
+    """Find data layers that transform the images of one blob differently in TRAIN and TEST."""
     train = {layer.top[0]: layer for layer in layers["TRAIN"] if _is_source(layer)}
     for layer in layers["TEST"]:
         other = train.get(layer.top[0]) if _is_source(layer) else None
         if other is None or other is layer:
             continue
         for field in ("scale", "crop_size", "mean_file", "mean_value"):
-            values = [_value(one.transform_param, field) for one in (other, layer)]
+            values = [_value(each.transform_param, field) for each in (other, layer)]
             if values[0] != values[1]:
                 yield (
                     "transform",

@@ -1,6 +1,6 @@
-"""The shapes of every blob of a net in one phase, and what is wrong with its wiring.
+"""Infer the shapes of all blobs of a net in one phase, and check how its layers are connected.
 
-Problems are collected, not raised: lint shows them all, `require_shapes` raises the first.
+`infer_shapes` collects problems, which lint reports; `require_shapes` raises the first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .windows import ShapeError, UnknownSizeError
 
 
 class LayerShapes(NamedTuple):
-    """A layer with its shapes; `bottoms` and `tops` follow the layer's own order."""
+    """A layer with the shapes of its bottoms, tops and parameter blobs, in the layer's order."""
 
     layer: Any
     bottoms: list[Shape]
@@ -28,7 +28,7 @@ class LayerShapes(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Something Caffe would refuse: a lint rule, the layer, and a sentence about it."""
+    """What Caffe would refuse: a lint rule, the layer, and a sentence."""
 
     rule: str
     layer: Any
@@ -57,13 +57,13 @@ def infer_shapes(
     image: Shape | None = None,
     known: Mapping[str, Sequence[Shape]] | None = None,
 ) -> NetShapes:
-    """Walk the layers of `phase` in order, as Net::Init does.
+    """Infer shapes layer by layer, as Net::Init does.
 
     Args:
         net: the net.
         phase: `TRAIN` or `TEST`.
-        image: (channels, height, width) of the records of data layers, where it is known.
-        known: the tops of layers whose data was looked at, by the layer's name.
+        image: (channels, height, width) of the records of data layers, where known.
+        known: name of a data layer -> the shapes of its tops, where its records were read.
     """
     walk = _Walk(build_graph(net.layers(phase)), image, known or {})
     for node in walk.graph.nodes:
@@ -72,7 +72,7 @@ def infer_shapes(
 
 
 def require_shapes(net: NetDefinition, phase: str, image: Shape | None = None) -> NetShapes:
-    """As `infer_shapes`.
+    """Infer shapes, without any problem.
 
     Raises:
         NetError: the first problem, with file:line and the layer's name.
@@ -84,6 +84,8 @@ def require_shapes(net: NetDefinition, phase: str, image: Shape | None = None) -
 
 
 class _Walk:
+    """Visits the layers in order, and collects shapes and problems."""
+
     def __init__(
         self, graph: Graph[Any], image: Shape | None, known: Mapping[str, Sequence[Shape]]
     ) -> None:
@@ -197,7 +199,7 @@ class _Walk:
         return [graph.nodes[user].layer for user in users if user != node.index]
 
     def check_params(self, layer: Any, blobs: list[Blob]) -> None:
-        """`param` entries and shared blobs (Net::AppendParam)."""
+        """Check `param` entries and shared blobs (Net::AppendParam)."""
         if len(layer.param) > len(blobs):
             what = f"has {len(layer.param)} param entries, but {len(blobs)} parameter blobs"
             self.problem("blob-count", layer, what)
@@ -210,22 +212,22 @@ class _Walk:
             if shape != blob.shape if strict else prod(shape) != prod(blob.shape):
                 self.problem("shape", layer, f"{what} {shape} there and {blob.shape} here")
             for field in ("lr_mult", "decay_mult"):
-                values = [getattr(one, field) for one in (first, spec) if one.HasField(field)]
+                values = [getattr(each, field) for each in (first, spec) if each.HasField(field)]
                 if len(set(values)) > 1:
                     self.problem("shape", layer, f"{what} another {field} there than here")
 
     def check_counts(self, layer: Any, kind: LayerType) -> bool:
         counts = {"bottom": (layer.bottom, kind.bottom_count), "top": (layer.top, kind.top_count)}
-        for word, (blobs, (least, most)) in counts.items():
-            if len(blobs) < least or (most is not None and len(blobs) > most):
-                wanted = f"{least}" if most == least else f"{least} or more"
-                if most is not None and most != least:
-                    wanted = f"{least} to {most}"
+        for word, (blobs, (minimum, maximum)) in counts.items():
+            if len(blobs) < minimum or (maximum is not None and len(blobs) > maximum):
+                wanted = f"{minimum}" if maximum == minimum else f"{minimum} or more"
+                if maximum is not None and maximum != minimum:
+                    wanted = f"{minimum} to {maximum}"
                 self.problem(
                     "blob-count", layer, f"{layer.type} takes {wanted} {word}s, not {len(blobs)}"
                 )
                 return False
-        tops = max(len(layer.top), kind.loss)  # a loss without a top is given one
+        tops = max(len(layer.top), kind.automatic_tops)
         if layer.loss_weight and len(layer.loss_weight) != tops:
             weights = len(layer.loss_weight)
             self.problem("blob-count", layer, f"has {tops} tops but {weights} loss_weight")
