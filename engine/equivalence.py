@@ -108,7 +108,7 @@ def _compare(
     if not (np.isfinite(blob).all() and np.isfinite(expected).all()):
         raise NetError(
             f"{where}: what it makes of a random input is not finite, so that nothing can be"
-            " proven; look at the weights with sqgen weights show"
+            " proven; inspect the weights with sqgen weights show"
         )
     difference = float(np.abs(blob - expected).max()) / (float(np.abs(expected).max()) or 1.0)
     if difference > TOLERANCE:

@@ -279,11 +279,13 @@ def _list_differences(
     """Compare repeated messages by position; a missing one counts as all defaults."""
     size = max(len(left), len(right))
     for index in range(size):
-        one, other = (
+        first, second = (
             values[index] if index < len(values) else type((left or right)[0])()
             for values in (left, right)
         )
-        yield from _field_differences(one, other, f"{name}[{index}]." if size > 1 else f"{name}.")
+        yield from _field_differences(
+            first, second, f"{name}[{index}]." if size > 1 else f"{name}."
+        )
 
 
 def _show(value: Any, enum: Any = None) -> str:

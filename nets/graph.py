@@ -37,7 +37,7 @@ class Node(Generic[Layer]):
         index: its place among the layers of the net.
         layer: the layer that the graph was built from.
         bottoms, tops: names of blobs.
-        loss_weights: one a top where the layer has any; else empty.
+        loss_weights: one for each top, or none.
         sources: for each bottom, the version that it reads; None where no layer above makes one.
         readers: for each top, the bottoms that read this version, in the order of the net.
     """
@@ -59,7 +59,7 @@ class Node(Generic[Layer]):
 class Graph(Generic[Layer]):
     """The layers of a net in one phase, connected; made by `build_graph`.
 
-    Nothing is refused here: layers may read blobs that no layer makes, or make one twice.
+    Any net has a graph: layers may read blobs that no layer makes, or make a blob twice.
 
     Attributes:
         nodes: the layers in order.
@@ -85,7 +85,7 @@ class Graph(Generic[Layer]):
         return weights[top.position] if top.position < len(weights) else 0.0
 
     def use_count(self, top: Top) -> int:
-        """Count the readers of a version; a weight in the loss is one (insert_splits.cpp)."""
+        """Count the readers of a version; a loss weight counts as one (insert_splits.cpp)."""
         return len(self.readers(top)) + bool(self.loss_weight(top))
 
     def readers_beside(self, bottom: Bottom) -> tuple[Bottom, ...]:

@@ -78,7 +78,7 @@ def inference_graph(net: NetDefinition, image: Shape | None = None) -> Inference
     layers = net.layers("TEST")
     if not layers:
         raise NetError(f"{printable(net.source)}: has no layers in TEST")
-    return _build(layers, net.source, image)
+    return _build_graph(layers, net.source, image)
 
 
 def inference_graph_of_model(model: Any, source: str, image: Shape | None = None) -> InferenceGraph:
@@ -104,23 +104,23 @@ def inference_graph_of_model(model: Any, source: str, image: Shape | None = None
             f"{printable(source)}: has weights without the layers they are of, such as"
             f" '{printable(bare[0])}'; give the net they were trained with: --from NET"
         )
-    return _build(model.layer, source, image)
+    return _build_graph(model.layer, source, image)
 
 
-def _build(layers: Sequence[Any], source: str, image: Shape | None) -> InferenceGraph:
+def _build_graph(layers: Sequence[Any], source: str, image: Shape | None) -> InferenceGraph:
     _check_names(layers, source)
     blobs = _UniqueNames(build_graph(layers))
     inputs: dict[str, Shape | None] = {}
     kept = []
     for node in blobs.graph.nodes:
         layer = _stripped(node.layer)
-        bottoms = [blobs.name_read(node, index) for index in range(len(node.bottoms))]
+        bottoms = [blobs.read_name(node, index) for index in range(len(node.bottoms))]
         undefined = (b for b, top in zip(bottoms, node.sources, strict=True) if top is None)
         inputs |= dict.fromkeys(undefined)  # of a caffemodel from before Input layers
         if layer.type in _PASSED_ON and bottoms:
             blobs.pass_on(node, bottoms[0])
             continue
-        tops = [blobs.name_made(node, index) for index in range(len(node.tops))]
+        tops = [blobs.make_name(node, index) for index in range(len(node.tops))]
         layer.bottom[:], layer.top[:] = bottoms, tops
         if bottoms:
             kept.append(layer)
@@ -140,16 +140,17 @@ class _UniqueNames:
         self._names: dict[Top | str, str] = {}  # version, or blob that no layer makes -> name
         self._taken: set[str] = set()
 
-    def name_read(self, node: Node[Any], index: int) -> str:
+    def read_name(self, node: Node[Any], index: int) -> str:
         """Return the name of what a bottom reads."""
         blob, source = node.bottoms[index], node.sources[index]
         if source is None and blob not in self._names:
             self._names[blob] = self._new(blob)
         return self._names[blob if source is None else source]
 
-    def name_made(self, node: Node[Any], index: int) -> str:
+    def make_name(self, node: Node[Any], index: int) -> str:
         """Choose the name of a top."""
-        return self._names.setdefault(Top(node.index, index), self._new(node.tops[index]))
+        name = self._names[Top(node.index, index)] = self._new(node.tops[index])
+        return name
 
     def pass_on(self, node: Node[Any], name: str) -> None:
         """Give all tops of a layer the name of its bottom, which they equal."""

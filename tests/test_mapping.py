@@ -210,7 +210,7 @@ REFUSED = {
     "two that would do": (
         net_input() + JOINED + conv("c", "data", 2) + layer("Concat", "j", "a b c"),
         net_input() + JOINED.replace('name: "a"', 'name: "x"') + layer("Concat", "j", "a b"),
-        "layer 'x': which weights it gets can't be told: 'a' or 'c' would do for 'x'",
+        "layer 'x': its weights are ambiguous: 'a' or 'c' may be those of 'x'",
     ),
     "another stride": (
         net_input() + conv("y", "data", 3, 3),
@@ -406,7 +406,7 @@ def test_inputs_that_nothing_tells() -> None:
     data = 'layer { name: "d" type: "Data" top: "data" data_param { batch_size: 2 } }'
     text = data + conv("y", "data", 3)
     model = random_model(net_input() + conv("y", "data", 3), carried=False)
-    with pytest.raises(NetError, match=r"nothing tells the size of input 'data'.*--image CxHxW"):
+    with pytest.raises(NetError, match=r"the size of input 'data' is unknown.*--image CxHxW"):
         map_weights(inference_graph(parse_net(text)), inference_graph(parse_net(text)), model)
     told = inference_graph(parse_net(text), (3, 9, 9))
     assert len(map_weights(told, told, model).rows) == 1

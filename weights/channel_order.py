@@ -24,7 +24,7 @@ from ..nets.layer_types import Shape
 from ..nets.shapes import LayerShapes
 
 Order = np.ndarray[Any, np.dtype[np.int64]]
-# (number of the signature of the blob in which a channel is made, its index there)
+# (number of the signature of the blob that a layer makes it in, its index there)
 Channel = tuple[int, int]
 
 _EACH = frozenset(

@@ -126,8 +126,8 @@ def _common_inputs(source: InferenceGraph, target: InferenceGraph) -> list[tuple
         shape = target.inputs[name] or source.inputs[other]
         if shape is None:
             raise NetError(
-                f"{printable(target.source)}: nothing tells the size of input"
-                f" '{printable(name)}'; tell it: --image CxHxW"
+                f"{printable(target.source)}: the size of input '{printable(name)}' is unknown;"
+                " give it: --image CxHxW"
             )
         result.append((name, other, (BATCH, *shape[1:])))
     return result
@@ -205,8 +205,8 @@ class _Finder:
         if alike and len(alike) != len(rivals):
             several = [" or ".join(f"'{printable(n)}'" for n in each) for each in (alike, rivals)]
             raise NetError(
-                f"{self.result.place(item)}: which weights it gets can't be told: {several[0]}"
-                f" would do for {several[1]}; give it the name of one"
+                f"{self.result.place(item)}: its weights are ambiguous: {several[0]} may be those"
+                f" of {several[1]}; give it the name of one"
             )
         if alike:
             self.result.origins[item.layer.name] = (alike[0], ORDER)

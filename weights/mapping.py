@@ -205,8 +205,8 @@ def _tie(equal: EqualLayers, net: SignedNet, ties: ChannelTies) -> dict[str, Ord
         tops = list(item.layer.top)
         if tops and net.signatures.get(tops[0]) in equal.common:
             bottoms = [numbers[blob] for blob in item.layer.bottom]
-            made = ties.add_layer(item, [net.signatures[top] for top in tops], bottoms)
-            numbers |= zip(tops, made, strict=True)
+            makers = [net.signatures[top] for top in tops]
+            numbers |= zip(tops, ties.add_layer(item, makers, bottoms), strict=True)
     return numbers
 
 
