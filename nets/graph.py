@@ -161,31 +161,29 @@ def build_graph(
         blob_names: returns the names of a layer's bottoms and tops.
     """
     layers = list(layers)
-    names = [blob_names(layer) for layer in layers]
+    names = [(tuple(bottoms), tuple(tops)) for bottoms, tops in map(blob_names, layers)]
     makers: dict[str, list[Top]] = {}
-    readers: dict[Top, list[Bottom]] = {}
     undefined: dict[str, list[Bottom]] = {}
     sources: list[tuple[Top | None, ...]] = []
-    for layer, (bottoms, tops) in enumerate(names):
-        versions = [makers[name][-1] if name in makers else None for name in bottoms]
-        for index, (name, top) in enumerate(zip(bottoms, versions, strict=True)):
-            beside = undefined.setdefault(name, []) if top is None else readers[top]
-            beside.append(Bottom(layer, index))
-        sources.append(tuple(versions))
-        for index, name in enumerate(tops):
-            makers.setdefault(name, []).append(Top(layer, index))
-            readers[Top(layer, index)] = []
+    readers: list[list[list[Bottom]]] = []
+    for number, (bottoms, tops) in enumerate(names):
+        sources.append(tuple(makers[name][-1] if name in makers else None for name in bottoms))
+        for position, (name, top) in enumerate(zip(bottoms, sources[number], strict=True)):
+            beside = undefined.setdefault(name, []) if top is None else readers[top[0]][top[1]]
+            beside.append(Bottom(number, position))
+        readers.append([[] for _ in tops])
+        for position, name in enumerate(tops):
+            makers.setdefault(name, []).append(Top(number, position))
     nodes = tuple(
         Node(
             number,
             layer,
-            tuple(bottoms),
-            tuple(tops),
+            *names[number],
             tuple(getattr(layer, "loss_weight", ())),
             sources[number],
-            tuple(tuple(readers[Top(number, index)]) for index in range(len(tops))),
+            tuple(map(tuple, readers[number])),
         )
-        for number, (layer, (bottoms, tops)) in enumerate(zip(layers, names, strict=True))
+        for number, layer in enumerate(layers)
     )
     return Graph(nodes, _frozen(makers), _frozen(undefined))
 

@@ -165,13 +165,13 @@ class _Walk:
 
     def check_tops(self, node: Node[Any], kind: LayerType | None) -> None:
         for index, name in enumerate(node.tops):
-            shown = printable(name)
             if name in node.tops[:index]:
-                self.problem("duplicate-top", node.layer, f"has '{shown}' as a top twice")
+                what = f"has '{printable(name)}' as a top twice"
+                self.problem("duplicate-top", node.layer, what)
             elif node.is_in_place(index):
                 self.check_in_place(node, index, kind)
             elif self.graph.is_made_above(name, node.index):
-                what = f"makes '{shown}', which is made above it"
+                what = f"makes '{printable(name)}', which is made above it"
                 self.problem("duplicate-top", node.layer, what)
 
     def check_in_place(self, node: Node[Any], index: int, kind: LayerType | None) -> None:
