@@ -20,8 +20,8 @@ from ..nets.layer_types import Shape
 from ..nets.shapes import require_shapes
 from ..nets.totals import FLOAT_BYTES
 from ..text import printable, shape_text
-from ..weights.make_caffemodel import net_model
-from ..weights.match import mismatch
+from ..weights.make_caffemodel import make_caffemodel
+from ..weights.match import describe_mismatch
 
 SHARED_TYPES = ("Convolution", "InnerProduct")
 
@@ -125,7 +125,7 @@ def blobs_of(model: Any, slots: Sequence[Slot], source: str) -> list[list[np.nda
         if slot.name not in layers:
             raise NetError(f"{where} of the net has no weights here; give the net's own")
         blobs = layers[slot.name].blobs
-        differs = mismatch(slot.name, blobs, slot.shapes)
+        differs = describe_mismatch(slot.name, blobs, slot.shapes)
         if differs is not None:
             raise NetError(f"{printable(source)}: {differs}; give the net's own")
         arrays = []
@@ -154,4 +154,4 @@ def to_model(
         NetError: layers that share a blob would get different weights.
     """
     names = [slot.name for slot in slots]
-    return net_model(net, dict(zip(names, blobs, strict=True)))
+    return make_caffemodel(net, dict(zip(names, blobs, strict=True)))

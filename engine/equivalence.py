@@ -1,8 +1,8 @@
-"""That two nets compute the same with the weights they have: both run on the same random inputs.
+"""Prove that two nets compute the same: run both with their weights on the same random inputs.
 
-What a layer makes shows something of its weights only if it changes with the input: behind a ReLU
-that lets nothing through, any weights would do. So there are two inputs, and layers that make the
-same of both are told.
+A layer's output shows its weights only where it changes with the input: behind a ReLU that passes
+nothing, any weights would agree. So both nets run on two inputs, and the proof names the layers
+whose output is the same for both.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from ..formats.caffemodel import blob_array
 from ..formats.schema import message_class
 from ..nets.inference_graph import InferenceGraph
 from ..text import printable
-from ..weights.mapping import Mapped
+from ..weights.mapping import EqualBlobs, WeightMapping
 
 if TYPE_CHECKING:
     from .api import Net
 
 PRECISION = "fp64"
-TOLERANCE = 1e-9  # of a blob's largest element; another order of a sum costs about 1e-15
-_INPUT_SCALE = 64.0  # about that of pixels
+TOLERANCE = 1e-9  # relative to a blob's largest element; reordering a sum changes about 1e-15
+_INPUT_SCALE = 64.0  # standard deviation, about that of pixels
 _INPUTS = 2
-_TAP = "tap "
+_COPY = "copy "  # name of the layer that copies a blob, so that none in place overwrites it
 
 
 class Proof(NamedTuple):
-    """What was compared.
+    """The outcome of a comparison.
 
     Attributes:
-        inputs: shapes of the random inputs, by the target's names.
-        blobs: how many blobs were compared: what layers with weights make, and the outputs.
+        inputs: name in the target -> shape of the random input.
+        blobs: number of blobs compared: the tops of layers with weights, and the outputs.
         largest: the largest difference, relative to its blob's largest element.
-        blind: layers that made the same of both inputs, so that little was seen of their weights.
+        blind: layers with the same output for both inputs, which shows little of their weights.
     """
 
     inputs: dict[str, tuple[int, ...]]
@@ -47,7 +47,7 @@ class Proof(NamedTuple):
 
 
 def load_engine() -> type[Net]:
-    """The class that runs nets.
+    """Import the class that runs nets.
 
     Raises:
         MissingExtraError: PyTorch is not installed.
@@ -59,70 +59,85 @@ def load_engine() -> type[Net]:
 
 
 def prove(
-    engine: type[Net], source: InferenceGraph, target: InferenceGraph, mapped: Mapped, model: Any
+    engine: type[Net],
+    source: InferenceGraph,
+    target: InferenceGraph,
+    mapping: WeightMapping,
+    model: Any,
 ) -> Proof:
-    """Run both nets on random inputs, and compare all that layers with weights make.
+    """Run both nets on random inputs, and compare the tops of all layers with weights.
 
     Args:
         engine: from `load_engine`.
-        source, target: the flows that were mapped.
-        mapped: what `map_weights` made of them.
+        source, target: the nets that were mapped.
+        mapping: the result of `map_weights`.
         model: the NetParameter with the source's weights.
 
     Raises:
-        NetError: they differ, and in which layer first; or a blob is not finite.
+        NetError: a blob differs, with the first such layer; or a blob is not finite.
     """
     random = np.random.default_rng(0)
-    given = [
-        {name: random.normal(0, _INPUT_SCALE, shape) for name, _, shape in mapped.inputs}
+    inputs = [
+        {name: random.normal(0, _INPUT_SCALE, shape) for name, _, shape in mapping.inputs}
         for _ in range(_INPUTS)
     ]
+    renamed = [{other: arrays[name] for name, other, _ in mapping.inputs} for arrays in inputs]
     stored = {layer.name: list(map(blob_array, layer.blobs)) for layer in model.layer}
-    taps = mapped.taps
-    ours = _run(engine, target, mapped.layers[0], mapped.arrays, given, [t.target for t in taps])
-    others = [{other: one[name] for name, other, _ in mapped.inputs} for one in given]
-    theirs = _run(engine, source, mapped.layers[1], stored, others, [t.source for t in taps])
+    pairs = mapping.equal_blobs
+    layers, other_layers = mapping.layers
+    ours = _run(engine, target, layers, mapping.arrays, inputs, [pair.target for pair in pairs])
+    theirs = _run(engine, source, other_layers, stored, renamed, [pair.source for pair in pairs])
     largest, blind = 0.0, []
-    for tap, one, other in zip(taps, ours, theirs, strict=True):
-        where = f"{printable(target.source)}: layer '{printable(tap.layer)}'"
-        expected = other[:, :, tap.order] if tap.order.size else other
-        if not (np.isfinite(one).all() and np.isfinite(expected).all()):
-            raise NetError(
-                f"{where}: what it makes of a random input is not finite, so that nothing can be"
-                " proven; look at the weights with sqgen weights show"
-            )
-        apart = float(np.abs(one - expected).max()) / (float(np.abs(expected).max()) or 1.0)
-        if apart > TOLERANCE:
-            raise NetError(
-                f"{where}: the nets part here: on a random input the outcome differs by {apart:.1e}"
-                f" of its largest element from what '{printable(tap.source)}' is in"
-                f" {printable(source.source)}"
-            )
-        largest = max(largest, apart)
-        if (one == one[0]).all():
-            blind.append(tap.layer)
-    return Proof({name: shape for name, _, shape in mapped.inputs}, len(taps), largest, blind)
+    for pair, blob, other in zip(pairs, ours, theirs, strict=True):
+        largest = max(largest, _compare(source, target, pair, blob, other))
+        if (blob == blob[0]).all():
+            blind.append(pair.layer)
+    return Proof({name: shape for name, _, shape in mapping.inputs}, len(pairs), largest, blind)
+
+
+def _compare(
+    source: InferenceGraph,
+    target: InferenceGraph,
+    pair: EqualBlobs,
+    blob: np.ndarray,
+    other: np.ndarray,
+) -> float:
+    """Return the largest difference of a blob from the source's, relative to its maximum."""
+    where = f"{printable(target.source)}: layer '{printable(pair.layer)}'"
+    expected = other[:, :, pair.order] if pair.order.size else other
+    if not (np.isfinite(blob).all() and np.isfinite(expected).all()):
+        raise NetError(
+            f"{where}: what it makes of a random input is not finite, so that nothing can be"
+            " proven; inspect the weights with sqgen weights show"
+        )
+    difference = float(np.abs(blob - expected).max()) / (float(np.abs(expected).max()) or 1.0)
+    if difference > TOLERANCE:
+        raise NetError(
+            f"{where}: the nets part here: on a random input the outcome differs by"
+            f" {difference:.1e} of its largest element from what '{printable(pair.source)}' is in"
+            f" {printable(source.source)}"
+        )
+    return difference
 
 
 def _run(
     engine: type[Net],
-    flow: InferenceGraph,
+    graph: InferenceGraph,
     layers: Sequence[Any],
     arrays: Mapping[str, Sequence[np.ndarray]],
     inputs: Sequence[Mapping[str, np.ndarray]],
-    wanted: Sequence[str],
+    blobs: Sequence[str],
 ) -> list[np.ndarray]:
-    """The blobs `wanted` of a net of these layers, each as (inputs, batch, channels, ...)."""
+    """Return `blobs` of a net of these layers, each as (inputs, batch, channels, ...)."""
     power = message_class("LayerParameter")
-    taps = [
-        power(name=f"{_TAP}{index}", type="Power", bottom=[blob], top=[f"{_TAP}{index}"])
-        for index, blob in enumerate(wanted)
+    copies = [
+        power(name=f"{_COPY}{index}", type="Power", bottom=[blob], top=[f"{_COPY}{index}"])
+        for index, blob in enumerate(blobs)
     ]
     shapes = {name: array.shape for name, array in inputs[0].items()}
-    net = engine(flow.definition(shapes, [*layers, *taps]), precision=PRECISION)
+    net = engine(graph.definition(shapes, [*layers, *copies]), precision=PRECISION)
     for name in net.layers:
-        old = net.blobs(name)
-        new = zip(arrays[name], old, strict=True)
-        net.set_blobs(name, [array.reshape(own.shape) for array, own in new])
-    made = [net.forward(one) for one in inputs]
-    return [np.stack([one[tap.name] for one in made]) for tap in taps]
+        pairs = zip(arrays[name], net.blobs(name), strict=True)
+        net.set_blobs(name, [array.reshape(own.shape) for array, own in pairs])
+    results = [net.forward(arrays) for arrays in inputs]
+    return [np.stack([result[copy.name] for result in results]) for copy in copies]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import FormatError
+from ..nets.data_layers import data_param, has_countable_records
 from .prefetch import Jobs, Prefetch, Task
 from .reader import ImageListReader, LmdbRecordReader, RecordReader
 from .transform import Array, Floats, Image, Transformer
@@ -189,18 +190,15 @@ def open_loader(
     """
     folder = base or Path()
     reader: RecordReader[Any]
-    if layer.type == "Data":
-        batch_size = _batch_size(layer.data_param, where)
-        if layer.data_param.backend != LMDB:
-            default = "" if layer.data_param.HasField("backend") else " (the default)"
-            raise FormatError(
-                f"{where}: backend LEVELDB{default} can't be read yet;"
-                " convert the data and write backend: LMDB"
-            )
-    elif layer.type == "ImageData":
-        batch_size = _batch_size(layer.image_data_param, where)
-    else:
+    if not has_countable_records(layer):
         raise FormatError(f"{where}: layer type {layer.type} reads no data")
+    batch_size = _batch_size(data_param(layer), where)
+    if layer.type == "Data" and layer.data_param.backend != LMDB:
+        default = "" if layer.data_param.HasField("backend") else " (the default)"
+        raise FormatError(
+            f"{where}: backend LEVELDB{default} can't be read yet;"
+            " convert the data and write backend: LMDB"
+        )
     transformer = Transformer(layer.transform_param, phase, seed, where, base)
     if layer.type == "Data":
         path = folder / layer.data_param.source

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..counter_rng import key
+from ..nets.data_layers import has_countable_records
 from ..nets.definition import NetDefinition
 from ..text import printable
 from . import glog
@@ -56,7 +57,7 @@ def open_net(
     loaders: dict[str, Loader] = {}
     try:
         for index, layer in enumerate(layers):
-            if layer.type in ("Data", "ImageData"):
+            if has_countable_records(layer):
                 seed = key(options.seed, number, index)
                 loaders[layer.name] = _open_loader(definition, layer, phase, options, seed)
         return Executor(

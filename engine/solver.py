@@ -16,7 +16,7 @@ from ..formats import prototxt
 from ..formats.caffemodel import read_caffemodel
 from ..formats.snapshot_files import check_room
 from ..nets.definition import NetDefinition
-from ..nets.solver_nets import nets_of_solver
+from ..nets.solver_nets import read_solver_nets
 from ..nets.solver_rules import lint_solver
 from ..text import printable
 from . import glog
@@ -62,7 +62,7 @@ class Solver:
             f"Initializing solver from parameters: \n{prototxt.to_text(param)}", "solver.cpp:45"
         )
         self._check_param()
-        nets = nets_of_solver(param, source, level=param.train_state.level)
+        nets = read_solver_nets(param, source, level=param.train_state.level)
         _log_training_net(*nets.origins[0])
         self.net = self._open_net(nets.trained, "TRAIN", 0)
         self.tests = []

@@ -180,9 +180,9 @@ def _set_up_layers(layers: list[Any], shapes: NetShapes) -> list[WiredLayer]:
 def _set_up(param: Any, tops: list[Shape], blobs: list[Blob], bottoms: list[Shape]) -> WiredLayer:
     layer_type = LAYER_TYPES[param.type]
     names = list(param.top)
-    names += [AUTOMATIC] * (layer_type.loss - len(names))
-    tops = (tops + [()] * layer_type.loss)[: len(names)]
-    if layer_type.loss and not param.loss_weight:
+    names += [AUTOMATIC] * (layer_type.automatic_tops - len(names))
+    tops = (tops + [()] * layer_type.automatic_tops)[: len(names)]
+    if layer_type.automatic_tops and not param.loss_weight:
         param.loss_weight.extend([1.0] * len(names))  # LossLayer::LayerSetUp
     weights = list(param.loss_weight) or [0.0] * len(names)
     if param.type == "BatchNorm":

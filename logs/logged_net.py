@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 from ..errors import FormatError
 from ..formats import prototxt
 from ..formats.schema import SolverParameter
+from ..nets.data_layers import declared_batch_size
 from ..nets.definition import parse_net
 from .result import LOSS, OTHER, TOP1, TOP_K
-
-_SOURCES = ("data_param", "image_data_param", "memory_data_param", "hdf5_data_param")
 
 
 class LoggedNet(NamedTuple):
@@ -61,7 +60,7 @@ def read_logged_net(text: str) -> LoggedNet | None:
             if layer.type == "Accuracy" and layer.top
         },
         frozenset(top for layer in losses for top in layer.top),
-        next(filter(None, map(_batch, layers)), None),
+        next(filter(None, map(declared_batch_size, layers)), None),
         filters[-1] if filters else None,
         _digest(layers),
     )
@@ -89,17 +88,6 @@ def _digest(layers: list[Any]) -> str:
             part.transform_param.ClearField("mean_file")
         digest.update(part.SerializeToString(deterministic=True))
     return digest.hexdigest()[:16]
-
-
-def _batch(layer: Any) -> int | None:
-    for source in _SOURCES:
-        if layer.HasField(source):
-            return int(getattr(layer, source).batch_size) or None
-    for source in ("input_param", "dummy_data_param"):
-        if layer.HasField(source):
-            shapes = getattr(layer, source).shape
-            return int(shapes[0].dim[0]) if shapes and shapes[0].dim else None
-    return None
 
 
 def read_logged_solver(text: str) -> Any:

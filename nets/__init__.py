@@ -1,1 +1,1 @@
-"""What a net means: layers, shapes, lint, differences, costs."""
+"""Nets: layer types, the graph, shapes, lint, differences and costs."""

@@ -1,4 +1,4 @@
-"""A net or solver as read from a file: upgraded, with where each layer stands."""
+"""Read nets and solvers of any generation of Caffe, with the line of each layer."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from ..formats.schema import PHASES, NetParameter, SolverParameter
 from ..text import printable
 
 BYTE_ORDER_MARK = "\ufeff"
-# Patterns are compiled where they are used: few runs need them.
+# Compiled on use: few runs need these patterns.
 _EMPTY = r"(?:\s|#[^\n]*)*"
 _WORDS = r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|\w+"""
 
 
 @dataclass(eq=False, repr=False)
 class NetDefinition:
-    """A NetParameter and what a message about it needs.
+    """A net, with what messages about it need.
 
     Attributes:
         param: the `NetParameter`, upgraded to the current format.
         source: the file's name, for messages.
         warnings: what reading changed or left out, a line each.
-        text: what it was parsed from, or empty.
-        level, stages: the state that layers are kept for; stages are the net's own as read.
-        notes: what reading did that is no reason to warn, a line each.
+        text: the prototxt that it was parsed from, or empty.
+        level, stages: the NetState that selects layers; stages of the net's own `state` as read.
+        notes: harmless changes that reading made, a line each.
     """
 
     param: Any
@@ -46,18 +46,18 @@ class NetDefinition:
         return f"NetDefinition({printable(self.source)}: {len(self.param.layer)} layers)"
 
     def in_state(self, state: Any, level: int = 0) -> NetDefinition:
-        """This net with the stages of a solver's NetState beside its own, and at a level."""
+        """Return this net at a level, with the stages of a solver's NetState added to its own."""
         return replace(self, stages=self.stages | set(state.stage), level=level)
 
     @cached_property
     def lines(self) -> list[int]:
         """The line of each layer of `param`; empty where there is no text."""
         lines = layer_lines(self.text)
-        added = len(self.param.layer) - len(lines)  # the layer made of an input header
+        added = len(self.param.layer) - len(lines)  # upgrade makes a layer of an input header
         return [1] * added + lines if self.text and added >= 0 else []
 
     def layers(self, phase: str) -> list[Any]:
-        """The layers that Caffe keeps for a phase, `TRAIN` or `TEST`, in order.
+        """Return the layers that Caffe keeps for a phase, `TRAIN` or `TEST`, in order.
 
         Raises:
             NetError: no such phase.
@@ -69,25 +69,25 @@ class NetDefinition:
 
     @cached_property
     def _places(self) -> tuple[list[Any], dict[int, int]]:
-        """The layers, held so that they stay the same objects, and id -> line."""
+        """The layers, so that their ids stay valid, and id -> line."""
         layers = list(self.param.layer)
         return layers, dict(zip(map(id, layers), self.lines, strict=False))
 
     def place(self, layer: Any) -> str:
-        """`file:line` of a layer, or just the file."""
+        """Return `file:line` of a layer, or the file where no line is known."""
         line = self._places[1].get(id(layer))
         return printable(self.source) + (f":{line}" if line else "")
 
 
 def layer_is_in(layer: Any, phase: int, level: int, stages: Set[str]) -> bool:
-    """Whether a layer is in the net of a state (Net::FilterNet, src/caffe/net.cpp)."""
+    """Whether a NetState keeps a layer (Net::FilterNet, src/caffe/net.cpp)."""
     if layer.include:
         return any(_rule_holds(rule, phase, level, stages) for rule in layer.include)
     return not any(_rule_holds(rule, phase, level, stages) for rule in layer.exclude)
 
 
 def _rule_holds(rule: Any, phase: int, level: int, stages: Set[str]) -> bool:
-    """Net::StateMeetsRule."""
+    """Whether a state meets a rule (Net::StateMeetsRule)."""
     return not (
         (rule.HasField("phase") and rule.phase != phase)
         or (rule.HasField("min_level") and level < rule.min_level)
@@ -101,26 +101,26 @@ def read_net(path: str | os.PathLike[str]) -> NetDefinition:
     """Read a net of any generation from a prototxt, or from standard input for `-`.
 
     Raises:
-        FormatError: it can't be read or parsed; the message has file:line:column.
+        FormatError: the file can't be read or parsed; the message has file:line:column.
     """
     return parse_net(*read_text(path))
 
 
 def read_text(path: str | os.PathLike[str]) -> tuple[str, str]:
-    """The text of a prototxt and its name for messages.
+    """Return the text of a prototxt and its name for messages.
 
     Raises:
-        FormatError: it can't be read, is binary or too large.
+        FormatError: the file can't be read, is binary or too large.
     """
     source = "standard input" if os.fspath(path) == "-" else os.fspath(path)
     return prototxt.decode(read_bytes(path, prototxt.SIZE_LIMIT), source), source
 
 
 def parse_net(text: str, source: str = "net") -> NetDefinition:
-    """The net that `text` describes, upgraded to the current format.
+    """Parse a net and upgrade it to the current format.
 
     Raises:
-        FormatError: it is not one; the message has source:line:column.
+        FormatError: `text` is no net; the message has source:line:column.
     """
     param = NetParameter()
     marked = text.startswith(BYTE_ORDER_MARK)
@@ -130,17 +130,17 @@ def parse_net(text: str, source: str = "net") -> NetDefinition:
     except FormatError as error:
         if is_solver(text):
             raise FormatError(f"{printable(source)}: is a solver, not a net") from None
-        raise _likelier(error, text, source) from None
+        raise _likelier_error(error, text, source) from None
     from ..formats.upgrade import INPUT_HEADER, upgrade_net
 
     notes: list[str] = []
-    for what in upgrade_net(param, source):
-        # Published deploy nets have one, and it loses nothing: not each command has to say it.
-        told = notes if what == INPUT_HEADER else warnings
-        told.append(f"{printable(source)}: upgraded {what}")
+    for change in upgrade_net(param, source):
+        # Published deploy nets have an input header, and its upgrade loses nothing: no warning.
+        lines = notes if change == INPUT_HEADER else warnings
+        lines.append(f"{printable(source)}: upgraded {change}")
     if marked:
         warnings.append(f"{printable(source)}: has a byte order mark, which Caffe can't read")
-    # `caffe` sets the level by its flag, whatever the file says; stages add up.
+    # The level comes from the flag of `caffe` alone; stages of file and flag add up.
     return NetDefinition(
         param, source, warnings, text, stages=frozenset(param.state.stage), notes=notes
     )
@@ -165,38 +165,39 @@ def _is_net(text: str) -> bool:
     return bool(net.layer or net.layers)
 
 
-def _likelier(error: FormatError, text: str, source: str) -> FormatError:
-    """The error of the net, or of the solver that the text is further on its way to be."""
+def _likelier_error(error: FormatError, text: str, source: str) -> FormatError:
+    """Return the error of parsing a net, or of a solver where parsing that gets further."""
     try:
         prototxt.parse(text, SolverParameter(), source)
     except FormatError as other:
-        return max(error, other, key=lambda one: one.position)
+        return max(error, other, key=lambda each: each.position)
     return error
 
 
 def parse_solver(text: str, source: str = "solver", warnings: list[str] | None = None) -> Any:
-    """The SolverParameter that `text` describes; what was left out or upgraded to `warnings`.
+    """Parse a SolverParameter; append what was left out or upgraded to `warnings`.
 
     Raises:
-        FormatError: it is not one; the message has source:line:column.
+        FormatError: `text` is no solver; the message has source:line:column.
     """
     solver = SolverParameter()
     try:
-        told = prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), solver, source)
+        changes = prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), solver, source)
     except FormatError:
         if _is_net(text):
             raise FormatError(f"{printable(source)}: is a net, not a solver") from None
         raise
     from ..formats.upgrade import upgrade_solver
 
-    told += [f"{printable(source)}: upgraded {what}" for what in upgrade_solver(solver, source)]
+    upgrades = upgrade_solver(solver, source)
+    changes += [f"{printable(source)}: upgraded {change}" for change in upgrades]
     if warnings is not None:
-        warnings += told
+        warnings += changes
     return solver
 
 
 def layer_lines(text: str) -> list[int]:
-    """The line on which each top-level `layer` or `layers` of a prototxt starts."""
+    """Return the line on which each top-level `layer` or `layers` of a prototxt starts."""
     lines: list[int] = []
     depth, line, end = 0, 1, 0
     for token in re.finditer(_WORDS, text):

@@ -1,7 +1,7 @@
-"""What differs in meaning between two nets, in words.
+"""Compare the meaning of two nets, and describe each difference in a sentence.
 
-Layers are matched by name, then by what they do and read. Order of unrelated layers, comments,
-defaults written out, and generations of the format don't count.
+Layers match by name, or else by type and inputs. The order of unrelated layers, comments, explicit
+defaults and the generation of the format make no difference.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 from ..errors import NetError
 from ..text import printable
 from .definition import NetDefinition
+from .graph import build_graph
 
 _SKIPPED = ("name", "type", "bottom", "top", "include", "exclude", "blobs")
-# Fields that mean something by being set at all (Caffe asks has_x()), even to their default.
+# Fields that have a meaning when set, even to their default (Caffe asks has_x()).
 _PRESENCE = {
     "AccuracyParameter.ignore_label",
     "ArgMaxParameter.axis",
@@ -27,12 +28,12 @@ _PRESENCE = {
     "PReLUParameter.filler",
     "ScaleParameter.filler",
 }
-_MOST_STATES = 1000
-_MOST_CANDIDATES = 64
+_MAX_STATES = 1000
+_MAX_CANDIDATES = 64
 
 
 class Difference(NamedTuple):
-    """One difference: the layer it is at (empty: the net), a sentence, and the phases."""
+    """A difference: the layer (empty: the net), a sentence, and the phases that it is in."""
 
     layer: str
     message: str
@@ -40,83 +41,86 @@ class Difference(NamedTuple):
 
 
 class _Node(NamedTuple):
-    """A layer, and which layer makes each of its bottoms: (name of the layer, index of the top)."""
+    """A layer and its inputs, as (name of the layer that makes it, index of the top) a bottom."""
 
     layer: Any
     inputs: list[tuple[str, int]]
 
 
 def diff_nets(a: NetDefinition, b: NetDefinition) -> list[Difference]:
-    """Every difference, in the order of the layers; empty when the nets mean the same."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Return every difference, in the order of the layers; empty where the nets mean the same."""
+    differences: dict[tuple[str, str], list[str]] = {}
     if a.param.name != b.param.name:
         names = [f"'{printable(net.param.name)}'" if net.param.name else "none" for net in (a, b)]
-        found["", f"the net's name is {names[0]} in A, {names[1]} in B"] = []
+        differences["", f"the net's name is {names[0]} in A, {names[1]} in B"] = []
     for field in ("force_backward", "debug_info"):
         values = [getattr(net.param, field) for net in (a, b)]
         if values[0] != values[1]:
-            found["", f"{field} is {_show(values[0])} in A, {_show(values[1])} in B"] = []
+            differences["", f"{field} is {_show(values[0])} in A, {_show(values[1])} in B"] = []
     if a.stages != b.stages:
         shown = [", ".join(sorted(net.stages)) or "none" for net in (a, b)]
-        found["", f"the net's stages are {shown[0]} in A, {shown[1]} in B"] = []
+        differences["", f"the net's stages are {shown[0]} in A, {shown[1]} in B"] = []
     for phase in ("TRAIN", "TEST"):
         for level, stages in _states(a, b):
             nets = [replace(net, level=level, stages=net.stages | stages) for net in (a, b)]
-            graphs = [_graph(net, phase) for net in nets]
-            for layer, message in _phase_differences(*graphs):
-                phases = found.setdefault((layer, message), [])
+            nodes = [_named_nodes(net, phase) for net in nets]
+            for layer, message in _phase_differences(*nodes):
+                phases = differences.setdefault((layer, message), [])
                 if phase not in phases:
                     phases.append(phase)
-    return [Difference(*key, tuple(phases)) for key, phases in found.items()]
+    return [Difference(*key, tuple(phases)) for key, phases in differences.items()]
 
 
 def _states(a: NetDefinition, b: NetDefinition) -> list[tuple[int, frozenset[str]]]:
-    """Every state that a rule of either net asks for: the plain one, stages, levels."""
+    """Return every (level, stages) that rules of either net tell apart."""
     rules = [
         rule
         for net in (a, b)
         for layer in net.param.layer
         for rule in (*layer.include, *layer.exclude)
     ]
-    stages = sorted({stage for rule in rules for stage in (*rule.stage, *rule.not_stage)})
+    names = sorted({stage for rule in rules for stage in (*rule.stage, *rule.not_stage)})
     levels = {0} | {rule.min_level for rule in rules if rule.HasField("min_level")}
     levels |= {rule.max_level + 1 for rule in rules if rule.HasField("max_level")}
-    sets = [frozenset[str](), *(frozenset([stage]) for stage in stages), frozenset(stages)]
+    sets = [frozenset[str](), *(frozenset([name]) for name in names), frozenset(names)]
     for rule in rules:
-        asked = frozenset(rule.stage)
-        sets += [asked, *(asked | {stage} for stage in rule.not_stage)]
-    states = [(level, one) for level in sorted(levels) for one in sets]
+        required = frozenset(rule.stage)
+        sets += [required, *(required | {stage} for stage in rule.not_stage)]
+    states = [(level, stages) for level in sorted(levels) for stages in sets]
     different = list(dict.fromkeys([(0, sets[0]), *states]))
-    if len(different) > _MOST_STATES:
+    if len(different) > _MAX_STATES:
         raise NetError(f"stages and levels make {len(different)} states, too many to compare")
     return different
 
 
-def _graph(net: NetDefinition, phase: str) -> dict[str, _Node]:
-    """Layer name -> node; in-place layers chain, so a bottom is made by the last that wrote it."""
-    makers: dict[str, tuple[str, int]] = {}
-    nodes: dict[str, _Node] = {}
+def _named_nodes(net: NetDefinition, phase: str) -> dict[str, _Node]:
+    """Name of each layer -> the layer and what it reads; repeated names get a number."""
+    graph = build_graph(map(canonical, net.layers(phase)))
+    names: list[str] = []
     seen: Counter[str] = Counter()
-    for layer in map(canonical, net.layers(phase)):
-        inputs = [makers.get(name, (f"?{name}", 0)) for name in layer.bottom]
-        seen[layer.name] += 1
-        again = f" (number {seen[layer.name]})" if seen[layer.name] > 1 else ""
-        name = layer.name + again
-        nodes[name] = _Node(layer, inputs)
-        makers |= {top: (name, index) for index, top in enumerate(layer.top)}
+    nodes: dict[str, _Node] = {}
+    for node in graph.nodes:
+        name = node.layer.name
+        seen[name] += 1
+        names.append(f"{name} (number {seen[name]})" if seen[name] > 1 else name)
+        inputs = [
+            (f"?{blob}", 0) if source is None else (names[source.layer], source.position)
+            for blob, source in zip(node.bottoms, node.sources, strict=True)
+        ]
+        nodes[names[-1]] = _Node(node.layer, inputs)
     return nodes
 
 
 def canonical(layer: Any) -> Any:
-    """A copy of a layer in which each meaning is written in one way."""
+    """Return a copy of a layer in which each meaning is written in one way."""
     copy = type(layer)()
     copy.CopyFrom(layer)
     if copy.type == "Convolution":
-        _one_window_form(copy.convolution_param, {"kernel_size": 0, "stride": 1, "pad": 0})
+        _unify_window(copy.convolution_param, {"kernel_size": 0, "stride": 1, "pad": 0})
         if not copy.convolution_param.dilation:
             copy.convolution_param.dilation.append(1)
     elif copy.type == "Pooling":
-        _one_window_form(copy.pooling_param, {"kernel_size": 0, "stride": 1, "pad": 0})
+        _unify_window(copy.pooling_param, {"kernel_size": 0, "stride": 1, "pad": 0})
     elif copy.type in ("Concat", "Slice"):
         param = getattr(copy, f"{copy.type.lower()}_param")
         old = f"{copy.type.lower()}_dim"
@@ -124,7 +128,7 @@ def canonical(layer: Any) -> Any:
             param.axis = getattr(param, old)
             param.ClearField(old)
     elif copy.type == "BatchNorm":
-        for spec in copy.param:  # its multipliers are 0, written or not
+        for spec in copy.param:  # the multipliers are always 0
             spec.ClearField("lr_mult")
             spec.ClearField("decay_mult")
         if not any(spec.ListFields() for spec in copy.param):
@@ -136,8 +140,8 @@ def canonical(layer: Any) -> Any:
     return copy
 
 
-def _one_window_form(param: Any, defaults: dict[str, int]) -> None:
-    """`kernel_h: 3 kernel_w: 3`, `kernel_size: 3` and `kernel_size: 3 kernel_size: 3` are one."""
+def _unify_window(param: Any, defaults: dict[str, int]) -> None:
+    """Write `kernel_h: 3 kernel_w: 3` and `kernel_size: 3 kernel_size: 3` as `kernel_size: 3`."""
     for field, default in defaults.items():
         sides = [field.removesuffix("_size") + side for side in ("_h", "_w")]
         repeated = hasattr(getattr(param, field), "append")
@@ -146,7 +150,7 @@ def _one_window_form(param: Any, defaults: dict[str, int]) -> None:
         elif repeated:
             values = list(getattr(param, field)) or [default]
         else:
-            continue  # an optional field compares by its default
+            continue  # a single field compares by its default
         for name in (field, *sides):
             param.ClearField(name)
         if repeated:
@@ -175,9 +179,9 @@ def _phase_differences(a: dict[str, _Node], b: dict[str, _Node]) -> Iterator[tup
 
 
 def _match(a: dict[str, _Node], b: dict[str, _Node]) -> dict[str, str]:
-    """Names in A -> names in B: the same name, or else the same type and inputs.
+    """Return names in A -> names in B: the same name, or else the same type and inputs.
 
-    Of several that would do, one with the same fields is taken, or else the first.
+    Of several candidates, the first with the same fields matches, or else the first.
     """
     matched = {name: name for name in a if name in b}
     left: dict[Any, list[str]] = {}
@@ -189,7 +193,7 @@ def _match(a: dict[str, _Node], b: dict[str, _Node]) -> dict[str, str]:
             continue
         wanted = [(matched.get(maker, ""), index) for maker, index in node.inputs]
         candidates = left.get((node.layer.type, *sorted(wanted)), [])
-        for candidate in candidates[:_MOST_CANDIDATES]:
+        for candidate in candidates[:_MAX_CANDIDATES]:
             if not list(_field_differences(node.layer, b[candidate].layer, "")):
                 break
         else:
@@ -205,7 +209,7 @@ def _article(kind: str) -> str:
 
 
 def _source(maker: str) -> str:
-    """What a layer reads, by the layer that made it, or by its name if none did."""
+    """Describe an input by the layer that makes it, or by its name where none does."""
     if maker.startswith("?"):
         return f"'{printable(maker[1:])}', which no layer made,"
     return f"what '{printable(maker)}' made"
@@ -229,9 +233,9 @@ def _node_differences(a: _Node, b: _Node, renamed: dict[str, str]) -> Iterator[s
             reads = [" and ".join(_source(maker) for maker, _ in n.inputs) for n in (a, b)]
         order = " (another order)" if same else ""
         yield f"reads {reads[0] or 'nothing'} in A, {reads[1] or 'nothing'} in B{order}"
-    # In place, a top is its maker's blob; a name of that is told there.
+    # In place, a top has the name of its maker's blob, which differs there already.
     tops = [[t for t in n.layer.top if t not in n.layer.bottom] for n in (a, b)]
-    own_names = tops == [[a.layer.name], [b.layer.name]]  # a renaming, told already
+    own_names = tops == [[a.layer.name], [b.layer.name]]  # the layer's name differs already
     if tops[0] != tops[1] and not own_names:
         shown = [" and ".join(f"'{printable(top)}'" for top in each) for each in tops]
         yield f"its top is {shown[0] or 'none'} in A, {shown[1] or 'none'} in B"
@@ -239,7 +243,7 @@ def _node_differences(a: _Node, b: _Node, renamed: dict[str, str]) -> Iterator[s
 
 
 def _field_differences(a: Any, b: Any, prefix: str) -> Iterator[str]:
-    """Fields whose values differ, defaults included, as sentences."""
+    """Describe fields whose values differ, defaults included."""
     for descriptor in a.DESCRIPTOR.fields:
         name = descriptor.name
         if not prefix and name in _SKIPPED:
@@ -247,12 +251,7 @@ def _field_differences(a: Any, b: Any, prefix: str) -> Iterator[str]:
         left, right = getattr(a, name), getattr(b, name)
         presence = f"{a.DESCRIPTOR.name}.{name}" in _PRESENCE
         if presence and a.HasField(name) != b.HasField(name):
-            shown = ["set" if one.HasField(name) else "not set" for one in (a, b)]
-            if descriptor.message_type is None:
-                shown = [
-                    _show(getattr(one, name), descriptor.enum_type) if one.HasField(name) else word
-                    for one, word in zip((a, b), shown, strict=True)
-                ]
+            shown = [_presence_text(param, descriptor) for param in (a, b)]
             yield f"{prefix}{name} is {shown[0]} in A, {shown[1]} in B"
             continue
         if left == right or name == "engine":  # which library computes it, not what
@@ -266,17 +265,27 @@ def _field_differences(a: Any, b: Any, prefix: str) -> Iterator[str]:
             yield from _list_differences(list(left), list(right), descriptor, f"{prefix}{name}")
 
 
+def _presence_text(param: Any, descriptor: Any) -> str:
+    if not param.HasField(descriptor.name):
+        return "not set"
+    if descriptor.message_type is not None:
+        return "set"
+    return _show(getattr(param, descriptor.name), descriptor.enum_type)
+
+
 def _list_differences(
     left: list[Any], right: list[Any], descriptor: Any, name: str
 ) -> Iterator[str]:
-    """Repeated messages pair up by position; a missing one counts as all defaults."""
+    """Compare repeated messages by position; a missing one counts as all defaults."""
     size = max(len(left), len(right))
     for index in range(size):
-        one, other = (
+        first, second = (
             values[index] if index < len(values) else type((left or right)[0])()
             for values in (left, right)
         )
-        yield from _field_differences(one, other, f"{name}[{index}]." if size > 1 else f"{name}.")
+        yield from _field_differences(
+            first, second, f"{name}[{index}]." if size > 1 else f"{name}."
+        )
 
 
 def _show(value: Any, enum: Any = None) -> str:

@@ -1,8 +1,8 @@
-"""What a net computes in its TEST phase, and nothing else: each blob made once, from the inputs on.
+"""Reduce a net to what it computes from its inputs in the TEST phase.
 
-Data layers become inputs; losses, accuracies and the probabilities at the end are left out, and so
-are Split and Dropout, which pass their bottom on. Names of blobs that a layer in place writes again
-are made different, so that a name stands for one value.
+Data layers become inputs. Losses, accuracies and the probabilities at the end go, and so do Split
+and Dropout, which pass their bottom on. Each version of a blob gets a name of its own, so that a
+name stands for one value.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ from typing import Any
 from ..errors import NetError
 from ..formats.schema import NetParameter
 from ..text import printable
+from .data_layers import is_data_layer
 from .definition import NetDefinition
+from .graph import Graph, Node, Top, build_graph
 from .layer_types import LAYER_TYPES, Shape
 from .shapes import LayerShapes, require_shapes
 from .windows import ShapeError, UnknownSizeError
 
 _PASSED_ON = ("Split", "Dropout")
-# How a layer is run or written, not what it computes in TEST.
+# Fields without effect on what a layer computes in TEST.
 _LEFT_OUT = ("include", "exclude", "phase", "param", "blobs", "loss_weight", "propagate_down")
 
 
 @dataclass
 class InferenceGraph:
-    """The layers of a net with blobs of their own names.
+    """The layers of a net, each of whose blobs is made once.
 
     Attributes:
         source: the net's file, for messages.
-        inputs: blob -> its shape as the net tells it; None where it does not.
+        inputs: name of a blob -> its shape; None where the net does not say.
         layers: LayerParameters in order, without weights.
     """
 
@@ -39,19 +41,19 @@ class InferenceGraph:
     layers: list[Any]
 
     def definition(self, shapes: Mapping[str, Shape], layers: Sequence[Any]) -> NetDefinition:
-        """A net of some of the layers, and of inputs of these shapes."""
+        """Make a net of Input layers of these shapes, and of some of the layers."""
         param = NetParameter()
         for name, shape in shapes.items():
-            made = param.layer.add(name=f"input {name}", type="Input", top=[name])
-            made.input_param.shape.add(dim=shape)
+            layer = param.layer.add(name=f"input {name}", type="Input", top=[name])
+            layer.input_param.shape.add(dim=shape)
         param.layer.extend(layers)
         return NetDefinition(param, self.source)
 
-    def shaped(self, shapes: Mapping[str, Shape]) -> list[LayerShapes]:
-        """The layers with the shapes of their blobs, for inputs of these shapes.
+    def infer_shapes(self, shapes: Mapping[str, Shape]) -> list[LayerShapes]:
+        """Infer the shapes of all layers from those of the inputs.
 
         Raises:
-            NetError: they don't work out.
+            NetError: the shapes don't fit.
         """
         result = require_shapes(self.definition(shapes, self.layers), "TEST")
         return result.layers[len(shapes) :]
@@ -59,33 +61,38 @@ class InferenceGraph:
     @property
     def outputs(self) -> list[str]:
         """Blobs that no layer reads."""
-        read = {name for layer in self.layers for name in layer.bottom}
-        return [name for layer in self.layers for name in layer.top if name not in read]
+        graph = build_graph(self.layers)
+        return [graph.name(top) for top in graph.outputs]
 
 
 def inference_graph(net: NetDefinition, image: Shape | None = None) -> InferenceGraph:
-    """The flow of a net as a prototxt gives it.
+    """Build the inference graph of a net.
 
     Args:
         net: the net.
-        image: (channels, height, width) of the records of data layers that don't tell.
+        image: (channels, height, width) of the records of data layers that don't say.
 
     Raises:
-        NetError: it has no layers in TEST, or two of one name.
+        NetError: the net has no layers in TEST, or two of one name.
     """
     layers = net.layers("TEST")
     if not layers:
         raise NetError(f"{printable(net.source)}: has no layers in TEST")
-    return _flow(layers, net.source, image)
+    return _build_graph(layers, net.source, image)
 
 
 def inference_graph_of_model(model: Any, source: str, image: Shape | None = None) -> InferenceGraph:
-    """The flow of the layers that a caffemodel has with its weights (Net::ToProto).
+    """Build the inference graph of the layers in a caffemodel (Net::ToProto).
 
-    They are of one phase, TRAIN mostly, so that their rules say nothing.
+    They are those of one phase, mostly TRAIN, so that their include and exclude rules don't count.
+
+    Args:
+        model: the NetParameter.
+        source: its file, for messages.
+        image: as of `inference_graph`.
 
     Raises:
-        NetError: it has only names and weights, or two layers of one name.
+        NetError: the caffemodel has names and weights alone, or two layers of one name.
     """
     for layer in model.layer:
         if any(isinstance(word, bytes) for word in (layer.type, *layer.bottom, *layer.top)):
@@ -97,33 +104,23 @@ def inference_graph_of_model(model: Any, source: str, image: Shape | None = None
             f"{printable(source)}: has weights without the layers they are of, such as"
             f" '{printable(bare[0])}'; give the net they were trained with: --from NET"
         )
-    return _flow(model.layer, source, image)
+    return _build_graph(model.layer, source, image)
 
 
-def _flow(layers: Sequence[Any], source: str, image: Shape | None) -> InferenceGraph:
+def _build_graph(layers: Sequence[Any], source: str, image: Shape | None) -> InferenceGraph:
     _check_names(layers, source)
+    blobs = _UniqueNames(build_graph(layers))
     inputs: dict[str, Shape | None] = {}
-    current: dict[str, str] = {}  # blob -> the name of what is in it now
     kept = []
-    taken: set[str] = set()
-
-    def new_name(blob: str) -> str:
-        name = blob if blob not in taken else f"{blob} ({len(taken)})"
-        taken.add(name)
-        return name
-
-    for original in layers:
-        layer = _stripped(original)
-        for blob in layer.bottom:
-            if blob not in current:  # the input of a caffemodel from before Input layers
-                current[blob] = new_name(blob)
-                inputs[current[blob]] = None
-        bottoms = [current[blob] for blob in layer.bottom]
+    for node in blobs.graph.nodes:
+        layer = _stripped(node.layer)
+        bottoms = [blobs.read_name(node, index) for index in range(len(node.bottoms))]
+        undefined = (b for b, top in zip(bottoms, node.sources, strict=True) if top is None)
+        inputs |= dict.fromkeys(undefined)  # of a caffemodel from before Input layers
         if layer.type in _PASSED_ON and bottoms:
-            current |= dict.fromkeys(layer.top, bottoms[0])
+            blobs.pass_on(node, bottoms[0])
             continue
-        tops = [new_name(blob) for blob in layer.top]
-        current |= zip(layer.top, tops, strict=True)
+        tops = [blobs.make_name(node, index) for index in range(len(node.tops))]
         layer.bottom[:], layer.top[:] = bottoms, tops
         if bottoms:
             kept.append(layer)
@@ -135,12 +132,42 @@ def _flow(layers: Sequence[Any], source: str, image: Shape | None) -> InferenceG
     return InferenceGraph(source, {k: v for k, v in inputs.items() if k in read}, kept)
 
 
+class _UniqueNames:
+    """A name for each version of each blob: its own, or with a number where that is taken."""
+
+    def __init__(self, graph: Graph[Any]) -> None:
+        self.graph = graph
+        self._names: dict[Top | str, str] = {}  # version, or blob that no layer makes -> name
+        self._taken: set[str] = set()
+
+    def read_name(self, node: Node[Any], index: int) -> str:
+        """Return the name of what a bottom reads."""
+        blob, source = node.bottoms[index], node.sources[index]
+        if source is None and blob not in self._names:
+            self._names[blob] = self._new(blob)
+        return self._names[blob if source is None else source]
+
+    def make_name(self, node: Node[Any], index: int) -> str:
+        """Choose the name of a top."""
+        name = self._names[Top(node.index, index)] = self._new(node.tops[index])
+        return name
+
+    def pass_on(self, node: Node[Any], name: str) -> None:
+        """Give all tops of a layer the name of its bottom, which they equal."""
+        tops = (Top(node.index, index) for index in range(len(node.tops)))
+        self._names |= dict.fromkeys(tops, name)
+
+    def _new(self, blob: str) -> str:
+        name = blob if blob not in self._taken else f"{blob} ({len(self._taken)})"
+        self._taken.add(name)
+        return name
+
+
 def _check_names(layers: Sequence[Any], source: str) -> None:
     seen: set[str] = set()
     for layer in layers:
-        known = LAYER_TYPES.get(layer.type)
-        if known is not None and known.bottom_count == (0, 0):
-            continue  # a data layer a phase
+        if is_data_layer(layer):
+            continue  # one for each phase may have the name
         if layer.name in seen:
             name = printable(layer.name)
             raise NetError(
@@ -159,13 +186,13 @@ def _stripped(layer: Any) -> Any:
 
 
 def _input_shapes(layer: Any, image: Shape | None, source: str) -> list[Shape | None]:
-    """The tops of a layer without bottoms, where it tells them."""
+    """Return the shapes of the tops of a layer without bottoms; None where it does not say."""
     where = f"{printable(source)}: layer '{printable(layer.name)}'"
     kind = LAYER_TYPES.get(layer.type)
     unknown: list[Shape | None] = [None] * len(layer.top)
     if kind is None or (layer.type == "Input" and not layer.input_param.shape):
         return unknown
-    if kind.bottom_count[0]:
+    if not is_data_layer(layer):
         raise NetError(f"{where}: a {layer.type} without a bottom; it must read something")
     try:
         return list(kind.top_shapes(layer, [], image))
@@ -176,13 +203,13 @@ def _input_shapes(layer: Any, image: Shape | None, source: str) -> list[Shape | 
 
 
 def _without_ends(layers: list[Any]) -> list[Any]:
-    """Layers without those at the end that only judge, or turn scores into probabilities."""
+    """Drop layers at the end that only score, or turn scores into probabilities."""
     read: set[str] = set()
     kept = []
     for layer in reversed(layers):
         kind = LAYER_TYPES.get(layer.type)
         ending = layer.type.endswith("Loss") or layer.type == "Silence"
-        ending = ending or (kind is not None and kind.output)
+        ending = ending or (kind is not None and kind.ends_net)
         if ending and not read & set(layer.top):
             continue
         read.update(layer.bottom)

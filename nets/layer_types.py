@@ -1,7 +1,7 @@
-"""The one table of layer types: shapes, parameter blobs and multiply-accumulates of each.
+"""The table of layer types: shapes, parameter blobs and multiply-accumulates of each.
 
-A row gives what Caffe's `LayerSetUp` and `Reshape` compute (src/caffe/layers/<type>_layer.cpp).
-Shapes are tuples of axes, batch first. A rule raises ShapeError with what Caffe would check.
+A row computes what Caffe's `LayerSetUp` and `Reshape` do (src/caffe/layers/<type>_layer.cpp).
+Shapes are tuples of axes, batch first. A rule raises ShapeError where Caffe's checks would fail.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ Shapes = Sequence[Shape]
 
 
 class Blob(NamedTuple):
-    """A parameter blob of a layer: its shape, and whether the solver learns it."""
+    """A parameter blob of a layer: its shape, and whether the solver updates it."""
 
     shape: Shape
     learned: bool = True
 
 
 class LayerType(NamedTuple):
-    """What is known of a layer type.
+    """A layer type.
 
     Attributes:
         top_shapes: (layer, bottom shapes, image or None) -> top shapes; `image` is the (channels,
-            height, width) of the records of a data layer, where someone knows them.
+            height, width) of the records of a data layer, where they are known.
         blobs: (layer, bottom shapes) -> parameter blobs, in Caffe's order.
         macs: (top shapes, blobs) -> multiply-accumulates for the whole batch.
         bottom_count, top_count: minimum and maximum of bottoms and tops; None is no limit.
         in_place: whether a top may be its bottom.
-        output: whether a top nobody reads is the purpose of the layer, not an oversight.
-        loss: the tops that Caffe adds to a layer without any.
+        ends_net: whether its tops are results, so that no layer has to read them.
+        automatic_tops: the number of tops that Caffe adds to a layer without any (AutoTopBlobs).
     """
 
     top_shapes: Callable[[Any, Shapes, Shape | None], list[Shape]]
@@ -53,19 +53,19 @@ class LayerType(NamedTuple):
     bottom_count: tuple[int, int | None]
     top_count: tuple[int, int | None]
     in_place: bool
-    output: bool
-    loss: int
+    ends_net: bool
+    automatic_tops: int
 
 
 MAX_ELEMENTS = (1 << 31) - 1  # of a blob (src/caffe/blob.cpp)
-ASSUMED_CHANNELS = 3  # of records, where nothing tells
+ASSUMED_CHANNELS = 3  # of records, where the prototxt does not say
 
 LAYER_TYPES: dict[str, LayerType] = {}
 
 MAX_POOLING, STOCHASTIC_POOLING = 0, 2  # PoolingParameter.PoolMethod
 PRODUCT = 0  # EltwiseParameter.EltwiseOp
 
-# Registered in BVLC Caffe, and not worked out here.
+# Registered in BVLC Caffe, but not supported here.
 UNSUPPORTED = frozenset(
     "AbsVal BNLL BatchReindex Clip ContrastiveLoss Crop Deconvolution Embed Exp Filter HDF5Data"
     " HDF5Output HingeLoss Im2col InfogainLoss LSTM LSTMUnit Log MVN MultinomialLogisticLoss"
@@ -82,14 +82,14 @@ def _register(
     bottom_count: tuple[int, int | None] = (1, 1),
     top_count: tuple[int, int | None] = (1, 1),
     in_place: bool = False,
-    output: bool = False,
-    loss: int = 0,
+    ends_net: bool = False,
+    automatic_tops: int = 0,
 ) -> None:
     for name in names:
         if name in LAYER_TYPES or name in UNSUPPORTED:
             raise ValueError(f"layer type {name} is registered twice")
         LAYER_TYPES[name] = LayerType(
-            top_shapes, blobs, macs, bottom_count, top_count, in_place, output, loss
+            top_shapes, blobs, macs, bottom_count, top_count, in_place, ends_net, automatic_tops
         )
 
 
@@ -105,7 +105,7 @@ def _label_and(layer: Any, shape: Shape) -> list[Shape]:
 
 
 def _transformed(layer: Any, image: Shape, stored: Sequence[int] = (0, 0)) -> Shape:
-    """(channels, height, width) after DataTransformer, which may crop."""
+    """Return (channels, height, width) after DataTransformer, which may crop."""
     crop = layer.transform_param.crop_size
     if crop and any(0 < side < crop for side in stored):
         raise ShapeError(f"crop_size {crop} is larger than its images, {stored[0]}x{stored[1]}")
@@ -117,16 +117,16 @@ def _transformed(layer: Any, image: Shape, stored: Sequence[int] = (0, 0)) -> Sh
 
 
 def _data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
-    """The records' channels are not in the prototxt: as many as mean values, or three."""
+    """Records' channels are not in the prototxt: as many as there are mean values, or three."""
     batch = layer.data_param.batch_size
     if image is not None:
         return _label_and(layer, (batch, *_transformed(layer, image, image[1:])))
-    channels = told_channels(layer) or ASSUMED_CHANNELS
+    channels = channels_by_transform(layer) or ASSUMED_CHANNELS
     return _label_and(layer, (batch, *_transformed(layer, (channels, 0, 0))))
 
 
-def told_channels(layer: Any) -> int | None:
-    """The channels of a Data layer's records, where its transformation tells."""
+def channels_by_transform(layer: Any) -> int | None:
+    """Return the channels of a Data layer's records; None where `transform_param` does not say."""
     transform = layer.transform_param
     if transform.force_gray:
         return 1
@@ -216,7 +216,7 @@ def _convolution_blobs(layer: Any, bottoms: Shapes) -> list[Blob]:
 
 
 def _convolution_macs(tops: Shapes, blobs: Sequence[Blob]) -> int:
-    """Per output element, one multiply-accumulate a weight of its filter (biases are not)."""
+    """Count one multiply-accumulate for each output element and weight of its filter, no biases."""
     return sum(map(prod, tops)) * prod(blobs[0].shape[1:])
 
 
@@ -271,7 +271,7 @@ def _channelled(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]
 
 
 def _batch_norm_blobs(layer: Any, bottoms: Shapes) -> list[Blob]:
-    """Mean, variance and the factor that scales both: statistics, not learned."""
+    """Mean, variance and the factor that scales both: statistics that no solver updates."""
     channels = (bottoms[0][1],)
     return [Blob(channels, False), Blob(channels, False), Blob((1,), False)]
 
@@ -281,7 +281,7 @@ def _prelu_blobs(layer: Any, bottoms: Shapes) -> list[Blob]:
 
 
 def _spanned(param: Any, bottom: Shape) -> Shape:
-    """The axes that a Scale or Bias blob covers: `num_axes` of them from `axis` on."""
+    """Return the axes that a Scale or Bias blob covers: `num_axes` of them from `axis` on."""
     axis = axis_index(param.axis, len(bottom))
     end = len(bottom) if param.num_axes == -1 else axis + param.num_axes
     if param.num_axes < -1 or end > len(bottom):
@@ -315,7 +315,7 @@ def _scaled(field: str) -> Callable[[Any, Shapes, Shape | None], list[Shape]]:
 
 
 def _old_or_new_axis(param: Any, old: str, bottom: Shape) -> int:
-    """The axis of a Concat or Slice, which older files give as `concat_dim` or `slice_dim`."""
+    """Return the axis of a Concat or Slice, in older files `concat_dim` or `slice_dim`."""
     if param.HasField(old) and param.HasField("axis"):
         raise ShapeError(f"give axis or {old}, not both")
     return axis_index(getattr(param, old) if param.HasField(old) else param.axis, len(bottom))
@@ -324,10 +324,10 @@ def _old_or_new_axis(param: Any, old: str, bottom: Shape) -> int:
 def _concat(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     axis = _old_or_new_axis(layer.concat_param, "concat_dim", bottoms[0])
     if len({len(bottom) for bottom in bottoms}) > 1:
-        raise ShapeError(f"{_list(bottoms)} differ in their number of axes")
+        raise ShapeError(f"{_shape_list(bottoms)} differ in their number of axes")
     rest = {bottom[:axis] + bottom[axis + 1 :] for bottom in bottoms}
     if len(rest) > 1:
-        raise ShapeError(f"{_list(bottoms)} differ in another axis than {axis}")
+        raise ShapeError(f"{_shape_list(bottoms)} differ in another axis than {axis}")
     first = bottoms[0]
     return [(*first[:axis], sum(bottom[axis] for bottom in bottoms), *first[axis + 1 :])]
 
@@ -352,7 +352,7 @@ def _split(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
 
 def _eltwise(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     if len(set(bottoms)) > 1:
-        raise ShapeError(f"its bottoms differ in shape: {_list(bottoms)}")
+        raise ShapeError(f"its bottoms differ in shape: {_shape_list(bottoms)}")
     coefficients = len(layer.eltwise_param.coeff)
     if coefficients and layer.eltwise_param.operation == PRODUCT:
         raise ShapeError("coeff is for sums; a product takes none")
@@ -370,7 +370,7 @@ def _flatten(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
 
 
 def _reshape(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
-    """0 copies the bottom's axis, one -1 takes what is left."""
+    """A 0 copies the bottom's axis; a single -1 takes the elements that are left."""
     param, bottom = layer.reshape_param, bottoms[0]
     start = param.axis if param.axis >= 0 else len(bottom) + param.axis + 1
     end = len(bottom) if param.num_axes == -1 else start + param.num_axes
@@ -415,7 +415,7 @@ def _arg_max(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
 
 
 def _check_labels(bottoms: Shapes, axis: int) -> int:
-    """The axis of the classes; there must be a label for each prediction."""
+    """Return the axis of the classes; check that each prediction has a label."""
     axis = axis_index(axis, len(bottoms[0]))
     predictions = prod(bottoms[0]) // max(bottoms[0][axis], 1)
     if predictions != prod(bottoms[1]):
@@ -427,16 +427,16 @@ def _check_labels(bottoms: Shapes, axis: int) -> int:
 
 
 def _softmax_loss(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
-    """One top: Caffe has a second, the probabilities, but trips over its loss_weight."""
+    """One top: Caffe allows a second, the probabilities, but then fails on its loss_weight."""
     _check_labels(bottoms, layer.softmax_param.axis)
     if bottoms[0][:1] != bottoms[1][:1]:
-        raise ShapeError(f"scores and labels are of other batches: {_list(bottoms)}")
+        raise ShapeError(f"scores and labels are of other batches: {_shape_list(bottoms)}")
     return [()]
 
 
 def _euclidean_loss(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     if bottoms[0][:1] != bottoms[1][:1] or prod(bottoms[0]) != prod(bottoms[1]):
-        raise ShapeError(f"its bottoms differ in shape: {_list(bottoms)}")
+        raise ShapeError(f"its bottoms differ in shape: {_shape_list(bottoms)}")
     return [()]
 
 
@@ -447,7 +447,7 @@ def _accuracy(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     return [(), (bottoms[0][axis],)][: len(layer.top)]
 
 
-def _list(shapes: Shapes) -> str:
+def _shape_list(shapes: Shapes) -> str:
     return " and ".join(map(shape_text, shapes))
 
 
@@ -491,25 +491,25 @@ _register("Split", top_shapes=_split, top_count=(1, None))
 _register("Eltwise", top_shapes=_eltwise, bottom_count=(2, None), in_place=True)
 _register("Flatten", top_shapes=_flatten)
 _register("Reshape", top_shapes=_reshape)
-_register("Softmax", top_shapes=_softmax, in_place=True, output=True)
+_register("Softmax", top_shapes=_softmax, in_place=True, ends_net=True)
 _register(
     "SoftmaxWithLoss",
     top_shapes=_softmax_loss,
     bottom_count=(2, 2),
     top_count=(0, 1),
-    output=True,
-    loss=1,
+    ends_net=True,
+    automatic_tops=1,
 )
 _register(
     "EuclideanLoss",
     top_shapes=_euclidean_loss,
     bottom_count=(2, 2),
     top_count=(0, 1),
-    output=True,
-    loss=1,
+    ends_net=True,
+    automatic_tops=1,
 )
-_register("Accuracy", top_shapes=_accuracy, bottom_count=(2, 2), top_count=(1, 2), output=True)
-_register("ArgMax", top_shapes=_arg_max, output=True)
+_register("Accuracy", top_shapes=_accuracy, bottom_count=(2, 2), top_count=(1, 2), ends_net=True)
+_register("ArgMax", top_shapes=_arg_max, ends_net=True)
 _register(
     "Silence", top_shapes=lambda layer, bottoms, image: [], bottom_count=(1, None), top_count=(0, 0)
 )

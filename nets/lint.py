@@ -1,4 +1,4 @@
-"""Lint: what Caffe would refuse (errors), and what it accepts but its author hardly meant."""
+"""Lint a net: errors are what Caffe refuses, warnings what it accepts but nobody means."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any, NamedTuple
 
 from ..formats.schema import PHASES
 from ..text import did_you_mean, printable
+from .data_layers import is_transformed
 from .definition import NetDefinition
+from .graph import Graph
 from .layer_types import LAYER_TYPES, Shape
 from .shapes import NetShapes, infer_shapes
 
 ERROR = "error"
 WARNING = "warning"
 FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")
-MOST_STAGES = 16  # that are looked at one by one
-IMAGE_SOURCES = ("Data", "ImageData", "MemoryData", "WindowData")
+MAX_STAGES = 16  # that are checked one by one
 
 
 class Rule(NamedTuple):
-    """A lint rule: its name, how grave it is, and what it is about."""
+    """A lint rule: its name, its severity, and what it finds."""
 
     name: str
     severity: str
@@ -28,7 +29,7 @@ class Rule(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something a rule found, at a layer (None: at the net), in some phases."""
+    """A problem that a rule found: at a layer (None: the net), in some phases."""
 
     rule: Rule
     net: NetDefinition
@@ -47,22 +48,22 @@ RULES = {
     for rule in (
         Rule("type", ERROR, "a layer type that Caffe does not have"),
         Rule("unknown-blob", ERROR, "a bottom that no layer makes"),
-        Rule("order", ERROR, "a bottom that is only made further down"),
+        Rule("order", ERROR, "a bottom that a layer further down makes"),
         Rule("cycle", ERROR, "a layer that depends on itself"),
         Rule("duplicate-top", ERROR, "a blob made twice"),
         Rule("in-place", ERROR, "in place where the type, or another reader, forbids it"),
         Rule("blob-count", ERROR, "more or fewer bottoms or tops than the type takes"),
         Rule("shape", ERROR, "shapes that don't fit: Eltwise, Concat, windows, labels"),
         Rule("top-k", ERROR, "an Accuracy whose top_k is above the number of classes"),
-        Rule("fields", ERROR, "fields that contradict each other, or a filler Caffe has not"),
+        Rule("fields", ERROR, "fields that contradict each other, or an unknown filler"),
         Rule("solver", ERROR, "a solver that Caffe refuses: policy, type, gamma, momentum, tests"),
         Rule("empty", ERROR, "a net without layers"),
         Rule("missing-loss", WARNING, "labels in TRAIN but no loss: nothing would be learned"),
-        Rule("unsupported", WARNING, "a type of Caffe's that sqgen does not work out"),
-        Rule("learning-rate", WARNING, "a learning rate policy without what it goes by"),
+        Rule("unsupported", WARNING, "a type of Caffe's that sqgen does not support"),
+        Rule("learning-rate", WARNING, "a learning rate policy without a field that it uses"),
         Rule("stage", WARNING, "an error in runs that name no stage, where layers are of stages"),
-        Rule("image-size", WARNING, "shapes that only the data tells: --image CxHxW"),
-        Rule("unused-blob", WARNING, "a blob nobody reads, above the end of the net"),
+        Rule("image-size", WARNING, "shapes that depend on the data: --image CxHxW"),
+        Rule("unused-blob", WARNING, "a blob that no layer reads, above the end of the net"),
         Rule("duplicate-name", WARNING, "two layers of one name: only one gets the weights"),
         Rule("accuracy-in-train", WARNING, "an Accuracy in TRAIN: time spent on a noisy number"),
         Rule("transform", WARNING, "TRAIN and TEST differ in scale, mean or crop"),
@@ -79,41 +80,41 @@ def lint_net(
     phases: Iterable[str] = ("TRAIN", "TEST"),
     shapes: dict[str, NetShapes] | None = None,
 ) -> list[Finding]:
-    """Every finding about a net, errors first.
+    """Return all findings about a net, errors first.
 
     Args:
         net: the net.
-        image: (channels, height, width) of the records, where the prototxt does not tell.
-        phases: those to look at; a phase without layers is left out.
-        shapes: the outcome of `infer_shapes` by phase, where it is at hand.
+        image: (channels, height, width) of the records, where the prototxt does not say.
+        phases: the phases to check, of those that have layers.
+        shapes: phase -> result of `infer_shapes`, where the caller has it.
     """
     phases = [phases] if isinstance(phases, str) else list(phases)
     states = [net]
     if not net.stages:
-        # Layers of stages are for runs that name one: what is wrong without may be right in each.
+        # Layers of stages are for runs that name one: an error without a stage may be none in each.
         states += [replace(net, stages=frozenset([stage])) for stage in _stages(net)]
-    found = _state_findings(states[0], image, phases, shapes)
+    findings = _state_findings(states[0], image, phases, shapes)
     for state in states[1:]:
         others = _state_findings(state, image, phases, None)
-        found = {
+        findings = {
             key: finding if key in others else _without_stage(finding)
-            for key, finding in found.items()
+            for key, finding in findings.items()
         }
-    return sorted(found.values(), key=lambda finding: finding.rule.severity != ERROR)
+    return sorted(findings.values(), key=lambda finding: finding.rule.severity != ERROR)
 
 
-_Raw = tuple[str, Any, str]
-_Found = dict[tuple[str, int, str], Finding]
+_Raw = tuple[str, Any, str]  # rule, layer, message
+_Findings = dict[tuple[str, int, str], Finding]
 
 
 def _stages(net: NetDefinition) -> list[str]:
     rules = (rule for layer in net.param.layer for rule in (*layer.include, *layer.exclude))
     stages = {stage for rule in rules for stage in (*rule.stage, *rule.not_stage)}
-    return sorted(stages)[:MOST_STAGES]
+    return sorted(stages)[:MAX_STAGES]
 
 
 def _without_stage(finding: Finding) -> Finding:
-    """What is wrong only in a run that names no stage."""
+    """Turn an error into a warning about runs that name no stage."""
     if finding.rule.severity != ERROR:
         return finding
     message = f"{finding.message} (without a stage; --stage NAME)"
@@ -125,13 +126,13 @@ def _state_findings(
     image: Shape | None,
     phases: Iterable[str],
     shapes: dict[str, NetShapes] | None,
-) -> _Found:
-    found: _Found = {}
+) -> _Findings:
+    findings: _Findings = {}
 
     def add(rule: str, layer: Any, message: str, *phases: str) -> None:
         key = (rule, id(layer), message)
-        seen = found[key].phases if key in found else ()
-        found[key] = Finding(RULES[rule], net, layer, message, (*seen, *phases))
+        seen = findings[key].phases if key in findings else ()
+        findings[key] = Finding(RULES[rule], net, layer, message, (*seen, *phases))
 
     layers = {phase: net.layers(phase) for phase in dict.fromkeys((*PHASES, *phases))}
     for phase in phases:
@@ -141,52 +142,48 @@ def _state_findings(
         for rule, layer, message in _phase_findings(layers[phase], phase, inferred):
             add(rule, layer, message, phase)
     if not _has_phases(net):
-        # A file of one phase says nothing of the other.
+        # A file of one phase says nothing about the other.
         silent = {"accuracy-in-train", "test-mirror"}
         if any(layer.type == "Accuracy" for layer in net.param.layer):
             silent.add("missing-loss")
-        found = {key: finding for key, finding in found.items() if key[0] not in silent}
-    for rule, layer, message in _rules_of_both_kinds(net):
+        findings = {key: finding for key, finding in findings.items() if key[0] not in silent}
+    for rule, layer, message in _include_and_exclude(net):
         add(rule, layer, message, "TRAIN", "TEST")
     for rule, layer, message in _transform_findings(layers):
         add(rule, layer, message, "TRAIN", "TEST")
     if not net.param.layer:
         add("empty", None, "the net has no layers", *phases)
-    return found
+    return findings
 
 
 def _phase_findings(layers: list[Any], phase: str, inferred: NetShapes) -> Iterator[_Raw]:
     for problem in inferred.problems:
         top_k = problem.rule == "shape" and "top_k" in problem.message
         yield "top-k" if top_k else problem.rule, problem.layer, problem.message
-    yield from _unused(layers)
+    yield from _unused(inferred.graph)
     yield from _repeated_names(layers)
     for layer in layers:
         for rule, check in _LAYER_CHECKS.items():
             message = check(layer, phase)
             if message:
                 yield rule, layer, f"layer '{printable(layer.name)}': {message}"
-    unreadable = any(layer.type not in LAYER_TYPES for layer in layers)
-    if phase == "TRAIN" and not unreadable:
+    known = all(layer.type in LAYER_TYPES for layer in layers)
+    if phase == "TRAIN" and known:
         yield from _missing_loss(layers)
 
 
-def _unused(layers: list[Any]) -> Iterator[_Raw]:
-    """Tops that no later layer reads, but for those of the last layer and of outputs."""
-    unread: dict[str, Any] = {}
-    for layer in layers:
-        for name in layer.bottom:
-            unread.pop(name, None)
+def _unused(graph: Graph[Any]) -> Iterator[_Raw]:
+    """Tops that no layer reads, but for those of the last layer and of types that end a net."""
+    for top in graph.outputs:
+        layer = graph.nodes[top.layer].layer
         kind = LAYER_TYPES.get(layer.type)
-        if kind is None or not kind.output:
-            unread |= dict.fromkeys(layer.top, layer)
-    for name, layer in unread.items():
-        if layer is not layers[-1]:
-            yield (
-                "unused-blob",
-                layer,
-                f"layer '{printable(layer.name)}': nobody reads its top '{printable(name)}'",
-            )
+        if top.layer == len(graph.nodes) - 1 or (kind is not None and kind.ends_net):
+            continue
+        yield (
+            "unused-blob",
+            layer,
+            f"layer '{printable(layer.name)}': nobody reads its top '{printable(graph.name(top))}'",
+        )
 
 
 def _repeated_names(layers: list[Any]) -> Iterator[_Raw]:
@@ -209,7 +206,7 @@ def _missing_loss(layers: list[Any]) -> Iterator[_Raw]:
 
 
 def _has_phases(net: NetDefinition) -> bool:
-    """Whether the file is of both phases; one without a rule is of the one it is meant for."""
+    """Whether the file tells phases apart; without a rule for one, it is meant for one alone."""
     return any(
         rule.HasField("phase")
         for layer in net.param.layer
@@ -218,7 +215,7 @@ def _has_phases(net: NetDefinition) -> bool:
 
 
 def _fields(layer: Any, phase: str) -> str:
-    """What Caffe checks beside shapes."""
+    """Return the first problem with fields that Caffe checks besides shapes, or nothing."""
     transform = layer.transform_param
     if transform.mean_file and transform.mean_value:
         return "give mean_file or mean_value, not both"
@@ -231,14 +228,14 @@ def _fields(layer: Any, phase: str) -> str:
             for field, filler in value.ListFields():
                 if not _is_filler(field):
                     continue
-                for one in filler if hasattr(filler, "append") else [filler]:
-                    if one.type not in FILLERS:
-                        hint = did_you_mean(one.type, FILLERS)
-                        return f"{field.name}: no filler type '{printable(one.type)}'{hint}"
+                for each in filler if hasattr(filler, "append") else [filler]:
+                    if each.type not in FILLERS:
+                        hint = did_you_mean(each.type, FILLERS)
+                        return f"{field.name}: no filler type '{printable(each.type)}'{hint}"
     return ""
 
 
-def _rules_of_both_kinds(net: NetDefinition) -> Iterator[_Raw]:
+def _include_and_exclude(net: NetDefinition) -> Iterator[_Raw]:
     for layer in net.param.layer:
         if layer.include and layer.exclude:
             what = f"layer '{printable(layer.name)}': give include or exclude, not both"
@@ -277,14 +274,14 @@ _LAYER_CHECKS: dict[str, Callable[[Any, str], str]] = {
 
 
 def _transform_findings(layers: dict[str, list[Any]]) -> Iterator[_Raw]:
-    """Data layers that make one blob must see the same pixels in both phases."""
+    """Find data layers that transform the images of one blob differently in TRAIN and TEST."""
     train = {layer.top[0]: layer for layer in layers["TRAIN"] if _is_source(layer)}
     for layer in layers["TEST"]:
         other = train.get(layer.top[0]) if _is_source(layer) else None
         if other is None or other is layer:
             continue
         for field in ("scale", "crop_size", "mean_file", "mean_value"):
-            values = [_value(one.transform_param, field) for one in (other, layer)]
+            values = [_value(each.transform_param, field) for each in (other, layer)]
             if values[0] != values[1]:
                 yield (
                     "transform",
@@ -295,7 +292,7 @@ def _transform_findings(layers: dict[str, list[Any]]) -> Iterator[_Raw]:
 
 
 def _is_source(layer: Any) -> bool:
-    return layer.type in IMAGE_SOURCES and bool(layer.top)
+    return is_transformed(layer) and bool(layer.top)
 
 
 def _value(param: Any, field: str) -> str:

@@ -1,6 +1,6 @@
-"""The shapes of every blob of a net in one phase, and what is wrong with its wiring.
+"""Infer the shapes of all blobs of a net in one phase, and check how its layers are connected.
 
-Problems are collected, not raised: lint shows them all, `require_shapes` raises the first.
+`infer_shapes` collects problems, which lint reports; `require_shapes` raises the first.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from ..errors import NetError
 from ..text import did_you_mean, printable
 from .definition import NetDefinition
+from .graph import Bottom, Graph, Node, build_graph
 from .layer_types import LAYER_TYPES, MAX_ELEMENTS, UNSUPPORTED, Blob, LayerType, Shape
 from .windows import ShapeError, UnknownSizeError
 
 
 class LayerShapes(NamedTuple):
-    """A layer with its shapes; `bottoms` and `tops` follow the layer's own order."""
+    """A layer with the shapes of its bottoms, tops and parameter blobs, in the layer's order."""
 
     layer: Any
     bottoms: list[Shape]
@@ -27,7 +28,7 @@ class LayerShapes(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Something Caffe would refuse: a lint rule, the layer, and a sentence about it."""
+    """What Caffe would refuse: a lint rule, the layer, and a sentence."""
 
     rule: str
     layer: Any
@@ -35,11 +36,19 @@ class Problem(NamedTuple):
 
 
 class NetShapes(NamedTuple):
-    """The outcome for one phase; blobs whose shape could not be told are absent."""
+    """The shapes of a net in one phase.
+
+    Attributes:
+        layers: layers whose shapes are known, in order.
+        blobs: name -> shape, of those layers' tops.
+        problems: what Caffe would refuse.
+        graph: the layers of the phase, connected.
+    """
 
     layers: list[LayerShapes]
     blobs: dict[str, Shape]
     problems: list[Problem]
+    graph: Graph[Any]
 
 
 def infer_shapes(
@@ -48,22 +57,22 @@ def infer_shapes(
     image: Shape | None = None,
     known: Mapping[str, Sequence[Shape]] | None = None,
 ) -> NetShapes:
-    """Walk the layers of `phase` in order, as Net::Init does.
+    """Infer shapes layer by layer, as Net::Init does.
 
     Args:
         net: the net.
         phase: `TRAIN` or `TEST`.
-        image: (channels, height, width) of the records of data layers, where it is known.
-        known: the tops of layers whose data was looked at, by the layer's name.
+        image: (channels, height, width) of the records of data layers, where known.
+        known: name of a data layer -> the shapes of its tops, where its records were read.
     """
-    walk = _Walk(net.layers(phase), image, known or {})
-    for layer in walk.layers:
-        walk.visit(layer)
-    return NetShapes(walk.done, walk.shapes, walk.problems)
+    walk = _Walk(build_graph(net.layers(phase)), image, known or {})
+    for node in walk.graph.nodes:
+        walk.visit(node)
+    return NetShapes(walk.layers, walk.shapes, walk.problems, walk.graph)
 
 
 def require_shapes(net: NetDefinition, phase: str, image: Shape | None = None) -> NetShapes:
-    """As `infer_shapes`.
+    """Infer shapes, without any problem.
 
     Raises:
         NetError: the first problem, with file:line and the layer's name.
@@ -74,56 +83,35 @@ def require_shapes(net: NetDefinition, phase: str, image: Shape | None = None) -
     return result
 
 
-def _readers(layers: list[Any]) -> dict[tuple[int, str], list[Any]]:
-    """(id of a layer, bottom) -> every layer that reads what that bottom is at this point.
-
-    In place, a layer makes another version of a blob; those who read the one before it share it.
-    """
-    readers: dict[tuple[int, str], list[Any]] = {}
-    version: dict[str, list[Any]] = {}
-    for layer in layers:
-        for name in set(layer.bottom):
-            shared = version.setdefault(name, [])
-            shared.append(layer)
-            readers[id(layer), name] = shared
-        for index, name in enumerate(layer.top):
-            weighted = index < len(layer.loss_weight) and layer.loss_weight[index]
-            version[name] = [layer] if weighted else []
-    return readers
-
-
 class _Walk:
+    """Visits the layers in order, and collects shapes and problems."""
+
     def __init__(
-        self, layers: list[Any], image: Shape | None, known: Mapping[str, Sequence[Shape]]
+        self, graph: Graph[Any], image: Shape | None, known: Mapping[str, Sequence[Shape]]
     ) -> None:
-        self.layers = layers
+        self.graph = graph
         self.image = image
         self.known = known
-        self.produced: set[str] = set()
         self.shapes: dict[str, Shape] = {}
         self.shared: dict[str, tuple[Any, Shape, Any]] = {}
-        self.done: list[LayerShapes] = []
+        self.layers: list[LayerShapes] = []
         self.problems: list[Problem] = []
-        self.makers: dict[str, list[Any]] = {}  # top -> the layers that make it
-        for layer in layers:
-            for name in layer.top:
-                self.makers.setdefault(name, []).append(layer)
-        self.readers = _readers(layers)
 
     def problem(self, rule: str, layer: Any, message: str) -> None:
         name = printable(layer.name)
         what = printable(f"layer '{name}': {message}", 500)
         self.problems.append(Problem(rule, layer, what))
 
-    def visit(self, layer: Any) -> None:
+    def visit(self, node: Node[Any]) -> None:
+        layer = node.layer
         kind = self.known_type(layer)
-        wired = self.check_bottoms(layer)
-        self.check_tops(layer, kind)
+        wired = self.check_bottoms(node)
+        self.check_tops(node, kind)
         if kind is None or not wired or not self.check_counts(layer, kind):
             return
         bottoms = [self.shapes[name] for name in layer.bottom if name in self.shapes]
         if len(bottoms) < len(layer.bottom):
-            return  # a layer above had a problem, which is told already
+            return  # a layer above had a problem, which is reported already
         try:
             known = () if bottoms else self.known.get(layer.name, ())
             tops = list(known) or kind.top_shapes(layer, bottoms, self.image)
@@ -144,7 +132,7 @@ class _Walk:
                 self.problem("shape", layer, f"{shape} is more than Caffe can count (2^31 - 1)")
                 return
         self.shapes.update(zip(layer.top, tops, strict=False))
-        self.done.append(LayerShapes(layer, bottoms, tops, blobs, macs))
+        self.layers.append(LayerShapes(layer, bottoms, tops, blobs, macs))
 
     def known_type(self, layer: Any) -> LayerType | None:
         kind = LAYER_TYPES.get(layer.type)
@@ -156,54 +144,44 @@ class _Walk:
             self.problem("type", layer, f"no layer type '{printable(layer.type)}'{hint}")
         return kind
 
-    def check_bottoms(self, layer: Any) -> bool:
-        missing = [name for name in layer.bottom if name not in self.produced]
+    def check_bottoms(self, node: Node[Any]) -> bool:
+        """Report bottoms that no layer above makes; return whether there are none."""
+        graph, layer = self.graph, node.layer
+        missing = [
+            name for name, source in zip(node.bottoms, node.sources, strict=True) if source is None
+        ]
         for name in missing:
-            maker = next(iter(self.makers.get(name, ())), None)
-            if maker is None:
-                hint = did_you_mean(name, self.produced)
+            if name not in graph.makers:
+                hint = did_you_mean(name, graph.names_above(node.index))
                 self.problem("unknown-blob", layer, f"no layer makes '{printable(name)}'{hint}")
-            elif maker is layer or self.depends(maker, layer):
+                continue
+            maker = graph.nodes[graph.makers[name][0].layer]
+            if maker is node or graph.depends(maker.index, node.index):
                 self.problem("cycle", layer, f"needs '{printable(name)}', which depends on it")
             else:
-                self.problem(
-                    "order", layer, f"reads '{printable(name)}' before '{maker.name}' makes it"
-                )
+                what = f"reads '{printable(name)}' before '{maker.layer.name}' makes it"
+                self.problem("order", layer, what)
         return not missing
 
-    def depends(self, layer: Any, target: Any) -> bool:
-        """Whether `layer` needs a top of `target`, directly or not."""
-        seen: set[str] = set()
-        queue = list(layer.bottom)
-        while queue:
-            name = queue.pop()
-            if name in target.top:
-                return True
-            if name not in seen:
-                seen.add(name)
-                queue += [bottom for other in self.makers.get(name, ()) for bottom in other.bottom]
-        return False
+    def check_tops(self, node: Node[Any], kind: LayerType | None) -> None:
+        for index, name in enumerate(node.tops):
+            if name in node.tops[:index]:
+                what = f"has '{printable(name)}' as a top twice"
+                self.problem("duplicate-top", node.layer, what)
+            elif node.is_in_place(index):
+                self.check_in_place(node, index, kind)
+            elif self.graph.is_made_above(name, node.index):
+                what = f"makes '{printable(name)}', which is made above it"
+                self.problem("duplicate-top", node.layer, what)
 
-    def check_tops(self, layer: Any, kind: LayerType | None) -> None:
-        for index, name in enumerate(layer.top):
-            if name in layer.top[:index]:
-                self.problem("duplicate-top", layer, f"has '{printable(name)}' as a top twice")
-            elif index < len(layer.bottom) and name == layer.bottom[index]:
-                self.check_in_place(layer, kind, name)
-            elif name in self.produced:
-                self.problem(
-                    "duplicate-top", layer, f"makes '{printable(name)}', which is made above it"
-                )
-        self.produced.update(layer.top)
-
-    def check_in_place(self, layer: Any, kind: LayerType | None, name: str) -> None:
-        """A blob that others read as well is split first, and then nobody works in place on it
+    def check_in_place(self, node: Node[Any], index: int, kind: LayerType | None) -> None:
+        """Caffe splits a blob that several layers read, and then none can work in place on it
         (src/caffe/util/insert_splits.cpp)."""
-        others = [other for other in self.readers.get((id(layer), name), ()) if other is not layer]
-        twice = list(layer.bottom).count(name) > 1
+        name, layer = node.tops[index], node.layer
+        others = self.other_readers(node, index)
         if kind is not None and not kind.in_place:
             self.problem("in-place", layer, f"{layer.type} can't work in place on '{name}'")
-        elif others or twice:
+        elif others or node.bottoms.count(name) > 1:
             reader = f"'{printable(others[0].name)}'" if others else "it twice, as it"
             self.problem(
                 "in-place",
@@ -212,8 +190,16 @@ class _Walk:
                 " a name of its own",
             )
 
+    def other_readers(self, node: Node[Any], index: int) -> list[Any]:
+        """Return the other layers that use what a bottom reads, its maker for a loss weight."""
+        graph, source = self.graph, node.sources[index]
+        users = [bottom.layer for bottom in graph.readers_beside(Bottom(node.index, index))]
+        if source is not None and graph.loss_weight(source):
+            users.insert(0, source.layer)
+        return [graph.nodes[user].layer for user in users if user != node.index]
+
     def check_params(self, layer: Any, blobs: list[Blob]) -> None:
-        """`param` entries and shared blobs (Net::AppendParam)."""
+        """Check `param` entries and shared blobs (Net::AppendParam)."""
         if len(layer.param) > len(blobs):
             what = f"has {len(layer.param)} param entries, but {len(blobs)} parameter blobs"
             self.problem("blob-count", layer, what)
@@ -226,22 +212,22 @@ class _Walk:
             if shape != blob.shape if strict else prod(shape) != prod(blob.shape):
                 self.problem("shape", layer, f"{what} {shape} there and {blob.shape} here")
             for field in ("lr_mult", "decay_mult"):
-                values = [getattr(one, field) for one in (first, spec) if one.HasField(field)]
+                values = [getattr(each, field) for each in (first, spec) if each.HasField(field)]
                 if len(set(values)) > 1:
                     self.problem("shape", layer, f"{what} another {field} there than here")
 
     def check_counts(self, layer: Any, kind: LayerType) -> bool:
         counts = {"bottom": (layer.bottom, kind.bottom_count), "top": (layer.top, kind.top_count)}
-        for word, (blobs, (least, most)) in counts.items():
-            if len(blobs) < least or (most is not None and len(blobs) > most):
-                wanted = f"{least}" if most == least else f"{least} or more"
-                if most is not None and most != least:
-                    wanted = f"{least} to {most}"
+        for word, (blobs, (minimum, maximum)) in counts.items():
+            if len(blobs) < minimum or (maximum is not None and len(blobs) > maximum):
+                wanted = f"{minimum}" if maximum == minimum else f"{minimum} or more"
+                if maximum is not None and maximum != minimum:
+                    wanted = f"{minimum} to {maximum}"
                 self.problem(
                     "blob-count", layer, f"{layer.type} takes {wanted} {word}s, not {len(blobs)}"
                 )
                 return False
-        tops = max(len(layer.top), kind.loss)  # a loss without a top is given one
+        tops = max(len(layer.top), kind.automatic_tops)
         if layer.loss_weight and len(layer.loss_weight) != tops:
             weights = len(layer.loss_weight)
             self.problem("blob-count", layer, f"has {tops} tops but {weights} loss_weight")

@@ -1,4 +1,4 @@
-"""The nets that a solver trains and tests, each in its state (src/caffe/solver.cpp)."""
+"""Read the nets that a solver trains and tests, each in its NetState (src/caffe/solver.cpp)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from .definition import NetDefinition, parse_net, read_net
 
 
 class SolverNets(NamedTuple):
-    """What is trained, and what is tested, one for each test_iter.
+    """The nets of a solver.
 
-    `origins` says of each, the trained one first, which field of the solver named it, and what.
+    Attributes:
+        trained: the net to train.
+        tested: the nets to test, one for each test_iter.
+        origins: for each net, the trained one first, the solver's field that gives it, and the
+            path there; the path is empty for a net inside the solver.
     """
 
     trained: NetDefinition
@@ -22,27 +26,32 @@ class SolverNets(NamedTuple):
     origins: list[tuple[str, str]]
 
 
-def nets_of_solver(
-    solver: Any, source: str, given: NetDefinition | None = None, level: int = 0
+def read_solver_nets(
+    solver: Any, source: str, instead: NetDefinition | None = None, level: int = 0
 ) -> SolverNets:
-    """The nets of a SolverParameter; `given` stands for those that it names.
+    """Read the nets of a SolverParameter.
 
-    `caffe` sets the level of train_state by its flag, whatever the file says.
+    Args:
+        solver: the SolverParameter.
+        source: its file, for messages and for nets beside it.
+        instead: a net to use in place of all that the solver names.
+        level: of the net to train; `caffe` sets it by a flag, whatever train_state says.
 
     Raises:
-        FormatError: one is not there or can't be read.
+        FormatError: the solver names no net to train, or a net can't be read.
     """
-    found = _named(solver, source, ("train_net", "train_net_param", "net", "net_param"), given)
-    if found is None:
+    fields = ("train_net", "train_net_param", "net", "net_param")
+    named = _read_first(solver, source, fields, instead)
+    if named is None:
         raise FormatError(f"{printable(source)}: a solver that names no net to train; give the net")
-    trained, origin = found
-    # In Caffe's order: test_net_param, test_net, and the solver's own net for what is left.
+    trained, origin = named
+    # In Caffe's order: test_net_param, test_net, then the net to train for each test_iter left.
     tests = [
-        (_inline(param, source, "test_net_param"), ("test_net_param", ""))
+        (_parse_inline(param, source, "test_net_param"), ("test_net_param", ""))
         for param in solver.test_net_param
     ]
-    tests += [(given or _read(path, source), ("test_net", path)) for path in solver.test_net]
-    generic = _named(solver, source, ("net", "net_param"), given)
+    tests += [(instead or _read(path, source), ("test_net", path)) for path in solver.test_net]
+    generic = _read_first(solver, source, ("net", "net_param"), instead)
     while generic is not None and len(tests) < len(solver.test_iter):
         tests.append(generic)
     states = list(solver.test_state) + [None] * len(tests)
@@ -54,36 +63,37 @@ def nets_of_solver(
     return SolverNets(trained.in_state(solver.train_state, level), tested, origins)
 
 
-_Found = tuple[NetDefinition, tuple[str, str]]
+_NamedNet = tuple[NetDefinition, tuple[str, str]]  # with its origin
 
 
-def _named(
-    solver: Any, source: str, fields: tuple[str, ...], given: NetDefinition | None
-) -> _Found | None:
+def _read_first(
+    solver: Any, source: str, fields: tuple[str, ...], instead: NetDefinition | None
+) -> _NamedNet | None:
+    """Read the net of the first field that is set; None where none is."""
     for field in fields:
         if solver.HasField(field):
             value = getattr(solver, field)
             if isinstance(value, str):
-                return given or _read(value, source), (field, value)
-            return given or _inline(value, source, field), (field, "")
-    return None if given is None else (given, ("net", given.source))
+                return instead or _read(value, source), (field, value)
+            return instead or _parse_inline(value, source, field), (field, "")
+    return None if instead is None else (instead, ("net", instead.source))
 
 
-def _inline(param: Any, source: str, field: str) -> NetDefinition:
+def _parse_inline(param: Any, source: str, field: str) -> NetDefinition:
     return parse_net(prototxt.to_text(param), f"{source} ({field})")
 
 
-def beside_solver(named: str, source: str) -> Path:
-    """Where a net that a solver names may also lie."""
-    return Path(source).parent / named
+def path_beside_solver(path: str, source: str) -> Path:
+    """Return where a net that a solver names may lie, too: relative to the solver's folder."""
+    return Path(source).parent / path
 
 
-def _read(named: str, source: str) -> NetDefinition:
-    """A net by the path in a solver: from the working folder, as Caffe does, or beside it."""
-    beside = beside_solver(named, source)
-    if not beside.exists() and not Path(named).exists():
+def _read(path: str, source: str) -> NetDefinition:
+    """Read a net by its path in a solver, from the working folder (as Caffe) or the solver's."""
+    beside = path_beside_solver(path, source)
+    if not beside.exists() and not Path(path).exists():
         raise FormatError(
-            f"{printable(source)}: its net {printable(named)} is not there, nor beside it;"
+            f"{printable(source)}: its net {printable(path)} is not there, nor beside it;"
             " correct its path"
         )
-    return read_net(named if Path(named).exists() else beside)
+    return read_net(path if Path(path).exists() else beside)

@@ -1,4 +1,4 @@
-"""What Caffe takes for a solver: policies, types, and what must go with what."""
+"""Check the fields of a solver: what each type and policy needs, and what Caffe refuses."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ POLICIES = {
     "poly": ("power", "max_iter"),
     "sigmoid": ("gamma", "stepsize"),
 }
-# Fields with a least value; Caffe goes on with some that are less, and then fails.
-_LEAST = {"gamma": 0, "test_interval": 0, "average_loss": 1, "iter_size": 1, "snapshot": 0}
-# Solver type -> the blobs of history that it keeps for each parameter (src/caffe/solvers/*.cpp).
+# Fields with a minimum; below it, Caffe takes some and fails later.
+_MINIMUM = {"gamma": 0, "test_interval": 0, "average_loss": 1, "iter_size": 1, "snapshot": 0}
+# Solver type -> number of history blobs for each parameter blob (src/caffe/solvers/*.cpp).
 HISTORY_BLOBS = {"SGD": 1, "Nesterov": 1, "AdaGrad": 1, "RMSProp": 1, "AdaDelta": 2, "Adam": 2}
 SOLVERS = tuple(HISTORY_BLOBS)
 
 
 def lint_solver(solver: Any) -> Iterator[tuple[str, str]]:
-    """(rule, message): `solver` is what Caffe refuses (solver.cpp, sgd_solver.cpp), and
-    `learning-rate` what it takes, though nobody means it."""
+    """Yield (rule, message) of each problem.
+
+    Rule `solver` is for what Caffe refuses (solver.cpp, sgd_solver.cpp), rule `learning-rate` for
+    what it takes, though nobody means it.
+    """
     policy = solver.lr_policy
     if policy not in POLICIES:
         hint = did_you_mean(policy, POLICIES) or f"; one of {', '.join(POLICIES)}"
@@ -52,24 +55,24 @@ def lint_solver(solver: Any) -> Iterator[tuple[str, str]]:
         for field in ("momentum", "momentum2"):
             if not 0 <= getattr(solver, field) < 1:
                 yield "solver", f"Adam needs a {field} from 0 to below 1"
-    for field, least in _LEAST.items():
-        if getattr(solver, field) < least:
-            yield "solver", f"{field} {getattr(solver, field):g} is less than {least}"
-    yield from (("solver", message) for message in _tests(solver))
+    for field, minimum in _MINIMUM.items():
+        if getattr(solver, field) < minimum:
+            yield "solver", f"{field} {getattr(solver, field):g} is less than {minimum}"
+    yield from (("solver", message) for message in _lint_nets(solver))
 
 
-def _tests(solver: Any) -> Iterator[str]:
-    """How many nets are trained and tested, and how often."""
+def _lint_nets(solver: Any) -> Iterator[str]:
+    """Yield problems with the number of nets to train and test, and with test_interval."""
     trained = ("net", "net_param", "train_net", "train_net_param")
     named = [field for field in trained if solver.HasField(field)]
     if len(named) != 1:
         yield f"names {' and '.join(named) or 'no net'} to train; give one"
-    tests, given = len(solver.test_net) + len(solver.test_net_param), len(solver.test_iter)
-    any_more = bool(solver.net) or solver.HasField("net_param")  # is tested for each one left
-    if given < tests or (given > tests and not any_more):
-        yield f"{given} test_iter for {tests} test nets; give each one"
-    if solver.test_state and len(solver.test_state) != max(given, tests):
-        yield f"{len(solver.test_state)} test_state for {max(given, tests)} tests; give each one"
+    tests, counts = len(solver.test_net) + len(solver.test_net_param), len(solver.test_iter)
+    tests_net = bool(solver.net) or solver.HasField("net_param")  # for each test_iter left over
+    if counts < tests or (counts > tests and not tests_net):
+        yield f"{counts} test_iter for {tests} test nets; give each one"
+    if solver.test_state and len(solver.test_state) != max(counts, tests):
+        yield f"{len(solver.test_state)} test_state for {max(counts, tests)} tests; give each one"
     if solver.test_iter and not solver.test_interval:
         yield "test_iter without test_interval: when to test?"
 
@@ -77,10 +80,14 @@ def _tests(solver: Any) -> Iterator[str]:
 def lint_test_iter(
     test_iter: int, batch: int, images: int | None, classes: int | None
 ) -> str | None:
-    """What is wrong with a solver's `test_iter`, if anything.
+    """Return what is wrong with a solver's `test_iter`; None where it covers the images.
 
-    `images` is the size of the validation set; None is ImageNet's 50,000 for a net of 1,000
-    classes, and unknown otherwise.
+    Args:
+        test_iter: batches in a test.
+        batch: images in a batch.
+        images: images in the validation set; None is ImageNet's 50,000 for a net of 1,000 classes,
+            and unknown otherwise.
+        classes: classes of the net, where known.
     """
     assumed = ""
     if images is None and classes == IMAGENET_CLASSES:

@@ -1,4 +1,4 @@
-"""What each layer of a net takes, makes, holds and costs."""
+"""Summarize a net: the shapes, parameters, multiply-accumulates and memory of each layer."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .totals import FLOAT_BYTES, Totals, batch_size, totals
 
 
 class LayerSummary(NamedTuple):
-    """One layer of a summary.
+    """A layer of a summary.
 
     Attributes:
         name, type: as in the prototxt.
-        bottoms, tops: blob name -> shape.
+        bottoms, tops: (name of the blob, shape) of each.
         parameters: learned elements.
         statistics: elements stored but not learned (BatchNorm).
         macs: multiply-accumulates for one image.
-        activation_bytes: float32 bytes of its tops for the batch; 0 in place.
+        activation_bytes: float32 bytes of the tops for the batch; 0 in place.
     """
 
     name: str
@@ -34,7 +34,7 @@ class LayerSummary(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """A net in one phase: its layers and what they add up to."""
+    """A net in one phase: its layers and their sums."""
 
     name: str
     phase: str
@@ -42,7 +42,7 @@ class Summary(NamedTuple):
     totals: Totals
 
     def as_dict(self) -> dict[str, Any]:
-        """The summary as plain data, the form of `sqgen summary --json`."""
+        """Return the summary as plain data, as `sqgen summary --json` prints it."""
         return {
             "name": self.name,
             "phase": self.phase,
@@ -59,15 +59,15 @@ class Summary(NamedTuple):
 
 
 def summary(net: NetDefinition, phase: str = "TEST", image: Shape | None = None) -> Summary:
-    """Sum up a net in a phase.
+    """Summarize a net in one phase.
 
     Args:
         net: the net, from `read_net`.
         phase: `TRAIN` or `TEST`.
-        image: (channels, height, width) of the records, where the prototxt does not tell.
+        image: (channels, height, width) of the records, where the prototxt does not say.
 
     Raises:
-        NetError: its shapes don't work out.
+        NetError: the shapes don't fit.
     """
     phase = phase.upper()
     shapes = require_shapes(net, phase, image)
@@ -82,11 +82,11 @@ def _layer(item: LayerShapes, batch: int) -> LayerSummary:
         learned: sum(prod(blob.shape) for blob in item.blobs if blob.learned == learned)
         for learned in (True, False)
     }
-    made = [
+    elements = sum(
         prod(shape)
         for name, shape in zip(layer.top, item.tops, strict=False)
         if name not in layer.bottom
-    ]
+    )
     return LayerSummary(
         layer.name,
         layer.type,
@@ -95,5 +95,5 @@ def _layer(item: LayerShapes, batch: int) -> LayerSummary:
         sizes[True],
         sizes[False],
         item.macs // batch,
-        sum(made) * FLOAT_BYTES,
+        elements * FLOAT_BYTES,
     )

@@ -1,4 +1,4 @@
-"""What a net adds up to: parameters, multiply-accumulates, bytes."""
+"""Total parameters, multiply-accumulates and bytes of a net."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Totals(NamedTuple):
 
     Attributes:
         parameters: learned elements; a blob shared by name counts once.
-        statistics: elements that are stored but not learned (BatchNorm).
+        statistics: elements stored but not learned (BatchNorm).
         macs: multiply-accumulates of convolutions and inner products for one image.
-        activation_bytes: float32 bytes of every blob for the batch; in place costs nothing.
+        activation_bytes: float32 bytes of all blobs for the batch; layers in place add none.
         batch: images in the batch.
     """
 
@@ -29,12 +29,12 @@ class Totals(NamedTuple):
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of the weights in float32, which is about the size of a caffemodel."""
+        """Bytes of the weights in float32: about the size of a caffemodel."""
         return (self.parameters + self.statistics) * FLOAT_BYTES
 
 
 def totals(shapes: NetShapes) -> Totals:
-    """The sums over a net."""
+    """Sum up a net."""
     shared: set[str] = set()
     sizes = {True: 0, False: 0}
     for item in shapes.layers:
@@ -51,7 +51,7 @@ def totals(shapes: NetShapes) -> Totals:
 
 
 def batch_size(shapes: NetShapes) -> int:
-    """The first axis of what the first layer that multiplies reads, or else of the first blob."""
+    """Return the first axis of what the first layer with MACs reads, or else of the first top."""
     multiplying = [item.bottoms[0] for item in shapes.layers if item.macs and item.bottoms[0]]
-    made = [item.tops[0] for item in shapes.layers if item.tops and item.tops[0]]
-    return next((shape[0] for shape in (*multiplying, *made)), 1)
+    tops = [item.tops[0] for item in shapes.layers if item.tops and item.tops[0]]
+    return next((shape[0] for shape in (*multiplying, *tops)), 1)

@@ -1,7 +1,6 @@
-"""Sliding windows: what one spatial axis of a convolution or a pooling comes out as.
+"""Sliding windows: the output size of a convolution or pooling along one spatial axis.
 
-Every axis goes through the same functions with its own kernel, stride and pad; height and
-width never share code paths by copy.
+Height and width go through the same functions, each with its own kernel, stride and pad.
 """
 
 from __future__ import annotations
@@ -10,19 +9,19 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 _SIDES = ("_h", "_w")
-MOST = (1 << 31) - 1  # of an int, which Caffe keeps them in
+MAX_INT = (1 << 31) - 1  # Caffe stores sizes in an int
 
 
 class ShapeError(ValueError):
-    """A layer whose shapes don't work out; the message is about the layer, without its name."""
+    """Shapes that don't fit a layer; the message is about the layer, without its name."""
 
 
 class UnknownSizeError(ShapeError):
-    """A shape that only the data tells."""
+    """A shape that depends on the records of a data layer."""
 
 
 class Window(NamedTuple):
-    """A window along one axis; `extent` positions come out of an input of a given size."""
+    """A window along one axis."""
 
     kernel: int
     stride: int
@@ -33,12 +32,12 @@ class Window(NamedTuple):
     clip: bool = False
 
     def extent(self, size: int) -> int:
-        """The number of window positions; 0 or less when the window does not fit."""
+        """Return the number of window positions; 0 or less where the window does not fit."""
         span = self.dilation * (self.kernel - 1) + 1
         room = size + 2 * self.pad - span
         if not self.pooling:
-            # conv_layer.cpp divides as C++ does, towards zero: a kernel that sticks out by less
-            # than a stride still has one position, and reads zeros outside.
+            # conv_layer.cpp divides as C++ does, towards zero: a kernel that exceeds its input by
+            # less than a stride still has one position, and reads zeros outside.
             return (room // self.stride if room >= 0 else -(-room // self.stride)) + 1
         # pooling_layer.cpp: rounded up (or down), then the last window must start inside.
         extent = (-(-room // self.stride) if self.round_up else room // self.stride) + 1
@@ -48,17 +47,17 @@ class Window(NamedTuple):
 
 
 def axis_index(axis: int, axes: int) -> int:
-    """A possibly negative axis as an index (Blob::CanonicalAxisIndex)."""
+    """Return a possibly negative axis as an index (Blob::CanonicalAxisIndex)."""
     if not -axes <= axis < axes:
         raise ShapeError(f"axis {axis} is out of range for a blob of {axes} axes")
     return axis % axes
 
 
 def window_extents(windows: Sequence[Window], sizes: Sequence[int]) -> tuple[int, ...]:
-    """The output size along every axis.
+    """Return the output size along every axis.
 
     Raises:
-        ShapeError: an axis shrinks to nothing.
+        ShapeError: a window does not fit.
     """
     extents = tuple(window.extent(size) for window, size in zip(windows, sizes, strict=True))
     for window, size, extent in zip(windows, sizes, extents, strict=True):
@@ -71,27 +70,27 @@ def window_extents(windows: Sequence[Window], sizes: Sequence[int]) -> tuple[int
     return extents
 
 
-# Field of ConvolutionParameter -> its value where it is not set; None where it must be.
+# Field of ConvolutionParameter -> its default; None where it is required.
 _CONVOLUTION_FIELDS = {"kernel_size": None, "stride": 1, "pad": 0, "dilation": 1}
 
 
 def convolution_windows(param: Any, axes: int) -> list[Window]:
-    """The windows of a ConvolutionParameter along its `axes` spatial axes.
+    """Return the windows of a ConvolutionParameter along its `axes` spatial axes.
 
     Raises:
-        ShapeError: a field is missing, doubled or given a wrong number of times.
+        ShapeError: a field is missing, given in two ways, or a wrong number of times.
     """
     columns = [along_axes(param, field, axes) for field in _CONVOLUTION_FIELDS]
     windows = [Window(*row) for row in zip(*columns, strict=True)]
-    if any(value > MOST for window in windows for value in window):
-        raise ShapeError(f"kernel_size, stride, pad and dilation can be at most {MOST}")
+    if any(value > MAX_INT for window in windows for value in window):
+        raise ShapeError(f"kernel_size, stride, pad and dilation can be at most {MAX_INT}")
     if any(not (w.kernel and w.stride and w.dilation) for w in windows):
         raise ShapeError("kernel_size, stride and dilation must be positive")
     return windows
 
 
 def along_axes(param: Any, field: str, axes: int) -> list[int]:
-    """A field's value on every axis: `pad: 1`, `pad: 1 pad: 2`, or `pad_h: 1 pad_w: 2`."""
+    """Return a field's value on every axis: `pad: 1`, `pad: 1 pad: 2`, or `pad_h: 1 pad_w: 2`."""
     values = list(getattr(param, field))
     default = _CONVOLUTION_FIELDS[field]
     if field != "dilation":
@@ -110,7 +109,7 @@ def along_axes(param: Any, field: str, axes: int) -> list[int]:
 
 
 def pooling_window(param: Any, axis: int, size: int) -> Window:
-    """The window of a PoolingParameter along height (axis 0) or width (axis 1)."""
+    """Return the window of a PoolingParameter along height (axis 0) or width (axis 1)."""
 
     def value(field: str) -> int:
         stem = field.removesuffix("_size")
@@ -126,8 +125,8 @@ def pooling_window(param: Any, axis: int, size: int) -> Window:
         kernel = size
     if not kernel or not stride:
         raise ShapeError("kernel_size and stride must be positive")
-    if max(kernel, stride, pad) > MOST:
-        raise ShapeError(f"kernel_size, stride and pad can be at most {MOST}")
+    if max(kernel, stride, pad) > MAX_INT:
+        raise ShapeError(f"kernel_size, stride and pad can be at most {MAX_INT}")
     if pad >= kernel:
         raise ShapeError(f"pad {pad} must be less than the kernel, {kernel}")
     padded = bool(param.pad or param.pad_h or param.pad_w)

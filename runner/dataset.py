@@ -19,13 +19,13 @@ from ..formats.datum import read_datum
 from ..formats.files import describe, read_bytes
 from ..formats.list_file import LIST_LIMIT, ListLine, parse_list
 from ..formats.lmdb_reader import LmdbReader, open_lmdb
+from ..nets.data_layers import data_param
 from ..nets.layer_types import Shape
 from ..text import printable
 
 SAMPLE = 64
 DIGITS = 16
 LEVELDB, LMDB = 0, 1  # DataParameter.DB; the first is its default
-COUNTED = ("Data", "ImageData")  # layer types whose records can be counted
 
 
 class Dataset(NamedTuple):
@@ -55,7 +55,7 @@ def look(layer: Any, where: str, flag: str = "--data") -> Dataset:
     Raises:
         FormatError: it is not there, is damaged or empty.
     """
-    source = param_of(layer).source
+    source = data_param(layer).source
     if not os.path.exists(source):  # noqa: PTH110 - a path may hold a null
         raise FormatError(
             f"{where}: its data {printable(source)} is not there; {flag} says where it is"
@@ -66,11 +66,6 @@ def look(layer: Any, where: str, flag: str = "--data") -> Dataset:
         return _lmdb(layer.data_param, layer.transform_param)
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from None
-
-
-def param_of(layer: Any) -> Any:
-    """The parameters of a Data or ImageData layer: its source, and its batch_size."""
-    return layer.image_data_param if layer.type == "ImageData" else layer.data_param
 
 
 def _lmdb(param: Any, transform: Any) -> Dataset:

@@ -12,9 +12,10 @@ from typing import Any
 
 from ..errors import NetError, SqgenError
 from ..formats import prototxt
+from ..nets.data_layers import data_param, has_countable_records
 from ..nets.definition import NetDefinition
 from ..text import printable
-from .dataset import COUNTED, LMDB, param_of
+from .dataset import LMDB
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,12 @@ class Copy:
 
 def data_layers(net: NetDefinition, phase: str) -> list[Any]:
     """The layers of a phase whose records can be counted."""
-    return [layer for layer in net.layers(phase) if layer.type in COUNTED]
+    return [layer for layer in net.layers(phase) if has_countable_records(layer)]
 
 
 def batch_of(layer: Any) -> int:
     """The batch of a data layer."""
-    return int(param_of(layer).batch_size)
+    return int(data_param(layer).batch_size)
 
 
 def changed(net: NetDefinition, changes: Iterable[DataChange]) -> tuple[NetDefinition, list[str]]:
@@ -113,7 +114,7 @@ def _is_deploy(net: NetDefinition) -> bool:
 
 def _do(layer: Any, change: DataChange) -> Iterable[str]:
     """Change a layer; tells what."""
-    param, transform = param_of(layer), layer.transform_param
+    param, transform = data_param(layer), layer.transform_param
     if change.source is not None and change.source != param.source:
         yield f"source {printable(param.source)} -> {printable(change.source)}"
         param.source = change.source

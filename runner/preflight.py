@@ -19,7 +19,7 @@ from ..nets.solver_rules import HISTORY_BLOBS
 from ..nets.totals import totals
 from ..nets.windows import ShapeError
 from ..text import first_few, printable
-from ..weights.match import Matching, match_weights
+from ..weights.match import WeightMatch, match_weights
 from .dataset import Dataset, look
 from .overrides import data_layers
 
@@ -77,7 +77,7 @@ def _refuse_errors(net: NetDefinition, phase: str, shapes: NetShapes) -> None:
         raise NetError(f"{printable(net.source)}: has no layers in {phase}")
 
 
-def check_weights(paths: Sequence[str], shapes: NetShapes) -> Matching:
+def check_weights(paths: Sequence[str], shapes: NetShapes) -> WeightMatch:
     """Hold weights against a net.
 
     Raises:
@@ -101,7 +101,7 @@ def weight_files(given: str) -> list[str]:
 
 
 def refuse_random(
-    matching: Matching, net: NetDefinition, weights: str, unless: str = RANDOM_WEIGHTS
+    matching: WeightMatch, net: NetDefinition, weights: str, unless: str = RANDOM_WEIGHTS
 ) -> None:
     """Refuse to score random numbers, zeros, or what is no number.
 
@@ -122,23 +122,23 @@ def refuse_random(
             f"{shown}: has no weights for {len(matching.missing)} of the layers of"
             f" {printable(net.source)} ({missing}){instead}; give the net's own{names}{unless}"
         )
-    if matching.zero and len(matching.zero) == len(matching.matched):
+    if matching.all_zero and len(matching.all_zero) == len(matching.matched):
         raise NetError(f"{shown}: all weights are zero; fetch the file again{unless}")
-    if matching.odd:
+    if matching.not_finite:
         raise NetError(
-            f"{shown}: has weights that are nan or infinite in {first_few(matching.odd)}; train or"
-            f" fetch it again{unless}"
+            f"{shown}: has weights that are nan or infinite in {first_few(matching.not_finite)};"
+            f" train or fetch it again{unless}"
         )
 
 
-def remarks(matching: Matching) -> Iterable[str]:
+def remarks(matching: WeightMatch) -> Iterable[str]:
     """What is odd about weights that match."""
     if matching.unused:
         yield f"weights that the net has no layer for: {first_few(matching.unused)}"
-    if matching.zero:
-        yield f"layers whose weights are all zero: {first_few(matching.zero)}"
-    if matching.odd:
-        yield f"layers with weights that are nan or infinite: {first_few(matching.odd)}"
+    if matching.all_zero:
+        yield f"layers whose weights are all zero: {first_few(matching.all_zero)}"
+    if matching.not_finite:
+        yield f"layers with weights that are nan or infinite: {first_few(matching.not_finite)}"
 
 
 def check_gpu(asked: str | None, by_command: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import CrashError, NetError
 from ..logs.result import LogResult
+from ..nets.data_layers import reads_files
 from ..nets.definition import NetDefinition, read_net
 from ..text import printable
 from .engines import TORCH, Engine
@@ -73,7 +74,7 @@ def test(
 
 def _check_scores(options: RunOptions, net: NetDefinition) -> None:
     layers = net.layers("TEST")
-    if not any(layer.type in ("Data", "ImageData", "HDF5Data", "WindowData") for layer in layers):
+    if not any(map(reads_files, layers)):
         raise NetError(
             f"{printable(net.source)}: reads no data in TEST; a deploy net can't be tested, give"
             " the train_val"

@@ -14,7 +14,7 @@ from ..formats.files import STDIN
 from ..formats.snapshot_files import any_snapshot, check_room, complete_prefix, newest
 from ..logs.result import LogResult
 from ..nets.definition import NetDefinition, parse_solver, read_text
-from ..nets.solver_nets import beside_solver, nets_of_solver
+from ..nets.solver_nets import path_beside_solver, read_solver_nets
 from ..nets.solver_rules import lint_solver, lint_test_iter
 from ..text import first_few, printable
 from .engines import AUTO, CAFFE, Engine
@@ -147,7 +147,7 @@ def _read(options: RunOptions, path: str) -> _Given:
 def _warn_of_namesakes(options: RunOptions, paths: Iterable[str], source: str) -> None:
     """Caffe takes the net in the folder that it runs in; another may have been meant."""
     for path in dict.fromkeys(filter(None, paths)):
-        here, beside = Path(path), beside_solver(path, source)
+        here, beside = Path(path), path_beside_solver(path, source)
         if here.exists() and beside.exists() and not here.samefile(beside):
             options.warn(
                 f"net {printable(path)} of this folder is run, as Caffe does, not"
@@ -168,7 +168,7 @@ class _Nets:
         self, options: RunOptions, given: _Given, train: DataChange, test: DataChange
     ) -> None:
         self._test_change = test
-        nets = nets_of_solver(given.param, given.source)
+        nets = read_solver_nets(given.param, given.source)
         # Before anything of them is refused: the one that was meant may be sound.
         _warn_of_namesakes(options, [path for _, path in nets.origins], given.source)
         if test.source is not None and not nets.tested:

@@ -23,7 +23,7 @@ from sqgen.generator.design_fields import CONCAT_ORDERS, NAMINGS
 from sqgen.generator.naming import role
 from sqgen.generator.presets import PRESETS
 from sqgen.nets.inference_graph import inference_graph, inference_graph_of_model
-from sqgen.weights.mapping import Mapped, map_weights, mapped_model
+from sqgen.weights.mapping import WeightMapping, make_mapped_caffemodel, map_weights
 
 from .conftest import Run, published_weights
 from .small_nets import (
@@ -42,7 +42,9 @@ SMALL = Design(base_e=8, incr_e=4, fire_modules=4, size=32, classes=5, stem_filt
 OTHER = SMALL.with_options(naming="generator", concat_order="3x3,1x1")
 
 
-def mapped(source: str, target: str, partial: bool = False, seed: int = 0) -> tuple[Mapped, Any]:
+def mapped(
+    source: str, target: str, partial: bool = False, seed: int = 0
+) -> tuple[WeightMapping, Any]:
     """Random weights of `source` for `target`; and the source's model."""
     model = random_model(source, seed)
     flows = inference_graph_of_model(model, "source"), inference_graph(parse_net(target, "target"))
@@ -54,12 +56,12 @@ def arrays(model: Any) -> dict[str, list[Any]]:
     return {one.name: [blob_array(b) for b in one.blobs] for one in model.layer if one.blobs}
 
 
-def assert_same_function(source: str, target: str, found: Mapped, model: Any) -> None:
+def assert_same_function(source: str, target: str, found: WeightMapping, model: Any) -> None:
     """Both nets, each with its file, give the same; run apart from the proof."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         save(model, folder / "in")
-        save(mapped_model(parse_net(target), found), folder / "out")
+        save(make_mapped_caffemodel(parse_net(target), found), folder / "out")
         outcomes = [outcome(source, folder / "in"), outcome(target, folder / "out")]
     (one,), (other,) = (each.values() for each in outcomes)
     np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
@@ -72,7 +74,7 @@ def test_any_design_maps_onto_its_twin_and_back(pair: tuple[str, str], seed: int
     found, model = mapped(*pair, seed=seed)
     assert not found.unused
     assert_same_function(*pair, found, model)
-    there = mapped_model(parse_net(pair[1]), found)
+    there = make_mapped_caffemodel(parse_net(pair[1]), found)
     back = map_weights(
         inference_graph_of_model(there, "b"), inference_graph(parse_net(pair[0])), there, role
     )
@@ -120,7 +122,7 @@ def test_published_names_map_onto_each_other(group: list[str]) -> None:
             flow = inference_graph_of_model(model, "a")
             found = map_weights(flow, inference_graph(target), model, role)
             assert {row.how for row in found.rows} <= {"name", "dialect"}
-            there = mapped_model(target, found)
+            there = make_mapped_caffemodel(target, found)
             own = inference_graph(parse_net(source))
             again = map_weights(inference_graph_of_model(there, "b"), own, there, role)
             np.testing.assert_equal(again.arrays, arrays(model))
@@ -208,7 +210,7 @@ REFUSED = {
     "two that would do": (
         net_input() + JOINED + conv("c", "data", 2) + layer("Concat", "j", "a b c"),
         net_input() + JOINED.replace('name: "a"', 'name: "x"') + layer("Concat", "j", "a b"),
-        "layer 'x': which weights it gets can't be told: 'a' or 'c' would do for 'x'",
+        "layer 'x': its weights are ambiguous: 'a' or 'c' may be those of 'x'",
     ),
     "another stride": (
         net_input() + conv("y", "data", 3, 3),
@@ -314,7 +316,7 @@ def test_what_cannot_be_the_same_is_refused_by_name(case: str) -> None:
     source, target, message = REFUSED[case]
     with pytest.raises(NetError) as caught:  # noqa: PT012 - sharing is seen when it is written
         found, _ = mapped(source, target)
-        mapped_model(parse_net(target), found)
+        make_mapped_caffemodel(parse_net(target), found)
     assert message in str(caught.value)
     assert str(caught.value).isprintable()
 
@@ -357,7 +359,7 @@ def test_partial_leaves_out_what_comes_last() -> None:
         mapped(source, target)
     found, model = mapped(source, target, partial=True)
     assert (found.missing, found.unused) == (["conv_final_7"], ["conv6_5"])
-    written = mapped_model(parse_net(target), found)
+    written = make_mapped_caffemodel(parse_net(target), found)
     assert "conv_final_7" not in {one.name for one in written.layer}
     proof = prove(
         Net, inference_graph_of_model(model, "a"), inference_graph(parse_net(target)), found, model
@@ -404,7 +406,7 @@ def test_inputs_that_nothing_tells() -> None:
     data = 'layer { name: "d" type: "Data" top: "data" data_param { batch_size: 2 } }'
     text = data + conv("y", "data", 3)
     model = random_model(net_input() + conv("y", "data", 3), carried=False)
-    with pytest.raises(NetError, match=r"nothing tells the size of input 'data'.*--image CxHxW"):
+    with pytest.raises(NetError, match=r"the size of input 'data' is unknown.*--image CxHxW"):
         map_weights(inference_graph(parse_net(text)), inference_graph(parse_net(text)), model)
     told = inference_graph(parse_net(text), (3, 9, 9))
     assert len(map_weights(told, told, model).rows) == 1
@@ -551,7 +553,7 @@ def test_doubles_stay_doubles() -> None:
     found = map_weights(
         inference_graph_of_model(model, "a"), inference_graph(parse_net(text)), model
     )
-    written = mapped_model(parse_net(text), found)
+    written = make_mapped_caffemodel(parse_net(text), found)
     assert written.layer[1].blobs[0].double_data[0] == 0.1
 
 
@@ -594,7 +596,7 @@ def test_what_caffe_itself_saved(shared: Path, run: str, net: str) -> None:
     assert not found.unused
     proof = prove(Net, *flows, found, model)
     assert (proof.blind, proof.largest < 1e-12) == ([], True)
-    there = mapped_model(target, found)
+    there = make_mapped_caffemodel(target, found)
     back = inference_graph(parse_net(own), (3, 32, 32))
     again = map_weights(inference_graph_of_model(there, "there"), back, there, role)
     np.testing.assert_equal(again.arrays, arrays(model))
@@ -609,6 +611,6 @@ def test_the_published_file(shared: Path, tmp_path: Path) -> None:
     ours, theirs = (parse_net(build(design, "deploy")) for design in (source, target))
     found = map_weights(inference_graph(ours), inference_graph(theirs), model, role)
     assert sum(row.inputs for row in found.rows) == 128 * 2 + 256 * 2 + 384 * 2 + 512 * 2
-    there = mapped_model(theirs, found)
+    there = make_mapped_caffemodel(theirs, found)
     back = map_weights(inference_graph_of_model(there, "there"), inference_graph(ours), there, role)
     np.testing.assert_equal(back.arrays, arrays(model))

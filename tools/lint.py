@@ -14,7 +14,7 @@ from ..nets.definition import NetDefinition, is_solver, parse_net, parse_solver,
 from ..nets.layer_types import Shape
 from ..nets.lint import ERROR, RULES, lint_net
 from ..nets.shapes import infer_shapes
-from ..nets.solver_nets import nets_of_solver
+from ..nets.solver_nets import read_solver_nets
 from ..nets.solver_rules import lint_solver, lint_test_iter
 from ..nets.totals import batch_size
 from ..report.table import table
@@ -116,7 +116,7 @@ def _solver_rows(
     warnings: list[str],
 ) -> list[Row]:
     """A solver, the net it trains, and each that it tests."""
-    nets = nets_of_solver(solver, source, given)
+    nets = read_solver_nets(solver, source, given)
     warnings += [warning for net in (nets.trained, *nets.tested) for warning in net.warnings]
     rows = _net_rows(nets.trained, image, ["TRAIN"])
     for index, net in enumerate(nets.tested):

@@ -11,15 +11,14 @@ from dataclasses import replace
 import click
 
 from ..errors import FormatError
+from ..nets.data_layers import has_countable_records
 from ..nets.definition import NetDefinition, read_net
-from ..nets.layer_types import ASSUMED_CHANNELS, Shape, told_channels
+from ..nets.layer_types import ASSUMED_CHANNELS, Shape, channels_by_transform
 from ..nets.summary import Summary
 from ..nets.summary import summary as summarize
 from ..report.table import table
 from ..text import bytes_text, printable, shape_text
 from .terminal import echo, parse_image, warn, write
-
-FROM_RECORDS = ("Data", "ImageData")
 
 
 @click.command()
@@ -73,10 +72,10 @@ def summary(
 def _assumptions(net: NetDefinition, phases: list[str], image: Shape | None) -> Iterator[str]:
     """What the sums rest on that the prototxt does not tell."""
     layers = [layer for phase in phases for layer in net.layers(phase)]
-    if image is not None and not any(layer.type in FROM_RECORDS for layer in layers):
+    if image is not None and not any(map(has_countable_records, layers)):
         yield f"--image {shape_text(image)}: no layer of the net reads images"
     for layer in layers if image is None else []:
-        if layer.type == "Data" and told_channels(layer) is None:
+        if layer.type == "Data" and channels_by_transform(layer) is None:
             name = printable(layer.name)
             yield (
                 f"{net.place(layer)}: layer '{name}': its records are taken to have"

@@ -16,7 +16,7 @@ from .terminal import echo, parse_image, warn
 
 if TYPE_CHECKING:
     from ..engine.equivalence import Proof
-    from ..weights.mapping import Mapped
+    from ..weights.mapping import WeightMapping
     from ..weights.statistics import BlobStatistics, LayerDifference, LayerStatistics, Sums
 
 FORMAT = 1
@@ -212,7 +212,7 @@ def map_command(
     from ..generator.naming import role
     from ..nets.definition import read_net
     from ..nets.inference_graph import inference_graph, inference_graph_of_model
-    from ..weights.mapping import map_weights, mapped_model
+    from ..weights.mapping import make_mapped_caffemodel, map_weights
 
     model = read_caffemodel(source)
     net = read_net(target)
@@ -222,7 +222,7 @@ def map_command(
         theirs = inference_graph(_told(read_net(trained)), records)
     ours = inference_graph(_told(net), records)
     mapped = map_weights(theirs, ours, model, role, partial, source)
-    written = serialized(mapped_model(net, mapped), out)
+    written = serialized(make_mapped_caffemodel(net, mapped), out)
     proof = None if no_proof else prove(load_engine(), theirs, ours, mapped, model)
     write_files({Path(out): written}, force)
     _tell(mapped, proof, as_json, out)
@@ -234,7 +234,7 @@ def _told(net: Any) -> Any:
     return net
 
 
-def _tell(mapped: Mapped, proof: Proof | None, as_json: bool, out: str) -> None:
+def _tell(mapped: WeightMapping, proof: Proof | None, as_json: bool, out: str) -> None:
     if mapped.unused:
         warn(f"not used: {', '.join(map(printable, mapped.unused))}")
     if mapped.missing:
@@ -259,7 +259,7 @@ def _tell(mapped: Mapped, proof: Proof | None, as_json: bool, out: str) -> None:
     echo(f"wrote {printable(out)}: {len(mapped.rows)} layers; {shown}", bold=True)
 
 
-def _mapped_json(mapped: Mapped, proof: Proof | None, out: str) -> dict[str, Any]:
+def _mapped_json(mapped: WeightMapping, proof: Proof | None, out: str) -> dict[str, Any]:
     shown = None
     if proof is not None:
         shapes = {name: list(shape) for name, shape in proof.inputs.items()}

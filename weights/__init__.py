@@ -1,1 +1,1 @@
-"""Which arrays a net has, under which names: statistics, matching, mapping between nets."""
+"""Weights of nets: statistics, matching by name, mapping between nets."""

@@ -1,15 +1,15 @@
-"""The orders of channels in which two nets of one function may differ.
+"""Orders of channels in which two nets that compute the same may differ.
 
-A Concat with its bottoms swapped gives the same channels in another order, and all that reads them
-has to know. An *order* of a blob says it: channel i of the target's is channel order[i] of the
-source's. Three steps lead to the orders of all blobs:
+A Concat with its bottoms swapped gives the same channels in another order, which every layer that
+reads them must follow. The *order* of a blob: channel i of the target's blob is channel order[i] of
+the source's. Three steps find the orders of all blobs:
 
-1. In each net, channels that an Eltwise combines are tied together: they move as one
-   (`Ties.of_layer`).
-2. Ties of the target are matched with ties of the source that have channels of the same layers,
-   which gives the order of what each convolution makes (`match`). What nothing ties stays as it is.
-3. The orders are followed from the inputs on (`follow`). That takes nothing for granted of the
-   second step: a layer that can't compute the same with what it reads is refused.
+1. In each net, tie the channels that an Eltwise combines: they move as one
+   (`ChannelTies.add_layer`).
+2. Match tied groups of the target with groups of the source whose channels the same layers make.
+   This orders the filters of each convolution (`match_channels`); channels without ties stay.
+3. Propagate the orders from the inputs on (`propagate_order`). This step relies on nothing that the
+   second assumed: it refuses a layer that can't compute the same from what it reads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from ..nets.layer_types import Shape
 from ..nets.shapes import LayerShapes
 
 Order = np.ndarray[Any, np.dtype[np.int64]]
-Slot = tuple[int, int]  # (what makes a channel, in both nets the same; its number there)
+# (number of the signature of the blob that a layer makes it in, its index there)
+Channel = tuple[int, int]
 
 _EACH = frozenset(
     "ReLU ELU Sigmoid TanH Power PReLU BatchNorm Pooling Scale Bias Softmax LRN".split()
@@ -33,23 +34,23 @@ _WITHIN_CHANNEL = 1  # LRNParameter.NormRegion
 
 
 class OrderError(ValueError):
-    """Orders that don't go together; the message is about the layer, without its name."""
+    """Orders that contradict each other; the message is about the layer, without its name."""
 
 
-def channels(shape: Shape) -> int:
-    """The size of axis 1, or 0 where there is none."""
+def channel_count(shape: Shape) -> int:
+    """Return the size of axis 1, or 0 where there is none."""
     return shape[1] if len(shape) > 1 else 0
 
 
-def behaviour(item: LayerShapes) -> str:
-    """What a layer does to channels.
+def classify_layer(item: LayerShapes) -> str:
+    """Return what a layer does to channels.
 
     Returns:
-        `mix`: its filters read them all; `each`: it treats each alone; `join`, `combine`,
-        `cut`, `flatten`: Concat, Eltwise, Slice and Flatten; `whole`: their order matters.
+        `mix`: its filters read them all; `each`: it treats each alone; `concat`, `combine`,
+        `slice`, `flatten`: Concat, Eltwise, Slice and Flatten; `whole`: their order matters.
     """
     layer, axes = item.layer, len(item.bottoms[0])
-    kind = layer.type
+    kind = str(layer.type)
     if axes < 2:
         return "whole"
     if kind in ("Convolution", "InnerProduct"):
@@ -59,8 +60,9 @@ def behaviour(item: LayerShapes) -> str:
         old = f"{kind.lower()}_dim"
         param = getattr(layer, f"{kind.lower()}_param")
         axis = (getattr(param, old) if param.HasField(old) else param.axis) % axes
-        along = "join" if kind == "Concat" else "cut"
-        return along if axis == 1 else "combine" if kind == "Concat" else "each"
+        if axis == 1:
+            return kind.lower()
+        return "combine" if kind == "Concat" else "each"
     if kind == "Eltwise":
         return "combine"
     if kind == "Flatten":
@@ -73,167 +75,180 @@ def behaviour(item: LayerShapes) -> str:
     return "whole"
 
 
-class Ties:
-    """Which channels of a net move as one: sets of slots, joined as layers are added."""
+class ChannelTies:
+    """The channels of a net in groups that move as one: a union-find, fed layer by layer.
+
+    Attributes:
+        channels: each channel, at its number.
+        tied_by: number of a channel -> the layer that tied it first.
+    """
 
     def __init__(self) -> None:
-        self.slots: list[Slot] = []
-        self.where: dict[int, str] = {}  # number of a slot -> the layer that tied it first
-        self._numbers: dict[Slot, int] = {}
+        self.channels: list[Channel] = []
+        self.tied_by: dict[int, str] = {}
+        self._numbers: dict[Channel, int] = {}
         self._parent: list[int] = []
 
-    def of(self, maker: int, count: int) -> Order:
-        """The numbers of the first `count` channels that a layer or input makes."""
+    def number_channels(self, maker: int, count: int) -> Order:
+        """Return the numbers of the first `count` channels that a layer or input makes."""
         numbers = []
-        for channel in range(count):
-            slot = (maker, channel)
-            if slot not in self._numbers:
-                self._numbers[slot] = len(self.slots)
-                self._parent.append(len(self.slots))
-                self.slots.append(slot)
-            numbers.append(self._numbers[slot])
+        for index in range(count):
+            channel = (maker, index)
+            if channel not in self._numbers:
+                self._numbers[channel] = len(self.channels)
+                self._parent.append(len(self.channels))
+                self.channels.append(channel)
+            numbers.append(self._numbers[channel])
         return np.array(numbers, dtype=np.int64)
 
-    def root(self, number: int) -> int:
-        """The number that stands for all that a slot is tied to."""
+    def find_root(self, number: int) -> int:
+        """Return the number that stands for the group of a channel."""
         while self._parent[number] != number:
             self._parent[number] = self._parent[self._parent[number]]
             number = self._parent[number]
         return number
 
     def tie(self, columns: Sequence[Order], layer: str) -> Order:
-        """Tie the channels at each place of several blobs."""
-        for other in columns[1:]:
-            for a, b in zip(columns[0].tolist(), other.tolist(), strict=True):
-                one, two = self.root(a), self.root(b)
-                if one != two:
-                    self._parent[max(one, two)] = min(one, two)
-                self.where.setdefault(a, layer)
-                self.where.setdefault(b, layer)
+        """Tie the channels at the same index of several blobs, for a layer."""
+        for column in columns[1:]:
+            for a, b in zip(columns[0].tolist(), column.tolist(), strict=True):
+                roots = self.find_root(a), self.find_root(b)
+                self._parent[max(roots)] = min(roots)
+                self.tied_by.setdefault(a, layer)
+                self.tied_by.setdefault(b, layer)
         return columns[0]
 
-    def sets(self) -> dict[int, list[Slot]]:
-        """Root -> the slots tied together, sorted."""
-        result: dict[int, list[Slot]] = {}
-        for number, slot in enumerate(self.slots):
-            result.setdefault(self.root(number), []).append(slot)
-        return {root: sorted(slots) for root, slots in result.items()}
+    def groups(self) -> dict[int, list[Channel]]:
+        """Return root -> the channels of its group, sorted."""
+        result: dict[int, list[Channel]] = {}
+        for number, channel in enumerate(self.channels):
+            result.setdefault(self.find_root(number), []).append(channel)
+        return {root: sorted(channels) for root, channels in result.items()}
 
-    def of_layer(
+    def add_layer(
         self, item: LayerShapes, makers: Sequence[int], bottoms: Sequence[Order]
     ) -> list[Order]:
-        """The channels of a layer's tops; `makers` stand for the tops, in both nets the same."""
-        kind = behaviour(item)
+        """Return the channels of a layer's tops, and tie those that it combines.
+
+        Args:
+            item: the layer.
+            makers: for each top, the number of its signature, which is the same in both nets.
+            bottoms: the numbers of its bottoms' channels.
+        """
+        kind = classify_layer(item)
         if kind == "mix":
             self.tie(bottoms, item.layer.name)
-            return [self.of(makers[0], channels(item.tops[0]))] * len(item.tops)
-        if kind == "join":
+            filters = self.number_channels(makers[0], channel_count(item.tops[0]))
+            return [filters] * len(item.tops)
+        if kind == "concat":
             return [np.concatenate(bottoms)]
         if kind == "combine":
             return [self.tie(bottoms, item.layer.name)]
-        if kind == "cut":
-            return _cut(item, bottoms[0])
+        if kind == "slice":
+            return _slice(item, bottoms[0])
         if kind == "flatten":
-            return [np.repeat(bottoms[0], _flattened(item))]
+            return [np.repeat(bottoms[0], _flattened_count(item))]
         if kind == "each":
             return [bottoms[0]] * len(item.tops)
-        return [self.of(m, channels(top)) for m, top in zip(makers, item.tops, strict=True)]
+        counts = map(channel_count, item.tops)
+        return [self.number_channels(*pair) for pair in zip(makers, counts, strict=True)]
 
 
-def _cut(item: LayerShapes, bottom: Order) -> list[Order]:
-    sizes = [channels(top) for top in item.tops]
-    return np.split(bottom, np.cumsum(sizes)[:-1])
+def _slice(item: LayerShapes, bottom: Order) -> list[Order]:
+    counts = [channel_count(top) for top in item.tops]
+    return np.split(bottom, np.cumsum(counts)[:-1])
 
 
-def _flattened(item: LayerShapes) -> int:
-    """How many channels Flatten makes of one."""
-    return channels(item.tops[0]) // channels(item.bottoms[0])
+def _flattened_count(item: LayerShapes) -> int:
+    """Return how many channels Flatten makes of one."""
+    return channel_count(item.tops[0]) // channel_count(item.bottoms[0])
 
 
-def match(target: Ties, source: Ties, pins: Sequence[tuple[Order, Order, str]]) -> dict[Slot, Slot]:
-    """Which channel of the source each channel of the target is.
+def match_channels(
+    target: ChannelTies, source: ChannelTies, pins: Sequence[tuple[Order, Order, str]]
+) -> dict[Channel, Channel]:
+    """Return which channel of the source each channel of the target is.
 
     Args:
-        target, source: the ties of both nets, whose slots have the same makers.
-        pins: channels of a blob in both nets that are the same at the same places, and the
-            layer that wants it so.
+        target, source: the ties of both nets, whose channels have the same makers.
+        pins: channels of a blob in the target and in the source that must be the same at the same
+            index, and the layer that requires it.
 
     Raises:
-        OrderError: no order does.
+        OrderError: no order meets all ties and pins.
     """
-    sets, others = target.sets(), source.sets()
-    partner: dict[int, int] = {}
+    ours, theirs = target.groups(), source.groups()
+    partners: dict[int, int] = {}
     taken: dict[int, int] = {}
-    for ours, theirs, layer in pins:
-        for a, b in zip(ours.tolist(), theirs.tolist(), strict=True):
-            root, other = target.root(a), source.root(b)
-            kept = (
-                partner.setdefault(root, other) == other and taken.setdefault(other, root) == root
-            )
-            if not kept or _makers(sets[root]) != _makers(others[other]):
+    for here, there, layer in pins:
+        for a, b in zip(here.tolist(), there.tolist(), strict=True):
+            mine, its = target.find_root(a), source.find_root(b)
+            agree = partners.setdefault(mine, its) == its and taken.setdefault(its, mine) == mine
+            if not agree or _makers(ours[mine]) != _makers(theirs[its]):
                 raise OrderError(f"'{layer}': its channels have to keep their order, and can't")
-    _pair_free(target, sets, {k: v for k, v in others.items() if k not in taken}, partner)
+    free = {root: channels for root, channels in theirs.items() if root not in taken}
+    _pair_free_groups(target, ours, free, partners)
     return {
-        # Of several channels of one maker in a set, the first is the first.
-        slot: same
-        for root, slots in sets.items()
-        for slot, same in zip(slots, others[partner[root]], strict=True)
+        # Both groups are sorted: of several channels of one maker, the first is the first.
+        channel: equal
+        for root, channels in ours.items()
+        for channel, equal in zip(channels, theirs[partners[root]], strict=True)
     }
 
 
-def _makers(slots: Sequence[Slot]) -> tuple[int, ...]:
-    return tuple(maker for maker, _ in slots)
+def _makers(channels: Sequence[Channel]) -> tuple[int, ...]:
+    return tuple(maker for maker, _ in channels)
 
 
-def _pair_free(
-    target: Ties,
-    sets: Mapping[int, list[Slot]],
-    free: Mapping[int, list[Slot]],
-    partner: dict[int, int],
+def _pair_free_groups(
+    target: ChannelTies,
+    ours: Mapping[int, list[Channel]],
+    free: Mapping[int, list[Channel]],
+    partners: dict[int, int],
 ) -> None:
-    """Sets of the same channels first, then those of the same makers as they come."""
-    roots = {tuple(slots): other for other, slots in free.items()}
-    waiting: list[tuple[list[Slot], int]] = []
-    for root, slots in sets.items():
-        if root in partner:
+    """Pair groups of the same channels, then those of the same makers in order."""
+    roots = {tuple(channels): root for root, channels in free.items()}
+    waiting: list[tuple[list[Channel], int]] = []
+    for root, channels in ours.items():
+        if root in partners:
             continue
-        same = roots.pop(tuple(slots), None)
-        if same is None:
-            waiting.append((slots, root))
+        equal = roots.pop(tuple(channels), None)
+        if equal is None:
+            waiting.append((channels, root))
         else:
-            partner[root] = same
+            partners[root] = equal
     left: dict[tuple[int, ...], list[int]] = {}
     for key in sorted(roots, reverse=True):
         left.setdefault(_makers(key), []).append(roots[key])
-    for slots, root in sorted(waiting):
-        candidates = left.get(_makers(slots))
+    for channels, root in sorted(waiting):
+        candidates = left.get(_makers(channels))
         if not candidates:
-            where = f"'{target.where[root]}'" if root in target.where else "the net"
+            where = f"'{target.tied_by[root]}'" if root in target.tied_by else "the net"
             raise OrderError(f"{where} puts channels together that are not together in the source")
-        partner[root] = candidates.pop()
+        partners[root] = candidates.pop()
 
 
-def follow(
+def propagate_order(
     item: LayerShapes,
     other: LayerShapes,
     pairs: Sequence[int],
     bottoms: Sequence[Order],
-    made: Order,
+    filters: Order,
 ) -> list[Order]:
-    """The orders of a target layer's tops.
+    """Return the orders of a target layer's tops.
 
     Args:
-        item, other: the layer in the target and in the source.
-        pairs: which bottom of the source's each bottom is.
+        item, other: the layer in the target and its equal in the source.
+        pairs: for each bottom, the index of the source layer's bottom that it equals.
         bottoms: the orders of the target's bottoms.
-        made: of a layer that mixes, the order of what it makes.
+        filters: the order of the filters of a layer that mixes.
 
     Raises:
-        OrderError: with these bottoms it can't compute the same.
+        OrderError: with these bottoms the layer can't compute the same.
     """
-    kind = behaviour(item)
-    if kind == "join":
-        sizes = [channels(shape) for shape in other.bottoms]
+    kind = classify_layer(item)
+    if kind == "concat":
+        sizes = [channel_count(shape) for shape in other.bottoms]
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         return [
             np.concatenate([starts[p] + order for p, order in zip(pairs, bottoms, strict=True)])
@@ -241,56 +256,63 @@ def follow(
     if kind in ("mix", "combine") and any((b != bottoms[0]).any() for b in bottoms[1:]):
         raise OrderError("it reads blobs whose channels are in different orders")
     if kind == "mix":
-        return [made] * len(item.tops)
-    if kind == "cut":
+        return [filters] * len(item.tops)
+    if kind == "slice":
         parts = []
-        for order, start in zip(_cut(item, bottoms[0]), _starts(item), strict=True):
+        for order, start in zip(_slice(item, bottoms[0]), _starts(item), strict=True):
             order = order - start
             if order.size and (order.min() < 0 or order.max() >= order.size):
                 raise OrderError("it cuts where channels of both parts are in another order")
             parts.append(order)
         return parts
     if kind == "flatten":
-        each = _flattened(item)
+        each = _flattened_count(item)
         return [(bottoms[0][:, None] * each + np.arange(each)).reshape(-1)]
     if kind == "whole":
         if any(is_permuted(order) for order in bottoms):
             raise OrderError("it reads channels in another order, which changes what it computes")
-        return [np.arange(channels(shape)) for shape in item.tops]
+        return [np.arange(channel_count(shape)) for shape in item.tops]
     return [bottoms[0]] * len(item.tops)
 
 
 def _starts(item: LayerShapes) -> list[int]:
-    sizes = [channels(top) for top in item.tops]
+    sizes = [channel_count(top) for top in item.tops]
     return [sum(sizes[:index]) for index in range(len(sizes))]
 
 
 def is_permuted(order: Order) -> bool:
-    """Whether an order is another than 0, 1, 2..."""
+    """Whether an order differs from 0, 1, 2..."""
     return bool((order != np.arange(order.size)).any())
 
 
-def reordered(
-    item: LayerShapes, arrays: Sequence[np.ndarray], bottom: Order, made: Order
+def permute_blobs(
+    item: LayerShapes, arrays: Sequence[np.ndarray], bottom: Order, filters: Order
 ) -> list[np.ndarray]:
-    """The parameter blobs of a source layer as the target's, which has its channels in an order.
+    """Return the parameter blobs of a source layer with their channels in the target's order.
+
+    Args:
+        item: the target's layer.
+        arrays: the blobs, in the target's shapes.
+        bottom: the order of what the layer reads.
+        filters: the order of the filters of a layer that mixes.
 
     Raises:
-        OrderError: its groups would mix.
+        OrderError: channels would move from one group to another.
     """
-    layer, kind = item.layer, behaviour(item)
+    layer, kind = item.layer, classify_layer(item)
     if kind == "mix" and layer.type == "Convolution":
         weights, *bias = arrays
         return [
-            _grouped(weights, layer.convolution_param.group, bottom, made),
-            *(b[made] for b in bias),
+            _permute_filters(weights, layer.convolution_param.group, bottom, filters),
+            *(b[filters] for b in bias),
         ]
     if kind == "mix":
         weights, *bias = arrays
         inner = prod(item.bottoms[0][2:])
         columns = (bottom[:, None] * inner + np.arange(inner)).reshape(-1)
-        rows, columns = (columns, made) if layer.inner_product_param.transpose else (made, columns)
-        return [weights[rows][:, columns], *(b[made] for b in bias)]
+        transposed = layer.inner_product_param.transpose
+        rows, columns = (columns, filters) if transposed else (filters, columns)
+        return [weights[rows][:, columns], *(b[filters] for b in bias)]
     if kind != "each":
         return list(arrays)
     if layer.type == "BatchNorm":
@@ -303,13 +325,14 @@ def reordered(
     return [np.take(array, bottom, axis) if 0 <= axis < array.ndim else array for array in arrays]
 
 
-def _grouped(weights: np.ndarray, group: int, bottom: Order, made: Order) -> np.ndarray:
-    """(out, in / group, ...) with its filters, and what they read, in an order."""
-    outs, ins = len(made) // group, len(bottom) // group
-    home = np.arange(len(made)) // outs
-    if (made // outs != home).any() or (bottom // ins != np.arange(len(bottom)) // ins).any():
+def _permute_filters(weights: np.ndarray, group: int, bottom: Order, filters: Order) -> np.ndarray:
+    """Permute (out, in / group, ...) along both axes, within each group."""
+    outputs, inputs = len(filters) // group, len(bottom) // group
+    groups = np.arange(len(filters)) // outputs
+    moved = (bottom // inputs != np.arange(len(bottom)) // inputs).any()
+    if moved or (filters // outputs != groups).any():
         raise OrderError(f"its {group} groups would read each other's channels")
-    columns = bottom.reshape(group, ins) - ins * np.arange(group)[:, None]
-    rows = weights[made]
-    result: np.ndarray = np.stack([row[columns[g]] for row, g in zip(rows, home, strict=True)])
+    columns = bottom.reshape(group, inputs) - inputs * np.arange(group)[:, None]
+    rows = zip(weights[filters], groups, strict=True)
+    result: np.ndarray = np.stack([row[columns[number]] for row, number in rows])
     return result

@@ -1,4 +1,4 @@
-"""A caffemodel from a net and the arrays of its layers (Net::ToProto, src/caffe/net.cpp)."""
+"""Make a caffemodel of a net and the arrays of its layers (Net::ToProto, src/caffe/net.cpp)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..nets.definition import NetDefinition
 from ..text import printable
 
 
-def net_model(
+def make_caffemodel(
     net: NetDefinition, arrays: Mapping[str, Sequence[np.ndarray]], missing: Container[str] = ()
 ) -> Any:
-    """The NetParameter that Net::ToProto would write of a net: its TEST layers, with weights.
+    """Return the NetParameter that Net::ToProto would write: the TEST layers, with weights.
 
     Args:
         net: the net.
-        arrays: layer -> its parameter blobs.
-        missing: layers to leave out, for want of weights.
+        arrays: name of a layer -> its parameter blobs.
+        missing: names of layers without weights, which are left out.
 
     Raises:
         NetError: layers that share a blob would get different weights.

@@ -1,13 +1,12 @@
-"""Weights held against a net: which layers get theirs, which don't, and what is left over.
+"""Match a caffemodel's blobs to a net's layers by name and shape; report missing and unused ones.
 
-By name, blob by blob, as Net::CopyTrainedLayersFrom does (src/caffe/net.cpp).
+Layers match by name, as in Net::CopyTrainedLayersFrom (src/caffe/net.cpp).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import NetError
 from ..formats.caffemodel import blob_array, blob_shape, same_blob_shape
@@ -16,70 +15,78 @@ from ..nets.shapes import NetShapes
 from ..text import printable, shape_text
 
 
-@dataclass
-class Matching:
+class WeightMatch(NamedTuple):
     """Names of layers, each list in the order of its file.
 
     Attributes:
         matched: layers of the net that get all their blobs.
-        missing: layers of the net with blobs that no file has.
+        missing: layers of the net with parameters that no caffemodel has.
         unused: layers with blobs that the net does not have.
-        zero: matched layers whose first blob, the weights, is all zeros.
-        odd: matched layers with a value that is nan or infinite.
+        all_zero: matched layers whose first blob, the weights, is all zeros.
+        not_finite: matched layers with a value that is nan or infinite.
     """
 
-    matched: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    unused: list[str] = field(default_factory=list)
-    zero: list[str] = field(default_factory=list)
-    odd: list[str] = field(default_factory=list)
+    matched: list[str]
+    missing: list[str]
+    unused: list[str]
+    all_zero: list[str]
+    not_finite: list[str]
 
 
-def match_weights(shapes: NetShapes, models: Iterable[tuple[str, Any]]) -> Matching:
-    """Hold caffemodels, each with its name for messages, against the layers of a phase.
+def match_weights(shapes: NetShapes, models: Iterable[tuple[str, Any]]) -> WeightMatch:
+    """Match caffemodels to the layers of a net in one phase.
 
     Where several have a layer, the last one counts, as for `--weights a,b`.
 
+    Args:
+        shapes: the net.
+        models: (file name for messages, NetParameter) of each caffemodel.
+
     Raises:
-        NetError: a layer has other blobs than the net's of that name, or has none and the net's
-            has, or the other way round, which all stop Caffe.
+        NetError: a layer has other blobs than the net's layer of that name, which stops Caffe.
     """
-    wanted: dict[str, list[Shape]] = {}
+    net_blobs: dict[str, list[Shape]] = {}
     for item in shapes.layers:
-        wanted.setdefault(item.layer.name, [blob.shape for blob in item.blobs])
-    found: dict[str, Any] = {}
-    result = Matching()
+        net_blobs.setdefault(item.layer.name, [blob.shape for blob in item.blobs])
+    stored: dict[str, Any] = {}
+    unused: dict[str, None] = {}
     for source, model in models:
         for layer in model.layer:
-            if layer.name in wanted:
-                differs = mismatch(layer.name, layer.blobs, wanted[layer.name])
-                if differs is not None:
-                    raise NetError(
-                        f"{printable(source)}: {differs}; give the net's own weights, or rename the"
-                        " layer to start it fresh"
-                    )
-                found[layer.name] = layer
-            elif layer.blobs and layer.name not in result.unused:
-                result.unused.append(layer.name)
-    for name in (name for name, blobs in wanted.items() if blobs):
-        (result.matched if name in found else result.missing).append(name)
-    for name in result.matched:
-        arrays = [blob_array(blob) for blob in found[name].blobs]
+            if layer.name in net_blobs:
+                _check_blobs(source, layer, net_blobs[layer.name])
+                stored[layer.name] = layer.blobs
+            elif layer.blobs:
+                unused[layer.name] = None
+    weighted = [name for name, blobs in net_blobs.items() if blobs]
+    matched = [name for name in weighted if name in stored]
+    missing = [name for name in weighted if name not in stored]
+    result = WeightMatch(matched, missing, list(unused), [], [])
+    for name in matched:
+        arrays = [blob_array(blob) for blob in stored[name]]
         if arrays[0].size and not arrays[0].any():
-            result.zero.append(name)
-        # A sum is finite unless a value is not, or the sum of float32 overflows, which is odd too.
+            result.all_zero.append(name)
+        # The sum in float64 is faster to check than each value, and overflows for none of float32.
         if not all(abs(float(array.sum(dtype="f8"))) < float("inf") for array in arrays):
-            result.odd.append(name)
+            result.not_finite.append(name)
     return result
 
 
-def mismatch(name: str, blobs: Sequence[Any], shapes: Sequence[Shape]) -> str | None:
-    """How BlobProtos differ from what a layer of a net takes; None where they fit.
+def _check_blobs(source: str, layer: Any, shapes: Sequence[Shape]) -> None:
+    mismatch = describe_mismatch(layer.name, layer.blobs, shapes)
+    if mismatch is not None:
+        raise NetError(
+            f"{printable(source)}: {mismatch}; give the net's own weights, or rename the layer to"
+            " start it fresh"
+        )
+
+
+def describe_mismatch(name: str, blobs: Sequence[Any], shapes: Sequence[Shape]) -> str | None:
+    """Return how stored blobs differ from those of a net's layer; None where they fit.
 
     Args:
-        name: the layer's.
-        blobs: that are stored under it.
-        shapes: of the blobs that the net has there.
+        name: the layer's name.
+        blobs: the BlobProtos stored under it.
+        shapes: the shapes of the blobs in the net.
     """
     layer = f"layer '{printable(name)}'"
     if len(blobs) != len(shapes):

@@ -1,4 +1,4 @@
-"""What is in a caffemodel, by layer and blob, and how two differ."""
+"""Statistics of a caffemodel's layers and blobs, and the differences of two caffemodels."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from ..nets.layer_types import Shape
 
 EQUAL, WITHIN, DIFFERENT = "equal", "within tolerance", "different"
 ONLY_A, ONLY_B, OTHER_SHAPES = "only in A", "only in B", "other shapes"
-STATISTICS = "BatchNorm"  # whose blobs are stored and not learned
+STATISTICS = "BatchNorm"  # the layer type whose blobs are stored, not learned
 
 
 class BlobStatistics(NamedTuple):
-    """One blob; min, max, mean and std are of its finite elements, None where there are none.
+    """The statistics of one blob.
 
     Attributes:
         shape: as stored.
-        elements, bytes: how many, and what they take in the file.
-        minimum, maximum, mean, std: std is of the population (divided by n).
-        zeros: elements that are exactly 0.
-        not_finite: elements that are nan or infinite.
+        elements: their number.
+        bytes: their size in the file.
+        minimum, maximum, mean, std: of the finite elements; None where there are none. std is of
+            the population (divided by n).
+        zeros: number of elements that are exactly 0.
+        not_finite: number of elements that are nan or infinite.
     """
 
     shape: Shape
@@ -44,13 +46,13 @@ class BlobStatistics(NamedTuple):
 
     @property
     def flags(self) -> list[str]:
-        """What is odd: `all zero`, `not finite`."""
-        odd = {"all zero": 0 < self.elements == self.zeros, "not finite": self.not_finite > 0}
-        return [name for name, holds in odd.items() if holds]
+        """Warnings about the values: `all zero`, `not finite`."""
+        flags = {"all zero": 0 < self.elements == self.zeros, "not finite": self.not_finite > 0}
+        return [name for name, is_set in flags.items() if is_set]
 
 
 class LayerStatistics(NamedTuple):
-    """A layer with parameters."""
+    """The statistics of a layer with parameters."""
 
     name: str
     type: str
@@ -58,14 +60,15 @@ class LayerStatistics(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Over a caffemodel.
+    """Sums over a caffemodel.
 
     Attributes:
-        layers, blobs: how many, of those with parameters.
+        layers: number of layers with parameters.
+        blobs: number of parameter blobs.
         parameters: learned elements; a blob that layers share by name counts once.
         statistics: elements that are stored but not learned (BatchNorm).
-        bytes: of all blobs, in the file.
-        zeros, not_finite: elements.
+        bytes: size of all blobs in the file.
+        zeros, not_finite: numbers of such elements.
     """
 
     layers: int
@@ -84,15 +87,16 @@ class Sums(NamedTuple):
 
 
 class LayerDifference(NamedTuple):
-    """What a layer's parameters are in A and in B.
+    """The difference of a layer's parameters in A and in B.
 
     Attributes:
-        status: one of the words above.
-        shapes: of the blobs in A and in B; empty where it has none.
-        absolute: the largest difference of two elements; None where they can't be compared, inf
-            where only one is a number.
-        relative: a blob's largest difference divided by the root mean square of A's blob, of the
-            blob where that is largest; inf where A's is 0.
+        name: the layer's name.
+        status: EQUAL, WITHIN, DIFFERENT, ONLY_A, ONLY_B or OTHER_SHAPES.
+        shapes: shapes of the blobs in A and in B; empty where a file lacks the layer.
+        absolute: the largest difference of two elements; None where shapes differ, inf where only
+            one of the two is finite.
+        relative: the largest difference in a blob divided by the root mean square of A's blob, at
+            its maximum over the blobs; inf where A's is 0.
     """
 
     name: str
@@ -103,35 +107,41 @@ class LayerDifference(NamedTuple):
 
 
 def blob_statistics(blob: Any) -> BlobStatistics:
-    """The statistics of a BlobProto."""
+    """Compute the statistics of a BlobProto."""
     stored = blob_array(blob)
     values = _doubles(stored)
     finite = values[np.isfinite(values)]
     with np.errstate(over="ignore", invalid="ignore"):
-        found = [float(f(finite)) for f in (np.min, np.max, np.mean, np.std)] if finite.size else []
-    # Doubles near the largest may overflow in a sum.
-    numbers = [number if math.isfinite(number) else None for number in found] or [None] * 4
+        minimum, maximum, mean, std = (
+            _finite(function(finite)) if finite.size else None
+            for function in (np.min, np.max, np.mean, np.std)
+        )
     return BlobStatistics(
         blob_shape(blob),
         values.size,
         stored.nbytes,
-        numbers[0],
-        numbers[1],
-        numbers[2],
-        numbers[3],
+        minimum,
+        maximum,
+        mean,
+        std,
         int((values == 0).sum()),
         values.size - finite.size,
     )
 
 
+def _finite(number: Any) -> float | None:
+    """Return a number, or None where a sum of large doubles overflowed."""
+    return float(number) if math.isfinite(number) else None
+
+
 def _doubles(array: np.ndarray) -> np.ndarray:
-    """The elements in a row; a signalling nan, as damage makes it, is a nan like others."""
+    """Return the elements as one row of float64; a signalling nan, as in damage, becomes quiet."""
     with np.errstate(invalid="ignore"):
         return array.reshape(-1).astype(np.float64)
 
 
 def model_statistics(model: Any) -> tuple[list[LayerStatistics], Sums]:
-    """Every layer of a NetParameter that has parameters, and the sums."""
+    """Compute the statistics of every layer with parameters of a NetParameter, and their sums."""
     layers = []
     counted: set[str] = set()
     sums: Counter[str] = Counter()
@@ -154,20 +164,20 @@ def model_statistics(model: Any) -> tuple[list[LayerStatistics], Sums]:
 
 
 def compare(a: Any, b: Any, tolerance: float = 0.0) -> list[LayerDifference]:
-    """What differs in the parameters of two NetParameters, layer by layer.
+    """Compare the parameters of two NetParameters, layer by layer.
 
-    Layers go by name; of those that share one, the first with the first. A nan equals a nan, and
-    an infinity itself. Old shapes of four axes equal new ones with the same elements.
+    Layers pair up by name; of several with one name, the first with the first. A nan equals a nan,
+    and an infinity itself. Old shapes of four axes equal new ones with the same elements.
 
     Args:
         a, b: the models.
-        tolerance: the largest difference of two elements that is `within tolerance`.
+        tolerance: the maximum difference of two elements that is `within tolerance`.
     """
     ours, theirs = _by_name(a), _by_name(b)
     rows = []
     for key, blobs in ours.items():
         if key in theirs:
-            rows.append(_compared(key, blobs, theirs[key], tolerance))
+            rows.append(_compare_layer(key, blobs, theirs[key], tolerance))
         else:
             rows.append(LayerDifference(_name(key), ONLY_A, (_shapes(blobs), [])))
     for key, blobs in theirs.items():
@@ -178,12 +188,12 @@ def compare(a: Any, b: Any, tolerance: float = 0.0) -> list[LayerDifference]:
 
 def _by_name(model: Any) -> dict[tuple[str, int], Any]:
     seen: Counter[str] = Counter()
-    found = {}
+    blobs = {}
     for layer in model.layer:
         if layer.blobs:
             seen[layer.name] += 1
-            found[layer.name, seen[layer.name]] = layer.blobs
-    return found
+            blobs[layer.name, seen[layer.name]] = layer.blobs
+    return blobs
 
 
 def _name(key: tuple[str, int]) -> str:
@@ -195,11 +205,11 @@ def _shapes(blobs: Any) -> list[Shape]:
     return [blob_shape(blob) for blob in blobs]
 
 
-def _compared(key: tuple[str, int], a: Any, b: Any, tolerance: float) -> LayerDifference:
+def _compare_layer(key: tuple[str, int], a: Any, b: Any, tolerance: float) -> LayerDifference:
     shapes = (_shapes(a), _shapes(b))
     if len(a) != len(b) or not all(map(_same_shape, a, b)):
         return LayerDifference(_name(key), OTHER_SHAPES, shapes)
-    pairs = [_distance(one, other) for one, other in zip(a, b, strict=True)]
+    pairs = [_distance(*blobs) for blobs in zip(a, b, strict=True)]
     absolute = max(distance for distance, _ in pairs)
     relative = max(ratio for _, ratio in pairs)
     status = EQUAL if absolute == 0 else WITHIN if absolute <= tolerance else DIFFERENT
@@ -211,14 +221,14 @@ def _same_shape(a: Any, b: Any) -> bool:
 
 
 def _distance(a: Any, b: Any) -> tuple[float, float]:
-    """The largest difference of two blobs, and that divided by the first's root mean square."""
-    one, other = _doubles(blob_array(a)), _doubles(blob_array(b))
-    apart = ~((one == other) | (np.isnan(one) & np.isnan(other)))
-    if not apart.any():
+    """Return the largest difference of two blobs, and its ratio to a's root mean square."""
+    ours, theirs = _doubles(blob_array(a)), _doubles(blob_array(b))
+    differs = ~((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)))
+    if not differs.any():
         return 0.0, 0.0
     with np.errstate(invalid="ignore", over="ignore"):
-        distances = np.abs(one - other)[apart]
-        finite = one[np.isfinite(one)]
+        distances = np.abs(ours - theirs)[differs]
+        finite = ours[np.isfinite(ours)]
         scale = float(np.sqrt(np.mean(np.square(finite)))) if finite.size else 0.0
     largest = float(distances.max()) if np.isfinite(distances).all() else math.inf
     usable = 0 < scale < math.inf and largest < math.inf

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ...nets.data_layers import DATA_LAYER_TYPES
+from ...nets.layer_types import UNSUPPORTED
 from ..wiring import WiredLayer
 from .base import Kernel
 from .convolution import Convolution, InnerProduct
@@ -11,7 +13,7 @@ from .normalization import BatchNorm, Bias, Scale
 from .pooling import LRN, Pooling
 from .shaping import Concat, Eltwise, Reshape, Silence, Slice, Split
 
-SOURCES = frozenset({"Data", "ImageData", "MemoryData", "DummyData", "Input"})
+SOURCES = frozenset(DATA_LAYER_TYPES) - UNSUPPORTED
 
 KERNELS: dict[str, type[Kernel]] = {
     "Convolution": Convolution,
