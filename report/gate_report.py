@@ -9,7 +9,7 @@ from ..logs.expectation import Check
 from ..logs.gate import all_passed
 from ..logs.result import LogResult
 
-HEADS = ("held", "expected", "got", "difference", "", "why")
+HEADS = ("check", "expected", "got", "difference", "", "remark")
 
 
 def checks_json(checks: Sequence[Check], images: int | None) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def markdown_table(checks: Sequence[Check], result: LogResult, images: int | Non
     lines = [
         f"### sqgen gate: {verdict} ({result.net or result.source}{count})",
         "",
-        "| held | expected | got | difference | | why |",
+        "| check | expected | got | difference | | remark |",
         "|---|---|---|---|---|---|",
         *(f"| {row} |" for row in rows),
     ]
