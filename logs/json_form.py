@@ -6,13 +6,13 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from functools import lru_cache
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ..text import printable
 
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _KINDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
+_FIELDS: dict[type, dict[str, tuple[Any, bool]]] = {}  # see _fields_of
 Value = TypeVar("Value")
 
 
@@ -44,21 +44,25 @@ def from_json(kind: type[Value], plain: object, where: str = "") -> Value:
     """
     if not isinstance(plain, dict):
         raise _wrong(where, "an object", plain)
-    hints = _type_hints(cast("type[object]", kind))
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    known = _fields_of(kind)
     for key in plain:
         if key not in known:
             raise ValueError(f"{_place(where, key)}: no such field")
-    for name, field in known.items():
-        required = field.default is MISSING and field.default_factory is MISSING
+    for name, (_, required) in known.items():
         if required and name not in plain:
             raise ValueError(f"{_place(where, name)}: is missing")
-    return kind(**{key: _read(hints[key], item, _place(where, key)) for key, item in plain.items()})
+    return kind(**{k: _read(known[k][0], item, _place(where, k)) for k, item in plain.items()})
 
 
-@lru_cache
-def _type_hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _fields_of(kind: Any) -> dict[str, tuple[Any, bool]]:
+    """Return the type hint of each field of a dataclass, and whether it has no default."""
+    if kind not in _FIELDS:
+        hints = get_type_hints(kind)
+        _FIELDS[kind] = {
+            field.name: (hints[field.name], field.default is field.default_factory is MISSING)
+            for field in fields(kind)
+        }
+    return _FIELDS[kind]
 
 
 def _place(where: str, key: object) -> str:
