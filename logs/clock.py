@@ -1,6 +1,6 @@
 """glog's stamps as seconds since the first day of a log.
 
-Where no year is printed one is assumed, and turns from December to January.
+A stamp without a year gets an assumed one, which advances from December to January.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _YEAR = 2000  # of stamps without one
 
 
 class Clock:
-    """Turns stamps of one log into seconds, in the order of the log."""
+    """Converts the stamps of one log to seconds, in the order of the log."""
 
     def __init__(self) -> None:
         self._date = ""
@@ -21,20 +21,20 @@ class Clock:
         self._midnight = 0
         self._years = 0
         self._minute = ""
-        self._base = 0
+        self._minute_seconds = 0
 
     def seconds(self, stamp: Stamp) -> float | None:
-        """Seconds; None where the stamp was stripped or is no time."""
+        """Return seconds since the first day; None for a stripped or impossible stamp."""
         date, time = stamp
-        if date != self._date and not self._turn(date):
+        if date != self._date and not self._advance(date):
             return None
         if time[:6] != self._minute:
             self._minute = time[:6]
-            self._base = self._midnight + int(time[:2]) * 3600 + int(time[3:5]) * 60
-        return self._base + float(time[6:])
+            self._minute_seconds = self._midnight + int(time[:2]) * 3600 + int(time[3:5]) * 60
+        return self._minute_seconds + float(time[6:])
 
-    def _turn(self, text: str) -> bool:
-        """Take in another date; false if it is none."""
+    def _advance(self, text: str) -> bool:
+        """Advance to another date; return false if it is no date."""
         if len(text) not in (4, 8):
             return False
         month, day = int(text[-4:-2]), int(text[-2:])
@@ -43,7 +43,7 @@ class Clock:
         year = int(text[:4]) if len(text) == 8 else _YEAR + self._years
         if not (year and 1 <= month <= 12 and 1 <= day <= 31):
             return False
-        ordinal = date(year, month, 1).toordinal() + day - 1  # 0229 of any year counts on
+        ordinal = date(year, month, 1).toordinal() + day - 1  # so that 0229 is valid in any year
         if self._first_day is None:
             self._first_day = ordinal
         self._midnight = (ordinal - self._first_day) * 86400

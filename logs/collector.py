@@ -1,198 +1,157 @@
-"""Events to a result. What it holds does not grow with the log, unless rows are kept."""
+"""Events to a result. Memory does not grow with the log, unless rows are kept."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 from .clock import Clock
 from .events import NEVER, Listener, Output, Stamp
-from .fatal import crash, explain
-from .lines import COUNT, VALUE, number
-from .logged_net import LoggedNet, read_logged_net, read_logged_solver, role_of
-from .result import (
-    LOSS,
-    TOP1,
-    BatchRow,
-    LayerTime,
-    LogResult,
-    Score,
-    Segment,
-    TestRow,
-    TrainRow,
-    Trouble,
-)
-from .trouble import DIVERGED, Context, Watch, troubles
+from .fatal import explain_crash, explain_fatal
+from .lines import COUNT, VALUE, parse_number, parse_optional
+from .logged_net import LoggedNets, read_logged_solver, role_of
+from .result import BatchRow, Fatal, LayerTime, LogResult, Segment, TestRow, TrainRow, Trouble
+from .rows import RowSink, RowStore
+from .scores import LOSS, OTHER, TOP1, Score, score_names
+from .trouble import DIVERGED, RunMonitor, Schedule, diagnose
 
 CLOCK_SET_BACK = 60.0  # seconds; less is threads that overtake each other, or a long test
 Item = TypeVar("Item")
-_MOST = 10_000  # entries of a list that only an odd log fills
+_MAX_ITEMS = 10_000  # entries of a list that only an odd log fills
 
 
-class Rows:
-    """Where rows go as they come; this one forgets them."""
+class TrainProgress(NamedTuple):
+    """Where a training stands.
 
-    def train(
-        self,
-        segment: int,
-        iteration: str,
-        seconds: float | None,
-        loss: str | None,
-        lr: str | None,
-        names: tuple[str, ...],
-        values: Sequence[str],
-    ) -> None:
-        """A display."""
+    Attributes:
+        iteration: the last one displayed or tested.
+        display: the last display.
+        test: the last test of the first test net.
+    """
 
-    def test(
-        self,
-        segment: int,
-        iteration: str,
-        seconds: float | None,
-        net: str,
-        outputs: Sequence[Output],
-    ) -> None:
-        """A test while training."""
-
-    def batch(self, index: str, name: str, value: str) -> None:
-        """An output of a batch of `caffe test`."""
+    iteration: int
+    display: TrainRow | None
+    test: TestRow | None
 
 
-class KeptRows(Rows):
-    """Keeps every row in the result."""
+class _Run:
+    """One run within a log, while it is read."""
 
-    def __init__(self, result: LogResult) -> None:
-        self._result = result
+    def __init__(self, stamp: Stamp, started: float) -> None:
+        self.start = _stamp_text(stamp)
+        self.started = started  # on the log's clock
+        self.last_stamp = stamp
+        self.seconds: float | None = None
+        self.resumed_from: str | None = None
+        self.first_iteration: int | None = None
+        self.last_iteration: int | None = None
+        self.done = False
+        self.stopped = False  # early, by a signal
+        self.headers: set[str] = set()
+        self.only_headers = True
+        self.monitor = RunMonitor()
+        self.last_tests: dict[str, Sequence[Output]] = {}  # by test net
+        self.means: dict[str, Output] = {}  # of `caffe test`, by output
+        self.test_loss = 0.0  # what `caffe test` prints beside its outputs
+        self.scores: tuple[Score, ...] = ()
+        self.images: int | None = None
+        self.batch_size: int | None = None
 
-    def train(
-        self,
-        segment: int,
-        iteration: str,
-        seconds: float | None,
-        loss: str | None,
-        lr: str | None,
-        names: tuple[str, ...],
-        values: Sequence[str],
-    ) -> None:
-        """Append to the segment."""
-        outputs = dict(zip(names, map(number, values), strict=True))
-        row = TrainRow(int(iteration), seconds, _number(loss), _number(lr), outputs)
-        self._result.segments[segment].train.append(row)
-
-    def test(
-        self,
-        segment: int,
-        iteration: str,
-        seconds: float | None,
-        net: str,
-        outputs: Sequence[Output],
-    ) -> None:
-        """Append to the segment."""
-        values = {output.name: number(output.value) for output in outputs}
-        row = TestRow(int(iteration), seconds, int(net), values)
-        self._result.segments[segment].test.append(row)
-
-    def batch(self, index: str, name: str, value: str) -> None:
-        """Append to the batches."""
-        batches = self._result.batches
-        if not batches or batches[-1].batch != int(index):
-            batches.append(BatchRow(int(index), {}))
-        batches[-1].outputs[name] = number(value)
+    def segment(self) -> Segment:
+        """Return the run as a value, without its rows."""
+        return Segment(
+            self.start,
+            _stamp_text(self.last_stamp) or self.start,
+            self.seconds,
+            self.resumed_from,
+            self.first_iteration,
+            self.last_iteration,
+            done=self.done,
+        )
 
 
 class Collector(Listener):
-    """Builds `result`; call `finish` when the log is over."""
+    """Receives the events of a log; `finish` makes the result.
 
-    def __init__(self, source: str, rows: Rows | None = None, keep_rows: bool = True) -> None:
-        self.result = LogResult(source)
-        self._rows = rows or (KeptRows(self.result) if keep_rows else Rows())
+    Args:
+        source: the log's name.
+        rows: receives the rows.
+        keep_rows: keep the rows for the result, if there is no `rows`.
+    """
+
+    def __init__(self, source: str, rows: RowSink | None = None, keep_rows: bool = True) -> None:
+        self._source = source
+        self._kept = RowStore()
+        self._rows = rows or (self._kept if keep_rows else RowSink())
         self._clock = Clock()
-        self._segment: Segment | None = None
-        self._started = 0.0
-        self._heard = NEVER
-        self._fresh = False  # the segment has had nothing but its header
-        self._headers: set[str] = set()
-        self._stopped = False
-        self._watch = Watch()
-        self._dumps: list[str] = []
-        self._nets: list[LoggedNet] | None = None
-        self._last_tests: dict[str, Sequence[Output]] = {}
-        self._scores: list[Output] = []
-        self._batch_names: dict[str, None] = {}
-        self._iterations: int | None = None
-        self._tested: int | None = None  # records, where the log tells them
+        self._run: _Run | None = None
+        self._segments: list[Segment] = []  # of the runs that are over
+        self._nets = LoggedNets(self.warn)
+        self._command = "unknown"
+        self._device = ""
+        self._net_name = ""
+        self._solver: dict[str, Any] = {}
+        self._schedule = Schedule(None, None)
         self._test_iter: list[int] = []
-        self._limits = Context(None, None, None)
-        self._protobuf = ""
-        self._test_loss = 0.0  # what `caffe test` says beside its outputs
+        self._iterations: int | None = None  # of `caffe test`
+        self._tested: int | None = None  # records, where the log has their number
+        self._batch_names: dict[str, None] = {}
+        self._layer_times: list[tuple[str, dict[str, float]]] = []
+        self._total_ms: dict[str, float] = {}
+        self._snapshots: list[str] = []
+        self._finetuned_from: list[str] = []
+        self._signals: list[str] = []
+        self._ignored_layers: list[str] = []
+        self._warnings: list[str] = []
+        self._troubles: list[Trouble] = []
+        self._protobuf = ""  # libprotobuf's last error
+        self._fatal: Fatal | None = None
 
-    @property
-    def over(self) -> bool:
-        """Whether the run has said its last word."""
-        segment = self._segment
-        ended = segment is not None and (segment.done or self._stopped)
-        return self.result.fatal is not None or ended or self._all_scored()
+    # Runs
 
-    def _all_scored(self) -> bool:
-        """Whether `caffe test` has told the mean of every output of its batches."""
-        names = {one.name for one in self._scores}
-        return bool(names) and set(self._batch_names) <= names
-
-    # Segments
-
-    def _begin(self, stamp: Stamp) -> Segment:
-        """A new run within the log."""
+    def _begin_run(self, stamp: Stamp) -> _Run:
         self._end_run()
-        if self.result.fatal is not None:
-            self._warn(f"an earlier run ended in an error: {self.result.fatal.cause}")
-            self.result.fatal = None
-        self._segment = Segment(start=_text(stamp))
-        self.result.segments.append(self._segment)
-        self._started = self._seconds(stamp) or 0.0
-        self._heard = stamp
-        self._headers = set()
-        self._fresh, self._stopped = True, False
-        self._watch = Watch()
-        self._dumps, self._nets = [], None
-        self._scores, self._last_tests, self._test_loss = [], {}, 0.0
-        result = self.result
-        result.scores, result.images, result.batch_size = [], None, None
-        result.net_digest, result.has_test_loss = None, False
-        return self._segment
+        if self._fatal is not None:
+            self.warn(f"an earlier run ended in an error: {self._fatal.cause}")
+            self._fatal = None
+        self._run = _Run(stamp, self._seconds(stamp) or 0.0)
+        self._nets = LoggedNets(self.warn)
+        return self._run
 
-    def _header(self, stamp: Stamp, kind: str) -> Segment:
-        """The run that a line of a run's beginning belongs to: each such line comes once."""
-        segment = self._segment
-        if segment is None or not self._fresh or kind in self._headers:
-            segment = self._begin(stamp)
-        self._headers.add(kind)
-        return segment
+    def _run_of_header(self, stamp: Stamp, kind: str) -> _Run:
+        """Return the run that a line of a run's beginning belongs to: each kind comes once."""
+        run = self._run
+        if run is None or not run.only_headers or kind in run.headers:
+            run = self._begin_run(stamp)
+        run.headers.add(kind)
+        return run
 
-    def _body(self, stamp: Stamp) -> Segment:
-        """The run that a row belongs to."""
-        segment = self._segment or self._begin(stamp)
-        self._fresh = False
-        return segment
+    def _run_of_row(self, stamp: Stamp) -> _Run:
+        run = self._run or self._begin_run(stamp)
+        run.only_headers = False
+        return run
 
     def _seconds(self, stamp: Stamp) -> float | None:
         return self._clock.seconds(stamp) if stamp[0] else None
 
-    def _since(self, stamp: Stamp, segment: Segment) -> float | None:
-        """Seconds since the start of the run; also notes when it was last heard of."""
+    def _update_clock(self, stamp: Stamp, run: _Run) -> float | None:
+        """Return the seconds since the start of the run, and note them in it."""
         if not stamp[0]:
             return None
         seconds = self._clock.seconds(stamp)
         if seconds is None:
             return None
-        if segment.start is None:
-            segment.start, self._started = _text(stamp), seconds
-        self._heard, since = stamp, seconds - self._started
-        if segment.seconds is not None and since < segment.seconds - CLOCK_SET_BACK:
-            self._started -= segment.seconds - since
-            since = segment.seconds
-        segment.seconds = since
-        return since
+        if run.start is None:
+            run.start, run.started = _stamp_text(stamp), seconds
+        run.last_stamp, elapsed = stamp, seconds - run.started
+        if run.seconds is not None and elapsed < run.seconds - CLOCK_SET_BACK:
+            run.started -= run.seconds - elapsed
+            elapsed = run.seconds
+        run.seconds = elapsed
+        return elapsed
 
     # Events
 
@@ -206,277 +165,364 @@ class Collector(Listener):
         values: Sequence[str],
         lr: str | None,
     ) -> None:
-        """A row of training."""
-        at = int(iteration)
-        segment = self._segment
-        if segment is None or at < self._watch.iteration:
-            segment = self._begin(stamp)
-        self._fresh = False
-        if segment.first_iteration is None:
-            segment.first_iteration = at
-            self.result.command = "train"
-        segment.last_iteration = at
-        self._watch.train(at, _number(loss), _number(lr))
-        seconds = self._since(stamp, segment)
-        index = len(self.result.segments) - 1
-        self._rows.train(index, iteration, seconds, loss, lr, names, values)
+        """Receive a display."""
+        number = int(iteration)
+        run = self._run
+        if run is None or number < run.monitor.iteration:
+            run = self._begin_run(stamp)
+        run.only_headers = False
+        if run.first_iteration is None:
+            run.first_iteration = number
+            self._command = "train"
+        run.last_iteration = number
+        run.monitor.add_display(number, parse_optional(loss), parse_optional(lr))
+        seconds = self._update_clock(stamp, run)
+        self._rows.train(len(self._segments), iteration, seconds, loss, lr, names, values)
 
     def tested(self, stamp: Stamp, iteration: str, net: str, outputs: Sequence[Output]) -> None:
-        """A row of testing while training."""
-        at = int(iteration)
-        if self._segment is not None and at < self._watch.iteration and not self._fresh:
-            self._begin(stamp)
-        segment = self._body(stamp)
-        self.result.command = "train"
-        segment.last_iteration = at
-        if segment.first_iteration is None:
-            segment.first_iteration = at
-        self._last_tests[net] = list(outputs)
-        scores = self._as_scores(outputs, int(net))
-        top1 = next((one.value for one in scores if one.role == TOP1), None)
-        self._watch.tested(at, top1, [one.value for one in scores if one.role == LOSS])
-        seconds = self._since(stamp, segment)
-        index = len(self.result.segments) - 1
-        self._rows.test(index, iteration, seconds, net, outputs)
+        """Receive a test while training."""
+        number = int(iteration)
+        run = self._run
+        if run is not None and number < run.monitor.iteration and not run.only_headers:
+            self._begin_run(stamp)
+        run = self._run_of_row(stamp)
+        self._command = "train"
+        run.last_iteration = number
+        if run.first_iteration is None:
+            run.first_iteration = number
+        run.last_tests[net] = list(outputs)
+        scores = self._scores_of(run, outputs, int(net))
+        top1 = next((score.value for score in scores if score.role == TOP1), None)
+        run.monitor.add_test(number, top1, [s.value for s in scores if s.role == LOSS])
+        seconds = self._update_clock(stamp, run)
+        self._rows.test(len(self._segments), iteration, seconds, net, outputs)
 
     def batch(self, stamp: Stamp, index: str, name: str, value: str) -> None:
-        """A batch of `caffe test`."""
-        self._since(stamp, self._body(stamp))
-        self.result.command = "test"
-        if index == "0" and name in self._batch_names and self._scores:
-            self._scores = []
+        """Receive an output of a batch of `caffe test`."""
+        run = self._run_of_row(stamp)
+        self._update_clock(stamp, run)
+        self._command = "test"
+        if index == "0" and name in self._batch_names and run.means:
+            run.means = {}
         self._batch_names[name] = None
         self._rows.batch(index, name, value)
 
     def score(self, stamp: Stamp, output: Output) -> None:
-        """A final score of `caffe test`."""
-        self._since(stamp, self._body(stamp))
-        self.result.command = "test"
-        self._scores = [one for one in self._scores if one.name != output.name] + [output]
+        """Receive a mean of `caffe test`."""
+        run = self._run_of_row(stamp)
+        self._update_clock(stamp, run)
+        self._command = "test"
+        run.means.pop(output.name, None)  # the last one of a name goes last
+        run.means[output.name] = output
 
     def layer_time(self, layer: str, direction: str, milliseconds: str) -> None:
-        """A row of `caffe time`."""
-        self.result.command = "time"
-        value = number(milliseconds)
+        """Receive a row of `caffe time`."""
+        self._command = "time"
+        value = parse_number(milliseconds)
         if not layer:
-            self.result.total_ms[direction] = value
+            self._total_ms[direction] = value
             return
-        times = self.result.layer_times
-        if not times or times[-1].layer != layer:
-            times.append(LayerTime(layer))
-        setattr(times[-1], direction, value)
+        if not self._layer_times or self._layer_times[-1][0] != layer:
+            self._layer_times.append((layer, {}))
+        self._layer_times[-1][1][direction] = value
 
     def net(self, text: str) -> None:
-        """A net that Caffe made."""
-        self._dumps.append(text)
-        self._nets = None
-        if self.result.command == "unknown" and "\n  phase: TEST\n" in text:
-            self.result.command = "test"
+        """Receive a net that Caffe printed."""
+        self._nets.add(text)
+        if self._command == "unknown" and "\n  phase: TEST\n" in text:
+            self._command = "test"
 
     def solver(self, text: str) -> None:
-        """The solver of a run."""
-        self._header(NEVER, "solver")
-        self.result.command = "train"
-        self._limits = Context(None, None, None)
+        """Receive the solver of a run."""
+        self._run_of_header(NEVER, "solver")
+        self._command = "train"
+        self._schedule = Schedule(None, None)
         solver = read_logged_solver(text)
         if solver is None:
-            self._warn("the solver in the log can't be read")
+            self.warn("the solver in the log can't be read")
             return
-        self._limits = Context(None, solver.max_iter or None, solver.base_lr)
+        self._schedule = Schedule(solver.max_iter or None, solver.base_lr)
         self._test_iter = list(solver.test_iter)
-        self.result.solver = {
+        self._solver = {
             field.name: list(value) if hasattr(value, "append") else value
             for field, value in solver.ListFields()
             if field.message_type is None
         }
 
     def notice(self, stamp: Stamp, kind: str, value: str) -> None:
-        """Everything else."""
-        result = self.result
-        if kind in ("cpu", "gpu"):
-            self._header(stamp, "device")
-            result.device = "CPU" if kind == "cpu" else f"GPU {value.strip()}"
-        elif kind == "protobuf":
-            self._protobuf = value
-        elif kind == "signal":
-            _append(result.signals, value.strip("* "))
-        elif kind == "test":
-            self._header(stamp, "test")
-            result.command = "test"
-            count = value.partition(" ")[0]
-            self._iterations = int(count) if re.fullmatch(COUNT, count) else None
-            self._scores, self._batch_names, self._tested = [], {}, None
-            result.batches.clear()
-        elif kind == "exact":  # sqgen-caffe's: the last batch was cut to what there was
-            count = value.partition(" ")[0]
-            self._tested = int(count) if re.fullmatch(COUNT, count) else None
-        elif kind == "loss":
-            self._body(stamp)
-            self._test_loss = number(value) if re.fullmatch(VALUE, value) else 0.0
-        elif kind == "resume":
-            # Older ones say it twice: "Resuming from", and "Restoring ... from" the same file.
-            again = self._fresh and self._segment and self._segment.resumed_from == value.strip()
-            if not again:
-                self._header(stamp, "resume").resumed_from = value.strip()
-        elif kind == "solve":
-            self._header(stamp, "solve")
-            result.net = value.strip() or result.net
-        elif kind == "snapshot":
-            self._snapshot(value.rpartition(" file ")[2].strip())
-        elif kind == "finetune":
-            if value.strip() not in result.finetuned_from:
-                _append(result.finetuned_from, value.strip())
-        elif kind == "ignored":
-            if value.strip() not in result.ignored_layers:
-                _append(result.ignored_layers, value.strip())
-        elif kind == "stopped":
-            self._stopped = True
-            _append(result.signals, "stopped early, as SIGINT does")
-        elif kind == "time":
-            result.command = "time"
-        elif kind in ("done", "timed"):
-            segment = self._body(stamp)
-            segment.done = not self._stopped
-        if stamp[0] and self._segment is not None:
-            self._since(stamp, self._segment)
-
-    def _snapshot(self, path: str) -> None:
-        """Note a snapshot, and the signal that a snapshot out of turn tells of."""
-        _append(self.result.snapshots, path)
-        found = re.search(r"_iter_([0-9]{1,12})\.caffemodel", path)
-        every = self.result.solver.get("snapshot", 0)
-        if found is None or not self.result.solver:
-            return
-        at = int(found[1])
-        if at != self._limits.max_iter and (not every or at % every):
-            _append(self.result.signals, f"snapshot out of turn at iteration {at}")
+        """Receive any other message."""
+        handler = _NOTICES.get(kind)
+        if handler is not None:
+            handler(self, stamp, value)
+        if stamp[0] and self._run is not None:
+            self._update_clock(stamp, self._run)
 
     def fatal(self, stamp: Stamp, place: str, message: str) -> None:
-        """A fatal error."""
-        if self._segment is not None:
-            self._since(stamp, self._segment)
-        self.result.fatal = explain(message, place, self._protobuf)
+        """Receive a fatal error."""
+        if self._run is not None:
+            self._update_clock(stamp, self._run)
+        self._fatal = explain_fatal(message, place, self._protobuf)
 
     def cut(self) -> None:
-        """The log ends within a line."""
-        self._warn("the last line is cut off and was left out")
+        """Note that the log ends within a line."""
+        self.warn("the last line is cut off and was left out")
+
+    def warn(self, text: str) -> None:
+        """Add a warning to the result, once."""
+        _append_unique(self._warnings, text)
+
+    # Notices
+
+    def _on_cpu(self, stamp: Stamp, value: str) -> None:
+        self._run_of_header(stamp, "device")
+        self._device = "CPU"
+
+    def _on_gpu(self, stamp: Stamp, value: str) -> None:
+        self._run_of_header(stamp, "device")
+        self._device = f"GPU {value.strip()}"
+
+    def _on_protobuf(self, stamp: Stamp, value: str) -> None:
+        self._protobuf = value
+
+    def _on_signal(self, stamp: Stamp, value: str) -> None:
+        _append(self._signals, value.strip("* "))
+
+    def _on_test(self, stamp: Stamp, value: str) -> None:
+        self._run_of_header(stamp, "test").means = {}
+        self._command = "test"
+        self._iterations = _first_count(value)
+        self._batch_names, self._tested = {}, None
+        self._rows.restart_batches()
+
+    def _on_exact(self, stamp: Stamp, value: str) -> None:
+        # Only sqgen-caffe prints it, where it shortened the last batch.
+        self._tested = _first_count(value)
+
+    def _on_loss(self, stamp: Stamp, value: str) -> None:
+        loss = parse_number(value) if re.fullmatch(VALUE, value) else 0.0
+        self._run_of_row(stamp).test_loss = loss
+
+    def _on_resume(self, stamp: Stamp, value: str) -> None:
+        # Older Caffes print it twice: "Resuming from", and "Restoring ... from" the same file.
+        run = self._run
+        if run is None or not run.only_headers or run.resumed_from != value.strip():
+            self._run_of_header(stamp, "resume").resumed_from = value.strip()
+
+    def _on_solve(self, stamp: Stamp, value: str) -> None:
+        self._run_of_header(stamp, "solve")
+        self._net_name = value.strip() or self._net_name
+
+    def _on_snapshot(self, stamp: Stamp, value: str) -> None:
+        """Note a snapshot, and the signal that one out of turn is evidence of."""
+        path = value.rpartition(" file ")[2].strip()
+        _append(self._snapshots, path)
+        match = re.search(r"_iter_([0-9]{1,12})\.caffemodel", path)
+        interval = self._solver.get("snapshot", 0)
+        if match is None or not self._solver:
+            return
+        iteration = int(match[1])
+        if iteration != self._schedule.max_iter and (not interval or iteration % interval):
+            _append(self._signals, f"snapshot out of turn at iteration {iteration}")
+
+    def _on_finetune(self, stamp: Stamp, value: str) -> None:
+        _append_unique(self._finetuned_from, value.strip())
+
+    def _on_ignored(self, stamp: Stamp, value: str) -> None:
+        _append_unique(self._ignored_layers, value.strip())
+
+    def _on_stopped(self, stamp: Stamp, value: str) -> None:
+        if self._run is not None:
+            self._run.stopped = True
+        _append(self._signals, "stopped early, as SIGINT does")
+
+    def _on_time(self, stamp: Stamp, value: str) -> None:
+        self._command = "time"
+
+    def _on_done(self, stamp: Stamp, value: str) -> None:
+        run = self._run_of_row(stamp)
+        run.done = not run.stopped
 
     # While it runs
 
-    def role(self, name: str) -> tuple[str, int | None, str]:
-        """(role, k, where that is from) of an output of the first test net."""
-        return role_of(name, False, self._test_net(0))
+    @property
+    def over(self) -> bool:
+        """Whether the run printed its last line."""
+        run = self._run
+        ended = run is not None and (run.done or run.stopped)
+        return self._fatal is not None or ended or self._has_all_means()
+
+    def _has_all_means(self) -> bool:
+        """Decide whether `caffe test` printed the mean of every output of its batches."""
+        names = self._run.means.keys() if self._run is not None else set()
+        return bool(names) and self._batch_names.keys() <= names
+
+    def new_batches(self, seen: int) -> Sequence[BatchRow]:
+        """Return the complete batches of `caffe test` but for the first `seen`."""
+        return self._kept.batches_from(seen, with_last=self.over)
+
+    def train_progress(self) -> TrainProgress | None:
+        """Return where the training stands; None before its first row."""
+        if self._run is None or self._run.last_iteration is None:
+            return None
+        displays = self._kept.train_rows.get(len(self._segments), ())
+        tests = self._kept.test_rows.get(len(self._segments), ())
+        return TrainProgress(
+            self._run.last_iteration,
+            displays[-1] if displays else None,
+            next((row for row in reversed(tests) if row.net == 0), None),
+        )
+
+    def named_scores(self, outputs: Mapping[str, float]) -> dict[str, float]:
+        """Return the accuracies and losses among outputs of the first test net, by score name."""
+        net = self._nets.test_net(0)
+        scores = []
+        for output, value in outputs.items():
+            role, k, by = role_of(output, False, net)
+            if role != OTHER:
+                scores.append(Score(output, value, role, k, by))
+        names = score_names(scores)
+        return {name: score.value for name, score in zip(names, scores, strict=True)}
 
     def troubles_so_far(self) -> list[Trouble]:
-        """What is wrong with the run that is read, as far as it is read."""
-        nets = self._read_nets()
-        classes = next((net.classes for net in nets if net.classes), None)
-        return list(troubles(self._watch, self._limits._replace(classes=classes)))
+        """Return what is wrong with the run that is read, up to here."""
+        if self._run is None:
+            return []
+        classes = next((net.classes for net in self._nets.read() if net.classes), None)
+        return list(diagnose(self._run.monitor, self._schedule, classes, len(self._segments)))
 
     # The end
 
-    def _warn(self, text: str) -> None:
-        if text not in self.result.warnings:
-            _append(self.result.warnings, text)
-
-    def _read_nets(self) -> list[LoggedNet]:
-        if self._nets is None:
-            read = [read_logged_net(text) for text in self._dumps]
-            if None in read:
-                self._warn("a net in the log can't be read; outputs go by their names")
-            self._nets = [net for net in read if net is not None]
-        return self._nets
-
-    def _test_net(self, index: int) -> LoggedNet | None:
-        nets = [net for net in self._read_nets() if net.phase == "TEST"]
-        return nets[index] if index < len(nets) else None
-
-    def _as_scores(self, outputs: Sequence[Output], net: int) -> list[Score]:
-        logged = self._test_net(net)
+    def _scores_of(self, run: _Run, outputs: Sequence[Output], net: int) -> list[Score]:
+        logged = self._nets.test_net(net)
+        values = [parse_number(output.value) for output in outputs]
+        valid = all(map(math.isfinite, [*values, run.test_loss]))
         scores = []
-        for output in outputs:
+        for output, value in zip(outputs, values, strict=True):
             role, k, by = role_of(output.name, output.weight is not None, logged)
-            scores.append(Score(output.name, number(output.value), role, k, by, net))
-        sound = all(abs(one.value) < float("inf") for one in scores)
-        sound = sound and abs(self._test_loss) < float("inf")
-        for one in scores:
-            one.valid = sound and abs(one.value) < float("inf")
+            scores.append(Score(output.name, value, role, k, by, net, valid))
         return scores
 
     def _end_run(self) -> None:
-        """What is known of a run when it is over."""
-        segment, result = self._segment, self.result
-        if segment is None:
+        """Settle the scores and troubles of the run that is read, if any."""
+        run = self._run
+        if run is None:
             return
-        segment.end = _text(self._heard) or segment.start
-        if not self._fresh:
-            self._settle_scores()
-        nets = self._read_nets()
+        if not run.only_headers:
+            self._settle_scores(run)
+        nets = self._nets.read()
         for trouble in self.troubles_so_far():
-            trouble.segment = len(result.segments) - 1
-            _append(result.troubles, trouble)
+            _append(self._troubles, trouble)
             if trouble.name == DIVERGED:
-                for score in result.scores:
-                    score.valid = False
+                run.scores = tuple(replace(score, valid=False) for score in run.scores)
         if nets and nets[0].name:
-            result.net = nets[0].name
+            self._net_name = nets[0].name
+        self._segments.append(run.segment())
 
-    def _settle_scores(self) -> None:
-        """The final scores of the run that is over, if it has any."""
-        result = self.result
-        if result.command == "test" and self._scores:
-            tests: dict[str, Sequence[Output]] = {"0": self._scores}
+    def _settle_scores(self, run: _Run) -> None:
+        """Set the final scores of a run, and how many images they average."""
+        if self._command == "test" and run.means:
+            tests: dict[str, Sequence[Output]] = {"0": list(run.means.values())}
         else:
-            tests = self._last_tests
+            tests = run.last_tests
         if not tests:
             return
-        result.scores = [
-            score for net, outputs in tests.items() for score in self._as_scores(outputs, int(net))
-        ]
-        result.has_test_loss = any(score.role == LOSS for score in result.scores)
-        first = self._test_net(0)
-        result.batch_size = first.batch if first else None
-        iterations = self._iterations if result.command == "test" else None
-        if result.command == "train" and self._test_iter:
+        run.scores = tuple(
+            score
+            for net, outputs in tests.items()
+            for score in self._scores_of(run, outputs, int(net))
+        )
+        first = self._nets.test_net(0)
+        run.batch_size = batch = first.batch if first else None
+        iterations = self._iterations if self._command == "test" else None
+        if self._command == "train" and self._test_iter:
             iterations = self._test_iter[0]
-        batch = result.batch_size
-        result.images = self._tested or (iterations * batch if iterations and batch else None)
-        self._last_tests = {}
+        run.images = self._tested or (iterations * batch if iterations and batch else None)
 
     def finish(self) -> LogResult:
-        """The result, once the log is over."""
-        result = self.result
+        """Return the result, once the log is over."""
         self._end_run()
-        if result.segments:
-            result.start, result.end = result.segments[0].start, result.segments[-1].end
-        last = result.segments[-1] if result.segments else None
-        crashed = [text for text in result.signals if re.search("SIG(?:SEGV|ABRT|BUS|FPE)", text)]
-        if crashed and result.fatal is None:
-            result.fatal = crash(crashed[-1])
-        first = self._test_net(0)
-        result.net_digest = first.digest if first else None
-        if result.command == "test" and last is not None:
-            last.done = self._all_scored()
-        result.completed = last is not None and last.done and result.fatal is None
-        if result.scores and not result.has_test_loss:
-            self._warn("no test net has a loss, so nothing tells a diverged net from a good one")
-        return result
+        run = self._run or _Run(NEVER, 0.0)
+        crashes = [text for text in self._signals if re.search("SIG(?:SEGV|ABRT|BUS|FPE)", text)]
+        if crashes and self._fatal is None:
+            self._fatal = explain_crash(crashes[-1])
+        first = self._nets.test_net(0)
+        if self._command == "test" and self._run is not None:
+            self._segments[-1] = replace(self._segments[-1], done=self._has_all_means())
+        has_test_loss = any(score.role == LOSS for score in run.scores)
+        if run.scores and not has_test_loss:
+            self.warn("no test net has a loss, so nothing tells a diverged net from a good one")
+        segments = self._segments_with_rows()
+        return LogResult(
+            source=self._source,
+            command=self._command,
+            device=self._device,
+            net=self._net_name,
+            net_digest=first.digest if first else None,
+            solver=self._solver,
+            start=segments[0].start if segments else None,
+            end=segments[-1].end if segments else None,
+            segments=segments,
+            scores=run.scores,
+            images=run.images,
+            batch_size=run.batch_size,
+            has_test_loss=has_test_loss,
+            batches=tuple(self._kept.batches_from(0, with_last=True)),
+            layer_times=tuple(LayerTime(layer, **times) for layer, times in self._layer_times),
+            total_ms=self._total_ms,
+            snapshots=tuple(self._snapshots),
+            finetuned_from=tuple(self._finetuned_from),
+            signals=tuple(self._signals),
+            ignored_layers=tuple(self._ignored_layers),
+            warnings=tuple(self._warnings),
+            troubles=tuple(self._troubles),
+            fatal=self._fatal,
+            completed=bool(segments) and segments[-1].done and self._fatal is None,
+        )
+
+    def _segments_with_rows(self) -> tuple[Segment, ...]:
+        train, test = self._kept.train_rows, self._kept.test_rows
+        return tuple(
+            replace(segment, train=tuple(train.pop(i, ())), test=tuple(test.pop(i, ())))
+            for i, segment in enumerate(self._segments)
+        )
 
 
-def _text(stamp: Stamp) -> str | None:
+# By the kinds of `parser.NOTICES`; the others have nothing that the result holds.
+_NOTICES: dict[str, Callable[[Collector, Stamp, str], None]] = {
+    "cpu": Collector._on_cpu,
+    "gpu": Collector._on_gpu,
+    "protobuf": Collector._on_protobuf,
+    "signal": Collector._on_signal,
+    "test": Collector._on_test,
+    "exact": Collector._on_exact,
+    "loss": Collector._on_loss,
+    "resume": Collector._on_resume,
+    "solve": Collector._on_solve,
+    "snapshot": Collector._on_snapshot,
+    "finetune": Collector._on_finetune,
+    "ignored": Collector._on_ignored,
+    "stopped": Collector._on_stopped,
+    "time": Collector._on_time,
+    "done": Collector._on_done,
+    "timed": Collector._on_done,
+}
+
+
+def _stamp_text(stamp: Stamp) -> str | None:
     return " ".join(stamp) if stamp[0] else None
 
 
-def _number(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return number(text)
+def _first_count(text: str) -> int | None:
+    word = text.partition(" ")[0]
+    return int(word) if re.fullmatch(COUNT, word) else None
 
 
 def _append(items: list[Item], item: Item) -> None:
     """Append, up to a limit that only an odd log reaches."""
-    if len(items) < _MOST:
+    if len(items) < _MAX_ITEMS:
         items.append(item)
+
+
+def _append_unique(items: list[Item], item: Item) -> None:
+    if item not in items:
+        _append(items, item)

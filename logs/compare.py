@@ -1,17 +1,19 @@
-"""Two logs side by side: scores, speed, and where they part."""
+"""Two logs side by side: scores, speed, and where their losses differ first."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from .result import LOSS, LogResult, Score, TrainRow, test_value
+from .result import LogResult, TrainRow
+from .scores import LOSS, Score, score_names, value_in_test
 
-PARTED = 0.01  # a relative difference that rounding alone does not make
+NOTABLE = 0.01  # a relative difference beyond that of rounding alone
 
 
-class Compared(NamedTuple):
-    """A quantity of both logs; None where one has none."""
+class Comparison(NamedTuple):
+    """A quantity of two logs; None where a log lacks it."""
 
     name: str
     a: float | None
@@ -23,79 +25,81 @@ class Compared(NamedTuple):
         return None if self.a is None or self.b is None else self.b - self.a
 
 
-def compare(a: LogResult, b: LogResult) -> list[Compared]:
-    """Final scores, best scores, and speed."""
+def compare_logs(a: LogResult, b: LogResult) -> list[Comparison]:
+    """Compare final scores, best scores while training, and speed."""
+    named = [dict(zip(score_names(r.scores), r.scores, strict=True)) for r in (a, b)]
+    has_tests = any(segment.test for result in (a, b) for segment in result.segments)
     rows = []
-    known = {(score.name, score.net): score for score in (*b.scores, *a.scores)}
-    order = dict.fromkeys((score.name, score.net) for score in (*a.scores, *b.scores))
-    for score in (known[one] for one in order):
-        values = [_same(result, score) for result in (a, b)]
-        label = f"final {score.name}" + (f" (net {score.net})" if score.net else "")
-        rows.append(Compared(label, *values))
-        if any(segment.test for result in (a, b) for segment in result.segments):
-            rows.append(Compared(f"best {label[6:]}", *(_best(result, score) for result in (a, b))))
-    rows.append(Compared("iterations/s", _speed(a), _speed(b)))
+    for name in dict.fromkeys([*named[0], *named[1]]):
+        scores = [known.get(name) for known in named]
+        rows.append(Comparison(f"final {name}", *map(_final_value, scores)))
+        if has_tests:
+            # A log whose last run was not tested may have tests of earlier runs.
+            any_score = scores[0] or scores[1]
+            best = [_best_value(r, s or any_score) for r, s in zip((a, b), scores, strict=True)]
+            rows.append(Comparison(f"best {name}", *best))
+    rows.append(Comparison("iterations/s", _speed(a), _speed(b)))
     return [row for row in rows if row.a is not None or row.b is not None]
 
 
-def _same(result: LogResult, score: Score) -> float | None:
-    for one in result.scores:
-        if (one.name, one.net) == (score.name, score.net):
-            return one.value if one.valid or one.role == LOSS else None
-    return None
+def _final_value(score: Score | None) -> float | None:
+    if score is None:
+        return None
+    return score.value if score.valid or score.role == LOSS else None
 
 
-def _best(result: LogResult, score: Score) -> float | None:
+def _best_value(result: LogResult, score: Score | None) -> float | None:
+    if score is None:
+        return None
     values = [
-        test_value(row.outputs, score, result.scores)
+        value_in_test(row.outputs, score, result.scores)
         for segment in result.segments
         for row in segment.test
         if row.net == score.net
     ]
-    finite = [value for value in values if abs(value) < float("inf")]
+    finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return None
     return min(finite) if score.role == LOSS else max(finite)
 
 
 def _speed(result: LogResult) -> float | None:
-    """Iterations a second between the first and the last display, tests included."""
-    spent, done = 0.0, 0
+    """Return iterations per second from the first display to the last, tests included."""
+    seconds, iterations = 0.0, 0
     for segment in result.segments:
         timed = [row for row in segment.train if row.seconds is not None]
         if len(timed) > 1:
-            done += timed[-1].iteration - timed[0].iteration
-            spent += (timed[-1].seconds or 0.0) - (timed[0].seconds or 0.0)
-    return done / spent if spent > 0 else None
+            iterations += timed[-1].iteration - timed[0].iteration
+            seconds += (timed[-1].seconds or 0.0) - (timed[0].seconds or 0.0)
+    return iterations / seconds if seconds > 0 else None
 
 
-def parting(a: LogResult, b: LogResult) -> Iterator[str]:
-    """Where the losses of both part: in print at all, and by more than rounding does."""
-    rows = [_by_iteration(result) for result in (a, b)]
+def describe_first_differences(a: LogResult, b: LogResult) -> Iterator[str]:
+    """Say where the printed losses of two logs differ first, and where by more than rounding."""
+    rows = [_rows_by_iteration(result) for result in (a, b)]
     shared = sorted(rows[0].keys() & rows[1].keys())
     if not shared:
         yield "they have no iteration in common"
         return
-    pairs = [(at, rows[0][at].loss, rows[1][at].loss) for at in shared]
-    differ: list[Any] = [pair for pair in pairs if repr(pair[1]) != repr(pair[2])]
-    if not differ:
+    pairs = [(iteration, rows[0][iteration].loss, rows[1][iteration].loss) for iteration in shared]
+    differing = [pair for pair in pairs if repr(pair[1]) != repr(pair[2])]
+    if not differing:
         yield f"the losses are the same in all {len(shared)} iterations that both show"
         return
-    at, one, other = differ[0]
-    yield f"the losses differ first at iteration {at}: {_shown(one)} and {_shown(other)}"
-    for at, one, other in differ:
-        if one is None or other is None or not abs(one - other) <= PARTED * abs(one):
-            yield (
-                f"they part by more than {PARTED:.0%} first at iteration {at}:"
-                f" {_shown(one)} and {_shown(other)}"
-            )
+    iteration, loss_a, loss_b = differing[0]
+    losses = f"{_format_loss(loss_a)} and {_format_loss(loss_b)}"
+    yield f"the losses differ first at iteration {iteration}: {losses}"
+    for iteration, loss_a, loss_b in differing:
+        if loss_a is None or loss_b is None or not abs(loss_a - loss_b) <= NOTABLE * abs(loss_a):
+            losses = f"{_format_loss(loss_a)} and {_format_loss(loss_b)}"
+            yield f"they part by more than {NOTABLE:.0%} first at iteration {iteration}: {losses}"
             return
-    yield f"they never part by more than {PARTED:.0%}"
+    yield f"they never part by more than {NOTABLE:.0%}"
 
 
-def _by_iteration(result: LogResult) -> dict[int, TrainRow]:
+def _rows_by_iteration(result: LogResult) -> dict[int, TrainRow]:
     return {row.iteration: row for segment in result.segments for row in segment.train}
 
 
-def _shown(value: float | None) -> str:
-    return "none" if value is None else f"{value:g}"
+def _format_loss(loss: float | None) -> str:
+    return "none" if loss is None else f"{loss:g}"

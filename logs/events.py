@@ -1,11 +1,11 @@
-"""What can happen in a log: the interface between the parser and whoever listens."""
+"""The events of a log: the interface between the parser and its listener."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# When, as glog prints it: `1123` or `20261123`, and `02:37:17.360940`; both empty if stripped.
+# Date and time as glog prints them: `1123` or `20261123`, `02:37:17.360940`; empty if stripped.
 Stamp = tuple[str, str]
 NEVER: Stamp = ("", "")
 
@@ -19,7 +19,7 @@ class Output(NamedTuple):
 
 
 class Listener:
-    """Told of every event, in the order of the log; values are the text that was printed."""
+    """Receives every event in the order of the log; values are the text that Caffe printed."""
 
     def display(
         self,
@@ -31,31 +31,31 @@ class Listener:
         values: Sequence[str],
         lr: str | None,
     ) -> None:
-        """An iteration of training: its smoothed loss, outputs by name, and learning rate."""
+        """Receive an iteration of training: smoothed loss, outputs by name, and learning rate."""
 
     def tested(self, stamp: Stamp, iteration: str, net: str, outputs: Sequence[Output]) -> None:
-        """A test net's outputs while training."""
+        """Receive a test net's outputs while training."""
 
     def batch(self, stamp: Stamp, index: str, name: str, value: str) -> None:
-        """A batch of `caffe test`."""
+        """Receive an output of a batch of `caffe test`."""
 
     def score(self, stamp: Stamp, output: Output) -> None:
-        """A mean over the batches of `caffe test`."""
+        """Receive a mean over the batches of `caffe test`."""
 
     def layer_time(self, layer: str, direction: str, milliseconds: str) -> None:
-        """A row of `caffe time`; the layer is empty for the sums."""
+        """Receive a row of `caffe time`; the layer is empty for the sums."""
 
     def net(self, text: str) -> None:
-        """The net that Caffe prints as it makes it."""
+        """Receive a net, which Caffe prints as it creates it."""
 
     def solver(self, text: str) -> None:
-        """The solver that Caffe prints as it starts."""
+        """Receive the solver, which Caffe prints as it starts."""
 
     def notice(self, stamp: Stamp, kind: str, value: str) -> None:
-        """Anything else of note; `kind` is a value of `parser.NOTICES`."""
+        """Receive any other message of note; `kind` is a value of `parser.NOTICES`."""
 
     def fatal(self, stamp: Stamp, place: str, message: str) -> None:
-        """A fatal error."""
+        """Receive a fatal error."""
 
     def cut(self) -> None:
-        """The log ends within a line."""
+        """Note that the log ends within a line."""

@@ -1,4 +1,4 @@
-"""Caffe's fatal errors in words: what each means and what to do."""
+"""Caffe's fatal errors: the cause and the remedy of each."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 from .result import Fatal
 
-# (what the message has, what it means, what to do); the first that fits counts.
-_KNOWN: tuple[tuple[str, str, str], ...] = (
+# (pattern of the message, cause, remedy); the first match counts.
+_CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"Cannot use GPU in CPU-only Caffe",
         "this Caffe was built without GPU support",
@@ -271,12 +271,12 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def explain(message: str, place: str, context: str = "") -> Fatal:
-    """A fatal message as cause and remedy; `context` is libprotobuf's line, if there was one."""
-    for pattern, cause, remedy in _KNOWN:
-        found = re.search(pattern, message)
-        if found:
-            cause = cause.format(**found.groupdict())
+def explain_fatal(message: str, place: str, context: str = "") -> Fatal:
+    """Return cause and remedy of a fatal message; `context` is libprotobuf's line, if any."""
+    for pattern, cause, remedy in _CAUSES:
+        match = re.search(pattern, message)
+        if match:
+            cause = cause.format(**match.groupdict())
             return Fatal(message, place, cause + _position(context), remedy)
     return Fatal(
         message,
@@ -286,8 +286,8 @@ def explain(message: str, place: str, context: str = "") -> Fatal:
     )
 
 
-def crash(signal: str) -> Fatal:
-    """An end by a signal that no person sends."""
+def explain_crash(signal: str) -> Fatal:
+    """Return the cause of a crash; `signal` is glog's line about it."""
     return Fatal(
         signal,
         "",
@@ -297,6 +297,6 @@ def crash(signal: str) -> Fatal:
 
 
 def _position(context: str) -> str:
-    """What libprotobuf says: `line:column: what`."""
-    found = re.search(r": (\d+:\d+): (.*)", context)
-    return f" ({found[1]}: {found[2].strip()})" if found else ""
+    """Return libprotobuf's `line:column: message`, in brackets."""
+    match = re.search(r": (\d+:\d+): (.*)", context)
+    return f" ({match[1]}: {match[2].strip()})" if match else ""

@@ -1,7 +1,7 @@
-"""One line of a log: glog's prefix, and the messages that carry something.
+"""One line of a log: glog's prefix, and patterns of the messages that matter.
 
-Everything goes by the message's text. The prefix may have a year or not, may stand behind what a
-container or a CI put before it, or may have been stripped.
+Messages are recognised by their text alone: the prefix may have a year or not, may follow what a
+container or a CI put before every line, or may have been stripped.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ CERTAINLY_WHOLE = re.compile(r" loss\)$|Optimization Done\.$|\*\*\* Benchmark en
 
 
 class Line(NamedTuple):
-    """A line: what glog says of it (empty without a prefix), and its message.
+    """A line: the parts of glog's prefix (empty without one), and its message.
 
-    `lead` is what stood before the prefix: a container's name, a CI's time.
+    `lead` is what precedes the prefix: a container's name, a CI's time.
     """
 
     severity: str
@@ -60,20 +60,28 @@ class Line(NamedTuple):
 
 
 def split_line(line: str) -> Line:
-    """Take the prefix off. Where a line was cut and another began on it, the last one counts."""
-    found = None
-    for found in _PREFIX.finditer(line):  # noqa: B007 - the last one is wanted
+    """Split off the prefix. Where another line begins within a cut one, the last one counts."""
+    match = None
+    for match in _PREFIX.finditer(line):  # noqa: B007 - the last one is wanted
         pass
-    if found is None:
+    if match is None:
         return Line("", "", "", "", "", line)
-    severity, date, time, _, file, number = found.groups()
-    return Line(severity, date, time, file, number, line[found.end() :], line[: found.start()])
+    severity, date, time, _, file, number = match.groups()
+    return Line(severity, date, time, file, number, line[match.end() :], line[: match.start()])
 
 
-def number(text: str) -> float:
-    """The float that a printed number is; every nan is nan, whatever its spelling."""
-    odd = _NON_FINITE.match(text)
-    if odd is None:
+def parse_number(text: str) -> float:
+    """Return the value of a printed number, whatever the spelling of nan and inf."""
+    try:
         return float(text)
-    sign, word = odd.groups()
-    return float(f"{sign}inf" if word.lower() == "inf" else "nan")
+    except ValueError:
+        match = _NON_FINITE.match(text)
+        if match is None:
+            raise
+        sign, word = match.groups()
+        return float(f"{sign}inf" if word.lower() == "inf" else "nan")
+
+
+def parse_optional(text: str | None) -> float | None:
+    """Return the value of a printed number, if there is one."""
+    return None if text is None else parse_number(text)

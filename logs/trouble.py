@@ -1,4 +1,4 @@
-"""Runs that went wrong without saying so, and what helped others."""
+"""Runs that failed without reporting it: how to recognise them, and the usual remedies."""
 
 from __future__ import annotations
 
@@ -8,139 +8,159 @@ from typing import NamedTuple
 
 from .result import Trouble
 
-# -ln(FLT_MIN): the loss of a softmax that gives the label's class nothing at all.
+# -ln(FLT_MIN): the loss of a softmax that gives the label's class probability 0.
 UNDERFLOW = 87.3365
 DIVERGED = "diverged"
-_ENOUGH = 200  # iterations before "it does not learn" can be said
+_MIN_ITERATIONS = 200  # before a run can be called one that does not learn
 _NEAR = 0.01  # of ln(classes)
 
 
-class Watch:
-    """Follows one run; what it holds does not grow with the run."""
+class RunMonitor:
+    """Follows the loss, learning rate and accuracy of a run, in constant memory."""
 
     def __init__(self) -> None:
         self.iteration = 0
-        self.least = math.inf
-        self.last = 0.0
-        self.last_test = 0.0
-        self.odd_at: tuple[int, float] | None = None
-        self.underflow_at: int | None = None
+        self.min_loss = math.inf
+        self.last_loss = 0.0
+        self.last_test_loss = 0.0
+        self.first_non_finite: tuple[int, float] | None = None  # iteration and loss
+        self.first_underflow: int | None = None
         self.underflows = 0
-        self.no_rate_at: int | None = None
+        self.zero_rate_since: int | None = None
         self.tests = 0
         self.best_top1 = 0.0
         self.last_top1: float | None = None
 
-    def train(self, iteration: int, loss: float | None, lr: float | None) -> None:
-        """Take in a display."""
+    def add_display(self, iteration: int, loss: float | None, lr: float | None) -> None:
+        """Add a display."""
         self.iteration = iteration
         if loss is not None:
-            self.last = loss
+            self.last_loss = loss
             if not math.isfinite(loss):
-                self.odd_at = self.odd_at or (iteration, loss)
+                self.first_non_finite = self.first_non_finite or (iteration, loss)
             elif abs(loss - UNDERFLOW) < 0.01:
                 self.underflows += 1
-                self.underflow_at = iteration if self.underflow_at is None else self.underflow_at
-            if loss < self.least:
-                self.least = loss
+                if self.first_underflow is None:
+                    self.first_underflow = iteration
+            if loss < self.min_loss:
+                self.min_loss = loss
         if lr:
-            self.no_rate_at = None  # a warm-up begins at 0
-        elif lr == 0 and self.no_rate_at is None:
-            self.no_rate_at = iteration
+            self.zero_rate_since = None  # a warm-up begins at 0
+        elif lr == 0 and self.zero_rate_since is None:
+            self.zero_rate_since = iteration
 
-    def tested(self, iteration: int, top1: float | None, losses: list[float]) -> None:
-        """Take in a test."""
+    def add_test(self, iteration: int, top1: float | None, losses: list[float]) -> None:
+        """Add a test."""
         self.iteration = max(iteration, self.iteration)
         self.last_top1 = top1
-        odd = [loss for loss in losses if not math.isfinite(loss)]
+        non_finite = [loss for loss in losses if not math.isfinite(loss)]
         if losses:
-            self.last_test = losses[0]
-        if odd:
-            self.odd_at = self.odd_at or (iteration, odd[0])
+            self.last_test_loss = losses[0]
+        if non_finite:
+            self.first_non_finite = self.first_non_finite or (iteration, non_finite[0])
         elif top1 is not None:
             self.tests += iteration > 0
             self.best_top1 = max(self.best_top1, top1)
 
 
-class Context(NamedTuple):
-    """What is known of the run beside its rows."""
+class Schedule(NamedTuple):
+    """What the solver in the log sets; None where it does not."""
 
-    classes: int | None
     max_iter: int | None
     base_lr: float | None
 
 
-def troubles(watch: Watch, context: Context) -> Iterator[Trouble]:
-    """What is wrong with a run, each once."""
+def diagnose(
+    run: RunMonitor, schedule: Schedule, classes: int | None, segment: int
+) -> Iterator[Trouble]:
+    """Yield each trouble of a run once.
+
+    Args:
+        run: what was seen of it.
+        schedule: of its solver.
+        classes: of its net, where that is known.
+        segment: the run's number within the log.
+    """
     lower = "lower base_lr"
-    if context.base_lr:
-        lower += f" (it is {context.base_lr:g}; a tenth is a good start)"
-    if watch.odd_at is not None:
-        iteration, loss = watch.odd_at
-        ended = math.isfinite(watch.last) and math.isfinite(watch.last_test)
+    if schedule.base_lr:
+        lower += f" (it is {schedule.base_lr:g}; a tenth is a good start)"
+    if run.first_non_finite is not None:
+        iteration, loss = run.first_non_finite
+        recovered = math.isfinite(run.last_loss) and math.isfinite(run.last_test_loss)
         yield Trouble(
-            "spike" if ended else DIVERGED,
+            "spike" if recovered else DIVERGED,
             f"the loss was {loss:g} at iteration {iteration}, and a number again later"
-            if ended
+            if recovered
             else f"the loss is {loss:g} from iteration {iteration} on: no accuracy counts",
             f"{lower}, set clip_gradients, and check the scale of the input",
+            segment,
         )
-    if watch.underflow_at is not None and watch.underflows > 1:
+    if run.first_underflow is not None and run.underflows > 1:
         yield Trouble(
             "87.3365",
-            f"the loss is 87.3365 at iteration {watch.underflow_at}: -ln(FLT_MIN), the softmax gave"
-            " the right class nothing",
+            f"the loss is 87.3365 at iteration {run.first_underflow}: -ln(FLT_MIN), the softmax"
+            " gave the right class nothing",
             f"{lower}, and check that labels are 0 to classes - 1",
+            segment,
         )
-    if watch.no_rate_at is not None and _early(watch.no_rate_at, context.max_iter):
-        end = f" of {context.max_iter}" if context.max_iter else ""
+    if run.zero_rate_since is not None and _is_early(run.zero_rate_since, schedule.max_iter):
+        end = f" of {schedule.max_iter}" if schedule.max_iter else ""
         yield Trouble(
             "no learning rate",
-            f"the learning rate is 0 from iteration {watch.no_rate_at}{end} on: nothing is learned",
+            f"the learning rate is 0 from iteration {run.zero_rate_since}{end} on: nothing is"
+            " learned",
             "check gamma, stepsize and stepvalue, or that a resumed run has the max_iter it had",
+            segment,
         )
-    if watch.odd_at is None and watch.underflow_at is None:
-        yield from _no_learning(watch, context)
+    if run.first_non_finite is None and run.first_underflow is None and (classes or 0) > 1:
+        yield from _diagnose_no_learning(run, schedule.max_iter, classes or 0, segment)
 
 
-def _early(iteration: int, max_iter: int | None) -> bool:
+def _is_early(iteration: int, max_iter: int | None) -> bool:
     return max_iter is None or iteration < 0.99 * max_iter
 
 
-def _is_dead(watch: Watch, chance: float) -> bool:
-    """Equal scores count against a label (accuracy_layer.cpp), so that a net of one answer has a
-    top-1 of exactly 0, and the loss of a guess to the last digit."""
-    return watch.last_top1 == 0 and abs(watch.last_test - chance) < 1e-5 * chance
-
-
-def _no_learning(watch: Watch, context: Context) -> Iterator[Trouble]:
-    if context.classes and context.classes > 1 and _is_dead(watch, math.log(context.classes)):
+def _diagnose_no_learning(
+    run: RunMonitor, max_iter: int | None, classes: int, segment: int
+) -> Iterator[Trouble]:
+    chance = math.log(classes)
+    if _is_dead(run, chance):
         yield Trouble(
             "dead",
-            f"all scores are equal: top-1 is 0 at a loss of {watch.last_test:g} ="
-            f" ln({context.classes}); nothing passes the last ReLU any more",
+            f"all scores are equal: top-1 is 0 at a loss of {run.last_test_loss:g} ="
+            f" ln({classes}); nothing passes the last ReLU any more",
             "lower base_lr, scale the input, leave out the ReLU behind the classifier, or start"
             " from pretrained weights",
+            segment,
         )
         return
-    enough = max(_ENOUGH, (context.max_iter or 0) // 20)
-    if context.classes is None or context.classes < 2 or watch.iteration < enough:
+    if run.iteration < max(_MIN_ITERATIONS, (max_iter or 0) // 20):
         return
-    chance = math.log(context.classes)
-    help_ = (
+    remedy = (
         "check the labels and that the set is shuffled; try a lower base_lr, msra or xavier"
         " fillers, BatchNorm, or start from pretrained weights"
     )
-    if abs(watch.last - chance) < _NEAR * chance and watch.least > (1 - _NEAR) * chance:
+    if abs(run.last_loss - chance) < _NEAR * chance and run.min_loss > (1 - _NEAR) * chance:
         yield Trouble(
             "stuck",
-            f"the loss stayed at {chance:.4g} = ln({context.classes}), which is guessing, for"
-            f" {watch.iteration} iterations",
-            help_,
+            f"the loss stayed at {chance:.4g} = ln({classes}), which is guessing, for"
+            f" {run.iteration} iterations",
+            remedy,
+            segment,
         )
-    elif watch.tests > 1 and watch.best_top1 <= 1.5 / context.classes:
+    elif run.tests > 1 and run.best_top1 <= 1.5 / classes:
         yield Trouble(
             "chance",
-            f"top-1 never left chance ({watch.best_top1:g} with {context.classes} classes)",
-            help_,
+            f"top-1 never left chance ({run.best_top1:g} with {classes} classes)",
+            remedy,
+            segment,
         )
+
+
+def _is_dead(run: RunMonitor, chance: float) -> bool:
+    """Decide whether the net gives all classes equal scores.
+
+    Equal scores count against a label (accuracy_layer.cpp): such a net has a top-1 of exactly 0,
+    and the loss of a guess to the last digit.
+    """
+    return run.last_top1 == 0 and abs(run.last_test_loss - chance) < 1e-5 * chance

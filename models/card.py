@@ -1,4 +1,4 @@
-"""The card of a published net, `models/<preset>/card.toml`: figures, sources, weights."""
+"""The cards of the published nets, `models/<preset>/card.toml`: accuracy, sources, weights."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Accuracy(NamedTuple):
 
     Attributes:
         top1, top5: percent.
-        loss: the softmax loss, where it was told.
-        at_least: the authors only say "no less than".
-        source: who says so.
+        source: of the scores.
+        loss: the softmax loss, where it was published.
+        at_least: whether the scores are lower bounds.
     """
 
     top1: float
@@ -33,9 +33,9 @@ class Accuracy(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A published file of weights: where it is, and the git blob id that proves it.
+    """A published file of weights, and the git blob id that verifies it.
 
-    `bytes` is its size, where that is not the float32 of the parameters.
+    `bytes` is its size, where that is not four bytes per parameter.
     """
 
     commit: str
@@ -45,18 +45,18 @@ class Weights(NamedTuple):
 
     @property
     def file(self) -> str:
-        """The file's name without its folder."""
+        """The name without its folder."""
         return self.path.rpartition("/")[2]
 
 
 class Card(NamedTuple):
-    """What is known of a published net beside its files.
+    """A published net: its description, accuracy and weights.
 
     Attributes:
         name: the preset.
         title, about: a line each.
-        paper: where it is described.
-        published: the files its authors published; sqgen reconstructs the others.
+        paper: the paper that describes it.
+        published: the files that its authors published; sqgen reconstructs the others.
         notes: a line each.
         repository: owner/name on GitHub, or empty.
         accuracy, weights: None where none were published.
@@ -81,14 +81,14 @@ class Card(NamedTuple):
         return f"https://raw.githubusercontent.com/{self.repository}/{commit}/{path}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The card as plain data."""
+        """Return the card as plain data."""
         parts = {"accuracy": self.accuracy, "weights": self.weights}
         plain = {key: part and part._asdict() for key, part in parts.items()}
         return {**self._asdict(), **plain, "url": self.url}
 
 
 def read_card(name: str) -> Card:
-    """The card of a preset.
+    """Read the card of a preset.
 
     Raises:
         DesignError: no such preset.

@@ -1,4 +1,4 @@
-"""A result as curves: what a plot draws, as numbers."""
+"""The curves of a training, as numbers."""
 
 from __future__ import annotations
 
@@ -7,26 +7,17 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..errors import DesignError
-from ..logs.result import (
-    LOSS,
-    TOP1,
-    TOP_K,
-    LogResult,
-    Segment,
-    TestRow,
-    TrainRow,
-    test_value,
-)
+from ..logs.result import LogResult, Segment, TestRow, TrainRow
+from ..logs.scores import LOSS, OTHER, score_names, value_in_test
 from ..text import printable
 
 ITERATIONS, TIME = "iterations", "time"
 LOSS_PANEL, ACCURACY_PANEL, RATE_PANEL = "loss", "accuracy", "learning rate"
 PANELS = (LOSS_PANEL, ACCURACY_PANEL, RATE_PANEL)
-_NAN = math.nan
 
 
 class Curve(NamedTuple):
-    """A line of a plot: its panel, what it is, and its points; gaps are nan."""
+    """A line of a plot: its panel, label and points; gaps are nan."""
 
     panel: str
     label: str
@@ -41,60 +32,56 @@ class _Point(NamedTuple):
     row: TrainRow | TestRow
 
 
-def curves(result: LogResult, x: str = ITERATIONS, smooth: int = 1) -> list[Curve]:
-    """The curves of a result, its segments joined.
+def extract_curves(result: LogResult, x: str = ITERATIONS, smooth: int = 1) -> list[Curve]:
+    """Return the curves of a result, its segments joined.
 
     Args:
         result: with its rows.
-        x: `iterations` or `time`, which is seconds of all segments together.
-        smooth: displays that a training loss is averaged over.
+        x: `iterations`, or `time` in seconds of all segments together.
+        smooth: number of displays to average a training loss over.
 
     Raises:
-        DesignError: time is asked for, and the log has none.
+        DesignError: `x` is time, and the log has none.
     """
     if x == TIME and all(segment.seconds is None for segment in result.segments):
         raise DesignError(f"{printable(result.source)}: its lines have no times; plot iterations")
-    train = _joined([segment.train for segment in result.segments], result.segments)
-    test = _joined([segment.test for segment in result.segments], result.segments)
+    train = _join_segments([segment.train for segment in result.segments], result.segments)
+    test = _join_segments([segment.test for segment in result.segments], result.segments)
     found = []
-    xs = _xs(train, x)
-    losses = [_number(point.row.loss) for point in train if isinstance(point.row, TrainRow)]
+    xs = _x_values(train, x)
+    losses = [_finite_or_nan(point.row.loss) for point in train if isinstance(point.row, TrainRow)]
     if any(map(math.isfinite, losses)):
-        found.append(Curve(LOSS_PANEL, "train loss", xs, smoothed(losses, smooth)))
-    rates = [_number(point.row.lr) for point in train if isinstance(point.row, TrainRow)]
+        found.append(Curve(LOSS_PANEL, "train loss", xs, smooth_values(losses, smooth)))
+    rates = [_finite_or_nan(point.row.lr) for point in train if isinstance(point.row, TrainRow)]
     if any(map(math.isfinite, rates)):
         found.append(Curve(RATE_PANEL, "learning rate", xs, rates))
     return found + list(_test_curves(result, test, x))
 
 
 def _test_curves(result: LogResult, test: list[_Point], x: str) -> Iterable[Curve]:
-    several = len({score.net for score in result.scores}) > 1
-    for score in result.scores:
-        if score.role not in (LOSS, TOP1, TOP_K):
+    for name, score in zip(score_names(result.scores), result.scores, strict=True):
+        if score.role == OTHER:
             continue
         points = [p for p in test if isinstance(p.row, TestRow) and p.row.net == score.net]
-        if not points:
-            continue
-        net = f" (net {score.net})" if several else ""
-        panel = LOSS_PANEL if score.role == LOSS else ACCURACY_PANEL
-        name = "test loss" if score.role == LOSS else f"top-{score.k}"
-        ys = [test_value(point.row.outputs, score, result.scores) for point in points]
+        ys = [value_in_test(point.row.outputs, score, result.scores) for point in points]
         if not any(map(math.isfinite, ys)):
             continue
-        yield Curve(panel, name + net, _xs(points, x), ys, test=True)
+        panel = LOSS_PANEL if score.role == LOSS else ACCURACY_PANEL
+        label = f"test {name}" if score.role == LOSS else name
+        yield Curve(panel, label, _x_values(points, x), ys, test=True)
 
 
-def _joined(
+def _join_segments(
     parts: Sequence[Sequence[TrainRow | TestRow]], segments: Sequence[Segment]
 ) -> list[_Point]:
-    """Rows of all segments in one; a resumed run replaces what it did again."""
+    """Join the rows of all segments; a resumed run replaces the iterations that it repeats."""
     points: list[_Point] = []
     before = 0.0
     for rows, segment in zip(parts, segments, strict=True):
         if rows:
             first = min(row.iteration for row in rows)
             if segment.resumed_from is None and points and first == 0:
-                points = []  # another run from the start: the last one is shown
+                points = []  # another run from the start: only the last one counts
                 before = 0.0
             while points and points[-1].iteration >= first:
                 points.pop()
@@ -103,18 +90,18 @@ def _joined(
     return points
 
 
-def _xs(points: Sequence[_Point], x: str) -> list[float]:
+def _x_values(points: Sequence[_Point], x: str) -> list[float]:
     return [float(point.iteration) if x == ITERATIONS else point.seconds for point in points]
 
 
-def _number(value: float | None) -> float:
-    return _NAN if value is None or not math.isfinite(value) else value
+def _finite_or_nan(value: float | None) -> float:
+    return math.nan if value is None or not math.isfinite(value) else value
 
 
-def smoothed(values: Sequence[float], width: int) -> list[float]:
-    """The mean of each value and those before it, `width` at most; gaps stay and don't count."""
-    result = []
+def smooth_values(values: Sequence[float], width: int) -> list[float]:
+    """Return means over each value and those before it, `width` in all; gaps (nan) stay gaps."""
+    means = []
     for end, value in enumerate(values, 1):
         window = [v for v in values[max(0, end - width) : end] if math.isfinite(v)]
-        result.append(sum(window) / len(window) if window and math.isfinite(value) else _NAN)
-    return result
+        means.append(sum(window) / len(window) if window and math.isfinite(value) else math.nan)
+    return means

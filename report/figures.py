@@ -1,4 +1,4 @@
-"""Pictures with matplotlib: what every plot of sqgen shares."""
+"""Figures with matplotlib: what every plot shares."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
+from ..errors import DesignError
 from ..extras import required
 from ..text import printable
 
@@ -17,20 +16,20 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf")
 
 
-def kind_of(path: str, flag: str) -> str:
-    """The format that a file's name asks for.
+def figure_format(path: str, flag: str) -> str:
+    """Return the format that a file's suffix names.
 
     Raises:
-        click.UsageError: none of `FORMATS`.
+        DesignError: none of `FORMATS`; the message begins with `flag`.
     """
-    kind = Path(path).suffix[1:].lower()
-    if kind not in FORMATS:
-        raise click.UsageError(f"{flag} {printable(path)}: end it in .png, .svg or .pdf")
-    return kind
+    suffix = Path(path).suffix[1:].lower()
+    if suffix not in FORMATS:
+        raise DesignError(f"{flag} {printable(path)}: end it in .png, .svg or .pdf")
+    return suffix
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches.
+    """Return an empty figure; `width` and `height` are inches.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -40,12 +39,12 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def drawing(drawn: Figure, kind: str) -> bytes:
-    """The bytes of a figure as one of `FORMATS`; the same figure, the same bytes."""
+def render_figure(figure: Figure, file_format: str) -> bytes:
+    """Return a figure as a file of one of `FORMATS`; equal figures give equal bytes."""
     import matplotlib as mpl
 
     out = io.BytesIO()
-    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(file_format, {})
     with mpl.rc_context({"svg.hashsalt": "sqgen"}):
-        drawn.savefig(out, format=kind, dpi=150, metadata=metadata)
+        figure.savefig(out, format=file_format, dpi=150, metadata=metadata)
     return out.getvalue()

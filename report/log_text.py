@@ -1,27 +1,28 @@
-"""A result as a person reads it."""
+"""A result as text for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ..logs.collector import Rows
 from ..logs.events import Output
-from ..logs.result import LogResult, Score
+from ..logs.result import LogResult
+from ..logs.rows import RowSink
+from ..logs.scores import LOSS, Score, score_names
 from ..text import number_text
 from .table import table
 
 
-def report(result: LogResult) -> Iterator[str]:
-    """The lines that tell of a result."""
+def format_result(result: LogResult) -> Iterator[str]:
+    """Yield the lines that describe a result."""
     state = "completed" if result.completed else "not completed"
     yield f"{result.source}: caffe {result.command}, {state}"
     facts = [("net", result.net), ("device", result.device), ("started", result.start or "")]
-    for segment in result.segments if result.command == "train" else []:
+    for segment in result.segments if result.command == "train" else ():
         resumed = f", resumed from {segment.resumed_from}" if segment.resumed_from else ""
-        spent = "" if segment.seconds is None else f" in {segment.seconds:.1f} s"
+        duration = "" if segment.seconds is None else f" in {segment.seconds:.1f} s"
         if segment.first_iteration is not None:
             span = f"{segment.first_iteration} to {segment.last_iteration}"
-            facts.append(("iterations", f"{span}{spent}{resumed}"))
+            facts.append(("iterations", f"{span}{duration}{resumed}"))
     if result.images is not None:
         facts.append(("images", f"{result.images:,} a test"))
     facts += [("finetuned", path) for path in result.finetuned_from]
@@ -49,39 +50,41 @@ def report(result: LogResult) -> Iterator[str]:
 
 
 def _score_lines(result: LogResult) -> list[str]:
-    several = len({score.net for score in result.scores}) > 1
     rows = [
-        [
-            f"{score.name} (net {score.net})" if several else score.name,
-            struck(score),
-            f"top-{score.k}" if score.k else score.role,
-            f"by {score.by}",
-        ]
-        for score in result.scores
+        [name, format_score(score), score.name, f"by {score.by}"]
+        for name, score in zip(score_names(result.scores), result.scores, strict=True)
     ]
-    return table(["score", "value", "is", "known"], rows, right=(1,))
+    return table(["score", "value", "output", "known"], rows, right=(1,))
 
 
-def struck(score: Score) -> str:
-    """A score's value; one that means nothing is struck out."""
-    shown = number_text(score.value)
-    return shown if score.valid or score.role == "loss" else f"~~{shown}~~"
+def format_score(score: Score) -> str:
+    """Return a score's value, struck out where it means nothing."""
+    text = number_text(score.value)
+    return text if score.valid or score.role == LOSS else f"~~{text}~~"
 
 
 def _time_lines(result: LogResult) -> list[str]:
-    def shown(value: float | None) -> str:
-        return "" if value is None else number_text(value)
-
-    rows = [[time.layer, shown(time.forward), shown(time.backward)] for time in result.layer_times]
+    rows = [
+        [time.layer, format_optional(time.forward), format_optional(time.backward)]
+        for time in result.layer_times
+    ]
     lines = table(["layer", "forward ms", "backward ms"], rows, right=(1, 2))
     return [*lines, *(f"{name}: {number_text(ms)} ms" for name, ms in result.total_ms.items())]
 
 
-class TellingRows(Rows):
-    """Tells every row as it comes, a line each; for logs that are followed."""
+def format_optional(value: float | None) -> str:
+    """Return a number as Caffe prints it, or nothing for None."""
+    return "" if value is None else number_text(value)
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+
+class RowPrinter(RowSink):
+    """Prints every row as it comes, for logs that are followed.
+
+    `print_line` receives a line each.
+    """
+
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        self._print = print_line
 
     def train(
         self,
@@ -93,10 +96,10 @@ class TellingRows(Rows):
         names: tuple[str, ...],
         values: Sequence[str],
     ) -> None:
-        """A display."""
+        """Print a display."""
         facts = [f"loss {loss}" if loss else "", f"lr {lr}" if lr else ""]
         facts += [f"{name} {value}" for name, value in zip(names, values, strict=True)]
-        self._tell(f"iteration {iteration}: {', '.join(filter(None, facts))}")
+        self._print(f"iteration {iteration}: {', '.join(filter(None, facts))}")
 
     def test(
         self,
@@ -106,10 +109,10 @@ class TellingRows(Rows):
         net: str,
         outputs: Sequence[Output],
     ) -> None:
-        """A test."""
-        shown = ", ".join(f"{output.name} {output.value}" for output in outputs)
-        self._tell(f"iteration {iteration}: test net {net}: {shown}")
+        """Print a test."""
+        values = ", ".join(f"{output.name} {output.value}" for output in outputs)
+        self._print(f"iteration {iteration}: test net {net}: {values}")
 
     def batch(self, index: str, name: str, value: str) -> None:
-        """An output of a batch."""
-        self._tell(f"batch {index}: {name} {value}")
+        """Print an output of a batch."""
+        self._print(f"batch {index}: {name} {value}")

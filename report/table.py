@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from ..text import printable
 
-CELL = 300  # characters of a cell that are shown
+CELL = 300  # characters; a longer cell is shortened
 
 
 def table(
     heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
 ) -> list[str]:
-    """The lines of a table: columns two spaces apart, those in `right` flush right."""
+    """Return the lines of a table: columns two spaces apart, those in `right` flush right."""
     rows = [[printable(cell, CELL) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     lines = []

@@ -1,4 +1,4 @@
-"""Curves as a picture, with matplotlib."""
+"""A figure of training curves."""
 
 from __future__ import annotations
 
@@ -11,30 +11,35 @@ from .curves import PANELS, RATE_PANEL, TIME, Curve
 from .figures import new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def figure(runs: Sequence[tuple[str, Sequence[Curve]]], x: str, log_scale: bool) -> Figure:
-    """A panel a kind of curve, every run in a colour of its own.
+def draw_curves(runs: Sequence[tuple[str, Sequence[Curve]]], x: str, log_scale: bool) -> Figure:
+    """Draw a panel per kind of curve, and each run in its own colour.
+
+    Args:
+        runs: names of runs, and their curves.
+        x: `iterations` or `time`, as for `extract_curves`.
+        log_scale: whether losses and learning rates have a logarithmic axis.
 
     Raises:
-        DesignError: matplotlib is not installed, or there is nothing to draw.
+        DesignError: there is nothing to draw.
+        MissingExtraError: matplotlib is not installed.
     """
     panels = [panel for panel in PANELS if any(c.panel == panel for _, cs in runs for c in cs)]
     if not panels:
         raise DesignError("nothing to plot: no training rows in these logs")
-    drawn = new_figure(8, 2.6 * len(panels) + 0.6)
-    axes = drawn.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    figure = new_figure(8, 2.6 * len(panels) + 0.6)
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for panel, ax in zip(panels, axes, strict=True):
         for index, (name, curves) in enumerate(runs):
-            styles = iter(("-", "--", ":", "-."))
-            for curve in (curve for curve in curves if curve.panel == panel):
-                label = f"{name}: {curve.label}" if len(runs) > 1 else curve.label
-                colour = f"C{index}" if len(runs) > 1 else None
-                alone = sum(map(math.isfinite, curve.ys)) == 1
-                marker = "." if alone or (curve.test and len(curve.xs) < 60) else None
-                style = next(styles, "-")
-                ax.plot(curve.xs, curve.ys, style, color=colour, marker=marker, label=label)
+            _plot_run(
+                ax,
+                [curve for curve in curves if curve.panel == panel],
+                f"{name}: " if len(runs) > 1 else "",
+                f"C{index}" if len(runs) > 1 else None,
+            )
         ax.set_ylabel(panel)
         ax.grid(alpha=0.3)
         ax.legend(fontsize="small")
@@ -43,4 +48,14 @@ def figure(runs: Sequence[tuple[str, Sequence[Curve]]], x: str, log_scale: bool)
         elif panel == RATE_PANEL:
             ax.set_ylim(bottom=0)
     axes[-1].set_xlabel("seconds" if x == TIME else "iteration")
-    return drawn
+    return figure
+
+
+def _plot_run(ax: Axes, curves: Sequence[Curve], prefix: str, colour: str | None) -> None:
+    """Plot one run's curves into a panel, each in its own line style."""
+    styles = iter(("-", "--", ":", "-."))
+    for curve in curves:
+        is_point = sum(map(math.isfinite, curve.ys)) == 1
+        marker = "." if is_point or (curve.test and len(curve.xs) < 60) else None
+        label = prefix + curve.label
+        ax.plot(curve.xs, curve.ys, next(styles, "-"), color=colour, marker=marker, label=label)

@@ -8,9 +8,11 @@ twice it is s, so over the N records it is (n B S - W s) / N.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
-from ..logs.result import LOSS, OTHER, LogResult, Score
+from ..logs.result import LogResult
+from ..logs.scores import LOSS, OTHER, Score
 from ..nets.solver_rules import lint_test_iter
 
 LEAST_SHARE = 4  # a dividing batch is at least this part of the net's own
@@ -72,8 +74,8 @@ def remark(coverage: Coverage) -> str | None:
     return found.replace("test_iter", "--iterations", 1) if found else None
 
 
-def without_again(first: LogResult, again: LogResult, coverage: Coverage) -> None:
-    """Take the scores of the records that came twice out of the first run's.
+def without_again(first: LogResult, again: LogResult, coverage: Coverage) -> LogResult:
+    """Return the first run's result without the second count of the records that came twice.
 
     An output of several elements, such as a blob that no layer reads, is no mean over images: it is
     left out.
@@ -81,15 +83,13 @@ def without_again(first: LogResult, again: LogResult, coverage: Coverage) -> Non
     records, twice = coverage.images, coverage.again
     known = {score.name: score.value for score in again.scores}
     names = {*known, *(score.name for score in first.scores)}
-    first.scores = [
-        score
-        for score in first.scores
-        if score.name in known and f"{score.name.partition('[')[0]}[1]" not in names
-    ]
+    scores = []
     for score in first.scores:
-        total = coverage.iterations * coverage.batch * score.value
-        score.value = _rounded(score, (total - twice * known[score.name]) / records, records)
-    first.images = records
+        if score.name in known and f"{score.name.partition('[')[0]}[1]" not in names:
+            total = coverage.iterations * coverage.batch * score.value
+            mean = (total - twice * known[score.name]) / records
+            scores.append(replace(score, value=_rounded(score, mean, records)))
+    return replace(first, scores=tuple(scores), images=records)
 
 
 def _rounded(score: Score, value: float, records: int) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 
-from ..logs.collector import Collector
-from ..logs.result import LOSS, OTHER, LogResult
+from ..logs.collector import Collector, TrainProgress
 from ..progress import Bar
 from ..text import number_text
 
@@ -30,42 +30,33 @@ class View:
         self._clock_at = 0
         self._sums: dict[str, float] = {}
         self._batches = 0
-        self._rows = 0
+        self._shown: TrainProgress | None = None
 
     def update(self) -> None:
         """Show what is new."""
-        result = self._collector.result
-        if result.batches:
-            self._test(result)
-        elif result.segments:
-            self._train(result)
-
-    def _test(self, result: LogResult) -> None:
-        # The last batch may not be whole yet.
-        whole = len(result.batches) - (not self._collector.over)
-        while self._batches < whole:
-            for name, value in result.batches[self._batches].outputs.items():
+        for batch in self._collector.new_batches(self._batches):
+            for name, value in batch.outputs.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
             self._batches += 1
-        if not self._batches:
-            return
+        progress = self._collector.train_progress()
+        if self._batches:
+            self._test()
+        elif progress is not None and progress != self._shown:
+            self._shown = progress
+            self._train(progress)
+
+    def _test(self) -> None:
         means = {name: total / self._batches for name, total in self._sums.items()}
         self._bar.to(self._batches, f"{self._rate(self._batches)}{self._scores(means)}")
 
-    def _train(self, result: LogResult) -> None:
-        segment = result.segments[-1]
-        if segment.last_iteration is None or len(segment.train) + len(segment.test) == self._rows:
-            return
-        self._rows = len(segment.train) + len(segment.test)
-        parts = ""
-        if segment.train:
-            row = segment.train[-1]
+    def _train(self, progress: TrainProgress) -> None:
+        parts, row, test = "", progress.display, progress.test
+        if row is not None:
             parts += f"  loss {number_text(row.loss)}" if row.loss is not None else ""
             parts += f"  lr {number_text(row.lr)}" if row.lr is not None else ""
-        tests = next((row for row in reversed(segment.test) if row.net == 0), None)
-        if tests is not None:
-            parts += f"  test at {tests.iteration}:{self._scores(tests.outputs)}"
-        done = max(0, segment.last_iteration - self._start)
+        if test is not None:
+            parts += f"  test at {test.iteration}:{self._scores(test.outputs)}"
+        done = max(0, progress.iteration - self._start)
         self._bar.to(done, f"{self._rate(done)}{parts}")
 
     def _rate(self, done: int) -> str:
@@ -79,12 +70,8 @@ class View:
             return ""
         return f"{(done - self._clock_at) * self._images / spent:.0f} images/s"
 
-    def _scores(self, means: dict[str, float]) -> str:
+    def _scores(self, means: Mapping[str, float]) -> str:
         shown = ""
-        for name, value in means.items():
-            role, k, _ = self._collector.role(name)
-            if role == OTHER:
-                continue
-            label = f"top-{k}" if k else "loss" if role == LOSS else name
-            shown += f"  {label} {value:.4g}" if math.isfinite(value) else f"  {label} {value}"
+        for name, value in self._collector.named_scores(means).items():
+            shown += f"  {name} {value:.4g}" if math.isfinite(value) else f"  {name} {value}"
         return shown

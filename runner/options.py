@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -187,16 +187,22 @@ class Session:
                 log,
             )
         except RunError as error:
+            error.result = self._with_run(error.result, facts, str(error))
             with contextlib.suppress(OutputError):  # the disk may be what the error is about
-                self.keep(error.result, facts, str(error))
+                self.folder.put_result(error.result)
             raise
 
-    def keep(self, result: LogResult, facts: dict[str, Any], error: str | None = None) -> None:
-        """Write the result, with what the log does not tell."""
-        result.run = {
+    def keep(self, result: LogResult, facts: dict[str, Any], error: str | None = None) -> LogResult:
+        """Add what the log does not tell to the result, write it, and return it."""
+        result = self._with_run(result, facts, error)
+        self.folder.put_result(result)
+        return result
+
+    def _with_run(self, result: LogResult, facts: dict[str, Any], error: str | None) -> LogResult:
+        run = {
             "folder": str(self.folder.path),
             "working_folder": str(Path.cwd()),
-            "commands": self._commands,
+            "commands": list(self._commands),
             "engine": {
                 "kind": self.engine.kind,
                 "name": self.engine.name,
@@ -205,12 +211,12 @@ class Session:
             },
             "versions": versions(self.engine),
             "machine": machine(),
-            "changes": self._changes,
+            "changes": list(self._changes),
             "seconds": round(time.monotonic() - self._begun, 3),
             "error": error,
             **facts,
         }
-        self.folder.put_result(result)
+        return replace(result, run=run)
 
 
 def data_facts(data: Sequence[Dataset], layers: Sequence[Any]) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ def _error(engine: Engine, child: Child, result: LogResult) -> RunError | None:
         )
     if result.completed:
         return None
-    stops = [text for text in result.signals if "out of turn" not in text]
+    stops = result.stops
     if stops:
         return StoppedError(f"{name}: was stopped by somebody else ({printable(stops[-1])})")
     return CrashError(f"{name}: ended before its work was done; its last line: {last}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..errors import CrashError, NetError
@@ -37,7 +38,7 @@ def test(
     """Test a net, and return what came of it.
 
         result = sqgen.test("train_val.prototxt", "squeezenet.caffemodel", data="val_lmdb")
-        print(result.score("top-1").value, result.images)
+        print(result.score("top1").value, result.images)
 
     Args:
         model: the net, a train_val prototxt.
@@ -171,25 +172,24 @@ def _run(session: Session, job: _Job, weights: str) -> LogResult:
         options.say(f"testing the {coverage.again} records that came twice once more")
         steps = Steps(1, coverage.again)
         again = session.run(arguments(AGAIN_NET, "--iterations=1"), steps, job.facts, AGAIN_LOG)
-        without_again(result, again, coverage)
+        result = without_again(result, again, coverage)
     try:
-        _settle(result, job)
+        result = _settle(result, job)
     except CrashError as error:
-        session.keep(result, job.facts, str(error))
+        error.result = session.keep(error.result, job.facts, str(error))
         raise
-    session.keep(result, job.facts)
-    return result
+    return session.keep(result, job.facts)
 
 
-def _settle(result: LogResult, job: _Job) -> None:
-    """Say of a result which images it is of.
+def _settle(result: LogResult, job: _Job) -> LogResult:
+    """Return the result with the data set and the number of images that it is of.
 
     Raises:
         CrashError: the engine says that it tested others.
     """
     coverage = job.coverage
     digests = {one.digest for one in job.data}
-    result.dataset = digests.pop() if len(digests) == 1 else None
+    result = replace(result, dataset=digests.pop() if len(digests) == 1 else None)
     if coverage.exact and result.images != coverage.records:
         error = CrashError(
             f"the engine tested {result.images} of {coverage.records} records; was the set changed"
@@ -197,4 +197,4 @@ def _settle(result: LogResult, job: _Job) -> None:
         )
         error.result = result
         raise error
-    result.images = coverage.images
+    return replace(result, images=coverage.images)

@@ -60,5 +60,4 @@ def time(
     # Its default needs no saying, and older ones don't know the flag.
     arguments += ["--phase=TEST"] if phase == "TEST" else []
     result = session.run(arguments, Steps(0, 1), {}, LOG)
-    session.keep(result, {})
-    return result
+    return session.keep(result, {})

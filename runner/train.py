@@ -54,7 +54,7 @@ def train(
     """Train a net, and return what came of it.
 
         result = sqgen.train("solver.prototxt", data="train_lmdb", val_data="val_lmdb", cpu=True)
-        print(result.score("top-1").value, result.snapshots[-1])
+        print(result.score("top1").value, result.snapshots[-1])
 
     Args:
         solver: the solver's prototxt.
@@ -108,9 +108,8 @@ def train(
             changes = {"data": data, "val-data": val_data, "batch-size": batch_size, "mean": mean}
             error.args = (f"{error}; go on with {_resuming(options, given, changes)}",)
         raise
-    result.dataset = tests[0]["digest"] if tests else None
-    session.keep(result, facts)
-    return result
+    result = replace(result, dataset=tests[0]["digest"] if tests else None)
+    return session.keep(result, facts)
 
 
 def _resuming(options: RunOptions, given: _Given, changes: dict[str, Any]) -> str:

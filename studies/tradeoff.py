@@ -1,4 +1,4 @@
-"""Size against accuracy: weights before and after compression, tested on the same images."""
+"""Size against accuracy: test weights before and after compression on the same images."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ..compress import sqz_file
 from ..compress.encoding import Settings, encode, read_compressed
 from ..errors import SqgenError
 from ..formats.caffemodel import read_caffemodel, serialized
 from ..formats.files import write_files
-from ..logs.gate import standard_error
-from ..logs.result import LOSS, LogResult
+from ..logs.result import LogResult
+from ..logs.scores import LOSS, OTHER, standard_error
 from ..nets.definition import NetDefinition, read_net
 from ..nets.layer_types import Shape
 from ..nets.shapes import NetShapes
-from ..report.figures import new_figure
-from ..report.table import table
 from ..runner.options import RunOptions, path_of
 from ..runner.overrides import DataChange, changed
 from ..runner.preflight import Checked, check_net, check_weights, refuse_random
@@ -28,24 +26,21 @@ from ..runner.run_folder import RunFolder
 from ..runner.test import test
 from ..text import printable
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 FORMAT = 1
 BEFORE = "before"
 TABLE = "tradeoff.json"
 
 
 class Point(NamedTuple):
-    """Weights, what they take, and what they score.
+    """Weights, their size, and their scores.
 
     Attributes:
-        name: what they are called here.
-        path: their file.
-        bytes: of that file.
-        images: that the scores are of.
-        scores: by `top-1`, `top-5` (or another k) and `loss`.
-        folder: of the run.
+        name: `before`, a file's name, or `6-bit` for a compression made here.
+        path: the file whose size counts.
+        bytes: size of that file.
+        images: number of images that the scores average.
+        scores: by `top1`, `top5` (or another k) and `loss`.
+        folder: the run's folder.
     """
 
     name: str
@@ -55,109 +50,111 @@ class Point(NamedTuple):
     scores: dict[str, float]
     folder: str
 
+    def noise(self, score: str) -> float | None:
+        """Return the standard error of an accuracy over these images; None for a loss."""
+        if score == LOSS:
+            return None
+        return standard_error(self.scores.get(score, -1.0), self.images)
 
-class _Candidate(NamedTuple):
-    """Weights to test: the file that counts, and its caffemodel, if that is another."""
+
+class Candidate(NamedTuple):
+    """Weights to test: the file whose size counts, and its decoded caffemodel if compressed."""
 
     name: str
     path: str
     model: bytes | None = None
 
 
-def tradeoff(
+def measure_tradeoff(
     weights: str,
     files: Sequence[str],
     settings: Sequence[Settings],
     net_path: str,
     options: RunOptions,
-    **asked: Any,
+    **test_options: Any,
 ) -> list[Point]:
-    """Test weights, and then what compression makes of them.
+    """Test weights, and then compressed forms of them.
 
     Args:
         weights: the caffemodel before compression.
         files: .sqz, .net or .caffemodel files of the same net.
-        settings: how else to compress the weights; each makes a file in the run's folder.
+        settings: further compressions of `weights`; each writes a file into the run's folder.
         net_path: the net, a train_val prototxt.
-        options: as for `sqgen.test`; its run_dir gets a folder for each run, and `tradeoff.json`.
-        asked: what else `sqgen.test` takes: data, batch_size, mean, iterations.
+        options: as for `sqgen.test`; its run_dir gets a folder per run, and `tradeoff.json`.
+        test_options: further arguments of `sqgen.test`: data, batch_size, mean, iterations.
 
     Returns:
         A point for each, the weights before compression first.
 
     Raises:
-        SqgenError: something is not what it should be.
+        SqgenError: a file can't be read, does not fit the net, or a run fails.
     """
     net = read_net(net_path)
-    checked = _checked(net, asked)
+    checked = _check_net(net, test_options)
     image = checked.data[0].image if checked.data else None
     folder = RunFolder(path_of(options.run_dir), f"tradeoff-{Path(net_path).stem}")
-    given = [weights, *files]
-    first, *others = (_candidate(path, net, image, checked.shapes) for path in given)
+    first, *others = (_read_candidate(p, net, image, checked.shapes) for p in [weights, *files])
     candidates = [first._replace(name=BEFORE), *others]
-    encoded = _encoded(weights, settings, net, image) if settings else {}
-    made = [f"{name}{suffix}" for name in encoded for suffix in ("", ".sqz", ".caffemodel")]
-    _check_names([one.name for one in candidates] + made)
-    replace(options, tell=None).choose()  # whether there is an engine, before anything is made
+    encoded = _encode_all(weights, settings, net, image) if settings else {}
+    new_names = [f"{name}{suffix}" for name in encoded for suffix in ("", ".sqz", ".caffemodel")]
+    _check_names([candidate.name for candidate in candidates] + new_names)
+    replace(options, tell=None).choose()  # fail before the folder is made if there is no engine
     folder.make()
     for name, (data, model) in encoded.items():
         path = folder.file(f"{name}.sqz")
         write_files({Path(path): data}, force=True)
-        candidates.append(_Candidate(name, path, model))
+        candidates.append(Candidate(name, path, model))
     points = []
-    for number, one in enumerate(candidates, 1):
-        options.say(f"{printable(one.name)}, {number} of {len(candidates)}")
-        tested = one.path
-        if one.model is not None:
-            tested = folder.file(f"{one.name}.caffemodel")
-            write_files({Path(tested): one.model}, force=True)
-        options = replace(options, run_dir=folder.file(one.name))
-        points.append(_point(one, test(net_path, tested, **asked, **vars(options))))
+    for number, candidate in enumerate(candidates, 1):
+        options.say(f"{printable(candidate.name)}, {number} of {len(candidates)}")
+        points.append(_test_candidate(candidate, folder, net_path, options, test_options))
     text = json.dumps(as_dict(points), indent=2) + "\n"
     write_files({folder.path / TABLE: text.encode()}, force=True)
     options.say(f"all of it is in {folder.path}")
     return points
 
 
-def _checked(net: NetDefinition, asked: dict[str, Any]) -> Checked:
-    """The net on the data that it is tested on, whose images the prototxt may not tell."""
-    change = DataChange("TEST", path_of(asked.get("data")), None, path_of(asked.get("mean")))
-    return check_net(changed(net, [change])[0], "TEST")
+def _check_net(net: NetDefinition, test_options: dict[str, Any]) -> Checked:
+    """Check the net on the data it is tested on, which may give the size of its images."""
+    data, mean = path_of(test_options.get("data")), path_of(test_options.get("mean"))
+    return check_net(changed(net, [DataChange("TEST", data, None, mean)])[0], "TEST")
 
 
-def _candidate(path: str, net: NetDefinition, image: Shape | None, shapes: NetShapes) -> _Candidate:
-    """A file that was given: compressed by what it begins with or is called, or a caffemodel.
+def _read_candidate(
+    path: str, net: NetDefinition, image: Shape | None, shapes: NetShapes
+) -> Candidate:
+    """Read a file: compressed by its content or its name, otherwise a caffemodel.
 
     Raises:
-        SqgenError: it can't be read, or is another net's.
+        SqgenError: it can't be read, or does not fit the net.
     """
     name = Path(path).name
     if _is_compressed(path):
-        return _Candidate(name, path, serialized(read_compressed(path, net, image), path))
+        return Candidate(name, path, serialized(read_compressed(path, net, image), path))
     refuse_random(check_weights([path], shapes), net, path, unless="")
-    return _Candidate(name, path)
+    return Candidate(name, path)
 
 
 def _is_compressed(path: str) -> bool:
-    """Whether it is called so, or begins as a .sqz does."""
     with suppress(OSError), open(path, "rb") as file:
         return path.lower().endswith((".net", ".sqz")) or sqz_file.is_sqz(file.read(16))
     return False
 
 
-def _encoded(
+def _encode_all(
     weights: str, settings: Sequence[Settings], net: NetDefinition, image: Shape | None
 ) -> dict[str, tuple[bytes, bytes]]:
-    """By name, the file that settings make of weights, and its caffemodel."""
+    """Compress weights with each of `settings`; return .sqz and caffemodel by name."""
     model = read_caffemodel(weights)
-    made = {}
-    for one in settings:
-        result = encode(model, net, one, source=weights, image=image)
-        made[_name(one)] = (result.bytes, serialized(result.model, weights))
-    return made
+    encoded = {}
+    for setting in settings:
+        compressed = encode(model, net, setting, source=weights, image=image)
+        files = (compressed.bytes, serialized(compressed.model, weights))
+        encoded[_settings_name(setting)] = files
+    return encoded
 
 
-def _name(settings: Settings) -> str:
+def _settings_name(settings: Settings) -> str:
     return f"{settings.bits}-bit" if settings.size is None else f"{settings.size}-bytes"
 
 
@@ -167,113 +164,63 @@ def _check_names(names: Sequence[str]) -> None:
             raise SqgenError(f"two files are called {printable(name)} here; rename one")
 
 
-def _point(candidate: _Candidate, result: LogResult) -> Point:
-    scores = {
-        f"top-{score.k}" if score.k else LOSS: score.value
-        for score in result.scores
-        if score.valid and (score.k or score.role == LOSS)
-    }
+def _test_candidate(
+    candidate: Candidate,
+    folder: RunFolder,
+    net_path: str,
+    options: RunOptions,
+    test_options: dict[str, Any],
+) -> Point:
+    """Test weights in a folder of their own."""
+    weights = candidate.path
+    if candidate.model is not None:
+        weights = folder.file(f"{candidate.name}.caffemodel")
+        write_files({Path(weights): candidate.model}, force=True)
+    options = replace(options, run_dir=folder.file(candidate.name))
+    return _point(candidate, test(net_path, weights, **test_options, **vars(options)))
+
+
+def _point(candidate: Candidate, result: LogResult) -> Point:
+    counted = [score for score in result.scores if score.valid and score.role != OTHER]
     return Point(
         candidate.name,
         candidate.path,
         Path(candidate.path).stat().st_size,
         result.images or 0,
-        scores,
+        {score.short_name: score.value for score in counted},
         str(result.run["folder"]),
     )
 
 
 def as_dict(points: Sequence[Point]) -> dict[str, Any]:
-    """Plain data (docs/compression.md)."""
+    """Return plain data (docs/compression.md)."""
     before = points[0]
     return {
         "format": FORMAT,
         "images": before.images,
-        "points": [
-            {
-                **point._asdict(),
-                "times_smaller": before.bytes / point.bytes,
-                "changes": _changes(point, before),
-                "standard_errors": {
-                    name: error
-                    for name in point.scores
-                    if (error := _noise(name, before)) is not None
-                },
-            }
-            for point in points
-        ],
+        "points": [_point_dict(point, before) for point in points],
     }
 
 
-def _changes(point: Point, before: Point) -> dict[str, float]:
-    """Of each score that both have."""
-    known = before.scores
-    return {name: value - known[name] for name, value in point.scores.items() if name in known}
+def _point_dict(point: Point, before: Point) -> dict[str, Any]:
+    changes = {
+        name: value - before.scores[name]
+        for name, value in point.scores.items()
+        if name in before.scores
+    }
+    noise = {name: error for name in point.scores if (error := before.noise(name)) is not None}
+    return {
+        **point._asdict(),
+        "scores": _json_keys(point.scores),
+        "times_smaller": before.bytes / point.bytes,
+        "changes": _json_keys(changes),
+        "standard_errors": _json_keys(noise),
+    }
 
 
-def _noise(name: str, before: Point) -> float | None:
-    """The standard error of an accuracy of as many images."""
-    return None if name == LOSS else standard_error(before.scores.get(name, -1.0), before.images)
-
-
-def report(points: Sequence[Point]) -> list[str]:
-    """The lines of the table."""
-    before = points[0]
-    names = list(before.scores)
-    heads = ["weights", "bytes", "smaller", *(h for name in names for h in (name, "change"))]
-    rows = [
-        [
-            point.name,
-            f"{point.bytes:,}",
-            f"{before.bytes / point.bytes:.1f} x",
-            *(cell for name in names for cell in _cells(name, point, before)),
-        ]
-        for point in points
-    ]
-    of = f"{before.images:,} images"
-    errors = [f"{n} +-{e:.2g}" for n in names if (e := _noise(n, before))]
-    chance = f"; by chance alone (one standard error): {', '.join(errors)}" if errors else ""
-    return [*table(heads, rows, right=range(1, len(heads))), f"{of}{chance}"]
-
-
-def _cells(name: str, point: Point, before: Point) -> list[str]:
-    value = point.scores.get(name)
-    if value is None:
-        return ["not a number", ""]
-    change = "" if point is before else f"{value - before.scores[name]:+.4g}"
-    return [f"{value:.6g}", change]
-
-
-def figure(points: Sequence[Point]) -> Figure:
-    """Accuracies against bytes, with the standard error of the images; before as a line.
-
-    Raises:
-        DesignError: matplotlib is not installed, or the net tells no accuracy.
-    """
-    before, after = points[0], sorted(points[1:], key=lambda point: point.bytes)
-    drawn = new_figure(7, 4.5)
-    axes = drawn.subplots()
-    for index, name in enumerate(name for name in before.scores if name != LOSS):
-        there = [point for point in after if name in point.scores]
-        axes.errorbar(
-            [point.bytes / 1000 for point in there],
-            [point.scores[name] for point in there],
-            yerr=_noise(name, before) or None,
-            color=f"C{index}",
-            fmt="o",
-            capsize=3,
-            label=name,
-        )
-        label = f"{name} before ({before.bytes / 1000:,.0f} kB)"
-        axes.axhline(before.scores[name], color=f"C{index}", linestyle="--", label=label)
-        for point in there if not index else ():
-            place = (point.bytes / 1000, point.scores[name])
-            axes.annotate(
-                point.name, place, xytext=(4, 6), textcoords="offset points", size=7, rotation=30
-            )
-    axes.margins(x=0.12, y=0.12)
-    axes.set_xlabel("kB")
-    axes.set_ylabel(f"accuracy of {before.images:,} images")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    return drawn
+def _json_keys(values: dict[str, float]) -> dict[str, float]:
+    """Return values by the keys of the JSON form, where `top1` is `top-1`."""
+    return {
+        f"top-{name.removeprefix('top')}" if name != LOSS else name: value
+        for name, value in values.items()
+    }

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqgen import DesignError, LogResult, parse_log
-from sqgen.logs.compare import compare, parting
-from sqgen.report.curves import Curve, curves, smoothed
-from sqgen.report.training_plot import figure
+from sqgen.logs.compare import compare_logs, describe_first_differences
+from sqgen.report.curves import Curve, extract_curves, smooth_values
+from sqgen.report.training_plot import draw_curves
 
 from .conftest import Run
 from .test_logs import LOGS, displays, stripped, text_of
@@ -30,21 +30,21 @@ def by_label(found: list[Curve]) -> dict[str, Curve]:
 
 
 def test_curves_of_a_run() -> None:
-    found = by_label(curves(result(text_of("train_batchnorm"))))
-    assert list(found) == ["train loss", "learning rate", "top-1", "top-5", "test loss"]
+    found = by_label(extract_curves(result(text_of("train_batchnorm"))))
+    assert list(found) == ["train loss", "learning rate", "top1", "top5", "test loss"]
     assert found["train loss"].xs == [20.0 * i for i in range(31)]
     assert found["train loss"].ys[-1] == 0.0404565
-    assert found["top-1"].xs == [0, 100, 200, 300, 400, 500, 600]
-    assert found["top-1"].ys[-1] == 0.936027
+    assert found["top1"].xs == [0, 100, 200, 300, 400, 500, 600]
+    assert found["top1"].ys[-1] == 0.936027
     assert {curve.panel for curve in found.values()} == {"loss", "learning rate", "accuracy"}
-    timed = by_label(curves(result(text_of("train_batchnorm")), "time"))["train loss"]
+    timed = by_label(extract_curves(result(text_of("train_batchnorm")), "time"))["train loss"]
     assert timed.xs == sorted(timed.xs)
     assert timed.xs[-1] == pytest.approx(35.39, abs=0.01)
 
 
 def test_no_accuracy_beside_nan_is_drawn() -> None:
-    found = by_label(curves(result(text_of("train_diverged_nan"))))
-    assert [math.isfinite(y) for y in found["top-1"].ys] == [True] + [False] * 6
+    found = by_label(extract_curves(result(text_of("train_diverged_nan"))))
+    assert [math.isfinite(y) for y in found["top1"].ys] == [True] + [False] * 6
     assert sum(map(math.isfinite, found["train loss"].ys)) == 1
 
 
@@ -53,28 +53,28 @@ def test_segments_are_joined() -> None:
     p = "I1123 02:37:19.366457 1 solver.cpp:228] "
     text = displays(["3", "2", "1"]) + f"{p}Resuming from a.solverstate\n"
     again = displays(["9", "9", "0.5", "0.25"]).split("\n", 4)[4].replace("02:37:19", "02:38:19")
-    loss = by_label(curves(result(text + again)))["train loss"]
+    loss = by_label(extract_curves(result(text + again)))["train loss"]
     assert (loss.xs, loss.ys) == ([0, 100, 200, 300], [3, 2, 0.5, 0.25])
 
 
 def test_a_log_without_times_has_no_time_axis() -> None:
     bare = result(stripped(text_of("train_batchnorm")))
-    assert by_label(curves(bare))["train loss"].xs[-1] == 600
+    assert by_label(extract_curves(bare))["train loss"].xs[-1] == 600
     with pytest.raises(DesignError, match="its lines have no times; plot iterations"):
-        curves(bare, "time")
+        extract_curves(bare, "time")
 
 
 def test_two_test_nets_have_curves_of_their_own() -> None:
-    labels = list(by_label(curves(result(text_of("train_two_test_nets")))))
-    assert [label for label in labels if label.startswith("top-1")] == [
-        "top-1 (net 0)",
-        "top-1 (net 1)",
+    labels = list(by_label(extract_curves(result(text_of("train_two_test_nets")))))
+    assert [label for label in labels if label.endswith("top1")] == [
+        "top1",
+        "net1:top1",
     ]
 
 
 @given(st.lists(st.floats(-10, 10) | st.just(math.nan), max_size=30), st.integers(1, 10))
 def test_smoothing(values: list[float], width: int) -> None:
-    found = smoothed(values, width)
+    found = smooth_values(values, width)
     assert [math.isnan(y) for y in found] == [math.isnan(v) for v in values]
     if width == 1:
         assert [repr(y + 0.0) for y in found] == [repr(v + 0.0) for v in values]
@@ -85,8 +85,11 @@ def test_smoothing(values: list[float], width: int) -> None:
 
 def test_figure_draws_the_curves() -> None:
     pytest.importorskip("matplotlib", reason="needs matplotlib, the extra sqgen[plot]")
-    runs = [(name, curves(result(text_of(name)))) for name in ("train_batchnorm", "train_resume")]
-    drawn = figure(runs, "iterations", log_scale=True)
+    runs = [
+        (name, extract_curves(result(text_of(name))))
+        for name in ("train_batchnorm", "train_resume")
+    ]
+    drawn = draw_curves(runs, "iterations", log_scale=True)
     assert [ax.get_ylabel() for ax in drawn.axes] == ["loss", "accuracy", "learning rate"]
     assert [ax.get_yscale() for ax in drawn.axes] == ["log", "linear", "log"]
     assert drawn.axes[-1].get_xlabel() == "iteration"
@@ -121,7 +124,7 @@ def test_plot_mistakes(sqgen: Run) -> None:
     assert "nothing to plot" in sqgen("log", "plot", log, "-o", "a.png").stderr
     assert "end it in .png, .svg or .pdf" in sqgen("log", "plot", log, "-o", "a.bmp").stderr
     with pytest.raises(DesignError, match="nothing to plot"):
-        figure([], "time", log_scale=False)
+        draw_curves([], "time", log_scale=False)
 
 
 def test_plot_without_matplotlib_says_what_brings_it(sqgen: Run, tmp_path: Path) -> None:
@@ -135,45 +138,47 @@ def test_plot_without_matplotlib_says_what_brings_it(sqgen: Run, tmp_path: Path)
 
 def test_compare() -> None:
     a, b = (result(text_of(name)) for name in ("train_batchnorm", "train_dead_relu"))
-    rows = {row.name: row for row in compare(a, b)}
-    assert (rows["final accuracy_top1"].a, rows["final accuracy_top1"].b) == (0.936027, 0.0)
-    assert rows["best accuracy_top1"].a == 0.959596
+    rows = {row.name: row for row in compare_logs(a, b)}
+    assert (rows["final top1"].a, rows["final top1"].b) == (0.936027, 0.0)
+    assert rows["best top1"].a == 0.959596
     assert rows["best loss"].a == 0.232444
     assert rows["iterations/s"].difference == pytest.approx(20.1, abs=0.1)
-    assert "first at iteration 0" in next(iter(parting(a, b)))
+    assert "first at iteration 0" in next(iter(describe_first_differences(a, b)))
 
 
 def test_compare_leaves_out_what_means_nothing() -> None:
     a, b = (result(text_of(name)) for name in ("train_batchnorm", "train_diverged_nan"))
-    rows = {row.name: row for row in compare(a, b)}
-    assert rows["final accuracy_top1"].b is None
-    assert rows["best accuracy_top1"].b is not None
-    assert rows["best accuracy_top1"].b < 0.5
+    rows = {row.name: row for row in compare_logs(a, b)}
+    assert rows["final top1"].b is None
+    assert rows["best top1"].b is not None
+    assert rows["best top1"].b < 0.5
 
 
 def test_compare_shows_the_scores_of_both() -> None:
     c = "I1123 02:37:19.366457 1 caffe.cpp:228] "
     a, b = result(f"{c}one = 1\n{c}both = 2\n"), result(f"{c}both = 3\n{c}other = 4\n")
-    rows = [(row.name, row.a, row.b) for row in compare(a, b)]
+    rows = [(row.name, row.a, row.b) for row in compare_logs(a, b)]
     assert rows == [("final one", 1, None), ("final both", 2, 3), ("final other", None, 4)]
 
 
 def test_where_runs_part() -> None:
     same = result(displays(["3", "2", "1"]))
-    assert list(parting(same, same)) == [
+    assert list(describe_first_differences(same, same)) == [
         "the losses are the same in all 3 iterations that both show"
     ]
     near = result(displays(["3", "2.001", "1.5"]))
-    assert list(parting(same, near)) == [
+    assert list(describe_first_differences(same, near)) == [
         "the losses differ first at iteration 100: 2 and 2.001",
         "they part by more than 1% first at iteration 200: 1 and 1.5",
     ]
-    assert list(parting(same, result(""))) == ["they have no iteration in common"]
+    assert list(describe_first_differences(same, result(""))) == [
+        "they have no iteration in common"
+    ]
 
 
 def test_compare_command(sqgen: Run) -> None:
     logs = [str(LOGS / f"{name}.log.gz") for name in ("train_batchnorm", "train_diverged_nan")]
     shown = sqgen("log", "compare", *logs).stdout
-    assert "final accuracy_top1  0.936027" in shown
+    assert "final top1    0.936027" in shown
     plain = json.loads(sqgen("log", "compare", *logs, "--json").stdout)
     assert plain["compared"][0]["b"] is None

@@ -14,7 +14,8 @@ from sqgen import Design, LogResult, Net, build, build_solver, parse_net
 from sqgen.datasets import digits
 from sqgen.formats.caffemodel import blob_shape, read_caffemodel
 from sqgen.generator.build import design_files
-from sqgen.logs.gate import Tolerance, against_baseline, read_baseline
+from sqgen.logs.baseline import check_baseline, read_baseline
+from sqgen.logs.expectation import Tolerance
 from sqgen.models.card import MODELS
 from sqgen.nets.shapes import require_shapes
 from sqgen.tools.design_options import read_design
@@ -43,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, design: Design) -> Path:
 
 def assert_holds(result: LogResult) -> None:
     baseline = read_baseline(DIGITS / "accuracy.json")
-    checks = list(against_baseline(baseline, result, result.images, Tolerance(0.0)))
+    checks = list(check_baseline(baseline, result, result.images, Tolerance(0.0)))
     assert [check for check in checks if not check.passed] == []
     assert len(checks) == 3
 
@@ -75,7 +76,7 @@ def test_weights_score_what_the_baseline_says(
     monkeypatch.chdir(folder)
     result = sqgen.test("train_val.prototxt", WEIGHTS, engine=kind, run_dir=tmp_path / "run")
     assert_holds(result)
-    top1 = result.score("top-1")
+    top1 = result.score("top1")
     assert top1 is not None
     assert top1.value >= 0.98
 
@@ -125,7 +126,7 @@ def test_a_short_training_learns(
     scores = {score.name: score.value for score in result.scores}
     assert scores["loss"] < math.log(10) - 0.1
     assert scores["accuracy_top1"] > 0.15
-    assert result.troubles == []
+    assert result.troubles == ()
 
 
 def test_what_the_classifier_is_made_of() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def scores(result: Any) -> dict[str, float]:
     return {score.name: score.value for score in result.scores}
 
 
-def assert_same_scores(ours: dict[str, float], theirs: dict[str, float]) -> None:
+def assert_same_scores(ours: Mapping[str, float], theirs: Mapping[str, float]) -> None:
     """Accuracies as printed, losses within 1e-4."""
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():

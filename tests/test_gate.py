@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqgen import DesignError, parse_log
-from sqgen.logs.gate import parse_expectation, parse_tolerance, standard_error
-from sqgen.logs.result import from_dict
+from sqgen import DesignError, LogResult, parse_log
+from sqgen.logs.expectation import parse_expectation, parse_tolerance
+from sqgen.logs.scores import standard_error
 
 from .conftest import DATA, ROOT, Run
 from .test_logs import NAMES, text_of
@@ -162,7 +162,7 @@ def test_baseline(sqgen: Run, tmp_path: Path) -> None:
     assert made.stderr == "baseline b.json written\n"
     baseline = json.loads((tmp_path / "b.json").read_text())
     assert baseline["images"] == 297
-    assert baseline["scores"]["accuracy_top1"] == 0.794613
+    assert baseline["scores"] == {"top1": 0.794613, "top5": 0.986532, "loss": 0.717864}
     same = sqgen("gate", str(LOGS / "test_digits_mmdd.log.gz"), "--baseline", "b.json")
     assert same.returncode == 0
 
@@ -200,21 +200,21 @@ def test_a_bad_result_makes_no_baseline(sqgen: Run, tmp_path: Path) -> None:
     bad = str(LOGS / "train_diverged_nan.log.gz")
     done = sqgen("gate", bad, "--baseline", "b.json", "--update-baseline")
     assert done.returncode == 1
-    assert "not written: the result does not hold" in done.stderr
+    assert "not written: the result fails the gate" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([TEST], "nothing to hold: give --expect, --min, --max, --published or --baseline"),
+        ([TEST], "nothing to check: give --expect, --min, --max, --published or --baseline"),
         ([TEST, "--expect", "top1"], "--expect top1: write a score and a value, such as top1="),
         ([TEST, "--expect", "top1=x"], "write a score and a value"),
         ([TEST, "--expect", "top1=nan"], "write a score and a value"),
         ([TEST, "--min", "tpo1=0.5"], "no score 'tpo1' in the log; did you mean 'top1'?"),
         ([TEST, "--min", "foo=0.5"], "no score 'foo' in the log; there: top1, top5, loss"),
         ([TEST, "--min", "top1=79"], "top1: 79 is more than 1; write 79%"),
-        ([TEST, "--min", "top1=0.5", "--images", "9"], "--images 9: the log tells of 297"),
+        ([TEST, "--min", "top1=0.5", "--images", "9"], "--images 9: the log says 297"),
         (["array.json", "--min", "top1=0"], "array.json: holds several results; give one"),
         (["deep.json", "--min", "top1=0"], "deep.json: is nested too deeply"),
         (["null.json", "--min", "top1=0"], "null.json: is no result of sqgen log parse"),
@@ -223,9 +223,12 @@ def test_a_bad_result_makes_no_baseline(sqgen: Run, tmp_path: Path) -> None:
         ([TEST, "--min", "top1=0.5", "--within", "much"], "--within much: write an amount"),
         ([TEST, "--published", "residaul"], "did you mean 'residual'?"),
         ([TEST, "--published", "generator-small"], "no accuracy was published for it"),
-        ([TEST, "--min", "top1=0", "--update-baseline"], "say which with --baseline FILE"),
+        (
+            [TEST, "--min", "top1=0", "--update-baseline"],
+            "--update-baseline: name the file with --baseline FILE",
+        ),
         (["nowhere.log", "--min", "top1=0"], "nowhere.log: no such file"),
-        (["bad.json", "--min", "top1=0"], "bad.json: begins like JSON, but is not"),
+        (["bad.json", "--min", "top1=0"], "bad.json: begins like JSON, but is invalid"),
         (["other.json", "--min", "top1=0"], "other.json: is no result of sqgen log parse"),
         ([TEST, "--baseline", "other.json"], "other.json: is no baseline of sqgen gate"),
         ([TEST, "--baseline", "bad.json"], "bad.json: is not JSON"),
@@ -272,7 +275,7 @@ def test_a_result_comes_back_from_json(name: str, tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text(text_of(name))
     result = parse_log(path)
-    again = from_dict(json.loads(json.dumps(result.as_dict())))
+    again = LogResult.from_dict(json.loads(json.dumps(result.as_dict())))
     assert repr(again) == repr(result)
 
 

@@ -16,7 +16,7 @@ def test_table_json_and_csv(sqgen: Run, tmp_path: Path) -> None:
     log = str(LOGS / "train_two_test_nets.log.gz")
     table = sqgen("log", "parse", log).stdout
     assert "caffe train, completed" in table
-    assert "accuracy_top1 (net 1)" in table
+    assert "net1:top1" in table
     plain = json.loads(sqgen("log", "parse", log, "--json").stdout)
     assert plain["format"] == 1
     assert plain["segments"][0]["train"][1]["loss"] == 2.31107
@@ -58,7 +58,7 @@ def test_follow(sqgen: Run, tmp_path: Path) -> None:
     (tmp_path / "test.log").write_text(text_of("test_digits"))
     done = sqgen("log", "parse", "test.log", "--follow")
     assert done.stdout.startswith("batch 0: accuracy_top1 0.740741\n")
-    assert "accuracy_top1  0.794613  top-1  by net" in done.stdout
+    assert "top1   0.794613  accuracy_top1  by net" in done.stdout
 
 
 def test_follow_a_growing_log(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sqgen.logs.events import Listener, Output
-from sqgen.logs.lines import VALUE, number, split_line
+from sqgen.logs.lines import VALUE, parse_number, split_line
 from sqgen.logs.parser import Parser
 
 from .test_logs import NAMES, parse, text_of
@@ -105,11 +105,11 @@ def test_any_value_and_any_name(iteration: int, loss: str, value: str, name: str
     row = parse(text).segments[0].train[0]
     assert (row.iteration, repr(row.loss), repr(row.lr)) == (
         iteration,
-        repr(number(loss)),
-        repr(number(loss)),
+        repr(parse_number(loss)),
+        repr(parse_number(loss)),
     )
     if name == name.strip() and "\x1c" not in name and list(row.outputs) == [name]:
-        assert repr(row.outputs[name]) == repr(number(value))
+        assert repr(row.outputs[name]) == repr(parse_number(value))
     partial = parse(text[: cut % len(text)])
     assert sum(len(segment.train) for segment in partial.segments) <= 1
 
@@ -124,7 +124,7 @@ def test_any_text_is_a_log(text: str | bytes) -> None:
 @given(SAID)
 def test_values(said: str) -> None:
     assert re.fullmatch(VALUE, said)
-    assert math.isnan(number(said)) == ("n" in said.lower() and "inf" not in said.lower())
+    assert math.isnan(parse_number(said)) == ("n" in said.lower() and "inf" not in said.lower())
 
 
 def test_prefixes() -> None:

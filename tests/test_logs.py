@@ -89,7 +89,7 @@ def test_last_word(name: str) -> None:
 
 def test_two_test_nets() -> None:
     result = parse(text_of("train_two_test_nets"))
-    values = [result.score("top-1", net) for net in (0, 1, 2)]
+    values = [result.score("top1", net) for net in (0, 1, 2)]
     assert [value and value.value for value in values] == [0.0909091, 0.103704, None]
     best = result.score("top-k")
     assert best is not None
@@ -98,7 +98,7 @@ def test_two_test_nets() -> None:
 
 def test_accuracy_beside_a_loss_that_is_nan_is_struck() -> None:
     result = parse(text_of("train_diverged_nan"))
-    top1 = result.score("top-1")
+    top1 = result.score("top1")
     assert top1 is not None
     assert (top1.value, top1.valid) == (1.0, False)
     assert [trouble.name for trouble in result.troubles] == ["diverged"]
@@ -405,7 +405,7 @@ def test_an_error_of_an_earlier_run_is_a_warning() -> None:
 
 def test_scores_of_another_command_do_not_stay() -> None:
     killed = text_of("train_killed").partition("Iteration 0, Testing")[0].rpartition("\n")[0] + "\n"
-    assert parse(text_of("test_digits") + killed).scores == []
+    assert parse(text_of("test_digits") + killed).scores == ()
 
 
 def test_troubles_name_their_run() -> None:
@@ -510,7 +510,7 @@ def test_trouble(losses: list[str], lr: str, names: list[str]) -> None:
 
 def test_a_warm_up_is_no_trouble() -> None:
     text = displays(["2.3"], "0") + displays(["9", "1.5", "0.5"]).partition("lr = 0.01\n")[2]
-    assert parse(HEAD + text).troubles == []
+    assert parse(HEAD + text).troubles == ()
 
 
 def test_a_diverged_run_has_no_valid_score_without_a_test_loss() -> None:
@@ -530,7 +530,7 @@ def test_a_diverged_run_has_no_valid_score_without_a_test_loss() -> None:
 def test_scores_are_of_the_last_run() -> None:
     for last in ("train_killed", "time_digits"):
         head = text_of(last).partition("Iteration 0, Testing")[0].rpartition("\n")[0] + "\n"
-        assert parse(text_of("test_digits") + head).scores == []
+        assert parse(text_of("test_digits") + head).scores == ()
 
 
 def test_a_resume_that_is_said_twice_is_one_run() -> None:

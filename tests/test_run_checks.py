@@ -338,8 +338,8 @@ def test_state_and_solver(typed: Typed) -> None:
 def test_what_can_be_known_before_a_test_is(typed: Typed) -> None:
     refused = typed.refused
     refused(typed.test("--expect", "top1=57.5"), "57.5 is more than 1; write 57.5%")
-    refused(typed.test("--within", "0.1"), "--within is of --published and --baseline")
-    refused(typed.test("--junit", "j.xml"), "--junit and --markdown report what is held")
+    refused(typed.test("--within", "0.1"), "--within: give --published or --baseline")
+    refused(typed.test("--junit", "j.xml"), "--junit and --markdown: nothing to report")
     refused(typed.test("--min", "top1=0.1", "--junit", typed.folder), "is a folder")
     refused(typed.test("extra"), "unexpected 'extra'; options for caffe stand behind --")
     assert not typed.calls.exists()

@@ -208,7 +208,7 @@ def test_silence_is_no_end(
 
     result = run(place, "test", tmp_path / "run", caffe, stall_timeout=2, tell=tell)
     assert len(told) == 1
-    top1 = result.score("top-1")
+    top1 = result.score("top1")
     assert top1 is not None
     assert top1.value == 0.794613
     check_kept(tmp_path / "run", log_text("test_digits"))
@@ -222,7 +222,7 @@ def test_closes_its_output_and_goes_on(
     os.kill(living.ready(), signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
-    assert "top-1" in out
+    assert "top1" in out
 
 
 @pytest.mark.parametrize("chatter", [False, True])

@@ -78,7 +78,7 @@ def test_a_test(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["score", "value", "standard", "error", "output"]
     assert lines[-1] == "64 of 64 images"
-    assert re.search(r"^top-1 +0\.794613 +\S+ +accuracy_top1$", done.stdout, re.MULTILINE)
+    assert re.search(r"^top1 +0\.794613 +\S+ +accuracy_top1$", done.stdout, re.MULTILINE)
     assert "engine " in done.stderr
     assert "given by --caffe" in done.stderr
     [folder] = (tmp_path / "runs").iterdir()
@@ -242,7 +242,7 @@ def test_a_bar(columns: int, place: Place, stand_in: StandIn, living: Alive) -> 
     assert max(map(len, bars)) <= max(columns, 24)
     assert "100%" in bars[-1]
     if columns == 120:
-        assert any("top-1 0.7" in line and "images/s" in line for line in bars), bars
+        assert any("top1 0.7" in line and "images/s" in line for line in bars), bars
 
 
 def test_a_training_bar(place: Place, stand_in: StandIn) -> None:
@@ -252,9 +252,7 @@ def test_a_training_bar(place: Place, stand_in: StandIn) -> None:
     terminal.process.communicate(timeout=PATIENCE)
     terminal.close()
     bars = [line for line in shown_lines(terminal.text) if "%" in line]
-    assert any("loss 2.29872" in line and "test at 60:  top-1 0.0909" in line for line in bars), (
-        bars
-    )
+    assert any("loss 2.29872" in line and "test at 60:  top1 0.0909" in line for line in bars), bars
 
 
 def test_colours_can_be_off(place: Place, stand_in: StandIn) -> None:
@@ -336,7 +334,7 @@ def test_from_python(place: Place, stand_in: StandIn) -> None:
     thread.start()
     thread.join()
     for one in (result, *found):
-        score = one.score("top-1")
+        score = one.score("top1")
         assert score is not None
         assert (score.value, one.images) == (0.794613, 64)
         assert Path(one.run["folder"]).is_dir()
@@ -419,7 +417,7 @@ def test_end_to_end(
     trained = sqgen.train(solver, weights=place.weights, cpu=True, **how)
     assert trained.completed
     tested = sqgen.test(place.net, "s_iter_20.caffemodel", **how)
-    for role in ("top-1", "loss"):
+    for role in ("top1", "loss"):
         ours, theirs = tested.score(role), trained.score(role)
         assert ours is not None
         assert theirs is not None

@@ -39,13 +39,13 @@ class Runs:
         (self.folder / "n.prototxt").write_text(net)
         caffe = self._caffe("test_digits", calls=self.folder / "calls")
         how = {"caffe": caffe, "run_dir": self._new(), **options}
-        return sqgen.test("n.prototxt", self.place.weights, **how).run
+        return dict(sqgen.test("n.prototxt", self.place.weights, **how).run)
 
     def train(self, solver: str, file: str = "solver.prototxt", **options: Any) -> dict[str, Any]:
         (self.folder / file).write_text(solver)
         caffe = self._caffe("train_two_test_nets", calls=self.folder / "calls")
         how = {"caffe": caffe, "run_dir": self._new(), **options}
-        return sqgen.train(file, **how).run
+        return dict(sqgen.train(file, **how).run)
 
     def _new(self) -> Path:
         return self.folder / f"run{len(list(self.folder.glob('run*')))}"

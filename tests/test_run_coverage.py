@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import sqgen
 from sqgen import LogResult
-from sqgen.logs.result import LOSS, TOP1, Score
+from sqgen.logs.scores import LOSS, TOP1, Score
 from sqgen.runner.exact_epoch import Coverage, all_once, remark, without_again
 
 from . import small_training as small
@@ -59,14 +59,15 @@ def test_what_comes_twice_is_taken_out(records: int, batch: int, data: st.DataOb
     def result(numbers: list[int]) -> LogResult:
         means = [sum(values[n] for n in numbers) / len(numbers) for values in (losses, hits)]
         told = [float(f"{mean:.6g}") for mean in means]
-        return LogResult("", scores=[Score("loss", told[0], LOSS), Score("top1", told[1], TOP1, 1)])
+        scores = (Score("loss", told[0], LOSS), Score("top1", told[1], TOP1, 1))
+        return LogResult("", scores=scores)
 
     first = result(read(records, coverage.batch, coverage.iterations))
-    without_again(first, result(read(records, coverage.again, 1)), coverage)
-    loss, top1 = (score.value for score in first.scores)
+    whole = without_again(first, result(read(records, coverage.again, 1)), coverage)
+    loss, top1 = (score.value for score in whole.scores)
     assert loss == pytest.approx(sum(losses) / records, rel=1e-4, abs=1e-5)
     assert top1 == float(f"{sum(hits) / records:.6g}")  # a number of images: to the digit
-    assert first.images == records
+    assert whole.images == records
 
 
 @given(records=sizes, batch=batches, iterations=st.integers(1, 400))
@@ -93,10 +94,10 @@ def test_records_that_nobody_counted() -> None:
 
 def test_an_output_of_several_elements_is_no_mean() -> None:
     """Label or prob as an output: their elements are of images, and fewer in the second run."""
-    first = LogResult("", scores=[Score(name, 1.0) for name in ("p", "p[1]", "p[2]", "loss")])
-    again = LogResult("", scores=[Score(name, 1.0) for name in ("p", "loss")])
-    without_again(first, again, all_once(7, 4, exact=False))
-    assert [score.name for score in first.scores] == ["loss"]
+    first = LogResult("", scores=tuple(Score(name, 1.0) for name in ("p", "p[1]", "p[2]", "loss")))
+    again = LogResult("", scores=tuple(Score(name, 1.0) for name in ("p", "loss")))
+    whole = without_again(first, again, all_once(7, 4, exact=False))
+    assert [score.name for score in whole.scores] == ["loss"]
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,11 @@ import pytest
 from sqgen.compress.encoding import Settings, encode
 from sqgen.errors import NetError, RunError, SqgenError
 from sqgen.formats.caffemodel import read_caffemodel
-from sqgen.logs.gate import standard_error
+from sqgen.logs.scores import standard_error
 from sqgen.nets.definition import read_net
 from sqgen.runner.options import RunOptions
-from sqgen.studies.tradeoff import Point, as_dict, figure, report, tradeoff
+from sqgen.studies.tradeoff import Point, as_dict, measure_tradeoff
+from sqgen.studies.tradeoff_report import draw_tradeoff, format_tradeoff
 
 from .conftest import Run
 from .small_runs import Place, StandIn, calls
@@ -41,7 +42,7 @@ def evaluated(
 ) -> tuple[list[Point], Path]:
     how = RunOptions(engine="torch", run_dir=tmp_path / "run")
     made = [Settings(**{key: value}) for key, value in settings.items()]
-    points = tradeoff(str(place.weights), list(map(str, files)), made, str(place.net), how)
+    points = measure_tradeoff(str(place.weights), list(map(str, files)), made, str(place.net), how)
     return points, tmp_path / "run"
 
 
@@ -70,16 +71,16 @@ def test_every_file_is_looked_at_before_anything_runs(
     called = tmp_path / "calls"
     how = RunOptions(caffe=StandIn(tmp_path)("test_digits", calls=called), run_dir=tmp_path / "run")
     with pytest.raises(SqgenError, match=r"bad.sqz: is cut short"):
-        tradeoff(str(place.weights), [str(small), str(bad)], [], str(place.net), how)
+        measure_tradeoff(str(place.weights), [str(small), str(bad)], [], str(place.net), how)
     twice = [str(small), str(small)]
     with pytest.raises(SqgenError, match=r"two files are called small.sqz"):
-        tradeoff(str(place.weights), twice, [], str(place.net), how)
+        measure_tradeoff(str(place.weights), twice, [], str(place.net), how)
     other = tmp_path / "other.caffemodel"
     model = read_caffemodel(place.weights)
     del next(layer for layer in model.layer if layer.blobs).blobs[:]
     other.write_bytes(model.SerializeToString())
     with pytest.raises(NetError, match="has 0 blobs"):
-        tradeoff(str(other), [], [Settings(bits=4)], str(place.net), how)
+        measure_tradeoff(str(other), [], [Settings(bits=4)], str(place.net), how)
     assert not called.exists()
     assert not (tmp_path / "run").exists()
 
@@ -89,18 +90,18 @@ def test_a_run_that_fails_ends_it(place: Place, small: Path, tmp_path: Path) -> 
     caffe = StandIn(tmp_path)("fatal_missing_lmdb", calls=called, then="SIGABRT")
     how = RunOptions(caffe=caffe, run_dir=tmp_path / "run")
     with pytest.raises(RunError, match="LMDB"):
-        tradeoff(str(place.weights), [str(small)], [], str(place.net), how)
+        measure_tradeoff(str(place.weights), [str(small)], [], str(place.net), how)
     assert len(calls(called)) == 1
 
 
-BEFORE = Point("before", "w", 5000, 200, {"top-1": 0.645, "top-5": 0.885, "loss": 1.4}, "r")
-AFTER = Point("small.sqz", "s", 500, 200, {"top-1": 0.64, "top-5": 0.895, "loss": 1.5}, "r")
+BEFORE = Point("before", "w", 5000, 200, {"top1": 0.645, "top5": 0.885, "loss": 1.4}, "r")
+AFTER = Point("small.sqz", "s", 500, 200, {"top1": 0.64, "top5": 0.895, "loss": 1.5}, "r")
 
 
 def test_table_and_json_say_what_chance_does() -> None:
-    told = "\n".join(report([BEFORE, AFTER]))
+    told = "\n".join(format_tradeoff([BEFORE, AFTER]))
     assert "10.0 x   0.64  -0.005  0.895   +0.01   1.5    +0.1" in told
-    assert "200 images; by chance alone (one standard error): top-1 +-0.034, top-5 +-0.023" in told
+    assert "200 images; by chance alone (one standard error): top1 +-0.034, top5 +-0.023" in told
     plain = as_dict([BEFORE, AFTER])["points"][1]
     assert plain["times_smaller"] == 10
     assert plain["changes"]["top-1"] == pytest.approx(-0.005)
@@ -112,14 +113,14 @@ def test_table_and_json_say_what_chance_does() -> None:
 
 def test_scores_that_mean_nothing_are_none() -> None:
     diverged = AFTER._replace(scores={})
-    assert "not a number" in report([BEFORE, diverged])[2]
+    assert "not a number" in format_tradeoff([BEFORE, diverged])[2]
     assert as_dict([BEFORE, diverged])["points"][1]["changes"] == {}
 
 
 def test_plot_has_a_point_a_file() -> None:
     pytest.importorskip("matplotlib", reason="needs matplotlib, the extra sqgen[plot]")
-    smaller = AFTER._replace(name="smaller", bytes=300, scores={"top-1": 0.5, "top-5": 0.8})
-    (axes,) = figure([BEFORE, AFTER, smaller]).axes
+    smaller = AFTER._replace(name="smaller", bytes=300, scores={"top1": 0.5, "top5": 0.8})
+    (axes,) = draw_tradeoff([BEFORE, AFTER, smaller]).axes
     containers: list[Any] = list(axes.containers)
     drawn = [list(bars.lines[0].get_xydata()) for bars in containers]
     assert [[tuple(xy) for xy in line] for line in drawn] == [

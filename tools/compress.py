@@ -205,23 +205,24 @@ def evaluate(
         --plot tradeoff.png
     """
     from ..compress.encoding import Settings
-    from ..report.figures import drawing, kind_of, new_figure
-    from ..studies.tradeoff import as_dict, figure, report, tradeoff
+    from ..report.figures import figure_format, new_figure, render_figure
+    from ..studies.tradeoff import as_dict, measure_tradeoff
+    from ..studies.tradeoff_report import draw_tradeoff, format_tradeoff
 
     kind = None
     if plot is not None:
-        kind = kind_of(plot, "--plot")
+        kind = figure_format(plot, "--plot")
         check_target(Path(plot), force)
         new_figure(1, 1)  # whether matplotlib is there
     settings = [Settings(bits=number) for number in _numbers("--bits", bits)]
     settings += [Settings(size=number) for number in _numbers("--size", size)]
     if not files and not settings:
         raise click.UsageError("nothing to compare: give compressed files, --bits or --size")
-    points = tradeoff(weights, files, settings, net_path, options, **asked)
-    for line in [json.dumps(as_dict(points), indent=2)] if as_json else report(points):
+    points = measure_tradeoff(weights, files, settings, net_path, options, **asked)
+    for line in [json.dumps(as_dict(points), indent=2)] if as_json else format_tradeoff(points):
         echo(line)
     if plot is not None and kind is not None:
-        write_files({Path(plot): drawing(figure(points), kind)}, force)
+        write_files({Path(plot): render_figure(draw_tradeoff(points), kind)}, force)
         click.echo(f"wrote {printable(plot)}", err=True)
 
 

@@ -13,10 +13,12 @@ import click
 
 from ..errors import FormatError
 from ..formats.files import STDIN, read_bytes
+from ..logs.gate import GateOptions, all_passed
 from ..logs.read_log import read_log
-from ..logs.result import LogResult, from_dict
+from ..logs.result import LogResult
+from ..report.gate_report import checks_json
 from ..text import printable
-from .gate_options import GateOptions, checks_json, gate_options, passes, print_checks
+from .gate_options import apply_gate, gate_options, print_checks
 from .terminal import echo
 
 JSON_LIMIT = 1 << 28
@@ -25,14 +27,14 @@ JSON_LIMIT = 1 << 28
 @click.command()
 @click.argument("source", metavar="RESULT|LOG")
 @gate_options
-@click.option("--images", type=click.IntRange(min=1), help="images tested, if the log can't tell")
+@click.option("--images", type=click.IntRange(min=1), help="images tested, if the log does not say")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def gate(source: str, images: int | None, as_json: bool, gate: GateOptions) -> None:
-    """Hold a result to what it should be: exit code 0 if it is, 1 if it is not, 2 for misuse.
+    """Check the scores of a result: exit code 0 if they pass, 1 if they fail, 2 for misuse.
 
-    RESULT|LOG is a log of Caffe or what `sqgen log parse --json` made of one; - is standard
-    input. SCORE is top1, top5, loss or an output's name. A run that did not complete, or whose
-    loss is not a number, always fails.
+    RESULT|LOG is a log of Caffe or the output of `sqgen log parse --json`; - is standard input.
+    SCORE is top1, top5, loss or an output's own name. A run that did not complete, or whose loss
+    is not a number, always fails.
 
     \b
     Examples:
@@ -42,39 +44,41 @@ def gate(source: str, images: int | None, as_json: bool, gate: GateOptions) -> N
     """
     if not gate.has_checks:
         raise click.UsageError(
-            "nothing to hold: give --expect, --min, --max, --published or --baseline"
+            "nothing to check: give --expect, --min, --max, --published or --baseline"
         )
-    result = _result(source)
+    result = _read_result(source)
     if None not in (images, result.images) and images != result.images:
-        raise click.UsageError(f"--images {images}: the log tells of {result.images}")
+        raise click.UsageError(f"--images {images}: the log says {result.images}")
     count = result.images if result.images is not None else images
-    checks = gate.evaluate(result, count)
+    checks = apply_gate(gate, result, count)
     if as_json:
         echo(json.dumps(checks_json(checks, count), indent=2))
     else:
         print_checks(checks, result, count)
-    raise SystemExit(0 if passes(checks) else 1)
+    raise SystemExit(0 if all_passed(checks) else 1)
 
 
-def _result(source: str) -> LogResult:
-    """The result in a JSON file, or the one that a log tells."""
+def _read_result(source: str) -> LogResult:
+    """Read a result from JSON, or parse a log."""
     if not _looks_like_json(source):
         result = read_log(sys.stdin.buffer if source == STDIN else source, keep_rows=False)
         empty = source != STDIN and not Path(source).stat().st_size
         if not (result.segments or result.scores or result.fatal or result.signals or empty):
-            raise FormatError(f"{printable(source)}: is no log of Caffe, and no result of sqgen")
+            raise FormatError(
+                f"{printable(source)}: is neither a log of Caffe nor a result of sqgen"
+            )
         return result
     name = "standard input" if source == STDIN else printable(source)
     try:
         plain = json.loads(read_bytes(source, JSON_LIMIT, "a result").decode("utf-8-sig"))
     except ValueError as error:
-        raise FormatError(f"{name}: begins like JSON, but is not: {error}") from None
+        raise FormatError(f"{name}: begins like JSON, but is invalid: {error}") from None
     except RecursionError:
         raise FormatError(f"{name}: is nested too deeply for a result") from None
     if not isinstance(plain, dict):
         raise FormatError(f"{name}: holds several results; give one")
     try:
-        return from_dict(plain)
+        return LogResult.from_dict(plain)
     except FormatError as error:
         raise FormatError(f"{name}: {error}") from None
 

@@ -10,17 +10,18 @@ import click
 from ..errors import OutputError
 from ..formats.files import STDIN, describe, write_files
 from ..logs.csv_rows import CsvRows
+from ..logs.json_form import to_json
 from ..logs.read_log import read_log
-from ..logs.result import LogResult, to_json
-from ..report.log_text import TellingRows, report
+from ..logs.result import LogResult
+from ..report.log_text import RowPrinter, format_optional, format_result
 from ..report.table import table
-from ..text import number_text, printable
+from ..text import printable
 from .terminal import echo
 
 
 @click.group()
 def log() -> None:
-    """Read Caffe's logs: what happened, as a table, JSON, CSV or curves.
+    """Read Caffe's logs; print or draw what happened as a table, JSON, CSV or curves.
 
     \b
     Examples:
@@ -33,8 +34,10 @@ def log() -> None:
 @log.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--table", "as_table", is_flag=True, help="print a table (the default)")
-@click.option("--json", "as_json", is_flag=True, help="print JSON (docs/log.md), one an input")
-@click.option("--csv", "folder", metavar="DIR", help="write a CSV a kind of row into DIR")
+@click.option(
+    "--json", "as_json", is_flag=True, help="print JSON (docs/log.md); a list for several files"
+)
+@click.option("--csv", "folder", metavar="DIR", help="write a CSV file per kind of row into DIR")
 @click.option("--force", is_flag=True, help="with --csv, replace files that exist")
 @click.option("--follow", is_flag=True, help="read on as the file grows, until the run is over")
 def parse(
@@ -45,10 +48,10 @@ def parse(
     force: bool,
     follow: bool,
 ) -> None:
-    """Say what happened in logs of caffe train, test and time.
+    """Print what happened in logs of caffe train, test and time.
 
-    FILE is a log of any age, .gz too, or - for standard input. What is odd about a log is a
-    warning in its result, never an error.
+    FILE is a log of any version of Caffe, also as .gz, or - for standard input. Anything odd in a
+    log is a warning in its result, never an error.
 
     \b
     Examples:
@@ -57,12 +60,12 @@ def parse(
       sqgen log parse run1.log.gz run2.log --csv curves
     """
     if as_table + as_json + (folder is not None) > 1:
-        raise click.UsageError("--table, --json and --csv: give one")
+        raise click.UsageError("--table, --json and --csv: give only one")
     if follow and (len(files) > 1 or folder is not None):
         raise click.UsageError("--follow: give one file, and no --csv")
     folders = [_csv_folder(folder or "", file, files) for file in files]
     if folder is not None and len(set(folders)) < len(files):
-        raise click.UsageError("--csv: two logs of one name; give them one by one")
+        raise click.UsageError("--csv: two logs have the same name; give them one by one")
     if folder is not None:
         for file in files:
             _write_csv(file, _csv_folder(folder, file, files), force)
@@ -73,7 +76,7 @@ def parse(
         echo(json.dumps(plain if len(plain) > 1 else plain[0], indent=2))
         return
     for result in results:
-        for line in report(result):
+        for line in format_result(result):
             echo(line)
 
 
@@ -87,27 +90,29 @@ def parse(
 def plot(
     files: tuple[str, ...], out: str, x: str, log_scale: bool, smooth: int, force: bool
 ) -> None:
-    """Draw loss, accuracy and learning rate of training runs over each other.
+    """Draw loss, accuracy and learning rate of training runs, each log in its colour.
 
-    Resumed runs are joined; accuracies beside a loss that is not a number are left out.
+    Segments of a resumed run are joined. Accuracies beside a loss that is not finite are left out.
 
     \b
     Examples:
       sqgen log plot train.log -o curves.png
       sqgen log plot run1.log run2.log -o curves.svg --x time --smooth 20
     """
-    from ..report.curves import curves
-    from ..report.figures import drawing, kind_of
-    from ..report.training_plot import figure
+    from ..report.curves import extract_curves
+    from ..report.figures import figure_format, render_figure
+    from ..report.training_plot import draw_curves
 
-    kind = kind_of(out, "-o")
+    file_format = figure_format(out, "-o")
     names = [_name(file) for file in files]
     labels = [
         name if names.count(name) == 1 else file for name, file in zip(names, files, strict=True)
     ]
-    found = [curves(read_log(file), x, smooth) for file in files]
-    runs = list(zip(labels, found, strict=True))
-    write_files({Path(out): drawing(figure(runs, x, log_scale), kind)}, force)
+    runs = [
+        (label, extract_curves(read_log(file), x, smooth))
+        for label, file in zip(labels, files, strict=True)
+    ]
+    write_files({Path(out): render_figure(draw_curves(runs, x, log_scale), file_format)}, force)
     click.echo(f"wrote {out}", err=True)
 
 
@@ -116,46 +121,41 @@ def plot(
 @click.argument("b", metavar="B")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def compare(a: str, b: str, as_json: bool) -> None:
-    """Final and best scores of two logs, their speed, and where they part.
+    """Compare two logs: final and best scores, speed, and where their losses differ first.
 
     \b
     Example:
       sqgen log compare before.log after.log
     """
-    from ..logs.compare import compare as compared
-    from ..logs.compare import parting
+    from ..logs.compare import compare_logs, describe_first_differences
 
     results = [read_log(file) for file in (a, b)]
-    rows, parts = compared(*results), list(parting(*results))
+    rows, differences = compare_logs(*results), list(describe_first_differences(*results))
     if as_json:
         plain = [{**row._asdict(), "difference": row.difference} for row in rows]
-        echo(json.dumps(to_json({"compared": plain, "parting": parts}), indent=2))
+        echo(json.dumps(to_json({"compared": plain, "parting": differences}), indent=2))
         return
-    cells = [[row.name, *map(_shown, (row.a, row.b, row.difference))] for row in rows]
+    cells = [[row.name, *map(format_optional, (row.a, row.b, row.difference))] for row in rows]
     for line in table(["", "A", "B", "B - A"], cells, right=(1, 2, 3)):
         echo(line)
-    for part in parts:
-        echo(part)
-
-
-def _shown(value: float | None) -> str:
-    return "" if value is None else number_text(value)
+    for difference in differences:
+        echo(difference)
 
 
 def _read(file: str, as_json: bool, follow: bool) -> LogResult:
-    rows = TellingRows(lambda line: echo(line)) if follow and not as_json else None
+    rows = RowPrinter(lambda line: echo(line)) if follow and not as_json else None
     return read_log(file, rows, keep_rows=as_json, follow=follow)
 
 
 def _csv_folder(folder: str, file: str, files: tuple[str, ...]) -> Path:
-    """One folder for one log; for several, one each, named as the log."""
+    """Return the folder of a log: `folder` itself, or one named as the log if there are several."""
     if len(files) == 1:
         return Path(folder)
     return Path(folder) / _name(file)
 
 
 def _name(file: str) -> str:
-    """A log's name without its folder and endings."""
+    """Return a log's name without its folder and endings."""
     name = "stdin" if file == STDIN else Path(file).name
     return name.removesuffix(".gz").removesuffix(".log")
 

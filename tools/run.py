@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..logs.gate import standard_error
-from ..logs.result import LOSS, LogResult, Score
+from ..logs.gate import GateOptions, all_passed
+from ..logs.result import LogResult
+from ..logs.scores import score_names, standard_error
 from ..logs.trouble import DIVERGED
-from ..report.log_text import report, struck
+from ..report.gate_report import checks_json
+from ..report.log_text import format_result, format_score
 from ..report.table import table
 from ..runner.engines import ITERATIONS
-from .gate_options import GateOptions, checks_json, gate_options, passes, print_checks
+from .gate_options import apply_gate, gate_options, print_checks, validate_gate
 from .run_options import batch_option, data_option, mean_option, passthrough, run_options
 from .terminal import echo
 
@@ -48,20 +50,20 @@ def test(as_json: bool, gate: GateOptions, options: RunOptions, **asked: Any) ->
     """
     from ..runner.test import test as run_test
 
-    gate.check()
+    validate_gate(gate)
     result = run_test(**asked, **vars(options))
     _say_where(result, options)
     if not as_json:  # first, whatever becomes of holding them
         for line in _score_lines(result):
             echo(line)
-    checks = gate.evaluate(result, result.images) if gate.has_checks else []
+    checks = apply_gate(gate, result, result.images) if gate.has_checks else []
     if as_json:
         held = checks_json(checks, result.images) if checks else {}
         echo(json.dumps({**result.as_dict(), **held}, indent=2))
     elif checks:
         echo()
         print_checks(checks, result, result.images)
-    raise SystemExit(0 if passes(checks) else 1)
+    raise SystemExit(0 if all_passed(checks) else 1)
 
 
 @click.command()
@@ -94,7 +96,7 @@ def train(as_json: bool, options: RunOptions, **asked: Any) -> None:
     if as_json:
         echo(json.dumps(result.as_dict(), indent=2))
     else:
-        for line in report(result):
+        for line in format_result(result):
             echo(line)
         _say_where(result, options)
     diverged = any(trouble.name == DIVERGED for trouble in result.troubles)
@@ -126,7 +128,7 @@ def time(as_json: bool, options: RunOptions, **asked: Any) -> None:
     if as_json:
         echo(json.dumps(result.as_dict(), indent=2))
         return
-    for line in report(result):
+    for line in format_result(result):
         echo(line)
     _say_where(result, options)
 
@@ -134,10 +136,10 @@ def time(as_json: bool, options: RunOptions, **asked: Any) -> None:
 def _score_lines(result: LogResult) -> list[str]:
     """The scores as a table, with what chance alone would do."""
     rows = []
-    for score in result.scores:
+    for name, score in zip(score_names(result.scores), result.scores, strict=True):
         noise = standard_error(score.value, result.images) if score.k else None
         shown = f"{noise:.2g}" if noise else ""  # of 0 or 1 it says nothing
-        rows.append([_label(score), struck(score), shown, score.name])
+        rows.append([name, format_score(score), shown, score.name])
     whole = result.run["coverage"]["whole"]
     records = result.run["coverage"]["records"]
     of = f"{result.images:,}" + (f" of {records:,}" if records is not None else "")
@@ -146,10 +148,6 @@ def _score_lines(result: LogResult) -> list[str]:
         *table(["score", "value", "standard error", "output"], rows, right=(1, 2)),
         f"{of} images{remark}",
     ]
-
-
-def _label(score: Score) -> str:
-    return f"top-{score.k}" if score.k else "loss" if score.role == LOSS else "output"
 
 
 def _say_where(result: LogResult, options: RunOptions) -> None:

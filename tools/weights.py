@@ -293,6 +293,6 @@ def _number(value: float | None) -> str:
 
 
 def _print_json(result: Any) -> None:
-    from ..logs.result import to_json
+    from ..logs.json_form import to_json
 
     echo(json.dumps(to_json(result), indent=2))

@@ -28,7 +28,7 @@ FILES = {"train_val": "build", "deploy": "build --net deploy", "solver": "solver
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.pass_context
 def zoo(context: click.Context, as_json: bool) -> None:
-    """The published nets: a table of all; `show` tells all of one, `download` fetches weights.
+    """List the published nets; `show` describes one, `download` fetches its weights.
 
     \b
     Examples:
@@ -44,7 +44,7 @@ def zoo(context: click.Context, as_json: bool) -> None:
     if as_json:
         echo(json.dumps([_as_dict(card) for card in cards], indent=2))
         return
-    heads = ["net", "parameters", "MACs", "weights", "top-1", "top-5", "what it is"]
+    heads = ["net", "parameters", "MACs", "weights", "top1", "top5", "what it is"]
     for line in table(heads, [_row(card) for card in cards], right=(1, 2, 3, 4, 5)):
         echo(line)
 
@@ -53,7 +53,7 @@ def zoo(context: click.Context, as_json: bool) -> None:
 @click.argument("name", metavar="NAME")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def show(name: str, as_json: bool) -> None:
-    """All that is known of one net: figures, files, weights, how to reproduce them.
+    """Describe one net: figures, files, weights, how to reproduce its accuracy.
 
     \b
     Example:
@@ -63,19 +63,21 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         echo(json.dumps(_as_dict(card), indent=2))
         return
-    for line in _described(card):
+    for line in _describe(card):
         echo(line)
 
 
 @zoo.command("download")
 @click.argument("name", metavar="NAME")
 @click.option("-o", "--out", metavar="OUT", help="the file to write [its name, here]")
-@click.option("--from", "source", metavar="FILE|URL", help="take a copy from there, and verify it")
+@click.option(
+    "--from", "source", metavar="FILE|URL", help="copy the weights from there, and verify them"
+)
 @click.option("--force", is_flag=True, help="replace OUT if it is another file")
 def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -> None:
-    """Fetch the published weights of a net and verify them; goes on where it was stopped.
+    """Fetch the published weights of a net and verify them; resumes a download that was stopped.
 
-    Prints the name of the file. Exit code 3: it did not come, or is not the published one.
+    Prints the name of the file. Exit code 3: the download failed, or is not the published file.
 
     \b
     Examples:
@@ -88,8 +90,8 @@ def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -
         raise click.UsageError("-o '': give a file")
     card = read_card(name)
     if card.weights is None or card.url is None:
-        have = ", ".join(other for other in PRESETS if read_card(other).weights)
-        raise DesignError(f"no weights were published for {name}; there are for {have}")
+        others = ", ".join(other for other in PRESETS if read_card(other).weights)
+        raise DesignError(f"no weights were published for {name}; there are for {others}")
     target = Path(out or card.weights.file)
     if target.is_dir():
         target /= card.weights.file
@@ -98,17 +100,17 @@ def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -
     echo(str(target))
 
 
-def _reproduced(card: Card, weights: Weights) -> Iterator[tuple[str, str]]:
-    """How the published accuracy is measured: over the validation set, each image once."""
+def _reproduction(card: Card, weights: Weights) -> Iterator[tuple[str, str]]:
+    """Yield the commands that measure the published accuracy on the validation set."""
     file, folder = weights.file, MODELS / card.name
     if not file.endswith(".caffemodel"):
         decoded = f"{Path(file).stem}.caffemodel"
         net = folder / "deploy.prototxt"
         yield "decode", f"sqgen compress decode {file} --net {net} -o {decoded}"
         file = decoded
-    held = f" --published {card.name}" if card.accuracy else ""
+    published = f" --published {card.name}" if card.accuracy else ""
     net = folder / "train_val.prototxt"
-    yield "reproduce", f"sqgen test --model {net} --weights {file} --data VAL_LMDB{held}"
+    yield "reproduce", f"sqgen test --model {net} --weights {file} --data VAL_LMDB{published}"
 
 
 def _totals(card: Card) -> Totals:
@@ -122,8 +124,8 @@ def _weight_bytes(card: Card, totals: Totals) -> int:
 
 def _row(card: Card) -> list[str]:
     totals, accuracy = _totals(card), card.accuracy
-    least = ">= " if accuracy and accuracy.at_least else ""
-    scores = [f"{least}{score:g}" for score in (accuracy.top1, accuracy.top5)] if accuracy else []
+    bound = ">= " if accuracy and accuracy.at_least else ""
+    scores = [f"{bound}{score:g}" for score in (accuracy.top1, accuracy.top5)] if accuracy else []
     return [
         card.name,
         f"{totals.parameters:,}",
@@ -140,7 +142,7 @@ def _as_dict(card: Card) -> dict[str, Any]:
     return {**card.as_dict(), **figures, "weight_bytes": _weight_bytes(card, totals)}
 
 
-def _described(card: Card) -> list[str]:
+def _describe(card: Card) -> list[str]:
     totals, accuracy, weights = _totals(card), card.accuracy, card.weights
     facts = [("about", card.about), ("paper", card.paper)]
     if card.repository:
@@ -150,9 +152,9 @@ def _described(card: Card) -> list[str]:
     facts.append(("MACs", f"{totals.macs:,} an image"))
     facts.append(("weights", bytes_text(_weight_bytes(card, totals))))
     if accuracy is not None:
-        least = "at least " if accuracy.at_least else ""
+        bound = "at least " if accuracy.at_least else ""
         loss = f", loss {accuracy.loss:g}" if accuracy.loss is not None else ""
-        scores = f"{least}{accuracy.top1:g}% top-1, {accuracy.top5:g}% top-5{loss}"
+        scores = f"{bound}{accuracy.top1:g}% top-1, {accuracy.top5:g}% top-5{loss}"
         facts += [
             ("accuracy", scores),
             ("", f"of {IMAGES}"),
@@ -166,7 +168,7 @@ def _described(card: Card) -> list[str]:
     facts.append(("files", str(MODELS / card.name)))
     if weights is not None:
         facts += [("fetch", f"sqgen zoo download {card.name}"), ("from", str(card.url))]
-        facts += [("git blob", weights.git_blob), *_reproduced(card, weights)]
+        facts += [("git blob", weights.git_blob), *_reproduction(card, weights)]
     facts += [("note", note) for note in card.notes]
     width = max(len(head) for head, _ in facts)
     return [f"{card.name}: {card.title}", *(f"  {head:{width}}  {text}" for head, text in facts)]
