@@ -25,6 +25,24 @@ DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 
+
+@pytest.fixture(scope="session", params=["cpu", pytest.param("cuda:0", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest) -> str:
+    """PyTorch's name of the device: a test that takes it runs on the CPU, and on a GPU if any."""
+    name: str = request.param
+    return name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    needs_gpu = [item for item in items if item.get_closest_marker("cuda")]
+    if needs_gpu:
+        import torch
+
+        for item in [] if torch.cuda.is_available() else needs_gpu:
+            item.add_marker(pytest.mark.skip(reason="needs a GPU, and PyTorch sees none"))
+
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
