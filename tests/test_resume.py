@@ -9,10 +9,10 @@ import hashlib
 import io
 import json
 import os
+import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -394,29 +394,19 @@ def test_a_snapshot_while_testing_resumes_before_the_test(
 
 # Snapshots are whole or not there.
 
-_FORKS = """
-import os, random, signal, sys
-from sqgen.engine import actions, command
-draw = random.Random(5)
-for number in range(12):
-    inside, outside = os.pipe()
-    child = os.fork()
-    if not child:
-        os.dup2(outside, 2)
-        os.chdir(f"../killed_{number}")
-        os._exit(command.run(["train", "--solver=solver.prototxt", "--threads=1"]))
-    os.close(outside)
-    left, wait = draw.randint(1, 12), draw.randint(0, 4000)
-    with os.fdopen(inside) as log:
-        for line in log:
-            left -= "Snapshotting" in line
-            if not left:
+
+def kill(place: Path, snapshots: int, moment: int) -> None:
+    """Train with a snapshot after each iteration, and kill it some time after a number of them."""
+    with spawn(("train", "--solver=solver.prototxt", "--threads=1"), place) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            snapshots -= "Snapshotting" in line
+            if not snapshots:
                 break
-        for _ in range(wait):
+        for _ in range(moment):
             pass
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-"""
+        process.kill()
+        process.stderr.read()  # to its very end
 
 
 def test_a_kill_leaves_no_half_snapshot(folder: Path) -> None:
@@ -434,8 +424,9 @@ def test_a_kill_leaves_no_half_snapshot(folder: Path) -> None:
     for place in places:  # of an older run, to be replaced
         for number in range(1, 4):
             (place / f"s_iter_{number}.sqgenstate").write_text("{}")
-    done = subprocess.run([sys.executable, "-c", _FORKS], cwd=places[0], check=False)
-    assert done.returncode == 0
+    draw = random.Random(5)
+    for place in places:
+        kill(place, draw.randint(1, 12), draw.randint(0, 4000))
     found = 0
     for place in places:
         for state in states(place):
