@@ -1,4 +1,4 @@
-"""A net of 413 weights, its data and its start, small enough to be trained in a blink."""
+"""A net of 413 weights, its data and its start weights: small enough to train in no time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from sqgen.formats.schema import NetParameter, message_class
 from sqgen.nets.definition import NetDefinition, parse_net
 from sqgen.nets.shapes import require_shapes
 
+from . import engine_server
 from .databases import Datum, image_file, make_lmdb
 
 RECORDS, CLASSES, IMAGE = 64, 5, (3, 12, 10)
@@ -207,13 +207,17 @@ def engine(arguments: Iterable[str], capsys: pytest.CaptureFixture[str]) -> tupl
 
 
 def spawn(arguments: Iterable[str], folder: Path) -> subprocess.Popen[str]:
-    """Run the engine in a process of its own; its log is read line by line."""
+    """Run the engine in a process of its own, whose log is to be read line by line.
+
+    The pipe is small, where that is possible: the process can't run far ahead of its reader.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "sqgen.engine", *arguments],
+        [engine_server.python(), "-m", "sqgen.engine", *arguments],
         cwd=folder,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
+        pipesize=4096,
     )
 
 

@@ -1,4 +1,4 @@
-"""The digits net of `models/`: its weights are its own, and score what their baseline says."""
+"""The digits net of `models/`: its weights fit it, and score what their baseline says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from sqgen.models.card import MODELS
 from sqgen.nets.shapes import require_shapes
 from sqgen.tools.design_options import read_design
 
+from .devices import device_flags
 from .small_training import engine, parsed
+
+pytestmark = pytest.mark.usefixtures("forked_engine")
 
 DIGITS = MODELS / "digits"
 WEIGHTS = DIGITS / "digits.caffemodel"
@@ -66,15 +69,16 @@ def test_weights_are_the_nets_own(design: Design) -> None:
     assert WEIGHTS.stat().st_size < 150_000
 
 
-@pytest.mark.parametrize("kind", ["torch", "caffe"])
+@pytest.mark.parametrize("kind", ["torch", "caffe", pytest.param("gpu", marks=pytest.mark.cuda)])
 def test_weights_score_what_the_baseline_says(
     kind: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On our engine, and on a real one."""
+    """With our engine, also on a GPU, and with Caffe."""
     if kind == "caffe" and "CAFFE_ROOT" not in os.environ:
         pytest.skip("needs a build of BVLC Caffe in the folder that CAFFE_ROOT names")
     monkeypatch.chdir(folder)
-    result = sqgen.test("train_val.prototxt", WEIGHTS, engine=kind, run_dir=tmp_path / "run")
+    options = {"engine": "torch", "gpu": 0} if kind == "gpu" else {"engine": kind}
+    result = sqgen.test("train_val.prototxt", WEIGHTS, run_dir=tmp_path / "run", **options)
     assert_holds(result)
     top1 = result.score("top1")
     assert top1 is not None
@@ -107,6 +111,7 @@ def test_a_short_training_learns(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
+    device: str,
 ) -> None:
     """A net that is dead stays at ln 10, and its top-1 at 0."""
     short = design.with_options(
@@ -120,7 +125,8 @@ def test_a_short_training_learns(
     monkeypatch.chdir(folder)
     solver = build_solver(short.with_options(net_path=str(tmp_path / "train_val.prototxt")))
     (tmp_path / "solver.prototxt").write_text(solver)
-    code, log = engine(["train", f"--solver={tmp_path}/solver.prototxt", "--threads=2"], capsys)
+    flags = (f"--solver={tmp_path}/solver.prototxt", "--threads=2", *device_flags(device))
+    code, log = engine(("train", *flags), capsys)
     assert code == 0
     result = parsed(log)
     scores = {score.name: score.value for score in result.scores}

@@ -1,7 +1,7 @@
-"""What is wrong with a file, a net or a solver is one `F` line, and nothing is left behind.
+"""An error in a file, a net or a solver ends in one `F` line, and leaves nothing behind.
 
-Each case is a command as a person types it. `refused` holds for all of them: one fatal line in
-glog's format, the last of the log; exit code 2; the folder as it was.
+Each case is a command as a person types it. `refused` checks all of them: one fatal line in glog's
+format, the last of the log; exit code 2; the folder as it was.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from sqgen.formats.caffemodel import (
 )
 from sqgen.formats.schema import NetParameter
 
+from . import engine_server
 from .databases import Datum, encoded, image_file, make_lmdb, raw
 
 FATAL = re.compile(r"^F\d{4} \d\d:\d\d:\d\d\.\d{6} \d+ [\w.]+:\d+\] (.*)$", re.M)
@@ -453,22 +454,13 @@ for end in sorted({*range(0, size, 4096), *range(1, size, 9973), size - 1}, reve
 """
 
 
-def process(script: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-        **options,
-    )
-
-
+@pytest.mark.process
 def test_lmdb_cut_anywhere() -> None:
     """Reading behind the end of a mapped file would kill the process with SIGBUS."""
     make_lmdb(Path("db"), (raw(n % CLASSES) for n in range(300)))
     Path("net.prototxt").write_text(data_net())
-    done = process(CUTS)
+    command_line = [sys.executable, "-c", CUTS]
+    done = subprocess.run(command_line, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found = FATAL.findall(done.stderr)
     assert len(found) == len(done.stdout.splitlines()) > 30
@@ -786,19 +778,14 @@ def test_prefix_that_caffe_finds_by_itself(accepted: Refused) -> None:
 
 # What is there stays there
 
-SMALL_FILES = """
-import resource, sys
-from sqgen.engine import command
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-sys.exit(command.run(sys.argv[1:]))
-"""
-
 
 @pytest.mark.skipif(os.name != "posix", reason="needs limits of a process")
 def test_snapshot_that_finds_no_room(accepted: Refused) -> None:
     trained(accepted, "snapshot: 2")
     before = content()
-    done = process(SMALL_FILES, "train", "--solver=solver.prototxt", "--cpu")
+    train = [engine_server.python(), "-m", "sqgen.engine", "train", "--solver=solver.prototxt"]
+    command_line = ["sh", "-c", 'ulimit -f 8 && exec "$@"', "sh", *train, "--cpu"]  # 4 or 8 KiB
+    done = subprocess.run(command_line, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2
     assert verdict(done.stderr).startswith("s_iter_2.caffemodel: can't write: file too large")
     assert content() == before

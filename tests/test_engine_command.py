@@ -1,6 +1,6 @@
-"""`sqgen-caffe` as a stand-in for `caffe`: flags, exit codes, streams, signals, and its log.
+"""`sqgen-caffe` in place of `caffe`: flags, exit codes, streams, signals, and its log.
 
-A log of ours is read here by what reads Caffe's: our own parser, and the rules of glog.
+What reads Caffe's logs reads this one: our own parser, and the rules of glog.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sqgen import LogResult, parse_log
 from sqgen.engine import command, glog
+from sqgen.engine.device import select_device
 from sqgen.engine.flags import FLAGS, FlagError, parse
 from sqgen.formats.caffemodel import fill_blob
 from sqgen.formats.schema import NetParameter
 
+from . import engine_server
 from .databases import make_lmdb, raw
+from .devices import device_flags
 
 NET = """name: "tiny"
 layer {{ name: "data" type: "Data" top: "data" top: "label"
@@ -67,20 +71,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 SCORE = ("test", "--model=net.prototxt", "--weights=w.caffemodel", "--iterations=3")
 TRAIN = ("train", "--solver=solver.prototxt")
 TIME = ("time", "--model=net.prototxt", "--iterations=2")
+PATIENCE = 300  # seconds, on a machine that does much else
 
 
-def process(
-    *arguments: str, code: str = "", env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[bytes]:
-    """The command, or a script, in a process of its own."""
-    what = ["-c", code] if code else ["-m", "sqgen.engine"]
-    return subprocess.run(
-        [sys.executable, *what, *arguments],
-        capture_output=True,
-        timeout=50,
-        check=False,
-        env={**os.environ, **(env or {})},
-    )
+def script(code: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run Python code in an interpreter of its own."""
+    command_line = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command_line, capture_output=True, timeout=PATIENCE, check=False)
 
 
 # Flags
@@ -189,6 +186,7 @@ def test_version_is_caffes(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"caffe version 1\.0\.0 \(sqgen-caffe [\d.]+\)\n", capsys.readouterr().out)
 
 
+@pytest.mark.process
 def test_nothing_heavy_is_loaded_for_misuse_and_help() -> None:
     code = (
         "import sys\n"
@@ -197,7 +195,7 @@ def test_nothing_heavy_is_loaded_for_misuse_and_help() -> None:
         "assert codes == [0, 1, 1], codes\n"
         "assert not {'torch', 'numpy', 'cv2', 'lmdb'} & set(sys.modules)\n"
     )
-    done = process(code=code)
+    done = script(code)
     assert done.returncode == 0, done.stderr
 
 
@@ -240,6 +238,30 @@ def test_device_query_without_a_gpu(flags: list[str], capsys: pytest.CaptureFixt
     assert "] Querying GPUs " in capsys.readouterr().err
 
 
+@pytest.fixture
+def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch says that there is one GPU, and keeps its own settings after the test."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+
+
+def test_a_gpu_computes_in_float32_and_the_same_twice(one_gpu: None) -> None:
+    """As Caffe does: no TF32 in convolutions or products, no kernel that varies."""
+    assert select_device(parse(["--gpu=0"])) == ("cuda:0", "0")
+    assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.deterministic
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.cuda
+def test_device_query_of_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(["device_query", "--gpu=0"]) == 0
+    log = capsys.readouterr().err
+    assert re.search(rf"Name: +{re.escape(torch.cuda.get_device_name(0))}\n", log)
+
+
 # Parts that are not installed
 
 WITHOUT = """
@@ -254,11 +276,12 @@ sys.exit(command.run(sys.argv[2:]))
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("part", "extra"), [("torch", "engine"), ("lmdb", "lmdb"), ("cv2", "engine")]
 )
 def test_part_that_is_missing(place: Path, part: str, extra: str) -> None:
-    done = process(part, *SCORE, code=WITHOUT)
+    done = script(WITHOUT, part, *SCORE)
     assert done.returncode == 2
     (line,) = [x for x in done.stderr.decode().splitlines() if x.startswith("F")]
     assert f"pip install 'sqgen[{extra}]'" in line
@@ -271,13 +294,9 @@ SHELL = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 
 
 def through_shell(redirections: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    script = f'exec "$@" {redirections}'
-    return subprocess.run(
-        ["sh", "-c", script, "sh", sys.executable, "-m", "sqgen.engine", *arguments],
-        capture_output=True,
-        timeout=50,
-        check=False,
-    )
+    engine = [engine_server.python(), "-m", "sqgen.engine", *arguments]
+    command_line = ["sh", "-c", f'exec "$@" {redirections}', "sh", *engine]
+    return subprocess.run(command_line, capture_output=True, timeout=PATIENCE, check=False)
 
 
 @SHELL
@@ -311,13 +330,13 @@ def test_help_that_finds_no_room() -> None:
 
 
 def test_net_from_standard_input(place: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "sqgen.engine", "time", "--model", "-", "--iterations=1"],
-        input=Path("net.prototxt").read_bytes(),
-        capture_output=True,
-        timeout=50,
-        check=True,
+    done = engine_server.run(
+        "sqgen.engine",
+        ["time", "--model", "-", "--iterations=1"],
+        stdin=Path("net.prototxt").read_bytes(),
+        timeout=PATIENCE,
     )
+    assert done.returncode == 0, done.stderr
     assert b"*** Benchmark ends ***" in done.stderr
 
 
@@ -327,7 +346,10 @@ def test_net_from_standard_input(place: Path) -> None:
 def interrupted(*arguments: str, after: str) -> tuple[int, str]:
     """Ctrl-C once a line came; the exit code, and the log."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "sqgen.engine", *arguments], stderr=subprocess.PIPE, text=True
+        [engine_server.python(), "-m", "sqgen.engine", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        pipesize=4096,  # so that it can't run far ahead
     )
     assert child.stderr is not None
     log = ""
@@ -336,7 +358,7 @@ def interrupted(*arguments: str, after: str) -> tuple[int, str]:
         if after in line:
             child.send_signal(signal.SIGINT)
             break
-    log += child.communicate(timeout=50)[1]
+    log += child.communicate(timeout=PATIENCE)[1]
     return child.returncode, log
 
 
@@ -375,9 +397,10 @@ sys.exit(command.run(sys.argv[1:]))
 
 
 @SHELL
+@pytest.mark.process
 def test_interrupt_that_a_library_swallows(place: Path) -> None:
     """NumPy and PyTorch do so here and there while they are loaded."""
-    done = process(*TIME, code=SWALLOWED)
+    done = script(SWALLOWED, *TIME)
     assert done.returncode == 130
     assert re.fullmatch(rb"E.*\] interrupted\n", done.stderr)
 
@@ -401,10 +424,18 @@ def texts(log: str) -> list[str]:
     return [found[3] for line in log.splitlines() if (found := STAMPED.fullmatch(line))]
 
 
-def test_log_of_a_test(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = log_of(capsys, *SCORE)
+def in_log(device: str) -> tuple[str, str]:
+    """The first line of a log, and what our parser makes of it."""
+    kind, _, number = device.partition(":")
+    if kind == "cpu":
+        return "Use CPU.", "CPU"
+    return f"Use GPU with device ID {number}", f"GPU {number}"
+
+
+def test_log_of_a_test(place: Path, capsys: pytest.CaptureFixture[str], device: str) -> None:
+    log = log_of(capsys, *SCORE, *device_flags(device))
     said = texts(log)
-    assert said[0] == "Use CPU."
+    assert said[0] == in_log(device)[0]
     for text in (
         "Opened lmdb db",
         "output data size: 4,3,8,9",
@@ -430,11 +461,11 @@ def test_log_of_a_test(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"accuracy = [\d.]+", summary[1])
     assert re.fullmatch(r"loss = ([\d.]+) \(\* 1 = \1 loss\)", summary[2])
     result = read(log)
-    assert (result.command, result.device, result.net) == ("test", "CPU", "tiny")
+    assert (result.command, result.device, result.net) == ("test", in_log(device)[1], "tiny")
 
 
-def test_log_of_a_training(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = log_of(capsys, *TRAIN, "--weights=w.caffemodel")
+def test_log_of_a_training(place: Path, capsys: pytest.CaptureFixture[str], device: str) -> None:
+    log = log_of(capsys, *TRAIN, "--weights=w.caffemodel", *device_flags(device))
     said = texts(log)
     for text in (
         "Creating training net from net file: net.prototxt",
@@ -458,12 +489,12 @@ def test_log_of_a_training(place: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert sum("    Train net output #0: loss = " in text for text in said) == 4
     assert sum("    Test net output #1: loss = " in text for text in said) == 3
     result = read(log)
-    assert (result.command, result.device, result.net) == ("train", "CPU", "tiny")
+    assert (result.command, result.device, result.net) == ("train", in_log(device)[1], "tiny")
     assert Path("s_iter_8.caffemodel").is_file()
 
 
-def test_log_of_a_timing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = log_of(capsys, *TIME)
+def test_log_of_a_timing(place: Path, capsys: pytest.CaptureFixture[str], device: str) -> None:
+    log = log_of(capsys, *TIME, *device_flags(device))
     said = texts(log)
     for name in ("data", "ip", "loss"):
         for way in ("forward", "backward"):
@@ -474,11 +505,11 @@ def test_log_of_a_timing(place: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_every_line_is_glogs_or_a_prototxts(
-    place: Path, capsys: pytest.CaptureFixture[str]
+    place: Path, capsys: pytest.CaptureFixture[str], device: str
 ) -> None:
     for arguments in (SCORE, TRAIN, TIME):
         inside = False
-        for line in log_of(capsys, *arguments).splitlines():
+        for line in log_of(capsys, *arguments, *device_flags(device)).splitlines():
             found = STAMPED.fullmatch(line)
             assert found is not None or inside, line
             if found is not None:

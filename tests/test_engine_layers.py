@@ -1,4 +1,4 @@
-"""Every layer type of the engine, held against Caffe's own numbers and an independent reference.
+"""Every layer type of the engine against Caffe's own numbers and an independent reference.
 
 In float64 the engine must agree with `reference_layers.py` to rounding, in float32 with what
 Caffe recorded (`data/engine/layers.json`), outputs and gradients. Drawn parameters go further than
@@ -23,6 +23,7 @@ from sqgen.nets.layer_types import LAYER_TYPES
 from sqgen.nets.shapes import infer_shapes
 
 from . import reference_layers
+from .devices import tolerance
 from .test_reference_layers import (
     CASES,
     DIFFERENTIABLE,
@@ -55,9 +56,17 @@ def with_inputs(layer: str, bottoms: Sequence[Array]) -> str:
     return text + layer
 
 
-def make(layer: str, phase: str, bottoms: Sequence[Array], blobs: Sequence[Array], to: str) -> Any:
+def make(
+    layer: str,
+    phase: str,
+    bottoms: Sequence[Array],
+    blobs: Sequence[Array],
+    precision: str,
+    device: str,
+) -> Any:
     """The engine's net of one layer called `it`, with its parameters."""
-    net = Executor(parse_net(with_inputs(layer, bottoms)), phase, precision=to)
+    definition = parse_net(with_inputs(layer, bottoms))
+    net = Executor(definition, phase, precision=precision, device=device)
     if blobs:
         net.set_blobs("it", list(blobs))
     return net
@@ -113,16 +122,17 @@ def check(
     bottoms: Sequence[Array],
     blobs: Sequence[Array],
     top_gradients: Sequence[Array | None] | None,
+    device: str,
     *,
     backward: bool = True,
     precision: str = "fp64",
-    rtol: float = 1e-9,
 ) -> None:
-    """Hold one layer of the engine against the reference.
+    """Compare one layer of the engine with the reference.
 
     `top_gradients` are the gradients of the tops; None lets the layer's own loss weights be them.
     """
-    net = make(layer, phase, bottoms, blobs, precision)
+    net = make(layer, phase, bottoms, blobs, precision, device)
+    rtol = tolerance(device, precision).layer
     inputs = named("b", bottoms)
     result = reference_layers.run(layer, phase, bottoms, blobs)
     outputs = net.forward(inputs)
@@ -154,17 +164,18 @@ def check(
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_layer_is_as_caffe_recorded_it(case: Case) -> None:
+def test_layer_is_as_caffe_recorded_it(case: Case, device: str) -> None:
     """In float32, as Caffe computes."""
     bottoms, blobs = all_of(case["bottoms"]), all_of(case["blobs"])
-    net = make(case["layer"], case["phase"], bottoms, blobs, "fp32")
+    net = make(case["layer"], case["phase"], bottoms, blobs, "fp32", device)
+    rtol = tolerance(device).layer
     inputs = named("b", bottoms)
     outputs = net.forward(inputs)
     assert set(outputs) == {f"t{index}" for index in range(len(case["tops"]))}
     for index, top in enumerate(case["tops"]):
-        assert_near(outputs[f"t{index}"], array(top), f"top {index}")
+        assert_near(outputs[f"t{index}"], array(top), f"top {index}", rtol)
     for index, blob in enumerate(case.get("blobs_after", [])):
-        assert_near(net.blobs("it")[index], array(blob), f"blob {index} after it")
+        assert_near(net.blobs("it")[index], array(blob), f"blob {index} after it", rtol)
     if "bottom_gradients" not in case:
         return
     if blobs:
@@ -177,14 +188,14 @@ def test_layer_is_as_caffe_recorded_it(case: Case) -> None:
             gradient = found.blobs[f"b{index}"]
             wanted = limits(recorded, gradient)
             assert wanted is not None
-            assert_near(gradient, wanted, f"gradient of b{index}")
+            assert_near(gradient, wanted, f"gradient of b{index}", rtol)
     for index, recorded in enumerate(arrays(case["blob_gradients"])):
         if recorded is not None:
-            assert_near(found.parameters["it", index], recorded, f"gradient of blob {index}")
+            assert_near(found.parameters["it", index], recorded, f"gradient of blob {index}", rtol)
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_layer_is_as_the_reference_in_float64(case: Case) -> None:
+def test_layer_is_as_the_reference_in_float64(case: Case, device: str) -> None:
     gradients = case.get("top_gradients")
     check(
         case["layer"],
@@ -192,11 +203,12 @@ def test_layer_is_as_the_reference_in_float64(case: Case) -> None:
         all_of(case["bottoms"]),
         all_of(case["blobs"]),
         None if gradients is None else arrays(gradients),
+        device,
         backward="bottom_gradients" in case,
     )
 
 
-@pytest.mark.parametrize(("precision", "rtol"), [("fp64", 1e-9), ("fp32", 1e-5)])
+@pytest.mark.parametrize("precision", ["fp64", "fp32"])
 @pytest.mark.parametrize(
     ("name", "params", "shapes", "tops"),
     DIFFERENTIABLE,
@@ -208,14 +220,14 @@ def test_differentiable_layer(
     shapes: list[tuple[int, ...]],
     tops: int,
     precision: str,
-    rtol: float,
+    device: str,
 ) -> None:
     bottoms = [rounded(spread_out(shape, seed)) for seed, shape in enumerate(shapes)]
     blobs = [rounded(blob) for blob in blobs_for(name, params, bottoms)]
     text = layer_text(name, params, len(shapes), tops)
     made = reference_layers.run(text, "TRAIN", bottoms, blobs).tops
     gradients = None if name.endswith("Loss") else [values_like(top, 7) for top in made]
-    check(text, "TRAIN", bottoms, blobs, gradients, precision=precision, rtol=rtol)
+    check(text, "TRAIN", bottoms, blobs, gradients, device, precision=precision)
 
 
 def test_every_type_that_computes_is_checked() -> None:
@@ -285,32 +297,35 @@ LABELLED = [
     ids=[f"{index}-{row[0]}" for index, row in enumerate(LONG)],
 )
 def test_a_long_batch(
-    name: str, params: str, shapes: list[tuple[int, ...]], tops: int, phase: str
+    name: str, params: str, shapes: list[tuple[int, ...]], tops: int, phase: str, device: str
 ) -> None:
     bottoms = [values_like(np.empty(shape), seed) for seed, shape in enumerate(shapes)]
     blobs = blobs_for(name, params, bottoms)
     text = layer_text(name, params, len(shapes), tops)
     made = reference_layers.run(text, phase, bottoms, blobs).tops
     gradients = None if name.endswith("Loss") else [values_like(top, 7) for top in made]
-    check(text, phase, bottoms, blobs, gradients, backward=name not in ("ArgMax", "Silence"))
+    backward = name not in ("ArgMax", "Silence")
+    check(text, phase, bottoms, blobs, gradients, device, backward=backward)
 
 
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 @pytest.mark.parametrize(("name", "params", "tops"), LABELLED)
-def test_a_long_batch_with_labels(name: str, params: str, tops: int, phase: str) -> None:
+def test_a_long_batch_with_labels(
+    name: str, params: str, tops: int, phase: str, device: str
+) -> None:
     """Several labels a record, and records where all are ignored."""
     generator = np.random.default_rng(3)
     labels = np.asarray(generator.integers(0, 4, (BATCH, 2, 3)), np.float64)
     labels[4:9] = 1 if "ignore_label: 1" in params else 0
     scores = np.round(values_like(np.empty((BATCH, 4, 2, 3)), 4) * 2)
     text = layer_text(name, params, 2, tops)
-    check(text, phase, [scores, labels], [], None, backward=name != "Accuracy")
+    check(text, phase, [scores, labels], [], None, device, backward=name != "Accuracy")
 
 
 # What is not in Caffe's record
 
 
-def test_stochastic_pooling_in_test_is_an_expectation() -> None:
+def test_stochastic_pooling_in_test_is_an_expectation(device: str) -> None:
     """Caffe has it on the GPU alone (pooling_layer.cu)."""
     text = layer_text(
         "Pooling",
@@ -320,14 +335,14 @@ def test_stochastic_pooling_in_test_is_an_expectation() -> None:
     )
     bottom = np.abs(values_like(np.empty((2, 2, 6, 4)), 3))
     bottom[0, 0, :3, :2] = 0  # no probabilities at all: 0
-    check(text, "TEST", [bottom], [], [], backward=False)
+    check(text, "TEST", [bottom], [], [], device, backward=False)
 
 
 @pytest.mark.parametrize("ratio", [0.5, 0.2])
-def test_dropout_in_training_scales_what_it_keeps(ratio: float) -> None:
+def test_dropout_in_training_scales_what_it_keeps(ratio: float, device: str) -> None:
     text = layer_text("Dropout", f"dropout_param {{ dropout_ratio: {ratio} }}", 1, 1)
     bottom = np.abs(values_like(np.empty((50, 3, 80)), 4)) + 1
-    net = make(text, "TRAIN", [bottom], [], "fp64")
+    net = make(text, "TRAIN", [bottom], [], "fp64", device)
     gradient = values_like(bottom, 5) + 3
     found = gradients_of(net, {"b0": bottom}, {"t0": gradient})
     kept = found.outputs["t0"] != 0
@@ -341,13 +356,14 @@ def test_dropout_in_training_scales_what_it_keeps(ratio: float) -> None:
     assert not np.array_equal(again != 0, kept), "each pass draws anew"
 
 
-def test_a_blob_read_twice_gathers_both_gradients() -> None:
+def test_a_blob_read_twice_gathers_both_gradients(device: str) -> None:
     text = (
         'layer { name: "square" type: "Eltwise" bottom: "b0" bottom: "b0" top: "t0"'
         " eltwise_param { operation: PROD } }"
     )
     bottom = values_like(np.empty((2, 3)), 1)
-    found = gradients_of(make(text, "TRAIN", [bottom], [], "fp64"), {"b0": bottom}, {"t0": bottom})
+    net = make(text, "TRAIN", [bottom], [], "fp64", device)
+    found = gradients_of(net, {"b0": bottom}, {"t0": bottom})
     assert_same(found.blobs["b0"], 2 * bottom**2, "gradient", 1e-9)
 
 
@@ -365,7 +381,7 @@ IN_PLACE = {
 }
 
 
-def chain(name: str, bottom: Array, tops: Sequence[str]) -> Any:
+def chain(name: str, bottom: Array, tops: Sequence[str], device: str) -> Any:
     """The gradients of a chain: a copy, the layer twice, a TanH; its tops named so."""
     links = [("copy", "Power", ""), ("one", name, IN_PLACE[name]), ("two", name, IN_PLACE[name])]
     text = ""
@@ -374,7 +390,8 @@ def chain(name: str, bottom: Array, tops: Sequence[str]) -> Any:
         ends = f'bottom: "{before}" top: "{after}"'
         text += f'layer {{ name: "{layer}" type: "{type_}" {ends} {params} }}\n'
         before = after
-    net = Executor(parse_net(with_inputs(text, [bottom])), "TRAIN", precision="fp64")
+    definition = parse_net(with_inputs(text, [bottom]))
+    net = Executor(definition, "TRAIN", precision="fp64", device=device)
     blobs = blobs_for(name, IN_PLACE[name], [bottom])
     for layer in ("one", "two") if blobs else ():
         net.set_blobs(layer, blobs)
@@ -382,10 +399,10 @@ def chain(name: str, bottom: Array, tops: Sequence[str]) -> Any:
 
 
 @pytest.mark.parametrize("name", IN_PLACE)
-def test_in_place_is_as_beside(name: str) -> None:
+def test_in_place_is_as_beside(name: str, device: str) -> None:
     """Twice in a row, so that the second writes over what the first needs for its gradient."""
     bottom = values_like(np.empty((3, 2, 2, 4)), 2)
-    inside, beside = chain(name, bottom, "xxxx"), chain(name, bottom, "wxyz")
+    inside, beside = (chain(name, bottom, tops, device) for tops in ("xxxx", "wxyz"))
     assert_same(inside.outputs["x"], np.asarray(beside.outputs["z"]), "output", 1e-9)
     assert_same(inside.blobs["b0"], np.asarray(beside.blobs["b0"]), "gradient", 1e-9)
     for key, wanted in beside.parameters.items():
@@ -404,8 +421,8 @@ def repeated(field: str, values: Sequence[int]) -> str:
     return " ".join(f"{field}: {value}" for value in values)
 
 
-def check_drawn(name: str, params: str, bottoms: list[Array], tops: int = 1) -> None:
-    """Hold a drawn layer against the reference, if Caffe takes it."""
+def check_drawn(name: str, params: str, bottoms: list[Array], device: str, tops: int = 1) -> None:
+    """Compare a drawn layer with the reference, if Caffe takes it."""
     text = layer_text(name, params, len(bottoms), tops)
     assume(not infer_shapes(parse_net(with_inputs(text, bottoms)), "TRAIN").problems)
     blobs = [rounded(blob - 0.9) for blob in blobs_for(name, params, bottoms)]
@@ -414,13 +431,13 @@ def check_drawn(name: str, params: str, bottoms: list[Array], tops: int = 1) -> 
     gradients = [None if masks and i else values_like(top, i) for i, top in enumerate(made)]
     # Caffe has no gradient for a window that lies wholly outside its image.
     inside = all(np.isfinite(top).all() and np.abs(top).max() < 1e30 for top in made)
-    check(text, "TRAIN", bottoms, blobs, gradients, backward=inside)
+    check(text, "TRAIN", bottoms, blobs, gradients, device, backward=inside)
 
 
 @drawn
 @given(st.data(), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.booleans())
 def test_convolutions_as_drawn(
-    data: st.DataObject, axes: int, group: int, bottoms: int, bias: bool
+    device: str, data: st.DataObject, axes: int, group: int, bottoms: int, bias: bool
 ) -> None:
     def each(low: int, high: int) -> list[int]:
         return [data.draw(st.integers(low, high)) for _ in range(axes)]
@@ -440,7 +457,7 @@ def test_convolutions_as_drawn(
         + repeated("dilation", each(1, 2))
     )
     values = [values_like(np.empty(shape), seed) for seed in range(bottoms)]
-    check_drawn("Convolution", f"convolution_param {{ {params} }}", values, bottoms)
+    check_drawn("Convolution", f"convolution_param {{ {params} }}", values, device, bottoms)
 
 
 @drawn
@@ -453,6 +470,7 @@ def test_convolutions_as_drawn(
     st.booleans(),
 )
 def test_poolings_as_drawn(
+    device: str,
     shape: tuple[int, int, int, int],
     method: str,
     rounding: str,
@@ -466,7 +484,7 @@ def test_poolings_as_drawn(
     )
     values = np.round(values_like(np.empty(shape), sum(windows)) * 2)  # with ties
     tops = 2 if mask and method == "MAX" else 1
-    check_drawn("Pooling", f"pooling_param {{ {params} }}", [values], tops)
+    check_drawn("Pooling", f"pooling_param {{ {params} }}", [values], device, tops)
 
 
 @drawn
@@ -479,22 +497,28 @@ def test_poolings_as_drawn(
     st.sampled_from([1.0, 2.5]),
 )
 def test_normalizations_as_drawn(
-    shape: tuple[int, ...], region: str, size: int, alpha: float, beta: float, k: float
+    device: str,
+    shape: tuple[int, ...],
+    region: str,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
 ) -> None:
     params = f"norm_region: {region} local_size: {size} alpha: {alpha} beta: {beta} k: {k}"
-    check_drawn("LRN", f"lrn_param {{ {params} }}", [values_like(np.empty(shape), size)])
+    check_drawn("LRN", f"lrn_param {{ {params} }}", [values_like(np.empty(shape), size)], device)
 
 
 @drawn
 @given(st.data(), st.integers(1, 4), st.integers(1, 4))
-def test_concatenations_as_drawn(data: st.DataObject, axes: int, count: int) -> None:
+def test_concatenations_as_drawn(device: str, data: st.DataObject, axes: int, count: int) -> None:
     shape, axis = data.draw(shapes_of(axes, 4)), data.draw(st.integers(-axes, axes - 1))
     bottoms = []
     for seed in range(count):
         size = list(shape)
         size[axis] = data.draw(st.integers(1, 4))
         bottoms.append(values_like(np.empty(size), seed))
-    check_drawn("Concat", f"concat_param {{ axis: {axis} }}", bottoms)
+    check_drawn("Concat", f"concat_param {{ axis: {axis} }}", bottoms, device)
 
 
 @drawn
@@ -504,13 +528,15 @@ def test_concatenations_as_drawn(data: st.DataObject, axes: int, count: int) -> 
     st.integers(2, 4),
     st.sampled_from(["SUM", "SUM with coeff", "PROD", "MAX"]),
 )
-def test_elementwise_as_drawn(data: st.DataObject, axes: int, count: int, how: str) -> None:
+def test_elementwise_as_drawn(
+    device: str, data: st.DataObject, axes: int, count: int, operation: str
+) -> None:
     shape: tuple[int, ...] = data.draw(shapes_of(axes, 4))
     coefficients = [data.draw(st.sampled_from([1, -0.5, 0, 2])) for _ in range(count)]
-    params = f"operation: {how.split()[0]}"
-    if how.endswith("coeff"):
+    params = f"operation: {operation.split()[0]}"
+    if operation.endswith("coeff"):
         params += "".join(f" coeff: {value}" for value in coefficients)
     bottoms: list[npt.NDArray[np.float64]] = [
         np.round(values_like(np.empty(shape), seed)) for seed in range(count)
     ]
-    check_drawn("Eltwise", f"eltwise_param {{ {params} }}", bottoms)
+    check_drawn("Eltwise", f"eltwise_param {{ {params} }}", bottoms, device)

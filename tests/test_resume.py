@@ -1,29 +1,30 @@
-"""A run that was stopped, however it was, and goes on ends where the whole run ends, bit for bit.
+"""A training that was stopped in any way and resumed ends where the whole one does, bit for bit.
 
-What the whole run is, one uninterrupted run says. With CAFFE_ROOT naming a build of BVLC Caffe,
-it and the engine also go on from each other's snapshots.
+With CAFFE_ROOT naming a build of BVLC Caffe, it and the engine also resume each other's snapshots.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pytest
 
-from sqgen.engine import glog
 from sqgen.engine.snapshots import read_resume_state
 from sqgen.formats.caffemodel import read_caffemodel, read_solver_state
 
+from .devices import device_flags
 from .small_training import (
     POOL1,
     RANDOM,
@@ -144,18 +145,28 @@ def from_iteration(log: list[str], start: int) -> list[str]:
     return [line for line in log[first:] if not line.startswith("Snapshotting")]
 
 
+class _Watched(io.TextIOBase):
+    """A stream that acts when the first log line whose text starts so is written."""
+
+    def __init__(self, stream: TextIO, start: str, act: Callable[[], None]) -> None:
+        self.stream = stream
+        self.act: Callable[[], None] | None = act
+        self.line = re.compile(r"\w+ [\d:.]+ +\d+ [\w.]+:\d+\] " + re.escape(start))
+
+    def write(self, text: str) -> int:
+        count = self.stream.write(text)
+        if self.act is not None and self.line.match(text):
+            act, self.act = self.act, None
+            act()
+        return count
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
 def at_line(monkeypatch: pytest.MonkeyPatch, start: str, act: Callable[[], None]) -> None:
     """Act when the first line that starts so is logged."""
-    write = glog._write
-    done: list[str] = []
-
-    def written(severity: int, text: str, at: str) -> None:
-        write(severity, text, at or "test:1")
-        if text.startswith(start) and not done:
-            done.append(text)
-            act()
-
-    monkeypatch.setattr(glog, "_write", written)
+    monkeypatch.setattr(sys, "stderr", _Watched(sys.stderr, start, act))
 
 
 STOPS = [
@@ -177,23 +188,25 @@ def test_a_stopped_run_goes_on(
     folder: Path,
     train: Engine,
     monkeypatch: pytest.MonkeyPatch,
+    device: str,
 ) -> None:
-    """Weights and everything that is told; where no seed is given too."""
-    name = f"{kind}{STOPS.index((kind, line, number))}"
+    """Weights and the whole log; where no seed is given too."""
+    name = f"{kind}{STOPS.index((kind, line, number))}_{device[:4]}"
+    flags = (*THREADS[kind], *device_flags(device))
     seed = "" if "random_seed" in KINDS[kind] else "random_seed: 3"
     whole = place_for(folder, f"{name}_whole", kind, f"max_iter: {LAST} {seed}")
-    wanted = train(whole, *THREADS[kind])
+    wanted = train(whole, *flags)
     stopped = place_for(folder, f"{name}_stopped", kind, f"max_iter: {LAST} {seed}")
     with monkeypatch.context() as patch:
         at_line(patch, line, lambda: signal.raise_signal(number))
-        log = train(stopped, *THREADS[kind])
+        log = train(stopped, *flags)
     assert log[-2:] == ["Optimization stopped early.", "Optimization Done."]
     assert ("Test interrupted." in log) == ("Testing" in line)
     (state,) = states(stopped)
     assert iteration(state) == int(re.sub(r"\D", "", line[:12])) + line.endswith("(")
     # The seed is that of the state: the solver's may go.
     set_solver(stopped, kind, f"max_iter: {LAST}")
-    log = train(stopped, *THREADS[kind], f"--snapshot={state.name}")
+    log = train(stopped, *flags, f"--snapshot={state.name}")
     assert_equal(stopped, whole)
     if iteration(state) < LAST:
         assert from_iteration(log, iteration(state)) == from_iteration(wanted, iteration(state))
@@ -201,16 +214,20 @@ def test_a_stopped_run_goes_on(
 
 @pytest.mark.parametrize("kind", NETS)
 @pytest.mark.parametrize("when", [4, 7])
-def test_a_run_goes_on_from_any_snapshot(kind: str, when: int, folder: Path, train: Engine) -> None:
+def test_a_run_goes_on_from_any_snapshot(
+    kind: str, when: int, folder: Path, train: Engine, device: str
+) -> None:
     """As after kill -9: what was done since the snapshot is done again. Twice in a row."""
-    whole = place_for(folder, f"{kind}_{when}_any", kind, f"max_iter: {LAST} snapshot: {when}")
-    wanted = train(whole, *THREADS[kind])
-    part = place_for(folder, f"{kind}_{when}_part", kind, f"max_iter: {LAST} snapshot: {when}")
+    name, solver = f"{kind}_{when}_{device[:4]}", f"max_iter: {LAST} snapshot: {when}"
+    flags = (*THREADS[kind], *device_flags(device))
+    whole = place_for(folder, f"{name}_any", kind, solver)
+    wanted = train(whole, *flags)
+    part = place_for(folder, f"{name}_part", kind, solver)
     for count in (1, 2):
         for file in whole.glob(f"s_iter_{when * count}.*"):
             shutil.copy(file, part)
         state = f"s_iter_{when * count}.solverstate"
-        log = train(part, *THREADS[kind], f"--snapshot={state}")
+        log = train(part, *flags, f"--snapshot={state}")
         assert from_iteration(log, when * count) == from_iteration(wanted, when * count)
         assert_equal(part, whole)
 
@@ -377,29 +394,19 @@ def test_a_snapshot_while_testing_resumes_before_the_test(
 
 # Snapshots are whole or not there.
 
-_FORKS = """
-import os, random, signal, sys
-from sqgen.engine import actions, command
-draw = random.Random(5)
-for number in range(12):
-    inside, outside = os.pipe()
-    child = os.fork()
-    if not child:
-        os.dup2(outside, 2)
-        os.chdir(f"../killed_{number}")
-        os._exit(command.run(["train", "--solver=solver.prototxt", "--threads=1"]))
-    os.close(outside)
-    left, wait = draw.randint(1, 12), draw.randint(0, 4000)
-    with os.fdopen(inside) as log:
-        for line in log:
-            left -= "Snapshotting" in line
-            if not left:
+
+def kill(place: Path, snapshots: int, moment: int) -> None:
+    """Train with a snapshot after each iteration, and kill it some time after a number of them."""
+    with spawn(("train", "--solver=solver.prototxt", "--threads=1"), place) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            snapshots -= "Snapshotting" in line
+            if not snapshots:
                 break
-        for _ in range(wait):
+        for _ in range(moment):
             pass
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-"""
+        process.kill()
+        process.stderr.read()  # to its very end
 
 
 def test_a_kill_leaves_no_half_snapshot(folder: Path) -> None:
@@ -417,8 +424,9 @@ def test_a_kill_leaves_no_half_snapshot(folder: Path) -> None:
     for place in places:  # of an older run, to be replaced
         for number in range(1, 4):
             (place / f"s_iter_{number}.sqgenstate").write_text("{}")
-    done = subprocess.run([sys.executable, "-c", _FORKS], cwd=places[0], check=False)
-    assert done.returncode == 0
+    draw = random.Random(5)
+    for place in places:
+        kill(place, draw.randint(1, 12), draw.randint(0, 4000))
     found = 0
     for place in places:
         for state in states(place):

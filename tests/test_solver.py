@@ -31,6 +31,7 @@ from sqgen.formats.caffemodel import blob_array, fill_blob
 from sqgen.formats.schema import NetParameter, message_class
 
 from .conftest import DATA
+from .devices import device_flags, tolerance
 from .small_training import (
     POOL1,
     RANDOM,
@@ -72,7 +73,6 @@ class Case:
         net: its net.
         arguments: of the command line.
         kept: whether final weights and history are recorded.
-        rtol: of what a loss is printed as.
         prepared: what the folder gets besides.
         stages: in which the net is that gets weights to start from.
     """
@@ -81,7 +81,6 @@ class Case:
     net: str = net()
     arguments: Sequence[str] = TRAIN
     kept: bool = False
-    rtol: float = 2e-5
     prepared: str = ""
     stages: tuple[str, ...] = ()
 
@@ -365,14 +364,16 @@ def test_run_is_as_caffe_recorded_it(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    device: str,
 ) -> None:
     case, wanted = CASES[name], ALL[name]
     threads = 1 + list(CASES).index(name) % 2
-    place = place_of(folder, name, case, "ours")
+    rtol = tolerance(device).printed
+    place = place_of(folder, name, case, device[:4])
     monkeypatch.chdir(place)
-    code, log = engine((*case.arguments, f"--threads={threads}"), capsys)
+    code, log = engine((*case.arguments, f"--threads={threads}", *device_flags(device)), capsys)
     assert code == 0, log
-    assert_told(told(log), wanted["log"], case.rtol)
+    assert_told(told(log), wanted["log"], rtol)
     if case.kept:
         made = final(place)
         assert {"log", *made} == set(wanted)
@@ -380,7 +381,7 @@ def test_run_is_as_caffe_recorded_it(
             reference = np.array(wanted[key])
             assert array.shape == reference.shape
             error = np.linalg.norm(array - reference) / np.linalg.norm(reference)
-            assert error < 1e-4, (key, error)
+            assert error < tolerance(device).small_weights, (key, error)
     # Our own parser reads from ours what it reads from Caffe's.
     ours, theirs = parsed(log), parsed(glogged(wanted["log"]))
     assert ours.completed
@@ -395,7 +396,7 @@ def test_run_is_as_caffe_recorded_it(
             (x.iteration, x.net, list(x.outputs)) for x in other.test
         ]
         losses = [(x.loss, y.loss) for x, y in zip(segment.train, other.train, strict=True)]
-        assert all(a == pytest.approx(b, rel=case.rtol) for a, b in losses)
+        assert all(a == pytest.approx(b, rel=rtol) for a, b in losses)
 
 
 # The rules of the updates, in float64 and written from the papers and Caffe's docs.
@@ -432,7 +433,7 @@ TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 
 @pytest.mark.parametrize("penalty", ["", "L1", "L2"])
 @pytest.mark.parametrize("kind", TYPES)
-def test_updates_are_the_formulas(kind: str, penalty: str) -> None:
+def test_updates_are_the_formulas(kind: str, penalty: str, device: str) -> None:
     """Two parameters, the rate changing on the way, clipped where gradients are long."""
     random = np.random.default_rng(3)
     solver = SolverParameter(type=kind, delta=1e-6, iter_size=2, clip_gradients=7.25)
@@ -441,7 +442,7 @@ def test_updates_are_the_formulas(kind: str, penalty: str) -> None:
         solver.weight_decay, solver.regularization_type = 0.1, penalty
     shapes, lr, decay = [(4, 3, 2, 2), (5,)], [1.0, 2.0], [1.0, 0.0]
     starts = [random.normal(size=shape) for shape in shapes]
-    tensors = [torch.from_numpy(start.copy()) for start in starts]
+    tensors = [torch.from_numpy(start).to(device, copy=True) for start in starts]
     parameters = [
         Parameter("l", i, tensors[i], lr_mult=lr[i], decay_mult=decay[i]) for i in range(2)
     ]
@@ -452,7 +453,7 @@ def test_updates_are_the_formulas(kind: str, penalty: str) -> None:
     for iteration, rate in enumerate([0.1, 0.1, 0.03, 0.03, 0.2, 0.0, 0.01]):
         gs = [random.normal(size=shape) for shape in shapes]
         for parameter, g in zip(parameters, gs, strict=True):
-            parameter.grad = torch.from_numpy(g.copy())
+            parameter.grad = torch.from_numpy(g).to(device, copy=True)
         norm = math.sqrt(sum(float((g**2).sum()) for g in gs))
         clipped += norm > solver.clip_gradients
         for i, g in enumerate(gs):
@@ -464,11 +465,11 @@ def test_updates_are_the_formulas(kind: str, penalty: str) -> None:
         before = [parameter.data.clone() for parameter in parameters]
         update.apply(rate, iteration)
         for i, parameter in enumerate(parameters):
-            np.testing.assert_allclose(parameter.data.numpy(), ws[i], rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(parameter.data.cpu(), ws[i], rtol=1e-9, atol=1e-12)
             assert parameter.grad is not None
             torch.testing.assert_close(before[i] - parameter.grad, parameter.data)
             for number, blob in enumerate(hs[i]):
-                made = update.history[number * 2 + i].numpy()
+                made = update.history[number * 2 + i].cpu()
                 np.testing.assert_allclose(made, blob, rtol=1e-9, atol=1e-12)
     assert 0 < clipped < 7
 
@@ -593,7 +594,7 @@ def test_smoothed_loss_is_the_mean_of_the_last(
 
 
 def test_random_seed_repeats_a_run(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], device: str
 ) -> None:
     """Weights equal bit by bit, with all that is random in it; another seed makes others."""
     text = net(inputs=data("TRAIN", 8, RANDOM), middle=RELU1 + dropout("conv1") + POOL1)
@@ -601,16 +602,16 @@ def test_random_seed_repeats_a_run(
     seeds = ["random_seed: 4", "random_seed: 4", "random_seed: 5", "", "random_seed: -1"]
     for number, seed in enumerate(seeds):
         solver = f'net: "net.prototxt" snapshot_prefix: "s" {FIXED} solver_mode: CPU {seed}'
-        place = make_run(folder, f"seed_{number}", text, solver)
+        place = make_run(folder, f"seed_{number}_{device[:4]}", text, solver)
         monkeypatch.chdir(place)
-        assert engine((*TRAIN, "--threads=2"), capsys)[0] == 0
+        assert engine((*TRAIN, "--threads=2", *device_flags(device)), capsys)[0] == 0
         made.append(final(place)["weights"].tobytes())
     assert made[0] == made[1]
     assert len(set(made)) == 4
 
 
 def test_each_kind_of_chance_has_its_part(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], device: str
 ) -> None:
     """From the same weights: only what is random differs, and does so with the seed."""
     kinds = {
@@ -623,8 +624,8 @@ def test_each_kind_of_chance_has_its_part(
         made = set()
         for seed in (1, 2):
             solver = f"{SOLVER} {FIXED} random_seed: {seed}"
-            place = make_run(folder, f"{kind}_{seed}", text, solver)
+            place = make_run(folder, f"{kind}_{seed}_{device[:4]}", text, solver)
             monkeypatch.chdir(place)
-            assert engine(TRAIN, capsys)[0] == 0
+            assert engine((*TRAIN, *device_flags(device)), capsys)[0] == 0
             made.add(final(place)["weights"].tobytes())
         assert len(made) == (1 if kind == "none" else 2)

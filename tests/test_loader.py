@@ -1,4 +1,4 @@
-"""Data and ImageData as sources of batches: order, going on, ends, errors, threads."""
+"""Loaders of Data and ImageData: order of records, seeking, ends, errors, threads."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sqgen.engine import loader
 from sqgen.engine.loader import Batch, EndOfData, Loader
 from sqgen.engine.prefetch import Jobs, Prefetch, Task
 from sqgen.errors import FormatError
@@ -378,7 +379,7 @@ def test_two_sources_of_one_lmdb(folder: Path) -> None:
 def test_a_process_ends_with_a_source_open(folder: Path, kind: str) -> None:
     script = f"""
 from pathlib import Path
-from sqgen.tests.test_sources import layers_of, opened
+from sqgen.tests.test_loader import layers_of, opened
 kept = opened(layers_of(Path({str(folder)!r}), 64)[{kind!r}], threads=2)
 kept.next()
 """
@@ -387,15 +388,29 @@ kept.next()
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_not_much_is_read_ahead(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("batch", "prefetch", "batches"),
+    [(2, 4, 4), (2, 0, 1), (4000, 4, 2), (90_000, 4, 1)],
+    ids=["prefetch", "none", "256 MB", "one"],
+)
+def test_not_much_is_read_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, prefetch: int, batches: int
+) -> None:
     """At most prefetch batches, and at most 256 MB of them but one."""
-    path = make_lmdb(tmp_path / "db", [raw(0, 3, 100, 100)])
-    for batch, prefetch, expected in [(2, 4, 4), (2, 0, 1), (4000, 4, 2), (90_000, 4, 1)]:
-        one = data_layer(path, batch)
-        one.data_param.prefetch = prefetch
-        source = opened(one)
-        assert source._depth == expected
-        source.close()
+    depths: list[int] = []
+
+    def start(jobs: Jobs[Batch], depth: int, workers: int) -> Prefetch[Batch]:
+        depths.append(depth)
+        nothing: Jobs[Batch] = (job for job in ())
+        return Prefetch(nothing, depth, workers)
+
+    monkeypatch.setattr(loader, "Prefetch", start)
+    one = data_layer(make_lmdb(tmp_path / "db", [raw(0, 3, 100, 100)]), batch)
+    one.data_param.prefetch = prefetch
+    source = opened(one)
+    source.start()
+    source.close()
+    assert depths == [batches]
 
 
 def test_prefetch_stays_within_its_depth() -> None:
