@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
+from ..nets.graph import build_graph
 from .kernels import SOURCES, kernel_of
 from .kernels.base import Kernel
 from .parameters import Parameters
-from .wiring import WiredLayer, Wiring, last_readers
+from .wiring import WiredLayer, Wiring
 
 
 @dataclass
@@ -81,5 +82,7 @@ def layer_steps(wiring: Wiring, parameters: Parameters, phase: str) -> list[Step
 
 def schedule_releases(steps: Sequence[Step], keep: Container[str]) -> None:
     """Set which blobs each step releases: those that it reads last and nobody keeps."""
-    for step, last in zip(steps, last_readers([step.bottoms for step in steps]), strict=True):
+    graph = build_graph(steps, lambda step: (step.bottoms, step.tops))
+    for index, step in enumerate(steps):
+        last = graph.last_reads(index)
         step.release = [name for name in last if name not in keep and name not in step.tops]

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import NetError
 from ..formats.schema import PHASES, message_class
 from ..nets.definition import NetDefinition, layer_is_in
+from ..nets.graph import Graph, build_graph
 from ..nets.layer_types import LAYER_TYPES, Blob, Shape
 from ..nets.shapes import NetShapes, Problem, infer_shapes
 from ..text import printable
@@ -123,7 +124,7 @@ def wire_net(net: NetDefinition, phase: str, known: Mapping[str, Sequence[Shape]
         for layer in wired
         for name, weight in zip(layer.tops, layer.loss_weights, strict=True)
     }
-    return Wiring(net.param.name, wired, _find_outputs(wired), weights)
+    return Wiring(net.param.name, wired, _graph(wired).output_names(), weights)
 
 
 def _shape_error(
@@ -191,12 +192,11 @@ def _set_up(param: Any, tops: list[Shape], blobs: list[Blob], bottoms: list[Shap
     return WiredLayer(param, list(param.bottom), names, bottoms, tops, blobs, weights)
 
 
-def _find_outputs(layers: list[WiredLayer]) -> list[str]:
-    available: set[str] = set()
-    for layer in layers:
-        available -= set(layer.bottoms)
-        available |= set(layer.tops) - {AUTOMATIC}
-    return sorted(available, key=lambda name: name.encode())
+def _graph(layers: Sequence[WiredLayer]) -> Graph[WiredLayer]:
+    """Return the graph of the layers, without the tops that Caffe adds to losses."""
+    return build_graph(
+        layers, lambda layer: (layer.bottoms, [top for top in layer.tops if top != AUTOMATIC])
+    )
 
 
 def _decide_backward(layers: list[WiredLayer], force: bool) -> None:
@@ -243,13 +243,3 @@ def _drop_unneeded(layers: list[WiredLayer]) -> None:
                 under_loss.add(name)
             if not needed:
                 skipped.add(name)
-
-
-def last_readers(layers: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Return, for each step's names read, those that no later step reads."""
-    seen: set[str] = set()
-    result: list[list[str]] = []
-    for names in reversed(layers):
-        result.append([name for name in dict.fromkeys(names) if name not in seen])
-        seen.update(names)
-    return result[::-1]

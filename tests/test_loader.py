@@ -401,8 +401,8 @@ def test_not_much_is_read_ahead(
 
     def start(jobs: Jobs[Batch], depth: int, workers: int) -> Prefetch[Batch]:
         depths.append(depth)
-        nothing: Jobs[Batch] = (job for job in ())
-        return Prefetch(nothing, depth, workers)
+        nothing: list[tuple[Batch, list[Task]]] = []
+        return Prefetch((job for job in nothing), depth, workers)
 
     monkeypatch.setattr(loader, "Prefetch", start)
     one = data_layer(make_lmdb(tmp_path / "db", [raw(0, 3, 100, 100)]), batch)
