@@ -21,7 +21,7 @@ from sqgen import build, parse_net, preset
 from sqgen.compress.prune import prune
 from sqgen.compress.sharing import k_means
 from sqgen.compress.weighted_layers import slots_of, to_model
-from sqgen.formats.caffemodel import serialized
+from sqgen.formats.caffemodel import serialize
 
 ENCODE, DECODE = 10.0, 1.0  # seconds
 BITS = 6
@@ -59,7 +59,7 @@ def commands(blobs: list[list[np.ndarray]], folder: Path) -> bool:
     (folder / "net").write_text(text)
     net = parse_net(text)
     model = to_model(net, slots_of(net), blobs)
-    (folder / "w.caffemodel").write_bytes(serialized(model, "w"))
+    (folder / "w.caffemodel").write_bytes(serialize(model, "w"))
     of = ["--net", str(folder / "net"), "-o"]
     encode = seconds("encode", str(folder / "w.caffemodel"), *of, str(folder / "w.sqz"))
     decode = seconds("decode", str(folder / "w.sqz"), *of, str(folder / "back.caffemodel"))

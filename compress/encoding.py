@@ -13,7 +13,6 @@ import numpy as np
 from ..errors import DesignError, FormatError, NetError
 from ..formats.caffemodel import BINARY_LIMIT, is_caffemodel
 from ..formats.files import is_text, read_bytes
-from ..formats.schema import NetParameter
 from ..nets.definition import NetDefinition
 from ..nets.layer_types import Shape
 from ..nets.totals import FLOAT_BYTES
@@ -206,7 +205,7 @@ def _other_kind(data: bytes) -> str | None:
         return "is empty"
     if is_text(data):
         return "is text, such as a prototxt, not weights; give a .net or .sqz"
-    if is_caffemodel(data, NetParameter()):
+    if is_caffemodel(data):
         return "is a .caffemodel already: there is nothing to decode"
     return None
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import FormatError
 from ..formats.datum import Record, Value, raw_values, read_datum
 from ..formats.images import UNCHANGED, decode, opencv
-from ..formats.lmdb_pages import check, leaf_with
+from ..formats.lmdb_pages import find_leaf, read_meta
 from ..formats.lmdb_reader import DATA_FILE, LmdbReader, lmdb_package
 from ..text import printable
 from .encode_record import Shape
@@ -95,7 +95,7 @@ def key_of(path: str, number: int) -> str:
     """
     shown = printable(path)
     data = os.fspath(Path(path) / DATA_FILE)
-    key, passed = leaf_with(data, shown, check(data, shown), number)
+    key, passed = find_leaf(data, shown, read_meta(data, shown), number)
     with (
         lmdb_package().open(path, readonly=True, lock=False) as env,
         env.begin() as reading,

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import FormatError
-from ..formats.datum import Datum
-from ..formats.images import COLOR, GRAY, Pixels, decode, opencv, read_whole, resize
+from ..formats.files import read_bytes
+from ..formats.images import COLOR, GRAY, Pixels, decode, opencv, resize
+from ..formats.schema import Datum
 from ..text import printable
 
 IMAGE_LIMIT = 1 << 30  # bytes of an image file
@@ -48,7 +49,7 @@ class Recipe(NamedTuple):
             FormatError: it can't be read, decoded or encoded; names the file.
         """
         shown = printable(path)
-        data = read_whole(Path(path), IMAGE_LIMIT, "an image")
+        data = read_bytes(Path(path), IMAGE_LIMIT, "an image")
         pixels = decode(data, GRAY if self.gray else COLOR, shown)
         if self.encoded and not self.resize and _is_called(path, self.encoded):
             # Caffe keeps the file as it is, and so its colours, --gray or not.

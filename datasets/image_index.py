@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .. import counter_rng
 from ..errors import FormatError
-from ..formats.files import STDIN, describe, read_bytes
+from ..formats.files import STDIN, error_reason, read_bytes
 from ..formats.list_file import LIST_LIMIT, parse_list
 from ..text import printable
 
@@ -125,5 +125,5 @@ def _refuse(error: OSError) -> None:
 
 def _unreadable(error: OSError) -> FormatError:
     return FormatError(
-        f"{printable(str(error.filename))}: {describe(error)}; check who may read it"
+        f"{printable(str(error.filename))}: {error_reason(error)}; check who may read it"
     )

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..formats.lmdb_reader import open_lmdb
-from ..formats.schema import message_class
+from ..formats.schema import BlobProto
 from ..progress import StartProgress, no_progress
 from ..text import printable
 from .decode_record import Seen, key_of, seen
@@ -36,7 +36,7 @@ class Mean(NamedTuple):
     def blob(self) -> bytes:
         """The file that a mean_file names: a BlobProto of num 1."""
         channels, height, width = self.image.shape
-        blob = message_class("BlobProto")(num=1, channels=channels, height=height, width=width)
+        blob = BlobProto(num=1, channels=channels, height=height, width=width)
         blob.data.extend(self.image.ravel().tolist())
         return bytes(blob.SerializeToString())
 

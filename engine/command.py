@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import SqgenError
 from ..extras import required
-from ..formats.files import describe
+from ..formats.files import error_reason
 from ..text import did_you_mean, printable
 from ..version import __version__
 from . import glog
@@ -83,7 +83,9 @@ def _say(text: str) -> int:
     except OSError as error:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - what waits would fail again at the end
         if not isinstance(error, BrokenPipeError):
-            raise SqgenError(f"standard output: {describe(error)}; give it another place") from None
+            raise SqgenError(
+                f"standard output: {error_reason(error)}; give it another place"
+            ) from None
     return 0
 
 

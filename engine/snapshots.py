@@ -19,15 +19,15 @@ import torch
 
 from ..errors import FormatError, NetError
 from ..formats.caffemodel import (
-    SolverState,
     blob_array,
     fill_blob,
     read_solver_state,
     same_blob_shape,
-    serialized,
+    serialize,
 )
 from ..formats.files import write_files
-from ..formats.snapshot_files import weights_of
+from ..formats.schema import SolverState
+from ..formats.snapshot_files import find_weights
 from ..text import printable
 from . import glog
 from .parameters import to_model
@@ -76,11 +76,11 @@ def write_snapshot(prefix: str, net: Any, optimizer: Any, step: int, position: R
     for blob in optimizer.history:
         fill_blob(state.history.add(), np.asarray(blob.cpu().contiguous().numpy()))
     glog.info(f"Snapshotting solver state to binary proto file {state_path}", "sgd_solver.cpp:284")
-    saved = serialized(state, state_path)
+    saved = serialize(state, state_path)
     position.digest = sha256(saved).hexdigest()
     write_files(
         {
-            Path(model_path): serialized(model, model_path),
+            Path(model_path): serialize(model, model_path),
             Path(f"{base}.sqgenstate"): (json.dumps(asdict(position)) + "\n").encode(),
             Path(state_path): saved,
         },
@@ -111,7 +111,7 @@ def read_snapshot(path: str, optimizer: Any) -> tuple[Any, Path | None, ResumeSt
     for blob, history in zip(state.history, optimizer.history, strict=True):
         array = blob_array(blob).reshape(tuple(history.shape))
         history.copy_(torch.from_numpy(array))
-    return state, weights_of(state, path), resume_state_of(path)
+    return state, find_weights(state, path), resume_state_of(path)
 
 
 def resume_state_of(path: str) -> ResumeState | None:

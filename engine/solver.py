@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import NetError
 from ..formats import prototxt
 from ..formats.caffemodel import read_caffemodel
-from ..formats.snapshot_files import check_room
+from ..formats.snapshot_files import check_free_space
 from ..nets.definition import NetDefinition
 from ..nets.solver_nets import nets_of_solver
 from ..nets.solver_rules import lint_solver
@@ -141,7 +141,7 @@ class Solver:
             return
         blobs = sum(one.data.numel() * one.data.element_size() for one in self.net.parameters.own)
         copies = 1 + self.optimizer.history_blobs + bool(self.param.snapshot_diff)
-        check_room(self.param.snapshot_prefix, blobs * copies + SLACK)
+        check_free_space(self.param.snapshot_prefix, blobs * copies + SLACK)
 
     def _open(self, definition: NetDefinition, phase: str, number: int) -> Net:
         net = open_net(definition, phase, self.options, number)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import click
 
 from ..errors import DownloadError, OutputError
-from ..formats.files import describe, read_bytes, write_files
+from ..formats.files import error_reason, read_bytes, write_files
 from ..text import bytes_text, printable
 
 CHUNK = 1 << 16
@@ -69,7 +69,7 @@ def download(source: str, out: Path, git_blob: str, force: bool = False) -> bool
         part.replace(out)
     except OSError as error:
         name = printable(str(error.filename or out))
-        raise OutputError(f"{name}: can't write: {describe(error)}") from None
+        raise OutputError(f"{name}: can't write: {error_reason(error)}") from None
     return True
 
 
@@ -131,7 +131,7 @@ def _guarded(read: Callable[[], bytes], url: str) -> Callable[[], bytes]:
 
 
 def _lost(url: str, reason: object) -> str:
-    why = describe(reason) if isinstance(reason, OSError) else str(reason)
+    why = error_reason(reason) if isinstance(reason, OSError) else str(reason)
     return (
         f"{printable(url, URL_LENGTH)}: {printable(why) or type(reason).__name__}; the same"
         " command goes on from where it stopped, and --from FILE takes a copy"

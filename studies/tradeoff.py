@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..compress import sqz_file
 from ..compress.encoding import Settings, encode, read_compressed
 from ..errors import SqgenError
-from ..formats.caffemodel import read_caffemodel, serialized
+from ..formats.caffemodel import read_caffemodel, serialize
 from ..formats.files import write_files
 from ..logs.gate import standard_error
 from ..logs.result import LOSS, LogResult
@@ -133,7 +133,7 @@ def _candidate(path: str, net: NetDefinition, image: Shape | None, shapes: NetSh
     """
     name = Path(path).name
     if _is_compressed(path):
-        return _Candidate(name, path, serialized(read_compressed(path, net, image), path))
+        return _Candidate(name, path, serialize(read_compressed(path, net, image), path))
     refuse_random(check_weights([path], shapes), net, path, unless="")
     return _Candidate(name, path)
 
@@ -153,7 +153,7 @@ def _encoded(
     made = {}
     for one in settings:
         result = encode(model, net, one, source=weights, image=image)
-        made[_name(one)] = (result.bytes, serialized(result.model, weights))
+        made[_name(one)] = (result.bytes, serialize(result.model, weights))
     return made
 
 

@@ -247,7 +247,7 @@ def test_macs_an_image_where_the_first_blob_is_no_batch(sqgen: Run) -> None:
 def test_fields_of_forks_in_a_solver_are_named(sqgen: Run) -> None:
     text = "net: 'x' store_blobs_in_old_format: true solver_type: ADAM"
     done = sqgen("upgrade", "-", stdin=text)
-    assert "SolverParameter.store_blobs_in_old_format (NVCaffe) is left out" in done.stderr
+    assert "SolverParameter.store_blobs_in_old_format (NVCaffe) is dropped" in done.stderr
 
 
 def test_no_arguments_print_the_help(sqgen: Run) -> None:

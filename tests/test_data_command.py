@@ -27,11 +27,11 @@ from sqgen.datasets.image_index import find_images
 from sqgen.datasets.ordered_map import in_order
 from sqgen.errors import FormatError, SqgenError
 from sqgen.formats.lmdb_writer import LmdbWriter
-from sqgen.formats.schema import message_class
+from sqgen.formats.schema import BlobProto, Datum
 from sqgen.tools.data import data as command
 
 from .conftest import Run
-from .databases import Datum, encoded, image_file, make_lmdb, pixels, raw
+from .databases import encoded, image_file, make_lmdb, pixels, raw
 from .test_package import HEAVY, loaded_by
 
 # As convert_imageset reads it: labels behind the last space, C's atoi, names as they stand.
@@ -287,7 +287,7 @@ def test_bad_files_are_listed_with_their_reasons(tmp_path: Path) -> None:
         "n01/empty.jpg",
         "n01/half.jpg",
     ]
-    for one, reason in zip(left_out, ("decoded", "decoded", "cut off"), strict=True):
+    for one, reason in zip(left_out, ("decoded", "decoded", "truncated"), strict=True):
         assert reason in one["reason"]
         assert one["reason"] in done.stderr
     # The others have the numbers that they would have anyway.
@@ -322,7 +322,7 @@ def test_long_names_are_bad_files(tmp_path: Path) -> None:
         (("images/sub", "-o", "o"), "images/sub: no folders in it"),
         (("bare", "-o", "o"), "bare: no files in its 1 folders"),
         (("images", "--list", "list", "-o", "images"), "images: exists already"),
-        (("images", "--list", "list", "-o", "images", "--force"), "something else than an LMDB"),
+        (("images", "--list", "list", "-o", "images", "--force"), "is not an LMDB"),
         (("images", "--list", "list", "-o", "list/o"), "list/o: can't write: "),
         (("images", "--list", "list", "-o", "o", "--resize", "6"), "--resize '6' is no HxW"),
         (("images", "--list", "list", "-o", "o", "--resize", "0x6"), "--resize '0x6' is no HxW"),
@@ -467,7 +467,7 @@ def test_the_mean_is_caffes_to_the_bit(tmp_path: Path, kind: str, jobs: int) -> 
     make_lmdb(tmp_path / "lmdb", [make(number) for number in range(count)])
     done = run("mean", tmp_path / "lmdb", "-o", tmp_path / "mean", "--jobs", jobs)
     assert hashlib.sha256((tmp_path / "mean").read_bytes()).hexdigest()[:16] == wanted
-    blob = message_class("BlobProto").FromString((tmp_path / "mean").read_bytes())
+    blob = BlobProto.FromString((tmp_path / "mean").read_bytes())
     means = np.array(blob.data).reshape(blob.channels, -1).mean(1)
     said = [line.split(": ") for line in done.stdout.splitlines()]
     assert [name for name, _ in said] == [f"channel {n}" for n in range(blob.channels)]
@@ -488,7 +488,7 @@ def test_a_bad_record_has_no_mean(tmp_path: Path) -> None:
     values[120] = Datum(data=b"no image", encoded=True).SerializeToString()
     make_lmdb(tmp_path / "lmdb", values)
     done = run("mean", tmp_path / "lmdb", "--jobs", 2)
-    assert "record 120 (from 0), 00000120_file120.png: no image that can be" in str(done.exception)
+    assert "record 120 (from 0), 00000120_file120.png: can't be decoded" in str(done.exception)
     assert done.stdout == ""
 
 

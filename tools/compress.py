@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..formats.files import STDIN, check_target, write_files
+from ..formats.files import STDIN, check_file_target, write_files
 from ..report.table import table
 from ..text import bytes_text, first_few, printable
 from .run_options import batch_option, data_option, mean_option, run_options
@@ -66,14 +66,14 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
     if Path(out).suffix.lower() in LAYOUTS:
         raise click.UsageError(f"-o {printable(out)}: is to be a .caffemodel; end it so")
     from ..compress.encoding import read_compressed
-    from ..formats.caffemodel import serialized
+    from ..formats.caffemodel import serialize
     from ..nets.definition import read_net
 
     net = read_net(net_path)
     for warning in net.warnings:
         warn(warning)
     model = read_compressed(path, net, parse_image(image))
-    write_files({Path(out): serialized(model, out)}, force)
+    write_files({Path(out): serialize(model, out)}, force)
     count = sum(bool(layer.blobs) for layer in model.layer)
     click.echo(f"wrote {printable(out)}: {count} layers with weights", err=True)
 
@@ -211,7 +211,7 @@ def evaluate(
     kind = None
     if plot is not None:
         kind = kind_of(plot, "--plot")
-        check_target(Path(plot), force)
+        check_file_target(Path(plot), force)
         new_figure(1, 1)  # whether matplotlib is there
     settings = [Settings(bits=number) for number in _numbers("--bits", bits)]
     settings += [Settings(size=number) for number in _numbers("--size", size)]

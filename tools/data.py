@@ -77,11 +77,11 @@ def create(
     from ..datasets.create import create as fill
     from ..datasets.encode_record import Recipe
     from ..datasets.image_index import find_images
-    from ..formats.lmdb_writer import LmdbWriter, check_target
+    from ..formats.lmdb_writer import LmdbWriter, check_lmdb_target
     from ..host import available_cores
     from .progress_bar import note, progress
 
-    check_target(Path(out), force)
+    check_lmdb_target(Path(out), force)
     listing = find_images(images, list_file)
     for line in listing.warnings:
         warn(line)

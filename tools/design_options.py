@@ -75,10 +75,10 @@ def _default(field: Any) -> str:
 def chosen_design(
     preset_name: str | None, design_file: str | None, options: dict[str, Any]
 ) -> Design:
-    """The design that the options describe.
+    """The design that the options error_reason.
 
     Raises:
-        DesignError: they describe none.
+        DesignError: they error_reason none.
         FormatError: the design file can't be read.
     """
     if preset_name is not None and design_file is not None:

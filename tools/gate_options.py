@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ..errors import DesignError, OutputError
-from ..formats.files import check_target, describe, write_files
+from ..formats.files import check_file_target, error_reason, write_files
 from ..logs.gate import (
     Check,
     Expectation,
@@ -155,7 +155,7 @@ class GateOptions:
             if re.fullmatch(r"(?:net\d+:)?top[-_]?\d+", one.name.lower()):
                 refuse_percent(one)
         if self.junit is not None:
-            check_target(self.junit, force=True)
+            check_file_target(self.junit, force=True)
         if self.baseline is not None and not self.update_baseline:
             read_baseline(self.baseline)
 
@@ -264,7 +264,7 @@ def _write_reports(
             with open(markdown, "a", encoding="utf-8", errors="replace") as file:
                 file.write(_markdown(checks, result, images))
         except OSError as error:
-            reason = describe(error)
+            reason = error_reason(error)
             raise OutputError(f"{printable(markdown)}: can't write: {reason}") from None
 
 

@@ -207,7 +207,7 @@ def map_command(
         raise click.UsageError("- as OUT: give a file; standard output has the table")
     records = parse_image(image)
     from ..engine.equivalence import load_engine, prove
-    from ..formats.caffemodel import read_caffemodel, serialized
+    from ..formats.caffemodel import read_caffemodel, serialize
     from ..formats.files import write_files
     from ..generator.naming import role
     from ..nets.definition import read_net
@@ -222,7 +222,7 @@ def map_command(
         theirs = inference_graph(_told(read_net(trained)), records)
     ours = inference_graph(_told(net), records)
     mapped = map_weights(theirs, ours, model, role, partial, source)
-    written = serialized(mapped_model(net, mapped), out)
+    written = serialize(mapped_model(net, mapped), out)
     proof = None if no_proof else prove(load_engine(), theirs, ours, mapped, model)
     write_files({Path(out): written}, force)
     _tell(mapped, proof, as_json, out)
