@@ -50,13 +50,13 @@ def test_lists() -> None:
         ("3:cnv", "--bypass 3:cnv: a bypass is identity or conv, not 'cnv'; did you mean 'conv'?"),
         (
             "smiple",
-            "--bypass smiple: 'smiple' is no module; write none, simple, complex, or modules such"
-            " as 3,5,7,9 or 2:conv,3; did you mean 'simple'?",
+            "--bypass smiple: 'smiple' is not a module; write none, simple, complex, or modules"
+            " such as 3,5,7,9 or 2:conv,3; did you mean 'simple'?",
         ),
-        ("", "--bypass : '' is no module"),
-        ("3,,5", "--bypass 3,,5: '' is no module"),
-        ("3\n5", r"--bypass 3\n5: '3\n5' is no module"),
-        ("-3", "--bypass -3: '-3' is no module"),
+        ("", "--bypass : '' is not a module"),
+        ("3,,5", "--bypass 3,,5: '' is not a module"),
+        ("3\n5", r"--bypass 3\n5: '3\n5' is not a module"),
+        ("-3", "--bypass -3: '-3' is not a module"),
     ],
 )
 def test_what_cannot_be_placed(spec: str, message: str) -> None:

@@ -74,7 +74,7 @@ WRONG = [
     (["build", "--preset", "simple"], "--bypass simple places bypasses"),
     (["build", "--design", "deep.toml"], "deep.toml: not a TOML file"),
     (["build", "--design", "long.toml"], "long.toml: not a TOML file"),
-    (["build", "--design", "outside.toml"], "classes stands outside a table; put it under [net]"),
+    (["build", "--design", "outside.toml"], "classes is outside of a table; put it under [net]"),
     (["build", "--design", "flag.toml"], "[net] has no 'sr'; did you mean 'squeeze_ratio'?"),
     (["build", "--batch-size", "2048"], "is more than Caffe can count"),
     (["build", "--classifier", "relu_conv10"], "an earlier one has its name"),

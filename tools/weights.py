@@ -209,7 +209,7 @@ def map_command(
     from ..engine.equivalence import load_engine, prove
     from ..formats.caffemodel import read_caffemodel, serialize
     from ..formats.files import write_files
-    from ..generator.naming import role
+    from ..generator.naming import layer_role
     from ..nets.definition import read_net
     from ..nets.inference_graph import inference_graph, inference_graph_of_model
     from ..weights.mapping import map_weights, mapped_model
@@ -221,7 +221,7 @@ def map_command(
     else:
         theirs = inference_graph(_told(read_net(trained)), records)
     ours = inference_graph(_told(net), records)
-    mapped = map_weights(theirs, ours, model, role, partial, source)
+    mapped = map_weights(theirs, ours, model, layer_role, partial, source)
     written = serialize(mapped_model(net, mapped), out)
     proof = None if no_proof else prove(load_engine(), theirs, ours, mapped, model)
     write_files({Path(out): written}, force)
