@@ -133,7 +133,7 @@ def _check_value(
         raise option_error(design, name, f"not known{hint}")
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, float) and not abs(number) <= FLOAT_MAX:
-            raise option_error(design, name, "must be a finite 32-bit float")
+            raise option_error(design, name, "must be a finite number (32-bit float)")
         if isinstance(number, float) and 0 < abs(number) < FLOAT_MIN:
             raise option_error(design, name, "is too small: a 32-bit float would be 0")
     if name in _RANGES:

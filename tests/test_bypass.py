@@ -41,8 +41,8 @@ def test_lists() -> None:
     [
         (
             "4",
-            "--bypass 4: fire4 has 128 input and 256 output channels, so an identity can't go"
-            " around it; 4:conv would",
+            "--bypass 4: fire4 has 128 input and 256 output channels, so an identity does not"
+            " fit; use 4:conv",
         ),
         ("12", "--bypass 12: there is no fire12; this net has fire2 to fire9"),
         ("1", "--bypass 1: there is no fire1; this net has fire2 to fire9"),
