@@ -66,7 +66,7 @@ train-digits: $(DIGITS)/test_lmdb/data.mdb ## train the digits net again, from n
 		--min top1=0.97 --baseline $(DIGITS_NET)/accuracy.json --update-baseline
 	cp $(DIGITS)/digits_iter_1500.caffemodel $(DIGITS_NET)/digits.caffemodel
 
-schema: $(STAMP) ## compile formats/caffe.proto into formats/caffe.desc
+schema: $(STAMP) ## compile formats/caffe.proto into caffe.desc and schema.pyi
 	$(BIN)/python -m sqgen.formats.compile_schema
 
 templates: $(STAMP) ## compile templates/*.j2 into templates/compiled/

@@ -20,8 +20,8 @@ from sklearn.cluster import KMeans
 from sqgen import build, parse_net, preset
 from sqgen.compress.prune import prune
 from sqgen.compress.sharing import k_means
-from sqgen.compress.weighted_layers import slots_of, to_model
-from sqgen.formats.caffemodel import serialized
+from sqgen.compress.weighted_layers import find_weighted_layers, to_model
+from sqgen.formats.caffemodel import serialize
 
 ENCODE, DECODE = 10.0, 1.0  # seconds
 BITS = 6
@@ -31,7 +31,7 @@ TIMES = 3
 def weights() -> list[list[np.ndarray]]:
     """Blobs of the net: heavy tails, as trained weights have."""
     random = np.random.default_rng(1)
-    slots = slots_of(parse_net(build(preset("v1.0"), "deploy")))
+    slots = find_weighted_layers(parse_net(build(preset("v1.0"), "deploy")))
     made = []
     for slot in slots:
         first, *rest = (random.laplace(0, 0.05, shape).astype(np.float32) for shape in slot.shapes)
@@ -58,8 +58,8 @@ def commands(blobs: list[list[np.ndarray]], folder: Path) -> bool:
     text = build(preset("v1.0"), "deploy")
     (folder / "net").write_text(text)
     net = parse_net(text)
-    model = to_model(net, slots_of(net), blobs)
-    (folder / "w.caffemodel").write_bytes(serialized(model, "w"))
+    model = to_model(net, find_weighted_layers(net), blobs)
+    (folder / "w.caffemodel").write_bytes(serialize(model, "w"))
     of = ["--net", str(folder / "net"), "-o"]
     encode = seconds("encode", str(folder / "w.caffemodel"), *of, str(folder / "w.sqz"))
     decode = seconds("decode", str(folder / "w.sqz"), *of, str(folder / "back.caffemodel"))

@@ -54,16 +54,15 @@ def prepare(folder: Path) -> None:
     import lmdb
 
     import sqgen
-    from sqgen.formats.schema import message_class
+    from sqgen.formats.schema import Datum
 
     random = np.random.default_rng(1)
-    datum = message_class("Datum")
     database = lmdb.open(str(folder / "lmdb"), map_size=1 << 30)
     with database.begin(write=True) as transaction:
         for number in range(RECORDS):
             pixels = random.integers(0, 256, (3, 256, 256), dtype=np.uint8)
             label = int(random.integers(1000))
-            record = datum(channels=3, height=256, width=256, label=label)
+            record = Datum(channels=3, height=256, width=256, label=label)
             record.data = pixels.tobytes()
             transaction.put(f"{number:08d}".encode(), record.SerializeToString())
     database.close()

@@ -1,1 +1,1 @@
-"""How a net shrinks: pruning, weight sharing and coding, as Deep Compression does it."""
+"""Compression of a net as in Deep Compression: pruning, weight sharing and coding."""

@@ -1,6 +1,6 @@
-"""Where the weights of a sparse layer are: the number of zeros before each, in few bits.
+"""Encode the positions of a sparse layer's weights: the number of zeros before each, in few bits.
 
-A gap that does not fit is bridged by fillers, each of which goes `step` positions on.
+Fillers bridge a gap that is too long; each advances by `step` positions.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import numpy as np
 
 
 def split(positions: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gaps with the fillers that they need.
+    """Split gaps that are too long by fillers.
 
     Args:
-        positions: of the weights, rising.
-        step: the positions that a filler takes: no gap is as long.
+        positions: of the weights, increasing.
+        step: positions that a filler advances by; every gap in the result is shorter.
 
     Returns:
         For every entry its gap (0 for a filler), and whether it is a weight.
@@ -22,20 +22,20 @@ def split(positions: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
     fillers = gaps // step
     weights = np.cumsum(fillers + 1) - 1
     entries = len(positions) + int(fillers.sum())
-    rest = np.zeros(entries, np.int64)
-    rest[weights] = gaps - fillers * step
+    remainders = np.zeros(entries, np.int64)
+    remainders[weights] = gaps - fillers * step
     is_weight = np.zeros(entries, bool)
     is_weight[weights] = True
-    return rest, is_weight
+    return remainders, is_weight
 
 
-def join(taken: np.ndarray, size: int) -> np.ndarray:
-    """The last position that each entry reaches, from the number that each takes.
+def join(steps: np.ndarray, size: int) -> np.ndarray:
+    """Return the position that each entry reaches, from the number of positions it advances by.
 
     Raises:
-        ValueError: that is past the end of `size` positions.
+        ValueError: a position is beyond `size`.
     """
-    positions: np.ndarray = np.cumsum(taken, dtype=np.int64) - 1
+    positions: np.ndarray = np.cumsum(steps, dtype=np.int64) - 1
     if len(positions) and positions[-1] >= size:
         raise ValueError(f"a position is past its {size:,} weights")
     return positions

@@ -1,4 +1,4 @@
-"""Pruning: which weights of a layer are left, by magnitude."""
+"""Prune a layer's weights by magnitude, to a density from a table of rules."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..text import printable
 _FILE_LIMIT = 1 << 20
 
 
-class Rule(NamedTuple):
-    """The share of weights to keep, 0 to 1, in layers whose names match a shell pattern."""
+class DensityRule(NamedTuple):
+    """The density, 0 to 1, of layers whose names match a shell pattern."""
 
     pattern: str
     density: float
 
 
-# Table 1 of the SqueezeNet paper; layers that it keeps whole are left out. Each convolution has
+# Table 1 of the SqueezeNet paper, without the layers that it does not prune. Each convolution has
 # two names: SqueezeNet's, and that of the published Deep Compression net.
 _SQUEEZE, _EXPAND1, _EXPAND3 = (
     ("squeeze1x1", "conv1x1_1"),
@@ -36,23 +36,27 @@ _TABLE_1 = [
     *((f"fire{m}", _EXPAND1, 0.50) for m in (6, 8)),
     *((f"fire{m}", _SQUEEZE, 0.50) for m in (7, 9)),
 ]
-PAPER = (
-    *(Rule(f"{module}/{name}", density) for module, names, density in _TABLE_1 for name in names),
-    Rule("conv10", 0.20),
-    Rule("conv_final", 0.20),
+PAPER_RULES = (
+    *(
+        DensityRule(f"{module}/{name}", density)
+        for module, names, density in _TABLE_1
+        for name in names
+    ),
+    DensityRule("conv10", 0.20),
+    DensityRule("conv_final", 0.20),
 )
 
 
-def density_of(name: str, rules: Sequence[Rule]) -> float | None:
-    """What the first rule that matches a layer's name asks for; None where none does."""
+def find_density(name: str, rules: Sequence[DensityRule]) -> float | None:
+    """Return the density of the first rule that matches a layer's name, or None."""
     return next((rule.density for rule in rules if fnmatchcase(name, rule.pattern)), None)
 
 
-def read_rules(path: str) -> tuple[Rule, ...]:
-    """The rules of a TOML file: `"fire*/expand3x3" = 0.33`, a line each; the first match counts.
+def read_rules(path: str) -> tuple[DensityRule, ...]:
+    """Read rules such as `"fire*/expand3x3" = 0.33` from a TOML file; the first match applies.
 
     Raises:
-        FormatError: it can't be read, or a line is something else.
+        FormatError: the file can't be read, or has anything else.
     """
     shown = printable(path)
     table = toml.parse(read_bytes(path, _FILE_LIMIT, "a table of densities"), path)
@@ -62,22 +66,22 @@ def read_rules(path: str) -> tuple[Rule, ...]:
             raise FormatError(f"{shown}: '{printable(pattern)}' takes a number from 0 to 1")
         if not 0 <= density <= 1:
             raise FormatError(f"{shown}: '{printable(pattern)}' is {density}; give 0 to 1")
-        rules.append(Rule(pattern, float(density)))
+        rules.append(DensityRule(pattern, float(density)))
     if not rules:
         raise FormatError(f'{shown}: has no densities; write "fire*/expand3x3" = 0.33')
     return tuple(rules)
 
 
 def prune(weights: np.ndarray, density: float) -> np.ndarray:
-    """The weights with all but the largest |w| set to 0: round(density * size) stay.
+    """Set all but the round(density * size) weights of largest magnitude to 0.
 
-    Of equal magnitudes the first stay. Zeros that are there don't come back.
+    Of equal magnitudes, the first are kept.
     """
     keep = round(density * weights.size)
     flat = weights.reshape(-1)
     if keep >= np.count_nonzero(flat):
         return weights
     order = np.argsort(-np.abs(flat), kind="stable")
-    kept = np.zeros_like(flat)
-    kept[order[:keep]] = flat[order[:keep]]
-    return kept.reshape(weights.shape)
+    pruned = np.zeros_like(flat)
+    pruned[order[:keep]] = flat[order[:keep]]
+    return pruned.reshape(weights.shape)

@@ -1,72 +1,75 @@
-"""Which shared value each weight takes: the nearest, but for what makes a filter's errors cancel.
+"""Round each weight to a shared value so that the errors of a filter cancel.
 
-What comes into a layer behind a ReLU is positive, and neighbouring pixels are alike: an output
-moves mainly with the sum of its filter's errors, and with their sum over the kernel of each
-channel. So with errors e the sum of e^2 + a (sum over a kernel of e)^2 + b (sum over the filter of
-e)^2 is made small, one weight after the other with the others as they are. That needs no data;
-SQuant (Guo et al. 2022) motivates the same three terms. On the published weights at 6 bits it
-halves the divergence of the scores from those of the exact weights.
+The input of a layer behind a ReLU is positive, and neighbouring pixels are alike. So an output
+changes mainly with the sum of its filter's errors, and with their sum over the kernel of each
+channel. With errors e, this reduces
+
+    sum of e^2 + a (sum over a kernel of e)^2 + b (sum over the filter of e)^2
+
+one weight at a time. It needs no data; SQuant (Guo et al. 2022) motivates the same three terms. On
+the published weights at 6 bits it halves the divergence of the scores from the exact weights'.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-KERNEL, FILTER = 0.3, 0.3  # a and b; anything from 0.1 to 1 is about as good
+KERNEL, FILTER = 0.3, 0.3  # a and b; 0.1 to 1 work about equally well
 _SWEEPS = 2
-_BLOCK = 1 << 20  # weights worked on at a time
+_BLOCK = 1 << 20  # weights rounded at a time
 
 
-def nearest(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The number of the nearest of rising `values` for each weight.
+def nearest_index(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the index of the nearest of increasing `values` for each weight.
 
-    Of two values with no float32 between them it may be either, for a weight that is one of them
-    too: exact codes are looked up, not rounded to.
+    Of two values with no float32 between them it may be either, even for a weight that equals one:
+    look up exact codes instead.
     """
-    numbers: np.ndarray = _middles(values).searchsorted(weights)
-    return numbers
+    indices: np.ndarray = _middles(values).searchsorted(weights)
+    return indices
 
 
 def _middles(values: np.ndarray) -> np.ndarray:
-    """Between each two neighbours; halved first, so that large ones don't overflow."""
+    """Return the middle of each two neighbours; halved first, so that large ones don't overflow."""
     middles: np.ndarray = values[1:] / 2 + values[:-1] / 2
     return middles
 
 
-def share(filters: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The filters with every weight that is not zero replaced by one of `values`.
+def round_filters(filters: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the filters with every weight that is not zero replaced by one of `values`.
 
     Args:
         filters: (filters, channels, weights of a kernel), float32.
-        values: shared values, rising, float32.
+        values: shared values, increasing, float32.
     """
-    made = np.zeros_like(filters)
+    rounded = np.zeros_like(filters)
     rows = max(1, _BLOCK // max(1, filters[0].size)) if len(filters) else 1
     for at in range(0, len(filters), rows):
-        _share_block(filters[at : at + rows], values, made[at : at + rows])
-    return made
+        rounded[at : at + rows] = _round_block(filters[at : at + rows], values)
+    return rounded
 
 
-def _share_block(filters: np.ndarray, values: np.ndarray, made: np.ndarray) -> None:
-    # Kernels first, filters last: what is worked on together lies together.
+def _round_block(filters: np.ndarray, values: np.ndarray) -> np.ndarray:
+    # Filters as the last axis: their weights at one position are rounded together.
     exact = np.ascontiguousarray(filters.transpose(1, 2, 0))
-    there = exact != 0
+    nonzero = exact != 0
     middles = _middles(values)
-    shared = np.where(there, values[middles.searchsorted(exact)], np.float32(0))
+    shared = np.where(nonzero, values[middles.searchsorted(exact)], np.float32(0))
     errors = shared - exact
     of_filters = errors.sum((0, 1))
     for _ in range(_SWEEPS):
         for channel in range(exact.shape[0]):
             of_kernels = errors[channel].sum(0)
-            for place in range(exact.shape[1]):
-                (here,) = there[channel, place].nonzero()
-                if not len(here):
+            for position in range(exact.shape[1]):
+                (rows,) = nonzero[channel, position].nonzero()
+                if not len(rows):
                     continue
-                wanted, error = exact[channel, place, here], errors[channel, place, here]
-                kernels, whole = of_kernels[here] - error, of_filters[here] - error
+                at = (channel, position, rows)
+                target, error = exact[at], errors[at]
+                kernels, whole = of_kernels[rows] - error, of_filters[rows] - error
                 pull = (KERNEL * kernels + FILTER * whole) / (1 + KERNEL + FILTER)
-                new = values[middles.searchsorted(wanted - pull)]
-                error = new - wanted
-                shared[channel, place, here], errors[channel, place, here] = new, error
-                of_kernels[here], of_filters[here] = kernels + error, whole + error
-    made[:] = shared.transpose(2, 0, 1)
+                new = values[middles.searchsorted(target - pull)]
+                error = new - target
+                shared[at], errors[at] = new, error
+                of_kernels[rows], of_filters[rows] = kernels + error, whole + error
+    return shared.transpose(2, 0, 1)

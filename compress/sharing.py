@@ -1,8 +1,8 @@
-"""Weight sharing: the few values that stand for all weights of a layer, by k-means.
+"""Choose the few values that all weights of a layer share, by k-means in one dimension.
 
-In one dimension clusters are intervals of the sorted weights, and the best ones are found by
-dynamic programming: exactly over up to 512 different values, which a layer that was shared before
-has; over 512 groups of neighbours beyond that, and Lloyd's algorithm from there.
+Clusters are intervals of the sorted weights, and dynamic programming finds the best ones. It is
+exact up to 512 different values, which a layer that was shared before has. Beyond that it works on
+512 groups of neighbours, and Lloyd's algorithm refines the result.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ GROUPS = 512
 _ROUNDS = 100
 
 
-class Points(NamedTuple):
-    """Sums over the first 0, 1, 2, ... points: how many weights, their sum, their squares."""
+class CumulativeSums(NamedTuple):
+    """Sums over the first 0, 1, 2, ... points: number of weights, weights, and their squares."""
 
     counts: np.ndarray
     sums: np.ndarray
@@ -24,20 +24,20 @@ class Points(NamedTuple):
 
 
 def k_means(weights: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` shared values with the least sum of squared errors.
+    """Return at most `count` shared values that minimize the sum of squared errors.
 
     Args:
-        weights: those that are not zero, in any order; one at least.
-        count: values to share, one or more.
+        weights: those that are not zero, in any order; at least one.
+        count: values to share, at least one.
 
     Returns:
-        The values, rising, in float32.
+        The values, increasing, float32.
     """
     ordered = np.sort(weights, axis=None).astype(np.float64)
-    points = _points(ordered)
+    points = _group(ordered)
     cost = _squared_errors(points)
     best = cost[0]
-    starts = []  # of the last cluster, for every number of points; one more cluster each
+    starts = []  # per number of clusters: start of the last one, for every number of points
     for _ in range(min(count, len(points.counts) - 1) - 1):
         total = best[:, None] + cost
         starts.append(total.argmin(0))
@@ -51,19 +51,19 @@ def k_means(weights: np.ndarray, count: int) -> np.ndarray:
     return np.unique(values.astype(np.float32))
 
 
-def cheapest(points: Points, price: float) -> tuple[np.ndarray, np.ndarray]:
-    """The shared values with the least sum of squared errors and price of the bits of the codes.
+def entropy_constrained(points: CumulativeSums, price: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shared values that minimize squared errors plus the price of the codes' bits.
 
-    A code is as long as Huffman makes it: -log2 of its share. Entropy-constrained quantization
-    (Chou, Lookabaugh, Gray 1989), solved exactly like `k_means`, but without a number of clusters
-    to keep count of: the price says it.
+    A code has -log2 of its frequency bits, about as many as Huffman's. This is entropy-constrained
+    quantization (Chou, Lookabaugh, Gray 1989), solved exactly as in `k_means`; the price determines
+    the number of clusters.
 
     Args:
-        points: what `points_of` makes of the weights that are not zero.
+        points: `cumulative_sums` of the weights that are not zero.
         price: of a bit, as a squared error; above 0.
 
     Returns:
-        The values, rising, in float32, and how many weights each stands for.
+        The values, increasing, float32, and the number of weights that share each.
     """
     size = len(points.counts)
     within = np.maximum(points.counts[None] - points.counts[:, None], 1)
@@ -83,17 +83,17 @@ def cheapest(points: Points, price: float) -> tuple[np.ndarray, np.ndarray]:
     return _centroids(points, bounds).astype(np.float32), np.diff(points.counts[bounds])
 
 
-def points_of(weights: np.ndarray) -> Points:
-    """Weights that are not zero, in any order, as the sums that clusters are made of."""
-    return _points(np.sort(weights, axis=None).astype(np.float64))
+def cumulative_sums(weights: np.ndarray) -> CumulativeSums:
+    """Return the sums that clusters are computed from, of weights that are not zero."""
+    return _group(np.sort(weights, axis=None).astype(np.float64))
 
 
-def _points(ordered: np.ndarray) -> Points:
-    """The different values, or groups of them where they are more than `GROUPS`.
+def _group(ordered: np.ndarray) -> CumulativeSums:
+    """Sum up the different values, or at most `GROUPS` groups of neighbours.
 
     Groups are narrow where weights are dense: their density is the cube root of the weights', as
-    the best quantizer's is (Panter and Dite 1951). A weight and the space d up to the next stand
-    for a density of 1 / d.
+    in the best quantizer (Panter and Dite 1951). A weight at distance d from the next one counts as
+    a density of 1 / d.
     """
     values, counts = np.unique(ordered, return_counts=True)
     sums, squares = counts * values, counts * values * values
@@ -102,25 +102,25 @@ def _points(ordered: np.ndarray) -> Points:
         group = (scale * (GROUPS / scale[-1])).astype(np.int64)
         firsts = np.flatnonzero(np.diff(np.minimum(group, GROUPS - 1), prepend=-1))
         counts, sums, squares = (np.add.reduceat(x, firsts) for x in (counts, sums, squares))
-    return Points(*(np.concatenate([[0.0], np.cumsum(x)]) for x in (counts, sums, squares)))
+    return CumulativeSums(*(np.concatenate([[0.0], np.cumsum(x)]) for x in (counts, sums, squares)))
 
 
-def _squared_errors(points: Points) -> np.ndarray:
-    """[i, j]: the error of points i to before j around their mean; infinite where none are."""
+def _squared_errors(points: CumulativeSums) -> np.ndarray:
+    """Return at [i, j] the squared error of points i to j - 1 around their mean, inf for none."""
     counts, sums, squares = (x[None] - x[:, None] for x in points)
     errors: np.ndarray = squares - sums * sums / np.where(counts > 0, counts, 1)
     errors[counts <= 0] = np.inf
     return errors
 
 
-def _centroids(points: Points, edges: np.ndarray) -> np.ndarray:
-    """The mean of each cluster of points."""
+def _centroids(points: CumulativeSums, edges: np.ndarray) -> np.ndarray:
+    """Return the mean of each cluster of points."""
     means: np.ndarray = np.diff(points.sums[edges]) / np.diff(points.counts[edges])
     return means
 
 
 def _lloyd(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Each value moved to the mean of the weights next to it, until none moves."""
+    """Move each value to the mean of the weights nearest to it, until none moves."""
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
     edges = np.zeros(0)
     for _ in range(_ROUNDS):

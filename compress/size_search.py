@@ -1,4 +1,4 @@
-"""Which price of a bit makes a file as small as asked: one price for all layers of a net."""
+"""Find the price of a bit, the same for all layers, at which a file has the requested size."""
 
 from __future__ import annotations
 
@@ -7,45 +7,46 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import huffman
-from .sharing import cheapest, points_of
+from .sharing import cumulative_sums, entropy_constrained
 
-DEAREST = 1e2  # all weights of a layer are one value then
-_CHEAPEST = 1e-10
+MAXIMUM_PRICE = 1e2  # all weights of a layer share one value
+_MINIMUM_PRICE = 1e-10
 _HALVINGS = 13  # of the logarithm: to within a third of a percent of the price
 
 
 class PricedLayer:
     """The weights of a layer, and the values they share at a price.
 
-    A layer's squared error counts in units of the mean square of its weights times the root of
-    their number. With their number itself each layer would get the same relative error, which is
-    too rough for the large ones; without it each weight, which is too rough for the small ones.
+    The unit of a layer's squared error is the mean square of its weights times the root of their
+    number. With their number instead, all layers would get the same relative error, which is too
+    much for large ones; without it, all weights would, which is too much for small layers.
 
     Args:
-        weights: those that are not zero; one at least.
-        finest: the same weights shared by as many values as a layer may have.
+        weights: those that are not zero; at least one.
+        finest: the same weights rounded to as many values as the layer may have.
     """
 
     def __init__(self, weights: np.ndarray, finest: np.ndarray) -> None:
         exact = weights.astype(np.float64)
-        self._points = points_of(exact)
+        self._points = cumulative_sums(exact)
         self._scale = float(np.mean(exact * exact)) * exact.size**0.5
         self._finest = np.unique(finest, return_counts=True)
 
-    def at(self, price: float) -> tuple[np.ndarray, np.ndarray]:
-        """The values, and how many weights each stands for."""
-        found = cheapest(self._points, price * self._scale)
-        return found if len(found[0]) < len(self._finest[0]) else self._finest
+    def values_at(self, price: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the shared values and the number of weights that share each."""
+        values, counts = entropy_constrained(self._points, price * self._scale)
+        return (values, counts) if len(values) < len(self._finest[0]) else self._finest
 
 
-def price_for(layers: Sequence[PricedLayer], size: float, coded: bool) -> float | None:
-    """The lowest price at which values and codes of all layers take at most `size` bytes.
+def find_price(layers: Sequence[PricedLayer], size: float, coded: bool) -> float | None:
+    """Return the lowest price at which values and codes of all layers fit into `size` bytes.
 
-    None where they take more at any price.
+    Returns:
+        The price; None if they are larger at any price.
     """
-    if _size_at(layers, DEAREST, coded) > size:
+    if _size_at(layers, MAXIMUM_PRICE, coded) > size:
         return None
-    low, high = _CHEAPEST, DEAREST
+    low, high = _MINIMUM_PRICE, MAXIMUM_PRICE
     for _ in range(_HALVINGS):
         price = (low * high) ** 0.5
         low, high = (low, price) if _size_at(layers, price, coded) <= size else (price, high)
@@ -53,11 +54,16 @@ def price_for(layers: Sequence[PricedLayer], size: float, coded: bool) -> float 
 
 
 def _size_at(layers: Sequence[PricedLayer], price: float, coded: bool) -> float:
-    return sum(size_of(layer.at(price)[1], coded) for layer in layers)
+    return sum(estimate_size(layer.values_at(price)[1], coded) for layer in layers)
 
 
-def size_of(counts: np.ndarray, coded: bool) -> float:
-    """Bytes of shared values and of the codes, each of which occurs so often."""
+def estimate_size(counts: np.ndarray, coded: bool) -> float:
+    """Return the bytes of shared values and of their codes.
+
+    Args:
+        counts: how often each value occurs.
+        coded: whether the codes are Huffman coded.
+    """
     counts = counts.astype(np.int64)
     width = (len(counts) - 1).bit_length()
     if not coded or len(counts) < 2:

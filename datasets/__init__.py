@@ -1,1 +1,1 @@
-"""How an LMDB is made of images, inspected, and averaged."""
+"""LMDB datasets: make one from images, inspect it, compute its mean."""

@@ -1,7 +1,7 @@
-"""Images into an LMDB, record by record as convert_imageset does it.
+"""Create an LMDB from images, record by record as convert_imageset does.
 
-Threads read and decode, one writes. A file that can't be read takes its number with it, as in
-Caffe: the keys of the others don't change.
+Several threads read and encode, one writes. As in Caffe, an image that can't be read keeps its
+number, so the keys of the others don't change.
 """
 
 from __future__ import annotations
@@ -15,94 +15,97 @@ from ..errors import FormatError
 from ..formats.images import opencv
 from ..formats.lmdb_writer import KEY_LIMIT, LABELS_FILE, LmdbWriter
 from ..progress import StartProgress, no_progress
-from .encode_record import Made, Recipe, Shape
-from .image_index import Listing
-from .ordered_map import in_order
+from .encode_record import EncodedRecord, RecordEncoder, Shape
+from .image_index import ImageIndex
+from .ordered_map import map_in_order
 
 
-class LeftOut(NamedTuple):
-    """An image that is no record, and why."""
+class SkippedImage(NamedTuple):
+    """An image that can't be read, and why."""
 
     file: str
     reason: str
 
 
-class Created(NamedTuple):
-    """What was made.
+class CreateResult(NamedTuple):
+    """The result of `create_lmdb`.
 
     Attributes:
-        records: the number of them.
+        records: number of records.
         size: bytes of their values.
-        left_out: the images that could not be read.
-        shapes: the different (channels, height, width) that were read.
+        skipped: the images that can't be read.
+        shapes: the different (channels, height, width) of the others.
     """
 
     records: int
     size: int
-    left_out: list[LeftOut]
+    skipped: list[SkippedImage]
     shapes: set[Shape]
 
 
-def create(
-    listing: Listing,
-    recipe: Recipe,
+def create_lmdb(
+    index: ImageIndex,
+    encoder: RecordEncoder,
     writer: LmdbWriter,
     jobs: int,
     strict: bool = False,
     report: Callable[[str], None] | None = None,
     progress: StartProgress = no_progress,
-) -> Created:
-    """Put the records of all images that can be read.
+) -> CreateResult:
+    """Write a record for every image that can be read.
 
     Args:
-        listing: the images.
-        recipe: what is made of each.
-        writer: where they go.
-        jobs: threads.
-        strict: whether one bad image refuses all; the others are still looked at.
-        report: given a line for each bad image.
-        progress: told of each image.
+        index: the images.
+        encoder: encodes each of them.
+        writer: of the LMDB.
+        jobs: number of threads.
+        strict: raise for a single bad image, after checking the others.
+        report: called with a line for each bad image.
+        progress: counts the images.
 
     Raises:
-        FormatError: none could be read, or one could not and `strict`, or OpenCV is missing.
-        OutputError: they can't be written.
+        FormatError: no image can be read, or `strict` and one can't.
+        MissingExtraError: OpenCV is not installed.
+        OutputError: the LMDB can't be written.
     """
-    opencv()  # where it is missing, no image is to blame
-    left_out: list[LeftOut] = []
+    opencv()  # raises once if missing, instead of for every image
+    skipped: list[SkippedImage] = []
     shapes: set[Shape] = set()
-    total = len(listing.images)
-    with progress(total, "images") as advance, closing(_made(listing, recipe, jobs)) as results:
-        for number, made in enumerate(results):
-            if isinstance(made, LeftOut):
-                left_out.append(made)
+    total = len(index.images)
+    with progress(total, "images") as advance, closing(_encode(index, encoder, jobs)) as results:
+        for number, result in enumerate(results):
+            if isinstance(result, SkippedImage):
+                skipped.append(result)
                 if report is not None:
-                    report(made.reason)
-            elif not (strict and left_out):
-                writer.put(_key(number, listing.images[number][0]), made.value)
-                shapes.add(made.shape)
+                    report(result.reason)
+            elif not (strict and skipped):
+                writer.put(_key(number, index.images[number][0]), result.value)
+                shapes.add(result.shape)
             advance()
-    if left_out and strict:
-        raise FormatError(f"{len(left_out)} of {total} images are bad; nothing is written")
+    if skipped and strict:
+        raise FormatError(f"{len(skipped)} of {total} images are bad; nothing is written")
     if not writer.records:
         raise FormatError(f"none of {total} images could be read; nothing is written")
-    if listing.classes is not None:
-        writer.put_file(LABELS_FILE, os.fsencode("".join(f"{c}\n" for c in listing.classes)))
-    return Created(writer.records, writer.size, left_out, shapes)
+    if index.classes is not None:
+        writer.put_file(LABELS_FILE, os.fsencode("".join(f"{c}\n" for c in index.classes)))
+    return CreateResult(writer.records, writer.size, skipped, shapes)
 
 
-def _made(listing: Listing, recipe: Recipe, jobs: int) -> Generator[Made | LeftOut, None, None]:
-    def make(number: int) -> Made | LeftOut:
-        name, label = listing.images[number]
+def _encode(
+    index: ImageIndex, encoder: RecordEncoder, jobs: int
+) -> Generator[EncodedRecord | SkippedImage, None, None]:
+    def encode(number: int) -> EncodedRecord | SkippedImage:
+        name, label = index.images[number]
         try:
             if not name.strip():
                 raise FormatError(f"record {number}: a line without a file; it is: file label")
             if len(_key(number, name)) > KEY_LIMIT:
                 raise FormatError(f"{name}: too long for a key of LMDB ({KEY_LIMIT} bytes)")
-            return recipe.make(listing.root + name, label)
+            return encoder.encode(index.root + name, label)
         except FormatError as error:
-            return LeftOut(name, str(error))
+            return SkippedImage(name, str(error))
 
-    return in_order(make, range(len(listing.images)), jobs)
+    return map_in_order(encode, range(len(index.images)), jobs)
 
 
 def _key(number: int, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Records of an LMDB as pixels, and a bad one told by its key."""
+"""Decode the records of an LMDB to pixels; find the key of a bad one."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ import numpy as np
 
 from ..errors import FormatError
 from ..formats.datum import Record, Value, raw_values, read_datum
-from ..formats.images import UNCHANGED, decode, opencv
-from ..formats.lmdb_pages import check, leaf_with
+from ..formats.images import UNCHANGED, decode
+from ..formats.lmdb_pages import find_leaf, read_meta
 from ..formats.lmdb_reader import DATA_FILE, LmdbReader, lmdb_package
 from ..text import printable
 from .encode_record import Shape
-from .ordered_map import in_order
+from .ordered_map import map_in_order
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Seen(NamedTuple):
-    """A record.
+class DecodedRecord(NamedTuple):
+    """A record with its pixels.
 
     Attributes:
         size: bytes of its value.
-        encoded, label: as told.
+        encoded: whether it is an image file.
+        label: 0 if unset.
         pixels: (channels, height, width), uint8 or float32.
     """
 
@@ -44,58 +45,51 @@ class Seen(NamedTuple):
         return channels, height, width
 
 
-def seen(opened: LmdbReader, jobs: int) -> Generator[Seen | FormatError, None, None]:
-    """All records in order; of a bad one what is wrong, without its place.
+def decode_records(
+    reader: LmdbReader, jobs: int
+) -> Generator[DecodedRecord | FormatError, None, None]:
+    """Yield all records in order; for a bad one, the error without the record's number.
 
-    The pixels of raw records are views into the file. Close the iterator before the file: until
-    then, threads look at it.
+    The pixels of raw records are views into the file. Close the iterator before the reader: until
+    then, threads read from it.
     """
-
-    def look(value: Value) -> Seen | FormatError:
-        try:
-            record = read_datum(value, _HERE)
-        except FormatError as error:
-            return _bad(error)
-        if record.encoded:
-            opencv()  # where it is missing, no record is to blame
-        try:
-            return _seen(record, len(value))
-        except FormatError as error:
-            return _bad(error)
-
-    values = opened.values(copy=False)
+    values = reader.values(copy=False)
     first = next(values)
-    # Raw records are there already: threads would only pass them around.
-    one = look(first)
-    spread = not isinstance(one, Seen) or one.encoded
-    with closing(in_order(look, chain([first], values), jobs if spread else 1)) as results:
+    result = _decode(first)
+    # Raw records need no decoding, so threads would not help.
+    needs_threads = not isinstance(result, DecodedRecord) or result.encoded
+    jobs = jobs if needs_threads else 1
+    with closing(map_in_order(_decode, chain([first], values), jobs)) as results:
         yield from results
 
 
-_HERE = "record"
+_NAME = "record"  # stands for the record's number in errors
 
 
-def _bad(error: FormatError) -> FormatError:
-    return FormatError(str(error).removeprefix(f"{_HERE}: "))
+def _decode(value: Value) -> DecodedRecord | FormatError:
+    try:
+        record = read_datum(value, _NAME)
+        pixels = _pixels(record)
+    except FormatError as error:
+        return FormatError(str(error).removeprefix(f"{_NAME}: "))
+    return DecodedRecord(len(value), record.encoded, record.label, pixels)
 
 
-def _seen(record: Record, size: int) -> Seen:
+def _pixels(record: Record) -> Array:
     if record.encoded:
-        pixels: Array = decode(record.data, UNCHANGED, _HERE).transpose(2, 0, 1)
-    else:
-        pixels = raw_values(record, _HERE)
-    return Seen(size, record.encoded, record.label, pixels)
+        return decode(record.data, UNCHANGED, _NAME).transpose(2, 0, 1)
+    return raw_values(record, _NAME)
 
 
-def key_of(path: str, number: int) -> str:
-    """The key of record `number` (from 0), as it can be printed. No reader may have it open.
+def read_key(path: str, number: int) -> str:
+    """Return the printable key of record `number` (from 0); no reader may have the LMDB open.
 
     Raises:
         FormatError: the tree of pages is damaged.
     """
     shown = printable(path)
     data = os.fspath(Path(path) / DATA_FILE)
-    key, passed = leaf_with(data, shown, check(data, shown), number)
+    key, passed = find_leaf(data, shown, read_meta(data, shown), number)
     with (
         lmdb_package().open(path, readonly=True, lock=False) as env,
         env.begin() as reading,

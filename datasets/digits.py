@@ -1,8 +1,8 @@
-"""The UCI optical digits that scikit-learn carries, as two LMDBs.
+"""Write the UCI optical digits of scikit-learn as two LMDBs.
 
-1,797 digits of 8x8 pixels with values of 0 to 16, brought to 0 to 255, enlarged to 32x32 and
-repeated in three channels. 1,500 are for training; which, numpy's oldest generator says, whose
-numbers never change.
+There are 1,797 digits of 8x8 pixels with values of 0 to 16, which are scaled to 0 to 255, enlarged
+to 32x32 and repeated in three channels. NumPy's legacy generator, whose numbers never change,
+selects 1,500 for training.
 """
 
 from __future__ import annotations
@@ -23,38 +23,39 @@ SEED = 0
 
 
 class Digit(NamedTuple):
-    """(32, 32, 3) pixels and the number they show."""
+    """Pixels (32, 32, 3) and the digit that they show."""
 
     pixels: Pixels
     label: int
 
 
-def digits() -> list[Digit]:
-    """All of them, shuffled.
+def load_digits() -> list[Digit]:
+    """Return all digits, shuffled.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
     with required("sklearn", "the digits dataset"):
-        from sklearn.datasets import load_digits
-    found = load_digits()
-    order = np.random.RandomState(SEED).permutation(len(found.images))
-    return [Digit(_enlarged(found.images[one]), int(found.target[one])) for one in order]
+        from sklearn import datasets
+    bunch = datasets.load_digits()
+    order = np.random.RandomState(SEED).permutation(len(bunch.images))
+    return [Digit(_enlarge(bunch.images[i]), int(bunch.target[i])) for i in order]
 
 
-def _enlarged(image: np.ndarray) -> Pixels:
+def _enlarge(image: np.ndarray) -> Pixels:
     gray = (image * 255 / LARGEST).astype(np.uint8)
     return resize(gray, SIDE, SIDE).repeat(3, axis=2)
 
 
 def write(folder: Path, force: bool) -> dict[str, int]:
-    """Make `train_lmdb` and `test_lmdb` in a folder; returns the records of each.
+    """Write `train_lmdb` and `test_lmdb` into a folder; return the number of records of each.
 
     Raises:
-        SqgenError: they can't be written, or are there already.
+        OutputError: an LMDB can't be written, or exists already and `force` is not set.
+        MissingExtraError: a package is not installed.
     """
-    made = digits()
-    sets = {"train": made[:TRAINING], "test": made[TRAINING:]}
+    digits = load_digits()
+    sets = {"train": digits[:TRAINING], "test": digits[TRAINING:]}
     with (
         LmdbWriter(folder / "train_lmdb", force) as train,
         LmdbWriter(folder / "test_lmdb", force) as test,
@@ -62,14 +63,14 @@ def write(folder: Path, force: bool) -> dict[str, int]:
         for writer, (name, images) in zip((train, test), sets.items(), strict=True):
             for key, value in _records(name, images):
                 writer.put(key, value)
-        # Both are on the disk before either has its name.
+        # Both are on disk before either gets its name.
         train.seal()
         test.seal()
     return {writer.path.name: writer.records for writer in (train, test)}
 
 
 def _records(name: str, images: list[Digit]) -> Iterator[tuple[bytes, bytes]]:
-    """Keys as convert_imageset would make them of files in a folder of that name."""
+    """Yield records with the keys that convert_imageset makes of files in folder `name`."""
     for number, digit in enumerate(images):
         key = f"{number:08d}_{name}/{number:05d}.png"
         yield key.encode(), raw_datum(digit.pixels, digit.label)

@@ -1,8 +1,8 @@
-"""From an image file to the value of a record, byte for byte as convert_imageset makes it.
+"""Encode an image file as a record's value, byte for byte as convert_imageset does.
 
-Source: tools/convert_imageset.cpp and ReadImageToDatum in src/caffe/util/io.cpp. Two things are
-stricter: a JPEG that is cut off is refused, which Caffe takes with a gray rest, and so is an image
-that can't be encoded, which ends Caffe.
+Source: tools/convert_imageset.cpp and ReadImageToDatum in src/caffe/util/io.cpp. Two differences: a
+truncated JPEG is an error, which Caffe fills with gray; so is an image that can't be encoded, with
+which Caffe aborts.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import FormatError
-from ..formats.datum import Datum
-from ..formats.images import COLOR, GRAY, Pixels, decode, opencv, read_whole, resize
+from ..formats.files import read_bytes
+from ..formats.images import COLOR, GRAY, Pixels, decode, opencv, resize
+from ..formats.schema import Datum
 from ..text import printable
 
 IMAGE_LIMIT = 1 << 30  # bytes of an image file
@@ -21,52 +22,54 @@ IMAGE_LIMIT = 1 << 30  # bytes of an image file
 Shape = tuple[int, int, int]
 
 
-class Made(NamedTuple):
-    """A record's value, and the (channels, height, width) that was read for it."""
+class EncodedRecord(NamedTuple):
+    """A record's value, and the (channels, height, width) of its image."""
 
     value: bytes
     shape: Shape
 
 
-class Recipe(NamedTuple):
-    """What is made of each image.
+class RecordEncoder(NamedTuple):
+    """Encodes images as records.
 
     Attributes:
-        resize: (height, width), or None to keep each image's own.
-        encoded: "jpg" or "png" to keep image files, or None for raw pixels.
-        gray: one channel instead of three.
+        resize: (height, width), or None to keep each image's size.
+        encoded: "jpg" or "png" to store image files, or None for raw pixels.
+        gray: store one channel instead of three.
     """
 
     resize: tuple[int, int] | None = None
     encoded: str | None = None
     gray: bool = False
 
-    def make(self, path: str, label: int) -> Made:
-        """The record of an image file.
+    def encode(self, path: str, label: int) -> EncodedRecord:
+        """Encode an image file.
 
         Raises:
-            FormatError: it can't be read, decoded or encoded; names the file.
+            FormatError: the file can't be read, decoded or encoded.
         """
         shown = printable(path)
-        data = read_whole(Path(path), IMAGE_LIMIT, "an image")
+        data = read_bytes(Path(path), IMAGE_LIMIT, "an image")
         pixels = decode(data, GRAY if self.gray else COLOR, shown)
-        if self.encoded and not self.resize and _is_called(path, self.encoded):
-            # Caffe keeps the file as it is, and so its colours, --gray or not.
-            return Made(_encoded(data, label), _shape(pixels))
+        if self.encoded and not self.resize and _has_suffix(path, self.encoded):
+            # Caffe stores the file unchanged, in colour even with --gray.
+            return EncodedRecord(_encoded(data, label), _shape(pixels))
         if self.resize:
             pixels = resize(pixels, *self.resize)
         if self.encoded:
-            return Made(_encoded(_encode(pixels, self.encoded, shown), label), _shape(pixels))
-        return Made(raw_datum(pixels, label), _shape(pixels))
+            return EncodedRecord(
+                _encoded(_encode(pixels, self.encoded, shown), label), _shape(pixels)
+            )
+        return EncodedRecord(raw_datum(pixels, label), _shape(pixels))
 
 
 def raw_datum(pixels: Pixels, label: int) -> bytes:
-    """A Datum of (height, width, channels), whose channels it holds one after the other."""
+    """Serialize pixels (height, width, channels) as a Datum (channels, height, width)."""
     channels, height, width = _shape(pixels)
     # Faster than a transposed copy.
     data = b"".join(plane.tobytes() for plane in opencv().split(pixels))
     datum = Datum(channels=channels, height=height, width=width, data=data, label=label)
-    datum.encoded = False  # written, not only meant
+    datum.encoded = False  # Caffe writes the default
     return bytes(datum.SerializeToString())
 
 
@@ -77,10 +80,10 @@ def _encoded(data: bytes, label: int) -> bytes:
 def _encode(pixels: Pixels, kind: str, shown: str) -> bytes:
     cv2 = opencv()
     with suppress(cv2.error):
-        done, data = cv2.imencode(f".{kind}", pixels)
-        if done:
+        is_encoded, data = cv2.imencode(f".{kind}", pixels)
+        if is_encoded:
             return bytes(data)
-    raise FormatError(f"{shown}: {pixels.shape[1]}x{pixels.shape[0]}, too large for a {kind}")
+    raise FormatError(f"{shown}: {pixels.shape[1]}x{pixels.shape[0]}, too large for {kind}")
 
 
 def _shape(pixels: Pixels) -> Shape:
@@ -88,7 +91,7 @@ def _shape(pixels: Pixels) -> Shape:
     return channels, height, width
 
 
-def _is_called(path: str, kind: str) -> bool:
-    """Whether a file is of that kind by its name (matchExt of io.cpp)."""
+def _has_suffix(path: str, kind: str) -> bool:
+    """Check a file's suffix as matchExt in io.cpp does."""
     ending = path.rpartition(".")[2].lower()
     return ending == kind or (kind == "jpg" and ending == "jpeg")

@@ -1,46 +1,42 @@
-"""What is in an LMDB: how many records, of what size, with which labels, and whether all are sound.
-
-Every record is read and decoded.
-"""
+"""Inspect an LMDB: decode every record; count sizes, labels and bad records."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..formats.lmdb_reader import DATA_FILE, open_lmdb
 from ..progress import StartProgress, no_progress
-from ..text import bytes_text
-from .decode_record import Seen, key_of, seen
+from ..text import bytes_text, shape_text
+from .decode_record import DecodedRecord, decode_records, read_key
 from .encode_record import Shape
 
 FORMAT = 1
 
 
-class Bad(NamedTuple):
-    """A record that can't be used: its number (from 0), its key and what is wrong."""
+class BadRecord(NamedTuple):
+    """A record that can't be decoded: its number (from 0), its key and the reason."""
 
     record: int
     key: str
     reason: str
 
 
-class Info(NamedTuple):
-    """What was found.
+class LmdbInfo(NamedTuple):
+    """The contents of an LMDB.
 
     Attributes:
         path: the folder.
-        records: all of them, bad ones too.
-        value_bytes: of the sound records.
-        file_bytes: of the data file.
-        encoded, raw: records of either kind.
-        sizes: records of each (channels, height, width).
-        labels: records of each label.
-        bad_records: how many can't be used.
-        first_bad: the first of those.
+        records: number of records, with bad ones.
+        value_bytes: bytes of the values, without bad records.
+        file_bytes: bytes of the data file.
+        encoded, raw: number of records of either kind.
+        sizes: number of records of each (channels, height, width).
+        labels: number of records of each label.
+        bad_records: number of records that can't be decoded.
+        first_bad: the first of them.
     """
 
     path: str
@@ -52,36 +48,36 @@ class Info(NamedTuple):
     sizes: dict[Shape, int]
     labels: dict[int, int]
     bad_records: int
-    first_bad: Bad | None
+    first_bad: BadRecord | None
 
 
-def inspect(path: str, jobs: int, progress: StartProgress = no_progress) -> Info:
-    """Read all of an LMDB.
+def inspect_lmdb(path: str, jobs: int, progress: StartProgress = no_progress) -> LmdbInfo:
+    """Decode all records of an LMDB.
 
     Raises:
-        FormatError: it can't be opened, or its tree of pages is damaged.
+        FormatError: the LMDB can't be opened, or its tree of pages is damaged.
     """
     sizes: Counter[Shape] = Counter()
     labels: Counter[int] = Counter()
     kinds: Counter[bool] = Counter()
-    value_bytes, bad, first = 0, 0, (0, "")
+    value_bytes, bad, first = 0, 0, (0, "")  # first: number and reason
     with (
-        open_lmdb(path) as opened,
-        closing(seen(opened, jobs)) as found,
-        progress(opened.entries, "records") as advance,
+        open_lmdb(path) as reader,
+        closing(decode_records(reader, jobs)) as results,
+        progress(reader.entries, "records") as advance,
     ):
-        records = opened.entries
-        for number, one in enumerate(found):
-            if isinstance(one, Seen):
-                value_bytes += one.size
-                sizes[one.shape] += 1
-                labels[one.label] += 1
-                kinds[one.encoded] += 1
+        records = reader.entries
+        for number, result in enumerate(results):
+            if isinstance(result, DecodedRecord):
+                value_bytes += result.size
+                sizes[result.shape] += 1
+                labels[result.label] += 1
+                kinds[result.encoded] += 1
             else:
-                first = first if bad else (number, str(one))
+                first = first if bad else (number, str(result))
                 bad += 1
             advance()
-    return Info(
+    return LmdbInfo(
         path=path,
         records=records,
         value_bytes=value_bytes,
@@ -91,12 +87,12 @@ def inspect(path: str, jobs: int, progress: StartProgress = no_progress) -> Info
         sizes=dict(sorted(sizes.items())),
         labels=dict(sorted(labels.items())),
         bad_records=bad,
-        first_bad=Bad(first[0], key_of(path, first[0]), first[1]) if bad else None,
+        first_bad=BadRecord(first[0], read_key(path, first[0]), first[1]) if bad else None,
     )
 
 
-def as_json(info: Info) -> dict[str, Any]:
-    """What `--json` prints."""
+def as_json(info: LmdbInfo) -> dict[str, Any]:
+    """Return what `--json` prints."""
     sizes = [
         {"channels": shape[0], "height": shape[1], "width": shape[2], "records": count}
         for shape, count in info.sizes.items()
@@ -109,42 +105,42 @@ def as_json(info: Info) -> dict[str, Any]:
     }
 
 
-def rows(info: Info) -> list[list[str]]:
-    """What is printed: a name and what there is to say, a row each."""
+def info_rows(info: LmdbInfo) -> list[list[str]]:
+    """Return the table that `sqgen data info` prints: rows of a name and a value."""
     size = f"{bytes_text(info.value_bytes)} of values, {bytes_text(info.file_bytes)} on disk"
     kinds = [f"{n} {name}" for n, name in ((info.encoded, "encoded"), (info.raw, "raw")) if n]
-    made = [["records", str(info.records)], ["bytes", size], ["kind", ", ".join(kinds)]]
-    made += _several("size", info.sizes, lambda shape: "x".join(map(str, shape)))
-    made += _labels(info.labels)
+    rows = [["records", str(info.records)], ["bytes", size], ["kind", ", ".join(kinds)]]
+    rows += _size_rows(info.sizes)
+    rows += _label_rows(info.labels)
     if info.first_bad:
         bad = info.first_bad
-        made.append(["bad", str(info.bad_records)])
-        made.append(["first bad", f"record {bad.record} (from 0), {bad.key}: {bad.reason}"])
-    return made
+        rows.append(["bad", str(info.bad_records)])
+        rows.append(["first bad", f"record {bad.record} (from 0), {bad.key}: {bad.reason}"])
+    return rows
 
 
-SHOWN = 5  # different sizes that are printed
+SHOWN = 5  # number of different sizes to print
 
 
-def _several(name: str, counts: dict[Shape, int], text: Callable[[Shape], str]) -> list[list[str]]:
-    """The most frequent ones, with how often they occur where there is more than one."""
-    if len(counts) == 1:
-        return [[name, text(next(iter(counts)))]]
-    order = sorted(counts, key=lambda one: (-counts[one], one))
-    made = [[name, f"{text(one)} ({counts[one]} records)"] for one in order[:SHOWN]]
-    if rest := len(order) - SHOWN:
-        made += [[name, f"{rest} more"]] if rest > 0 else []
-    return made
+def _size_rows(sizes: dict[Shape, int]) -> list[list[str]]:
+    """Return the only size, or the most frequent ones with their number of records."""
+    if len(sizes) == 1:
+        return [["size", *map(shape_text, sizes)]]
+    order = sorted(sizes, key=lambda shape: (-sizes[shape], shape))
+    rows = [["size", f"{shape_text(shape)} ({sizes[shape]} records)"] for shape in order[:SHOWN]]
+    if len(order) > SHOWN:
+        rows.append(["size", f"{len(order) - SHOWN} more"])
+    return rows
 
 
-def _labels(labels: dict[int, int]) -> list[list[str]]:
+def _label_rows(labels: dict[int, int]) -> list[list[str]]:
     if not labels:
         return []
     low, high = min(labels), max(labels)
-    most = max(labels, key=lambda label: labels[label])
-    least = min(labels, key=lambda label: labels[label])
+    most_frequent = max(labels, key=lambda label: labels[label])
+    least_frequent = min(labels, key=lambda label: labels[label])
     return [
         ["labels", f"{len(labels)} different, {low} to {high}"],
-        ["most", f"{labels[most]} records of label {most}"],
-        ["least", f"{labels[least]} records of label {least}"],
+        ["most", f"{labels[most_frequent]} records of label {most_frequent}"],
+        ["least", f"{labels[least_frequent]} records of label {least_frequent}"],
     ]

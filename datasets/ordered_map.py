@@ -1,4 +1,4 @@
-"""One function over many items on threads: results in order, few of them at a time."""
+"""Map a function over items on threads, with results in order and bounded memory."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AHEAD = 8  # results a thread may be ahead of who takes them
+AHEAD = 8  # results per thread that may wait for the consumer
 
 
-def in_order(
+def map_in_order(
     function: Callable[[Item], Result], items: Iterable[Item], jobs: int
 ) -> Generator[Result, None, None]:
-    """The results of `function` in the order of the items, computed by `jobs` threads.
+    """Yield the results of `function` in the order of the items, computed by `jobs` threads.
 
-    OpenCV lets other threads run while it works. Close the iterator if it is not run to its end:
-    that waits for the threads. One job is done by the thread that asks.
+    With one job, the calling thread computes. Close an iterator that is not exhausted, which waits
+    for the threads.
 
     Raises:
-        Exception: what the function raised for the item whose turn it is.
+        Exception: the function's, at its item's turn.
     """
     if jobs == 1:
         yield from map(function, items)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import NetError
-from ..formats.caffemodel import read_caffemodel, serialized
+from ..formats.caffemodel import read_caffemodel, serialize
 from ..formats.files import write_files
 from ..formats.schema import PHASES
 from ..nets.definition import NetDefinition, read_net
@@ -156,4 +156,4 @@ class Net:
         """
         net = self._executor
         model = to_caffemodel(net.name, net.parameters, PHASES[net.phase], diffs=False)
-        write_files({Path(path): serialized(model, os.fspath(path))}, force)
+        write_files({Path(path): serialize(model, os.fspath(path))}, force)

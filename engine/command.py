@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import SqgenError
 from ..extras import required
-from ..formats.files import describe
+from ..formats.files import error_reason
 from ..text import did_you_mean, printable
 from ..version import __version__
 from . import glog
@@ -83,7 +83,9 @@ def _print(text: str) -> int:
     except OSError as error:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the buffer would fail again at exit
         if not isinstance(error, BrokenPipeError):
-            raise SqgenError(f"standard output: {describe(error)}; redirect it elsewhere") from None
+            raise SqgenError(
+                f"standard output: {error_reason(error)}; redirect it elsewhere"
+            ) from None
     return 0
 
 

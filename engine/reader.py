@@ -16,7 +16,8 @@ import numpy as np
 from ..counter_rng import bits, domain, key, permutation
 from ..errors import FormatError
 from ..formats.datum import Record, Value, raw_values, read_datum
-from ..formats.images import COLOR, GRAY, UNCHANGED, read_whole, resize
+from ..formats.files import read_bytes
+from ..formats.images import COLOR, GRAY, UNCHANGED, resize
 from ..formats.images import decode as decode_image
 from ..formats.list_file import LIST_LIMIT, parse_list
 from ..formats.lmdb_reader import open_lmdb
@@ -162,7 +163,7 @@ class ImageListReader(RecordReader[int]):
         self._source = base / param.source
         self._name = f"{where}: {printable(str(self._source))}"
         try:
-            text = read_whole(self._source, LIST_LIMIT, "a list of images")
+            text = read_bytes(self._source, LIST_LIMIT, "a list of images")
         except FormatError as error:
             raise FormatError(f"{where}: {error}") from None
         self._lines = _parse_lines(text, self._name)
@@ -194,7 +195,7 @@ class ImageListReader(RecordReader[int]):
         path = self._base / (self._root + file)
         name = f"{self._name}: line {raw + 1}"
         try:
-            data = read_whole(path, IMAGE_LIMIT, "an image")
+            data = read_bytes(path, IMAGE_LIMIT, "an image")
         except FormatError as error:
             raise FormatError(f"{name}: {error}") from None
         pixels = decode_image(data, self._flag, f"{name}: {printable(str(path))}")

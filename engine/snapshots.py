@@ -19,15 +19,15 @@ import torch
 
 from ..errors import FormatError, NetError
 from ..formats.caffemodel import (
-    SolverState,
     blob_array,
     fill_blob,
     read_solver_state,
     same_blob_shape,
-    serialized,
+    serialize,
 )
 from ..formats.files import write_files
-from ..formats.snapshot_files import weights_of
+from ..formats.schema import SolverState
+from ..formats.snapshot_files import find_weights
 from ..text import printable
 from . import glog
 from .executor import Executor
@@ -87,11 +87,11 @@ def write_snapshot(
     for blob in optimizer.history:
         fill_blob(state.history.add(), np.asarray(blob.cpu().contiguous().numpy()))
     glog.info(f"Snapshotting solver state to binary proto file {state_path}", "sgd_solver.cpp:284")
-    saved = serialized(state, state_path)
+    saved = serialize(state, state_path)
     resume_state.digest = sha256(saved).hexdigest()
     write_files(
         {
-            Path(model_path): serialized(model, model_path),
+            Path(model_path): serialize(model, model_path),
             Path(f"{base}.sqgenstate"): (json.dumps(asdict(resume_state)) + "\n").encode(),
             Path(state_path): saved,
         },
@@ -113,7 +113,7 @@ def read_snapshot(path: str, optimizer: Optimizer) -> tuple[Any, Path | None, Re
     for blob, history in zip(state.history, optimizer.history, strict=True):
         array = blob_array(blob).reshape(tuple(history.shape))
         history.copy_(torch.from_numpy(array))
-    return state, weights_of(state, path), read_resume_state(path)
+    return state, find_weights(state, path), read_resume_state(path)
 
 
 def _check_history(state: Any, optimizer: Optimizer, file: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import NetError
 from ..formats import prototxt
 from ..formats.caffemodel import read_caffemodel
-from ..formats.snapshot_files import check_room
+from ..formats.snapshot_files import check_free_space
 from ..nets.definition import NetDefinition
 from ..nets.solver_nets import read_solver_nets
 from ..nets.solver_rules import lint_solver
@@ -107,7 +107,7 @@ class Solver:
         arrays = [parameter.data for parameter in self.net.parameters.unique]
         blobs = sum(array.numel() * array.element_size() for array in arrays)
         copies = 1 + self.optimizer.history_blobs + bool(self.param.snapshot_diff)
-        check_room(self.param.snapshot_prefix, blobs * copies + SNAPSHOT_OVERHEAD)
+        check_free_space(self.param.snapshot_prefix, blobs * copies + SNAPSHOT_OVERHEAD)
 
     def _open_net(self, definition: NetDefinition, phase: str, number: int) -> Executor:
         net = open_net(definition, phase, self.options, number)

@@ -19,7 +19,8 @@ from google.protobuf.message import DecodeError
 
 from .. import counter_rng
 from ..errors import FormatError
-from ..formats.images import opencv, read_whole
+from ..formats.files import read_bytes
+from ..formats.images import opencv
 from ..formats.schema import message_class
 from ..text import printable
 
@@ -231,7 +232,7 @@ def read_mean(path: Path, where: str) -> Floats:
     """
     name = f"{where}: mean file {printable(str(path))}"
     try:
-        blob = message_class("BlobProto").FromString(read_whole(path, MEAN_LIMIT, "a mean file"))
+        blob = message_class("BlobProto").FromString(read_bytes(path, MEAN_LIMIT, "a mean file"))
     except FormatError as error:
         raise FormatError(f"{where}: mean file {error}") from None
     except DecodeError:

@@ -1,1 +1,1 @@
-"""What is in Caffe's files: schema, text in and out, upgrades, layer types, lint."""
+"""Caffe's files, byte by byte: prototxt, caffemodel, solver state, LMDB, images, lists."""

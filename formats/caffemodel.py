@@ -1,112 +1,117 @@
-"""Weights and solver states in Caffe's binary files, to and from NumPy arrays.
+"""Read Caffe's binary files of weights and solver states; convert blobs to and from NumPy arrays.
 
-Old files (V0 and V1 layers) are upgraded on reading, as Caffe does it. Nothing is written here:
-`formats.files.write_files` takes what `SerializeToString` gives.
+Reading upgrades old files (V0 and V1 layers), as Caffe does.
 """
 
 from __future__ import annotations
 
 import os
 from math import prod
-from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import DecodeError, EncodeError, Message
 
 from ..errors import FormatError
 from ..text import printable, shape_text
-from .files import STDIN, read_bytes
-from .schema import NetParameter, message_class
+from .files import display_name, read_bytes
+from .schema import BlobProto, NetParameter, SolverState
 
-BINARY_LIMIT = (1 << 31) - 1  # of protobuf itself
-SolverState = message_class("SolverState")
+BINARY_LIMIT = (1 << 31) - 1  # bytes: protobuf's own
 
-_PART = 1 << 26  # elements added to a blob at a time: protobuf parses 2 GiB at most
+_CHUNK = 1 << 26  # elements appended to a blob at a time: protobuf parses 2 GiB at most
 _LENGTH_DELIMITED = 2  # wire type of a packed field
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def read_caffemodel(path: str | os.PathLike[str]) -> Any:
-    """The NetParameter of a `.caffemodel`, or of standard input for `-`, in today's format.
+def read_caffemodel(path: str | os.PathLike[str]) -> NetParameter:
+    """Read a `.caffemodel`, or standard input for `-`, and upgrade it to today's format.
 
     Raises:
-        FormatError: it can't be read, is truncated or corrupt, or is something else.
+        FormatError: the file can't be read, is truncated, damaged or of another kind.
     """
-    source = _shown(path)
+    source = display_name(path)
     data = _read(path, "a caffemodel")
-    net = NetParameter()
-    if not is_caffemodel(data, net):
-        if _is_solver_state(data, SolverState()):
+    net = _parse_net(data)
+    if net is None:
+        if _parse_solver_state(data) is not None:
             raise FormatError(f"{source}: is a solver state, not weights; give the .caffemodel")
         if source.endswith((".net", ".sqz")):
             what = "is a compressed file; sqgen compress decode makes a .caffemodel of it"
             raise FormatError(f"{source}: {what}")
-        raise FormatError(f"{source}: is no .caffemodel, or is truncated; fetch it again")
+        raise FormatError(f"{source}: is not a .caffemodel, or is truncated; fetch it again")
     from .upgrade import upgrade_net
 
-    if any(_is_no_text(layer.name) for layer in (*net.layer, *net.layers)):
-        raise FormatError(f"{source}: a layer's name is no UTF-8; the file is damaged")
+    names = [layer.name for layer in net.layer] + [layer.name for layer in net.layers]
+    if not all(map(_is_utf8, names)):
+        raise FormatError(f"{source}: a layer's name is not UTF-8; the file is damaged")
     try:
         upgrade_net(net, source)
     except UnicodeDecodeError:
-        raise FormatError(f"{source}: a name in it is no UTF-8; the file is damaged") from None
+        raise FormatError(f"{source}: a name in it is not UTF-8; the file is damaged") from None
     for layer in net.layer:
         for index, blob in enumerate(layer.blobs):
             _check_blob(blob, f"{source}: layer '{printable(layer.name)}', blob {index}")
     return net
 
 
-def read_solver_state(path: str | os.PathLike[str]) -> Any:
-    """The SolverState of a `.solverstate`.
+def read_solver_state(path: str | os.PathLike[str]) -> SolverState:
+    """Read a `.solverstate`.
 
     Raises:
-        FormatError: it can't be read, is truncated or corrupt, or is something else.
+        FormatError: the file can't be read, is truncated, damaged or of another kind.
     """
-    source = _shown(path)
+    source = display_name(path)
     data = _read(path, "a solver state")
-    state = SolverState()
-    if not _is_solver_state(data, state):
-        if is_caffemodel(data, NetParameter()):
+    state = _parse_solver_state(data)
+    if state is None:
+        if is_caffemodel(data):
             what = "is a .caffemodel; --snapshot takes the .solverstate beside it"
         else:
-            what = "is no solver state, or is truncated; take an earlier snapshot"
+            what = "is not a solver state, or is truncated; use an earlier snapshot"
         raise FormatError(f"{source}: {what}")
-    if _is_no_text(state.learned_net) or state.iter < 0 or state.current_step < 0:
-        raise FormatError(f"{source}: is damaged; take an earlier snapshot")
+    if not _is_utf8(state.learned_net) or state.iter < 0 or state.current_step < 0:
+        raise FormatError(f"{source}: is damaged; use an earlier snapshot")
     for index, blob in enumerate(state.history):
         _check_blob(blob, f"{source}: history {index}")
     return state
 
 
-def blob_array(blob: Any) -> np.ndarray:
-    """The elements of a BlobProto in its shape: float64 where it was saved so, else float32."""
+def blob_array(blob: BlobProto) -> np.ndarray:
+    """Return the data of a BlobProto in its shape: float64 if it has double_data, else float32."""
     double = blob.double_data
     flat = np.array(double) if double else np.array(blob.data, dtype=np.float32)
     return flat.reshape(blob_shape(blob))
 
 
-def blob_shape(blob: Any) -> tuple[int, ...]:
-    """The shape of a BlobProto; files before 2014 have four axes (Blob::FromProto)."""
+def blob_shape(blob: BlobProto) -> tuple[int, ...]:
+    """Return the shape of a BlobProto; files before 2014 have four axes (Blob::FromProto)."""
     if _has_old_shape(blob):
         return (blob.num, blob.channels, blob.height, blob.width)
     return tuple(blob.shape.dim)
 
 
-def same_blob_shape(blob: Any, shape: tuple[int, ...]) -> bool:
-    """Whether a BlobProto has the elements of `shape`: four old axes may lead with ones
-    (Blob::ShapeEquals)."""
+def same_blob_shape(blob: BlobProto, shape: tuple[int, ...]) -> bool:
+    """Compare the shape of a BlobProto with `shape`, as Blob::ShapeEquals does.
+
+    The four axes of an old file may begin with ones that `shape` lacks.
+    """
     stored = blob_shape(blob)
     if not _has_old_shape(blob):
         return stored == shape
     return len(shape) <= 4 and stored == (1,) * (4 - len(shape)) + shape
 
 
-def _has_old_shape(blob: Any) -> bool:
-    return any(blob.HasField(field) for field in ("num", "channels", "height", "width"))
+def _has_old_shape(blob: BlobProto) -> bool:
+    return (
+        blob.HasField("num")
+        or blob.HasField("channels")
+        or blob.HasField("height")
+        or blob.HasField("width")
+    )
 
 
-def fill_blob(blob: Any, array: np.ndarray, diff: np.ndarray | None = None) -> None:
-    """Put an array into an empty BlobProto, and its gradient where there is one."""
+def fill_blob(blob: BlobProto, array: np.ndarray, diff: np.ndarray | None = None) -> None:
+    """Write an array, and its gradient if given, into an empty BlobProto."""
     blob.shape.dim.extend(array.shape)
     for name, values in (("data", array), ("diff", diff)):
         if values is None:
@@ -117,17 +122,16 @@ def fill_blob(blob: Any, array: np.ndarray, diff: np.ndarray | None = None) -> N
             _append(blob, name, values.astype("<f4", copy=False))
 
 
-def _append(blob: Any, field: str, array: np.ndarray) -> None:
-    """Add elements to a packed field as the bytes that stand in a file: some 40 times faster than
-    one number after the other."""
+def _append(blob: BlobProto, field: str, array: np.ndarray) -> None:
+    """Append elements to a packed field as wire-format bytes: 40 times faster than `extend`."""
     tag = blob.DESCRIPTOR.fields_by_name[field].number << 3 | _LENGTH_DELIMITED
     flat = np.ascontiguousarray(array).reshape(-1)
-    for part in (flat[at : at + _PART] for at in range(0, flat.size, _PART)):
-        blob.MergeFromString(bytes([tag]) + _varint(part.nbytes) + part.tobytes())
+    for chunk in (flat[at : at + _CHUNK] for at in range(0, flat.size, _CHUNK)):
+        blob.MergeFromString(bytes([tag]) + _varint(chunk.nbytes) + chunk.tobytes())
 
 
 def _varint(number: int) -> bytes:
-    """A number as protobuf writes it: 7 bits a byte, the lowest first."""
+    """Encode a number as protobuf does: 7 bits a byte, the lowest first."""
     groups = []
     while number >> 7:
         groups.append(number & 127 | 128)
@@ -135,26 +139,21 @@ def _varint(number: int) -> bytes:
     return bytes([*groups, number])
 
 
-def serialized(message: Any, what: str) -> bytes:
-    """The bytes of a message.
+def serialize(message: Message, name: str) -> bytes:
+    """Return the bytes of a message; `name` stands for it in the error.
 
     Raises:
-        FormatError: it has more than the 2 GiB that protobuf takes.
+        FormatError: the message is larger than 2 GiB, protobuf's limit.
     """
     try:
         return bytes(message.SerializeToString())
     except (EncodeError, ValueError, MemoryError):
-        raise FormatError(f"{what}: larger than the 2 GiB that protobuf can write") from None
+        raise FormatError(f"{name}: larger than the 2 GiB that protobuf can write") from None
 
 
-def _shown(path: str | os.PathLike[str]) -> str:
-    name = os.fspath(path)
-    return "standard input" if name == STDIN else printable(name)
-
-
-def _read(path: str | os.PathLike[str], what: str) -> bytes:
-    data = read_bytes(path, BINARY_LIMIT, what)
-    source = _shown(path)
+def _read(path: str | os.PathLike[str], kind: str) -> bytes:
+    data = read_bytes(path, BINARY_LIMIT, kind)
+    source = display_name(path)
     if data.startswith(_HDF5):
         raise FormatError(f"{source}: is HDF5, which is not supported; give the binary proto file")
     if not data:
@@ -162,33 +161,38 @@ def _read(path: str | os.PathLike[str], what: str) -> bytes:
     return data
 
 
-def _is_no_text(value: Any) -> bool:
-    """Whether a string of a message is no UTF-8: protobuf gives its bytes then."""
-    return isinstance(value, bytes)
+def _is_utf8(value: object) -> bool:
+    """Check a string field: protobuf returns bytes where the file has no UTF-8."""
+    return isinstance(value, str)
 
 
-def _check_blob(blob: Any, where: str) -> None:
+def _check_blob(blob: BlobProto, where: str) -> None:
     shape = blob_shape(blob)
     elements = len(blob.double_data) or len(blob.data)
     if any(axis < 0 for axis in shape) or prod(shape) != elements:
         raise FormatError(
-            f"{where}: has {elements} elements for shape {shape_text(shape)}; it is damaged"
+            f"{where}: has {elements} elements for shape {shape_text(shape)}; the file is damaged"
         )
 
 
-def is_caffemodel(data: bytes, net: Any) -> bool:
-    """Parse into a NetParameter; whether that is one with layers."""
-    try:
-        net.ParseFromString(data)
-    except DecodeError:
-        return False
-    return bool(net.layer or net.layers)
+def is_caffemodel(data: bytes) -> bool:
+    """Check whether bytes parse as a NetParameter that has layers."""
+    return _parse_net(data) is not None
 
 
-def _is_solver_state(data: bytes, state: Any) -> bool:
-    """Parse into `state`; whether it is one that Caffe could have written."""
+def _parse_net(data: bytes) -> NetParameter | None:
     try:
-        state.ParseFromString(data)
+        net = NetParameter.FromString(data)
     except DecodeError:
-        return False
-    return state.HasField("iter") and (bool(state.history) or state.HasField("learned_net"))
+        return None
+    return net if net.layer or net.layers else None
+
+
+def _parse_solver_state(data: bytes) -> SolverState | None:
+    """Return None for bytes that Caffe could not have written as a solver state."""
+    try:
+        state = SolverState.FromString(data)
+    except DecodeError:
+        return None
+    is_complete = state.HasField("iter") and (state.history or state.HasField("learned_net"))
+    return state if is_complete else None

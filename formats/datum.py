@@ -1,21 +1,20 @@
-"""Datum: one image with its label, as Caffe keeps it in an LMDB.
+"""Read a Datum: an image with its label, a value of Caffe's LMDBs.
 
-A Datum's pixels are most of its bytes, and protobuf copies them twice. `read_datum` reads the few
-fields around them itself and leaves the pixels where they are; what it does not know, it hands to
-protobuf. Both read the same (tested).
+Pixels are most of its bytes, and protobuf copies them twice. `read_datum` parses the few fields
+around the pixels itself and returns a view of the pixels; it leaves unusual messages to protobuf.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from ..errors import FormatError
-from .schema import message_class
-
-Datum = message_class("Datum")
+from ..text import shape_text
+from .schema import Datum
 
 # Tags of the wire format: field number * 8 + wire type.
 _CHANNELS, _HEIGHT, _WIDTH, _LABEL, _ENCODED = 0x08, 0x10, 0x18, 0x28, 0x38
@@ -31,10 +30,10 @@ class Record(NamedTuple):
     """The fields of a Datum.
 
     Attributes:
-        channels, height, width: as told; 0 where not told, as for most encoded ones.
-        label: 0 where not told.
+        channels, height, width: 0 if unset, as in most encoded ones.
+        label: 0 if unset.
         encoded: whether `data` is an image file.
-        data: the bytes, a view of the value that was read; empty where there are floats.
+        data: a view of the value that was read; empty if the Datum has floats.
         floats: float_data (n,), or None.
     """
 
@@ -47,15 +46,15 @@ class Record(NamedTuple):
     floats: Floats | None
 
 
-def parse_datum(value: Value, where: str) -> Any:
-    """The `Datum` message that a value of an LMDB holds.
+def parse_datum(value: Value, where: str) -> Datum:
+    """Parse a value of an LMDB.
 
     Args:
         value: the value.
-        where: file and record, for the message.
+        where: file and record, for the error.
 
     Raises:
-        FormatError: it is not a Datum.
+        FormatError: the value is not a Datum.
     """
     try:
         return Datum.FromString(bytes(value))
@@ -66,15 +65,15 @@ def parse_datum(value: Value, where: str) -> Any:
 
 
 def read_datum(value: Value, where: str) -> Record:
-    """The fields of a Datum, its pixels not copied: they live as long as `value` does.
+    """Parse a value of an LMDB without copying its pixels, which live as long as `value`.
 
     Raises:
-        FormatError: it is not a Datum.
+        FormatError: the value is not a Datum.
     """
     return _scan(value) or _from_message(parse_datum(value, where))
 
 
-def _from_message(datum: Any) -> Record:
+def _from_message(datum: Datum) -> Record:
     floats = np.array(datum.float_data, np.float32) if datum.float_data else None
     return Record(
         datum.channels,
@@ -88,7 +87,7 @@ def _from_message(datum: Any) -> Record:
 
 
 def _scan(value: Value) -> Record | None:
-    """The fields, or None where anything is unusual or broken, which protobuf then judges."""
+    """Return the fields, or None if anything is unusual or broken and left to protobuf."""
     view = memoryview(value)
     numbers = [0, 0, 0, 0, 0]
     data: Value = b""
@@ -101,11 +100,11 @@ def _scan(value: Value) -> Record | None:
                 numbers[_VARINTS[tag]], at = _varint(view, at + 1)
             elif tag in (_DATA, _FLOATS_PACKED):
                 size, at = _varint(view, at + 1)
-                part, at = view[at : at + size], at + size
+                field, at = view[at : at + size], at + size
                 if tag == _DATA:
-                    data = part
+                    data = field
                 elif floats is None:
-                    floats = np.frombuffer(part, "<f4")
+                    floats = np.frombuffer(field, "<f4")
                 else:
                     return None
             elif tag == _FLOAT and floats is None:
@@ -114,15 +113,21 @@ def _scan(value: Value) -> Record | None:
                 return None
     except (IndexError, ValueError):
         return None
-    if at != end or max(numbers) >> 31:  # a field that goes past the end; a negative number
+    if at != end or max(numbers) >> 31:  # a field past the end; a negative number
         return None
     channels, height, width, label, encoded = numbers
-    kept = floats if floats is not None and len(floats) else None
-    return Record(channels, height, width, label, bool(encoded), data, kept)
+    if floats is not None and not len(floats):
+        floats = None
+    return Record(channels, height, width, label, bool(encoded), data, floats)
 
 
 def _varint(view: memoryview, at: int) -> tuple[int, int]:
-    """The number at `at`, and where it ends; IndexError past the end, ValueError if long."""
+    """Return the number at `at` and the position behind it.
+
+    Raises:
+        IndexError: it continues past the end.
+        ValueError: it has more than 5 bytes.
+    """
     number = view[at]
     if number < 0x80:
         return number, at + 1
@@ -137,31 +142,36 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
 
 
 def _floats(view: memoryview, at: int) -> tuple[Floats, int]:
-    """The run of unpacked floats at `at`, as Caffe writes them, and where it ends."""
+    """Return the run of unpacked floats at `at`, as Caffe writes them, and the position behind."""
     count = (len(view) - at) // _FLOAT_BYTES
     if not count:
-        raise ValueError("cut off")
+        raise ValueError("truncated")
     run = np.frombuffer(view, [("tag", "u1"), ("value", "<f4")], count, at)
-    same = run["tag"] == _FLOAT
-    if not same.all():
-        run = run[: int(same.argmin())]
+    is_float = run["tag"] == _FLOAT
+    if not is_float.all():
+        run = run[: int(is_float.argmin())]
     return np.ascontiguousarray(run["value"]), at + len(run) * _FLOAT_BYTES
 
 
 def raw_values(record: Record, name: str) -> np.ndarray[Any, Any]:
-    """The values of a Datum that is no image file: (C, H, W); bytes count before floats.
+    """Return the values (channels, height, width) of a Datum that is not an image file.
+
+    Like Caffe, prefers `data` to `float_data`.
+
+    Args:
+        record: the Datum.
+        name: of the record, for the error.
 
     Raises:
-        FormatError: it holds another number of values than it says; `name` is whose record it is.
+        FormatError: the number of values contradicts the shape.
     """
     shape = (record.channels, record.height, record.width)
-    said = "x".join(map(str, shape))
     if min(shape) < 1:
-        raise FormatError(f"{name}: says it is {said}, which is no image; make the LMDB again")
+        raise FormatError(f"{name}: has the empty shape {shape_text(shape)}; make the LMDB again")
     values = np.frombuffer(record.data, np.uint8) if len(record.data) else record.floats
-    held = 0 if values is None else len(values)
-    if values is None or held != shape[0] * shape[1] * shape[2]:
+    count = 0 if values is None else len(values)
+    if values is None or count != prod(shape):
         raise FormatError(
-            f"{name}: says it is {said}, and holds {held:,} values; make the LMDB again"
+            f"{name}: has {count:,} values for shape {shape_text(shape)}; make the LMDB again"
         )
     return values.reshape(shape)

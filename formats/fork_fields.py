@@ -1,8 +1,8 @@
-"""Fields that only forks of Caffe know: NVCaffe 0.17, Intel Caffe 1.1, SSD's `ceil_mode`.
+"""Parse fields that only forks of Caffe have: NVCaffe 0.17, Intel Caffe 1.1, SSD's `ceil_mode`.
 
-A file that uses one parses in an extended copy of the schema. What is a hint (which engine,
-which precision, how many threads) is dropped with a warning that names it; what changes the
-function is dropped only where it is set to what Caffe does anyway, and is an error otherwise.
+A file with such fields parses in an extended copy of the schema. A hint (engine, precision, number
+of threads) is dropped with a warning. A field that changes what the net computes is dropped if it
+is set to what Caffe does anyway, and is an error otherwise.
 """
 
 from __future__ import annotations
@@ -13,26 +13,34 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf.message import Message
 
 from ..errors import FormatError
 from ..text import printable
 from .schema import DESCRIPTOR
 
-_FIRST_NUMBER = 100_000  # of the added fields and enum values: far from any real one
+_FIRST_NUMBER = 100_000  # of the added fields and enum values: above all real ones
 
 
 class ForkField(NamedTuple):
-    """A field that a fork added, and the one value (if any) under which it means nothing."""
+    """A field that a fork added.
+
+    Attributes:
+        fork: the fork's name.
+        message, name: the field `name` of `message`.
+        type: of the .proto file, or `word`: one of `WORDS`.
+        neutral: the value with which Caffe computes the same; None for a hint, which any value is.
+    """
 
     fork: str
     message: str
     name: str
     type: str
-    neutral: Any = None  # None: a hint, droppable whatever its value
+    neutral: float | None = None
 
     @property
     def path(self) -> str:
-        """The name a warning gives."""
+        """The name in messages."""
         return f"{self.message}.{self.name}"
 
 
@@ -41,7 +49,7 @@ def _fields() -> Iterator[ForkField]:
         for name, kind in types.items():
             yield ForkField(fork, message, name, kind)
 
-    def neutral(fork: str, message: str, **values: Any) -> Iterator[ForkField]:
+    def neutral(fork: str, message: str, **values: float) -> Iterator[ForkField]:
         for name, value in values.items():
             kind = {bool: "bool", int: "int32", float: "float"}[type(value)]
             yield ForkField(fork, message, name, kind, value)
@@ -99,7 +107,7 @@ def _fields() -> Iterator[ForkField]:
 
 
 FORK_FIELDS = tuple(_fields())
-# Values that forks added to Caffe's own Engine enums, and what a "word" may be.
+# Values that forks added to Caffe's own Engine enums, and the values of a "word".
 ENGINES = ("MKL2017", "MKLDNN")
 _PRECISIONS = ("FLOAT", "FLOAT16", "DOUBLE", "INT", "UINT", "INT8")
 _LAYOUTS = ("NCHW", "NHWC", "GET", "FINDEX")
@@ -108,7 +116,7 @@ WORDS = ("DEFAULT", "CAFFE", "CUDNN", *ENGINES, *_PRECISIONS, *_LAYOUTS)
 
 @lru_cache(maxsize=1)
 def _extended_pool() -> descriptor_pool.DescriptorPool:
-    """The schema with the fields of the forks in it."""
+    """Return the schema with the fields of the forks added."""
     file = descriptor_pb2.FileDescriptorProto.FromString(DESCRIPTOR.read_bytes())
     messages = {message.name: message for message in file.message_type}
     for message in messages.values():
@@ -123,19 +131,19 @@ def _extended_pool() -> descriptor_pool.DescriptorPool:
     return pool
 
 
-def _add_field(message: Any, field: ForkField, number: int) -> None:
-    added = message.field.add(name=field.name, number=number)
-    added.label = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+def _add_field(message: descriptor_pb2.DescriptorProto, field: ForkField, number: int) -> None:
+    descriptor = message.field.add(name=field.name, number=number)
+    descriptor.label = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
     if field.type == "word":
-        added.type = descriptor_pb2.FieldDescriptorProto.TYPE_ENUM
-        added.type_name = f".caffe.{message.name}.ForkWord"
+        descriptor.type = descriptor_pb2.FieldDescriptorProto.TYPE_ENUM
+        descriptor.type_name = f".caffe.{message.name}.ForkWord"
         _add_words(message)
     else:
-        added.type = getattr(descriptor_pb2.FieldDescriptorProto, f"TYPE_{field.type.upper()}")
+        descriptor.type = getattr(descriptor_pb2.FieldDescriptorProto, f"TYPE_{field.type.upper()}")
 
 
-def _add_words(message: Any) -> None:
-    """The enum ForkWord inside `message`: enum values share the scope of the message."""
+def _add_words(message: descriptor_pb2.DescriptorProto) -> None:
+    """Add the enum ForkWord to `message`, less the names that its other enums use."""
     if any(enum.name == "ForkWord" for enum in message.enum_type):
         return
     taken = {value.name for enum in message.enum_type for value in enum.value}
@@ -145,25 +153,23 @@ def _add_words(message: Any) -> None:
             words.value.add(name=word, number=number)
 
 
-def parse(text: str, message: Any, source: str) -> list[str]:
-    """Fill `message` from a text with fork fields; a warning for each that was dropped.
+def parse(text: str, message: Message, source: str) -> list[str]:
+    """Fill `message` from text with fork fields; return a warning for each dropped field.
 
     Raises:
-        text_format.ParseError: the text has an error beside them.
-        FormatError: a fork field changes the function and can't be dropped.
+        text_format.ParseError: the text has another error.
+        FormatError: a fork field changes what the net computes.
     """
     name = message.DESCRIPTOR.full_name
     extended = message_factory.GetMessageClass(_extended_pool().FindMessageTypeByName(name))()
     text_format.Parse(text, extended)
-    warnings: dict[str, None] = {}
-    for warning in _strip(extended, text, source):
-        warnings[warning] = None
+    warnings = dict.fromkeys(_strip(extended, text, source))
     message.ParseFromString(extended.SerializePartialToString())
     return list(warnings)
 
 
-def _strip(message: Any, text: str, source: str) -> Iterator[str]:
-    """Clear every fork field below `message`, yielding a warning for each."""
+def _strip(message: Message, text: str, source: str) -> Iterator[str]:
+    """Clear every fork field in `message` and below; yield a warning for each."""
     for descriptor, value in list(message.ListFields()):
         if descriptor.number >= _FIRST_NUMBER:
             field = FORK_FIELDS[descriptor.number - _FIRST_NUMBER]
@@ -175,10 +181,11 @@ def _strip(message: Any, text: str, source: str) -> Iterator[str]:
             message.ClearField("engine")
             word = ENGINES[value - _FIRST_NUMBER]
             place = f"{printable(source)}:{_line(text, word)}"
-            yield f"{place}: engine {word} (Intel Caffe) is left out: a hint, not a meaning"
+            yield f"{place}: engine {word} (Intel Caffe) is dropped: a hint that changes no result"
 
 
 def _drop(message: Any, field: ForkField, value: Any, place: str) -> str:
+    """Clear a fork field and return its warning; `message` is of the extended schema."""
     message.ClearField(field.name)
     if field.name == "ceil_mode":
         mode = "CEIL" if value else "FLOOR"
@@ -190,12 +197,13 @@ def _drop(message: Any, field: ForkField, value: Any, place: str) -> str:
     if field.neutral is not None and value != field.neutral:
         shown = f"{value:g}" if isinstance(value, float) else str(value).lower()
         raise FormatError(
-            f"{place}: {field.path} is {field.fork}'s, and {shown} changes what the"
-            " net computes; Caffe has nothing like it: write it with Caffe's own layers"
+            f"{place}: {field.path} is a field of {field.fork}, and {shown} changes what the net"
+            " computes, which Caffe can't do; write it with Caffe's own layers"
         )
-    return f"{place}: {field.path} ({field.fork}) is left out: Caffe computes the same without"
+    return f"{place}: {field.path} ({field.fork}) is dropped: Caffe computes the same without it"
 
 
 def _line(text: str, word: str) -> int:
-    found = re.search(rf"\b{word}\b", text)
-    return text.count("\n", 0, found.start()) + 1 if found else 1
+    """Return the line of the first occurrence of a word."""
+    match = re.search(rf"\b{word}\b", text)
+    return text.count("\n", 0, match.start()) + 1 if match else 1

@@ -1,4 +1,4 @@
-"""Lists of images, a line each: the file, a space, the label."""
+"""Parse lists of images: a line a file, with a space and its label."""
 
 from __future__ import annotations
 
@@ -7,39 +7,45 @@ from typing import NamedTuple
 
 from ..errors import FormatError
 
-LIST_LIMIT = 1 << 30  # bytes of a list
+LIST_LIMIT = 1 << 30  # bytes
 _LABEL = re.compile(r"\s*[+-]?\d+", re.ASCII)
 
 
 class ListLine(NamedTuple):
-    """A line: the file's name (empty where there is none), its label, and whether one is there."""
+    """A line of a list.
+
+    Attributes:
+        file: the image's name, empty if missing.
+        label: 0 if missing.
+        labelled: whether the line has a label.
+    """
 
     file: str
     label: int
     labelled: bool
 
 
-def parse_list(text: bytes, shown: str) -> list[ListLine]:
-    """The lines of a list: what is before and after the last space of each.
+def parse_list(text: bytes, source: str) -> list[ListLine]:
+    """Split each line of a list at its last space into file and label.
 
-    As in Caffe, a label is what C's atoi makes of it: 0 where there is no number.
+    Reads a label as Caffe does with C's atoi: 0 if it begins with no number.
 
     Args:
-        text: the file's bytes.
-        shown: its name in messages.
+        text: the bytes of the list.
+        source: its name, for the error.
 
     Raises:
-        FormatError: there are no lines.
+        FormatError: the list has no lines.
     """
     lines = text.decode("utf-8", "surrogateescape").split("\n")
     if not lines[-1]:
         lines.pop()
     if not lines:
-        raise FormatError(f"{shown}: an empty list; a line is: file label")
+        raise FormatError(f"{source}: an empty list; a line is: file label")
     return [_line(line) for line in lines]
 
 
 def _line(line: str) -> ListLine:
     file, space, last = line.rpartition(" ")
-    found = _LABEL.match(last)
-    return ListLine(file if space else line, int(found.group()) if found else 0, bool(found))
+    label = _LABEL.match(last)
+    return ListLine(file if space else line, int(label.group()) if label else 0, bool(label))

@@ -1,8 +1,8 @@
-"""The layout of an LMDB file, as far as it must be known before LMDB itself touches it.
+"""Read the pages of an LMDB's data file: check its size, and find a record by its number.
 
-LMDB maps its file into memory and trusts it: a page that lies behind the file's end kills the
-process with SIGBUS. So the meta pages are read and held against the size first. The tree of pages
-is walked for one thing more: to find record number N without reading the N records before it.
+LMDB maps its file into memory and trusts it: a page beyond the file's end kills the process with
+SIGBUS. So `read_meta` compares the meta pages with the file's size before LMDB opens it.
+`find_leaf` walks the tree to record number N without reading the N records before it.
 
 Source: lmdb.h and mdb.c of LMDB 0.9 (MDB_meta, MDB_db, MDB_page, MDB_node), 64 bits, little endian.
 """
@@ -21,7 +21,7 @@ MAGIC = 0xBEEFC0DE
 VERSION = 1
 META_FLAG = 0x08
 BRANCH_FLAG, LEAF_FLAG = 0x01, 0x02
-DEEPEST = 32  # CURSOR_STACK of mdb.c
+MAX_DEPTH = 32  # CURSOR_STACK of mdb.c
 
 _PAGE = struct.Struct("<QHHHH")  # number, padding, flags, lower, upper
 _META = struct.Struct("<IIQQ 48s IHHQQQQQ QQ")
@@ -29,15 +29,15 @@ _NODE = struct.Struct("<HHHH")  # low and high half of the size or page, flags, 
 
 
 class Meta(NamedTuple):
-    """What a meta page says of the unnamed database, the one that Caffe uses.
+    """A meta page's fields of the unnamed database, the one that Caffe uses.
 
     Attributes:
         page_size: bytes.
         flags: 0 unless keys have several values or are not plain strings.
-        entries: records.
+        entries: number of records.
         root: page number of the tree's root.
         last_page: the highest page number in use.
-        change: number of the transaction that wrote this page; the higher one counts.
+        transaction: number of the transaction that wrote this page; the higher one is valid.
     """
 
     page_size: int
@@ -45,26 +45,26 @@ class Meta(NamedTuple):
     entries: int
     root: int
     last_page: int
-    change: int
+    transaction: int
 
 
-def check(path: str, shown: str) -> Meta:
-    """The meta page that counts of an LMDB's data file, which is long enough for it.
+def read_meta(path: str, shown: str) -> Meta:
+    """Return the valid meta page of an LMDB's data file, after checking the file's size.
 
     Args:
         path: `data.mdb`.
         shown: its name in messages.
 
     Raises:
-        FormatError: it is no LMDB, of another version, truncated, or empty.
-        OSError: it can't be read.
+        FormatError: the file is not an LMDB, of another version, truncated, or empty.
+        OSError: the file can't be read.
     """
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         first = _meta(file.read(_PAGE.size + _META.size), shown, size)
         file.seek(first.page_size)
         second = _meta(file.read(_PAGE.size + _META.size), shown, size)
-    meta = second if second.change > first.change else first
+    meta = second if second.transaction > first.transaction else first
     needed = (meta.last_page + 1) * meta.page_size
     if size < needed:
         raise _truncated(shown, size, f"{needed:,}")
@@ -75,16 +75,16 @@ def check(path: str, shown: str) -> Meta:
 
 def _meta(page: bytes, shown: str, size: int) -> Meta:
     if len(page) < _PAGE.size + _META.size:
-        # A start that is LMDB's, or none at all, is a file cut off; anything else is no LMDB.
+        # A truncated LMDB begins with the magic number, or with zeros.
         magic = page[_PAGE.size : _PAGE.size + 4]
         if magic == MAGIC.to_bytes(4, "little") or not page.strip(b"\0"):
             raise _truncated(shown, size, "two pages at least")
-        raise FormatError(f"{shown}: is no LMDB; give the folder of one")
+        raise FormatError(f"{shown}: is not an LMDB; give the folder of one")
     flags = _PAGE.unpack_from(page)[2]
     fields = _META.unpack_from(page, _PAGE.size)
     magic, version, page_size = fields[0], fields[1], int.from_bytes(fields[4][:4], "little")
     if magic != MAGIC or not flags & META_FLAG:
-        raise FormatError(f"{shown}: is no LMDB, or its first pages are damaged; make it again")
+        raise FormatError(f"{shown}: is not an LMDB, or its first pages are damaged; make it again")
     if version != VERSION:
         raise FormatError(f"{shown}: is an LMDB of version {version}, not 1; make it again")
     if page_size not in (1 << bits for bits in range(8, 17)):
@@ -98,23 +98,23 @@ def _truncated(shown: str, size: int, needed: str) -> FormatError:
     )
 
 
-def leaf_with(path: str, shown: str, meta: Meta, number: int) -> tuple[bytes, int]:
-    """The first key of the leaf page that holds record `number`, and that key's own number.
+def find_leaf(path: str, shown: str, meta: Meta, number: int) -> tuple[bytes, int]:
+    """Return the first key of the leaf page that holds record `number`, and that key's number.
 
-    It reads the tree's pages, some 50 records each, and none of the records' data.
+    Reads pages of the tree, with some 50 records each, and no record's data.
 
     Raises:
         FormatError: the tree is damaged.
         OSError: the file can't be read.
     """
-    passed = 0
+    first = 0
     with open(path, "rb", buffering=0) as file:
         try:
-            for page in _leaves(file, meta, meta.root, DEEPEST):
+            for page in _leaves(file, meta, meta.root, MAX_DEPTH):
                 count = _count(page)
-                if passed + count > number:
-                    return _first_key(page), passed
-                passed += count
+                if first + count > number:
+                    return _first_key(page), first
+                first += count
         except (struct.error, ValueError) as error:
             raise _damaged(shown) from error
     raise _damaged(shown)
@@ -125,9 +125,9 @@ def _damaged(shown: str) -> FormatError:
 
 
 def _leaves(file: io.RawIOBase, meta: Meta, number: int, depth: int) -> Iterator[bytes]:
-    """The leaf pages under page `number`, in the order of their keys."""
+    """Yield the leaf pages under page `number`, in the order of their keys."""
     if not depth or number > meta.last_page:
-        raise ValueError("a page outside of the tree")
+        raise ValueError("a page outside the file, or a tree too deep")
     file.seek(number * meta.page_size)
     page = file.read(meta.page_size) or b""
     flags = _PAGE.unpack_from(page)[2]
@@ -142,7 +142,7 @@ def _leaves(file: io.RawIOBase, meta: Meta, number: int, depth: int) -> Iterator
 
 
 def _count(page: bytes) -> int:
-    """Nodes of a page: the array of their places ends where `lower` says."""
+    """Return the number of a page's nodes: the array of their offsets ends at `lower`."""
     lower: int = _PAGE.unpack_from(page)[3]
     return (lower - _PAGE.size) // 2
 

@@ -1,7 +1,7 @@
-"""Reading Caffe's LMDBs: a folder with `data.mdb`, its records in the order of their keys.
+"""Read Caffe's LMDBs: folders with a `data.mdb`, whose records are in the order of their keys.
 
-The file is checked before LMDB opens it (`lmdb_pages`), read without a lock file, so that a folder
-nobody may write to will do, and opened once however many layers read it, which LMDB demands.
+`lmdb_pages` checks the file before LMDB opens it. There is no lock file, so that the folder may be
+read-only. Readers of one file share an environment: LMDB may open a file only once in a process.
 """
 
 from __future__ import annotations
@@ -10,25 +10,20 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..errors import FormatError
 from ..extras import required
 from ..text import printable
-from .datum import parse_datum
-from .files import describe
-from .lmdb_pages import Meta, check, leaf_with
+from .files import error_reason
+from .lmdb_pages import Meta, find_leaf, read_meta
 
 DATA_FILE = "data.mdb"
-# A handful of records is stepped over faster than the tree is walked.
-STEP_LIMIT = 64
-
-__all__ = ["LmdbReader", "lmdb_package", "open_lmdb", "parse_datum"]
+STEP_LIMIT = 64  # up to here, stepping over records is faster than walking the tree
 
 
 def lmdb_package() -> Any:
-    """The lmdb module, which is an extra.
+    """Import lmdb, which is an extra.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -39,27 +34,29 @@ def lmdb_package() -> Any:
 
 
 class _Environments:
-    """The open environments, by device and inode of their data file, with their users counted."""
+    """Open environments with their number of readers, by device and inode of the data file."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[tuple[int, int], tuple[Any, int]] = {}
 
-    def take(self, data: Path) -> tuple[tuple[int, int], Any]:
+    def acquire(self, data: Path) -> tuple[tuple[int, int], Any]:
+        """Return the key and the environment of a data file, opened if no reader has it."""
         status = data.stat()
         key = (status.st_dev, status.st_ino)
         with self._lock:
-            env, users = self._open.get(key, (None, 0))
+            env, readers = self._open.get(key, (None, 0))
             if env is None:
                 env = lmdb_package().open(str(data.parent), readonly=True, lock=False)
-            self._open[key] = (env, users + 1)
+            self._open[key] = (env, readers + 1)
         return key, env
 
-    def give_back(self, key: tuple[int, int]) -> None:
+    def release(self, key: tuple[int, int]) -> None:
+        """Close the environment after its last reader."""
         with self._lock:
-            env, users = self._open.pop(key)
-            if users > 1:
-                self._open[key] = (env, users - 1)
+            env, readers = self._open.pop(key)
+            if readers > 1:
+                self._open[key] = (env, readers - 1)
             else:
                 env.close()
 
@@ -68,10 +65,10 @@ _environments = _Environments()
 
 
 class LmdbReader:
-    """An open LMDB; made by `open_lmdb`, also a context manager.
+    """An open LMDB, also a context manager; `open_lmdb` makes it.
 
     Attributes:
-        path: the folder, as it was given.
+        path: the folder, as passed to `open_lmdb`.
         entries: the number of records, at least 1.
     """
 
@@ -80,21 +77,21 @@ class LmdbReader:
         self.entries = meta.entries
         self._data = data
         self._meta = meta
-        self._key, self._env = _environments.take(data)
+        self._key, self._env = _environments.acquire(data)
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"LmdbFile({printable(self.path)}: {self.entries} records)"
+        return f"LmdbReader({printable(self.path)}: {self.entries} records)"
 
     def values(self, start: int = 0, copy: bool = True) -> Iterator[bytes | memoryview]:
-        """The values from record number `start` (from 0) to the last, in the order of the keys.
+        """Yield the values from record number `start` (from 0) to the last, in the order of keys.
 
-        Records before `start` are not read. An iterator belongs to the thread that runs it.
+        Does not read the records before `start`. Run an iterator in one thread only.
 
         Args:
-            start: the number of the first record; from `entries` on, there is none.
-            copy: whether each value is bytes of its own. Otherwise it is a view into the file,
-                which costs nothing and **must not be touched after `close()`**.
+            start: the number of the first record; from `entries` on, there are none.
+            copy: whether to yield bytes. Otherwise yields views into the file, which cost nothing
+                and **must not be used after `close()`**.
 
         Raises:
             FormatError: the tree of pages is damaged.
@@ -111,60 +108,55 @@ class LmdbReader:
         except lmdb_package().Error as error:
             raise FormatError(f"{printable(self.path)}: damaged ({error}); make it again") from None
         if read != self.entries:
-            raise self._other_number()
+            raise self._wrong_count()
 
-    def _other_number(self) -> FormatError:
+    def _wrong_count(self) -> FormatError:
         shown = printable(self.path)
-        return FormatError(f"{shown}: damaged (other records than it counts); make the LMDB again")
+        return FormatError(f"{shown}: damaged (wrong number of records); make the LMDB again")
 
     def _move(self, cursor: Any, start: int) -> None:
-        """Put the cursor on record `start`.
+        """Move the cursor to record `start`.
 
         py-lmdb touches all data of every record that a cursor passes, so passing many reads them.
         """
-        passed = 0
-        found = cursor.first()
+        number = 0
+        exists = cursor.first()
         if start > STEP_LIMIT and not self._meta.flags:
-            key, passed = leaf_with(str(self._data), printable(self.path), self._meta, start)
-            found = cursor.set_key(key)
-        for _ in range(start - passed):
-            found = found and cursor.next()
-        if not found:
-            raise self._other_number()
+            key, number = find_leaf(str(self._data), printable(self.path), self._meta, start)
+            exists = cursor.set_key(key)
+        for _ in range(start - number):
+            exists = exists and cursor.next()
+        if not exists:
+            raise self._wrong_count()
 
     def close(self) -> None:
-        """Unmap the file; views of its values are invalid from here on. Twice is no error."""
+        """Unmap the file, which invalidates views of its values. Closing twice is allowed."""
         if not self._closed:
             self._closed = True
-            _environments.give_back(self._key)
+            _environments.release(self._key)
 
     def __enter__(self) -> LmdbReader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
 def open_lmdb(path: str | os.PathLike[str]) -> LmdbReader:
-    """Open the LMDB in folder `path`, read-only and without its lock.
+    """Open the LMDB in folder `path`, read-only and without a lock.
 
     Raises:
-        FormatError: there is none, it is a LEVELDB, truncated, empty, damaged, or the `lmdb`
-            package is missing; one line says what to do.
+        FormatError: there is no LMDB, or a LEVELDB, or one that is truncated, empty or damaged.
+        MissingExtraError: the `lmdb` package is not installed.
     """
     name = os.fspath(path)
     shown = printable(name)
     lmdb = lmdb_package()
     try:
         data = _data_file(Path(name), shown)
-        return LmdbReader(name, data, check(str(data), printable(str(data))))
+        return LmdbReader(name, data, read_meta(str(data), printable(str(data))))
     except (OSError, ValueError) as error:
-        reason = describe(error)
+        reason = error_reason(error)
         raise FormatError(f"{shown}: {reason}; check the name and who may read it") from None
     except (lmdb.Error, MemoryError) as error:
         raise FormatError(f"{shown}: LMDB can't open it: {error}") from None

@@ -1,7 +1,7 @@
-"""Writing an LMDB whole or not at all.
+"""Write an LMDB completely or not at all.
 
-Records go into a temporary folder beside the target, in batches of bounded memory. Only when all
-are there, and on the disk, the folder gets its name. Whatever happens before leaves nothing.
+Records go into a temporary folder beside the target, in batches of bounded memory. The folder gets
+its name once all records are on disk. An error before that leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -10,46 +10,45 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..errors import FormatError, OutputError
 from ..text import printable
-from .files import describe
+from .files import error_reason
 from .lmdb_reader import DATA_FILE, lmdb_package
 
 KEY_LIMIT = 511  # bytes of a key: MDB_MAXKEYSIZE of mdb.c
 LOCK_FILE, LABELS_FILE = "lock.mdb", "labels.txt"
 FILE_MODE = 0o664
-_PAGES = 1 << 16  # bytes that a batch takes beside its values, at least
-MAP_SIZE = 1 << 30  # bytes to begin with; the map grows as needed
-# Small: while a batch is written, nobody hands out work.
+_PAGES = 1 << 16  # bytes that a batch takes at least, beside its values
+MAP_SIZE = 1 << 30  # bytes; the map grows as needed
+# Small, because no new images are decoded while a batch is written.
 BATCH_RECORDS, BATCH_BYTES = 1000, 4 << 20
-REOPEN_BATCHES = 64  # pages of the map that were touched count as memory until it is let go
+REOPEN_BATCHES = 64  # touched pages of the map count as memory until it is unmapped
 
 
 class LmdbWriter:
-    """An LMDB under way. As a context manager it gets its name at the end, or is gone on an error.
+    """Writes an LMDB; a context manager, which names it at the end or deletes it on an error.
 
     Attributes:
-        path: the folder that it will be.
-        records: put so far.
+        path: the folder of the finished LMDB.
+        records: number of records put so far.
         size: bytes of their values.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], force: bool = False, map_size: int = MAP_SIZE
     ) -> None:
-        """Begin in a temporary folder; missing folders above are made.
+        """Open a temporary folder; create missing parents.
 
         Args:
             path: the folder to make.
-            force: replace an LMDB that is there; anything else is never replaced.
-            map_size: bytes to begin with, doubled as often as needed.
+            force: replace an LMDB at `path`; anything else is never replaced.
+            map_size: initial bytes of the map, doubled whenever it is full.
 
         Raises:
-            OutputError: something is there already, or it can't be written.
-            FormatError: the lmdb package is missing.
+            OutputError: `path` exists already, or can't be written.
+            MissingExtraError: the lmdb package is not installed.
         """
         lmdb = lmdb_package()
         self.path = Path(path)
@@ -61,19 +60,19 @@ class LmdbWriter:
         self._last = b""
         self._batches = 0
         self._env: Any = None
-        check_target(self.path, force)
-        # A link is followed, so that what it leads to is replaced.
+        check_lmdb_target(self.path, force)
+        # Follow a link: replace its target, not the link.
         self._target = self.path.resolve() if self.path.is_symlink() else self.path
         self._temporary = self._beside("tmp")
-        self._made_folders = [folder for folder in self._target.parents if not folder.exists()]
+        self._new_folders = [folder for folder in self._target.parents if not folder.exists()]
         try:
             self._target.parent.mkdir(parents=True, exist_ok=True)
             self._temporary.mkdir()
             self._open(map_size)
         except (OSError, lmdb.Error) as error:
-            refused = self._unwritable(error)
+            output_error = self._output_error(error)  # before the folder is gone
             self._discard()
-            raise refused from None
+            raise output_error from None
         except BaseException:  # a signal
             self._discard()
             raise
@@ -82,8 +81,8 @@ class LmdbWriter:
         """Add a record.
 
         Raises:
-            OutputError: it can't be written.
-            FormatError: a key that is empty, too long, or there already.
+            OutputError: the record can't be written.
+            FormatError: the key is empty, too long, or exists already.
         """
         if not 0 < len(key) <= KEY_LIMIT:
             raise FormatError(f"{self._shown}: a key of {len(key)} bytes; LMDB takes {KEY_LIMIT}")
@@ -95,10 +94,10 @@ class LmdbWriter:
             self._commit()
 
     def put_file(self, name: str, data: bytes) -> None:
-        """Add a file beside the records, which LMDB and Caffe don't look at.
+        """Add a file beside the records, which LMDB and Caffe ignore.
 
         Raises:
-            OutputError: it can't be written.
+            OutputError: the file can't be written.
         """
         try:
             with open(self._temporary / name, "xb") as file:
@@ -106,13 +105,13 @@ class LmdbWriter:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise self._output_error(error) from None
 
     def seal(self) -> None:
-        """Bring everything to the disk; nothing can be put after it. Twice is no error.
+        """Flush everything to disk and accept no more records. Sealing twice is allowed.
 
         Raises:
-            OutputError: it can't be written.
+            OutputError: the records can't be written.
         """
         if self._env is None:
             return
@@ -123,10 +122,10 @@ class LmdbWriter:
             self._make_lock_file()
             _sync_folder(self._temporary)
         except (OSError, lmdb_package().Error) as error:
-            raise self._unwritable(error) from None
+            raise self._output_error(error) from None
 
     def _commit(self) -> None:
-        """Write what is pending; where the map is full, the whole batch again in a larger one."""
+        """Write the pending batch; if the map is full, repeat all of it in a larger map."""
         lmdb = lmdb_package()
         try:
             while self._pending:
@@ -141,11 +140,11 @@ class LmdbWriter:
                 if self._batches % REOPEN_BATCHES == 0:
                     self._reopen()
         except (OSError, lmdb.Error) as error:
-            raise self._unwritable(error) from None
+            raise self._output_error(error) from None
 
     def _open(self, map_size: int) -> None:
-        # Nobody needs the unfinished file: it is synced once, at the end. Nobody shares it either,
-        # and a lock file is mapped: on a full disk, touching it ends the process (SIGBUS).
+        # No sync: an unfinished file is worthless; `seal` syncs it once. No lock: nobody shares the
+        # file, and touching a mapped lock file on a full disk ends the process (SIGBUS).
         self._env = lmdb_package().open(
             str(self._temporary),
             map_size=map_size,
@@ -156,12 +155,12 @@ class LmdbWriter:
         )
 
     def _make_lock_file(self) -> None:
-        """As LMDB makes it before it fills it: a reader that may not make files needs it there."""
+        """Make an empty lock file: a reader without write access can't make its own."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         os.close(os.open(self._temporary / LOCK_FILE, flags, FILE_MODE))
 
     def _reopen(self) -> None:
-        """Let go of the map and map the file anew."""
+        """Unmap the file and map it again."""
         map_size = self._env.info()["map_size"]
         self._close()
         self._open(map_size)
@@ -170,28 +169,28 @@ class LmdbWriter:
         last = self._last
         with self._env.begin(write=True) as writing:
             for key, value in records:
-                # Keys in order fill their pages; a page that is split stays half empty.
+                # Appended keys fill their pages; other keys split pages and leave them half empty.
                 if key > last:
                     writing.put(key, value, append=True)
                     last = key
                 elif not writing.put(key, value, overwrite=False):
-                    raise FormatError(f"{self._shown}: two records of key {_text(key)}")
+                    raise FormatError(f"{self._shown}: two records of key {_quoted(key)}")
 
-    def _place(self) -> None:
+    def _put_in_place(self) -> None:
         try:
             if os.path.lexists(self._target) and self._force:
                 self._replace()
             else:
-                check_target(self.path, False)
-                # Where a folder with something in it came meanwhile, this fails.
+                check_lmdb_target(self.path, False)
+                # Fails if a non-empty folder has appeared meanwhile.
                 self._temporary.rename(self._target)
             _sync_folder(self._target.parent)
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise self._output_error(error) from None
 
     def _replace(self) -> None:
-        """Put the old one aside, and back if the new one can't take its place."""
-        check_target(self.path, True)
+        """Move the old LMDB aside, and back if the new one can't take its place."""
+        check_lmdb_target(self.path, True)
         aside = self._beside("old")
         try:
             self._target.rename(aside)
@@ -205,6 +204,7 @@ class LmdbWriter:
                 shutil.rmtree(aside, ignore_errors=True)
 
     def _beside(self, ending: str) -> Path:
+        """Return a name that is free, in the folder of the target."""
         return self._target.with_name(f".{self._target.name}.{os.urandom(4).hex()}.{ending}")
 
     def _close(self) -> None:
@@ -215,18 +215,18 @@ class LmdbWriter:
     def _discard(self) -> None:
         self._close()
         shutil.rmtree(self._temporary, ignore_errors=True)
-        with suppress(OSError):  # the first that something is in, and those above it
-            for folder in self._made_folders:
+        with suppress(OSError):  # stops at the first folder that is not empty
+            for folder in self._new_folders:
                 folder.rmdir()
 
-    def _unwritable(self, error: Exception) -> OutputError:
-        reason = describe(error)
+    def _output_error(self, error: Exception) -> OutputError:
+        reason = error_reason(error)
         if isinstance(error, lmdb_package().Error) and self._is_full(error):
             reason = "no space left on device"
         return OutputError(f"{self._shown}: can't write: {reason}; choose another place")
 
     def _is_full(self, error: Exception) -> bool:
-        """Whether the disk is: a write that it cuts short is an input/output error to LMDB."""
+        """Decide whether the disk is full: LMDB reports a short write as an input/output error."""
         if isinstance(error, lmdb_package().DiskError):
             return True
         with suppress(OSError):
@@ -236,39 +236,34 @@ class LmdbWriter:
     def __enter__(self) -> LmdbWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
         try:
             if kind is None:
                 self.seal()
-                self._place()
+                self._put_in_place()
         finally:
             self._discard()
 
 
-def check_target(path: Path, force: bool) -> None:
-    """Whether an LMDB may be made there; with `force`, in place of one.
+def check_lmdb_target(path: Path, force: bool) -> None:
+    """Check that an LMDB can be made at `path`; with `force`, replacing one.
 
     Raises:
-        OutputError: it may not.
+        OutputError: it can't.
     """
     shown = printable(str(path))
     if not path.name or path.name == "..":
-        raise OutputError(f"'{shown}' is no name of a folder to make")
+        raise OutputError(f"'{shown}' is not a name for a new folder")
     if not os.path.lexists(path):
         return
     if not force:
         raise OutputError(f"{shown}: exists already; --force replaces an LMDB")
     if not _is_lmdb(path):
-        raise OutputError(f"{shown}: is something else than an LMDB; --force replaces only those")
+        raise OutputError(f"{shown}: is not an LMDB; --force replaces nothing else")
 
 
 def _is_lmdb(path: Path) -> bool:
-    """A folder with an LMDB in it and nothing that somebody would miss."""
+    """Check that a folder has an LMDB and no other files."""
     try:
         names = {entry.name for entry in path.iterdir()}
     except OSError:
@@ -277,7 +272,7 @@ def _is_lmdb(path: Path) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk, where the system can."""
+    """Flush a folder's entries to disk, where the system can."""
     with suppress(PermissionError):  # Windows opens no folders
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -286,5 +281,5 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _text(key: bytes) -> str:
+def _quoted(key: bytes) -> str:
     return f"'{printable(os.fsdecode(key))}'"

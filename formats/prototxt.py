@@ -1,7 +1,7 @@
-"""Protocol buffer text in and out: `.prototxt` files.
+"""Parse and print `.prototxt` files: protocol buffer text.
 
-The parser is protobuf's own. Added here: file:line:column in every error, a suggestion for a
-misspelt name, and the fields of Caffe's forks (`fork_fields.py`).
+protobuf's own parser reads them. This module adds file:line:column to every error, a suggestion for
+a misspelt name, and the fields of Caffe's forks (`fork_fields.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from google.protobuf import text_format
+from google.protobuf.message import Message
 
 from ..errors import FormatError
 from ..text import did_you_mean, printable
@@ -17,17 +18,17 @@ from ..text import did_you_mean, printable
 SIZE_LIMIT = 16 << 20  # the largest published net (ResNet-152) is a hundredth of this
 
 _UNKNOWN = r'type "(?:caffe\.)?([\w.]+)" has no (field|value) named "?([\w.]+)'
-PARSED = (1 << 31, 0)  # behind every line: the text is read, what it says is refused
+PARSED = (1 << 31, 0)  # position behind every line: of an error in a text that parsed
 _POSITION = r"^\d+:\d+ : "
 
 
 def decode(data: bytes, source: str) -> str:
-    """The text of a prototxt.
+    """Decode the bytes of a prototxt.
 
-    Bytes that are no UTF-8 survive as surrogates: old comments are in any encoding.
+    Bytes that are not UTF-8 become surrogates: old comments are in any encoding.
 
     Raises:
-        FormatError: the bytes are binary (a caffemodel, say).
+        FormatError: the bytes are binary, such as a caffemodel's.
     """
     if b"\0" in data or data.startswith((b"\x89HDF", b"\x1f\x8b", b"PK\x03\x04")):
         raise FormatError(
@@ -37,11 +38,12 @@ def decode(data: bytes, source: str) -> str:
     return data.decode("utf-8", errors="surrogateescape")
 
 
-def parse(text: str, message: Any, source: str) -> list[str]:
-    """Fill `message` from text and return the warnings: fields of forks that were dropped.
+def parse(text: str, message: Message, source: str) -> list[str]:
+    """Fill `message` from text; return a warning for each dropped field of a fork.
 
     Raises:
-        FormatError: with `source:line:column`, what is wrong there, and what was likely meant.
+        FormatError: the text has an error; the message has `source:line:column`, and a suggestion
+            for a misspelt name.
     """
     try:
         text_format.Parse(text, message)
@@ -64,31 +66,32 @@ def parse(text: str, message: Any, source: str) -> list[str]:
         raise _format_error(error, message, source) from None
 
 
-def to_text(message: Any) -> str:
-    """A message as protobuf writes it, two spaces an indent."""
+def to_text(message: Message) -> str:
+    """Return a message as protobuf text, indented by two spaces."""
     return str(text_format.MessageToString(message))
 
 
-def _format_error(error: text_format.ParseError, message: Any, source: str) -> FormatError:
-    what = printable(re.sub(_POSITION, "", str(error)).strip().rstrip("."), 200)
-    unknown = re.search(_UNKNOWN, what)
+def _format_error(error: text_format.ParseError, message: Message, source: str) -> FormatError:
+    reason = printable(re.sub(_POSITION, "", str(error)).strip().rstrip("."), 200)
+    unknown = re.search(_UNKNOWN, reason)
     hint = ""
-    if "codec can't" in what:
-        what = "a string that is not UTF-8; write the file as UTF-8"
+    if "codec can't" in reason:
+        reason = "a string that is not UTF-8; write the file as UTF-8"
     elif unknown:
         owner, kind, word = unknown.groups()
-        what = f"{owner} has no {kind} '{word}'"
+        reason = f"{owner} has no {kind} '{word}'"
         hint = did_you_mean(word, _names(message, owner, kind))
     line, column = error.GetLine() or 0, error.GetColumn() or 0
-    found = FormatError(f"{printable(source)}:{line}:{column}: {what}{hint}")
-    found.position = (line, column)
-    return found
+    format_error = FormatError(f"{printable(source)}:{line}:{column}: {reason}{hint}")
+    format_error.position = (line, column)
+    return format_error
 
 
-def _names(message: Any, owner: str, kind: str) -> list[str]:
+def _names(message: Message, owner: str, kind: str) -> list[str]:
+    """Return the fields of a message, or the values of an enum, that `owner` names."""
     file = message.DESCRIPTOR.file
     name, _, nested = owner.partition(".")
-    found: Any = file.message_types_by_name.get(name) or file.enum_types_by_name.get(name)
+    descriptor: Any = file.message_types_by_name.get(name) or file.enum_types_by_name.get(name)
     if nested:
-        found = found.enum_types_by_name[nested]
-    return list(found.fields_by_name if kind == "field" else found.values_by_name)
+        descriptor = descriptor.enum_types_by_name[nested]
+    return list(descriptor.fields_by_name if kind == "field" else descriptor.values_by_name)

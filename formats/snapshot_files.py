@@ -1,7 +1,6 @@
-"""The files of a training's snapshots: their names, where they may be written, which are whole.
+"""Snapshot files: their prefix, the disk space they need, and the newest complete pair.
 
-`PREFIX_iter_N.caffemodel` and `PREFIX_iter_N.solverstate` belong together; the second names the
-first.
+A snapshot is `PREFIX_iter_N.caffemodel` and `PREFIX_iter_N.solverstate`, which names the first.
 """
 
 from __future__ import annotations
@@ -12,41 +11,42 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import FormatError, OutputError
 from ..text import printable
 from .caffemodel import read_caffemodel, read_solver_state
-from .files import describe
+from .files import error_reason
+from .schema import SolverParameter, SolverState
 
 
-def complete_prefix(solver: Any, source: str) -> str:
-    """Set the snapshot_prefix that Caffe finds by itself (UpgradeSnapshotPrefixProperty).
+def complete_prefix(solver: SolverParameter, source: str) -> str:
+    """Derive a missing snapshot_prefix as Caffe does (UpgradeSnapshotPrefixProperty).
 
     Args:
-        solver: the SolverParameter.
-        source: its file; a folder where it has none.
+        solver: the solver, changed in place.
+        source: its file, or a folder if it has none.
 
     Returns:
-        What was done, as Caffe says it; empty if nothing was.
+        Caffe's log line of the change; empty if there was none.
     """
     path = Path(source) if Path(source).name else Path("solver")
     if not solver.HasField("snapshot_prefix"):
         solver.snapshot_prefix = os.fspath(path.with_suffix(""))
-        done = "was not specified and is set to"
-    elif os.path.isdir(solver.snapshot_prefix):  # noqa: PTH112 - a path may hold a null
+        change = "was not specified and is set to"
+    elif os.path.isdir(solver.snapshot_prefix):  # noqa: PTH112 - returns False for a name with a null
         solver.snapshot_prefix = os.fspath(Path(solver.snapshot_prefix) / path.stem)
-        done = "was a directory and is replaced to"
+        change = "was a directory and is replaced to"
     else:
         return ""
-    return f"snapshot_prefix {done} {solver.snapshot_prefix}"
+    return f"snapshot_prefix {change} {solver.snapshot_prefix}"
 
 
 def free_bytes(prefix: str) -> int:
-    """The room for snapshots, after trying to write one.
+    """Return the free bytes for snapshots, after writing and deleting a test file.
 
     Raises:
-        OutputError: none can be written there.
+        OutputError: the folder can't be written to.
     """
     probe = Path(f"{prefix}_iter_0.tempfile.{os.getpid()}")
     try:
@@ -54,42 +54,49 @@ def free_bytes(prefix: str) -> int:
         probe.unlink()
         return shutil.disk_usage(probe.parent).free
     except (OSError, ValueError) as error:
-        make = ""
+        remedy = "change the solver's snapshot_prefix"
         if isinstance(error, FileNotFoundError):
-            make = f"make the folder {printable(str(probe.parent))}, or "
+            remedy = f"make the folder {printable(str(probe.parent))}, or {remedy}"
+        shown, reason = printable(prefix), error_reason(error)
         raise OutputError(
-            f"Cannot write to snapshot prefix '{printable(prefix)}': {describe(error)};"
-            f" {make}change the solver's snapshot_prefix"
+            f"Cannot write to snapshot prefix '{shown}': {reason}; {remedy}"
         ) from None
 
 
-def check_room(prefix: str, needed: int) -> int:
-    """The room for snapshots, if one of `needed` bytes can be written.
+def check_free_space(prefix: str, needed: int) -> int:
+    """Return the free bytes for snapshots, of which one takes `needed`.
 
     Raises:
-        OutputError: it can't.
+        OutputError: not even one fits, or the folder can't be written to.
     """
     free = free_bytes(prefix)
     if free < needed:
         raise OutputError(
-            f"no room for snapshots at '{printable(prefix)}': one needs {needed >> 20} MiB, and"
-            f" {free >> 20} MiB are free; make room, or change snapshot_prefix"
+            f"no disk space for snapshots at '{printable(prefix)}': one needs {needed >> 20} MiB,"
+            f" {free >> 20} MiB are free; free some, or change snapshot_prefix"
         )
     return free
 
 
-def weights_of(state: Any, path: str) -> Path | None:
-    """The caffemodel named in a solver state; beside it, if the two were moved together.
+def find_weights(state: SolverState, path: str) -> Path | None:
+    """Return the caffemodel that a solver state names, or the one of that name beside it.
+
+    Args:
+        state: the solver state.
+        path: its file.
+
+    Returns:
+        The path; None if the state names none.
 
     Raises:
-        FormatError: it is in neither place.
+        FormatError: the caffemodel is in neither place.
     """
     if not state.HasField("learned_net"):
         return None
     named = Path(state.learned_net)
     beside = Path(path).parent / named.name
     for candidate in (named, beside):
-        if os.path.isfile(candidate):  # noqa: PTH113 - a name may be too long
+        if os.path.isfile(candidate):  # noqa: PTH113 - returns False for a name that is too long
             return candidate
     raise FormatError(
         f"{printable(path)}: its weights {printable(state.learned_net)} are not there, nor beside"
@@ -97,8 +104,8 @@ def weights_of(state: Any, path: str) -> Path | None:
     )
 
 
-def any_snapshot(prefix: str) -> str | None:
-    """The newest solver state of a prefix, whole or not.
+def newest_solver_state(prefix: str) -> str | None:
+    """Return the newest solver state of a prefix, complete or not.
 
     Raises:
         FormatError: its folder can't be read.
@@ -107,12 +114,12 @@ def any_snapshot(prefix: str) -> str | None:
 
 
 class Snapshot(NamedTuple):
-    """A solver state whose weights are there, both whole.
+    """A solver state and its weights, both complete.
 
     Attributes:
         path: the solver state.
-        iteration: of it.
-        remarks: newer ones that are not whole, and older ones of a later iteration.
+        iteration: the iteration of the snapshot.
+        remarks: on newer snapshots that are damaged, and an older one of a later iteration.
     """
 
     path: str
@@ -120,28 +127,28 @@ class Snapshot(NamedTuple):
     remarks: list[str]
 
 
-def newest(prefix: str) -> Snapshot | None:
-    """The whole pair of a snapshot_prefix that was written last.
+def newest_snapshot(prefix: str) -> Snapshot | None:
+    """Return the last written snapshot of a prefix whose files are both complete.
 
     Raises:
         FormatError: its folder can't be read.
     """
     remarks: list[str] = []
-    left = sorted(_states(prefix), reverse=True)
-    while left:
-        _, iteration, path = left.pop(0)
+    older = sorted(_states(prefix), reverse=True)
+    while older:
+        _, iteration, path = older.pop(0)
         try:
             state = read_solver_state(path)
-            weights = weights_of(state, path)
+            weights = find_weights(state, path)
             if weights is not None:
                 read_caffemodel(weights)
         except FormatError as error:
-            remarks.append(f"passed over: {error}")
+            remarks.append(f"skipped: {error}")
             continue
-        # An earlier run may have got further under the same prefix.
+        # An earlier run with the same prefix may have reached a later iteration.
         remarks += [
-            f"{printable(other)} is of a later iteration, and older; --snapshot takes it"
-            for _, later, other in left
+            f"{printable(other)} is older, but of a later iteration; --snapshot resumes from it"
+            for _, later, other in older
             if later > iteration
         ][:1]
         return Snapshot(path, state.iter, remarks)
@@ -149,7 +156,7 @@ def newest(prefix: str) -> Snapshot | None:
 
 
 def _states(prefix: str) -> Iterator[tuple[int, int, str]]:
-    """(when it was written in nanoseconds, iteration, path) of every solver state of a prefix."""
+    """Yield (modification time in ns, iteration, path) of every solver state of a prefix."""
     folder, stem = Path(prefix).parent, Path(prefix).name
     pattern = re.compile(re.escape(stem) + r"_iter_([0-9]{1,10})\.solverstate")
     try:
@@ -157,10 +164,10 @@ def _states(prefix: str) -> Iterator[tuple[int, int, str]]:
     except (FileNotFoundError, NotADirectoryError):
         return
     except (OSError, ValueError) as error:
-        reason = describe(error)
-        raise FormatError(f"{printable(str(folder))}: can't look for snapshots: {reason}") from None
+        reason = error_reason(error)
+        raise FormatError(f"{printable(str(folder))}: can't list snapshots: {reason}") from None
     for path in paths:
         match = pattern.fullmatch(path.name)
-        with suppress(OSError):  # a link to nowhere, or gone meanwhile
+        with suppress(OSError):  # a broken link, or deleted meanwhile
             if match:
                 yield path.stat().st_mtime_ns, int(match[1]), os.fspath(path)

@@ -1,4 +1,4 @@
-"""TOML in, with the file and line of what is wrong."""
+"""Parse TOML files; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ else:
 
 
 def parse(data: bytes, source: str) -> dict[str, Any]:
-    """The tables of a TOML file.
+    """Return the tables of a TOML file.
 
     Raises:
-        FormatError: it is not one.
+        FormatError: the bytes are not TOML.
     """
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
     except RecursionError:
         raise FormatError(f"{printable(source)}: not a TOML file: nested too deeply") from None
-    except ValueError as error:  # of decoding, of TOML, of a number of thousands of digits
+    except ValueError as error:  # bad UTF-8, bad TOML, a number of thousands of digits
         reason = printable(str(error), 200)
         raise FormatError(f"{printable(source)}: not a TOML file: {reason}") from None

@@ -1,22 +1,29 @@
-"""Old nets and solvers made new, as Caffe does on reading (src/caffe/util/upgrade_proto.cpp).
+"""Upgrade old nets and solvers as Caffe does on reading (src/caffe/util/upgrade_proto.cpp).
 
-In Caffe's order: V0 layers (2013) to V1, transformation fields out of the data parameters, V1
-layers (2014, `layers` and enum types) to `layer`, `input` headers to an Input layer, and the
-multipliers of BatchNorm's three blobs to zero. Where Caffe logs an error and goes on with a
-half-upgraded net, or aborts, this raises.
+The steps, in Caffe's order: V0 layers (2013) to V1; transformation fields out of the data
+parameters; V1 layers (2014, `layers` and enum types) to `layer`; `input` headers to an Input layer;
+the multipliers of BatchNorm's three blobs to zero. This raises where Caffe aborts, or logs an error
+and continues with a half-upgraded net.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf.message import Message
+
 from ..errors import FormatError
 from ..text import did_you_mean
-from .schema import message_class
+from .schema import (
+    LayerParameter,
+    NetParameter,
+    SolverParameter,
+    V1LayerParameter,
+)
 
 INPUT_HEADER = "the input header"
 
-# Types whose V2 name is not the V1 enum name in CamelCase.
+# V1 types whose V2 name is not the enum name in CamelCase.
 _V1_TYPES = {
     "NONE": "",
     "ABSVAL": "AbsVal",
@@ -33,7 +40,7 @@ _V1_TYPES = {
     "TANH": "TanH",
 }
 
-# V0 type -> V1 type, and the message that holds its parameters.
+# V0 type -> V1 type, and the field of its parameters.
 _V0_TYPES = {
     "accuracy": ("ACCURACY", ""),
     "bnll": ("BNLL", ""),
@@ -104,55 +111,54 @@ _DATA_PARAMS = {
 }
 
 
-def upgrade_net(net: Any, source: str = "net") -> list[str]:
-    """Upgrade a NetParameter in place; returns what was done, a phrase each.
+def upgrade_net(net: NetParameter, source: str = "net") -> list[str]:
+    """Upgrade a net in place; return a phrase for each change.
 
     Raises:
-        FormatError: the file mixes generations, or has what Caffe itself can't upgrade.
+        FormatError: the file mixes generations, or has something that Caffe can't upgrade.
     """
-    done = []
+    changes = []
     if any(layer.HasField("layer") for layer in net.layers):
         _v0_to_v1(net, source)
-        done.append("V0 layers")
+        changes.append("V0 layers")
     if _move_transforms(net):
-        done.append("transformation fields of the data layers")
+        changes.append("transformation fields of the data layers")
     if net.layers:
         _v1_to_v2(net, source)
-        done.append("V1 layers")
+        changes.append("V1 layers")
     if net.input:
         _input_to_layer(net, source)
-        done.append(INPUT_HEADER)
+        changes.append(INPUT_HEADER)
     if _freeze_batch_norm(net):
-        done.append("the multipliers of BatchNorm's statistics")
-    return done
+        changes.append("the multipliers of BatchNorm's statistics")
+    return changes
 
 
-def upgrade_solver(solver: Any, source: str = "solver") -> list[str]:
-    """Upgrade a SolverParameter in place: the enum `solver_type` becomes the string `type`."""
+def upgrade_solver(solver: SolverParameter, source: str = "solver") -> list[str]:
+    """Replace the enum `solver_type` by the string `type`; return a phrase for each change.
+
+    Raises:
+        FormatError: the solver sets both.
+    """
     if not solver.HasField("solver_type"):
         return []
     if solver.HasField("type"):
         raise FormatError(f"{source}: sets both solver_type (old) and type; keep type")
     names = {"NESTEROV": "Nesterov", "ADAGRAD": "AdaGrad", "RMSPROP": "RMSProp"}
     names |= {"ADADELTA": "AdaDelta", "ADAM": "Adam"}
-    old = _enum_name(solver, "solver_type")
+    old = SolverParameter.SolverType.Name(solver.solver_type)
     solver.type = names.get(old, old)
     solver.ClearField("solver_type")
     return ["solver_type"]
 
 
-def _enum_name(message: Any, field: str) -> str:
-    enum = message.DESCRIPTOR.fields_by_name[field].enum_type
-    return str(enum.values_by_number[getattr(message, field)].name)
-
-
-def _copy(value: Any, target: Any, field: str) -> None:
-    """Set `target.field` to a scalar, a message, a list of either, or add to a repeated one."""
-    slot = getattr(target, field)
-    if hasattr(slot, "extend"):
-        slot.extend(value if hasattr(value, "extend") else [value])
-    elif hasattr(value, "DESCRIPTOR"):
-        slot.CopyFrom(value)
+def _copy(value: Any, target: Message, field: str) -> None:
+    """Set `target.field` to a scalar or message, or extend it if it is repeated."""
+    current = getattr(target, field)
+    if hasattr(current, "extend"):
+        current.extend(value if hasattr(value, "extend") else [value])
+    elif isinstance(value, Message):
+        current.CopyFrom(value)
     else:
         setattr(target, field, value)
 
@@ -160,18 +166,18 @@ def _copy(value: Any, target: Any, field: str) -> None:
 # V0: each `layers` entry wraps the layer in `layer`, with a lower-case type.
 
 
-def _v0_to_v1(net: Any, source: str) -> None:
+def _v0_to_v1(net: NetParameter, source: str) -> None:
     upgraded = [_v0_layer(layer, source) for layer in _fold_padding(net, source)]
     del net.layers[:]
     net.layers.extend(upgraded)
 
 
-def _fold_padding(net: Any, source: str) -> list[Any]:
-    """The V0 layers without `padding` ones, whose pad moves into the layer that reads them."""
-    producer: dict[str, Any] = dict.fromkeys(net.input)
-    kept = []
+def _fold_padding(net: NetParameter, source: str) -> list[V1LayerParameter]:
+    """Return copies of the V0 layers without `padding` ones, whose pad moves to their consumer."""
+    producer: dict[str, V1LayerParameter | None] = dict.fromkeys(net.input)
+    connections = []
     for original in net.layers:
-        connection = type(original).FromString(original.SerializeToString())
+        connection = V1LayerParameter.FromString(original.SerializeToString())
         layer = connection.layer
         for index, bottom in enumerate(connection.bottom):
             if bottom not in producer:
@@ -181,25 +187,24 @@ def _fold_padding(net: Any, source: str) -> list[Any]:
                 if layer.type not in ("conv", "pool") or len(connection.bottom) != 1:
                     raise FormatError(
                         f"{source}: padding layer '{feeder.layer.name}' feeds '{layer.name}';"
-                        " only a conv or pool layer with one bottom can take it in"
+                        " only a conv or pool layer with one bottom can take its pad"
                     )
                 layer.pad = feeder.layer.pad
                 connection.bottom[index] = feeder.bottom[0]
         producer |= dict.fromkeys(connection.top, connection)
         if layer.type != "padding":
-            kept.append(connection)
-    return kept
+            connections.append(connection)
+    return connections
 
 
-def _v0_layer(connection: Any, source: str) -> Any:
+def _v0_layer(connection: V1LayerParameter, source: str) -> V1LayerParameter:
     old = connection.layer
     if old.type not in _V0_TYPES:
         hint = did_you_mean(old.type, _V0_TYPES)
         raise FormatError(f"{source}: layer '{old.name}': no V0 type '{old.type}'{hint}")
-    new = message_class("V1LayerParameter")(bottom=connection.bottom, top=connection.top)
+    new = V1LayerParameter(bottom=connection.bottom, top=connection.top)
     type_name, parameters = _V0_TYPES[old.type]
-    enum = new.DESCRIPTOR.enum_types_by_name["LayerType"]
-    new.type = enum.values_by_name[type_name].number
+    new.type = V1LayerParameter.LayerType.Value(type_name)
     for descriptor, value in old.ListFields():
         field = descriptor.name
         if field in ("name", "blobs", "blobs_lr", "weight_decay", "hdf5_output_param"):
@@ -217,13 +222,14 @@ def _v0_layer(connection: Any, source: str) -> Any:
 # V1: `layers` with an enum type, blobs_lr and weight_decay.
 
 
-def _move_transforms(net: Any) -> bool:
+def _move_transforms(net: NetParameter) -> bool:
+    """Move transformation fields from data parameters to transform_param; return if any moved."""
     moved = False
     for layer in net.layers:
-        name = _DATA_PARAMS.get(_enum_name(layer, "type"))
+        name = _DATA_PARAMS.get(V1LayerParameter.LayerType.Name(layer.type))
         if name is None:
             continue
-        parameters = getattr(layer, name)
+        parameters: Message = getattr(layer, name)
         for field in _TRANSFORM_FIELDS:
             if parameters.HasField(field):
                 setattr(layer.transform_param, field, getattr(parameters, field))
@@ -232,17 +238,15 @@ def _move_transforms(net: Any) -> bool:
     return moved
 
 
-def _v1_to_v2(net: Any, source: str) -> None:
+def _v1_to_v2(net: NetParameter, source: str) -> None:
     if net.layer:
-        raise FormatError(
-            f"{source}: holds both 'layers' (V1) and 'layer'; write all in the 'layer' form"
-        )
+        raise FormatError(f"{source}: has both 'layers' (V1) and 'layer'; write all as 'layer'")
     for old in net.layers:
         new = net.layer.add()
         for descriptor, value in old.ListFields():
             field = descriptor.name
             if field == "type":
-                name = _enum_name(old, "type")
+                name = V1LayerParameter.LayerType.Name(old.type)
                 new.type = _V1_TYPES.get(name, name.title().replace("_", ""))
             elif field in ("param", "blob_share_mode", "blobs_lr", "weight_decay"):
                 _param_specs(new, field, value)
@@ -251,7 +255,8 @@ def _v1_to_v2(net: Any, source: str) -> None:
     del net.layers[:]
 
 
-def _param_specs(layer: Any, field: str, values: Any) -> None:
+def _param_specs(layer: LayerParameter, field: str, values: Any) -> None:
+    """Write a V1 field, with a value for each blob, into the `param` of a layer."""
     target = {
         "param": "name",
         "blob_share_mode": "share_mode",
@@ -267,14 +272,14 @@ def _param_specs(layer: Any, field: str, values: Any) -> None:
 # V2, but older than Caffe 1.0.
 
 
-def _input_to_layer(net: Any, source: str) -> None:
-    """`input`, `input_shape` and `input_dim` become an Input layer at the start."""
+def _input_to_layer(net: NetParameter, source: str) -> None:
+    """Replace `input`, `input_shape` and `input_dim` by an Input layer at the start."""
     shapes = [list(shape.dim) for shape in net.input_shape]
     if not shapes and net.input_dim:
         dims = list(net.input_dim)
         shapes = [dims[i : i + 4] for i in range(0, len(dims), 4)]
     if net.input_dim and len(net.input_dim) % 4:
-        raise FormatError(f"{source}: {len(net.input_dim)} input_dim; they come in fours")
+        raise FormatError(f"{source}: {len(net.input_dim)} input_dim; each input needs four")
     if shapes:
         if len(shapes) < len(net.input):
             raise FormatError(
@@ -287,12 +292,13 @@ def _input_to_layer(net: Any, source: str) -> None:
         for shape in shapes[: len(net.input)]:
             first.input_param.shape.add(dim=shape)
         net.layer.extend(layers)
-    for field in ("input", "input_shape", "input_dim"):
-        net.ClearField(field)
+    net.ClearField("input")
+    net.ClearField("input_shape")
+    net.ClearField("input_dim")
 
 
-def _freeze_batch_norm(net: Any) -> bool:
-    """Multipliers of BatchNorm's three blobs become 0; true if one was learned by them."""
+def _freeze_batch_norm(net: NetParameter) -> bool:
+    """Set the multipliers of BatchNorm's three blobs to 0; return whether an lr_mult was not 0."""
     changed = False
     for layer in net.layer:
         if layer.type == "BatchNorm" and len(layer.param) == 3:

@@ -1,1 +1,1 @@
-"""What net is meant: the design, its presets, and the text it becomes."""
+"""The generator: a design, its presets, and the prototxt it becomes."""

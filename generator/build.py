@@ -1,7 +1,6 @@
-"""Design to text, proven on the way: design, plan, text, schema, shapes, lint.
+"""Build the prototxt of a design, and verify it with schema, shapes and lint.
 
-Nothing leaves here that the schema does not parse, whose shapes don't work out in every phase
-it has, or that has a lint error.
+Every result parses, has valid shapes in each of its phases, and no lint errors.
 """
 
 from __future__ import annotations
@@ -17,30 +16,30 @@ from ..templates import render
 from ..text import did_you_mean, printable
 from ..version import __version__
 from .design import Design
-from .layer_list import NETS, plan_net
+from .layer_list import NETS, list_layers
 from .options import command_line
 
 PHASES = {"trainval": ("TRAIN", "TEST"), "train": ("TRAIN",), "val": ("TEST",), "deploy": ("TEST",)}
 
 
 def build(design: Design | None = None, net: str = "trainval") -> str:
-    """The prototxt of a design.
+    """Return the prototxt of a design.
 
     Args:
         design: what to build; `Design()` is SqueezeNet v1.0.
         net: `trainval`, `train`, `val` or `deploy`.
 
     Raises:
-        DesignError: an unknown `net`.
-        NetError: the net would not work, which is told with the layer's name.
+        DesignError: `net` is unknown.
+        NetError: the net is invalid; the message names the layer.
     """
     design = _checked(design)
     if net not in NETS:
         hint = did_you_mean(str(net), NETS) or f"; one of {', '.join(NETS)}"
         raise DesignError(f"--net {printable(str(net))}: not known{hint}")
-    plan = plan_net(design, net)
-    body = render("net.prototxt.j2", plan=plan)
-    shapes = _prove(parse_net(body, plan.name or net), design, net)
+    layers = list_layers(design, net)
+    body = render("net.prototxt.j2", net=layers)
+    shapes = _verify(parse_net(body, layers.name or net), design, net)
     return _header(design, net, shapes) + body
 
 
@@ -52,12 +51,12 @@ def _checked(design: Design | None) -> Design:
     return design
 
 
-def _prove(parsed: NetDefinition, design: Design, net: str) -> NetShapes:
-    """The shapes of the last phase, or the first thing that is wrong."""
+def _verify(parsed: NetDefinition, design: Design, net: str) -> NetShapes:
+    """Return the shapes of the last phase; raise for the first error."""
     shapes = {phase: infer_shapes(parsed, phase, design.image) for phase in PHASES[net]}
     for finding in lint.lint_net(parsed, design.image, PHASES[net], shapes):
         if finding.rule.severity == lint.ERROR or finding.rule.name == "duplicate-name":
-            raise NetError(f"this design makes no net: {finding.message}")
+            raise NetError(f"the design is invalid: {finding.message}")
     return shapes[PHASES[net][-1]]
 
 
@@ -71,7 +70,7 @@ def _header(design: Design, net: str, shapes: NetShapes) -> str:
 
 
 def build_solver(design: Design | None = None) -> str:
-    """The prototxt of the solver that trains a design.
+    """Return the prototxt of the solver that trains a design.
 
     Raises:
         DesignError: its batches don't add up to the effective batch.
@@ -84,7 +83,7 @@ def build_solver(design: Design | None = None) -> str:
 
 
 def design_files(design: Design) -> dict[str, str]:
-    """The three files of a net, by name."""
+    """Return the three files of a design, by name."""
     return {
         "train_val.prototxt": build(design, "trainval"),
         "deploy.prototxt": build(design, "deploy"),

@@ -1,4 +1,4 @@
-"""Bypass placement: which Fire modules are bypassed, and by what.
+"""Place bypasses around Fire modules.
 
 SqueezeNet's section 6: `simple` puts an identity around each module whose input and output
 have the same channels; `complex` also puts a 1x1 convolution around each other one.
@@ -20,17 +20,20 @@ _ITEM = re.compile(r"(?:fire)?(\d{1,4})(?::(\w+))?")
 
 
 def parse(spec: str) -> dict[int, str]:
-    """The modules of a LIST such as `3,5,7,9` or `2:conv,3,8:conv`; identity where not said.
+    """Parse a list such as `3,5,7,9` or `2:conv,3,8:conv`; the default kind is identity.
+
+    Returns:
+        Module -> kind of bypass.
 
     Raises:
-        DesignError: not a list of modules, or a module twice.
+        DesignError: the text is not a list of modules, or has a module twice.
     """
     placed: dict[int, str] = {}
     for item in spec.split(","):
         match = _ITEM.fullmatch(item.strip())
         if match is None:
             raise DesignError(
-                f"--bypass {printable(spec)}: '{printable(item.strip())}' is no module;"
+                f"--bypass {printable(spec)}: '{printable(item.strip())}' is not a module;"
                 f" write none, simple, complex, or modules such as 3,5,7,9 or 2:conv,3"
                 f"{did_you_mean(item.strip(), WORDS)}"
             )
@@ -47,7 +50,7 @@ def parse(spec: str) -> dict[int, str]:
 
 
 def normalize(spec: str) -> str:
-    """One spelling for each placement: `none`, `simple`, `complex` or a sorted list."""
+    """Return the canonical spelling: `none`, `simple`, `complex` or a sorted list."""
     word = spec.strip().lower()
     if word in WORDS:
         return word
@@ -56,10 +59,10 @@ def normalize(spec: str) -> str:
 
 
 def place(spec: str, fires: Sequence[Fire]) -> dict[int, str]:
-    """Module -> kind of bypass, for a normalized placement on these modules.
+    """Return module -> kind of bypass for a normalized placement.
 
     Raises:
-        DesignError: a module that is not there, or an identity that does not fit.
+        DesignError: a module does not exist, or an identity does not fit its channels.
     """
     if spec == "none":
         return {}
@@ -78,6 +81,6 @@ def place(spec: str, fires: Sequence[Fire]) -> dict[int, str]:
         if kind == IDENTITY and fire.inputs != fire.outputs:
             raise DesignError(
                 f"--bypass {spec}: fire{module} has {fire.inputs} input and {fire.outputs} output"
-                f" channels, so an identity can't go around it; {module}:conv would"
+                f" channels, so an identity does not fit; use {module}:conv"
             )
     return placed

@@ -25,10 +25,10 @@ from .fire import Fire, fire_modules
 
 @dataclass(frozen=True, repr=False)
 class Design(DesignFields):
-    """A SqueezeNet: architecture, data, text and solver. Fields left None are derived.
+    """A SqueezeNet: architecture, data, style and solver. Fields that are None are derived.
 
     Raises:
-        DesignError: the values make no net; the message names the option and the remedy.
+        DesignError: the values define no valid net; the message names the option and a remedy.
     """
 
     def __post_init__(self) -> None:
@@ -38,15 +38,15 @@ class Design(DesignFields):
         validation.check_pools(self, self.modules, self.pools)
         validation.check_data(self)
         validation.check_solver(self)
-        _ = self.bypasses, self.extents  # each raises where it does not work out
+        _ = self.bypasses, self.extents  # each raises for a design without a valid net
 
     def __repr__(self) -> str:
-        """What differs from `Design()`."""
+        """Show the fields that differ from `Design()`."""
         values = ((name, getattr(self, name)) for name in FIELDS)
         changed = [f"{n}={v!r}" for n, v in values if v != FIELDS[n].default]
         return f"Design({', '.join(changed)})"
 
-    # What is derived
+    # Derived values
 
     @property
     def modules(self) -> range:
@@ -55,9 +55,9 @@ class Design(DesignFields):
 
     @property
     def stem_kind(self) -> str:
-        """The stem, where none is asked for: `small` keeps small inputs from vanishing.
+        """The stem; without `stem`, `small` for small images, which would shrink to nothing.
 
-        A published net keeps its own, so that its weights still load.
+        A published style keeps its own, so that its weights still load.
         """
         small = self.size <= SMALL_INPUT and self.style == "clean"
         return self.stem or ("small" if small else self.version)
@@ -69,28 +69,28 @@ class Design(DesignFields):
 
     @property
     def pools(self) -> tuple[int, ...]:
-        """The Fire modules that a pooling follows."""
+        """The Fire modules followed by a pooling."""
         if self.pool_after is not None:
             return self.pool_after
         return tuple(module for module in POOL_AFTER[self.version] if module in self.modules)
 
     @property
     def classifier_pad(self) -> int:
-        """Every published v1.0 net pads its 1x1 classifier; nothing else has reason to."""
+        """Padding of the 1x1 classifier, which only the published v1.0 nets have."""
         if self.conv10_pad is not None:
             return self.conv10_pad
         return 1 if self.version == "1.0" and self.stem_kind != "small" else 0
 
     @property
     def means(self) -> tuple[float, ...]:
-        """The mean of each channel; none where a mean file has them."""
+        """The mean of each channel; none with a mean file."""
         if self.mean_values is not None:
             return self.mean_values
         return IMAGENET_MEANS if self.channels == 3 and not self.mean_file else ()
 
     @property
     def image(self) -> tuple[int, int, int]:
-        """(channels, height, width) of what the data layers yield."""
+        """(channels, height, width) of the data layers' images."""
         return (self.channels, self.size, self.size)
 
     @cached_property
@@ -100,10 +100,10 @@ class Design(DesignFields):
 
     @cached_property
     def extents(self) -> dict[str, int]:
-        """Height, which is width, of the blobs that change it: conv1, the pools, the classifier.
+        """Height and width of the outputs of conv1, the poolings and the classifier.
 
         Raises:
-            DesignError: the image shrinks to nothing, and at which layer.
+            DesignError: the image shrinks to nothing; names the layer.
         """
         kernel, stride, pad = STEM_WINDOWS[self.stem_kind]
         pool = Window(3, 2, 0, pooling=True, round_up=True)
@@ -116,10 +116,9 @@ class Design(DesignFields):
             size, extent = extent, window.extent(extent)
             if extent <= 0:
                 remedy = "" if self.stem_kind == "small" else ", or use --stem small"
-                raise validation.error(
+                raise validation.option_error(
                     self,
                     "size",
-                    self.size,
                     f"shrinks to nothing at {layer}, whose input is {size}x{size};"
                     f" raise --size, drop a --pool-after{remedy}",
                 )
@@ -133,7 +132,7 @@ class Design(DesignFields):
 
     @property
     def passes(self) -> int:
-        """Forward and backward passes per update: the solver's iter_size.
+        """Forward and backward passes an update: the solver's iter_size.
 
         Raises:
             DesignError: the batches don't add up to the effective batch.
@@ -143,25 +142,24 @@ class Design(DesignFields):
         per_pass = self.batch_size * self.gpus
         if self.effective_batch % per_pass:
             near = max(round(self.effective_batch / per_pass), 1) * per_pass
-            why = f"batch size {self.batch_size} x {self.gpus} GPU does not divide it"
-            raise validation.error(
+            reason = f"batch size {self.batch_size} x {self.gpus} GPU does not divide it"
+            raise validation.option_error(
                 self,
                 "effective_batch",
-                self.effective_batch,
-                f"{why}; --effective-batch {near} would do, or give --iter-size",
+                f"{reason}; --effective-batch {near} would do, or give --iter-size",
             )
         return self.effective_batch // per_pass
 
     @property
     def test_batches(self) -> int:
-        """Test batches that see every validation image: the solver's test_iter."""
+        """Test batches that cover all validation images: the solver's test_iter."""
         return self.test_iter or -(-self.val_images // self.val_batch_size)
 
     def with_options(self, **options: Any) -> Design:
-        """This design with some fields changed, and checked again.
+        """Return a design with some fields changed.
 
         Raises:
-            DesignError: an unknown field, or values that make no net.
+            DesignError: a field is unknown, or the values define no valid net.
         """
         for option in options:
             if option not in FIELDS:

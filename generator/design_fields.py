@@ -1,4 +1,4 @@
-"""The fields of a design: type, default, flag, group, help and choices of each, in one table.
+"""The fields of a design in one table: type, default, flag, group, help and choices.
 
 Each field is an option of `sqgen build`, a key of a design file, and an argument of `Design`.
 """
@@ -18,10 +18,10 @@ CLASSIFIER_FILLERS = ("gaussian", "xavier", "msra")
 NAMINGS = ("squeezenet", "residual", "firenet", "generator")
 STYLES = ("clean", "v1.0", "v1.1", "residual", "firenet", "generator")
 
-# Filters of conv1: the published ones; `small` is ours, for images of 32x32 or so.
+# Filters of conv1 as published; `small` is sqgen's, for images of about 32x32.
 STEM_FILTERS = {"1.0": 96, "1.1": 64, "small": 64}
 STEM_WINDOWS = {"1.0": (7, 2, 0), "1.1": (3, 2, 0), "small": (3, 1, 1)}  # kernel, stride, pad
-# Fire modules followed by a pooling: v1.1 moved them up, which is where its speed is from.
+# Fire modules followed by a pooling; v1.1 is faster because it pools earlier.
 POOL_AFTER = {"1.0": (4, 8), "1.1": (3, 5)}
 IMAGENET_MEANS = (104.0, 117.0, 123.0)
 IMAGENET_CLASSES = 1000
@@ -34,7 +34,7 @@ def _option(default: Any, group: str, flag: str, text: str, **metadata: Any) -> 
 
 @dataclass(frozen=True, repr=False)
 class DesignFields:
-    """The fields alone; `Design` checks them and derives what is None."""
+    """The fields of `Design`, which validates them and derives those that are None."""
 
     version: str = _option(
         "1.0", "net", "--version", "SqueezeNet version: stem and pooling places", choices=VERSIONS

@@ -31,11 +31,11 @@ class Fire(NamedTuple):
 
 
 def fire_modules(design: DesignFields, inputs: int) -> tuple[Fire, ...]:
-    """The filters of every Fire module of a design.
+    """Return the filters of every Fire module of a design.
 
     Args:
         design: the metaparameters.
-        inputs: channels that the first module reads.
+        inputs: input channels of the first module.
     """
     fires = []
     for i in range(design.fire_modules):
@@ -48,5 +48,5 @@ def fire_modules(design: DesignFields, inputs: int) -> tuple[Fire, ...]:
 
 
 def round_half_up(value: float) -> int:
-    """The nearest whole number of filters, halves up; 1e-9 forgives binary fractions."""
+    """Round to a whole number of filters, halves up; 1e-9 absorbs binary rounding."""
     return math.floor(value + 0.5 + 1e-9)

@@ -1,7 +1,7 @@
-"""From a design to an ordered list of layers: which there are, how they connect, what they set.
+"""List the layers of a design in order, with their connections and fields.
 
-A layer's `kind` names the macro of `templates/layers.j2` that writes it. Fields that are None
-are left out of the text; what is written and what is left out is the style's habit.
+A layer's `kind` names the macro of `templates/layers.j2` that writes it. The text omits fields that
+are None; the design's style decides which defaults are written.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from .design import Design
 from .design_fields import IMAGENET_CLASSES, STEM_WINDOWS
 from .fire import Fire
-from .naming import NAMINGS, Naming, fill
+from .naming import NAMINGS, Naming, layer_name
 from .style import STYLES, Style
 
 NETS = ("trainval", "train", "val", "deploy")
@@ -19,12 +19,12 @@ TOP_K = 5
 
 
 class Layer(NamedTuple):
-    """One layer to write.
+    """A layer to write.
 
     Attributes:
         kind: the macro that writes it.
         name, bottoms, tops: as in the prototxt.
-        fields: what the macro prints beyond them.
+        fields: other values that the macro writes.
         comment: a line above it, or empty.
         after: a line below it, or empty.
     """
@@ -38,8 +38,8 @@ class Layer(NamedTuple):
     after: str = ""
 
 
-class Plan(NamedTuple):
-    """A net to write: its name, its input header (a deploy net of old), and its layers."""
+class LayerList(NamedTuple):
+    """A net to write: its name, its layers, and the input header of an old deploy net."""
 
     name: str
     layers: list[Layer]
@@ -47,13 +47,13 @@ class Plan(NamedTuple):
     input_shape: tuple[int, ...] = ()
 
 
-def plan_net(design: Design, net: str) -> Plan:
-    """The plan of one of `NETS` for a design."""
-    return _Planner(design, net).plan()
+def list_layers(design: Design, net: str) -> LayerList:
+    """List the layers of one of `NETS` for a design."""
+    return _Builder(design, net).build()
 
 
-class _Planner:
-    """Builds the list from the data to the accuracies; `self.blob` is the last top."""
+class _Builder:
+    """Appends layers from the data to the accuracies; `self.blob` is the last top."""
 
     def __init__(self, design: Design, net: str) -> None:
         self.design = design
@@ -66,7 +66,7 @@ class _Planner:
         self.blob = "data"
         self.heading = ""
 
-    def plan(self) -> Plan:
+    def build(self) -> LayerList:
         design, style = self.design, self.style
         shape = (design.deploy_batch or style.deploy_batch, *design.image)
         header = style.deploy_input if self.deploy else "layer"
@@ -78,9 +78,9 @@ class _Planner:
         for fire in design.fires:
             self.fire(fire)
         self.classifier()
-        self.ends()
+        self.outputs()
         name = self.net_name() if design.name is None else design.name
-        return Plan(name, self.layers, "" if header == "layer" else header, shape)
+        return LayerList(name, self.layers, "" if header == "layer" else header, shape)
 
     def net_name(self) -> str:
         design = self.design
@@ -135,7 +135,7 @@ class _Planner:
         }
         if design.backend != "imagedata":
             return {**common, "backend": design.backend.upper()}
-        # As for ImageNet, where 227 of 256 pixels are kept.
+        # As for ImageNet, where 227 of 256 pixels are cropped.
         side = round(design.size * 256 / 227) if design.crop else design.size
         return {
             **common,
@@ -158,7 +158,7 @@ class _Planner:
         lr: float = 1.0,
         relu: str | None = None,
     ) -> None:
-        """A convolution, its BatchNorm if any, and its ReLU unless that is None."""
+        """Append a convolution, and unless `relu` is None, its BatchNorm if any and its ReLU."""
         explicit = self.style.explicit
         self.add(
             "convolution",
@@ -179,7 +179,7 @@ class _Planner:
         self.add("relu", relu, [self.blob], [self.blob])
 
     def multipliers(self, lr: float) -> list[tuple[float, float]]:
-        """(lr_mult, decay_mult) of weights and bias; none where they are the defaults."""
+        """Return (lr_mult, decay_mult) of weights and bias; none if they are the defaults."""
         if self.deploy and not self.style.multipliers:
             return []
         if lr == 1 and not self.style.multipliers:
@@ -187,18 +187,18 @@ class _Planner:
         return [(lr, 1), (2 * lr, 0)]
 
     def batch_norm(self, conv: str) -> None:
-        """BatchNorm after a convolution, in place with a Scale, or as the style has it."""
+        """Append BatchNorm after a convolution: in place with a Scale, or as the style does."""
         if not self.design.batch_norm:
             return
-        name = fill(self.names.batch_norm, 0, conv)
+        name = layer_name(self.names.batch_norm, 0, conv)
         if self.style.bare_batch_norm:
             self.add("batch_norm", name, [self.blob], [name], frozen=True)
         else:
             self.add("batch_norm", name, [self.blob], [self.blob], frozen=False)
-            self.add("scale", fill(self.names.scale, 0, conv), [self.blob], [self.blob])
+            self.add("scale", layer_name(self.names.scale, 0, conv), [self.blob], [self.blob])
 
     def relu_name(self, conv: str) -> str:
-        return fill(self.names.relu, 0, conv)
+        return layer_name(self.names.relu, 0, conv)
 
     # The net
 
@@ -222,7 +222,7 @@ class _Planner:
         kind = self.design.bypasses.get(module)
         self.heading = f"fire{module}: {fire.inputs} channels, squeezed to {fire.squeeze}"
         entrance = self.blob
-        squeeze = fill(names.squeeze, module)
+        squeeze = layer_name(names.squeeze, module)
         self.convolution(squeeze, fire.squeeze, 1, relu=self.relu_name(squeeze))
         squeezed = self.blob
         expanded = []
@@ -231,12 +231,12 @@ class _Planner:
             (names.expand3x3, fire.expand3x3, 3),
         ):
             self.blob = squeezed
-            expand = fill(pattern, module)
+            expand = layer_name(pattern, module)
             self.convolution(expand, filters, kernel, pad=kernel // 2, relu=self.relu_name(expand))
             expanded.append(self.blob)
         if self.design.concat_order == "3x3,1x1":
             expanded.reverse()
-        concat = fill(names.concat, module)
+        concat = layer_name(names.concat, module)
         self.add("concat", concat, expanded, [concat])
         if kind is not None:
             self.bypass(fire, kind, entrance)
@@ -250,39 +250,42 @@ class _Planner:
         names, module, style = self.names, fire.module, self.style
         inside, around = self.blob, entrance
         if kind == "conv":
-            around = fill(names.bypass_conv, module)
+            around = layer_name(names.bypass_conv, module)
             self.blob = entrance
-            relu = fill(names.bypass_relu, module) if self.design.bypass_relu else None
+            relu = layer_name(names.bypass_relu, module) if self.design.bypass_relu else None
             self.convolution(around, fire.outputs, 1)
             if not style.bare_batch_norm:
                 self.batch_norm(around)
             if relu:
                 self.add("relu", relu, [around], [around])
         bottoms = [around, inside] if style.bypass_first else [inside, around]
-        top = fill(names.bypass_top, module)
+        top = layer_name(names.bypass_top, module)
         normalized = self.design.batch_norm and style.bare_batch_norm
         operation = "SUM" if style.explicit else None
         self.add(
             "eltwise",
-            fill(names.bypass, module),
+            layer_name(names.bypass, module),
             bottoms,
-            [fill(names.sum, module) if normalized else top],
+            [layer_name(names.sum, module) if normalized else top],
             operation=operation,
         )
         if normalized:
-            self.add("batch_norm", fill(names.sum_norm, module), [self.blob], [top], frozen=True)
+            self.add(
+                "batch_norm", layer_name(names.sum_norm, module), [self.blob], [top], frozen=True
+            )
 
     def classifier(self) -> None:
         design, names = self.design, self.names
         number = design.modules[-1] + 1
-        default = fill(names.classifier, number)
-        fresh = design.classes != IMAGENET_CLASSES
-        name = design.classifier or (f"{default}_{design.classes}" if fresh else default)
+        default = layer_name(names.classifier, number)
+        is_default = design.classes == IMAGENET_CLASSES
+        name = design.classifier or (default if is_default else f"{default}_{design.classes}")
         lr, renamed = design.classifier_lr, name != default
         if design.dropout and (not self.deploy or self.style.deploy_dropout):
             blob = self.blob
             self.add("dropout", f"drop{number - 1}", [blob], [blob], ratio=design.dropout)
         self.heading = f"classifier: {design.classes} classes"
+        relu = layer_name(names.classifier_relu, number, default)
         self.convolution(
             name,
             design.classes,
@@ -290,15 +293,15 @@ class _Planner:
             pad=design.classifier_pad,
             filler=design.classifier_filler,
             lr=lr if lr is not None else 10.0 if renamed else 1.0,
-            relu=fill(names.classifier_relu, number, default) if design.classifier_relu else None,
+            relu=relu if design.classifier_relu else None,
         )
         if not design.classifier_relu:
             self.batch_norm(name)
-        pool = fill(names.last_pool, number)
+        pool = layer_name(names.last_pool, number)
         kernel = design.extents["classifier"] if design.explicit_pool10 else None
         self.add("pooling", pool, [self.blob], [pool], method="AVE", kernel=kernel, stride=None)
 
-    def ends(self) -> None:
+    def outputs(self) -> None:
         style, scores = self.style, self.blob
         if self.deploy:
             if style.deploy_softmax:
@@ -318,5 +321,5 @@ class _Planner:
             self.add("accuracy", name, labelled, [name], include=include, top_k=TOP_K)
 
     def include(self, phase: str | None) -> str | None:
-        """The include rule to write: none in a net of one phase, which Caffe filters anyway."""
+        """Return the include rule to write: none in a net of a single phase."""
         return phase if self.net == "trainval" else None

@@ -1,6 +1,6 @@
-"""What layers are called: the dialects of the published nets.
+"""Layer names of the published nets.
 
-Weights load by layer name, so a net takes a caffemodel's dialect to load it.
+Weights load by layer name, so a net needs the naming of the caffemodel that it loads.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 class Naming(NamedTuple):
     """Layer names as patterns: `{m}` is the Fire module, `{c}` the convolution's own name.
 
-    `sum` and `sum_norm` are the Eltwise's top and the BatchNorm after it, where a style has one.
+    `sum` and `sum_norm` are the Eltwise's top and the BatchNorm after it, if a style has them.
     """
 
     squeeze: str = "fire{m}/squeeze1x1"
@@ -63,8 +63,8 @@ NAMINGS = {
 }
 
 
-def fill(pattern: str, module: int, conv: str = "") -> str:
-    """A layer's name from its pattern."""
+def layer_name(pattern: str, module: int, conv: str = "") -> str:
+    """Return a layer's name from its pattern."""
     folder, slash, base = conv.rpartition("/")
     return pattern.format(m=module, before=module - 1, c=conv, folder=folder + slash, base=base)
 
@@ -73,27 +73,27 @@ _WITH_WEIGHTS = ("squeeze", "expand1x1", "expand3x3", "bypass_conv", "sum_norm",
 _AFTER = ("batch_norm", "scale")
 
 
-def role(name: str) -> tuple[str, ...] | None:
-    """What a layer with parameters is in a SqueezeNet, whatever the dialect of its name.
+def layer_role(name: str) -> tuple[str, ...] | None:
+    """Return the role of a layer with parameters in a SqueezeNet, from its name in any naming.
 
     Returns:
-        Such as `("expand3x3", "2")` of `2/expand3x3`, `("classifier",)`, or
-        `("batch_norm", "squeeze", "2")`; None for a name that no dialect has.
+        Such as `("expand3x3", "2")` for `2/expand3x3`, `("classifier",)`, or
+        `("batch_norm", "squeeze", "2")`; None for a name of no naming.
     """
-    import re  # on no way that builds a net
+    import re  # not needed to build a net
 
     for naming in NAMINGS.values():
         for part in _WITH_WEIGHTS:
             pattern = re.escape(getattr(naming, part)).replace(r"\{m\}", "([0-9]+)")
-            found = re.fullmatch(pattern, name)
-            if found and part == "classifier":
+            match = re.fullmatch(pattern, name)
+            if match and part == "classifier":
                 # A net has one, whatever its number; conv1 is the first layer.
                 return None if name == "conv1" else (part,)
-            if found:
-                return (part, *found.groups())
+            if match:
+                return (part, *match.groups())
         for part in _AFTER:
             suffix = getattr(naming, part).removeprefix("{c}")
-            inner = role(name.removesuffix(suffix)) if name.endswith(suffix) else None
+            inner = layer_role(name.removesuffix(suffix)) if name.endswith(suffix) else None
             if inner is not None:
                 return (part, *inner)
     return None

@@ -1,4 +1,4 @@
-"""The fields of a design as command-line options and as TOML, from the one table in `Design`."""
+"""Convert designs to and from command-line options and TOML, by the table `FIELDS`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SAFE = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 
 
 def shell_quote(text: str) -> str:
-    """`text` as one word of a POSIX shell that stays on its line (`$'...'` where it must)."""
+    """Quote `text` as one word of a POSIX shell, on one line (`$'...'` if necessary)."""
     if _SAFE.fullmatch(text):
         return text
     if text.isprintable():
@@ -28,22 +28,22 @@ def _ansi_c(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in character.encode())
 
 
-def to_text(value: Any) -> str:
-    """A field's value as an option takes it."""
+def format_value(value: object) -> str:
+    """Format a field's value as the option's argument."""
     if value is None or value == ():
         return "none" if value == () else ""
     if isinstance(value, tuple):
-        return ",".join(to_text(item) for item in value)
+        return ",".join(format_value(item) for item in value)
     if isinstance(value, float) and value == int(value):
         return str(int(value))
     return str(value)
 
 
-def from_text(name: str, text: str) -> Any:
-    """A field's value from an option's text.
+def parse_value(name: str, text: str) -> Any:
+    """Parse an option's argument as the value of field `name`.
 
     Raises:
-        DesignError: not what the field takes; the message names the option.
+        DesignError: the argument is not of the field's type; the message names the option.
     """
     field = FIELDS[name]
     kind = str(field.type).removesuffix(" | None")
@@ -60,50 +60,54 @@ def from_text(name: str, text: str) -> Any:
             known = {choice.lower(): choice for choice in field.metadata["choices"]}
             return known.get(text.lower(), text)
     except ValueError:
-        what = {"int": "a whole number", "float": "a number"}.get(
+        expected = {"int": "a whole number", "float": "a number"}.get(
             kind, "numbers with commas between"
         )
         flag = field.metadata["flag"]
-        raise DesignError(f"{flag} {printable(text)}: must be {what}") from None
+        raise DesignError(f"{flag} {printable(text)}: must be {expected}") from None
     return text
 
 
 def options_between(base: Design, design: Design) -> list[str]:
-    """The options that make `design` of `base`, in the order of the fields."""
+    """Return the options that turn `base` into `design`, in the order of the fields.
+
+    Raises:
+        DesignError: no option can do that.
+    """
     words = []
     for name, field in FIELDS.items():
         value = getattr(design, name)
         if value == getattr(base, name):
             continue
         if value is None:
-            raise DesignError(f"no option leaves {name} to be derived")
+            raise DesignError(f"no option resets {name} to its derived value")
         flag = str(field.metadata["flag"])
         if isinstance(value, bool):
             words.append(flag if value else f"--no-{flag[2:]}")
         else:
-            words += [flag, shell_quote(to_text(value))]
+            words += [flag, shell_quote(format_value(value))]
     return words
 
 
 def command_line(command: str, design: Design, net: str = "trainval") -> str:
-    """The shortest command that makes this design: from nothing, or from a preset."""
+    """Return the shortest command that builds a design, with or without a preset."""
     candidates = [options_between(Design(), design)]
     for name in PRESETS:
         try:
             candidates.append(["--preset", name, *options_between(preset(name), design)])
         except DesignError:
-            continue  # what the preset sets and the design leaves open can't be said
+            continue  # no option resets what the preset sets
     words = min(candidates, key=len)
     if net != "trainval":
         words = [*words, "--net", net]
     return " ".join(["sqgen", command, *words])
 
 
-def from_table(table: dict[str, Any], source: str) -> Design:
-    """A design from the tables of a TOML file, one a group of options.
+def design_from_table(table: dict[str, Any], source: str) -> Design:
+    """Create a design from the tables of a TOML file, one a group of options.
 
     Raises:
-        DesignError: an unknown table or key, or a value that makes no net; names the file.
+        DesignError: a table or key is unknown, or the values define no valid net.
     """
     table = dict(table)
     options: dict[str, Any] = {}
@@ -112,7 +116,7 @@ def from_table(table: dict[str, Any], source: str) -> Design:
     for group, values in table.items():
         if group in FIELDS:
             home = FIELDS[group].metadata["group"]
-            raise DesignError(f"{source}: {group} stands outside a table; put it under [{home}]")
+            raise DesignError(f"{source}: {group} is outside of a table; put it under [{home}]")
         if group in groups and not isinstance(values, dict):
             raise DesignError(f"{source}: {group} must be a table: write [{group}] on its own line")
         if group not in groups:
@@ -121,7 +125,7 @@ def from_table(table: dict[str, Any], source: str) -> Design:
         known = [name for name, field in FIELDS.items() if field.metadata["group"] == group]
         for name, value in values.items():
             if name not in known:
-                flags = {str(FIELDS[one].metadata["flag"])[2:]: one for one in known}
+                flags = {str(FIELDS[key].metadata["flag"])[2:]: key for key in known}
                 meant = flags.get(name.replace("_", "-"))
                 hint = f"; did you mean '{meant}'?" if meant else did_you_mean(name, known)
                 raise DesignError(f"{source}: [{group}] has no '{printable(name)}'{hint}")
@@ -133,8 +137,8 @@ def from_table(table: dict[str, Any], source: str) -> Design:
         raise DesignError(f"{source}: {error}") from None
 
 
-def to_table(design: Design) -> dict[str, dict[str, Any]]:
-    """The tables of a TOML file: every field but those left to be derived."""
+def design_to_table(design: Design) -> dict[str, dict[str, Any]]:
+    """Return the tables of a TOML file, with every field that is not derived."""
     table: dict[str, dict[str, Any]] = {}
     for name, field in FIELDS.items():
         value = getattr(design, name)

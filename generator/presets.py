@@ -1,4 +1,4 @@
-"""The published nets, each a value of the design space."""
+"""Presets: the designs of the published nets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GENERATOR = {
     **_SSD,
 }
 _BATCH_NORM = {"batch_norm": True, "dropout": 0.0}
-# "20 epochs at 1e-4" is all that SqueezeNet-DSD-Training says of its last phase.
+# SqueezeNet-DSD-Training documents its last phase only as "20 epochs at 1e-4".
 _DSD = {"base_lr": 1e-4, "lr_policy": "fixed", "max_iter": 50_046}
 
 _OPTIONS: dict[str, dict[str, object]] = {
@@ -44,7 +44,7 @@ PRESETS = tuple(_OPTIONS)
 
 @cache
 def preset(name: str) -> Design:
-    """The design of a published net.
+    """Return the design of a published net.
 
     Raises:
         DesignError: no such preset.

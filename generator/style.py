@@ -1,34 +1,33 @@
-"""How a file is written: what careful authors do today, and what the published ones did.
+"""Styles of writing the same net: the generator's own, `clean`, and those of the published files.
 
-Each value is a habit of one group of authors, seen in `models/`; a preset names its style, and
-`clean` is what the generator does on its own.
+Each value is a habit of one group of authors, seen in `models/`; a preset names its style.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-ANY_PHASE = "any"  # `include { }`: a rule that holds in every state
+ANY_PHASE = "any"  # `include { }`: a rule that matches every state
 
 
 class Style(NamedTuple):
-    """Habits in which published files of the same nets differ.
+    """Habits that differ between published files of the same net.
 
     Attributes:
         name: the net's name, or empty for none.
-        naming: the dialect of layer names.
+        naming: of the layers.
         loss_phase, accuracy_phase: the include rule, `ANY_PHASE`, or None for no rule.
         top1: the name of the top-1 accuracy.
         top1_k: whether top-1 sets `top_k: 1`, the default.
-        mirror_off: whether the TEST data layer says `mirror: false`.
+        mirror_off: whether the TEST data layer sets `mirror: false`.
         explicit: whether defaults are written out (pad 0, stride 1, zero bias, SUM).
         multipliers: whether convolutions set lr_mult 1 and 2, decay_mult 1 and 0.
-        bypass_first: whether an Eltwise lists what bypasses before the concat.
-        bare_batch_norm: BatchNorm into a blob of its own, without Scale, with its multipliers,
+        bypass_first: whether an Eltwise lists the bypass before the concat.
+        bare_batch_norm: BatchNorm not in place, without Scale, with its multipliers,
             and again after every Eltwise.
-        deploy_input: how a deploy net says its input: `layer`, `input_shape` or `input_dim`.
+        deploy_input: how a deploy net defines its input: `layer`, `input_shape` or `input_dim`.
         deploy_batch: its batch size.
-        deploy_dropout, deploy_fillers: whether it keeps what only training needs.
+        deploy_dropout, deploy_fillers: whether it keeps Dropout and fillers.
         deploy_softmax: whether it ends in probabilities.
     """
 

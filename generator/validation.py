@@ -1,4 +1,4 @@
-"""What each field of a design may be, alone and together. Messages name the option."""
+"""Validate the fields of a design, alone and together; errors name the option."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..text import did_you_mean, printable
 from .design_fields import DesignFields
 from .fire import Fire
 
-# What Caffe stores numbers in: float, 32 bits; the least is that of full precision.
+# Limits of Caffe's 32-bit floats; the minimum is the smallest of full precision.
 FLOAT_MAX, FLOAT_MIN = 3.4028234663852886e38, 1.1754943508222875e-38
 
-# Field -> the least and the most it may be.
+# Field -> its minimum and maximum.
 _RANGES: dict[str, tuple[float, float]] = {
     "fire_modules": (1, 64),
     "base_e": (2, 65536),
@@ -53,7 +53,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "random_seed": (-1, 2**63 - 1),
     "scale": (-1e30, 1e30),
 }
-# A name stands in logs, file names and other tools' dialects: nothing that needs quoting there.
+# Names go into logs and file names: no characters that need quoting.
 _NAME = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+ -]{0,127}")
 _NAMES = ("name", "classifier")
 _PATHS = ("train_source", "val_source", "mean_file", "snapshot_prefix", "net_path")
@@ -68,25 +68,26 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _WORDS = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
 
 
-def error(design: DesignFields, name: str, value: Any, why: str) -> DesignError:
-    """A DesignError about one field, by the option that sets it."""
+def option_error(design: DesignFields, name: str, reason: str) -> DesignError:
+    """Return a DesignError that names the option of a field and its value."""
     flag = design.__dataclass_fields__[name].metadata["flag"]
-    return DesignError(f"{flag} {_shown(value)}: {why}")
+    return DesignError(f"{flag} {_shown(getattr(design, name))}: {reason}")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     try:
-        return printable(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
-    except ValueError:  # Python prints no number of thousands of digits
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        return printable(text) or "''"
+    except ValueError:  # of a number of thousands of digits
         return "a number of thousands of digits"
 
 
-def tidy(value: Any) -> Any:
-    """Lists as tuples, and the numbers of other libraries (numpy's) as Python's."""
+def normalize(value: Any) -> Any:
+    """Convert lists to tuples, and numbers of other libraries such as NumPy to Python's."""
     if isinstance(value, list):
         value = tuple(value)
     if isinstance(value, tuple):
-        return tuple(map(tidy, value))
+        return tuple(map(normalize, value))
     if isinstance(value, bool | int | float | str) or value is None:
         return value
     if isinstance(value, Integral):
@@ -95,13 +96,13 @@ def tidy(value: Any) -> Any:
 
 
 def check_fields(design: DesignFields) -> None:
-    """Types, choices and ranges, a field at a time.
+    """Check the type, choices and range of each field.
 
     Raises:
-        DesignError: the first field that is out of bounds.
+        DesignError: a value is of the wrong type or out of range.
     """
     for name, field in design.__dataclass_fields__.items():
-        value = tidy(getattr(design, name))
+        value = normalize(getattr(design, name))
         object.__setattr__(design, name, value)
         kind = str(field.type)
         if value is None and kind.endswith("| None"):
@@ -119,9 +120,9 @@ def _check_type(design: DesignFields, name: str, kind: str, value: Any) -> None:
         item = kind[len("tuple[") : -len(", ...]")]
         fits = all(isinstance(v, _TYPES[item]) and not isinstance(v, bool) for v in value)
         if not fits:
-            raise error(design, name, value, f"each must be {_WORDS[item]}")
+            raise option_error(design, name, f"each must be {_WORDS[item]}")
     if not fits:
-        raise error(design, name, value, f"must be {_WORDS.get(kind, 'a list')}")
+        raise option_error(design, name, f"must be {_WORDS.get(kind, 'a list')}")
 
 
 def _check_value(
@@ -129,27 +130,26 @@ def _check_value(
 ) -> None:
     if choices is not None and value not in choices:
         hint = did_you_mean(value, choices) or f"; one of {', '.join(choices)}"
-        raise error(design, name, value, f"not known{hint}")
+        raise option_error(design, name, f"not known{hint}")
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, float) and not abs(number) <= FLOAT_MAX:
-            raise error(design, name, value, "must be a finite number (a float has 32 bits there)")
+            raise option_error(design, name, "must be a finite number (32-bit float)")
         if isinstance(number, float) and 0 < abs(number) < FLOAT_MIN:
-            raise error(design, name, value, "is too small: as a float of 32 bits it would be 0")
+            raise option_error(design, name, "is too small: a 32-bit float would be 0")
     if name in _RANGES:
-        least, most = _RANGES[name]
-        if not least <= value <= most:
-            raise error(design, name, value, f"must be from {_bound(least)} to {_bound(most)}")
+        minimum, maximum = _RANGES[name]
+        if not minimum <= value <= maximum:
+            raise option_error(design, name, f"must be from {_bound(minimum)} to {_bound(maximum)}")
     if name in _NAMES and value and not _NAME.fullmatch(value):
-        raise error(
+        raise option_error(
             design,
             name,
-            value,
             "a name may hold letters, digits, spaces and _ . / + - (no quotes or {})",
         )
     if name in _PATHS and name != "mean_file" and not value:
-        raise error(design, name, "''", "must not be empty")
+        raise option_error(design, name, "must not be empty")
     if name in _PATHS and not _encodable(value):
-        raise error(design, name, printable(value), "is not UTF-8")
+        raise option_error(design, name, "is not UTF-8")
 
 
 def _bound(value: float) -> str:
@@ -165,10 +165,10 @@ def _encodable(text: str) -> bool:
 
 
 def check_fires(design: DesignFields, fires: Sequence[Fire]) -> None:
-    """Refuse Fire modules without filters of a kind.
+    """Refuse Fire modules with 0 squeeze or expand filters.
 
     Raises:
-        DesignError: the first such module.
+        DesignError: a module has none of a kind.
     """
     sr, pct = design.squeeze_ratio, design.pct3x3
     remedies = {
@@ -179,72 +179,67 @@ def check_fires(design: DesignFields, fires: Sequence[Fire]) -> None:
     for fire in fires:
         for part, (name, remedy) in remedies.items():
             if getattr(fire, part) < 1:
-                raise error(
+                raise option_error(
                     design,
                     name,
-                    getattr(design, name),
                     f"gives fire{fire.module} 0 {part} filters; {remedy}",
                 )
 
 
 def check_pools(design: DesignFields, modules: range, pools: Sequence[int]) -> None:
-    """Refuse poolings behind modules that are not there, or out of order.
+    """Refuse pooling after modules that don't exist or are out of order.
 
     Raises:
-        DesignError: the first such pooling.
+        DesignError: there is such a pooling.
     """
     for module in design.pool_after or ():
         if module not in modules:
             last = modules[-1]
-            raise error(
+            raise option_error(
                 design,
                 "pool_after",
-                pools,
                 f"there is no fire{module}; this net has fire2 to fire{last}",
             )
     if list(pools) != sorted(set(pools)):
-        raise error(design, "pool_after", pools, "must rise, each module once")
+        raise option_error(design, "pool_after", "must increase, each module once")
 
 
 def check_data(design: DesignFields) -> None:
     """Refuse means and scales that contradict the images.
 
     Raises:
-        DesignError: the first contradiction.
+        DesignError: two options contradict each other.
     """
     if design.mean_file and design.mean_values:
-        raise error(
-            design, "mean_file", design.mean_file, "give a mean file or mean values, not both"
-        )
+        raise option_error(design, "mean_file", "give a mean file or mean values, not both")
     if design.mean_values and len(design.mean_values) not in (1, design.channels):
-        raise error(
+        raise option_error(
             design,
             "mean_values",
-            design.mean_values,
             f"give {'' if design.channels == 1 else '1 value or '}{design.channels}, one a channel",
         )
     if design.scale == 0:
-        raise error(design, "scale", design.scale, "makes every image the same")
+        raise option_error(design, "scale", "makes every image the same")
     if design.backend == "imagedata" and design.channels not in (1, 3):
-        raise error(design, "channels", design.channels, "image files have 3 channels, or 1 (gray)")
+        raise option_error(design, "channels", "image files have 3 channels, or 1 (gray)")
 
 
 def check_solver(design: DesignFields) -> None:
     """Refuse solver settings that contradict each other.
 
     Raises:
-        DesignError: the first contradiction.
+        DesignError: two options contradict each other.
     """
     used = POLICIES[design.lr_policy]
     for name, field in (("gamma", "gamma"), ("stepsize", "stepsize"), ("stepvalues", "stepvalue")):
         if field in used and not getattr(design, name):
-            raise error(design, "lr_policy", design.lr_policy, f"needs --{name}")
+            raise option_error(design, "lr_policy", f"needs --{name}")
         if field not in used and getattr(design, name):
-            why = f"is not used by --lr-policy {design.lr_policy}"
-            raise error(design, name, getattr(design, name), why)
+            reason = f"is not used by --lr-policy {design.lr_policy}"
+            raise option_error(design, name, reason)
     if design.cpu and design.gpus > 1:
-        raise error(design, "gpus", design.gpus, "--cpu runs on none; leave one of the two out")
+        raise option_error(design, "gpus", "--cpu runs on none; leave one of the two out")
     if any(not 0 < value < 2**31 for value in design.stepvalues):
-        raise error(design, "stepvalues", design.stepvalues, "each must be from 1 to 2147483647")
+        raise option_error(design, "stepvalues", "each must be from 1 to 2147483647")
     if list(design.stepvalues) != sorted(set(design.stepvalues)) or 0 in design.stepvalues:
-        raise error(design, "stepvalues", design.stepvalues, "must be positive and rise")
+        raise option_error(design, "stepvalues", "must be positive and increase")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import FormatError
-from ..formats.files import STDIN, describe
+from ..formats.files import STDIN, error_reason
 from ..text import printable
 from .collector import Collector
 from .parser import Parser
@@ -65,7 +65,7 @@ def read_log(
     except IsADirectoryError:
         raise FormatError(f"{printable(str(name))}: is a folder; give a log in it") from None
     except (OSError, ValueError) as error:
-        reason = describe(error)
+        reason = error_reason(error)
         raise FormatError(f"{printable(str(name))}: {reason}") from None
     parser.close()
     return collector.finish()

@@ -1,4 +1,4 @@
-"""Fetching a published file: resumable, and kept only if it is the published one."""
+"""Download a published file: resume partial downloads, and verify the result by its git blob id."""
 
 from __future__ import annotations
 
@@ -11,40 +11,46 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import click
 
 from ..errors import DownloadError, OutputError
-from ..formats.files import describe, read_bytes, write_files
+from ..formats.files import error_reason, read_bytes, write_files
 from ..text import bytes_text, printable
 
 CHUNK = 1 << 16
-TIMEOUT = 30.0  # seconds without a byte
+TIMEOUT = 30.0  # seconds without data
 HTTP_PARTIAL, HTTP_RANGE = 206, 416
 COPY_LIMIT = 1 << 28
-URL_LENGTH = 300  # as much of an address as a message shows
+URL_LENGTH = 300  # characters of an address in messages
 
 
 def git_blob_id(data: bytes) -> str:
-    """What git calls a file's content: the SHA-1 of `blob <size>`, a zero byte and the bytes."""
+    """Return git's id of contents: the SHA-1 of `blob <size>`, a zero byte and the bytes."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def download(source: str, out: Path, git_blob: str, force: bool = False) -> bool:
-    """Bring a file from an address or a path to `out`, if it is the one with this blob id.
+    """Download or copy a file to `out`, and verify it.
 
-    What has come so far of an address stays in a .part beside it, from where a later call goes on.
+    A partial download stays beside `out` as a .part, which the next call resumes.
+
+    Args:
+        source: an http or https address, or a path.
+        out: where to write the file.
+        git_blob: its git blob id.
+        force: replace another file at `out`.
 
     Returns:
-        False if `out` was there already, and the right one.
+        False if `out` exists already and is the right file.
 
     Raises:
-        DownloadError: it did not come whole, or is another file.
+        DownloadError: the download is incomplete or is another file.
         FormatError: the source is a path that can't be read.
-        OutputError: `out` holds something else and `force` is not set, or can't be written.
+        OutputError: `out` is another file and `force` is not set, or can't be written.
     """
     if os.path.lexists(out) and not force:
         if out.is_file() and git_blob_id(out.read_bytes()) == git_blob:
@@ -55,58 +61,59 @@ def download(source: str, out: Path, git_blob: str, force: bool = False) -> bool
         _verify(data, git_blob, source)
         write_files({out: data}, force=True)
         return True
-    part = out.with_name(f"{out.name}.{git_blob[:8]}.part")  # of this file, and no other's
+    part = out.with_name(f"{out.name}.{git_blob[:8]}.part")  # distinct for every published file
     if not source.lower().startswith(("http://", "https://")):
-        raise DownloadError(f"{printable(source)}: only http and https are fetched")
+        raise DownloadError(f"{printable(source)}: give an http or https address")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _fetch(source, part)
         try:
             _verify(part.read_bytes(), git_blob, source)
         except DownloadError:
-            part.unlink()  # going on from it would only fail again
+            part.unlink()  # resuming from it would fail again
             raise
         part.replace(out)
     except OSError as error:
         name = printable(str(error.filename or out))
-        raise OutputError(f"{name}: can't write: {describe(error)}") from None
+        raise OutputError(f"{name}: can't write: {error_reason(error)}") from None
     return True
 
 
 def _verify(data: bytes, git_blob: str, source: str) -> None:
-    got = git_blob_id(data)
-    if got != git_blob:
+    actual = git_blob_id(data)
+    if actual != git_blob:
         raise DownloadError(
-            f"{printable(source, URL_LENGTH)}: not the published file: its git blob is {got},"
+            f"{printable(source, URL_LENGTH)}: not the published file: its git blob is {actual},"
             f" not {git_blob}; nothing was kept"
         )
 
 
 def _fetch(url: str, part: Path) -> None:
-    """Append what is missing of `url` to `part`."""
+    """Append the missing bytes of `url` to `part`."""
     have = part.stat().st_size if part.exists() else 0
     response = _open(url, have)
     if response is None:
-        return  # all of it is there; the check tells whether it is right
+        return  # `part` is complete; `_verify` checks it
     with response:
         resumed = response.status == HTTP_PARTIAL
         have = have if resumed else 0
         length = response.headers.get("Content-Length", "")
         total = have + int(length) if length.isdecimal() else None
         with open(part, "ab" if resumed else "wb") as out:
-            _pump(_guarded(lambda: response.read(CHUNK), url), out, total, have)
+            _copy(_guarded(lambda: response.read(CHUNK), url), out, total, have)
     if total is not None and part.stat().st_size < total:
         raise DownloadError(_lost(url, "the connection ended early"))
 
 
-def _open(url: str, have: int) -> Any:
-    """The answer of the server; None if it has no more than what is there already."""
+def _open(url: str, have: int) -> HTTPResponse | None:
+    """Request the bytes after the first `have`; return None if there are none."""
     headers = {"User-Agent": "sqgen", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
         request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s) was checked
-        return urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310
+        response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310
+        return response
     except urllib.error.HTTPError as error:
         if error.code == HTTP_RANGE and have:
             return None
@@ -119,7 +126,7 @@ def _open(url: str, have: int) -> Any:
 
 
 def _guarded(read: Callable[[], bytes], url: str) -> Callable[[], bytes]:
-    """A connection's errors are told apart from the disk's."""
+    """Wrap `read` to raise DownloadError, so that errors of the connection and the disk differ."""
 
     def guarded() -> bytes:
         try:
@@ -131,15 +138,15 @@ def _guarded(read: Callable[[], bytes], url: str) -> Callable[[], bytes]:
 
 
 def _lost(url: str, reason: object) -> str:
-    why = describe(reason) if isinstance(reason, OSError) else str(reason)
+    why = error_reason(reason) if isinstance(reason, OSError) else str(reason)
     return (
-        f"{printable(url, URL_LENGTH)}: {printable(why) or type(reason).__name__}; the same"
-        " command goes on from where it stopped, and --from FILE takes a copy"
+        f"{printable(url, URL_LENGTH)}: {printable(why) or type(reason).__name__}; run the"
+        " same command to resume, or copy the file with --from FILE"
     )
 
 
-def _pump(read: Callable[[], bytes], out: BinaryIO, total: int | None, done: int) -> None:
-    with _progress(total, done) as advance:
+def _copy(read: Callable[[], bytes], out: BinaryIO, total: int | None, start: int) -> None:
+    with _progress(total, start) as advance:
         while chunk := read():
             out.write(chunk)
             advance(len(chunk))
@@ -148,22 +155,22 @@ def _pump(read: Callable[[], bytes], out: BinaryIO, total: int | None, done: int
 
 
 @contextmanager
-def _progress(total: int | None, done: int) -> Iterator[Callable[[int], None]]:
-    """A bar with rate and time left on a terminal; nothing in a pipe."""
+def _progress(total: int | None, start: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar with rate and remaining time, on a terminal only."""
     if not sys.stderr.isatty() or not total:
         yield lambda count: None
         return
-    start, come = time.monotonic(), 0
+    began, received = time.monotonic(), 0
 
     def rate(item: object) -> str:
-        return f"{bytes_text(int(come / max(time.monotonic() - start, 1e-3)))}/s"
+        return f"{bytes_text(int(received / max(time.monotonic() - began, 1e-3)))}/s"
 
     with click.progressbar(length=total, file=sys.stderr, item_show_func=rate) as bar:
-        bar.update(done)
+        bar.update(start)
 
         def advance(count: int) -> None:
-            nonlocal come
-            come += count
+            nonlocal received
+            received += count
             bar.update(count, current_item=count)
 
         yield advance

@@ -1,4 +1,4 @@
-"""`make models`: write the files of `models/` from the presets."""
+"""`make models`: write the files in `models/` from the presets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .card import MODELS
 
 
 def model_files() -> dict[Path, bytes]:
-    """What belongs into `models/` beside the cards, by path."""
+    """Return the generated files of `models/`, by path."""
     return {
         MODELS / name / file: text.encode()
         for name in PRESETS

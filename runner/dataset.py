@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ..errors import FormatError, MissingExtraError
 from ..formats.datum import read_datum
-from ..formats.files import describe, read_bytes
+from ..formats.files import error_reason, read_bytes
 from ..formats.list_file import LIST_LIMIT, ListLine, parse_list
 from ..formats.lmdb_reader import LmdbReader, open_lmdb
 from ..nets.data_layers import data_param
@@ -130,5 +130,5 @@ def _size(root: str, line: ListLine, where: str) -> int:
     try:
         return Path(root + line.file).stat().st_size
     except (OSError, ValueError) as error:
-        reason = describe(error)
+        reason = error_reason(error)
         raise FormatError(f"{where}: {printable(root + line.file)}: {reason}") from None

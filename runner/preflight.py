@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..errors import FormatError, NetError, SqgenError
 from ..formats.caffemodel import read_caffemodel, read_solver_state
-from ..formats.snapshot_files import weights_of
+from ..formats.snapshot_files import find_weights
 from ..host import gpus
 from ..nets.definition import NetDefinition
 from ..nets.layer_types import LAYER_TYPES
@@ -187,7 +187,7 @@ def check_state(path: str) -> int:
     if path.endswith(".h5"):
         raise FormatError(f"{printable(path)}: is HDF5, which is not supported")
     state = read_solver_state(path)
-    weights_of(state, path)
+    find_weights(state, path)
     return int(state.iter)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import OutputError
-from ..formats.files import describe, write_files
+from ..formats.files import error_reason, write_files
 from ..logs.result import LogResult
 from ..text import printable
 from .overrides import Copy
@@ -73,9 +73,8 @@ class RunFolder:
         raise OutputError(f"{printable(str(wanted))}: is there {_MOST} times; use --run-dir")
 
     def _unwritable(self, error: OSError | ValueError) -> OutputError:
-        return OutputError(
-            f"{printable(str(self.path))}: can't write: {describe(error)}; --run-dir DIR says where"
-        )
+        shown, reason = printable(str(self.path)), error_reason(error)
+        return OutputError(f"{shown}: can't write: {reason}; --run-dir DIR says where")
 
     def file(self, name: str) -> str:
         """The path of a file in it, as caffe is given it."""

@@ -21,7 +21,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from ..errors import SqgenError
-from ..formats.files import describe
+from ..formats.files import error_reason
 from ..text import printable
 
 CHUNK = 1 << 16
@@ -97,7 +97,7 @@ class Child:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            reason = describe(error)
+            reason = error_reason(error)
             raise SqgenError(f"{printable(command[0])}: can't be started: {reason}") from None
 
     def __enter__(self) -> Child:

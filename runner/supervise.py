@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from ..errors import ResourceError, StallError
-from ..formats.files import describe
+from ..formats.files import error_reason
 from ..logs.collector import Collector
 from ..logs.parser import Parser
 from ..logs.result import LogResult
@@ -127,7 +127,7 @@ class _Kept:
             while left:
                 left = left[self._log.write(left) :]
         except OSError as error:
-            self._reason = describe(error)
+            self._reason = error_reason(error)
             child.send(signal.SIGINT)  # so that a training can snapshot
 
     def error(self, result: LogResult) -> ResourceError | None:

@@ -11,7 +11,12 @@ from typing import Any, NamedTuple
 
 from ..errors import FormatError, NetError, RunError, SqgenError
 from ..formats.files import STDIN
-from ..formats.snapshot_files import any_snapshot, check_room, complete_prefix, newest
+from ..formats.snapshot_files import (
+    check_free_space,
+    complete_prefix,
+    newest_snapshot,
+    newest_solver_state,
+)
 from ..logs.result import LogResult
 from ..nets.definition import NetDefinition, parse_solver, read_text
 from ..nets.solver_nets import path_beside_solver, read_solver_nets
@@ -290,7 +295,7 @@ def _start(
 
 
 def _warn_of_snapshots(options: RunOptions, prefix: str) -> None:
-    there = any_snapshot(prefix)
+    there = newest_solver_state(prefix)
     if there is not None:
         options.warn(
             f"{printable(there)} and others of an earlier training are there: those of the same"
@@ -300,7 +305,7 @@ def _warn_of_snapshots(options: RunOptions, prefix: str) -> None:
 
 def _newest(options: RunOptions, given: _Given) -> str:
     prefix = given.param.snapshot_prefix
-    found = newest(prefix)
+    found = newest_snapshot(prefix)
     if found is None:
         raise FormatError(
             f"--resume: no whole snapshot {printable(prefix)}_iter_*.solverstate; leave --resume"
@@ -328,7 +333,7 @@ def _check_room(options: RunOptions, given: _Given, trained: Checked, start: int
         options.warn("the solver writes no snapshots: what is learned is lost at the end")
         return
     one = snapshot_bytes(given.param, trained.shapes)
-    free = check_room(given.param.snapshot_prefix, one)
+    free = check_free_space(given.param.snapshot_prefix, one)
     if free < one * snapshots:
         options.warn(
             f"{snapshots} snapshots of {one >> 20} MiB are more than the {free >> 20} MiB"

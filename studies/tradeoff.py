@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..compress import sqz_file
 from ..compress.encoding import Settings, encode, read_compressed
 from ..errors import SqgenError
-from ..formats.caffemodel import read_caffemodel, serialized
+from ..formats.caffemodel import read_caffemodel, serialize
 from ..formats.files import write_files
 from ..logs.result import LogResult
 from ..logs.scores import LOSS, OTHER, standard_error
@@ -130,7 +130,7 @@ def _read_candidate(
     """
     name = Path(path).name
     if _is_compressed(path):
-        return Candidate(name, path, serialized(read_compressed(path, net, image), path))
+        return Candidate(name, path, serialize(read_compressed(path, net, image), path))
     refuse_random(check_weights([path], shapes), net, path, unless="")
     return Candidate(name, path)
 
@@ -149,7 +149,7 @@ def _encode_all(
     encoded = {}
     for setting in settings:
         compressed = encode(model, net, setting, source=weights, image=image)
-        files = (compressed.bytes, serialized(compressed.model, weights))
+        files = (compressed.bytes, serialize(compressed.model, weights))
         encoded[_settings_name(setting)] = files
     return encoded
 

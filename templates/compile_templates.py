@@ -1,4 +1,4 @@
-"""`make templates`: compile the templates into `compiled/`, a Python module each."""
+"""`make templates`: compile each template into a Python module of `compiled/`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from . import FOLDER, NAMES, checksum, environment, jinja_series, module_name, s
 
 
 def compile_template(name: str) -> str:
-    """The Python module of one template."""
+    """Return the Python module of a template."""
     text = source(name)
     code = environment().compile(text, name, name, raw=True, defer_init=True)
     return (

@@ -12,9 +12,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from sqgen.engine.loader import Loader, open_loader
-from sqgen.formats.schema import NetParameter, message_class
-
-Datum = message_class("Datum")
+from sqgen.formats.schema import Datum, NetParameter
 
 
 def make_lmdb(folder: Path, values: Iterable[bytes]) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sqgen import parse_net
-from sqgen.compress.weighted_layers import slots_of, to_model
+from sqgen.compress.weighted_layers import find_weighted_layers, to_model
 from sqgen.formats.caffemodel import blob_array
 from sqgen.nets.definition import NetDefinition
 
@@ -44,7 +44,7 @@ layer { name: "turned" type: "InnerProduct" bottom: "bare" top: "turned" inner_p
 def model_of(text: str, seed: int = 1, density: float = 1.0) -> tuple[NetDefinition, Any]:
     """A net with random weights."""
     net, random = parse_net(text), np.random.default_rng(seed)
-    slots = slots_of(net)
+    slots = find_weighted_layers(net)
     blobs = [
         [
             (random.standard_normal(s) * (random.uniform(size=s) < density)).astype(np.float32)

@@ -17,18 +17,17 @@ import pytest
 from sqgen import LogResult, parse_log
 from sqgen.engine import command
 from sqgen.formats.caffemodel import (
-    SolverState,
     blob_array,
     fill_blob,
     read_caffemodel,
     read_solver_state,
 )
-from sqgen.formats.schema import NetParameter, message_class
+from sqgen.formats.schema import Datum, NetParameter, NetState, SolverState
 from sqgen.nets.definition import NetDefinition, parse_net
 from sqgen.nets.shapes import require_shapes
 
 from . import engine_server
-from .databases import Datum, image_file, make_lmdb
+from .databases import image_file, make_lmdb
 
 RECORDS, CLASSES, IMAGE = 64, 5, (3, 12, 10)
 
@@ -194,7 +193,7 @@ def make_run(folder: Path, name: str, text: str, solver: str, stages: Sequence[s
     place.mkdir()
     (place / "net.prototxt").write_text(text)
     (place / "solver.prototxt").write_text(solver)
-    trained = parse_net(text).in_state(message_class("NetState")(stage=stages), 0)
+    trained = parse_net(text).in_state(NetState(stage=stages), 0)
     (place / START).write_bytes(bytes(start(trained).SerializeToString()))
     return place
 

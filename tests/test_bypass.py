@@ -41,8 +41,8 @@ def test_lists() -> None:
     [
         (
             "4",
-            "--bypass 4: fire4 has 128 input and 256 output channels, so an identity can't go"
-            " around it; 4:conv would",
+            "--bypass 4: fire4 has 128 input and 256 output channels, so an identity does not"
+            " fit; use 4:conv",
         ),
         ("12", "--bypass 12: there is no fire12; this net has fire2 to fire9"),
         ("1", "--bypass 1: there is no fire1; this net has fire2 to fire9"),
@@ -50,13 +50,13 @@ def test_lists() -> None:
         ("3:cnv", "--bypass 3:cnv: a bypass is identity or conv, not 'cnv'; did you mean 'conv'?"),
         (
             "smiple",
-            "--bypass smiple: 'smiple' is no module; write none, simple, complex, or modules such"
-            " as 3,5,7,9 or 2:conv,3; did you mean 'simple'?",
+            "--bypass smiple: 'smiple' is not a module; write none, simple, complex, or modules"
+            " such as 3,5,7,9 or 2:conv,3; did you mean 'simple'?",
         ),
-        ("", "--bypass : '' is no module"),
-        ("3,,5", "--bypass 3,,5: '' is no module"),
-        ("3\n5", r"--bypass 3\n5: '3\n5' is no module"),
-        ("-3", "--bypass -3: '-3' is no module"),
+        ("", "--bypass : '' is not a module"),
+        ("3,,5", "--bypass 3,,5: '' is not a module"),
+        ("3\n5", r"--bypass 3\n5: '3\n5' is not a module"),
+        ("-3", "--bypass -3: '-3' is not a module"),
     ],
 )
 def test_what_cannot_be_placed(spec: str, message: str) -> None:

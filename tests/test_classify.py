@@ -131,7 +131,7 @@ def test_a_net_without_softmax_gives_probabilities_too(tmp_path: Path, sqgen: Ru
     ("arguments", "message"),
     [
         (("none.png",), "none.png: no such file"),
-        (("labels.txt",), "labels.txt: no image that can be decoded"),
+        (("labels.txt",), "labels.txt: can't be decoded as an image"),
         (("blue.png", "--labels", "w.caffemodel"), "labels for 2 classes"),
         (("blue.png", "--mean", "a"), "--mean 'a' is no list"),
         (("blue.png", "--mean", "1,2"), "--mean has 2 values for 3 channels"),
@@ -139,7 +139,7 @@ def test_a_net_without_softmax_gives_probabilities_too(tmp_path: Path, sqgen: Ru
         (("blue.png", "--resize", "big"), "--resize 'big' is no HxW"),
         (("blue.png", "--top", "0"), "--top 0: give one or more"),
         (("blue.png", "--output", "fc"), "no output 'fc'; the net has prob"),
-        (("blue.png", "--weights", "labels.txt"), "labels.txt: is no .caffemodel"),
+        (("blue.png", "--weights", "labels.txt"), "labels.txt: is not a .caffemodel"),
         (("blue.png", "--model", "none"), "none: no such file"),
         (("blue.png", "--model", "other.prototxt"), "has no weights for layer 'other' (1 in all)"),
     ],

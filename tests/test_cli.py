@@ -77,7 +77,7 @@ WRONG = [
     (["build", "--preset", "simple"], "--bypass simple places bypasses"),
     (["build", "--design", "deep.toml"], "deep.toml: not a TOML file"),
     (["build", "--design", "long.toml"], "long.toml: not a TOML file"),
-    (["build", "--design", "outside.toml"], "classes stands outside a table; put it under [net]"),
+    (["build", "--design", "outside.toml"], "classes is outside of a table; put it under [net]"),
     (["build", "--design", "flag.toml"], "[net] has no 'sr'; did you mean 'squeeze_ratio'?"),
     (["build", "--batch-size", "2048"], "is more than Caffe can count"),
     (["build", "--classifier", "relu_conv10"], "an earlier one has its name"),
@@ -255,7 +255,7 @@ def test_macs_an_image_where_the_first_blob_is_no_batch(sqgen: Run) -> None:
 def test_fields_of_forks_in_a_solver_are_named(sqgen: Run) -> None:
     text = "net: 'x' store_blobs_in_old_format: true solver_type: ADAM"
     done = sqgen("upgrade", "-", stdin=text)
-    assert "SolverParameter.store_blobs_in_old_format (NVCaffe) is left out" in done.stderr
+    assert "SolverParameter.store_blobs_in_old_format (NVCaffe) is dropped" in done.stderr
 
 
 def test_no_arguments_print_the_help(sqgen: Run) -> None:

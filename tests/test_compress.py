@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from sqgen import DesignError, NetError, build, parse_net, preset
 from sqgen.compress import net_file, sqz_file
 from sqgen.compress.encoding import Compressed, Settings, decode, encode, read_compressed
-from sqgen.compress.prune import PAPER, Rule, density_of, prune
-from sqgen.compress.rounding import nearest, share
-from sqgen.compress.sharing import cheapest, k_means, points_of
-from sqgen.compress.weighted_layers import slots_of, to_model
+from sqgen.compress.prune import PAPER_RULES, DensityRule, find_density, prune
+from sqgen.compress.rounding import nearest_index, round_filters
+from sqgen.compress.sharing import cumulative_sums, entropy_constrained, k_means
+from sqgen.compress.weighted_layers import find_weighted_layers, to_model
 from sqgen.formats.caffemodel import read_caffemodel
 from sqgen.formats.schema import PHASES
 from sqgen.nets.definition import NetDefinition
@@ -50,7 +50,7 @@ def test_recorded_counts(published: tuple[NetDefinition, Any, bytes]) -> None:
     assert nonzero == 415_921
     assert counts.sum() - nonzero == 6_162
     assert sum(array.size for array in weights) == 1_244_448
-    assert list(arrays(model)) == [slot.name for slot in slots_of(net)]
+    assert list(arrays(model)) == [slot.name for slot in find_weighted_layers(net)]
 
 
 def test_into_the_names_of_another_net(published: tuple[NetDefinition, Any, bytes]) -> None:
@@ -71,7 +71,7 @@ def test_published_file_there_and_back(published: tuple[NetDefinition, Any, byte
     assert made.bytes[:104] == data[:104]
     assert_same(decode(made.bytes, net, "x.net"), model)
     at = 104
-    for slot, count in zip(slots_of(net), np.frombuffer(data, "<u4", 26), strict=True):
+    for slot, count in zip(find_weighted_layers(net), np.frombuffer(data, "<u4", 26), strict=True):
         end = at + net_file._size(slot, int(count))
         books = [np.frombuffer(x, "<f4", 256, at) for x in (made.bytes, data)]
         np.testing.assert_array_equal(books[0], [0, *np.sort(books[1][1:])])
@@ -97,11 +97,11 @@ def test_sizes(wanted: Settings, most: int, published: tuple[NetDefinition, Any,
     assert_same(decode(made.bytes, net, "x.sqz"), made.model)
     if wanted.bits == 8 and not wanted.size:
         assert_same(made.model, model)
-    assert sum(row.bytes for row in made.table) + 40 == len(made.bytes)
+    assert sum(row.bytes for row in made.layers) + 40 == len(made.bytes)
     assert made.float_bytes == 4 * 1_248_424
     if wanted.bits < 8:
-        assert all(row.values <= 63 and row.bits == 6 for row in made.table)
-    for row in made.table:
+        assert all(row.values <= 63 and row.bits == 6 for row in made.layers)
+    for row in made.layers:
         assert row.error < 0.05
 
 
@@ -117,7 +117,7 @@ def test_every_type_comes_back(bits: int, density: float, huffman: bool) -> None
     assert_same(decode(made.bytes, net, "x.sqz"), made.model)
     old, new = arrays(model), arrays(made.model)
     assert len({blob.shape for blobs in new.values() for blob in blobs}) > 4
-    for row in made.table:
+    for row in made.layers:
         first = new[row.layer][0]
         np.testing.assert_array_equal(first != 0, old[row.layer][0] != 0)
         for a, b in zip(old[row.layer][1:], new[row.layer][1:], strict=True):
@@ -147,7 +147,7 @@ def test_any_pattern_of_zeros(zeros: list[int], tail: int, huffman: bool) -> Non
         + 'layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc"'
         + " inner_product_param { num_output: 1 } }"
     )
-    model = to_model(net, slots_of(net), [[flat[None], np.zeros(1, np.float32)]])
+    model = to_model(net, find_weighted_layers(net), [[flat[None], np.zeros(1, np.float32)]])
     for wanted in (Settings("net"), Settings(huffman=huffman)):
         assert_same(decode(encode(model, net, wanted).bytes, net, "x"), model)
 
@@ -169,7 +169,7 @@ def test_neighbouring_floats_are_told_apart(layout: str, values: tuple[float, ..
     for index, weights in enumerate(blobs):
         weights[0] = np.resize(np.array([*values, 0], np.float32), blobs[index][0].shape)
         weights[1] = np.resize(np.array(values, np.float32), blobs[index][1].shape)
-    model = to_model(net, slots_of(net), blobs)
+    model = to_model(net, find_weighted_layers(net), blobs)
     assert_same(decode(encode(model, net, Settings(layout)).bytes, net, "x"), model)
 
 
@@ -179,7 +179,9 @@ def test_layout_of_inner_products() -> None:
     weights = np.zeros((5, 150), np.float32)
     weights[0, [0, 16, 33]] = [2, 1, 2]  # gaps of 0, 15 and 16: one filler
     blobs = [*arrays(model).values()]
-    model = to_model(net, slots_of(net), [blobs[0], [weights, np.arange(5, dtype=np.float32)]])
+    model = to_model(
+        net, find_weighted_layers(net), [blobs[0], [weights, np.arange(5, dtype=np.float32)]]
+    )
     data = encode(model, net, Settings("net")).bytes
     assert struct.unpack_from("<2I", data) == (108, 4)
     codebook = struct.pack("<16f", 0, 1, 2, *[0] * 13)
@@ -189,8 +191,8 @@ def test_layout_of_inner_products() -> None:
 
 def test_density() -> None:
     net, model = model_of(ALL)
-    made = encode(model, net, Settings(density=(Rule("conv", 0.25), Rule("*", 0.5))))
-    kept = {row.layer: row.density for row in made.table if row.density < 1}
+    made = encode(model, net, Settings(density=(DensityRule("conv", 0.25), DensityRule("*", 0.5))))
+    kept = {row.layer: row.density for row in made.layers if row.density < 1}
     assert kept == {"conv": 0.25, "bare": 0.5, "turned": 0.5}
     new, old = arrays(made.model)["conv"][0], arrays(model)["conv"][0]
     assert np.abs(old[new == 0]).max() <= np.abs(old[new != 0]).min()
@@ -214,13 +216,13 @@ def test_densities_of_the_paper() -> None:
         "conv1": None,
         "fire7/expand1x1": None,
     }
-    assert {name: density_of(name, PAPER) for name in wanted} == wanted
+    assert {name: find_density(name, PAPER_RULES) for name in wanted} == wanted
 
 
 def test_other_bits_for_some() -> None:
     net, model = model_of(SMALL)
     made = encode(model, net, Settings(bits=3, bits_for=(("f*", 5),)))
-    assert [row.bits for row in made.table] == [3, 5]
+    assert [row.bits for row in made.layers] == [3, 5]
 
 
 # Sharing
@@ -232,7 +234,7 @@ def test_k_means_is_exact(numbers: list[int], count: int) -> None:
     weights = np.sort(np.array(numbers, np.float32))
     values = k_means(weights, count)
     assert len(values) <= count
-    made = float(np.square(values[nearest(weights, values)] - weights).sum())
+    made = float(np.square(values[nearest_index(weights, values)] - weights).sum())
 
     def best(rest: np.ndarray, left: int) -> float:
         whole = float(np.square(rest - rest.mean()).sum()) if len(rest) else 0.0
@@ -249,14 +251,14 @@ def test_k_means_of_many_values(count: int) -> None:
     """At least as good as a quantizer of many levels in theory (Panter and Dite 1951)."""
     weights = np.random.default_rng(2).laplace(0, 1, 50_000).astype(np.float32)
     values = k_means(weights, count)
-    error = np.square(values[nearest(weights, values)] - weights).mean()
+    error = np.square(values[nearest_index(weights, values)] - weights).mean()
     assert error < 9 / count**2
 
 
 def test_price_of_a_bit() -> None:
     """The dearer, the fewer bits and the larger the error."""
     weights = np.random.default_rng(3).standard_normal(2000).astype(np.float32)
-    made = [cheapest(points_of(weights), price) for price in (1e-4, 1e-2, 1, 100)]
+    made = [entropy_constrained(cumulative_sums(weights), price) for price in (1e-4, 1e-2, 1, 100)]
     assert all(counts.sum() == 2000 for _, counts in made)
     counts = [len(values) for values, _ in made]
     assert counts == sorted(counts, reverse=True)
@@ -267,8 +269,8 @@ def test_errors_of_a_filter_cancel() -> None:
     filters = np.random.default_rng(4).standard_normal((30, 40, 9)).astype(np.float32)
     filters[np.random.default_rng(5).uniform(size=filters.shape) < 0.6] = 0
     values = k_means(filters[filters != 0], 15)
-    made = share(filters, values)
-    plain = np.where(filters != 0, values[nearest(filters, values)], 0)
+    made = round_filters(filters, values)
+    plain = np.where(filters != 0, values[nearest_index(filters, values)], 0)
     assert set(np.unique(made)) <= {0, *values}
     np.testing.assert_array_equal(made == 0, filters == 0)
     sums = [np.abs((x - filters).sum((1, 2))).mean() for x in (made, plain)]
@@ -283,7 +285,7 @@ def test_errors_of_a_filter_cancel() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (ALL, "layer 'bn' is a BatchNorm, which .net has no place for; write .sqz"),
+        (ALL, "layer 'bn' is a BatchNorm, which .net can't hold; write .sqz"),
         (SMALL.replace("group: 2", "bias_term: false"), "layer 'conv' has no biases"),
     ],
 )
@@ -296,13 +298,13 @@ def test_what_net_can_not_hold(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (lambda: Settings("zip"), "no layout 'zip'"),
+        (lambda: Settings("zip"), "unknown layout 'zip'"),
         (lambda: Settings(bits=9), "9 bits: a shared weight has 2 to 8"),
         (lambda: Settings(bits_for=(("a", 1),)), "1 bits"),
         (lambda: Settings("net", bits=6), ".net has 8 bits for convolutions and 4 for inner"),
         (lambda: Settings(size=50), "no file of 50 bytes: with one value a layer it has"),
         (lambda: Settings(bits_for=(("cnov", 4),)), "no layer to compress is named 'cnov'"),
-        (lambda: Settings(density=PAPER), "the densities are of other layers"),
+        (lambda: Settings(density=PAPER_RULES), "no density matches a layer"),
     ],
 )
 def test_settings_that_are_none(wanted: Callable[[], Settings], message: str) -> None:
@@ -372,7 +374,7 @@ def test_there_and_back(folder: Path, sqgen: Run) -> None:
         ("encode w.caffemodel -o x.sqz --bits-for conv=9", "--bits-for conv=9: a shared weight"),
         ("encode w.caffemodel -o x.sqz --size 430kB", "--size 430kB: give a number of bytes"),
         ("encode w.caffemodel -o x.sqz --size 0", "--size 0: give a number of bytes"),
-        ("encode twice.caffemodel -o x.sqz", "two layers with weights are called 'conv'"),
+        ("encode twice.caffemodel -o x.sqz", "two layers with weights have the name 'conv'"),
         ("encode w.caffemodel -o x.sqz --bits 4 --size 99", "give one"),
         ("encode w.caffemodel -o x.sqz --bits-for conv", "write a pattern and bits as conv1=8"),
         ("encode w.caffemodel -o x.sqz --bits-for cnov=4", "did you mean 'conv'?"),
@@ -382,18 +384,18 @@ def test_there_and_back(folder: Path, sqgen: Run) -> None:
         ("encode w.caffemodel -o x.sqz --density wrong.toml", "'conv' is 1.5; give 0 to 1"),
         ("encode w.caffemodel -o x.sqz --density text.toml", "'conv' takes a number from 0 to 1"),
         ("encode w.caffemodel -o x.sqz --density none.toml", "none.toml: has no densities"),
-        ("encode w.caffemodel -o x.sqz --density paper", "the densities are of other layers"),
-        ("encode w.caffemodel -o x.net --bits 4", "only .sqz takes other bits"),
+        ("encode w.caffemodel -o x.sqz --density paper", "no density matches a layer"),
+        ("encode w.caffemodel -o x.net --bits 4", "write .sqz for other"),
         ("encode nan.caffemodel -o x.sqz", "layer 'fc' has a value that is not a finite float32"),
         ("encode w.sqz -o x.sqz", "sqgen compress decode makes a .caffemodel of it"),
         ("encode nowhere -o x.sqz", "nowhere: no such file"),
         ("decode w.caffemodel -o x", "w.caffemodel: is a .caffemodel already"),
-        ("decode cut.sqz -o x", "cut.sqz: is cut short"),
+        ("decode cut.sqz -o x", "cut.sqz: is truncated"),
         ("decode w.sqz -o w.caffemodel", "w.caffemodel: exists already; --force replaces it"),
         ("decode w.sqz -o x.sqz", "-o x.sqz: is to be a .caffemodel; end it so"),
         ("decode w.sqz -o -", "- as OUT: give a file"),
         ("decode net.prototxt -o x", "net.prototxt: is text, such as a prototxt"),
-        ("decode net.sqz -o x", "net.sqz: is a .net by what is in it"),
+        ("decode net.sqz -o x", "net.sqz: has the contents of a .net"),
         ("decode empty.sqz -o x", "empty.sqz: is empty"),
         ("decode caffemodel.sqz -o x", "caffemodel.sqz: is a .caffemodel already"),
     ],
@@ -413,7 +415,7 @@ def test_mistakes_are_one_line(arguments: str, message: str, folder: Path, sqgen
         ),
         ("encode w.caffemodel -o x.sqz --net renamed.prototxt", "'out' of the net has no weights"),
         ("decode w.sqz -o x --net other.prototxt", "'conv' has 108 weights there and 144"),
-        ("decode w.net -o x --net other.prototxt", "damaged, or another net's"),
+        ("decode w.net -o x --net other.prototxt", "damaged or of another net"),
     ],
 )
 def test_another_net_is_one_line(arguments: str, message: str, folder: Path, sqgen: Run) -> None:
@@ -450,7 +452,7 @@ def test_decoded_weights_carry_their_net(folder: Path, sqgen: Run) -> None:
 def test_a_net_of_other_types_is_not_what_a_net_file_is_of(folder: Path, sqgen: Run) -> None:
     (folder / "all.prototxt").write_text(ALL)
     done = sqgen("compress", "decode", "w.net", "--net", "all.prototxt", "-o", "x")
-    check_one_line(done, "a BatchNorm, which .net has no place for; w.net is another net's")
+    check_one_line(done, "a BatchNorm, which .net can't hold; w.net is of another net")
 
 
 def test_what_encoding_tells(folder: Path, sqgen: Run) -> None:
@@ -497,4 +499,4 @@ def test_compressed_is_what_it_says() -> None:
     made = encode(model, net)
     assert isinstance(made, Compressed)
     assert sqz_file.is_sqz(made.bytes)
-    assert sum(row.share for row in made.table) == pytest.approx(1 - 40 / len(made.bytes))
+    assert sum(row.share for row in made.layers) == pytest.approx(1 - 40 / len(made.bytes))

@@ -21,17 +21,17 @@ import pytest
 from click.testing import CliRunner
 
 from sqgen.datasets import mean as mean_module
-from sqgen.datasets.create import create
-from sqgen.datasets.encode_record import Recipe
-from sqgen.datasets.image_index import find_images
-from sqgen.datasets.ordered_map import in_order
+from sqgen.datasets.create import create_lmdb
+from sqgen.datasets.encode_record import RecordEncoder
+from sqgen.datasets.image_index import index_images
+from sqgen.datasets.ordered_map import map_in_order
 from sqgen.errors import FormatError, SqgenError
 from sqgen.formats.lmdb_writer import LmdbWriter
-from sqgen.formats.schema import message_class
+from sqgen.formats.schema import BlobProto, Datum
 from sqgen.tools.data import data as command
 
 from .conftest import Run
-from .databases import Datum, encoded, image_file, make_lmdb, pixels, raw
+from .databases import encoded, image_file, make_lmdb, pixels, raw
 from .test_package import HEAVY, loaded_by
 
 # As convert_imageset reads it: labels behind the last space, C's atoi, names as they stand.
@@ -149,9 +149,9 @@ def test_records_are_caffes(tmp_path: Path, options: tuple[str, ...]) -> None:
     assert len(bad) == len(BAD)
     for line, name in zip(bad, BAD, strict=True):
         assert name in line
-    assert "2 lines end in no number, the first is line 5" in done.stderr
+    assert "2 lines don't end in a number, the first is line 5" in done.stderr
     assert "8 records" in done.stderr
-    assert ", 5 left out" in done.stderr
+    assert ", 5 images skipped" in done.stderr
     assert done.stdout == ""
 
 
@@ -237,7 +237,7 @@ def test_a_folder_a_class(tmp_path: Path) -> None:
     assert result["records"] == 4
     assert result["left_out"] == []
     assert "no files in class 'n03' (label 2)" in done.stderr
-    assert "files outside of the classes' folders are left out: 1" in done.stderr
+    assert "skipped 1 files outside of the classes' folders" in done.stderr
 
 
 def test_a_seed_gives_an_order(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_bad_files_are_listed_with_their_reasons(tmp_path: Path) -> None:
         "n01/empty.jpg",
         "n01/half.jpg",
     ]
-    for one, reason in zip(left_out, ("decoded", "decoded", "cut off"), strict=True):
+    for one, reason in zip(left_out, ("decoded", "decoded", "truncated"), strict=True):
         assert reason in one["reason"]
         assert one["reason"] in done.stderr
     # The others have the numbers that they would have anyway.
@@ -319,10 +319,10 @@ def test_long_names_are_bad_files(tmp_path: Path) -> None:
         (("images", "--list", "empty", "-o", "o"), "empty: an empty list"),
         (("images", "--list", "gone", "-o", "o"), "none of 2 images could be read"),
         (("images", "--list", "huge", "-o", "o"), "line 1: label 2147483648; Caffe takes 32 bits"),
-        (("images/sub", "-o", "o"), "images/sub: no folders in it"),
+        (("images/sub", "-o", "o"), "images/sub: has no folders"),
         (("bare", "-o", "o"), "bare: no files in its 1 folders"),
         (("images", "--list", "list", "-o", "images"), "images: exists already"),
-        (("images", "--list", "list", "-o", "images", "--force"), "something else than an LMDB"),
+        (("images", "--list", "list", "-o", "images", "--force"), "is not an LMDB"),
         (("images", "--list", "list", "-o", "list/o"), "list/o: can't write: "),
         (("images", "--list", "list", "-o", "o", "--resize", "6"), "--resize '6' is no HxW"),
         (("images", "--list", "list", "-o", "o", "--resize", "0x6"), "--resize '0x6' is no HxW"),
@@ -428,7 +428,7 @@ def test_no_more_is_read_than_is_soon_written() -> None:
         read.append(number)
         return number
 
-    for number, result in enumerate(in_order(note, range(500), 2)):
+    for number, result in enumerate(map_in_order(note, range(500), 2)):
         assert result == number
         assert len(read) <= number + 16
 
@@ -439,7 +439,7 @@ def test_an_error_of_a_thread_comes_in_its_turn() -> None:
             raise FormatError("three")
         return number
 
-    made = in_order(fail, range(100), 2)
+    made = map_in_order(fail, range(100), 2)
     assert [next(made) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(FormatError, match="three"):
         next(made)
@@ -449,12 +449,12 @@ def test_from_python_a_list_is_read_once(tmp_path: Path) -> None:
     images = make_classes(tmp_path / "train")
     told: list[str] = []
     (images / "n01" / "b.png").write_text("")
-    listing = find_images(str(images), None)
+    listing = index_images(str(images), None)
     with LmdbWriter(tmp_path / "lmdb", map_size=1 << 14) as writer:
-        made = create(listing, Recipe((3, 4)), writer, 2, report=told.append)
+        made = create_lmdb(listing, RecordEncoder((3, 4)), writer, 2, report=told.append)
     assert made.records == 4
     assert made.shapes == {(3, 3, 4)}
-    assert [one.reason for one in made.left_out] == told
+    assert [one.reason for one in made.skipped] == told
 
 
 # ---- mean
@@ -467,7 +467,7 @@ def test_the_mean_is_caffes_to_the_bit(tmp_path: Path, kind: str, jobs: int) -> 
     make_lmdb(tmp_path / "lmdb", [make(number) for number in range(count)])
     done = run("mean", tmp_path / "lmdb", "-o", tmp_path / "mean", "--jobs", jobs)
     assert hashlib.sha256((tmp_path / "mean").read_bytes()).hexdigest()[:16] == wanted
-    blob = message_class("BlobProto").FromString((tmp_path / "mean").read_bytes())
+    blob = BlobProto.FromString((tmp_path / "mean").read_bytes())
     means = np.array(blob.data).reshape(blob.channels, -1).mean(1)
     said = [line.split(": ") for line in done.stdout.splitlines()]
     assert [name for name, _ in said] == [f"channel {n}" for n in range(blob.channels)]
@@ -488,7 +488,7 @@ def test_a_bad_record_has_no_mean(tmp_path: Path) -> None:
     values[120] = Datum(data=b"no image", encoded=True).SerializeToString()
     make_lmdb(tmp_path / "lmdb", values)
     done = run("mean", tmp_path / "lmdb", "--jobs", 2)
-    assert "record 120 (from 0), 00000120_file120.png: no image that can be" in str(done.exception)
+    assert "record 120 (from 0), 00000120_file120.png: can't be decoded" in str(done.exception)
     assert done.stdout == ""
 
 
@@ -500,7 +500,7 @@ def test_a_mean_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "mean").read_text() == "mine"
     assert run("mean", tmp_path / "lmdb", "-o", tmp_path / "mean", "--force").exit_code == 0
     # What Caffe subtracts is read again by the engine.
-    assert mean_module.mean_of(str(tmp_path / "lmdb"), 1).images == 1
+    assert mean_module.compute_mean(str(tmp_path / "lmdb"), 1).images == 1
 
 
 # ---- info

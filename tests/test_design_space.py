@@ -18,7 +18,7 @@ from sqgen.formats import toml
 from sqgen.generator.build import PHASES
 from sqgen.generator.design_fields import FIELDS
 from sqgen.generator.layer_list import NETS
-from sqgen.generator.options import command_line, from_table, from_text, to_table
+from sqgen.generator.options import command_line, design_from_table, design_to_table, parse_value
 from sqgen.generator.presets import PRESETS, preset
 from sqgen.nets.definition import parse_solver
 from sqgen.nets.lint import ERROR, lint_net
@@ -42,7 +42,7 @@ def from_command(line: str) -> tuple[Design, str]:
         elif str(FIELDS[flags[word]].type) == "bool":
             chosen[flags[word]] = True
         else:
-            chosen[flags[word]] = from_text(flags[word], words.pop(0))
+            chosen[flags[word]] = parse_value(flags[word], words.pop(0))
     return design.with_options(**chosen), net
 
 
@@ -82,8 +82,8 @@ def test_legal_designs_make_solvers(design: Design) -> None:
 
 @given(designs())
 def test_design_file_brings_the_design_back(design: Design) -> None:
-    text = tomli_w.dumps(to_table(design))
-    assert from_table(toml.parse(text.encode(), "design.toml"), "design.toml") == design
+    text = tomli_w.dumps(design_to_table(design))
+    assert design_from_table(toml.parse(text.encode(), "design.toml"), "design.toml") == design
 
 
 @given(designs(), st.sampled_from(NETS))
@@ -159,7 +159,7 @@ def test_values_out_of_range_are_told_by_option(name: str, data: st.DataObject) 
         ({"classifier": "a'b"}, "--classifier a'b: a name may hold"),
         ({"val_source": ""}, "--val-source '': must not be empty"),
         ({"pool_after": (4, 11)}, "--pool-after 4,11: there is no fire11"),
-        ({"pool_after": (8, 4)}, "--pool-after 8,4: must rise"),
+        ({"pool_after": (8, 4)}, "--pool-after 8,4: must increase"),
         ({"mean_values": (1.0, 2.0)}, "--mean-values 1.0,2.0: give 1 value or 3"),
         ({"lr_policy": "step"}, "--lr-policy step: needs --gamma"),
         ({"gamma": 0.1}, "--gamma 0.1: is not used by --lr-policy poly"),

@@ -21,16 +21,15 @@ import pytest
 from sqgen.engine import command, memory
 from sqgen.errors import FormatError
 from sqgen.formats.caffemodel import (
-    SolverState,
     blob_array,
     fill_blob,
     read_caffemodel,
     read_solver_state,
 )
-from sqgen.formats.schema import NetParameter
+from sqgen.formats.schema import Datum, NetParameter, SolverState
 
 from . import engine_server
-from .databases import Datum, encoded, image_file, make_lmdb, raw
+from .databases import encoded, image_file, make_lmdb, raw
 
 FATAL = re.compile(r"^F\d{4} \d\d:\d\d:\d\d\.\d{6} \d+ [\w.]+:\d+\] (.*)$", re.M)
 SHAPE = (3, 8, 9)  # of a record
@@ -180,11 +179,11 @@ def test_what_the_cases_start_from_is_accepted(accepted: Refused) -> None:
 
 WEIGHTS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "w: is empty"),
-    "text": (b"hello, I am text", "w: is no .caffemodel, or is truncated; fetch it again"),
-    "prototxt": ((DUMMY + IP).encode(), "w: is no .caffemodel"),
+    "text": (b"hello, I am text", "w: is not a .caffemodel, or is truncated; fetch it again"),
+    "prototxt": ((DUMMY + IP).encode(), "w: is not a .caffemodel"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "w: is HDF5, which is not supported"),
     "state": (state().SerializeToString(), "w: is a solver state, not weights"),
-    "cut": (model().SerializeToString()[:-1], "w: is no .caffemodel, or is truncated"),
+    "cut": (model().SerializeToString()[:-1], "w: is not a .caffemodel, or is truncated"),
     "shape": (
         model((7, INPUTS)).SerializeToString(),
         "w: Cannot copy param 0 weights from layer 'ip'; shape mismatch.  Source param shape is"
@@ -197,7 +196,7 @@ WEIGHTS: dict[str, tuple[bytes, str]] = {
     "none": (model(count=0).SerializeToString(), "layer ip: 0 in the file, 2 in the net"),
     "name": (
         model(name="ipp").SerializeToString().replace(b"ipp", b"i\xffp"),
-        "w: a layer's name is no UTF-8; the file is damaged",
+        "w: a layer's name is not UTF-8; the file is damaged",
     ),
 }
 
@@ -275,8 +274,8 @@ def test_damaged_weights_are_read_or_refused(generation: str) -> None:
 
 STATES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "s: is empty"),
-    "text": (b"hello, I am text", "s: is no solver state, or is truncated"),
-    "cut": (state().SerializeToString()[:-1], "s: is no solver state, or is truncated"),
+    "text": (b"hello, I am text", "s: is not a solver state, or is truncated"),
+    "cut": (state().SerializeToString()[:-1], "s: is not a solver state, or is truncated"),
     "weights": (
         model().SerializeToString(),
         "s: is a .caffemodel; --snapshot takes the .solverstate beside it",
@@ -347,10 +346,10 @@ DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
     "size": (lambda: raw(5, 3, 9, 9), "is 3x9x9, but the first record 3x8x9; all must be of one"),
     "channels": (lambda: raw(5, 1), "is 1x8x9, but the first record 3x8x9"),
     "garbage": (lambda: b"garbage!", "is not a Datum (8 bytes); make the LMDB again"),
-    "nothing": (lambda: b"", "says it is 0x0x0, which is no image"),
+    "nothing": (lambda: b"", "has the empty shape 0x0x0"),
     "short": (
         lambda: bytes(Datum(channels=3, height=8, width=9, data=b"x").SerializeToString()),
-        "says it is 3x8x9, and holds 1 values; make the LMDB again",
+        "has 1 values for shape 3x8x9; make the LMDB again",
     ),
     "jpeg": (
         lambda: bytes(
@@ -360,7 +359,7 @@ DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "no image": (
         lambda: bytes(Datum(data=b"x" * 99, encoded=True).SerializeToString()),
-        "no image that can be decoded (99 bytes); replace it",
+        "can't be decoded as an image (99 bytes); replace it",
     ),
 }
 
@@ -430,7 +429,7 @@ def test_what_is_no_lmdb(refused: Refused) -> None:
         ("bare", "bare: no data.mdb in it"),
         ("level", "level: is a LEVELDB"),
         ("blank", "blank/data.mdb: truncated: has 0 bytes"),
-        ("text", "text/data.mdb: is no LMDB"),
+        ("text", "text/data.mdb: is not an LMDB"),
         ("none", "none/data.mdb: holds no records"),
         ("", "no source; name the data"),
         ("a\\000b", "no such folder"),
@@ -477,7 +476,7 @@ def test_lmdb_whose_leaf_lost_records(refused: Refused) -> None:
         )
         file.seek(leaf + 12)
         file.write(bytes([pages[leaf + 12] - 4]))  # two places fewer
-    assert "damaged (other records than it counts)" in scored(refused, data_net())
+    assert "damaged (wrong number of records)" in scored(refused, data_net())
 
 
 def test_list_of_images(refused: Refused) -> None:
@@ -495,7 +494,7 @@ def test_list_of_images(refused: Refused) -> None:
         ("gone.png 1\n", "line 1: gone.png: no such file"),
         ("good.png 1\ngood.png 1\ngood.png 2\ngone.png 1\n", "line 4: gone.png: no such file"),
         ("good.png 1\nbad.jpg 1\n", "line 2: bad.jpg: "),
-        ("good.png 1\nlist 1\n", "line 2: list: no image that can be decoded"),
+        ("good.png 1\nlist 1\n", "line 2: list: can't be decoded as an image"),
     ):
         Path("list").write_text(text)
         line = scored(refused, net)

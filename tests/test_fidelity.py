@@ -23,7 +23,7 @@ from sqgen.compress.encoding import Settings, encode, read_compressed
 from sqgen.engine.command import run
 from sqgen.engine.executor import Executor
 from sqgen.formats.caffemodel import blob_array, read_caffemodel
-from sqgen.formats.schema import message_class
+from sqgen.formats.schema import Datum
 
 from .conftest import DATA, published_weights
 from .devices import device_flags, tolerance
@@ -57,14 +57,13 @@ def sample(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
     source = shared / "imagenet_sample"
     (folder / "w.caffemodel").write_bytes(published_weights(shared))
-    datum = message_class("Datum")
     digest = sha256()
     environment = lmdb.open(str(folder / "raw_lmdb"), map_size=1 << 27)
     with environment.begin(write=True) as transaction:
         for number, line in enumerate((source / "val.txt").read_text().splitlines()):
             name, label = line.split()
             pixels = cv2.resize(cv2.imread(str(source / "images" / name)), (256, 256))
-            record = datum(channels=3, height=256, width=256, label=int(label))
+            record = Datum(channels=3, height=256, width=256, label=int(label))
             record.data = pixels.transpose(2, 0, 1).tobytes()
             record.encoded = False  # which convert_imageset sets
             key, value = f"{number:08d}_{name}".encode(), record.SerializeToString()

@@ -72,6 +72,6 @@ def test_what_stands_in_the_way(tmp_path: Path) -> None:
         write_files({tmp_path / "file" / "a" / "b": b""})
     with pytest.raises(OutputError, match="is a folder; give a file's name"):
         write_files({tmp_path: b""}, force=True)
-    with pytest.raises(OutputError, match="is no file's name"):
+    with pytest.raises(OutputError, match="is not a file name"):
         write_files({Path(): b""})
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

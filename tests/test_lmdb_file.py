@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from sqgen.errors import FormatError, MissingExtraError
 from sqgen.formats import datum as datums
 from sqgen.formats import lmdb_reader
-from sqgen.formats.lmdb_reader import open_lmdb, parse_datum
+from sqgen.formats.datum import parse_datum
+from sqgen.formats.lmdb_reader import open_lmdb
+from sqgen.formats.schema import Datum
 
-from .databases import Datum, make_lmdb, raw
+from .databases import make_lmdb, raw
 
 META = 16  # bytes of a page's header, before the meta
 
@@ -107,9 +109,9 @@ def test_read_only_folder(tmp_path: Path) -> None:
         ({"CURRENT": b"MANIFEST-000004\n"}, "LEVELDB"),
         ({"MANIFEST-000004": b""}, "LEVELDB"),
         ({"data.mdb": b""}, "truncated: has 0 bytes"),
-        ({"data.mdb": b"no lmdb"}, "is no LMDB"),
-        ({"data.mdb": b"x" * 10_000}, "is no LMDB"),
-        ({"data.mdb": bytes(10_000)}, "is no LMDB"),
+        ({"data.mdb": b"no lmdb"}, "is not an LMDB"),
+        ({"data.mdb": b"x" * 10_000}, "is not an LMDB"),
+        ({"data.mdb": bytes(10_000)}, "is not an LMDB"),
     ],
 )
 def test_not_an_lmdb(tmp_path: Path, files: dict[str, bytes] | None, said: str) -> None:
@@ -140,7 +142,7 @@ def test_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("at", "bytes_", "said"),
     [
-        (META, b"\0\0\0\0", "is no LMDB"),
+        (META, b"\0\0\0\0", "is not an LMDB"),
         (META + 4, struct.pack("<I", 999), "version 999"),
         (META + 24, struct.pack("<I", 4097), "pages of 4097"),
     ],
@@ -176,7 +178,7 @@ for cut in cuts:
         with open_lmdb(copy) as one:
             opened += sum(len(value) for value in one.values())
     except FormatError as error:
-        assert "truncated" in str(error) or "is no LMDB" in str(error), (cut, error)
+        assert "truncated" in str(error) or "is not an LMDB" in str(error), (cut, error)
         if cut > 2 * page:
             assert f"{cut:,} bytes" in str(error), error
     (copy / "data.mdb").unlink()

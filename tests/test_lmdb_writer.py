@@ -155,7 +155,7 @@ def test_what_came_meanwhile_is_kept(tmp_path: Path, force: bool) -> None:
         path.mkdir()
         (path / "thesis.txt").write_text("mine")
 
-    with pytest.raises(OutputError, match=r"exists already|something else"):
+    with pytest.raises(OutputError, match=r"exists already|is not an LMDB"):
         fill(path, b"a", force=force, then=come)
     assert names(tmp_path) == ["lmdb"]
     assert (path / "thesis.txt").read_text() == "mine"
@@ -167,10 +167,10 @@ def test_only_an_lmdb_is_replaced(tmp_path: Path) -> None:
     mixed = make_lmdb(tmp_path / "mixed", [b"old"])
     (mixed / "notes.txt").write_text("mine")
     for name in ("thesis", "file", "mixed"):
-        with pytest.raises(OutputError, match="something else than an LMDB"):
+        with pytest.raises(OutputError, match="is not an LMDB"):
             LmdbWriter(tmp_path / name, force=True)
     for name in ("", ".", "/", "a/.."):
-        with pytest.raises(OutputError, match="no name of a folder"):
+        with pytest.raises(OutputError, match="not a name for a new folder"):
             LmdbWriter(name, force=True)
     assert names(tmp_path) == ["file", "mixed", "thesis"]
 

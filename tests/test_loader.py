@@ -21,9 +21,9 @@ from sqgen.engine import loader
 from sqgen.engine.loader import Batch, EndOfData, Loader
 from sqgen.engine.prefetch import Jobs, Prefetch, Task
 from sqgen.errors import FormatError
+from sqgen.formats.schema import Datum
 
 from .databases import (
-    Datum,
     data_layer,
     encoded,
     image_file,
@@ -226,19 +226,19 @@ def spoiled(kind: str) -> tuple[bytes, str]:
     deep = bytes(cv2.imencode(".png", np.zeros((8, 9, 3), np.uint16))[1])
     known: dict[str, tuple[Any, str]] = {
         "no datum": (b"\x22\xff", "is not a Datum"),
-        "nothing": (Datum(), "says it is 0x0x0, which is no image"),
-        "negative": (Datum(channels=-3, height=-8, width=9), "says it is -3x-8x9"),
-        "no values": (Datum(channels=3, height=8, width=9), "3x8x9, and holds 0 values"),
-        "few": (Datum(channels=3, height=8, width=9, data=b"abc"), "3x8x9, and holds 3 values"),
-        "many": (Datum(channels=1, height=1, width=2, data=b"abc"), "1x1x2, and holds 3 values"),
+        "nothing": (Datum(), "has the empty shape 0x0x0"),
+        "negative": (Datum(channels=-3, height=-8, width=9), "has the empty shape -3x-8x9"),
+        "no values": (Datum(channels=3, height=8, width=9), "has 0 values for shape 3x8x9"),
+        "few": (Datum(channels=3, height=8, width=9, data=b"abc"), "has 3 values for shape 3x8x9"),
+        "many": (Datum(channels=1, height=1, width=2, data=b"abc"), "has 3 values for shape 1x1x2"),
         "floats": (
             Datum(channels=3, height=8, width=9, float_data=[1] * 216),
             "holds floats, but the first record bytes",
         ),
         "another size": (raw(1, 3, 9, 8), "is 3x9x8, but the first record 3x8x9"),
-        "no image": (Datum(encoded=True, data=b"GIF?"), "no image that can be decoded (4 bytes)"),
-        "empty": (Datum(encoded=True), "no image that can be decoded (0 bytes)"),
-        "cut off": (Datum(encoded=True, data=jpeg[:-40]), "a JPEG that is cut off"),
+        "no image": (Datum(encoded=True, data=b"GIF?"), "can't be decoded as an image (4 bytes)"),
+        "empty": (Datum(encoded=True), "can't be decoded as an image (0 bytes)"),
+        "cut off": (Datum(encoded=True, data=jpeg[:-40]), "a truncated JPEG"),
         "deep": (Datum(encoded=True, data=deep), "an image of uint16"),
     }
     record, said = known[kind]
@@ -287,7 +287,7 @@ def test_images_that_are_missing(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"?")
     for text, said in [
         (good + "nowhere.png 3", r"list.txt: line 2: .*nowhere.png: no such file"),
-        (good + f"{tmp_path}/bad.jpg 3", r"line 2: .*bad.jpg: no image that can be decoded"),
+        (good + f"{tmp_path}/bad.jpg 3", r"line 2: .*bad.jpg: can't be decoded as an image"),
         (good + f"{tmp_path} 3", r"line 2: .*is a folder"),
     ]:
         (tmp_path / "list.txt").write_text(text)

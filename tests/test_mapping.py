@@ -20,7 +20,7 @@ from sqgen.formats import prototxt
 from sqgen.formats.caffemodel import blob_array, fill_blob, read_caffemodel
 from sqgen.formats.schema import NetParameter
 from sqgen.generator.design_fields import CONCAT_ORDERS, NAMINGS
-from sqgen.generator.naming import role
+from sqgen.generator.naming import layer_role
 from sqgen.generator.presets import PRESETS
 from sqgen.nets.inference_graph import inference_graph, inference_graph_of_model
 from sqgen.weights.mapping import WeightMapping, make_mapped_caffemodel, map_weights
@@ -48,7 +48,7 @@ def mapped(
     """Random weights of `source` for `target`; and the source's model."""
     model = random_model(source, seed)
     flows = inference_graph_of_model(model, "source"), inference_graph(parse_net(target, "target"))
-    return map_weights(*flows, model, role, partial), model
+    return map_weights(*flows, model, layer_role, partial), model
 
 
 def arrays(model: Any) -> dict[str, list[Any]]:
@@ -76,7 +76,7 @@ def test_any_design_maps_onto_its_twin_and_back(pair: tuple[str, str], seed: int
     assert_same_function(*pair, found, model)
     there = make_mapped_caffemodel(parse_net(pair[1]), found)
     back = map_weights(
-        inference_graph_of_model(there, "b"), inference_graph(parse_net(pair[0])), there, role
+        inference_graph_of_model(there, "b"), inference_graph(parse_net(pair[0])), there, layer_role
     )
     np.testing.assert_equal(back.arrays, arrays(model))
 
@@ -120,11 +120,11 @@ def test_published_names_map_onto_each_other(group: list[str]) -> None:
             more = {"naming": naming, "concat_order": order}
             target = parse_net(build(preset(name).with_options(**{**sizes, **more}), "trainval"))
             flow = inference_graph_of_model(model, "a")
-            found = map_weights(flow, inference_graph(target), model, role)
+            found = map_weights(flow, inference_graph(target), model, layer_role)
             assert {row.how for row in found.rows} <= {"name", "dialect"}
             there = make_mapped_caffemodel(target, found)
             own = inference_graph(parse_net(source))
-            again = map_weights(inference_graph_of_model(there, "b"), own, there, role)
+            again = map_weights(inference_graph_of_model(there, "b"), own, there, layer_role)
             np.testing.assert_equal(again.arrays, arrays(model))
     prove(Net, flow, inference_graph(target), found, model)
 
@@ -340,13 +340,15 @@ def test_twins_within_a_net_go_in_order() -> None:
 
 
 def test_only_a_role_that_one_layer_has_pairs() -> None:
-    assert role("fire2/conv3x3_2") == role("2/expand3x3") == ("expand3x3", "2")
-    assert role("conv10") == role("conv_final") == ("classifier",)
+    assert layer_role("fire2/conv3x3_2") == layer_role("2/expand3x3") == ("expand3x3", "2")
+    assert layer_role("conv10") == layer_role("conv_final") == ("classifier",)
     assert (
-        role("fire3/bypass1x1_bn") == role("3/bypassConv_bn") == ("batch_norm", "bypass_conv", "3")
+        layer_role("fire3/bypass1x1_bn")
+        == layer_role("3/bypassConv_bn")
+        == ("batch_norm", "bypass_conv", "3")
     )
-    assert role("fire3/sum_bn") == role("3/EltBN") == ("sum_norm", "3")
-    assert [role(name) for name in ("conv1", "pool4", "")] == [None, None, None]
+    assert layer_role("fire3/sum_bn") == layer_role("3/EltBN") == ("sum_norm", "3")
+    assert [layer_role(name) for name in ("conv1", "pool4", "")] == [None, None, None]
     text = net_input() + conv("conv7", "data", 3) + conv("conv8", "conv7", 4)
     target = net_input() + conv("z", "data", 3) + conv("conv_final", "z", 4)
     assert [row.how for row in mapped(text, target)[0].rows] == ["order", "order"]
@@ -569,7 +571,7 @@ def test_damaged_files_never_raise_anything_else(start: int, piece: bytes) -> No
         try:
             model = read_caffemodel(path)
             target = inference_graph(parse_net(TWO + conv("y", "j", 3)))
-            map_weights(inference_graph_of_model(model, "w"), target, model, role)
+            map_weights(inference_graph_of_model(model, "w"), target, model, layer_role)
         except SqgenError as error:
             assert str(error).isprintable()
 
@@ -591,14 +593,14 @@ def test_what_caffe_itself_saved(shared: Path, run: str, net: str) -> None:
         if one.type == "Concat":
             one.bottom[:] = reversed(one.bottom)
     flows = inference_graph_of_model(model, run), inference_graph(target, (3, 32, 32))
-    found = map_weights(*flows, model, role)
+    found = map_weights(*flows, model, layer_role)
     assert {row.how for row in found.rows} == {"name", "dialect"}
     assert not found.unused
     proof = prove(Net, *flows, found, model)
     assert (proof.blind, proof.largest < 1e-12) == ([], True)
     there = make_mapped_caffemodel(target, found)
     back = inference_graph(parse_net(own), (3, 32, 32))
-    again = map_weights(inference_graph_of_model(there, "there"), back, there, role)
+    again = map_weights(inference_graph_of_model(there, "there"), back, there, layer_role)
     np.testing.assert_equal(again.arrays, arrays(model))
 
 
@@ -609,8 +611,10 @@ def test_the_published_file(shared: Path, tmp_path: Path) -> None:
     source = preset("deep-compression")
     target = source.with_options(naming="generator", concat_order="3x3,1x1")
     ours, theirs = (parse_net(build(design, "deploy")) for design in (source, target))
-    found = map_weights(inference_graph(ours), inference_graph(theirs), model, role)
+    found = map_weights(inference_graph(ours), inference_graph(theirs), model, layer_role)
     assert sum(row.inputs for row in found.rows) == 128 * 2 + 256 * 2 + 384 * 2 + 512 * 2
     there = make_mapped_caffemodel(theirs, found)
-    back = map_weights(inference_graph_of_model(there, "there"), inference_graph(ours), there, role)
+    back = map_weights(
+        inference_graph_of_model(there, "there"), inference_graph(ours), there, layer_role
+    )
     np.testing.assert_equal(back.arrays, arrays(model))

@@ -473,7 +473,7 @@ def test_too_little_room(folder: Path, train: Engine, monkeypatch: pytest.Monkey
     usage = shutil.disk_usage(place)._replace(free=1 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     log = train(place, code=2)
-    assert re.match(r"F\d{4} .*\] no room for snapshots at 's': one needs 1 MiB, and 1", log[-1])
+    assert re.match(r"F\d{4} .*\] no disk space for snapshots at 's': one needs 1 MiB, 1", log[-1])
     assert not any("Iteration" in line for line in log)
     assert contents(place) == before
     set_solver(place, "random", "max_iter: 3 snapshot_after_train: false")

@@ -267,7 +267,7 @@ def test_room_for_snapshots(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> No
     typed.refused(typed.train(solver=nowhere), "Cannot write to snapshot prefix 'no/such/folder/s'")
     usage = shutil.disk_usage(typed.folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 19))
-    typed.refused(typed.train(), "no room for snapshots at 's'")
+    typed.refused(typed.train(), "no disk space for snapshots at 's'")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=3 << 20))
     code, _, err = typed.train(solver=place.solver_text("max_iter: 60 snapshot: 5"))
     assert code == 0

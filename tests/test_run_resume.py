@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 import sqgen
 from sqgen.errors import FormatError
-from sqgen.formats.caffemodel import SolverState
-from sqgen.formats.snapshot_files import complete_prefix, free_bytes, newest
+from sqgen.formats.schema import SolverState
+from sqgen.formats.snapshot_files import complete_prefix, free_bytes, newest_snapshot
 from sqgen.nets.definition import parse_solver, read_net
 from sqgen.nets.solver_rules import SOLVERS
 from sqgen.runner.preflight import SLACK, check_net, snapshot_bytes, snapshots_of
@@ -73,7 +73,7 @@ def test_resumed_ends_where_the_whole_does(
     last = err.splitlines()[-1]
     assert "stopped by SIGINT near iteration" in last
     assert f"go on with sqgen train --solver {tmp_path}/solver.prototxt --resume" in last
-    at = newest("s")
+    at = newest_snapshot("s")
     assert at is not None
     assert at.iteration >= 13
     end = at.iteration + 7
@@ -138,16 +138,16 @@ def test_the_newest_whole_one(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert newest("s") is None
-    assert newest("no/folder/s") is None
+    assert newest_snapshot("s") is None
+    assert newest_snapshot("no/folder/s") is None
     pair("s", 10, 1, place)
     pair("s", 30, 2, place)
     whole = pair("s", 20, 3, place)  # of a later run, which has not got as far
-    found = newest("s")
+    found = newest_snapshot("s")
     assert found is not None
     assert (found.path, found.iteration) == (str(whole), 20)
     assert found.remarks == [
-        "s_iter_30.solverstate is of a later iteration, and older; --snapshot takes it"
+        "s_iter_30.solverstate is older, but of a later iteration; --snapshot resumes from it"
     ]
     cut = pair("s", 40, 4, place)
     cut.write_bytes(cut.read_bytes()[:-3])
@@ -159,11 +159,11 @@ def test_the_newest_whole_one(
     Path("s_iter_80.solverstate").mkdir()
     Path("s_iter_90.solverstate").symlink_to("nowhere")
     Path("s_iter_9x.solverstate").write_bytes(b"")
-    found = newest("s")
+    found = newest_snapshot("s")
     assert found is not None
     assert found.path == str(whole)
     passed = [line.partition(":")[0] for line in found.remarks]
-    assert passed.count("passed over") >= 4
+    assert passed.count("skipped") >= 4
 
 
 def test_snapshots_that_were_moved(
@@ -175,7 +175,7 @@ def test_snapshots_that_were_moved(
     Path("there").mkdir()
     for path in tmp_path.glob("s_iter*"):
         path.rename(Path("there") / path.name)
-    found = newest("there/s")
+    found = newest_snapshot("there/s")
     assert found is not None
     assert found.iteration == 5
 

@@ -8,11 +8,13 @@ import sys
 from typing import Any
 
 import numpy as np
+import pytest
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
-from sqgen.formats.compile_schema import compile_schema
-from sqgen.formats.schema import DESCRIPTOR, message_class
+from sqgen.formats import schema
+from sqgen.formats.compile_schema import STUB, compile_schema, write_stub
+from sqgen.formats.schema import DESCRIPTOR, NetParameter
 
 from .conftest import DATA
 
@@ -84,10 +86,23 @@ def test_descriptor_is_compiled_from_the_proto_file() -> None:
     assert committed == compiled, "run `make schema`"
 
 
+def test_stub_is_written_from_the_descriptor() -> None:
+    assert write_stub(DESCRIPTOR.read_bytes()) == STUB.read_text(), "run `make schema`"
+
+
+def test_each_message_is_a_name_of_the_module() -> None:
+    for message in FILE.message_type:
+        made = getattr(schema, message.name)
+        assert made is schema.message_class(message.name)
+        assert made.DESCRIPTOR.full_name == f"caffe.{message.name}"
+    with pytest.raises(ImportError, match="cannot import name 'NetParam'"):
+        from sqgen.formats.schema import NetParam  # type: ignore[attr-defined]  # noqa: F401
+
+
 def test_messages_keep_unknown_fields_and_defaults() -> None:
-    net = message_class("NetParameter")()
+    net = NetParameter()
     net.layer.add(name="conv1", type="Convolution").convolution_param.num_output = 3
-    read = message_class("NetParameter").FromString(net.SerializeToString())
+    read = NetParameter.FromString(net.SerializeToString())
     assert read.layer[0].convolution_param.num_output == 3
     assert read.layer[0].convolution_param.group == 1
 

@@ -28,7 +28,7 @@ from sqgen.engine.optimizer import Optimizer
 from sqgen.engine.parameters import Parameter
 from sqgen.formats import prototxt
 from sqgen.formats.caffemodel import blob_array, fill_blob
-from sqgen.formats.schema import NetParameter, message_class
+from sqgen.formats.schema import NetParameter, SolverParameter
 
 from .conftest import DATA
 from .devices import device_flags, tolerance
@@ -59,7 +59,6 @@ from .small_training import (
     write_data,
 )
 
-SolverParameter = message_class("SolverParameter")
 RECORDED = DATA / "engine" / "solvers.json"
 TRAIN = ("train", "--solver=solver.prototxt")
 
@@ -303,9 +302,9 @@ def prepare(place: Path, what: str) -> None:
         for layer in model.layer:
             if layer.name == "conv2":
                 arrays = [blob_array(blob) / 2 for blob in layer.blobs]
-                written = one.layer.add(name="conv2", type="Convolution")
+                layer2 = one.layer.add(name="conv2", type="Convolution")
                 for array in arrays:
-                    fill_blob(written.blobs.add(), array)
+                    fill_blob(layer2.blobs.add(), array)
         (place / "conv2.caffemodel").write_bytes(one.SerializeToString())
 
 
@@ -519,7 +518,7 @@ def test_rates_are_the_formulas(
         "sigmoid": base * (x := math.exp(gamma * (iteration - size))) / (1 + x),
     }
     for policy, value in wanted.items():
-        rate = LearningRate(SolverParameter(lr_policy=policy, **common))
+        rate = LearningRate(SolverParameter(lr_policy=policy, **common))  # type: ignore[arg-type]
         assert rate.at(iteration) == pytest.approx(value, rel=2e-5, abs=1e-35)
         assert rate.at(iteration) == np.float32(rate.at(iteration))
         assert rate.current_step == (iteration // size if policy == "step" else 0)

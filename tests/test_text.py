@@ -50,7 +50,7 @@ def test_golden(name: str) -> None:
 
 
 VARIABLES = {
-    "net.prototxt.j2": {"plan"},
+    "net.prototxt.j2": {"net"},
     "solver.prototxt.j2": {"design", "passes", "tested"},
     "layers.j2": set(),
 }

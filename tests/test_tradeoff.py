@@ -72,7 +72,7 @@ def test_every_file_is_looked_at_before_anything_runs(
     bad.write_bytes(small.read_bytes()[:-1])
     called = tmp_path / "calls"
     how = RunOptions(caffe=StandIn(tmp_path)("test_digits", calls=called), run_dir=tmp_path / "run")
-    with pytest.raises(SqgenError, match=r"bad.sqz: is cut short"):
+    with pytest.raises(SqgenError, match=r"bad.sqz: is truncated"):
         measure_tradeoff(str(place.weights), [str(small), str(bad)], [], str(place.net), how)
     twice = [str(small), str(small)]
     with pytest.raises(SqgenError, match=r"two files are called small.sqz"):

@@ -21,19 +21,18 @@ from sqgen import counter_rng
 from sqgen.engine.loader import Batch, Loader
 from sqgen.engine.transform import Image, Transformer, read_mean
 from sqgen.errors import FormatError
-from sqgen.formats.images import cut_off
-from sqgen.formats.schema import message_class
+from sqgen.formats.images import is_truncated_jpeg
+from sqgen.formats.schema import BlobProto, TransformationParameter
 
 from .conftest import DATA
 from .databases import data_layer, image_file, layer, make_lmdb, opened, pixels
 
 MIRRORED_OF_SEED_5 = [1, 1, 0, 0, 1, 1, 0, 1, 0, 0, 0, 1, 0, 0, 1, 1]
 RECORDED = json.loads((DATA / "engine" / "transform.json").read_text())
-BlobProto = message_class("BlobProto")
 
 
 def parameter(text: str) -> Any:
-    made = message_class("TransformationParameter")()
+    made = TransformationParameter()
     text_format.Parse(text, made)
     return made
 
@@ -290,13 +289,13 @@ def test_mean_file_of_another_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("progressive", [0, 1])
-def test_a_jpeg_that_is_cut_off(progressive: int) -> None:
+def test_a_truncated_jpeg(progressive: int) -> None:
     picture = cv2.GaussianBlur(np.asarray(pixels(1, 3, 40, 60).transpose(1, 2, 0)), (0, 0), 2)
     flags = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive]
     whole = bytes(cv2.imencode(".jpg", picture, flags)[1])
-    assert not cut_off(whole)
-    assert not cut_off(whole + b"\0\0")  # padded
+    assert not is_truncated_jpeg(whole)
+    assert not is_truncated_jpeg(whole + b"\0\0")  # padded
     scan = whole.index(b"\xff\xda")
-    assert all(cut_off(whole[:size]) for size in range(scan + 2, len(whole) - 1))
-    assert not cut_off(image_file(1))
-    assert not cut_off(memoryview(whole))
+    assert all(is_truncated_jpeg(whole[:size]) for size in range(scan + 2, len(whole) - 1))
+    assert not is_truncated_jpeg(image_file(1))
+    assert not is_truncated_jpeg(memoryview(whole))

@@ -83,7 +83,7 @@ def test_v1_shapes() -> None:
     [
         (
             'layers { name: "a" type: RELU } layer { name: "b" type: "ReLU" }',
-            "holds both 'layers' .V1. and 'layer'",
+            "has both 'layers' .V1. and 'layer'",
         ),
         (
             'input: "d" layers { layer { name: "a" type: "relux" } bottom: "d" top: "x" }',
@@ -102,7 +102,7 @@ def test_v1_shapes() -> None:
             'input: "d" layers { layer { name: "a" type: "relu" pad: 1 } bottom: "d" top: "a" }',
             "layer 'a': a relu has no pad",
         ),
-        ('input: "a" input_dim: 1 input_dim: 2', "2 input_dim; they come in fours"),
+        ('input: "a" input_dim: 1 input_dim: 2', "2 input_dim; each input needs four"),
         ('input: "a" input: "b" input_shape { dim: 1 }', "2 input blobs, but dimensions for 1"),
     ],
 )

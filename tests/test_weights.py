@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as arrays
 
 from sqgen import Design, SqgenError, build, parse_net, summary
 from sqgen.formats import caffemodel, prototxt
-from sqgen.formats.caffemodel import SolverState, fill_blob, read_caffemodel, same_blob_shape
-from sqgen.formats.schema import NetParameter, message_class
+from sqgen.formats.caffemodel import fill_blob, read_caffemodel, same_blob_shape
+from sqgen.formats.schema import BlobProto, NetParameter, SolverState
 from sqgen.weights.statistics import blob_statistics, compare, model_statistics
 
 from .conftest import DATA, Run
@@ -52,9 +52,9 @@ def test_blobs_are_filled_as_protobuf_does(
     size: int, kind: str, part: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the parts, whose lengths take one, two and three bytes."""
-    monkeypatch.setattr(caffemodel, "_PART", part)
+    monkeypatch.setattr(caffemodel, "_CHUNK", part)
     array = np.random.default_rng(size).normal(0, 9, (2, size)).astype(kind).T
-    made, expected = message_class("BlobProto")(), message_class("BlobProto")()
+    made, expected = BlobProto(), BlobProto()
     fill_blob(made, array, 2 * array)
     expected.shape.dim.extend(array.shape)
     double = "double_" if kind == "f8" else ""
@@ -154,12 +154,12 @@ def test_old_files(sqgen: Run, tmp_path: Path) -> None:
     ("data", "message"),
     [
         (b"", "is empty"),
-        (b"\xff" * 50, "is no .caffemodel"),
+        (b"\xff" * 50, "is not a .caffemodel"),
         (b"\x89HDF\r\n\x1a\n", "is HDF5"),
         (SolverState(iter=3, learned_net="x").SerializeToString(), "is a solver state"),
         (
             model_of(("a", [np.ones(9, np.float32)])).SerializeToString()[:-3],
-            "is no .caffemodel, or is",
+            "is not a .caffemodel, or is",
         ),
     ],
 )

@@ -82,6 +82,6 @@ def design_toml(design: Design) -> str:
     """A design file that makes this design."""
     import tomli_w
 
-    from ..generator.options import command_line, to_table
+    from ..generator.options import command_line, design_to_table
 
-    return f"# {command_line('build', design)}\n{tomli_w.dumps(to_table(design))}"
+    return f"# {command_line('build', design)}\n{tomli_w.dumps(design_to_table(design))}"

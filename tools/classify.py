@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -54,7 +53,7 @@ class Preparation(NamedTuple):
 
         shown = printable(path)
         flag = images.COLOR if self.channels == 3 else images.GRAY
-        data = images.read_whole(Path(path), 1 << 30, "an image")
+        data = read_bytes(path, 1 << 30, "an image")
         pixels = images.resize(images.decode(data, flag, shown), *self.resize)
         top, left = ((a - b) // 2 for a, b in zip(self.resize, self.crop, strict=True))
         pixels = pixels[top : top + self.crop[0], left : left + self.crop[1]]

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..formats.files import STDIN, check_target, write_files
+from ..formats.files import STDIN, check_file_target, write_files
 from ..report.table import table
 from ..text import bytes_text, first_few, printable
 from .run_options import batch_option, data_option, mean_option, run_options
 from .terminal import echo, parse_image, warn
 
 if TYPE_CHECKING:
-    from ..compress.encoding import Compressed, Row
-    from ..compress.prune import Rule
+    from ..compress.encoding import Compressed, CompressedLayer
+    from ..compress.prune import DensityRule
     from ..runner.options import RunOptions
 
 LAYOUTS = (".net", ".sqz")
@@ -66,14 +66,14 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
     if Path(out).suffix.lower() in LAYOUTS:
         raise click.UsageError(f"-o {printable(out)}: is to be a .caffemodel; end it so")
     from ..compress.encoding import read_compressed
-    from ..formats.caffemodel import serialized
+    from ..formats.caffemodel import serialize
     from ..nets.definition import read_net
 
     net = read_net(net_path)
     for warning in net.warnings:
         warn(warning)
     model = read_compressed(path, net, parse_image(image))
-    write_files({Path(out): serialized(model, out)}, force)
+    write_files({Path(out): serialize(model, out)}, force)
     count = sum(bool(layer.blobs) for layer in model.layer)
     click.echo(f"wrote {printable(out)}: {count} layers with weights", err=True)
 
@@ -134,7 +134,7 @@ def encode(
     wanted = None if size is None else _size(size)
     if bits is not None:
         _check_bits(bits, f"--bits {bits}")
-    from ..compress.encoding import MOST_BITS, Settings
+    from ..compress.encoding import MAXIMUM_BITS, Settings
     from ..compress.encoding import encode as compressed
     from ..compress.weighted_layers import SHARED_TYPES
     from ..formats.caffemodel import read_caffemodel
@@ -142,7 +142,7 @@ def encode(
 
     settings = Settings(
         layout[1:],
-        MOST_BITS if bits is None else bits,
+        MAXIMUM_BITS if bits is None else bits,
         tuple(map(_bits_for, bits_for)),
         wanted,
         _density(density),
@@ -156,7 +156,7 @@ def encode(
     if result.unused:
         left_out = first_few([f"'{name}'" for name in result.unused])
         warn(f"{printable(weights)}: left out what the net has no layer for: {left_out}")
-    if zero := [row.layer for row in result.table if row.type in SHARED_TYPES and not row.density]:
+    if zero := [row.layer for row in result.layers if row.type in SHARED_TYPES and not row.density]:
         warn(f"{first_few(zero)}: all weights are 0")
     write_files({Path(out): result.bytes}, force)
     click.echo(f"wrote {printable(out)}: {_wrote(result, wanted)}", err=True)
@@ -212,7 +212,7 @@ def evaluate(
     kind = None
     if plot is not None:
         kind = figure_format(plot, "--plot")
-        check_target(Path(plot), force)
+        check_file_target(Path(plot), force)
         new_figure(1, 1)  # whether matplotlib is there
     settings = [Settings(bits=number) for number in _numbers("--bits", bits)]
     settings += [Settings(size=number) for number in _numbers("--size", size)]
@@ -240,11 +240,11 @@ def _size(text: str) -> int:
 
 
 def _check_bits(bits: int, flag: str) -> None:
-    from ..compress.encoding import LEAST_BITS, MOST_BITS
+    from ..compress.encoding import MAXIMUM_BITS, MINIMUM_BITS
 
-    if not LEAST_BITS <= bits <= MOST_BITS:
+    if not MINIMUM_BITS <= bits <= MAXIMUM_BITS:
         raise click.UsageError(
-            f"{printable(flag)}: a shared weight has {LEAST_BITS} to {MOST_BITS} bits"
+            f"{printable(flag)}: a shared weight has {MINIMUM_BITS} to {MAXIMUM_BITS} bits"
         )
 
 
@@ -256,26 +256,26 @@ def _bits_for(text: str) -> tuple[str, int]:
     return pattern, int(bits)
 
 
-def _density(text: str | None) -> tuple[Rule, ...]:
-    from ..compress.prune import PAPER, Rule, read_rules
+def _density(text: str | None) -> tuple[DensityRule, ...]:
+    from ..compress.prune import PAPER_RULES, DensityRule, read_rules
 
     if text is None:
         return ()
     if text == "paper":
-        return PAPER
+        return PAPER_RULES
     try:
         share = float(text)
     except ValueError:
         return read_rules(text)
     if not 0 <= share <= 1:
         raise click.UsageError(f"--density {printable(text)}: a share of the weights is 0 to 1")
-    return (Rule("*", share),)
+    return (DensityRule("*", share),)
 
 
 def _wrote(result: Compressed, wanted: int | None) -> str:
     """What is said of the file that was written."""
     size = len(result.bytes)
-    if wanted is None or any(row.error for row in result.table):
+    if wanted is None or any(row.error for row in result.layers):
         return bytes_text(size)
     return f"{bytes_text(size)}, the exact weights, with {bytes_text(wanted - size)} to spare"
 
@@ -286,13 +286,13 @@ def _as_dict(result: Compressed, out: str) -> dict[str, object]:
         "path": out,
         "bytes": len(result.bytes),
         "float_bytes": result.float_bytes,
-        "layers": [row._asdict() for row in result.table],
+        "layers": [row._asdict() for row in result.layers],
     }
 
 
 def _report(result: Compressed) -> list[str]:
     heads = ["layer", "weights", "density", "values", "bits", "bytes", "share", "error"]
-    size, rows = len(result.bytes), result.table
+    size, rows = len(result.bytes), result.layers
     cells = [*map(_cells, rows), _total(rows, size)]
     lines = table(heads, cells, right=range(1, len(heads)))
     floats = f"{bytes_text(result.float_bytes)} of float32"
@@ -302,7 +302,7 @@ def _report(result: Compressed) -> list[str]:
     return [*lines, f"{bytes_text(size)}, {ratio} {floats}"]
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: CompressedLayer) -> list[str]:
     return [
         row.layer,
         f"{row.weights:,}",
@@ -315,7 +315,7 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _total(rows: Sequence[Row], size: int) -> list[str]:
+def _total(rows: Sequence[CompressedLayer], size: int) -> list[str]:
     weights = sum(row.weights for row in rows)
     kept = sum(row.weights * row.density for row in rows)
     return ["total", f"{weights:,}", f"{kept / weights:.1%}", "", "", f"{size:,}", "", ""]

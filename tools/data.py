@@ -14,8 +14,8 @@ from ..text import bytes_text, printable
 from .terminal import echo, parse_size, warn
 
 if TYPE_CHECKING:
-    from ..datasets.create import Created
-    from ..datasets.image_index import Listing
+    from ..datasets.create import CreateResult
+    from ..datasets.image_index import ImageIndex
 
 FORMAT = 1
 _jobs = click.option(
@@ -74,46 +74,46 @@ def create(
       sqgen data create ILSVRC2012/train -o train_lmdb --resize 256x256 --shuffle 1
     """
     size = parse_size(resize) if resize is not None else None
-    from ..datasets.create import create as fill
-    from ..datasets.encode_record import Recipe
-    from ..datasets.image_index import find_images
-    from ..formats.lmdb_writer import LmdbWriter, check_target
+    from ..datasets.create import create_lmdb
+    from ..datasets.encode_record import RecordEncoder
+    from ..datasets.image_index import index_images
+    from ..formats.lmdb_writer import LmdbWriter, check_lmdb_target
     from ..host import available_cores
     from .progress_bar import note, progress
 
-    check_target(Path(out), force)
-    listing = find_images(images, list_file)
-    for line in listing.warnings:
+    check_lmdb_target(Path(out), force)
+    index = index_images(images, list_file)
+    for line in index.warnings:
         warn(line)
     if shuffle is not None:
-        listing = listing.shuffled(shuffle)
+        index = index.shuffled(shuffle)
     with LmdbWriter(out, force) as writer:
-        recipe, jobs = Recipe(size, encoded, gray), jobs or available_cores()
-        made = fill(listing, recipe, writer, jobs, strict, note, progress)
-    if len(made.shapes) > 1:
+        encoder, jobs = RecordEncoder(size, encoded, gray), jobs or available_cores()
+        result = create_lmdb(index, encoder, writer, jobs, strict, note, progress)
+    if len(result.shapes) > 1:
         warn(
-            f"{out}: images of {len(made.shapes)} different sizes; a net that does not crop needs"
+            f"{out}: images of {len(result.shapes)} different sizes; a net that does not crop needs"
             " one: give --resize"
         )
-    _tell(out, listing, made, as_json)
+    _report(out, index, result, as_json)
 
 
-def _tell(out: str, listing: Listing, made: Created, as_json: bool) -> None:
-    left_out = f", {len(made.left_out)} left out" if made.left_out else ""
+def _report(out: str, index: ImageIndex, result: CreateResult, as_json: bool) -> None:
+    skipped = f", {len(result.skipped)} images skipped" if result.skipped else ""
     click.echo(
-        f"wrote {printable(out)}: {made.records} records, {bytes_text(made.size)}{left_out}",
+        f"wrote {printable(out)}: {result.records} records, {bytes_text(result.size)}{skipped}",
         err=True,
     )
     if as_json:
-        result = {
+        values = {
             "format": FORMAT,
             "path": out,
-            "records": made.records,
-            "value_bytes": made.size,
-            "left_out": [one._asdict() for one in made.left_out],
-            "classes": listing.classes,
+            "records": result.records,
+            "value_bytes": result.size,
+            "left_out": [image._asdict() for image in result.skipped],
+            "classes": index.classes,
         }
-        echo(json.dumps(result, indent=2))
+        echo(json.dumps(values, indent=2))
 
 
 @data.command()
@@ -130,11 +130,11 @@ def mean(lmdb: str, out: str | None, jobs: int | None, force: bool) -> None:
     Example:
       sqgen data mean train_lmdb -o mean.binaryproto
     """
-    from ..datasets.mean import mean_of
+    from ..datasets.mean import compute_mean
     from ..host import available_cores
     from .progress_bar import progress
 
-    found = mean_of(lmdb, jobs or available_cores(), progress)
+    found = compute_mean(lmdb, jobs or available_cores(), progress)
     if out is not None:
         write_files({Path(out): found.blob()}, force)
         click.echo(f"wrote {printable(out)}: the mean of {found.images} images", err=True)
@@ -156,15 +156,15 @@ def info(lmdb: str, jobs: int | None, as_json: bool) -> int:
       sqgen data info train_lmdb
     """
     from ..datasets.inspect import as_json as plain
-    from ..datasets.inspect import inspect, rows
+    from ..datasets.inspect import info_rows, inspect_lmdb
     from ..host import available_cores
     from .progress_bar import progress
 
-    found = inspect(lmdb, jobs or available_cores(), progress)
+    found = inspect_lmdb(lmdb, jobs or available_cores(), progress)
     if as_json:
         echo(json.dumps(plain(found), indent=2))
     else:
-        for line in table(["", ""], rows(found))[1:]:
+        for line in table(["", ""], info_rows(found))[1:]:
             echo(line)
     return 1 if found.first_bad else 0
 

@@ -10,7 +10,7 @@ import click
 from ..errors import DesignError
 from ..generator.design import Design
 from ..generator.design_fields import FIELDS
-from ..generator.options import from_table, from_text, to_text
+from ..generator.options import design_from_table, format_value, parse_value
 from ..generator.presets import PRESETS, preset
 
 GROUPS = {
@@ -68,17 +68,17 @@ def _metavar(field: Any) -> str:
 
 
 def _default(field: Any) -> str:
-    shown = to_text(field.default) if field.default not in (None, "", ()) else ""
+    shown = format_value(field.default) if field.default not in (None, "", ()) else ""
     return f" [{shown}]" if shown else ""
 
 
 def chosen_design(
     preset_name: str | None, design_file: str | None, options: dict[str, Any]
 ) -> Design:
-    """The design that the options describe.
+    """The design that the options error_reason.
 
     Raises:
-        DesignError: they describe none.
+        DesignError: they error_reason none.
         FormatError: the design file can't be read.
     """
     if preset_name is not None and design_file is not None:
@@ -88,7 +88,7 @@ def chosen_design(
     else:
         base = Design() if preset_name is None else preset(preset_name)
     given = {
-        name: from_text(name, value) if isinstance(value, str) else value
+        name: parse_value(name, value) if isinstance(value, str) else value
         for name, value in options.items()
         if value is not None
     }
@@ -109,4 +109,6 @@ def read_design(path: str) -> Design:
     from ..formats.files import read_bytes
     from ..text import printable
 
-    return from_table(toml.parse(read_bytes(path, 1 << 20, "a design"), path), printable(path))
+    return design_from_table(
+        toml.parse(read_bytes(path, 1 << 20, "a design"), path), printable(path)
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ..errors import DesignError, OutputError
-from ..formats.files import check_target, describe, write_files
+from ..formats.files import check_file_target, error_reason, write_files
 from ..logs.baseline import write_baseline
 from ..logs.expectation import (
     Check,
@@ -131,7 +131,7 @@ def validate_gate(gate: GateOptions) -> None:
     """
     gate.validate()
     if gate.junit is not None:
-        check_target(gate.junit, force=True)
+        check_file_target(gate.junit, force=True)
 
 
 def apply_gate(gate: GateOptions, result: LogResult, images: int | None) -> list[Check]:
@@ -156,7 +156,7 @@ def _append(path: str, text: str) -> None:
         with open(path, "a", encoding="utf-8", errors="replace") as file:
             file.write(text)
     except OSError as error:
-        raise OutputError(f"{printable(path)}: can't write: {describe(error)}") from None
+        raise OutputError(f"{printable(path)}: can't write: {error_reason(error)}") from None
 
 
 def _update_baseline(path: Path, result: LogResult, images: int | None, passed: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..errors import OutputError
-from ..formats.files import STDIN, describe, write_files
+from ..formats.files import STDIN, error_reason, write_files
 from ..logs.csv_rows import CsvRows
 from ..logs.json_form import to_json
 from ..logs.read_log import read_log
@@ -167,7 +167,7 @@ def _write_csv(file: str, folder: Path, force: bool) -> None:
         result = read_log(file, rows, keep_rows=False)
         written = rows.close()
     except OSError as error:
-        raise OutputError(f"{printable(str(folder))}: can't write: {describe(error)}") from None
+        raise OutputError(f"{printable(str(folder))}: can't write: {error_reason(error)}") from None
     finally:
         rows.abandon()
     for line in result.warnings:

@@ -207,9 +207,9 @@ def map_command(
         raise click.UsageError("- as OUT: give a file; standard output has the table")
     records = parse_image(image)
     from ..engine.equivalence import load_engine, prove
-    from ..formats.caffemodel import read_caffemodel, serialized
+    from ..formats.caffemodel import read_caffemodel, serialize
     from ..formats.files import write_files
-    from ..generator.naming import role
+    from ..generator.naming import layer_role
     from ..nets.definition import read_net
     from ..nets.inference_graph import inference_graph, inference_graph_of_model
     from ..weights.mapping import make_mapped_caffemodel, map_weights
@@ -221,8 +221,8 @@ def map_command(
     else:
         theirs = inference_graph(_told(read_net(trained)), records)
     ours = inference_graph(_told(net), records)
-    mapped = map_weights(theirs, ours, model, role, partial, source)
-    written = serialized(make_mapped_caffemodel(net, mapped), out)
+    mapped = map_weights(theirs, ours, model, layer_role, partial, source)
+    written = serialize(make_mapped_caffemodel(net, mapped), out)
     proof = None if no_proof else prove(load_engine(), theirs, ours, mapped, model)
     write_files({Path(out): written}, force)
     _tell(mapped, proof, as_json, out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from ..text import printable
 
 def make_caffemodel(
     net: NetDefinition, arrays: Mapping[str, Sequence[np.ndarray]], missing: Container[str] = ()
-) -> Any:
+) -> NetParameter:
     """Return the NetParameter that Net::ToProto would write: the TEST layers, with weights.
 
     Args:

@@ -1,6 +1,6 @@
 # net.prototxt.j2, compiled by `make templates`; edit that, not this.
 JINJA = '3.1'
-CHECKSUM = 3846624152
+CHECKSUM = 2129443220
 
 from jinja2.runtime import LoopContext, Macro, Markup, Namespace, TemplateNotFound, TemplateReference, TemplateRuntimeError, Undefined, escape, identity, internalcode, markup_join, missing, str_join
 name = 'net.prototxt.j2'
@@ -11,7 +11,7 @@ def root(context, missing=missing):
     concat = environment.concat
     cond_expr_undefined = Undefined
     if 0: yield None
-    l_0_plan = resolve('plan')
+    l_0_net = resolve('net')
     l_0_layers = missing
     try:
         t_1 = environment.filters['quote']
@@ -22,18 +22,18 @@ def root(context, missing=missing):
     pass
     l_0_layers = context.vars['layers'] = environment.get_template('layers.j2', 'net.prototxt.j2')._get_default_module(context)
     context.exported_vars.discard('layers')
-    if environment.getattr((undefined(name='plan') if l_0_plan is missing else l_0_plan), 'name'):
+    if environment.getattr((undefined(name='net') if l_0_net is missing else l_0_net), 'name'):
         pass
         yield 'name: '
-        yield str(t_1(environment.getattr((undefined(name='plan') if l_0_plan is missing else l_0_plan), 'name')))
+        yield str(t_1(environment.getattr((undefined(name='net') if l_0_net is missing else l_0_net), 'name')))
         yield '\n'
-    if environment.getattr((undefined(name='plan') if l_0_plan is missing else l_0_plan), 'input_header'):
+    if environment.getattr((undefined(name='net') if l_0_net is missing else l_0_net), 'input_header'):
         pass
         yield 'input: "data"\n'
-        if (environment.getattr((undefined(name='plan') if l_0_plan is missing else l_0_plan), 'input_header') == 'input_shape'):
+        if (environment.getattr((undefined(name='net') if l_0_net is missing else l_0_net), 'input_header') == 'input_shape'):
             pass
             yield 'input_shape {\n'
-            for l_1_dim in environment.getattr((undefined(name='plan') if l_0_plan is missing else l_0_plan), 'input_shape'):
+            for l_1_dim in environment.getattr((undefined(name='net') if l_0_net is missing else l_0_net), 'input_shape'):
                 _loop_vars = {}
                 pass
                 yield '  dim: '
@@ -43,14 +43,14 @@ def root(context, missing=missing):
             yield '}\n'
         else:
             pass
-            for l_1_dim in environment.getattr((undefined(name='plan') if l_0_plan is missing else l_0_plan), 'input_shape'):
+            for l_1_dim in environment.getattr((undefined(name='net') if l_0_net is missing else l_0_net), 'input_shape'):
                 _loop_vars = {}
                 pass
                 yield 'input_dim: '
                 yield str(l_1_dim)
                 yield '\n'
             l_1_dim = missing
-    for l_1_layer in environment.getattr((undefined(name='plan') if l_0_plan is missing else l_0_plan), 'layers'):
+    for l_1_layer in environment.getattr((undefined(name='net') if l_0_net is missing else l_0_net), 'layers'):
         _loop_vars = {}
         pass
         if environment.getattr(l_1_layer, 'comment'):
