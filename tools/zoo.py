@@ -28,7 +28,7 @@ FILES = {"train_val": "build", "deploy": "build --net deploy", "solver": "solver
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.pass_context
 def zoo(context: click.Context, as_json: bool) -> None:
-    """The published nets: a table of all; `show` tells all of one, `download` fetches weights.
+    """List the published nets; `show` prints details, `download` fetches weights.
 
     \b
     Examples:
@@ -38,7 +38,7 @@ def zoo(context: click.Context, as_json: bool) -> None:
     """
     if context.invoked_subcommand is not None:
         if as_json:
-            raise click.UsageError("--json goes behind show", context)
+            raise click.UsageError("--json goes after show", context)
         return
     cards = [read_card(name) for name in PRESETS]
     if as_json:
@@ -53,7 +53,7 @@ def zoo(context: click.Context, as_json: bool) -> None:
 @click.argument("name", metavar="NAME")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def show(name: str, as_json: bool) -> None:
-    """All that is known of one net: figures, files, weights, how to reproduce them.
+    """Print the details of a net: figures, files, weights, how to reproduce them.
 
     \b
     Example:
@@ -63,24 +63,25 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         echo(json.dumps(_as_dict(card), indent=2))
         return
-    for line in _described(card):
+    for line in _detail_lines(card):
         echo(line)
 
 
 @zoo.command("download")
 @click.argument("name", metavar="NAME")
-@click.option("-o", "--out", metavar="OUT", help="the file to write [its name, here]")
-@click.option("--from", "source", metavar="FILE|URL", help="take a copy from there, and verify it")
+@click.option("-o", "--out", metavar="OUT", help="file to write [its published name]")
+@click.option("--from", "source", metavar="FILE|URL", help="copy from there instead, and verify")
 @click.option("--force", is_flag=True, help="replace OUT if it is another file")
 def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -> None:
-    """Fetch the published weights of a net and verify them; goes on where it was stopped.
+    """Download the published weights of a net and verify them.
 
-    Prints the name of the file. Exit code 3: it did not come, or is not the published one.
+    Resumes an interrupted download, and prints the name of the file. Exit code 3 if the download
+    fails or is not the published file.
 
     \b
     Examples:
       sqgen zoo download v1.1
-      sqgen zoo download residual --from Downloads/residual.caffemodel -o weights.caffemodel
+      sqgen zoo download residual --from residual.caffemodel -o w.caffemodel
     """
     if source == "":
         raise click.UsageError("--from '': give a file or an address")
@@ -89,26 +90,26 @@ def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -
     card = read_card(name)
     if card.weights is None or card.url is None:
         have = ", ".join(other for other in PRESETS if read_card(other).weights)
-        raise DesignError(f"no weights were published for {name}; there are for {have}")
+        raise DesignError(f"no weights were published for {name}; choose {have}")
     target = Path(out or card.weights.file)
     if target.is_dir():
         target /= card.weights.file
-    new = download(source or card.url, target, card.weights.git_blob, force)
-    click.echo("verified" if new else "was there already, verified", err=True)
+    downloaded = download(source or card.url, target, card.weights.git_blob, force)
+    click.echo("verified" if downloaded else "exists already, verified", err=True)
     echo(str(target))
 
 
-def _reproduced(card: Card, weights: Weights) -> Iterator[tuple[str, str]]:
-    """How the published accuracy is measured: over the validation set, each image once."""
+def _reproduce_lines(card: Card, weights: Weights) -> Iterator[tuple[str, str]]:
+    """Yield the commands that reproduce the published accuracy on the validation set."""
     file, folder = weights.file, MODELS / card.name
     if not file.endswith(".caffemodel"):
         decoded = f"{Path(file).stem}.caffemodel"
         net = folder / "deploy.prototxt"
         yield "decode", f"sqgen compress decode {file} --net {net} -o {decoded}"
         file = decoded
-    held = f" --published {card.name}" if card.accuracy else ""
+    gate = f" --published {card.name}" if card.accuracy else ""
     net = folder / "train_val.prototxt"
-    yield "reproduce", f"sqgen test --model {net} --weights {file} --data VAL_LMDB{held}"
+    yield "reproduce", f"sqgen test --model {net} --weights {file} --data VAL_LMDB{gate}"
 
 
 def _totals(card: Card) -> Totals:
@@ -122,8 +123,8 @@ def _weight_bytes(card: Card, totals: Totals) -> int:
 
 def _row(card: Card) -> list[str]:
     totals, accuracy = _totals(card), card.accuracy
-    least = ">= " if accuracy and accuracy.at_least else ""
-    scores = [f"{least}{score:g}" for score in (accuracy.top1, accuracy.top5)] if accuracy else []
+    bound = ">= " if accuracy and accuracy.at_least else ""
+    scores = [f"{bound}{score:g}" for score in (accuracy.top1, accuracy.top5)] if accuracy else []
     return [
         card.name,
         f"{totals.parameters:,}",
@@ -140,7 +141,7 @@ def _as_dict(card: Card) -> dict[str, Any]:
     return {**card.as_dict(), **figures, "weight_bytes": _weight_bytes(card, totals)}
 
 
-def _described(card: Card) -> list[str]:
+def _detail_lines(card: Card) -> list[str]:
     totals, accuracy, weights = _totals(card), card.accuracy, card.weights
     facts = [("about", card.about), ("paper", card.paper)]
     if card.repository:
@@ -150,9 +151,9 @@ def _described(card: Card) -> list[str]:
     facts.append(("MACs", f"{totals.macs:,} an image"))
     facts.append(("weights", bytes_text(_weight_bytes(card, totals))))
     if accuracy is not None:
-        least = "at least " if accuracy.at_least else ""
+        bound = "at least " if accuracy.at_least else ""
         loss = f", loss {accuracy.loss:g}" if accuracy.loss is not None else ""
-        scores = f"{least}{accuracy.top1:g}% top-1, {accuracy.top5:g}% top-5{loss}"
+        scores = f"{bound}{accuracy.top1:g}% top-1, {accuracy.top5:g}% top-5{loss}"
         facts += [
             ("accuracy", scores),
             ("", f"of {IMAGES}"),
@@ -166,7 +167,7 @@ def _described(card: Card) -> list[str]:
     facts.append(("files", str(MODELS / card.name)))
     if weights is not None:
         facts += [("fetch", f"sqgen zoo download {card.name}"), ("from", str(card.url))]
-        facts += [("git blob", weights.git_blob), *_reproduced(card, weights)]
+        facts += [("git blob", weights.git_blob), *_reproduce_lines(card, weights)]
     facts += [("note", note) for note in card.notes]
     width = max(len(head) for head, _ in facts)
     return [f"{card.name}: {card.title}", *(f"  {head:{width}}  {text}" for head, text in facts)]
