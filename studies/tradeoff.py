@@ -21,9 +21,9 @@ from ..nets.layer_types import Shape
 from ..nets.shapes import NetShapes
 from ..report.figures import new_figure
 from ..report.table import table
-from ..runner.options import RunOptions, path_of
-from ..runner.overrides import DataChange, changed
-from ..runner.preflight import Checked, check_net, check_weights, refuse_random
+from ..runner.options import RunOptions, path_or_none
+from ..runner.overrides import DataOverride, override_data
+from ..runner.preflight import CheckedNet, check_net, match_weight_files, require_weights
 from ..runner.run_folder import RunFolder
 from ..runner.test import test
 from ..text import printable
@@ -90,39 +90,40 @@ def tradeoff(
     """
     net = read_net(net_path)
     checked = _checked(net, asked)
-    image = checked.data[0].image if checked.data else None
-    folder = RunFolder(path_of(options.run_dir), f"tradeoff-{Path(net_path).stem}")
+    image = checked.datasets[0].image if checked.datasets else None
+    folder = RunFolder(path_or_none(options.run_dir), f"tradeoff-{Path(net_path).stem}")
     given = [weights, *files]
     first, *others = (_candidate(path, net, image, checked.shapes) for path in given)
     candidates = [first._replace(name=BEFORE), *others]
     encoded = _encoded(weights, settings, net, image) if settings else {}
     made = [f"{name}{suffix}" for name in encoded for suffix in ("", ".sqz", ".caffemodel")]
     _check_names([one.name for one in candidates] + made)
-    replace(options, tell=None).choose()  # whether there is an engine, before anything is made
-    folder.make()
+    replace(options, log=None).select_engine()  # fails before anything is made
+    folder.create()
     for name, (data, model) in encoded.items():
-        path = folder.file(f"{name}.sqz")
+        path = folder.file_path(f"{name}.sqz")
         write_files({Path(path): data}, force=True)
         candidates.append(_Candidate(name, path, model))
     points = []
     for number, one in enumerate(candidates, 1):
-        options.say(f"{printable(one.name)}, {number} of {len(candidates)}")
+        options.log_line(f"{printable(one.name)}, {number} of {len(candidates)}")
         tested = one.path
         if one.model is not None:
-            tested = folder.file(f"{one.name}.caffemodel")
+            tested = folder.file_path(f"{one.name}.caffemodel")
             write_files({Path(tested): one.model}, force=True)
-        options = replace(options, run_dir=folder.file(one.name))
+        options = replace(options, run_dir=folder.file_path(one.name))
         points.append(_point(one, test(net_path, tested, **asked, **vars(options))))
     text = json.dumps(as_dict(points), indent=2) + "\n"
     write_files({folder.path / TABLE: text.encode()}, force=True)
-    options.say(f"all of it is in {folder.path}")
+    options.log_line(f"all of it is in {folder.path}")
     return points
 
 
-def _checked(net: NetDefinition, asked: dict[str, Any]) -> Checked:
+def _checked(net: NetDefinition, asked: dict[str, Any]) -> CheckedNet:
     """The net on the data that it is tested on, whose images the prototxt may not tell."""
-    change = DataChange("TEST", path_of(asked.get("data")), None, path_of(asked.get("mean")))
-    return check_net(changed(net, [change])[0], "TEST")
+    data, mean = path_or_none(asked.get("data")), path_or_none(asked.get("mean"))
+    override = DataOverride("TEST", data, mean_file=mean)
+    return check_net(override_data(net, [override])[0], "TEST")
 
 
 def _candidate(path: str, net: NetDefinition, image: Shape | None, shapes: NetShapes) -> _Candidate:
@@ -134,7 +135,7 @@ def _candidate(path: str, net: NetDefinition, image: Shape | None, shapes: NetSh
     name = Path(path).name
     if _is_compressed(path):
         return _Candidate(name, path, serialized(read_compressed(path, net, image), path))
-    refuse_random(check_weights([path], shapes), net, path, unless="")
+    require_weights(match_weight_files([path], shapes), net, path, hint="")
     return _Candidate(name, path)
 
 
