@@ -54,7 +54,7 @@ class Preprocessing(NamedTuple):
 class ClassScore(NamedTuple):
     """A class with its probability; `label` is None without a list of labels."""
 
-    index: int
+    class_index: int
     label: str | None
     probability: float
 

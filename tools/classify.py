@@ -97,7 +97,7 @@ def _parse_mean(text: str) -> list[float]:
 
 def _as_dict(path: str, classes: list[ClassScore]) -> dict[str, Any]:
     plain = [
-        {"class": score.index, "name": score.label, "probability": score.probability}
+        {"class": score.class_index, "name": score.label, "probability": score.probability}
         for score in classes
     ]
     return {"image": path, "classes": plain}
@@ -105,6 +105,7 @@ def _as_dict(path: str, classes: list[ClassScore]) -> dict[str, Any]:
 
 def _table(classes: list[ClassScore]) -> list[str]:
     rows = [
-        [f"{score.probability:.4f}", score.label or f"class {score.index}"] for score in classes
+        [f"{score.probability:.4f}", score.label or f"class {score.class_index}"]
+        for score in classes
     ]
     return table(["probability", "class"], rows, right=[0])
