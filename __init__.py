@@ -7,7 +7,7 @@
     net = sqgen.Net("deploy.prototxt", "weights.caffemodel")
     probabilities = net.forward(images)["prob"]
 
-What is exported here is loaded when it is first used.
+Each exported name is imported when it is first used.
 """
 
 from __future__ import annotations

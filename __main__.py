@@ -4,7 +4,7 @@ import os
 
 
 def main() -> None:
-    """Run the command line; an interrupt while it is still loading is one line too."""
+    """Run the command line; report an interrupt while modules load in one line too."""
     try:
         from .tools.cli import main as run
 

@@ -1,22 +1,21 @@
 """Every error sqgen raises on purpose, with the exit code a command ends with.
 
-    SqgenError            2  what was typed or read is wrong; one line says what, where, what to do
-    ├── DesignError       2  a metaparameter, an option or a bypass placement that makes no net
-    ├── FormatError       2  a file that is not what it should be (file:line:column)
+    SqgenError            2  invalid input; the message is one line: what, where, what to do
+    ├── DesignError       2  a metaparameter, option or bypass placement that makes no valid net
+    ├── FormatError       2  a missing, damaged or malformed file (file:line:column)
     ├── NetError          2  a net that Caffe would refuse: wiring, shapes, lint errors
-    ├── OutputError       2  a file that can't be written, or is there already
-    ├── MissingExtraError 2  an optional package is not installed; names the extra that brings it
-    ├── DownloadError     3  weights that can't be fetched, or are not the published ones
-    └── RunError             a run of caffe that did not come to its end
-        ├── RefusedError  2  caffe refused what it was given
-        ├── ResourceError 4  memory, the disk or the GPU did not do
-        ├── CrashError    5  caffe crashed, was killed, or ended without a reason
-        ├── StallError    6  caffe went silent and was stopped for it
-        └── StoppedError  130  it was asked to stop: Ctrl-C (143: SIGTERM, 129: SIGHUP)
+    ├── OutputError       2  a file that can't be written or already exists
+    ├── MissingExtraError 2  an optional package is missing; the message names the extra
+    ├── DownloadError     3  weights that can't be downloaded or fail verification
+    └── RunError             a run of caffe that did not complete
+        ├── RefusedError  2  caffe refused a file, a net or a flag
+        ├── ResourceError 4  out of memory, disk space or GPU failure
+        ├── CrashError    5  caffe crashed, was killed, or exited without a reason
+        ├── StallError    6  caffe stopped printing, and sqgen ended it
+        └── StoppedError  130  stopped by Ctrl-C (143: SIGTERM, 129: SIGHUP)
 
-Exit code 0 is success; 1 is an answer, not an error (`sqgen diff` found differences, `sqgen
-lint` found lint errors, a score does not hold, a training has diverged); 130 follows Ctrl-C.
-Anything else is a defect of sqgen.
+Exit code 0 means success. 1 is an answer, not an error: `sqgen diff` found differences, `sqgen
+lint` found errors, a gate failed, a training diverged. Any other exception is a bug in sqgen.
 """
 
 from __future__ import annotations
@@ -25,41 +24,41 @@ from typing import Any
 
 
 class SqgenError(Exception):
-    """The base of all; `str(error)` is the one line a person reads."""
+    """Base class; `str(error)` is the one-line message."""
 
     exit_code = 2
 
 
 class DesignError(SqgenError):
-    """The design asked for does not exist."""
+    """Design options that make no valid net."""
 
 
 class FormatError(SqgenError):
-    """A file could not be read as what it should be; `position` is (line, column), if known."""
+    """A file that can't be read or parsed; `position` is (line, column), (0, 0) if unknown."""
 
     position = (0, 0)
 
 
 class NetError(SqgenError):
-    """A net that is well written but can't be built."""
+    """A net that parses but that Caffe would refuse."""
 
 
 class OutputError(SqgenError):
-    """A file could not be written."""
+    """A file that can't be written."""
 
 
 class MissingExtraError(SqgenError):
-    """An optional package is not installed."""
+    """An optional package that is not installed."""
 
 
 class DownloadError(SqgenError):
-    """A download failed or did not verify."""
+    """A download that failed or did not verify."""
 
     exit_code = 3
 
 
 class RunError(SqgenError):
-    """A run of caffe did not come to its end; `result` is the LogResult of what it did."""
+    """A run of caffe that did not complete; `result` is the LogResult up to where it ended."""
 
     result: Any = None
 
@@ -69,24 +68,24 @@ class RefusedError(RunError):
 
 
 class ResourceError(RunError):
-    """Memory, the disk or the GPU did not do."""
+    """Out of memory, disk space or GPU failure."""
 
     exit_code = 4
 
 
 class CrashError(RunError):
-    """Caffe crashed, was killed, or ended without a reason."""
+    """Caffe crashed, was killed, or exited without a reason."""
 
     exit_code = 5
 
 
 class StallError(RunError):
-    """Caffe went silent, and was stopped for it."""
+    """Caffe stopped printing, and sqgen ended it."""
 
     exit_code = 6
 
 
 class StoppedError(RunError):
-    """The run was asked to stop; the exit code is 128 and the signal's number."""
+    """A signal stopped the run; `exit_code` is 128 plus its number."""
 
     exit_code = 130

@@ -1,4 +1,4 @@
-"""Optional packages, and the one line that says which extra brings a missing one."""
+"""Optional packages, and the error that names the extra to install for a missing one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .errors import MissingExtraError
 
 
 class Package(NamedTuple):
-    """An optional package: its name in messages, and the extra that brings it."""
+    """An optional package: its name in messages, and the extra that installs it."""
 
     name: str
     extra: str
@@ -30,12 +30,12 @@ ENGINE = ("torch", "lmdb", "cv2")  # modules that the embedded engine imports
 
 @contextmanager
 def required(module: str, purpose: str, otherwise: str = "") -> Iterator[None]:
-    """Report a failing import of `module` within the block as a missing extra.
+    """Turn a failed import of `module` inside the block into a MissingExtraError.
 
     Args:
         module: a key of `PACKAGES`.
-        purpose: what needs it, as the subject of a sentence.
-        otherwise: what goes without it.
+        purpose: the feature that needs the package, as the subject of a sentence.
+        otherwise: appended to the message: an alternative that works without the package.
 
     Raises:
         MissingExtraError: the package can't be imported.
@@ -53,5 +53,5 @@ def required(module: str, purpose: str, otherwise: str = "") -> Iterator[None]:
 
 
 def missing_for_engine() -> list[str]:
-    """The packages of the embedded engine that are not installed, as messages name them."""
+    """Return the names of the embedded engine's packages that are not installed."""
     return [PACKAGES[module].name for module in ENGINE if find_spec(module) is None]

@@ -1,4 +1,4 @@
-"""This machine: the cores that the process may use, processor, memory, GPUs."""
+"""Facts about this machine: processor, available cores, memory, GPUs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 
 def available_cores() -> int:
-    """Cores this process may run on."""
+    """Return the number of cores that this process may run on."""
     if sys.platform.startswith("linux"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def machine() -> dict[str, Any]:
-    """The processor, the cores we may use, the memory, the system and its GPUs."""
+def describe_machine() -> dict[str, Any]:
+    """Return the processor, available cores, memory in bytes, system and GPUs."""
     return {
         "processor": _processor(),
         "cores": available_cores(),
         "memory_bytes": _memory(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "gpus": gpus(),
+        "gpus": list_gpus(),
     }
 
 
@@ -44,14 +44,14 @@ def _memory() -> int | None:
         return None
 
 
-def gpus() -> list[str]:
-    """The NVIDIA GPUs that the driver knows, by their model; empty where there is none."""
-    found = []
+def list_gpus() -> list[str]:
+    """Return the models of the GPUs that the NVIDIA driver lists in /proc."""
+    models = []
     for folder in sorted(Path("/proc/driver/nvidia/gpus").glob("*")):
         try:
             lines = (folder / "information").read_text().splitlines()
         except OSError:
             continue
         model = next((line.partition(":")[2].strip() for line in lines if "Model" in line), "GPU")
-        found.append(model)
-    return found
+        models.append(model)
+    return models

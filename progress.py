@@ -1,7 +1,4 @@
-"""Progress as callbacks: what a long task reports, and a listener that shows nothing.
-
-Rooms that work take one of these; `tools/` passes what draws a bar.
-"""
+"""Progress callbacks: long tasks take one; `tools/` passes bars, and the default shows nothing."""
 
 from __future__ import annotations
 
@@ -9,33 +6,33 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-# Given the number of items and what they are, in the plural; gives a function to call once an item.
+# (number of items, their plural noun) -> context manager of a function to call once per item.
 StartProgress = Callable[[int, str], AbstractContextManager[Callable[[], None]]]
 
 
 class Bar(Protocol):
-    """A bar of a known number of steps."""
+    """A progress bar with a known number of steps."""
 
-    def to(self, done: int, text: str) -> None:
-        """Move to step `done`; `text` is worth knowing there."""
+    def update(self, step: int, text: str) -> None:
+        """Move to `step` and show `text` beside the bar."""
 
 
-# Given the number of steps; 0 shows nothing.
+# Number of steps (0 shows nothing) -> context manager of a bar.
 StartBar = Callable[[int], AbstractContextManager[Bar]]
 
 
 @contextmanager
 def no_progress(total: int, items: str) -> Iterator[Callable[[], None]]:
-    """A `StartProgress` that shows nothing."""
+    """Show nothing; a `StartProgress`."""
     yield lambda: None
 
 
 class _NoBar:
-    def to(self, done: int, text: str) -> None:
+    def update(self, step: int, text: str) -> None:
         pass
 
 
 @contextmanager
 def no_bar(total: int) -> Iterator[Bar]:
-    """A `StartBar` that shows nothing."""
+    """Show nothing; a `StartBar`."""
     yield _NoBar()

@@ -1,4 +1,4 @@
-"""Text as a message or a table shows it: names, shapes, sizes, numbers, suggestions."""
+"""Formatting of names, shapes, sizes, numbers and suggestions for messages and tables."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'X'?` for the closest known word, or nothing."""
-    import difflib  # only ever needed on the way out
+    """Return `; did you mean 'X'?` for the closest known word, or an empty string."""
+    import difflib  # slow to import, and only errors need it
 
     names = list(known)
     folded = {name.lower(): name for name in names}
@@ -15,31 +15,31 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{folded[match[0]]}'?" if match else ""
 
 
-def first_few(names: Sequence[str], most: int = 3) -> str:
-    """Names as one line has room for: `a, b, c and 4 more`."""
-    shown = ", ".join(map(printable, names[:most]))
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+def first_few(names: Sequence[str], maximum: int = 3) -> str:
+    """Join the first names into one line: `a, b, c and 4 more`."""
+    shown = ", ".join(map(printable, names[:maximum]))
+    return shown + (f" and {len(names) - maximum} more" if len(names) > maximum else "")
 
 
 def printable(text: str, limit: int = 240) -> str:
-    """`text` as it can stand in one line: no control characters, shortened in its middle."""
+    """Escape control characters, and shorten the text in its middle to `limit` characters."""
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     half = (limit - 3) // 2
     return shown if len(shown) <= limit else f"{shown[:half]}...{shown[-half:]}"
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """A shape such as `96x3x7x7`, or `scalar` for one without axes."""
+    """Format a shape as `96x3x7x7`, or `scalar` if it has no axes."""
     return "x".join(map(str, shape)) or "scalar"
 
 
 def number_text(value: float) -> str:
-    """A number as Caffe prints it: six significant digits, `nan`, `inf`."""
+    """Format a number as Caffe prints it: six significant digits, `nan`, `inf`."""
     return f"{value:g}"
 
 
 def bytes_text(count: int) -> str:
-    """A size in decimal units, as papers and disks use them."""
+    """Format a size in decimal units (kB is 1,000 bytes)."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.2f} {unit}"

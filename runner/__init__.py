@@ -1,1 +1,1 @@
-"""How a caffe is run: checked before, watched meanwhile, recorded after."""
+"""Runs of a caffe: preflight checks before, supervision while it runs, a record after."""

@@ -1,9 +1,9 @@
-"""What a data layer reads: how many records, of which size, and a digest that tells sets apart.
+"""The dataset of a data layer: number of records, image size, and a digest that tells sets apart.
 
-The digest is cheap, so that it can stand beside every result: `lmdb-N-H` is of N records, H the
-first 16 hex digits of SHA-256 over their number and a fixed sample of them, `SAMPLE` records evenly
-from the first to the last, each as its length and its value. `list-N-H` is of a list of images: H
-is over the list and the sizes of such a sample of its files. Docs: docs/running.md.
+The digest is cheap enough to store with every result. `lmdb-N-H` is an LMDB of N records; H is
+the first 16 hex digits of SHA-256 over N and a fixed sample of `SAMPLE_SIZE` records, spaced evenly
+from the first to the last, each as its length and value. `list-N-H` is a list of N images; H is
+over the list itself and the sizes of such a sample of its files. See docs/running.md.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ..nets.data_layers import data_param
 from ..nets.layer_types import Shape
 from ..text import printable
 
-SAMPLE = 64
-DIGITS = 16
-LEVELDB, LMDB = 0, 1  # DataParameter.DB; the first is its default
+SAMPLE_SIZE = 64
+DIGEST_DIGITS = 16
+LEVELDB, LMDB = 0, 1  # DataParameter.DB; LEVELDB is its default
 
 
 class Dataset(NamedTuple):
@@ -33,9 +33,9 @@ class Dataset(NamedTuple):
 
     Attributes:
         source: the folder of an LMDB, or the list of images.
-        records: how many; None where it can't be told (a LEVELDB).
-        image: (channels, height, width) of the first; None where that can't be told.
-        digest: see above; None where the records are not.
+        records: number of records; None if unknown (a LEVELDB).
+        image: (channels, height, width) of the first record; None if unknown.
+        digest: see above; None if the records are unknown.
     """
 
     source: str
@@ -44,16 +44,16 @@ class Dataset(NamedTuple):
     digest: str | None
 
 
-def look(layer: Any, where: str, flag: str = "--data") -> Dataset:
-    """Look at the data of a Data or ImageData layer.
+def inspect_dataset(layer: Any, where: str, flag: str = "--data") -> Dataset:
+    """Open the dataset of a Data or ImageData layer; count and sample its records.
 
     Args:
         layer: the LayerParameter.
         where: its place and name, for messages.
-        flag: what gives other data, for messages.
+        flag: the option that replaces the dataset, for messages.
 
     Raises:
-        FormatError: it is not there, is damaged or empty.
+        FormatError: the dataset is missing, damaged or empty.
     """
     source = data_param(layer).source
     if not os.path.exists(source):  # noqa: PTH110 - a path may hold a null
@@ -62,71 +62,69 @@ def look(layer: Any, where: str, flag: str = "--data") -> Dataset:
         )
     try:
         if layer.type == "ImageData":
-            return _list(layer.image_data_param)
-        return _lmdb(layer.data_param, layer.transform_param)
+            return _inspect_list(layer.image_data_param)
+        return _inspect_lmdb(layer.data_param, layer.transform_param)
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from None
 
 
-def _lmdb(param: Any, transform: Any) -> Dataset:
+def _inspect_lmdb(param: Any, transform: Any) -> Dataset:
     folder = Path(param.source)
     if param.backend == LEVELDB and (folder / "CURRENT").exists():
         return Dataset(param.source, None, None, None)
-    with open_lmdb(param.source) as file:
-        first = next(file.values())
-        image = _image(first, transform, printable(param.source))
-        return Dataset(param.source, file.entries, image, _lmdb_digest(file))
+    with open_lmdb(param.source) as lmdb:
+        first = next(lmdb.values())
+        image = _record_shape(first, transform, printable(param.source))
+        return Dataset(param.source, lmdb.entries, image, _lmdb_digest(lmdb))
 
 
-def _image(value: bytes | memoryview, transform: Any, shown: str) -> Shape | None:
-    record = read_datum(value, f"{shown}: record 0")
-    if not record.encoded:
-        return record.channels, record.height, record.width
+def _record_shape(value: bytes | memoryview, transform: Any, source: str) -> Shape | None:
+    datum = read_datum(value, f"{source}: record 0")
+    if not datum.encoded:
+        return datum.channels, datum.height, datum.width
     try:
         from ..formats.images import COLOR, GRAY, UNCHANGED, decode, opencv
 
         opencv()
     except MissingExtraError:
-        return None  # without OpenCV, what the net says has to do
+        return None  # without OpenCV, only the prototxt can tell
     flag = COLOR if transform.force_color else GRAY if transform.force_gray else UNCHANGED
-    height, width, channels = decode(record.data, flag, f"{shown}: record 0").shape
+    height, width, channels = decode(datum.data, flag, f"{source}: record 0").shape
     return channels, height, width
 
 
-def _lmdb_digest(file: LmdbReader) -> str:
-    digest = sha256(b"%d" % file.entries)
-    for number in sample(file.entries):
-        value = next(file.values(number))
+def _lmdb_digest(lmdb: LmdbReader) -> str:
+    digest = sha256(b"%d" % lmdb.entries)
+    for index in sample_indices(lmdb.entries):
+        value = next(lmdb.values(index))
         digest.update(b" %d " % len(value))
         digest.update(value)
-    return f"lmdb-{file.entries}-{digest.hexdigest()[:DIGITS]}"
+    return f"lmdb-{lmdb.entries}-{digest.hexdigest()[:DIGEST_DIGITS]}"
 
 
-def sample(count: int) -> Iterator[int]:
-    """The numbers of up to `SAMPLE` records: the first, the last, and evenly between."""
-    taken = min(count, SAMPLE)
-    for number in range(taken):
-        yield number * (count - 1) // max(1, taken - 1)
+def sample_indices(count: int) -> Iterator[int]:
+    """Yield up to `SAMPLE_SIZE` indices, spaced evenly from the first to the last."""
+    size = min(count, SAMPLE_SIZE)
+    for index in range(size):
+        yield index * (count - 1) // max(1, size - 1)
 
 
-def _list(param: Any) -> Dataset:
-    shown = printable(param.source)
+def _inspect_list(param: Any) -> Dataset:
+    source = printable(param.source)
     text = read_bytes(param.source, LIST_LIMIT, "a list of images")
-    lines = parse_list(text, shown)
+    lines = parse_list(text, source)
     channels = 3 if param.is_color else 1
-    known = param.new_height and param.new_width
-    image = (channels, param.new_height, param.new_width) if known else None
+    resizes = param.new_height and param.new_width
+    image = (channels, param.new_height, param.new_width) if resizes else None
     digest = sha256(text)
-    for number in sample(len(lines)):
-        digest.update(
-            b" %d" % _size(param.root_folder, lines[number], f"{shown}: line {number + 1}")
-        )
-    return Dataset(
-        param.source, len(lines), image, f"list-{len(lines)}-{digest.hexdigest()[:DIGITS]}"
-    )
+    for index in sample_indices(len(lines)):
+        size = _file_size(param.root_folder, lines[index], f"{source}: line {index + 1}")
+        digest.update(b" %d" % size)
+    name = f"list-{len(lines)}-{digest.hexdigest()[:DIGEST_DIGITS]}"
+    return Dataset(param.source, len(lines), image, name)
 
 
-def _size(root: str, line: ListLine, where: str) -> int:
+def _file_size(root: str, line: ListLine, where: str) -> int:
     try:
         return Path(root + line.file).stat().st_size
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Which program runs: a real caffe, or the embedded engine, and why that one."""
+"""Select the program to run, a real caffe or the embedded engine, and record why."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pathlib import Path
 from ..errors import FormatError, MissingExtraError, SqgenError, StoppedError
 from ..extras import missing_for_engine
 from ..text import printable
-from .subprocess_guard import NOT_RUN, SIGNALLED, Child
+from .subprocess_guard import CANNOT_EXECUTE, SIGNAL_EXIT_BASE, GuardedProcess
 
 AUTO, CAFFE, TORCH = CHOICES = ("auto", "caffe", "torch")
-OURS = "sqgen-caffe"
-ITERATIONS = 50  # of `caffe time`, where nothing is said
-ANSWER_TIMEOUT = 60  # seconds for `--version`; a container may have to start
-ANSWER_LIMIT = 1 << 20  # bytes of it
+EMBEDDED_NAME = "sqgen-caffe"
+TIME_ITERATIONS = 50  # default of `caffe time`
+VERSION_TIMEOUT = 60  # seconds for `--version`; a container may have to start
+VERSION_LIMIT = 1 << 20  # bytes read of its output
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A program that answers to Caffe's command line.
+    """A program with Caffe's command line.
 
     Attributes:
         kind: `caffe` or `torch`.
-        command: what is typed before the action.
-        why: in words, how it was chosen.
-        version: as it tells itself; empty where it tells nothing.
+        command: the words before the action.
+        why: the reason it was selected, in words.
+        version: as it reports it; empty if it reports none.
     """
 
     kind: str
@@ -40,39 +40,39 @@ class Engine:
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
-        return OURS if self.kind == TORCH else shlex.join(self.command)
+        """Its name in messages."""
+        return EMBEDDED_NAME if self.kind == TORCH else shlex.join(self.command)
 
     def __str__(self) -> str:
         version = f" ({self.version})" if self.version else ""
         return f"{self.name}{version}: {self.why}"
 
 
-def choose(asked: str = AUTO, caffe: str | None = None) -> Engine:
-    """The engine for `--engine` and `--caffe`.
+def select_engine(kind: str = AUTO, caffe: str | None = None) -> Engine:
+    """Return the engine for `--engine` and `--caffe`.
 
     Args:
-        asked: `auto`, `caffe` or `torch`.
+        kind: `auto`, `caffe` or `torch`.
         caffe: a command line that runs a caffe, or None.
 
     Raises:
-        SqgenError: there is none, or it can't be started.
+        SqgenError: there is no such engine, or it can't be started.
     """
     if caffe is not None:
-        if asked == TORCH:
+        if kind == TORCH:
             raise SqgenError("--engine torch runs the embedded engine, so it takes no --caffe")
-        return _answering(_words(caffe), "given by --caffe")
-    if asked == TORCH:
-        return _embedded("asked for by --engine torch")
-    found, missing = _found()
-    if found is not None:
-        return found
-    if asked == CAFFE:
+        return _probe_engine(_split_command(caffe), "given by --caffe")
+    if kind == TORCH:
+        return _embedded_engine("asked for by --engine torch")
+    engine, missing = _find_caffe()
+    if engine is not None:
+        return engine
+    if kind == CAFFE:
         raise SqgenError(f"no caffe to run: {missing}; give --caffe COMMAND, or --engine torch")
-    return _embedded(f"{missing}, so it is the embedded engine")
+    return _embedded_engine(f"{missing}, so it is the embedded engine")
 
 
-def _words(caffe: str) -> tuple[str, ...]:
+def _split_command(caffe: str) -> tuple[str, ...]:
     try:
         words = tuple(shlex.split(caffe))
     except ValueError as error:
@@ -82,23 +82,23 @@ def _words(caffe: str) -> tuple[str, ...]:
     return words
 
 
-def _found() -> tuple[Engine | None, str]:
-    """The caffe of CAFFE_ROOT or of the PATH; or where there is none."""
+def _find_caffe() -> tuple[Engine | None, str]:
+    """Return the caffe of CAFFE_ROOT or of the PATH, or None and where it was looked for."""
     root = os.environ.get("CAFFE_ROOT")
     why, missing = "the one on the PATH", "no caffe on the PATH"
     if root:
         program = Path(root) / "build" / "tools" / "caffe"
         if os.access(program, os.X_OK) and program.is_file():
-            return _answering((str(program),), "the one of CAFFE_ROOT"), ""
+            return _probe_engine((str(program),), "the one of CAFFE_ROOT"), ""
         none = f"no build/tools/caffe in CAFFE_ROOT ({printable(root)})"
         why, missing = f"{why}: {none}", f"{none}, none on the PATH"
     on_path = shutil.which("caffe")
     if on_path is not None:
-        return _answering((on_path,), why), ""
+        return _probe_engine((on_path,), why), ""
     return None, missing
 
 
-def _embedded(why: str) -> Engine:
+def _embedded_engine(why: str) -> Engine:
     missing = missing_for_engine()
     if missing:
         raise MissingExtraError(
@@ -106,39 +106,39 @@ def _embedded(why: str) -> Engine:
         )
     from ..version import __version__
 
-    # A random.py in the user's folder is not to be imported in place of Python's.
+    # -P: a random.py in the user's folder must not replace Python's own.
     here = {"", os.getcwd()} & set(sys.path)  # noqa: PTH109 - as sys.path has it
     safe = ("-P",) if sys.version_info >= (3, 11) and not here else ()
     return Engine(TORCH, (sys.executable, *safe, "-m", "sqgen.engine"), why, __version__)
 
 
-def _answering(command: tuple[str, ...], why: str) -> Engine:
-    """The engine of a command, once it has said its version: ours says that it is ours."""
+def _probe_engine(command: tuple[str, ...], why: str) -> Engine:
+    """Run a command's `--version`; an answer that names sqgen-caffe makes it a `torch` engine."""
     shown = f"{printable(shlex.join(command))} ({why})"
     if shutil.which(command[0]) is None:
         raise FormatError(f"{shown}: can't be run: no program {printable(command[0])}")
-    code, text = _ask(command, shown)
+    code, text = _query_version(command, shown)
     lines = [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
-    if code in NOT_RUN:
+    if code in CANNOT_EXECUTE:
         reason = lines[-1] if lines else f"exit code {code}"
         raise FormatError(f"{shown}: can't be run: {printable(reason)}")
     version = next((line for line in lines if "caffe version" in line), "") if not code else ""
-    kind = TORCH if OURS in version else CAFFE
+    kind = TORCH if EMBEDDED_NAME in version else CAFFE
     return Engine(kind, command, why, printable(version.removeprefix("caffe version ")))
 
 
-def _ask(command: tuple[str, ...], shown: str) -> tuple[int, bytes]:
-    """The exit code of `--version`, and what it prints."""
-    text, end = b"", time.monotonic() + ANSWER_TIMEOUT
-    with Child([*command, "--version"], lambda number, again: None) as child:
-        for data in child.output():
+def _query_version(command: tuple[str, ...], shown: str) -> tuple[int, bytes]:
+    """Return the exit code and the output of `--version`."""
+    text, deadline = b"", time.monotonic() + VERSION_TIMEOUT
+    with GuardedProcess([*command, "--version"], lambda number, repeated: None) as process:
+        for data in process.read_output():
             text += data
-            if time.monotonic() > end or len(text) > ANSWER_LIMIT:
-                child.kill()
-    if child.asked is not None:
-        stopped = StoppedError("stopped before anything was run")
-        stopped.exit_code = SIGNALLED + child.asked
-        raise stopped
-    if child.killed:
-        raise SqgenError(f"{shown}: no answer to --version in {ANSWER_TIMEOUT} s")
-    return child.code or 0, text
+            if time.monotonic() > deadline or len(text) > VERSION_LIMIT:
+                process.kill()
+    if process.stop_signal is not None:
+        error = StoppedError("stopped before the run started")
+        error.exit_code = SIGNAL_EXIT_BASE + process.stop_signal
+        raise error
+    if process.killed:
+        raise SqgenError(f"{shown}: no answer to --version in {VERSION_TIMEOUT} s")
+    return process.exit_code or 0, text

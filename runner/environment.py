@@ -1,4 +1,4 @@
-"""What a result is of besides its net and data: versions, and the machine."""
+"""Versions of sqgen, the engine, and the packages that it computes with."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .engines import TORCH, Engine
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "lmdb", "protobuf")
 
 
-def versions(engine: Engine) -> dict[str, str]:
-    """Of the engine and of what it computes with."""
-    found = {"sqgen": __version__, "python": platform.python_version(), "engine": engine.version}
+def collect_versions(engine: Engine) -> dict[str, str]:
+    """Return version numbers by name; packages only for the embedded engine."""
+    versions = {"sqgen": __version__, "python": platform.python_version(), "engine": engine.version}
     if engine.kind == TORCH:
-        found |= {name: told for name in _PACKAGES if (told := _version(name))}
-    return found
+        versions |= {name: number for name in _PACKAGES if (number := _package_version(name))}
+    return versions
 
 
-def _version(package: str) -> str:
+def _package_version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:

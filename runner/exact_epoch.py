@@ -1,9 +1,9 @@
-"""Every record of a set tested once, and what `--iterations` would leave out or count twice.
+"""Plan a test that scores every record exactly once, and check the coverage of `--iterations`.
 
-Caffe tests whole batches and begins anew behind the last record. So a real caffe gets a batch that
-divides the set; where none near the net's own does, a second run over the records that were read
-again gives what is to be taken out: the mean over n batches of B is S, over the W records that came
-twice it is s, so over the N records it is (n B S - W s) / N.
+Caffe tests whole batches and wraps around after the last record. A real caffe therefore gets a
+batch size that divides the number of records. If there is no divisor near the net's own batch size,
+a second run over the W records that were read twice yields a correction: with the mean S over n
+batches of B and the mean s over those W records, the mean over all N is (n B S - W s) / N.
 """
 
 from __future__ import annotations
@@ -15,85 +15,86 @@ from ..logs.result import LogResult
 from ..logs.scores import LOSS, OTHER, Score
 from ..nets.solver_rules import lint_test_iter
 
-LEAST_SHARE = 4  # a dividing batch is at least this part of the net's own
+MAXIMUM_SHRINK = 4  # a dividing batch size is at least the net's own divided by this
 
 
-class Coverage(NamedTuple):
-    """How a set is tested.
+class EpochPlan(NamedTuple):
+    """Batches that a test reads.
 
     Attributes:
-        records: of the set; None where nobody knows.
-        batch: images in a batch.
+        records: in the dataset; None if unknown.
+        batch_size: images in a batch.
         iterations: batches of the first run.
-        again: records that the first run reads twice, and a second run once more.
-        exact: whether the engine itself stops at the last record.
+        repeated: records that the first run reads twice and a second run once more.
+        engine_stops: whether the engine itself stops after the last record (`--exact`).
     """
 
     records: int | None
-    batch: int
+    batch_size: int
     iterations: int
-    again: int = 0
-    exact: bool = False
+    repeated: int = 0
+    engine_stops: bool = False
 
     @property
-    def whole(self) -> bool:
-        """Whether each record counts once."""
-        tested = self.iterations * self.batch - self.again
-        return self.exact or (self.records is not None and tested == self.records)
+    def is_exact(self) -> bool:
+        """Whether each record counts exactly once."""
+        tested = self.iterations * self.batch_size - self.repeated
+        return self.engine_stops or (self.records is not None and tested == self.records)
 
     @property
     def images(self) -> int:
-        """Images that the scores are of."""
-        if self.exact and self.records is not None:
+        """Number of images behind the scores."""
+        if self.engine_stops and self.records is not None:
             return self.records
-        return self.iterations * self.batch - self.again
+        return self.iterations * self.batch_size - self.repeated
 
     def __str__(self) -> str:
         of = f" of {self.records:,}" if self.records is not None else ""
         return f"{min(self.images, self.records or self.images):,}{of} images"
 
 
-def all_once(records: int, batch: int, exact: bool) -> Coverage:
-    """Each of `records` once; `exact` says that the engine does it by itself."""
-    if exact:
-        return Coverage(records, batch, -(-records // batch), exact=True)
-    batch = min(batch, records)
-    least = -(-batch // LEAST_SHARE)
-    dividing = next((size for size in range(batch, least - 1, -1) if records % size == 0), None)
-    if dividing is not None:
-        return Coverage(records, dividing, records // dividing)
-    iterations = -(-records // batch)
-    return Coverage(records, batch, iterations, iterations * batch - records)
+def plan_exact_epoch(records: int, batch_size: int, engine_stops: bool) -> EpochPlan:
+    """Plan batches that count each of `records` exactly once."""
+    if engine_stops:
+        return EpochPlan(records, batch_size, -(-records // batch_size), engine_stops=True)
+    batch_size = min(batch_size, records)
+    minimum = -(-batch_size // MAXIMUM_SHRINK)
+    sizes = range(batch_size, minimum - 1, -1)
+    divisor = next((size for size in sizes if records % size == 0), None)
+    if divisor is not None:
+        return EpochPlan(records, divisor, records // divisor)
+    iterations = -(-records // batch_size)
+    return EpochPlan(records, batch_size, iterations, iterations * batch_size - records)
 
 
-def remark(coverage: Coverage) -> str | None:
-    """What is wrong with an asked-for number of iterations, if anything."""
-    if coverage.records is None:
+def lint_iterations(plan: EpochPlan) -> str | None:
+    """Return what `--iterations` leaves out or counts twice, or None."""
+    if plan.records is None:
         return None
-    found = lint_test_iter(coverage.iterations, coverage.batch, coverage.records, None)
-    return found.replace("test_iter", "--iterations", 1) if found else None
+    message = lint_test_iter(plan.iterations, plan.batch_size, plan.records, None)
+    return message.replace("test_iter", "--iterations", 1) if message else None
 
 
-def without_again(first: LogResult, again: LogResult, coverage: Coverage) -> LogResult:
-    """Return the first run's result without the second count of the records that came twice.
+def subtract_repeated(first: LogResult, second: LogResult, plan: EpochPlan) -> LogResult:
+    """Return the first run's result, its scores corrected for the records that it read twice.
 
-    An output of several elements, such as a blob that no layer reads, is no mean over images: it is
-    left out.
+    Drops outputs of several elements, such as a blob that no layer reads: they are not means over
+    images.
     """
-    records, twice = coverage.images, coverage.again
-    known = {score.name: score.value for score in again.scores}
+    records, repeated = plan.images, plan.repeated
+    known = {score.name: score.value for score in second.scores}
     names = {*known, *(score.name for score in first.scores)}
     scores = []
     for score in first.scores:
         if score.name in known and f"{score.name.partition('[')[0]}[1]" not in names:
-            total = coverage.iterations * coverage.batch * score.value
-            mean = (total - twice * known[score.name]) / records
-            scores.append(replace(score, value=_rounded(score, mean, records)))
+            total = plan.iterations * plan.batch_size * score.value
+            mean = (total - repeated * known[score.name]) / records
+            scores.append(replace(score, value=_round_score(score, mean, records)))
     return replace(first, scores=tuple(scores), images=records)
 
 
-def _rounded(score: Score, value: float, records: int) -> float:
-    """An accuracy is a number of images over all; anything else has six digits, as in the logs."""
+def _round_score(score: Score, value: float, records: int) -> float:
+    """Round an accuracy to whole images, anything else to the six digits of the logs."""
     if score.role in (LOSS, OTHER) or not abs(value) < float("inf"):
         return float(f"{value:.6g}")
     return float(f"{round(value * records) / records:.6g}")

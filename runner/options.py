@@ -1,32 +1,21 @@
-"""How a run is done, whatever is run: the engine, device, folder, patience, what is told."""
+"""The options that testing, training and timing share."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-from ..errors import OutputError, RunError, SqgenError
-from ..host import machine
-from ..logs.result import LogResult
+from ..errors import SqgenError
+from ..host import list_gpus
 from ..progress import StartBar, no_bar
 from ..text import printable
-from . import engines
-from .dataset import Dataset
-from .engines import Engine
-from .environment import versions
-from .overrides import Copy
-from .preflight import check_gpu
-from .run_folder import RunFolder
+from .engines import AUTO, CHOICES, Engine, select_engine
+from .preflight import check_gpus
 from .subprocess_guard import STALL_TIMEOUT
-from .supervise import Patience, Steps, run
 
-# What the runner gives the engine by itself, and counts images by.
-_SET_HERE = ("exact", "gpu", "iterations", "model", "phase", "snapshot", "solver", "weights")
+# Flags of caffe that sqgen sets itself, and counts images by.
+_RESERVED_FLAGS = ("exact", "gpu", "iterations", "model", "phase", "snapshot", "solver", "weights")
 
 
 @dataclass(frozen=True)
@@ -36,17 +25,20 @@ class RunOptions:
     Attributes:
         engine: `auto`, `caffe` or `torch`.
         caffe: a command line that runs a caffe.
-        gpu: `0` or 0, `0,1` or `all`; None leaves it to the solver.
+        gpu: `0` or 0, `0,1` or `all`; None leaves the device to the solver.
         cpu: run on the CPU, whatever the solver says.
-        run_dir: the folder to make; None is `runs/<time>-<name>`.
-        stall_timeout: seconds of silence until that is told; 0 is never.
-        stop_stalled: whether a silent run is then ended.
-        arguments: more of them for the engine, untouched.
-        tell: given what happens, a line each; None is quiet.
-        progress: shows how far the run is.
+        run_dir: the folder to make; None makes `runs/<time>-<name>`.
+        stall_timeout: seconds of silence before it is reported; 0 means never.
+        stop_stalled: end a run that is silent for that long.
+        arguments: further arguments for the engine, passed on unchanged.
+        log: called with a line per event; None is quiet.
+        progress: makes the progress bar.
+
+    Raises:
+        SqgenError: `arguments` is no list of flags, or sets one that sqgen sets itself.
     """
 
-    engine: str = engines.AUTO
+    engine: str = AUTO
     caffe: str | None = None
     gpu: str | int | None = None
     cpu: bool = False
@@ -54,7 +46,7 @@ class RunOptions:
     stall_timeout: float = STALL_TIMEOUT
     stop_stalled: bool = False
     arguments: Sequence[str] = ()
-    tell: Callable[[str], None] | None = None
+    log: Callable[[str], None] | None = None
     progress: StartBar = no_bar
 
     def __post_init__(self) -> None:
@@ -68,173 +60,65 @@ class RunOptions:
             )
         for argument in self.arguments:
             flag = argument.lstrip("-").partition("=")[0]
-            if argument.startswith("-") and flag in _SET_HERE:
+            if argument.startswith("-") and flag in _RESERVED_FLAGS:
                 raise SqgenError(
-                    f"{printable(argument)} behind --: sqgen sets --{flag} itself, and says what"
-                    " was run by it; give its own options before the --"
+                    f"{printable(argument)} behind --: sqgen sets --{flag} itself; give sqgen's"
+                    " own option before the --"
                 )
 
-    def say(self, line: str) -> None:
-        """Tell a line."""
-        if self.tell is not None:
-            self.tell(line)
+    def log_line(self, line: str) -> None:
+        """Log a line."""
+        if self.log is not None:
+            self.log(line)
 
-    def warn(self, *lines: str) -> None:
-        """Tell what may be wrong, a line each."""
-        for line in lines:
-            self.say(f"warning: {line}")
+    def warn(self, *warnings: str) -> None:
+        """Log warnings, a line each."""
+        for warning in warnings:
+            self.log_line(f"warning: {warning}")
 
-    def choose(self) -> Engine:
-        """The engine, once the device is known to be there.
+    def select_engine(self) -> Engine:
+        """Return the engine, after checking that the requested GPUs exist.
 
         Raises:
-            SqgenError: one of them is not.
+            SqgenError: there is no such engine or GPU.
         """
-        if self.engine not in engines.CHOICES:
-            raise SqgenError(f"no engine '{self.engine}'; one of {', '.join(engines.CHOICES)}")
+        if self.engine not in CHOICES:
+            raise SqgenError(f"no engine '{self.engine}'; one of {', '.join(CHOICES)}")
         if self.gpu is not None and self.cpu:
             raise SqgenError("--gpu and --cpu: give one")
-        check_gpu(self.asked_gpu, self.caffe is not None)
-        engine = engines.choose(self.engine, self.caffe)
-        self.say(f"engine {engine}")
+        check_gpus(self.requested_gpus, self.caffe is not None)
+        engine = select_engine(self.engine, self.caffe)
+        self.log_line(f"engine {engine}")
         return engine
 
     @property
-    def asked_gpu(self) -> str | None:
-        """`gpu` as it is typed."""
+    def requested_gpus(self) -> str | None:
+        """`gpu` as text: `0`, `0,1`, `all`, or None."""
         return None if self.gpu is None else str(self.gpu)
 
     @property
-    def device(self) -> list[str]:
-        """The flag that says on what it runs."""
+    def device_flags(self) -> list[str]:
+        """The engine's flags for the device."""
         return [f"--gpu={self.gpu}"] if self.gpu is not None else []
 
     @property
-    def gpus(self) -> int:
-        """How many devices compute a batch each; `all` counts those that the driver knows."""
+    def device_count(self) -> int:
+        """Number of devices that each compute a batch; `all` counts the driver's GPUs."""
         if self.gpu == "all":
-            return max(1, len(machine()["gpus"]))
-        return len((self.asked_gpu or "0").split(","))
+            return max(1, len(list_gpus()))
+        return len((self.requested_gpus or "0").split(","))
 
 
-def path_of(given: str | os.PathLike[str] | None) -> str | None:
-    """A path that was given, or not, as text."""
-    return None if given is None else os.fspath(given)
+def path_or_none(path: str | os.PathLike[str] | None) -> str | None:
+    """Return a path as text; None stays None."""
+    return None if path is None else os.fspath(path)
 
 
 def check_iterations(count: int) -> None:
-    """Refuse a number of iterations that is none.
+    """Check that a number of iterations is at least 1.
 
     Raises:
-        SqgenError: it is below 1.
+        SqgenError: it is not.
     """
     if count < 1:
         raise SqgenError(f"{count} iterations; give one or more")
-
-
-class Session:
-    """A run with its folder: what is put there before, what runs, what is kept behind."""
-
-    def __init__(self, options: RunOptions, engine: Engine, name: str) -> None:
-        self.options, self.engine = options, engine
-        self.folder = RunFolder(path_of(options.run_dir), name)
-        self._commands: list[list[str]] = []
-        self._changes: list[str] = []
-        self._begun = time.monotonic()
-
-    def begin(self, copies: Sequence[Copy]) -> None:
-        """Make the folder, and put nets and solvers there.
-
-        Raises:
-            OutputError: they can't be written.
-        """
-        self.folder.make()
-        for copy in copies:
-            self.add(copy)
-
-    def add(self, copy: Copy) -> None:
-        """Put one more there.
-
-        Raises:
-            OutputError: it can't be written.
-        """
-        self.folder.put(copy)
-        self._changes += copy.changes
-        for change in copy.changes:
-            self.options.say(f"in the copy: {change}")
-
-    def run(
-        self, arguments: Sequence[str], steps: Steps, facts: dict[str, Any], log: str
-    ) -> LogResult:
-        """Run the engine; if it does not come to its end, what there is of a result is kept.
-
-        Raises:
-            RunError: it does not.
-        """
-        arguments = [*arguments, *self.options.device, *self.options.arguments]
-        self._commands.append([*self.engine.command, *arguments])
-        self.folder.put_command(self._commands)
-        patience = Patience(self.options.stall_timeout, self.options.stop_stalled)
-        try:
-            return run(
-                self.engine,
-                arguments,
-                self.folder,
-                steps,
-                patience,
-                self.options.tell,
-                self.options.progress,
-                log,
-            )
-        except RunError as error:
-            error.result = self._with_run(error.result, facts, str(error))
-            with contextlib.suppress(OutputError):  # the disk may be what the error is about
-                self.folder.put_result(error.result)
-            raise
-
-    def keep(self, result: LogResult, facts: dict[str, Any], error: str | None = None) -> LogResult:
-        """Add what the log does not tell to the result, write it, and return it."""
-        result = self._with_run(result, facts, error)
-        self.folder.put_result(result)
-        return result
-
-    def _with_run(self, result: LogResult, facts: dict[str, Any], error: str | None) -> LogResult:
-        run = {
-            "folder": str(self.folder.path),
-            "working_folder": str(Path.cwd()),
-            "commands": list(self._commands),
-            "engine": {
-                "kind": self.engine.kind,
-                "name": self.engine.name,
-                "why": self.engine.why,
-                "version": self.engine.version,
-            },
-            "versions": versions(self.engine),
-            "machine": machine(),
-            "changes": list(self._changes),
-            "seconds": round(time.monotonic() - self._begun, 3),
-            "error": error,
-            **facts,
-        }
-        return replace(result, run=run)
-
-
-def data_facts(data: Sequence[Dataset], layers: Sequence[Any]) -> list[dict[str, Any]]:
-    """What is kept of the data of a phase: where, how many, which, and how it is taken."""
-    return [
-        {
-            "source": one.source,
-            "records": one.records,
-            "digest": one.digest,
-            "transform": _plain(layer),
-        }
-        for one, layer in zip(data, layers, strict=True)
-    ]
-
-
-def _plain(layer: Any) -> dict[str, Any]:
-    """A layer's preprocessing: the fields that are set."""
-    return {
-        field.name: list(value) if hasattr(value, "append") else value
-        for field, value in layer.transform_param.ListFields()
-    }

@@ -1,4 +1,4 @@
-"""How a run ended: nothing, or the one error that says why, what to do, and where its log is."""
+"""The outcome of a run: none, or the error that names cause, remedy and log."""
 
 from __future__ import annotations
 
@@ -9,44 +9,46 @@ from ..errors import CrashError, RefusedError, ResourceError, RunError, StoppedE
 from ..logs.result import Fatal, LogResult
 from ..text import printable
 from .engines import TORCH, Engine
-from .subprocess_guard import NOT_RUN, SIGNALLED, Child
+from .subprocess_guard import CANNOT_EXECUTE, SIGNAL_EXIT_BASE, GuardedProcess
 
-# What a fatal message has where memory, the disk or the GPU is what does not do.
-_ROOM = re.compile(
+# Fatal messages that mean out of memory, disk space or GPU failure.
+_RESOURCE = re.compile(
     r"out of memory|bad_alloc|no room|No space|SerializeToOstream|Cannot use GPU|cuda|CUDNN|CUBLAS"
     r"|Multi-GPU|several GPUs",
     re.IGNORECASE,
 )
 
 
-def error_of(engine: Engine, child: Child, result: LogResult, log: str) -> RunError | None:
-    """The error that a run ended in; None where it came to its end.
+def outcome_error(
+    engine: Engine, process: GuardedProcess, result: LogResult, log: str
+) -> RunError | None:
+    """Return the error that ended a run, or None if it completed.
 
     Args:
-        engine: what ran.
-        child: the process, which has ended.
-        result: what its log says.
-        log: the path of the log.
+        engine: the engine that ran.
+        process: its process, which has exited.
+        result: the parsed log.
+        log: path of the log, for the message.
     """
-    error = _error(engine, child, result)
+    error = _find_error(engine, process, result)
     if error is None:
         return None
-    made = type(error)(f"{error}; its log: {printable(log)}")
-    made.exit_code, made.result = error.exit_code, result
-    return made
+    with_log = type(error)(f"{error}; its log: {printable(log)}")
+    with_log.exit_code, with_log.result = error.exit_code, result
+    return with_log
 
 
-def _error(engine: Engine, child: Child, result: LogResult) -> RunError | None:
-    name, code = printable(engine.name), child.code or 0
-    if child.asked is not None and not (result.completed and not code):
-        return _stopped(child, result)
+def _find_error(engine: Engine, process: GuardedProcess, result: LogResult) -> RunError | None:
+    name, code = printable(engine.name), process.exit_code or 0
+    if process.stop_signal is not None and not (result.completed and not code):
+        return _stop_error(process, process.stop_signal, result)
     if result.fatal is not None:
-        return _class_of(result.fatal)(f"{name}: {_told(engine, result.fatal)}")
-    last = "; ".join(child.last_lines[-1:]) or "nothing"
-    number = -code if code < 0 else code - SIGNALLED if code > SIGNALLED else 0
+        return _fatal_class(result.fatal)(f"{name}: {_describe_fatal(engine, result.fatal)}")
+    last = "; ".join(process.last_lines[-1:]) or "nothing"
+    number = -code if code < 0 else code - SIGNAL_EXIT_BASE if code > SIGNAL_EXIT_BASE else 0
     if number:
-        return _killed(name, number, result)
-    if code in NOT_RUN:
+        return _signal_error(name, number)
+    if code in CANNOT_EXECUTE:
         return RefusedError(f"{name}: can't be run: {last}")
     if code:
         return CrashError(
@@ -56,36 +58,35 @@ def _error(engine: Engine, child: Child, result: LogResult) -> RunError | None:
         return None
     stops = result.stops
     if stops:
-        return StoppedError(f"{name}: was stopped by somebody else ({printable(stops[-1])})")
+        return StoppedError(f"{name}: stopped from outside sqgen ({printable(stops[-1])})")
     return CrashError(f"{name}: ended before its work was done; its last line: {last}")
 
 
-def _class_of(fatal: Fatal) -> type[RunError]:
-    if fatal.message.startswith("***"):  # glog's words for a signal
+def _fatal_class(fatal: Fatal) -> type[RunError]:
+    if fatal.message.startswith("***"):  # glog's report of a signal
         return CrashError
-    return ResourceError if _ROOM.search(fatal.message) else RefusedError
+    return ResourceError if _RESOURCE.search(fatal.message) else RefusedError
 
 
-def _told(engine: Engine, fatal: Fatal) -> str:
-    """A fatal error in one line; ours say in their message all that there is to say."""
+def _describe_fatal(engine: Engine, fatal: Fatal) -> str:
+    """Format a fatal error in one line; the embedded engine's messages are already complete."""
     if engine.kind == TORCH:
         return printable(fatal.message, 600)
     place = f" ({fatal.place})" if fatal.place else ""
     return printable(f"{fatal.cause}{place}; {fatal.remedy}", 600)
 
 
-def _stopped(child: Child, result: LogResult) -> StoppedError:
-    name = signal.Signals(child.asked or signal.SIGINT).name
+def _stop_error(process: GuardedProcess, number: int, result: LogResult) -> StoppedError:
+    name = signal.Signals(number).name
     at = result.segments[-1].last_iteration if result.segments else None
     where = "" if at is None or result.command != "train" else f" near iteration {at}"
-    kept = f"; its last snapshot is {printable(result.snapshots[-1])}" if result.snapshots else ""
-    options = "killed" if child.killed else "stopped"
-    error = StoppedError(f"{options} by {name}{where}{kept}")
-    error.exit_code = SIGNALLED + (child.asked or signal.SIGINT)
+    last = f"; its last snapshot is {printable(result.snapshots[-1])}" if result.snapshots else ""
+    error = StoppedError(f"{'killed' if process.killed else 'stopped'} by {name}{where}{last}")
+    error.exit_code = SIGNAL_EXIT_BASE + number
     return error
 
 
-def _killed(name: str, number: int, result: LogResult) -> RunError:
+def _signal_error(name: str, number: int) -> RunError:
     try:
         shown = signal.Signals(number).name
     except ValueError:
@@ -96,7 +97,7 @@ def _killed(name: str, number: int, result: LogResult) -> RunError:
             " batch_size"
         )
     if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        return StoppedError(f"{name}: was stopped by somebody else ({shown})")
+        return StoppedError(f"{name}: stopped from outside sqgen ({shown})")
     return CrashError(
         f"{name}: crashed ({shown}), as Caffe does on labels that are not 0 to classes - 1"
     )

@@ -1,4 +1,4 @@
-"""What is looked at before anything starts, so that no run ends late for a typing error."""
+"""Preflight checks of nets, data, weights, snapshots and GPUs, before a run starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..errors import FormatError, NetError, SqgenError
 from ..formats.caffemodel import read_caffemodel, read_solver_state
 from ..formats.snapshot_files import find_weights
-from ..host import gpus
+from ..host import list_gpus
 from ..nets.definition import NetDefinition
 from ..nets.layer_types import LAYER_TYPES
 from ..nets.lint import ERROR, lint_net
@@ -20,45 +20,49 @@ from ..nets.totals import totals
 from ..nets.windows import ShapeError
 from ..text import first_few, printable
 from ..weights.match import WeightMatch, match_weights
-from .dataset import Dataset, look
+from .dataset import Dataset, inspect_dataset
 from .overrides import data_layers
 
-SLACK = 1 << 20  # bytes of a snapshot beside its blobs
+SNAPSHOT_OVERHEAD = 1 << 20  # bytes of a snapshot beside its blobs, at most
+RANDOM_WEIGHTS_HINT = "; --random-weights scores it all the same"
 
-RANDOM_WEIGHTS = "; --random-weights scores it all the same"
 
-
-class Checked(NamedTuple):
-    """A net of a phase that was looked at: its shapes, and the data of its data layers in order."""
+class CheckedNet(NamedTuple):
+    """Shapes of a net in a phase, and the datasets of its data layers in order."""
 
     shapes: NetShapes
-    data: list[Dataset]
+    datasets: list[Dataset]
 
 
-def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> Checked:
-    """Look at a net's data and layers; `flag` gives other data, for messages.
+def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> CheckedNet:
+    """Open a net's datasets, infer its shapes and lint it.
+
+    Args:
+        net: the net.
+        phase: `TRAIN` or `TEST`.
+        flag: the option that replaces the dataset, for messages.
 
     Raises:
-        FormatError: its data is not there, or no data.
-        NetError: it has lint errors, which stop Caffe.
+        FormatError: a dataset or mean_file is missing or damaged.
+        NetError: the net has lint errors, which stop Caffe.
     """
-    data, known = [], {}
+    datasets, known = [], {}
     for layer in data_layers(net, phase):
         where = f"{net.place(layer)}: layer '{printable(layer.name)}'"
-        found = look(layer, where, flag)
-        data.append(found)
-        if found.image is not None:
+        dataset = inspect_dataset(layer, where, flag)
+        datasets.append(dataset)
+        if dataset.image is not None:
             try:
-                known[layer.name] = LAYER_TYPES[layer.type].top_shapes(layer, [], found.image)
+                known[layer.name] = LAYER_TYPES[layer.type].top_shapes(layer, [], dataset.image)
             except ShapeError as error:
                 raise NetError(f"{where}: {error}") from None
-        _check_mean(layer, where)
+        _check_mean_file(layer, where)
     shapes = infer_shapes(net, phase, known=known)
-    _refuse_errors(net, phase, shapes)
-    return Checked(shapes, data)
+    _check_lint(net, phase, shapes)
+    return CheckedNet(shapes, datasets)
 
 
-def _check_mean(layer: Any, where: str) -> None:
+def _check_mean_file(layer: Any, where: str) -> None:
     mean = layer.transform_param.mean_file
     if mean and not Path(mean).is_file():
         raise FormatError(
@@ -67,9 +71,9 @@ def _check_mean(layer: Any, where: str) -> None:
         )
 
 
-def _refuse_errors(net: NetDefinition, phase: str, shapes: NetShapes) -> None:
-    found = lint_net(net, phases=[phase], shapes={phase: shapes})
-    errors = [finding for finding in found if finding.rule.severity == ERROR]
+def _check_lint(net: NetDefinition, phase: str, shapes: NetShapes) -> None:
+    findings = lint_net(net, phases=[phase], shapes={phase: shapes})
+    errors = [finding for finding in findings if finding.rule.severity == ERROR]
     if errors:
         more = f" (and {len(errors) - 1} more: sqgen lint)" if len(errors) > 1 else ""
         raise NetError(f"{errors[0].place}: {errors[0].message} [{errors[0].rule.name}]{more}")
@@ -77,62 +81,63 @@ def _refuse_errors(net: NetDefinition, phase: str, shapes: NetShapes) -> None:
         raise NetError(f"{printable(net.source)}: has no layers in {phase}")
 
 
-def check_weights(paths: Sequence[str], shapes: NetShapes) -> WeightMatch:
-    """Hold weights against a net.
+def match_weight_files(paths: Sequence[str], shapes: NetShapes) -> WeightMatch:
+    """Read caffemodels and match their blobs to a net's layers.
 
     Raises:
-        FormatError: a file is not there, or no weights.
-        NetError: a layer has other blobs.
+        FormatError: a file is missing or no caffemodel.
+        NetError: blobs of a layer have other shapes.
     """
     return match_weights(shapes, [(path, read_caffemodel(path)) for path in paths])
 
 
-def weight_files(given: str) -> list[str]:
-    """The files of `--weights a,b`.
+def split_weights(weights: str) -> list[str]:
+    """Split `--weights a,b` into paths.
 
     Raises:
-        SqgenError: there is none, or an empty name among them.
+        SqgenError: there is no path, or an empty one.
     """
-    files = [path.strip() for path in given.split(",")]
-    if not all(files):
-        what = "an empty name between commas" if any(files) else "names no file"
-        raise SqgenError(f"--weights '{printable(given)}': {what}; give a .caffemodel")
-    return files
+    paths = [path.strip() for path in weights.split(",")]
+    if not all(paths):
+        problem = "an empty name between commas" if any(paths) else "names no file"
+        raise SqgenError(f"--weights '{printable(weights)}': {problem}; give a .caffemodel")
+    return paths
 
 
-def refuse_random(
-    matching: WeightMatch, net: NetDefinition, weights: str, unless: str = RANDOM_WEIGHTS
+def require_weights(
+    matching: WeightMatch, net: NetDefinition, weights: str, hint: str = RANDOM_WEIGHTS_HINT
 ) -> None:
-    """Refuse to score random numbers, zeros, or what is no number.
+    """Refuse to score a net whose weights are missing, all zero, or not finite.
 
     Args:
         matching: of the weights and the net.
-        net, weights: the two, for messages.
-        unless: what scores them all the same.
+        net: for messages.
+        weights: the path, for messages.
+        hint: appended to messages: the option that turns this check off.
 
     Raises:
-        NetError: layers have no weights, all that they have are zeros, or one is nan or infinite.
+        NetError: layers have no weights, all weights are zero, or one is nan or infinite.
     """
     shown = printable(weights)
     if matching.missing:
         missing, unused = first_few(matching.missing), first_few(matching.unused)
         instead = f"; it has weights for {unused} instead" if unused else ""
-        names = " or, if only names differ, sqgen weights map" if unused else ""
+        rename = " or, if only names differ, sqgen weights map" if unused else ""
         raise NetError(
             f"{shown}: has no weights for {len(matching.missing)} of the layers of"
-            f" {printable(net.source)} ({missing}){instead}; give the net's own{names}{unless}"
+            f" {printable(net.source)} ({missing}){instead}; give the net's own{rename}{hint}"
         )
     if matching.all_zero and len(matching.all_zero) == len(matching.matched):
-        raise NetError(f"{shown}: all weights are zero; fetch the file again{unless}")
+        raise NetError(f"{shown}: all weights are zero; fetch the file again{hint}")
     if matching.not_finite:
         raise NetError(
             f"{shown}: has weights that are nan or infinite in {first_few(matching.not_finite)};"
-            f" train or fetch it again{unless}"
+            f" train or fetch it again{hint}"
         )
 
 
-def remarks(matching: WeightMatch) -> Iterable[str]:
-    """What is odd about weights that match."""
+def weight_warnings(matching: WeightMatch) -> Iterable[str]:
+    """Yield warnings about matched weights: unused, all zero, not finite."""
     if matching.unused:
         yield f"weights that the net has no layer for: {first_few(matching.unused)}"
     if matching.all_zero:
@@ -141,48 +146,48 @@ def remarks(matching: WeightMatch) -> Iterable[str]:
         yield f"layers with weights that are nan or infinite: {first_few(matching.not_finite)}"
 
 
-def check_gpu(asked: str | None, by_command: bool) -> None:
-    """Whether the GPUs that are asked for are there.
+def check_gpus(requested: str | None, custom_command: bool) -> None:
+    """Check that the requested GPUs exist.
 
     Args:
-        asked: `0`, `0,1`, `all`, or None.
-        by_command: whether `--caffe` runs it, which may be elsewhere.
+        requested: `0`, `0,1`, `all`, or None.
+        custom_command: whether `--caffe` runs the net, perhaps on another machine.
 
     Raises:
-        SqgenError: they are not, or that is no list of GPUs.
+        SqgenError: a GPU does not exist, or the text is no list of GPUs.
     """
-    if asked is None:
+    if requested is None:
         return
-    if asked != "all" and not re.fullmatch(r"[0-9]{1,4}(,[0-9]{1,4})*", asked):
-        raise SqgenError(f"--gpu {printable(asked)}: write 0, 0,1 or all")
-    if by_command or not _is_known():
+    if requested != "all" and not re.fullmatch(r"[0-9]{1,4}(,[0-9]{1,4})*", requested):
+        raise SqgenError(f"--gpu {printable(requested)}: write 0, 0,1 or all")
+    if custom_command or not _driver_lists_gpus():
         return
-    there = len(gpus())
-    if there and (asked == "all" or max(map(int, asked.split(","))) < there):
+    count = len(list_gpus())
+    if count and (requested == "all" or max(map(int, requested.split(","))) < count):
         return
-    has = f"{there} GPUs, numbered from 0" if there else "no GPU that a driver knows"
-    raise SqgenError(f"--gpu {asked}: this machine has {has}; --cpu runs it on the CPU")
+    has = f"{count} GPUs, numbered from 0" if count else "no GPU that a driver knows"
+    raise SqgenError(f"--gpu {requested}: this machine has {has}; --cpu runs it on the CPU")
 
 
 def has_no_gpu() -> bool:
-    """Whether it is certain that no GPU is here."""
-    return _is_known() and not gpus()
+    """Return whether this machine certainly has no GPU."""
+    return _driver_lists_gpus() and not list_gpus()
 
 
-def _is_known() -> bool:
-    """Whether the GPUs of this machine are those that NVIDIA's driver lists in /proc.
+def _driver_lists_gpus() -> bool:
+    """Return whether NVIDIA's list in /proc covers every GPU of this machine.
 
-    AMD's, Tegra's and those of Windows' for Linux are not.
+    It does not cover AMD's GPUs, Tegra's, and those of Windows Subsystem for Linux.
     """
     others = ("/dev/kfd", "/dev/dxg", "/dev/nvmap")
     return Path("/proc").is_dir() and not any(Path(device).exists() for device in others)
 
 
-def check_state(path: str) -> int:
-    """The iteration of a solver state, whose weights are there too.
+def check_solver_state(path: str) -> int:
+    """Check a solver state and that its weights exist; return its iteration.
 
     Raises:
-        FormatError: it is a caffemodel, or no solver state, or its weights are not there.
+        FormatError: it is a caffemodel or no solver state, or its weights are missing.
     """
     if path.endswith(".h5"):
         raise FormatError(f"{printable(path)}: is HDF5, which is not supported")
@@ -191,16 +196,14 @@ def check_state(path: str) -> int:
     return int(state.iter)
 
 
-def snapshot_bytes(solver: Any, shapes: NetShapes) -> int:
-    """About what one snapshot takes: the weights, and as much again for each kind of history."""
-    return (
-        totals(shapes).weight_bytes * (1 + HISTORY_BLOBS[solver.type] + bool(solver.snapshot_diff))
-        + SLACK
-    )
+def estimate_snapshot_bytes(solver: Any, shapes: NetShapes) -> int:
+    """Estimate the bytes of one snapshot: weights, their diffs if written, and solver history."""
+    copies = 1 + HISTORY_BLOBS[solver.type] + bool(solver.snapshot_diff)
+    return totals(shapes).weight_bytes * copies + SNAPSHOT_OVERHEAD
 
 
-def snapshots_of(solver: Any, start: int) -> int:
-    """How many snapshots a training writes from iteration `start` on."""
+def count_snapshots(solver: Any, start: int) -> int:
+    """Count the snapshots that a training from iteration `start` writes (Solver::Solve)."""
     every, last = solver.snapshot, solver.max_iter
     regular = last // every - start // every if every else 0
     return int(regular + bool(solver.snapshot_after_train and not (every and last % every == 0)))

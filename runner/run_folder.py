@@ -1,10 +1,10 @@
-"""The folder of a run: everything that it was, and all that it said.
+"""The folder of a run: commands, nets as run, log and result.
 
 runs/20261124-093000-train_val/
-    command         what was run, as a shell reads it
-    net.prototxt    the nets (and solver.prototxt) as they were run
-    caffe.log       all that caffe printed
-    result.json     the result, as `sqgen log parse --json` and `sqgen gate` have it
+    command         the commands, as a shell reads them
+    net.prototxt    the nets (and solver.prototxt) as run
+    caffe.log       the output of caffe
+    result.json     the result, as `sqgen log parse --json` prints it and `sqgen gate` reads it
 """
 
 from __future__ import annotations
@@ -21,83 +21,85 @@ from ..errors import OutputError
 from ..formats.files import error_reason, write_files
 from ..logs.result import LogResult
 from ..text import printable
-from .overrides import Copy
+from .overrides import RunFile
 
 RUNS = "runs"
 LOG, RESULT, COMMAND = "caffe.log", "result.json", "command"
-_MOST = 1000  # runs of one name in a second
+_MAXIMUM_NUMBER = 1000  # runs of one name in a second
 
 
 class RunFolder:
-    """The folder; made when something is first put into it."""
+    """The folder of a run; `create` makes it."""
 
-    def __init__(self, given: str | None, name: str) -> None:
-        """Choose it.
+    def __init__(self, path: str | None, name: str) -> None:
+        """Choose the path.
 
         Args:
-            given: the folder to make, or None for `runs/<time>-<name>`.
-            name: what is run, such as the file of a net.
+            path: the folder to make, or None for `runs/<time>-<name>`.
+            name: the file that is run, such as a net.
 
         Raises:
-            OutputError: `given` is there already.
+            OutputError: `path` exists and is not an empty folder.
         """
-        self._given = given is not None
+        self._is_given = path is not None
         stem = re.sub(r"[^\w.+-]+", "_", Path(name).stem) or "net"
-        moment = time.strftime("%Y%m%d-%H%M%S")
-        self.path = Path(given) if given is not None else Path(RUNS) / f"{moment}-{stem}"
-        if given is not None and self._is_taken():
-            raise OutputError(f"{printable(given)}: is there already; --run-dir takes a new folder")
+        timestamp = time.strftime("%Y%m%d-%H%M%S")
+        self.path = Path(path) if path is not None else Path(RUNS) / f"{timestamp}-{stem}"
+        if path is not None and self._is_occupied():
+            raise OutputError(f"{printable(path)}: is there already; --run-dir takes a new folder")
 
-    def _is_taken(self) -> bool:
-        """Whether something is there, other than an empty folder."""
+    def _is_occupied(self) -> bool:
+        """Return whether the path exists and is anything but an empty folder."""
         try:
             return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
         except (OSError, ValueError) as error:
-            raise self._unwritable(error) from None
+            raise self._write_error(error) from None
 
-    def make(self) -> None:
-        """Make it; of two runs that began in the same second, one gets a number.
+    def create(self) -> None:
+        """Make the folder; a second run of the same second gets a number appended.
 
         Raises:
             OutputError: it can't be made.
         """
         wanted = self.path
-        for number in range(2, _MOST):
+        for number in range(2, _MAXIMUM_NUMBER):
             try:
-                self.path.mkdir(parents=True, exist_ok=self._given)
+                self.path.mkdir(parents=True, exist_ok=self._is_given)
                 return
             except FileExistsError:
                 self.path = wanted.with_name(f"{wanted.name}-{number}")
             except (OSError, ValueError) as error:
-                raise self._unwritable(error) from None
-        raise OutputError(f"{printable(str(wanted))}: is there {_MOST} times; use --run-dir")
+                raise self._write_error(error) from None
+        raise OutputError(
+            f"{printable(str(wanted))}: exists {_MAXIMUM_NUMBER} times; give --run-dir DIR"
+        )
 
-    def _unwritable(self, error: OSError | ValueError) -> OutputError:
+    def _write_error(self, error: OSError | ValueError) -> OutputError:
         shown, reason = printable(str(self.path)), error_reason(error)
         return OutputError(f"{shown}: can't write: {reason}; --run-dir DIR says where")
 
-    def file(self, name: str) -> str:
-        """The path of a file in it, as caffe is given it."""
+    def file_path(self, name: str) -> str:
+        """Return the path of a file in the folder, as caffe's arguments name it."""
         return str(self.path / name)
 
-    def put(self, copy: Copy) -> None:
+    def write_file(self, file: RunFile) -> None:
         """Write a net or a solver."""
-        text = copy.text.encode("utf-8", "surrogateescape")
-        write_files({self.path / copy.name: text}, force=True)
+        text = file.text.encode("utf-8", "surrogateescape")
+        write_files({self.path / file.name: text}, force=True)
 
-    def put_command(self, commands: Sequence[Sequence[str]]) -> None:
+    def write_commands(self, commands: Sequence[Sequence[str]]) -> None:
         """Write the commands, a line each."""
         text = "".join(f"{shlex.join(command)}\n" for command in commands)
         write_files({self.path / COMMAND: text.encode("utf-8", "surrogateescape")}, force=True)
 
     def open_log(self, name: str = LOG) -> IO[bytes]:
-        """The log, to be written as it comes."""
+        """Open the log for unbuffered writing."""
         try:
             return open(self.path / name, "wb", buffering=0)
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise self._write_error(error) from None
 
-    def put_result(self, result: LogResult) -> None:
-        """Write the result."""
+    def write_result(self, result: LogResult) -> None:
+        """Write the result as JSON."""
         text = json.dumps(result.as_dict(), indent=2) + "\n"
         write_files({self.path / RESULT: text.encode()}, force=True)

@@ -1,4 +1,4 @@
-"""One run of an engine: started, read as it prints, kept, and what came of it."""
+"""Supervise one run of an engine: write its log, parse it, show progress, report trouble."""
 
 from __future__ import annotations
 
@@ -17,184 +17,191 @@ from ..logs.result import LogResult
 from ..progress import StartBar
 from ..text import printable
 from .engines import Engine
-from .live_progress import View
-from .outcome import error_of
+from .live_progress import LiveProgress
+from .outcome import outcome_error
 from .run_folder import LOG, RunFolder
-from .subprocess_guard import STALL_TIMEOUT, Child
+from .subprocess_guard import STALL_TIMEOUT, GuardedProcess
 
-Tell = Callable[[str], None]
+LogLine = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Patience:
-    """What is done about a run that goes silent.
+class StallPolicy:
+    """What to do about a run that stops printing.
 
     Attributes:
-        seconds: without a line, until it is said; 0 is never.
-        stop: whether it is then ended too.
+        timeout: seconds of silence before it is reported; 0 means never.
+        stop: whether to end the run then.
     """
 
-    seconds: float = STALL_TIMEOUT
+    timeout: float = STALL_TIMEOUT
     stop: bool = False
 
 
 @dataclass(frozen=True)
-class Steps:
-    """What a bar counts.
+class ProgressSteps:
+    """The steps that a progress bar counts.
 
     Attributes:
-        total: batches of a test, iterations of a training; 0 shows none.
-        images: in each.
-        start: the iteration that a training resumes from.
+        count: batches of a test or iterations of a training; 0 shows no bar.
+        images_per_step: images in each.
+        first_iteration: the iteration that a training resumes from.
     """
 
-    total: int
-    images: int
-    start: int = 0
+    count: int
+    images_per_step: int
+    first_iteration: int = 0
 
 
-def run(
+def supervise(
     engine: Engine,
     arguments: Sequence[str],
     folder: RunFolder,
-    steps: Steps,
-    patience: Patience,
-    tell: Tell | None,
+    steps: ProgressSteps,
+    stall_policy: StallPolicy,
+    log: LogLine | None,
     progress: StartBar,
-    log: str = LOG,
+    log_name: str = LOG,
 ) -> LogResult:
-    """Run the engine to its end.
+    """Run the engine until it exits.
 
     Args:
-        engine: what runs.
-        arguments: behind its command.
-        folder: where the log goes.
-        steps: what is shown of its progress.
-        patience: with its silence.
-        tell: given what happens while it runs, a line each; None reports nothing.
-        progress: shows how far it is.
-        log: the name of the log.
+        engine: the engine.
+        arguments: the words after its command.
+        folder: where its log is written.
+        steps: the steps that the progress bar counts.
+        stall_policy: what to do about silence.
+        log: called with a line per event while it runs; None is quiet.
+        progress: makes the progress bar.
+        log_name: file name of its log.
 
     Returns:
-        What its log says; the run has come to its end.
+        The parsed log of a run that completed.
 
     Raises:
-        RunError: it has not; `result` is what its log says.
+        RunError: it did not complete; `result` is its parsed log.
     """
-    path = folder.file(log)
+    path = folder.file_path(log_name)
     collector = Collector(path)
     parser = Parser(collector)
 
-    def said(line: str) -> None:
-        # The terminal may have gone away: a run does not end for that.
+    def log_line(line: str) -> None:
+        # A terminal that goes away must not end the run.
         with contextlib.suppress(OSError):
-            if tell is not None:
-                tell(line)
+            if log is not None:
+                log(line)
 
-    with folder.open_log(log) as file, progress(steps.total) as bar:
-        kept = _Kept(file, path)
-        view = View(collector, bar, steps.images, steps.start)
-        watch = _Watch(collector, patience, said)
-        with Child([*engine.command, *arguments], _on_stop(said)) as child:
-            for data in child.output():
+    with folder.open_log(log_name) as file, progress(steps.count) as bar:
+        log_file = _LogFile(file, path)
+        live = LiveProgress(collector, bar, steps.images_per_step, steps.first_iteration)
+        monitor = _Monitor(collector, stall_policy, log_line)
+        with GuardedProcess([*engine.command, *arguments], _stop_logger(log_line)) as process:
+            for data in process.read_output():
                 if data:
-                    kept.write(data, child)
+                    log_file.write(data, process)
                     parser.feed(data)
-                    view.update()
-                watch.look(child, bool(data))
+                    live.update()
+                monitor.check(process, bool(data))
     parser.close()
     result = collector.finish()
-    ended = error_of(engine, child, result, path)
-    error = kept.error(result) or watch.stalled(result, path) or ended
+    error = (
+        log_file.error(result)
+        or monitor.stall_error(result, path)
+        or outcome_error(engine, process, result, path)
+    )
     if error is not None:
         raise error
     return result
 
 
-class _Kept:
-    """The log, as long as it can be written; a run that goes unrecorded is asked to stop."""
+class _LogFile:
+    """Writes the log; when that fails, asks the run to stop, as its output would be lost."""
 
-    def __init__(self, log: IO[bytes], path: str) -> None:
-        self._log, self._path = log, path
-        self._reason: str | None = None
+    def __init__(self, file: IO[bytes], path: str) -> None:
+        self._file, self._path = file, path
+        self._failure: str | None = None
 
-    def write(self, data: bytes, child: Child) -> None:
+    def write(self, data: bytes, process: GuardedProcess) -> None:
         """Write all of `data`."""
-        if self._reason is not None:
+        if self._failure is not None:
             return
-        left = memoryview(data)
+        rest = memoryview(data)
         try:
-            while left:
-                left = left[self._log.write(left) :]
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
-            self._reason = error_reason(error)
-            child.send(signal.SIGINT)  # so that a training can snapshot
+            self._failure = error_reason(error)
+            process.send(signal.SIGINT)  # so that a training can snapshot
 
     def error(self, result: LogResult) -> ResourceError | None:
-        """The error of a run whose log could not be written: the disk is full, or is gone."""
-        if self._reason is None:
+        """Return the error of a run whose log could not be written, or None."""
+        if self._failure is None:
             return None
         error = ResourceError(
-            f"{printable(self._path)}: can't write: {self._reason}; the run was ended for it"
+            f"{printable(self._path)}: can't write: {self._failure}; sqgen stopped the run"
         )
         error.result = result
         return error
 
 
-def _on_stop(said: Tell) -> Callable[[int, bool], None]:
-    def stop(number: int, again: bool) -> None:
+def _stop_logger(log_line: LogLine) -> Callable[[int, bool], None]:
+    def log_stop(number: int, repeated: bool) -> None:
         name = signal.Signals(number).name
-        # A signal that comes while a line is being written can't write another into it.
+        # RuntimeError: the signal interrupted a write to the same stream.
         with contextlib.suppress(RuntimeError):
-            said(
+            log_line(
                 f"{name} again: killed"
-                if again
+                if repeated
                 else f"{name}: passed on; waiting for it to stop (again kills it)"
             )
 
-    return stop
+    return log_stop
 
 
-class _Watch:
-    """Says trouble once, and silence once until the run speaks again."""
+class _Monitor:
+    """Reports each trouble once, and silence once until the run prints again."""
 
-    def __init__(self, collector: Collector, patience: Patience, said: Tell) -> None:
+    def __init__(self, collector: Collector, stall_policy: StallPolicy, log_line: LogLine) -> None:
         self._collector = collector
-        self._patience = patience
-        self._said = said
-        self._known: set[str] = set()
-        self._heard = time.monotonic()
-        self._silent = False
-        self._stalled: list[str] | None = None
+        self._policy = stall_policy
+        self._log_line = log_line
+        self._reported: set[str] = set()
+        self._last_output = time.monotonic()
+        self._is_silent = False
+        self._stalled_lines: list[str] | None = None
 
-    def look(self, child: Child, spoke: bool) -> None:
-        if spoke:
-            self._heard, self._silent = time.monotonic(), False
-            for trouble in self._collector.troubles_so_far():
-                if trouble.name not in self._known:
-                    self._known.add(trouble.name)
-                    self._said(f"trouble: {trouble.message}; {trouble.remedy}")
+    def check(self, process: GuardedProcess, printed: bool) -> None:
+        """Report new trouble if the run `printed` something, else a silence past the timeout."""
+        if printed:
+            self._last_output, self._is_silent = time.monotonic(), False
+            self._report_troubles()
             return
-        seconds = self._patience.seconds
-        if not seconds or self._silent or time.monotonic() - self._heard < seconds:
+        timeout = self._policy.timeout
+        if not timeout or self._is_silent or time.monotonic() - self._last_output < timeout:
             return
-        self._silent = True
-        self._said(f"silent for {seconds:g} s; its last lines: {_joined(child.last_lines)}")
-        if self._patience.stop:
-            self._stalled = child.last_lines
-            child.kill()
+        self._is_silent = True
+        self._log_line(f"silent for {timeout:g} s; its last lines: {_join(process.last_lines)}")
+        if self._policy.stop:
+            self._stalled_lines = process.last_lines
+            process.kill()
 
-    def stalled(self, result: LogResult, log: str) -> StallError | None:
-        """The error of a run that was ended for its silence."""
-        if self._stalled is None:
+    def _report_troubles(self) -> None:
+        for trouble in self._collector.troubles_so_far():
+            if trouble.name not in self._reported:
+                self._reported.add(trouble.name)
+                self._log_line(f"trouble: {trouble.message}; {trouble.remedy}")
+
+    def stall_error(self, result: LogResult, log: str) -> StallError | None:
+        """Return the error of a run that was ended for its silence, or None."""
+        if self._stalled_lines is None:
             return None
         error = StallError(
-            f"silent for {self._patience.seconds:g} s, and stopped for it; its last lines:"
-            f" {_joined(self._stalled)}; its log: {printable(log)}"
+            f"silent for {self._policy.timeout:g} s, so sqgen ended it; its last lines:"
+            f" {_join(self._stalled_lines)}; its log: {printable(log)}"
         )
         error.result = result
         return error
 
 
-def _joined(lines: list[str]) -> str:
+def _join(lines: list[str]) -> str:
     return " | ".join(lines) or "none"

@@ -1,9 +1,8 @@
-"""Testing a net: each image once, whichever engine does it."""
+"""Test a net: score each image exactly once, with whichever engine."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +12,27 @@ from ..nets.data_layers import reads_files
 from ..nets.definition import NetDefinition, read_net
 from ..text import printable
 from .engines import TORCH, Engine
-from .exact_epoch import Coverage, all_once, remark, without_again
-from .options import RunOptions, Session, check_iterations, data_facts, path_of
-from .overrides import Copy, DataChange, batch_of, data_layers, net_copy
-from .preflight import Checked, check_net, check_weights, refuse_random, remarks, weight_files
-from .run_folder import LOG
-from .supervise import Steps
+from .exact_epoch import EpochPlan, lint_iterations, plan_exact_epoch, subtract_repeated
+from .options import RunOptions, check_iterations, path_or_none
+from .overrides import (
+    DataOverride,
+    RunFile,
+    data_layers,
+    layer_batch_size,
+    net_file,
+    override_data,
+)
+from .preflight import (
+    CheckedNet,
+    check_net,
+    match_weight_files,
+    require_weights,
+    split_weights,
+    weight_warnings,
+)
+from .run_record import TestRecord, record_data
+from .session import Session
+from .supervise import ProgressSteps
 
 NET = "net.prototxt"
 AGAIN_NET, AGAIN_LOG = "again.prototxt", "again.log"
@@ -35,41 +49,41 @@ def test(
     random_weights: bool = False,
     **run_options: Any,
 ) -> LogResult:
-    """Test a net, and return what came of it.
+    """Test a net and return its scores.
 
         result = sqgen.test("train_val.prototxt", "squeezenet.caffemodel", data="val_lmdb")
         print(result.score("top1").value, result.images)
 
     Args:
         model: the net, a train_val prototxt.
-        weights: a caffemodel, or several with commas.
-        data: another LMDB (or list of images) than the net names.
-        iterations: batches; None tests each record exactly once.
-        batch_size: another one than the net's.
-        mean: another mean_file than the net's.
-        random_weights: whether layers without weights may run on what their fillers draw.
-        run_options: the fields of `sqgen.RunOptions`.
+        weights: a caffemodel, or several separated by commas.
+        data: an LMDB or list of images that replaces the net's own.
+        iterations: batches to test; None tests each record exactly once.
+        batch_size: replaces the net's own.
+        mean: a mean image that replaces the net's own mean.
+        random_weights: allow layers without weights to run on values of their fillers.
+        run_options: fields of `sqgen.RunOptions`.
 
     Returns:
-        The result; `result.run["folder"]` has everything else.
+        The result; `result.run["folder"]` is the run folder.
 
     Raises:
-        SqgenError: something is not what it should be; nothing was started.
-        RunError: the run did not come to its end; `result` is what it did.
+        SqgenError: invalid input; nothing was started.
+        RunError: the run did not complete; `result` is the partial result.
     """
     options = RunOptions(**run_options)
     if iterations is not None:
         check_iterations(iterations)
     net = read_net(model)
     options.warn(*net.warnings)
-    asked = DataChange("TEST", path_of(data), batch_size, path_of(mean))
-    asked_net, _ = net_copy(net, [asked], NET)
-    checked = check_net(asked_net, "TEST")
-    _check_scores(options, asked_net)
-    _check_weights(options, os.fspath(weights), asked_net, checked, random_weights)
-    engine = options.choose()
+    override = DataOverride("TEST", path_or_none(data), batch_size, path_or_none(mean))
+    overridden, _ = override_data(net, [override])
+    checked = check_net(overridden, "TEST")
+    _check_scores(options, overridden)
+    _check_weights(options, os.fspath(weights), overridden, checked, random_weights)
+    engine = options.select_engine()
     session = Session(options, engine, net.source)
-    job = _Job(net, asked, asked_net, checked, engine, iterations)
+    job = _TestJob(net, override, overridden, checked, engine, iterations)
     return _run(session, job, os.fspath(weights))
 
 
@@ -81,120 +95,135 @@ def _check_scores(options: RunOptions, net: NetDefinition) -> None:
             " the train_val"
         )
     if not any(layer.type == "Accuracy" for layer in layers):
-        options.warn("the net has no Accuracy layer in TEST, so it tells no top-1 or top-5")
+        options.warn("the net has no Accuracy layer in TEST, so it reports no top-1 or top-5")
 
 
 def _check_weights(
-    options: RunOptions, weights: str, net: NetDefinition, checked: Checked, random_weights: bool
+    options: RunOptions, weights: str, net: NetDefinition, checked: CheckedNet, random_weights: bool
 ) -> None:
-    matching = check_weights(weight_files(weights), checked.shapes)
+    matching = match_weight_files(split_weights(weights), checked.shapes)
     if random_weights:
         if matching.missing:
-            options.warn(f"{len(matching.missing)} layers run on random weights, as asked")
+            options.warn(f"{len(matching.missing)} layers run on random weights, as requested")
     else:
-        refuse_random(matching, net, weights)
-    options.warn(*remarks(matching))
+        require_weights(matching, net, weights)
+    options.warn(*weight_warnings(matching))
 
 
-class _Job:
-    """What is tested: the net as it is run, and how it covers its data."""
+class _TestJob:
+    """A net to test, its datasets, and the batches that cover them.
+
+    Args:
+        net: the net as given.
+        override: the requested overrides, applied in `overridden`.
+        checked: `overridden` after preflight.
+        engine: the engine that tests it.
+        iterations: requested batches; None for each record once.
+
+    Raises:
+        NetError: the records can't be counted, and no iterations are requested.
+    """
 
     def __init__(
         self,
         net: NetDefinition,
-        asked: DataChange,
-        asked_net: NetDefinition,
-        checked: Checked,
+        override: DataOverride,
+        overridden: NetDefinition,
+        checked: CheckedNet,
         engine: Engine,
         iterations: int | None,
     ) -> None:
-        self._net, self._asked = net, asked
-        self.data = checked.data
-        self.layers = data_layers(asked_net, "TEST")
-        self.asked_iterations = iterations
-        records = {one.records for one in checked.data}
-        batches = {batch_of(layer) for layer in self.layers}
-        batch = max(batches, default=1)
-        self._by_engine = engine.kind == TORCH and iterations is None
+        self._net, self._override = net, override
+        self.datasets = checked.datasets
+        self._layers = data_layers(overridden, "TEST")
+        self.has_iterations = iterations is not None
+        self._engine_stops = engine.kind == TORCH and iterations is None
+        self.plan = self._plan(iterations)
+
+    def _plan(self, iterations: int | None) -> EpochPlan:
+        counts = {dataset.records for dataset in self.datasets}
+        batch_sizes = {layer_batch_size(layer) for layer in self._layers}
+        batch_size = max(batch_sizes, default=1)
         if iterations is not None:
-            only = records.pop() if len(records) == 1 else None
-            self.coverage = Coverage(only, batch, iterations)
-        elif len(records) == 1 and len(batches) == 1 and None not in records:
-            self.coverage = all_once(records.pop() or 0, batch, self._by_engine)
-        else:
-            raise NetError(
-                f"{printable(net.source)}: its records can't be counted as one set; give"
-                " --iterations N"
-            )
-
-    def copy(self, batch: int, name: str) -> Copy:
-        """The net's file at a batch."""
-        once = self.asked_iterations is None and not self._by_engine
-        size = batch if once else self._asked.batch_size
-        change = DataChange(
-            "TEST", self._asked.source, size, self._asked.mean_file, once, self._asked.flag
+            records = counts.pop() if len(counts) == 1 else None
+            return EpochPlan(records, batch_size, iterations)
+        if len(counts) == 1 and len(batch_sizes) == 1 and None not in counts:
+            return plan_exact_epoch(counts.pop() or 0, batch_size, self._engine_stops)
+        raise NetError(
+            f"{printable(self._net.source)}: its records can't be counted as one set; give"
+            " --iterations N"
         )
-        return net_copy(self._net, [change], name)[1]
+
+    def net_file(self, batch_size: int, name: str) -> RunFile:
+        """Return the net's file for the run folder, with the batch size of the plan."""
+        sequential = not self.has_iterations and not self._engine_stops
+        requested = self._override
+        override = DataOverride(
+            "TEST",
+            requested.source,
+            batch_size if sequential else requested.batch_size,
+            requested.mean_file,
+            sequential,
+            requested.flag,
+        )
+        return net_file(*override_data(self._net, [override]), name)
 
     @property
-    def how_many(self) -> str:
-        """The flag that says so."""
-        return "--exact" if self._by_engine else f"--iterations={self.coverage.iterations}"
+    def length_flag(self) -> str:
+        """The engine's flag for the number of batches."""
+        return "--exact" if self._engine_stops else f"--iterations={self.plan.iterations}"
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What is kept of it."""
-        return {
-            "coverage": {**self.coverage._asdict(), "whole": self.coverage.whole},
-            "data": data_facts(self.data, self.layers),
-        }
+    def record(self) -> TestRecord:
+        """What the test reads, for the record of the run."""
+        return TestRecord(self.plan, record_data(self.datasets, self._layers))
 
 
-def _run(session: Session, job: _Job, weights: str) -> LogResult:
-    options, coverage = session.options, job.coverage
-    copies = [job.copy(coverage.batch, NET)]
-    if coverage.again:
-        copies.append(job.copy(coverage.again, AGAIN_NET))
-    session.begin(copies)
-    line = remark(coverage) if job.asked_iterations is not None else None
-    if line is None:
-        options.say(f"testing {coverage}")
+def _run(session: Session, job: _TestJob, weights: str) -> LogResult:
+    options, plan = session.options, job.plan
+    files = [job.net_file(plan.batch_size, NET)]
+    if plan.repeated:
+        files.append(job.net_file(plan.repeated, AGAIN_NET))
+    session.create_folder(files)
+    warning = lint_iterations(plan) if job.has_iterations else None
+    if warning is None:
+        options.log_line(f"testing {plan}")
     else:
-        options.warn(line)
-    folder = session.folder
+        options.warn(warning)
 
-    def arguments(net: str, how_many: str) -> Sequence[str]:
-        return ["test", f"--model={folder.file(net)}", f"--weights={weights}", how_many]
+    def arguments(net: str, length_flag: str) -> list[str]:
+        model = session.folder.file_path(net)
+        return ["test", f"--model={model}", f"--weights={weights}", length_flag]
 
-    steps = Steps(coverage.iterations, coverage.batch)
-    result = session.run(arguments(NET, job.how_many), steps, job.facts, LOG)
-    if coverage.again:
-        options.say(f"testing the {coverage.again} records that came twice once more")
-        steps = Steps(1, coverage.again)
-        again = session.run(arguments(AGAIN_NET, "--iterations=1"), steps, job.facts, AGAIN_LOG)
-        result = without_again(result, again, coverage)
+    steps = ProgressSteps(plan.iterations, plan.batch_size)
+    result = session.run(arguments(NET, job.length_flag), steps, job.record)
+    if plan.repeated:
+        options.log_line(f"testing the {plan.repeated} records again that the first run read twice")
+        steps = ProgressSteps(1, plan.repeated)
+        second = session.run(arguments(AGAIN_NET, "--iterations=1"), steps, job.record, AGAIN_LOG)
+        result = subtract_repeated(result, second, plan)
     try:
-        result = _settle(result, job)
+        result = _add_images(result, job)
     except CrashError as error:
-        error.result = session.keep(error.result, job.facts, str(error))
+        error.result = session.write_result(error.result, job.record, str(error))
         raise
-    return session.keep(result, job.facts)
+    return session.write_result(result, job.record)
 
 
-def _settle(result: LogResult, job: _Job) -> LogResult:
-    """Return the result with the data set and the number of images that it is of.
+def _add_images(result: LogResult, job: _TestJob) -> LogResult:
+    """Return the result with its dataset and number of images.
 
     Raises:
-        CrashError: the engine says that it tested others.
+        CrashError: the engine reports another number of records.
     """
-    coverage = job.coverage
-    digests = {one.digest for one in job.data}
+    plan = job.plan
+    digests = {dataset.digest for dataset in job.datasets}
     result = replace(result, dataset=digests.pop() if len(digests) == 1 else None)
-    if coverage.exact and result.images != coverage.records:
+    if plan.engine_stops and result.images != plan.records:
         error = CrashError(
-            f"the engine tested {result.images} of {coverage.records} records; was the set changed"
+            f"the engine tested {result.images} of {plan.records} records; was the set changed"
             " meanwhile?"
         )
         error.result = result
         raise error
-    return replace(result, images=coverage.images)
+    return replace(result, images=plan.images)

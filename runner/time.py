@@ -1,4 +1,4 @@
-"""Timing a net, layer by layer."""
+"""Time a net, layer by layer."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ..errors import SqgenError
 from ..formats.schema import PHASES
 from ..logs.result import LogResult
 from ..nets.definition import read_net
-from .engines import ITERATIONS
-from .options import RunOptions, Session, check_iterations, path_of
-from .overrides import DataChange, net_copy
-from .preflight import check_net, check_weights, remarks, weight_files
-from .run_folder import LOG
-from .supervise import Steps
+from .engines import TIME_ITERATIONS
+from .options import RunOptions, check_iterations, path_or_none
+from .overrides import DataOverride, net_file, override_data
+from .preflight import check_net, match_weight_files, split_weights, weight_warnings
+from .session import Session
+from .supervise import ProgressSteps
 from .test import NET
 
 
@@ -23,7 +23,7 @@ def time(
     weights: str | os.PathLike[str] | None = None,
     *,
     data: str | os.PathLike[str] | None = None,
-    iterations: int = ITERATIONS,
+    iterations: int = TIME_ITERATIONS,
     batch_size: int | None = None,
     phase: str = "TRAIN",
     **run_options: Any,
@@ -32,16 +32,19 @@ def time(
 
     Args:
         model: the net, a train_val or a deploy prototxt.
-        weights: a caffemodel; numbers don't change the time, but nan and zeros may.
-        data: another LMDB (or list of images) than the net names.
+        weights: a caffemodel; its values hardly change the time, but nan and zeros may.
+        data: an LMDB or list of images that replaces the net's own.
         iterations: passes to average.
-        batch_size: another one than the net's.
+        batch_size: replaces the net's own.
         phase: `TRAIN` or `TEST`.
-        run_options: as for `sqgen.test`.
+        run_options: fields of `sqgen.RunOptions`.
+
+    Returns:
+        The result; `layer_times` are in milliseconds.
 
     Raises:
-        SqgenError: something is not what it should be; nothing was started.
-        RunError: the run did not come to its end.
+        SqgenError: invalid input; nothing was started.
+        RunError: the run did not complete.
     """
     options = RunOptions(**run_options)
     if phase not in PHASES:
@@ -49,15 +52,17 @@ def time(
     check_iterations(iterations)
     net = read_net(model)
     options.warn(*net.warnings)
-    made, copy = net_copy(net, [DataChange(phase, path_of(data), batch_size)], NET)
-    checked = check_net(made, phase)
+    override = DataOverride(phase, path_or_none(data), batch_size)
+    overridden, changes = override_data(net, [override])
+    checked = check_net(overridden, phase)
     if weights is not None:
-        options.warn(*remarks(check_weights(weight_files(os.fspath(weights)), checked.shapes)))
-    session = Session(options, options.choose(), net.source)
-    session.begin([copy])
-    arguments = ["time", f"--model={session.folder.file(NET)}", f"--iterations={iterations}"]
+        matching = match_weight_files(split_weights(os.fspath(weights)), checked.shapes)
+        options.warn(*weight_warnings(matching))
+    session = Session(options, options.select_engine(), net.source)
+    session.create_folder([net_file(overridden, changes, NET)])
+    arguments = ["time", f"--model={session.folder.file_path(NET)}", f"--iterations={iterations}"]
     arguments += [] if weights is None else [f"--weights={os.fspath(weights)}"]
-    # Its default needs no saying, and older ones don't know the flag.
+    # TRAIN is the default, and older versions of Caffe lack the flag.
     arguments += ["--phase=TEST"] if phase == "TEST" else []
-    result = session.run(arguments, Steps(0, 1), {}, LOG)
-    return session.keep(result, {})
+    result = session.run(arguments, ProgressSteps(0, 1), None)
+    return session.write_result(result, None)

@@ -19,9 +19,9 @@ from ..logs.scores import LOSS, OTHER, standard_error
 from ..nets.definition import NetDefinition, read_net
 from ..nets.layer_types import Shape
 from ..nets.shapes import NetShapes
-from ..runner.options import RunOptions, path_of
-from ..runner.overrides import DataChange, changed
-from ..runner.preflight import Checked, check_net, check_weights, refuse_random
+from ..runner.options import RunOptions, path_or_none
+from ..runner.overrides import DataOverride, override_data
+from ..runner.preflight import CheckedNet, check_net, match_weight_files, require_weights
 from ..runner.run_folder import RunFolder
 from ..runner.test import test
 from ..text import printable
@@ -91,33 +91,35 @@ def measure_tradeoff(
     """
     net = read_net(net_path)
     checked = _check_net(net, test_options)
-    image = checked.data[0].image if checked.data else None
-    folder = RunFolder(path_of(options.run_dir), f"tradeoff-{Path(net_path).stem}")
+    image = checked.datasets[0].image if checked.datasets else None
+    folder = RunFolder(path_or_none(options.run_dir), f"tradeoff-{Path(net_path).stem}")
     first, *others = (_read_candidate(p, net, image, checked.shapes) for p in [weights, *files])
     candidates = [first._replace(name=BEFORE), *others]
     encoded = _encode_all(weights, settings, net, image) if settings else {}
     new_names = [f"{name}{suffix}" for name in encoded for suffix in ("", ".sqz", ".caffemodel")]
     _check_names([candidate.name for candidate in candidates] + new_names)
-    replace(options, tell=None).choose()  # fail before the folder is made if there is no engine
-    folder.make()
+    replace(
+        options, log=None
+    ).select_engine()  # fail before the folder is made if there is no engine
+    folder.create()
     for name, (data, model) in encoded.items():
-        path = folder.file(f"{name}.sqz")
+        path = folder.file_path(f"{name}.sqz")
         write_files({Path(path): data}, force=True)
         candidates.append(Candidate(name, path, model))
     points = []
     for number, candidate in enumerate(candidates, 1):
-        options.say(f"{printable(candidate.name)}, {number} of {len(candidates)}")
+        options.log_line(f"{printable(candidate.name)}, {number} of {len(candidates)}")
         points.append(_test_candidate(candidate, folder, net_path, options, test_options))
     text = json.dumps(as_dict(points), indent=2) + "\n"
     write_files({folder.path / TABLE: text.encode()}, force=True)
-    options.say(f"all of it is in {folder.path}")
+    options.log_line(f"all of it is in {folder.path}")
     return points
 
 
-def _check_net(net: NetDefinition, test_options: dict[str, Any]) -> Checked:
+def _check_net(net: NetDefinition, test_options: dict[str, Any]) -> CheckedNet:
     """Check the net on the data it is tested on, which may give the size of its images."""
-    data, mean = path_of(test_options.get("data")), path_of(test_options.get("mean"))
-    return check_net(changed(net, [DataChange("TEST", data, None, mean)])[0], "TEST")
+    data, mean = path_or_none(test_options.get("data")), path_or_none(test_options.get("mean"))
+    return check_net(override_data(net, [DataOverride("TEST", data, None, mean)])[0], "TEST")
 
 
 def _read_candidate(
@@ -131,7 +133,7 @@ def _read_candidate(
     name = Path(path).name
     if _is_compressed(path):
         return Candidate(name, path, serialize(read_compressed(path, net, image), path))
-    refuse_random(check_weights([path], shapes), net, path, unless="")
+    require_weights(match_weight_files([path], shapes), net, path, hint="")
     return Candidate(name, path)
 
 
@@ -174,9 +176,9 @@ def _test_candidate(
     """Test weights in a folder of their own."""
     weights = candidate.path
     if candidate.model is not None:
-        weights = folder.file(f"{candidate.name}.caffemodel")
+        weights = folder.file_path(f"{candidate.name}.caffemodel")
         write_files({Path(weights): candidate.model}, force=True)
-    options = replace(options, run_dir=folder.file(candidate.name))
+    options = replace(options, run_dir=folder.file_path(candidate.name))
     return _point(candidate, test(net_path, weights, **test_options, **vars(options)))
 
 

@@ -274,7 +274,7 @@ def test_names_with_control_characters_stay_in_their_line(sqgen: Run) -> None:
 
 def test_records_of_unknown_channels_are_told(sqgen: Run) -> None:
     four = sqgen("summary", "-", stdin=build(Design(channels=4)))
-    assert "its records are taken to have 3 channels; --image CxHxW tells others" in four.stderr
+    assert "assuming records of 3 channels; --image CxHxW overrides this" in four.stderr
     gray = sqgen("summary", "-", stdin=build(Design(channels=1)))
     assert gray.stderr == ""
     assert "1,239,016" in gray.stdout

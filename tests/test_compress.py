@@ -378,8 +378,8 @@ def test_there_and_back(folder: Path, sqgen: Run) -> None:
         ("encode w.caffemodel -o x.sqz --bits 4 --size 99", "give one"),
         ("encode w.caffemodel -o x.sqz --bits-for conv", "write a pattern and bits as conv1=8"),
         ("encode w.caffemodel -o x.sqz --bits-for cnov=4", "did you mean 'conv'?"),
-        ("encode w.caffemodel -o x.sqz --density 2", "a share of the weights is 0 to 1"),
-        ("encode w.caffemodel -o x.sqz --density nan", "a share of the weights is 0 to 1"),
+        ("encode w.caffemodel -o x.sqz --density 2", "give a fraction from 0 to 1"),
+        ("encode w.caffemodel -o x.sqz --density nan", "give a fraction from 0 to 1"),
         ("encode w.caffemodel -o x.sqz --density nowhere", "nowhere: no such file"),
         ("encode w.caffemodel -o x.sqz --density wrong.toml", "'conv' is 1.5; give 0 to 1"),
         ("encode w.caffemodel -o x.sqz --density text.toml", "'conv' takes a number from 0 to 1"),
@@ -392,7 +392,7 @@ def test_there_and_back(folder: Path, sqgen: Run) -> None:
         ("decode w.caffemodel -o x", "w.caffemodel: is a .caffemodel already"),
         ("decode cut.sqz -o x", "cut.sqz: is truncated"),
         ("decode w.sqz -o w.caffemodel", "w.caffemodel: exists already; --force replaces it"),
-        ("decode w.sqz -o x.sqz", "-o x.sqz: is to be a .caffemodel; end it so"),
+        ("decode w.sqz -o x.sqz", "-o x.sqz: end it in .caffemodel"),
         ("decode w.sqz -o -", "- as OUT: give a file"),
         ("decode net.prototxt -o x", "net.prototxt: is text, such as a prototxt"),
         ("decode net.sqz -o x", "net.sqz: has the contents of a .net"),
@@ -477,7 +477,7 @@ def test_weights_of_no_layer_are_told(folder: Path, sqgen: Run) -> None:
     (folder / "part.prototxt").write_text(INPUT + CONV)
     done = sqgen("compress", "encode", "w.caffemodel", "--net", "part.prototxt", "-o", "x.sqz")
     assert done.returncode == 0
-    assert "w.caffemodel: left out what the net has no layer for: 'fc'\n" in done.stderr
+    assert "w.caffemodel: dropped layers that the net lacks: 'fc'\n" in done.stderr
 
 
 def test_neither_way_loads_the_engine(folder: Path) -> None:

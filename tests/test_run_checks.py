@@ -179,7 +179,7 @@ def test_what_is_not_there(typed: Typed) -> None:
     refused(typed.train(solver=solver), "its net no_net.prototxt is not there, nor beside it")
     refused(typed.train("--weights", "no.caffemodel"), "no.caffemodel")
     refused(typed.train("--snapshot", "no.solverstate"), "no.solverstate")
-    refused(typed.train("--resume"), "no whole snapshot s_iter_*.solverstate")
+    refused(typed.train("--resume"), "no complete snapshot s_iter_*.solverstate")
     refused(typed.train("--mean", "no.binaryproto"), "mean_file no.binaryproto is not there")
     solver = place.solver_text('max_iter: 6 weights: "no.caffemodel"')
     refused(typed.train(solver=solver), "no.caffemodel")
@@ -244,21 +244,21 @@ def test_options_that_do_not_go_together(typed: Typed) -> None:
 
 def test_gpus(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Known from the driver's list; where others may be, nothing is refused."""
-    monkeypatch.setattr(preflight, "_is_known", lambda: True)
+    monkeypatch.setattr(preflight, "_driver_lists_gpus", lambda: True)
     test = ("test", "--model", typed.place.net, "--weights", typed.place.weights)
     train = ("train", "--solver", typed.place.solver)
-    monkeypatch.setattr(preflight, "gpus", list)
+    monkeypatch.setattr(preflight, "list_gpus", list)
     typed.refused(typed.run(*test, "--gpu", "0"), "no GPU that a driver knows; --cpu")
     typed.refused(typed.run(*train, "--gpu", "all"), "no GPU that a driver knows; --cpu")
     solver = typed.file("g.prototxt", typed.place.solver.read_text().replace("CPU", "GPU"))
     typed.refused(typed.run("train", "--solver", solver), "solver_mode is GPU, and this machine")
-    monkeypatch.setattr(preflight, "gpus", lambda: ["a", "b"])
+    monkeypatch.setattr(preflight, "list_gpus", lambda: ["a", "b"])
     typed.refused(typed.run(*train, "--gpu", "0,2"), "2 GPUs, numbered from 0")
-    preflight.check_gpu("0,1", False)
-    preflight.check_gpu("all", False)
-    monkeypatch.setattr(preflight, "_is_known", lambda: False)
-    preflight.check_gpu("0,7", False)
-    assert isinstance(host.gpus(), list)
+    preflight.check_gpus("0,1", False)
+    preflight.check_gpus("all", False)
+    monkeypatch.setattr(preflight, "_driver_lists_gpus", lambda: False)
+    preflight.check_gpus("0,7", False)
+    assert isinstance(host.list_gpus(), list)
 
 
 def test_room_for_snapshots(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +311,7 @@ def test_what_starts_fresh(typed: Typed) -> None:
     for more, solver in cases:
         code, _, err = typed.train(*more, solver=solver)
         assert code == 0
-        assert "start fresh: conv1" in err
+        assert "start from their fillers: conv1" in err
         assert "warning: weights that the net has no layer for: other" in err
         typed.calls.unlink()
     shutil.rmtree(typed.folder / "runs")
@@ -351,7 +351,7 @@ def test_scores_are_told_whatever_becomes_of_holding_them(typed: Typed) -> None:
     assert code == 2
     assert "0.794613" in out
     assert "no score 'topp1' in the log" in err
-    assert "all of it is in runs" in err
+    assert "all files are in runs" in err
 
 
 def test_what_gflags_refuses_is_wrong_input(typed: Typed, place: Place) -> None:

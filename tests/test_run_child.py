@@ -177,7 +177,7 @@ def test_stalls(
             caffe,
             stall_timeout=2,
             stop_stalled=True,
-            tell=told.append,
+            log=told.append,
         )
     living.ready()
     living.gone()
@@ -206,7 +206,7 @@ def test_silence_is_no_end(
             clock.stopped = True
             os.kill(living.ready(), signal.SIGINT)
 
-    result = run(place, "test", tmp_path / "run", caffe, stall_timeout=2, tell=tell)
+    result = run(place, "test", tmp_path / "run", caffe, stall_timeout=2, log=tell)
     assert len(told) == 1
     top1 = result.score("top1")
     assert top1 is not None

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 import sqgen
-from sqgen.tools.progress_bar import Progress
+from sqgen.tools.progress_bar import ProgressBar
 
 from . import engine_server
 from .small_runs import (
@@ -159,7 +159,7 @@ def test_a_training(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
     done = run("train", "--solver", place.solver, "--caffe", stand_in("train_two_test_nets"))
     assert done.returncode == 0, done.stderr
     assert "caffe train, completed" in done.stdout
-    assert "training: 8 images an update, 6 updates of 64 records, 0.75 passes" in done.stderr
+    assert "training: 8 images an update, 6 updates of 64 records, 0.75 epochs" in done.stderr
     done = run(
         "train", "--solver", place.solver, "--caffe", stand_in("train_diverged_nan"), "--json"
     )
@@ -321,8 +321,8 @@ def test_a_reader_that_goes_away(
 
 def test_lines_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     """One now and then, with what is left."""
-    with Progress(10, plain_every=0.0) as bar:
-        bar.to(5, "at five")
+    with ProgressBar(10, plain_interval=0.0) as bar:
+        bar.update(5, "at five")
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(r"5 of 10: at five, \d+ s left\n", err)

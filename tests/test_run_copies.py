@@ -230,7 +230,7 @@ def test_several_test_nets(runs: Runs, place: Place) -> None:
     text = place.solver_text("max_iter: 6 test_iter: 4 test_iter: 4 test_interval: 3 " + STATES)
     told: list[str] = []
     text = text.replace(str(place.net), "n.prototxt")
-    runs.train(text, tell=told.append)
+    runs.train(text, log=told.append)
     assert any("test net 0: test_iter 4 x batch 4 = 16 leaves out 48 of 64" in x for x in told)
     assert not any("test net 1" in line for line in told)
     run = runs.train(text, val_data=place.data)
@@ -253,13 +253,11 @@ def test_gpus_reach_the_command(runs: Runs, place: Place) -> None:
     told: list[str] = []
     runs.test(place.net.read_text(), gpu="0")
     assert runs.call[-1] == "--gpu=0"
-    run = runs.train(
-        place.solver_text(), gpu="0,1", tell=told.append, arguments=["--level=1", "-x"]
-    )
+    run = runs.train(place.solver_text(), gpu="0,1", log=told.append, arguments=["--level=1", "-x"])
     assert runs.call[-3:] == ["--gpu=0,1", "--level=1", "-x"]
     assert run["images_an_update"] == 16
     assert any("8 x 2 GPUs = 16 images an update" in line for line in told)
-    runs.train(place.solver_text("max_iter: 6 iter_size: 3"), gpu="1", tell=told.append)
+    runs.train(place.solver_text("max_iter: 6 iter_size: 3"), gpu="1", log=told.append)
     assert any("8 x iter_size 3 = 24 images an update" in line for line in told)
 
 

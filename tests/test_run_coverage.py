@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ from hypothesis import strategies as st
 import sqgen
 from sqgen import LogResult
 from sqgen.logs.scores import LOSS, TOP1, Score
-from sqgen.runner.exact_epoch import Coverage, all_once, remark, without_again
+from sqgen.runner.exact_epoch import (
+    EpochPlan,
+    lint_iterations,
+    plan_exact_epoch,
+    subtract_repeated,
+)
 
-from . import engine_server
 from . import small_training as small
 from .databases import make_lmdb
 from .small_runs import Place, StandIn, calls, real_caffe
-
-pytestmark = pytest.mark.usefixtures("forked_engine")
 
 sizes = st.integers(1, 3000)
 batches = st.integers(1, 300)
@@ -33,26 +36,31 @@ def read(records: int, batch: int, iterations: int) -> list[int]:
 
 @given(records=sizes, batch=batches)
 def test_each_record_once(records: int, batch: int) -> None:
-    coverage = all_once(records, batch, exact=False)
-    twice = read(records, coverage.batch, coverage.iterations)
-    again = read(records, max(1, coverage.again), 1) if coverage.again else []
+    plan = plan_exact_epoch(records, batch, engine_stops=False)
+    twice = read(records, plan.batch_size, plan.iterations)
+    again = read(records, max(1, plan.repeated), 1) if plan.repeated else []
     for number in again:
         twice.remove(number)
     assert sorted(twice) == list(range(records))
-    assert coverage.whole
-    assert coverage.images == records
-    assert coverage.batch <= batch
-    assert coverage.batch * 4 >= min(batch, records)
-    exact = all_once(records, batch, exact=True)
-    assert (exact.images, exact.whole, exact.batch, exact.again) == (records, True, batch, 0)
+    assert plan.is_exact
+    assert plan.images == records
+    assert plan.batch_size <= batch
+    assert plan.batch_size * 4 >= min(batch, records)
+    exact = plan_exact_epoch(records, batch, engine_stops=True)
+    assert (exact.images, exact.is_exact, exact.batch_size, exact.repeated) == (
+        records,
+        True,
+        batch,
+        0,
+    )
     assert (exact.iterations - 1) * batch < records <= exact.iterations * batch
 
 
 @given(records=sizes, batch=batches, data=st.data())
 def test_what_comes_twice_is_taken_out(records: int, batch: int, data: st.DataObject) -> None:
     """Means over batches, printed with six digits, give the mean over the records."""
-    coverage = all_once(records, batch, exact=False)
-    if not coverage.again:
+    plan = plan_exact_epoch(records, batch, engine_stops=False)
+    if not plan.repeated:
         return
     seed = data.draw(st.randoms(use_true_random=False))
     losses = [seed.uniform(0, 8) for _ in range(records)]
@@ -61,21 +69,21 @@ def test_what_comes_twice_is_taken_out(records: int, batch: int, data: st.DataOb
     def result(numbers: list[int]) -> LogResult:
         means = [sum(values[n] for n in numbers) / len(numbers) for values in (losses, hits)]
         told = [float(f"{mean:.6g}") for mean in means]
-        scores = (Score("loss", told[0], LOSS), Score("top1", told[1], TOP1, 1))
-        return LogResult("", scores=scores)
+        return LogResult("", scores=(Score("loss", told[0], LOSS), Score("top1", told[1], TOP1, 1)))
 
-    first = result(read(records, coverage.batch, coverage.iterations))
-    whole = without_again(first, result(read(records, coverage.again, 1)), coverage)
-    loss, top1 = (score.value for score in whole.scores)
+    first = result(read(records, plan.batch_size, plan.iterations))
+    second = result(read(records, plan.repeated, 1))
+    corrected = subtract_repeated(first, second, plan)
+    loss, top1 = (score.value for score in corrected.scores)
     assert loss == pytest.approx(sum(losses) / records, rel=1e-4, abs=1e-5)
     assert top1 == float(f"{sum(hits) / records:.6g}")  # a number of images: to the digit
-    assert whole.images == records
+    assert corrected.images == records
 
 
 @given(records=sizes, batch=batches, iterations=st.integers(1, 400))
 def test_what_iterations_leave_out(records: int, batch: int, iterations: int) -> None:
     seen = read(records, batch, iterations)
-    line = remark(Coverage(records, batch, iterations))
+    line = lint_iterations(EpochPlan(records, batch, iterations))
     if len(seen) == records:
         assert line is None
         return
@@ -90,16 +98,16 @@ def test_what_iterations_leave_out(records: int, batch: int, iterations: int) ->
 
 
 def test_records_that_nobody_counted() -> None:
-    coverage = Coverage(None, 10, 5)
-    assert (str(coverage), coverage.whole, remark(coverage)) == ("50 images", False, None)
+    plan = EpochPlan(None, 10, 5)
+    assert (str(plan), plan.is_exact, lint_iterations(plan)) == ("50 images", False, None)
 
 
 def test_an_output_of_several_elements_is_no_mean() -> None:
     """Label or prob as an output: their elements are of images, and fewer in the second run."""
     first = LogResult("", scores=tuple(Score(name, 1.0) for name in ("p", "p[1]", "p[2]", "loss")))
     again = LogResult("", scores=tuple(Score(name, 1.0) for name in ("p", "loss")))
-    whole = without_again(first, again, all_once(7, 4, exact=False))
-    assert [score.name for score in whole.scores] == ["loss"]
+    corrected = subtract_repeated(first, again, plan_exact_epoch(7, 4, engine_stops=False))
+    assert [score.name for score in corrected.scores] == ["loss"]
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +122,7 @@ def prime(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def hidden(tmp_path: Path) -> str:
     """The embedded engine as a caffe that is not known to be ours."""
     program = tmp_path / "caffe"
-    ours = shlex.join([engine_server.python(), "-m", "sqgen.engine"])
+    ours = shlex.join([sys.executable, "-m", "sqgen.engine"])
     program.write_text(
         f'#!/bin/sh\n[ "$1" = --version ] && exec echo caffe version 1.0.0\nexec {ours} "$@"\n'
     )
@@ -196,7 +204,7 @@ def test_iterations_warn(prime: Place, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     told: list[str] = []
     caffe = StandIn(tmp_path)("test_digits", calls=tmp_path / "calls")
-    options: dict[str, Any] = {"caffe": caffe, "data": prime.folder / "prime", "tell": told.append}
+    options: dict[str, Any] = {"caffe": caffe, "data": prime.folder / "prime", "log": told.append}
     result = sqgen.test(prime.net, prime.weights, iterations=3, **options)
     assert any("leaves out 13 of 61 images" in line for line in told)
     assert not result.run["coverage"]["whole"]

@@ -13,7 +13,7 @@ import pytest
 from sqgen import extras
 from sqgen.errors import SqgenError
 from sqgen.runner import engines
-from sqgen.runner.engines import CAFFE, TORCH, Engine, choose
+from sqgen.runner.engines import CAFFE, TORCH, Engine, select_engine
 
 from .small_runs import StandIn
 
@@ -45,19 +45,21 @@ def test_every_order(
     tmp_path: Path, nowhere: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """--caffe, CAFFE_ROOT, the PATH, the embedded one."""
-    assert choose().kind == TORCH
-    assert "no caffe on the PATH" in choose().why
+    assert select_engine().kind == TORCH
+    assert "no caffe on the PATH" in select_engine().why
     on_path = program(nowhere / "caffe", stand_in(version="caffe version 1.0.0-rc3"))
-    assert choose() == Engine(CAFFE, (str(on_path),), "the one on the PATH", "1.0.0-rc3")
+    assert select_engine() == Engine(CAFFE, (str(on_path),), "the one on the PATH", "1.0.0-rc3")
     root = tmp_path / "a root"
     built = program(root / "build" / "tools" / "caffe", stand_in(version="caffe version 1.0.0-rc5"))
     monkeypatch.setenv("CAFFE_ROOT", str(root))
-    assert choose("caffe") == Engine(CAFFE, (str(built),), "the one of CAFFE_ROOT", "1.0.0-rc5")
+    assert select_engine("caffe") == Engine(
+        CAFFE, (str(built),), "the one of CAFFE_ROOT", "1.0.0-rc5"
+    )
     given = stand_in()
-    assert choose("auto", given) == Engine(
+    assert select_engine("auto", given) == Engine(
         CAFFE, tuple(shlex.split(given)), "given by --caffe", "1.0.0"
     )
-    assert choose("torch").why == "asked for by --engine torch"
+    assert select_engine("torch").why == "asked for by --engine torch"
 
 
 @pytest.mark.parametrize("what", ["nothing", "a folder", "no program"])
@@ -71,12 +73,12 @@ def test_a_root_without_a_build(
         built.mkdir(parents=True)
     if what == "no program":
         program(built, "x").chmod(0o644)
-    assert choose().kind == TORCH
-    assert f"no build/tools/caffe in CAFFE_ROOT ({tmp_path}/root)" in choose().why
+    assert select_engine().kind == TORCH
+    assert f"no build/tools/caffe in CAFFE_ROOT ({tmp_path}/root)" in select_engine().why
     with pytest.raises(SqgenError, match="no caffe to run: no build/tools/caffe in CAFFE_ROOT"):
-        choose("caffe")
+        select_engine("caffe")
     program(nowhere / "caffe", stand_in())
-    found = choose("caffe")
+    found = select_engine("caffe")
     assert found.kind == CAFFE
     assert found.why == f"the one on the PATH: no build/tools/caffe in CAFFE_ROOT ({tmp_path}/root)"
 
@@ -88,7 +90,7 @@ def test_ours_imports_nothing_of_the_users(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     (tmp_path / "random.py").write_text("raise SystemExit('not this one')")
-    command = choose("torch").command
+    command = select_engine("torch").command
     assert command[1:] == ("-P", "-m", "sqgen.engine")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
     done = subprocess.run(
@@ -96,7 +98,7 @@ def test_ours_imports_nothing_of_the_users(tmp_path: Path, monkeypatch: pytest.M
     )
     assert "not this one" not in done.stderr
     monkeypatch.setattr(sys, "path", ["", *sys.path])
-    assert choose("torch").command[1:] == ("-m", "sqgen.engine")
+    assert select_engine("torch").command[1:] == ("-m", "sqgen.engine")
 
 
 @pytest.mark.process
@@ -108,7 +110,7 @@ def test_ours_by_another_name(nowhere: Path) -> None:
         shlex.join(["env", f"PYTHONPATH={package}", sys.executable, "-m", "sqgen.engine"]),
     )
     os.environ["PATH"] += ":/usr/bin:/bin"
-    assert choose("caffe").kind == TORCH
+    assert select_engine("caffe").kind == TORCH
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_ours_by_another_name(nowhere: Path) -> None:
 )
 def test_no_caffe_by_caffe(caffe: str, message: str) -> None:
     with pytest.raises(SqgenError, match=message) as caught:
-        choose("auto", caffe)
+        select_engine("auto", caffe)
     assert caught.value.exit_code == 2
     assert str(caught.value).isprintable()
 
@@ -135,20 +137,20 @@ def test_no_caffe_by_caffe(caffe: str, message: str) -> None:
 def test_odd_answers(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing at all, an error, noise around it: it may be a caffe all the same."""
     for script in ("exit 0", "exit 1", "echo version 3 >&2; exit 1"):
-        found = choose("auto", shlex.join(["/bin/sh", "-c", script]))
+        found = select_engine("auto", shlex.join(["/bin/sh", "-c", script]))
         assert (found.kind, found.version) == (CAFFE, "")
         assert str(found).endswith("given by --caffe")
     noisy = "echo libdc1394 error; echo caffe version 1.0.0-rc3; echo 'a\tb\033[1m version'"
-    assert choose("auto", shlex.join(["/bin/sh", "-c", noisy])).version == "1.0.0-rc3"
-    monkeypatch.setattr(engines, "ANSWER_TIMEOUT", 0.1)
+    assert select_engine("auto", shlex.join(["/bin/sh", "-c", noisy])).version == "1.0.0-rc3"
+    monkeypatch.setattr(engines, "VERSION_TIMEOUT", 0.1)
     silent = "/bin/sh -c 'read line < /dev/zero'"
     with pytest.raises(SqgenError, match="no answer to --version"):
-        choose("auto", silent)
+        select_engine("auto", silent)
 
 
 def test_torch_takes_no_caffe(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SqgenError, match="takes no --caffe"):
-        choose("torch", stand_in())
+        select_engine("torch", stand_in())
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "lmdb" else object())
     with pytest.raises(SqgenError, match=r"needs the lmdb package: pip install 'sqgen\[engine\]'"):
-        choose()
+        select_engine()

@@ -21,7 +21,12 @@ from sqgen.formats.schema import SolverState
 from sqgen.formats.snapshot_files import complete_prefix, free_bytes, newest_snapshot
 from sqgen.nets.definition import parse_solver, read_net
 from sqgen.nets.solver_rules import SOLVERS
-from sqgen.runner.preflight import SLACK, check_net, snapshot_bytes, snapshots_of
+from sqgen.runner.preflight import (
+    SNAPSHOT_OVERHEAD,
+    check_net,
+    count_snapshots,
+    estimate_snapshot_bytes,
+)
 
 from . import small_training as small
 from .small_runs import PATIENCE, Place, StandIn, calls, real_caffe, start
@@ -129,7 +134,7 @@ def test_odd_prefixes(
     Path("solver.prototxt").write_text(place.solver_text("max_iter: 6", prefix=escaped))
     caffe = StandIn(tmp_path)("train_two_test_nets", calls=tmp_path / "calls")
     told: list[str] = []
-    sqgen.train("solver.prototxt", resume=True, caffe=caffe, tell=told.append)
+    sqgen.train("solver.prototxt", resume=True, caffe=caffe, log=told.append)
     assert calls(tmp_path / "calls")[0][-1] == f"--snapshot={state}"
     assert any(line.startswith("resuming from ") and "iteration 4" in line for line in told)
 
@@ -194,7 +199,7 @@ def test_how_many_snapshots(every: int, last: int, start: int, after: bool) -> N
     written = [n for n in range(start + 1, last + 1) if every and n % every == 0]
     if after and last not in written:
         written.append(last)
-    assert snapshots_of(parse_solver(text, "s"), start) == len(written)
+    assert count_snapshots(parse_solver(text, "s"), start) == len(written)
 
 
 @pytest.mark.parametrize("kind", SOLVERS)
@@ -207,8 +212,8 @@ def test_room_is_what_a_snapshot_takes(
     solver = parse_solver(place.solver_text(f'max_iter: 1 type: "{kind}"'), "s")
     states = 2 if kind in ("Adam", "AdaDelta") else 1
     weights = place.weights.stat().st_size
-    assert snapshot_bytes(solver, shapes) >= (1 + states) * (weights - 1000)
-    assert snapshot_bytes(solver, shapes) <= (1 + states) * weights + SLACK
+    assert estimate_snapshot_bytes(solver, shapes) >= (1 + states) * (weights - 1000)
+    assert estimate_snapshot_bytes(solver, shapes) <= (1 + states) * weights + SNAPSHOT_OVERHEAD
 
 
 def test_prefixes_that_caffe_completes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""What a person types: the `sqgen` commands."""
+"""The `sqgen` commands: one module per command, terminal output, progress bars."""

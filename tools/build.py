@@ -1,4 +1,4 @@
-"""`sqgen build` and `sqgen solver`."""
+"""`sqgen build`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import click
 
 from ..formats.files import write_files
 from ..generator.build import build as build_text
-from ..generator.build import build_solver, design_files
+from ..generator.build import design_files
 from ..generator.design import Design
 from ..generator.layer_list import NETS
 from ..text import printable
-from .design_options import DesignCommand, chosen_design, design_options
+from .design_options import DesignCommand, design_options, select_design
 from .terminal import write
 
 
 @click.command(cls=DesignCommand)
 @design_options
 @click.option(
-    "--net", "net", default="trainval", metavar="|".join(NETS), help="which file [trainval]"
+    "--net", "net", default="trainval", metavar="|".join(NETS), help="file to print [trainval]"
 )
 @click.option("--out", metavar="DIR", help="write train_val, deploy and solver into DIR")
 @click.option("--force", is_flag=True, help="with --out, replace files that exist")
-@click.option("--dump-design", is_flag=True, help="print the whole design as TOML instead")
+@click.option("--dump-design", is_flag=True, help="print the complete design as TOML instead")
 def build(
     preset: str | None,
     design_file: str | None,
@@ -36,8 +36,8 @@ def build(
 ) -> None:
     """Print a SqueezeNet as Caffe prototxt.
 
-    Without a preset, what a careful author would write today; with one, a published file as it
-    is. Options on top of a preset change just what they name.
+    A preset reproduces a published file, and further options change only what they name. Without
+    a preset, the options start from current good practice.
 
     \b
     Examples:
@@ -51,9 +51,9 @@ def build(
         raise click.UsageError("--force goes with --out")
     if out == "":
         raise click.UsageError("--out '': give a folder; . is this one")
-    design = chosen_design(preset, design_file, options)
+    design = select_design(preset, design_file, options)
     if dump_design:
-        write(design_toml(design))
+        write(format_design(design))
     elif out is not None:
         files = design_files(design)
         write_files({Path(out) / name: text.encode() for name, text in files.items()}, force)
@@ -62,24 +62,8 @@ def build(
         write(build_text(design, net))
 
 
-@click.command(cls=DesignCommand)
-@design_options
-def solver(preset: str | None, design_file: str | None, **options: Any) -> None:
-    """Print the solver that trains a net: the published schedule unless told otherwise.
-
-    test_iter covers the validation set and iter_size makes up the effective batch.
-
-    \b
-    Examples:
-      sqgen solver --preset residual > solver.prototxt
-      sqgen solver --batch-size 64 --gpus 2 --effective-batch 512
-      sqgen solver --val-images 297 --val-batch-size 27 --max-iter 2000 --cpu
-    """
-    write(build_solver(chosen_design(preset, design_file, options)))
-
-
-def design_toml(design: Design) -> str:
-    """A design file that makes this design."""
+def format_design(design: Design) -> str:
+    """Return the TOML of a design file that reproduces the design."""
     import tomli_w
 
     from ..generator.options import command_line, design_to_table

@@ -1,4 +1,4 @@
-"""The `sqgen` command: finds the command's module, loads only that, ends with its exit code."""
+"""The `sqgen` command line: imports only the module of the command that runs."""
 
 from __future__ import annotations
 
@@ -18,47 +18,46 @@ from ..text import did_you_mean, printable
 from ..version import __version__
 from .terminal import PIPE_CLOSED
 
-# Command -> (module, object, the line in `sqgen --help`). Loaded only when used: see design.md.
+# Command -> its line in `sqgen --help`; the module of that name is imported when it runs.
 COMMANDS = {
-    "build": ("build", "build", "Print a net: train_val, train, val or deploy."),
-    "solver": ("build", "solver", "Print the solver that trains a net."),
-    "summary": ("summary", "summary", "Shapes, parameters and MACs of any prototxt."),
-    "lint": ("lint", "lint", "Check a prototxt for errors and oversights."),
-    "diff": ("diff", "diff", "What differs in meaning between two nets."),
-    "upgrade": ("upgrade", "upgrade", "Write an old prototxt or caffemodel in today's format."),
-    "test": ("run", "test", "Test a net on each image once; hold its accuracy."),
-    "train": ("run", "train", "Train a net, or go on with it."),
-    "time": ("run", "time", "Time each layer of a net."),
-    "weights": ("weights", "weights", "Look into caffemodels, compare them, rename their layers."),
-    "log": ("log", "log", "Read Caffe's logs: table, JSON, CSV, curves."),
-    "gate": ("gate", "gate", "Hold an accuracy: pass or fail, for CI."),
-    "classify": ("classify", "classify", "What a net says of images."),
-    "data": ("data", "data", "Datasets: make LMDBs of images, average them, look into them."),
-    "compress": ("compress", "compress", "Make weights small as Deep Compression does, and back."),
-    "zoo": ("zoo", "zoo", "The published nets: figures, files, weights."),
+    "build": "Print a net: train_val, train, val or deploy.",
+    "solver": "Print the solver that trains a net.",
+    "summary": "Print shapes, parameters and MACs of a net.",
+    "lint": "Check nets and solvers for errors and oversights.",
+    "diff": "Compare the meaning of two nets.",
+    "upgrade": "Write an old prototxt or caffemodel in the current format.",
+    "test": "Test a net on each image once, and check its scores.",
+    "train": "Train a net, or resume a training.",
+    "time": "Time each layer of a net.",
+    "weights": "Inspect and compare caffemodels, rename their layers.",
+    "log": "Parse, plot and compare Caffe's logs.",
+    "gate": "Check the scores of a test: pass or fail, for CI.",
+    "classify": "Classify images.",
+    "data": "Create LMDBs of images, average and inspect them.",
+    "compress": "Compress weights with Deep Compression, and decode them.",
+    "zoo": "List the published nets: figures, files, weights.",
 }
 
-
-# Of click 8.2: the help, asked for by saying nothing.
+# click 8.2 and later: a group without arguments prints its help.
 NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
-LINE = 1500  # characters of an error that are shown
+LINE = 1500  # maximum characters of an error message
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are run."""
+    """A group that imports a command's module when it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of `COMMANDS`."""
+        """Return the names in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported."""
+        """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module, name, _ = COMMANDS[cmd_name]
-        # What imports make stays to the end: collecting in it costs a tenth of a start.
+        # Imported objects live until exit: scanning them for garbage costs a tenth of the start.
         gc.disable()
-        command: click.Command = getattr(import_module(f".{module}", __package__), name)
+        module = import_module(f".{cmd_name}", __package__)
+        command: click.Command = getattr(module, cmd_name)
         gc.freeze()
         gc.enable()
         return command
@@ -66,24 +65,25 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a suggestion."""
+        """Resolve as click does, but suggest a command for an unknown one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             hint = did_you_mean(args[0], COMMANDS) or f"; one of {', '.join(COMMANDS)}"
             raise click.UsageError(f"no command '{printable(args[0])}'{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, without importing any."""
+        """Write the list of commands without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.command(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="sqgen-caffe stands in for caffe: sqgen-caffe --help. Exit codes: 0 done; 1 differences,"
-    " lint errors, a gate that does not hold, a diverged training; 2 wrong input; 3 no download;"
-    " 4 out of memory, disk or GPU; 5 caffe crashed; 6 it went silent; 130 interrupted.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    epilog="sqgen-caffe replaces caffe: see sqgen-caffe --help. Exit codes: 0 success;"
+    " 1 differences, lint errors, a failed gate, a diverged training; 2 invalid input; 3 failed"
+    " download; 4 out of memory, disk space or GPU failure; 5 caffe crashed; 6 caffe stopped"
+    " printing; 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="sqgen")
 def cli() -> None:
@@ -99,7 +99,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     if arguments is None:
-        _end_in_order()
+        _clean_up_on_sigterm()
     if not (sys.argv[1:] if arguments is None else arguments):
         with click.Context(cli, info_name="sqgen") as context:
             click.echo(cli.get_help(context), err=True)
@@ -125,25 +125,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise SystemExit(code if isinstance(code, int) else 0)
 
 
-def _end_in_order() -> None:
-    """A SIGTERM ends the program as an error would: what is half done is cleaned up."""
+def _clean_up_on_sigterm() -> None:
+    """Make SIGTERM raise SystemExit, so that temporary files and children are removed."""
 
-    def end(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)  # what a shell says of a program that a signal ended
+    def handle(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)  # a shell's exit code for a program that a signal ended
 
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, handle)
 
 
 def _one_line(error: click.ClickException, arguments: Sequence[str]) -> str:
+    """Format a usage error as one line that names the help."""
     message = " ".join(error.format_message().split())
     message = (message[:1].lower() + message[1:]).rstrip(".")
     context = getattr(error, "ctx", None)
-    typed = f"sqgen {arguments[0]}" if arguments and arguments[0] in COMMANDS else "sqgen"
-    path = context.command_path if context is not None else typed
+    command = f"sqgen {arguments[0]}" if arguments and arguments[0] in COMMANDS else "sqgen"
+    path = context.command_path if context is not None else command
     return f"{message}; see {path} --help"
 
 
 def _fail(message: str, code: int) -> None:
+    """Print an error message and exit."""
     with suppress(OSError):  # standard error may be full, or gone
         click.echo(f"sqgen: {printable(message, LINE)}", err=True)
     raise SystemExit(code)

@@ -25,46 +25,46 @@ _NET = click.option(
     "--net", "--model", "net_path", required=True, metavar="NET", help="the net's prototxt"
 )
 _IMAGE = click.option(
-    "--image", metavar="CxHxW", help="images of data layers that don't say their size"
+    "--image", metavar="CxHxW", help="size of images, if data layers don't give it"
 )
 _FORCE = click.option("--force", is_flag=True, help="replace OUT if it exists")
 
 
 @click.group()
 def compress() -> None:
-    """Make weights small as Deep Compression does, and get them back.
+    """Compress weights with Deep Compression, and decode them.
 
-    A .net is the layout of the published SqueezeNet of 660 kB; a .sqz is smaller and checks itself.
-    Compressed weights take less room, not less time: a net runs from the decoded .caffemodel.
+    A .net has the layout of the published SqueezeNet of 660 kB; a .sqz is smaller and has a
+    checksum. Compression saves space, not time: a net runs from the decoded .caffemodel.
 
     \b
     Examples:
-      sqgen compress encode squeezenet.caffemodel --net deploy.prototxt -o squeezenet.sqz --bits 6
-      sqgen compress decode squeezenet.sqz --net deploy.prototxt -o small.caffemodel
-      sqgen compress eval squeezenet.caffemodel small.sqz --net train_val.prototxt --data val_lmdb
+      sqgen compress encode w.caffemodel --net net.prototxt -o w.sqz --bits 6
+      sqgen compress decode w.sqz --net deploy.prototxt -o small.caffemodel
+      sqgen compress eval w.caffemodel w.sqz --net net.prototxt --data val_lmdb
     """
 
 
 @compress.command()
 @click.argument("path", metavar="FILE")
 @_NET
-@click.option("-o", "--out", required=True, metavar="OUT", help="the .caffemodel to write")
+@click.option("-o", "--out", required=True, metavar="OUT", help=".caffemodel to write")
 @_IMAGE
 @_FORCE
 def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -> None:
-    """Make a .caffemodel of a .net or .sqz file.
+    """Decode a .net or .sqz file into a .caffemodel.
 
-    Neither holds names: layers with weights follow the order of NET, in its TEST phase, and get
-    its names. OUT has the layers of NET with them, as Caffe's own files have.
+    Neither stores layer names: weights follow the order of NET's layers in its TEST phase. OUT
+    has all layers of NET, as Caffe's own files do.
 
     \b
     Example:
-      sqgen compress decode compressed_SqueezeNet.net --net deploy.prototxt -o w.caffemodel
+      sqgen compress decode w.sqz --net deploy.prototxt -o w.caffemodel
     """
     if out == STDIN:
-        raise click.UsageError("- as OUT: give a file; weights don't go to standard output")
+        raise click.UsageError("- as OUT: give a file; weights can't go to standard output")
     if Path(out).suffix.lower() in LAYOUTS:
-        raise click.UsageError(f"-o {printable(out)}: is to be a .caffemodel; end it so")
+        raise click.UsageError(f"-o {printable(out)}: end it in .caffemodel")
     from ..compress.encoding import read_compressed
     from ..formats.caffemodel import serialize
     from ..nets.definition import read_net
@@ -81,22 +81,22 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
 @compress.command()
 @click.argument("weights", metavar="WEIGHTS")
 @_NET
-@click.option("-o", "--out", required=True, metavar="OUT", help="the .sqz or .net to write")
-@click.option("--bits", type=int, metavar="N", help="2^N values a layer at most, 2 to 8 [8]")
+@click.option("-o", "--out", required=True, metavar="OUT", help=".sqz or .net to write")
+@click.option("--bits", type=int, metavar="N", help="at most 2^N values per layer; N is 2 to 8 [8]")
 @click.option(
     "--bits-for",
     multiple=True,
     metavar="PATTERN=N",
-    help="other bits for layers whose names match; the first match counts",
+    help="other bits for layers whose names match; the first match wins",
 )
-@click.option("--size", metavar="BYTES", help="instead of bits: as exact as fits")
+@click.option("--size", metavar="BYTES", help="instead of bits: as accurate as fits")
 @click.option(
     "--density",
     metavar="D",
-    help="prune: paper (its table 1), a share from 0 to 1, or a TOML file of PATTERN = SHARE"
-    " [keep what is there]",
+    help="prune to this density: paper (its table 1), a fraction from 0 to 1, or a TOML file of"
+    " PATTERN = FRACTION [no pruning]",
 )
-@click.option("--no-huffman", is_flag=True, help="codes and gaps of fixed length")
+@click.option("--no-huffman", is_flag=True, help="use codes and gaps of fixed length")
 @click.option("--json", "as_json", is_flag=True, help="print JSON (docs/compression.md)")
 @_IMAGE
 @_FORCE
@@ -115,23 +115,24 @@ def encode(
 ) -> None:
     """Compress a .caffemodel.
 
-    Weights of convolutions and inner products are shared by k-means; a layer that has few enough
-    values is kept exactly, as is everything else. A .net has 8 bits for convolutions and 4 for
-    inner products, and needs biases everywhere.
+    Shares weights of convolutions and inner products by k-means. Layers with few enough distinct
+    values, and all other blobs, stay exact. A .net uses 8 bits for convolutions and 4 for inner
+    products, and needs biases everywhere.
 
     \b
     Examples:
-      sqgen compress encode w.caffemodel --net deploy.prototxt -o w.sqz
-      sqgen compress encode w.caffemodel --net deploy.prototxt -o w.sqz --bits 5 --bits-for conv1=8
-      sqgen compress encode w.caffemodel --net deploy.prototxt -o w.sqz --size 430000
-      sqgen compress encode w.caffemodel --net deploy.prototxt -o w.net --density 0.33
+      sqgen compress encode w.caffemodel --net net.prototxt -o w.sqz
+      sqgen compress encode w.caffemodel --net net.prototxt -o w.sqz \\
+        --bits 5 --bits-for conv1=8
+      sqgen compress encode w.caffemodel --net net.prototxt -o w.sqz --size 430000
+      sqgen compress encode w.caffemodel --net net.prototxt -o w.net --density 0.3
     """
     layout = Path(out).suffix.lower()
     if layout not in LAYOUTS:
         raise click.UsageError(f"-o {printable(out)}: end it in .sqz or .net")
     if size is not None and (bits is not None or bits_for):
         raise click.UsageError("--size and --bits or --bits-for: give one")
-    wanted = None if size is None else _size(size)
+    size_limit = None if size is None else _parse_size(size)
     if bits is not None:
         _check_bits(bits, f"--bits {bits}")
     from ..compress.encoding import MAXIMUM_BITS, Settings
@@ -143,23 +144,23 @@ def encode(
     settings = Settings(
         layout[1:],
         MAXIMUM_BITS if bits is None else bits,
-        tuple(map(_bits_for, bits_for)),
-        wanted,
-        _density(density),
+        tuple(map(_parse_bits_for, bits_for)),
+        size_limit,
+        _parse_density(density),
         not no_huffman,
     )
-    net, records = read_net(net_path), parse_image(image)
+    net, shape = read_net(net_path), parse_image(image)
     model = read_caffemodel(weights)
-    result = compressed(model, net, settings, source=weights, image=records)
+    result = compressed(model, net, settings, source=weights, image=shape)
     for warning in net.warnings:
         warn(warning)
     if result.unused:
-        left_out = first_few([f"'{name}'" for name in result.unused])
-        warn(f"{printable(weights)}: left out what the net has no layer for: {left_out}")
+        dropped = first_few([f"'{name}'" for name in result.unused])
+        warn(f"{printable(weights)}: dropped layers that the net lacks: {dropped}")
     if zero := [row.layer for row in result.layers if row.type in SHARED_TYPES and not row.density]:
         warn(f"{first_few(zero)}: all weights are 0")
     write_files({Path(out): result.bytes}, force)
-    click.echo(f"wrote {printable(out)}: {_wrote(result, wanted)}", err=True)
+    click.echo(f"wrote {printable(out)}: {_describe_size(result, size_limit)}", err=True)
     if as_json:
         echo(json.dumps(_as_dict(result, out), indent=2))
     else:
@@ -179,7 +180,7 @@ def encode(
 @batch_option
 @mean_option
 @click.option("--iterations", type=click.IntRange(min=1), help="batches [each image once]")
-@click.option("--plot", metavar="OUT", help="draw accuracy against size: a .png, .svg or .pdf")
+@click.option("--plot", metavar="OUT", help="plot accuracy against size: .png, .svg or .pdf")
 @_FORCE
 @run_options
 def evaluate(
@@ -192,17 +193,18 @@ def evaluate(
     force: bool,
     as_json: bool,
     options: RunOptions,
-    **asked: Any,
+    **test_arguments: Any,
 ) -> None:
-    """Test weights before and after compression: what they take, and what they score.
+    """Compare size and scores of weights before and after compression.
 
-    FILE is a .sqz, .net or .caffemodel. Everything is kept in runs/, the compressed files too.
+    FILE is a .sqz, .net or .caffemodel. The run folder in runs/ keeps logs, results and the
+    compressed files.
 
     \b
     Examples:
-      sqgen compress eval w.caffemodel w.sqz w.net --net train_val.prototxt --data val_lmdb
-      sqgen compress eval w.caffemodel --bits 8,6,4 --net train_val.prototxt --data val_lmdb \\
-        --plot tradeoff.png
+      sqgen compress eval w.caffemodel w.sqz --net net.prototxt --data val_lmdb
+      sqgen compress eval w.caffemodel --bits 8,6,4 --net net.prototxt \\
+        --data val_lmdb --plot tradeoff.png
     """
     from ..compress.encoding import Settings
     from ..report.figures import figure_format, new_figure, render_figure
@@ -213,12 +215,12 @@ def evaluate(
     if plot is not None:
         kind = figure_format(plot, "--plot")
         check_file_target(Path(plot), force)
-        new_figure(1, 1)  # whether matplotlib is there
-    settings = [Settings(bits=number) for number in _numbers("--bits", bits)]
-    settings += [Settings(size=number) for number in _numbers("--size", size)]
+        new_figure(1, 1)  # fails early without matplotlib
+    settings = [Settings(bits=number) for number in _parse_numbers("--bits", bits)]
+    settings += [Settings(size=number) for number in _parse_numbers("--size", size)]
     if not files and not settings:
         raise click.UsageError("nothing to compare: give compressed files, --bits or --size")
-    points = measure_tradeoff(weights, files, settings, net_path, options, **asked)
+    points = measure_tradeoff(weights, files, settings, net_path, options, **test_arguments)
     for line in [json.dumps(as_dict(points), indent=2)] if as_json else format_tradeoff(points):
         echo(line)
     if plot is not None and kind is not None:
@@ -226,14 +228,14 @@ def evaluate(
         click.echo(f"wrote {printable(plot)}", err=True)
 
 
-def _numbers(flag: str, text: str | None) -> list[int]:
+def _parse_numbers(flag: str, text: str | None) -> list[int]:
     words = [] if text is None else text.split(",")
     if not all(word.isdecimal() and 0 < len(word) < 12 for word in words):
         raise click.UsageError(f"{flag} {printable(text or '')}: write numbers with commas between")
     return [int(word) for word in words]
 
 
-def _size(text: str) -> int:
+def _parse_size(text: str) -> int:
     if not text.isdecimal() or len(text) > 18 or not int(text):
         raise click.UsageError(f"--size {printable(text)}: give a number of bytes, such as 430000")
     return int(text)
@@ -248,7 +250,7 @@ def _check_bits(bits: int, flag: str) -> None:
         )
 
 
-def _bits_for(text: str) -> tuple[str, int]:
+def _parse_bits_for(text: str) -> tuple[str, int]:
     pattern, _, bits = text.rpartition("=")
     if not pattern or not bits.isdecimal() or len(bits) > 2:
         raise click.UsageError(f"--bits-for {printable(text)}: write a pattern and bits as conv1=8")
@@ -256,7 +258,7 @@ def _bits_for(text: str) -> tuple[str, int]:
     return pattern, int(bits)
 
 
-def _density(text: str | None) -> tuple[DensityRule, ...]:
+def _parse_density(text: str | None) -> tuple[DensityRule, ...]:
     from ..compress.prune import PAPER_RULES, DensityRule, read_rules
 
     if text is None:
@@ -264,20 +266,20 @@ def _density(text: str | None) -> tuple[DensityRule, ...]:
     if text == "paper":
         return PAPER_RULES
     try:
-        share = float(text)
+        fraction = float(text)
     except ValueError:
         return read_rules(text)
-    if not 0 <= share <= 1:
-        raise click.UsageError(f"--density {printable(text)}: a share of the weights is 0 to 1")
-    return (DensityRule("*", share),)
+    if not 0 <= fraction <= 1:
+        raise click.UsageError(f"--density {printable(text)}: give a fraction from 0 to 1")
+    return (DensityRule("*", fraction),)
 
 
-def _wrote(result: Compressed, wanted: int | None) -> str:
-    """What is said of the file that was written."""
+def _describe_size(result: Compressed, size_limit: int | None) -> str:
+    """Format the size of the compressed file, and what an exact one leaves of the limit."""
     size = len(result.bytes)
-    if wanted is None or any(row.error for row in result.layers):
+    if size_limit is None or any(row.error for row in result.layers):
         return bytes_text(size)
-    return f"{bytes_text(size)}, the exact weights, with {bytes_text(wanted - size)} to spare"
+    return f"{bytes_text(size)}, the exact weights, with {bytes_text(size_limit - size)} to spare"
 
 
 def _as_dict(result: Compressed, out: str) -> dict[str, object]:
@@ -293,7 +295,7 @@ def _as_dict(result: Compressed, out: str) -> dict[str, object]:
 def _report(result: Compressed) -> list[str]:
     heads = ["layer", "weights", "density", "values", "bits", "bytes", "share", "error"]
     size, rows = len(result.bytes), result.layers
-    cells = [*map(_cells, rows), _total(rows, size)]
+    cells = [*map(_row_cells, rows), _total_cells(rows, size)]
     lines = table(heads, cells, right=range(1, len(heads)))
     floats = f"{bytes_text(result.float_bytes)} of float32"
     ratio = f"{result.float_bytes / size:.1f} times smaller than"
@@ -302,7 +304,7 @@ def _report(result: Compressed) -> list[str]:
     return [*lines, f"{bytes_text(size)}, {ratio} {floats}"]
 
 
-def _cells(row: CompressedLayer) -> list[str]:
+def _row_cells(row: CompressedLayer) -> list[str]:
     return [
         row.layer,
         f"{row.weights:,}",
@@ -315,7 +317,7 @@ def _cells(row: CompressedLayer) -> list[str]:
     ]
 
 
-def _total(rows: Sequence[CompressedLayer], size: int) -> list[str]:
+def _total_cells(rows: Sequence[CompressedLayer], size: int) -> list[str]:
     weights = sum(row.weights for row in rows)
     kept = sum(row.weights * row.density for row in rows)
     return ["total", f"{weights:,}", f"{kept / weights:.1%}", "", "", f"{size:,}", "", ""]

@@ -1,4 +1,4 @@
-"""`sqgen data`: datasets for Caffe."""
+"""`sqgen data`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _jobs = click.option(
-    "--jobs", type=click.IntRange(1, 1024), metavar="N", help="threads [the cores there are]"
+    "--jobs", type=click.IntRange(1, 1024), metavar="N", help="threads [one per core]"
 )
-_force = click.option("--force", is_flag=True, help="replace what is there")
+_force = click.option("--force", is_flag=True, help="replace existing files")
 _json = click.option("--json", "as_json", is_flag=True, help="print JSON (docs/data.md)")
 
 
 @click.group()
 def data() -> None:
-    """Make LMDBs of images, average them, look into them.
+    """Create LMDBs of images, average and inspect them.
 
     \b
     Examples:
@@ -40,13 +40,13 @@ def data() -> None:
 
 @data.command()
 @click.argument("images", metavar="IMAGES")
-@click.option("--list", "list_file", metavar="FILE", help="a line an image: its name, its label")
-@click.option("-o", "--out", required=True, metavar="LMDB", help="the folder to make")
-@click.option("--resize", metavar="HxW", help="bring all images to this size, such as 256x256")
-@click.option("--encoded", type=click.Choice(["jpg", "png"]), help="keep image files, not pixels")
-@click.option("--shuffle", type=int, metavar="SEED", help="an order that the seed gives")
-@click.option("--gray", is_flag=True, help="one channel instead of three")
-@click.option("--strict", is_flag=True, help="write nothing if an image is bad")
+@click.option("--list", "list_file", metavar="FILE", help="a line per image: its name and label")
+@click.option("-o", "--out", required=True, metavar="LMDB", help="folder to make")
+@click.option("--resize", metavar="HxW", help="resize all images, such as to 256x256")
+@click.option("--encoded", type=click.Choice(["jpg", "png"]), help="store files, not pixels")
+@click.option("--shuffle", type=int, metavar="SEED", help="shuffle with this seed")
+@click.option("--gray", is_flag=True, help="store one channel instead of three")
+@click.option("--strict", is_flag=True, help="write nothing if an image is damaged")
 @_jobs
 @_force
 @_json
@@ -63,15 +63,15 @@ def create(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Make an LMDB of images, equal to convert_imageset's record by record.
+    """Create an LMDB of images, with the same records as convert_imageset.
 
-    IMAGES is the folder that the names of --list start from, or, without a list, one that has a
-    folder a class: labels count the classes' names in order, and LMDB/labels.txt has the names.
+    IMAGES is the root folder of the names in --list. Without a list, it holds a folder per class;
+    labels number the classes in alphabetical order, and LMDB/labels.txt lists their names.
 
     \b
     Examples:
-      sqgen data create images/ --list val.txt -o val_lmdb --resize 256x256 --encoded jpg
-      sqgen data create ILSVRC2012/train -o train_lmdb --resize 256x256 --shuffle 1
+      sqgen data create images/ --list val.txt -o val_lmdb --resize 256x256
+      sqgen data create train/ -o train_lmdb --resize 256x256 --shuffle 1
     """
     size = parse_size(resize) if resize is not None else None
     from ..datasets.create import create_lmdb
@@ -79,7 +79,7 @@ def create(
     from ..datasets.image_index import index_images
     from ..formats.lmdb_writer import LmdbWriter, check_lmdb_target
     from ..host import available_cores
-    from .progress_bar import note, progress
+    from .progress_bar import item_progress, print_note
 
     check_lmdb_target(Path(out), force)
     index = index_images(images, list_file)
@@ -89,42 +89,43 @@ def create(
         index = index.shuffled(shuffle)
     with LmdbWriter(out, force) as writer:
         encoder, jobs = RecordEncoder(size, encoded, gray), jobs or available_cores()
-        result = create_lmdb(index, encoder, writer, jobs, strict, note, progress)
-    if len(result.shapes) > 1:
+        created = create_lmdb(index, encoder, writer, jobs, strict, print_note, item_progress)
+    if len(created.shapes) > 1:
         warn(
-            f"{out}: images of {len(result.shapes)} different sizes; a net that does not crop needs"
-            " one: give --resize"
+            f"{out}: images of {len(created.shapes)} different sizes; a net that does not crop"
+            " needs one size: give --resize"
         )
-    _report(out, index, result, as_json)
+    _report(out, index, created, as_json)
 
 
-def _report(out: str, index: ImageIndex, result: CreateResult, as_json: bool) -> None:
-    skipped = f", {len(result.skipped)} images skipped" if result.skipped else ""
+def _report(out: str, index: ImageIndex, created: CreateResult, as_json: bool) -> None:
+    skipped = f", {len(created.skipped)} images skipped" if created.skipped else ""
     click.echo(
-        f"wrote {printable(out)}: {result.records} records, {bytes_text(result.size)}{skipped}",
+        f"wrote {printable(out)}: {created.records} records, {bytes_text(created.size)}{skipped}",
         err=True,
     )
     if as_json:
-        values = {
+        result = {
             "format": FORMAT,
             "path": out,
-            "records": result.records,
-            "value_bytes": result.size,
-            "left_out": [image._asdict() for image in result.skipped],
+            "records": created.records,
+            "value_bytes": created.size,
+            "left_out": [image._asdict() for image in created.skipped],
             "classes": index.classes,
         }
-        echo(json.dumps(values, indent=2))
+        echo(json.dumps(result, indent=2))
 
 
 @data.command()
 @click.argument("lmdb", metavar="LMDB")
-@click.option("-o", "--out", metavar="FILE", help="the .binaryproto to write, for a mean_file")
+@click.option("-o", "--out", metavar="FILE", help="write the mean image, a .binaryproto")
 @_jobs
 @_force
 def mean(lmdb: str, out: str | None, jobs: int | None, force: bool) -> None:
     """Average the images of an LMDB, bit for bit as compute_image_mean does.
 
-    Prints the mean of each channel, for mean_value; with -o, writes the mean image too.
+    Prints the mean of each channel, for mean_value. With -o, also writes the mean image, for
+    mean_file.
 
     \b
     Example:
@@ -132,14 +133,14 @@ def mean(lmdb: str, out: str | None, jobs: int | None, force: bool) -> None:
     """
     from ..datasets.mean import compute_mean
     from ..host import available_cores
-    from .progress_bar import progress
+    from .progress_bar import item_progress
 
-    found = compute_mean(lmdb, jobs or available_cores(), progress)
+    image_mean = compute_mean(lmdb, jobs or available_cores(), item_progress)
     if out is not None:
-        write_files({Path(out): found.blob()}, force)
-        click.echo(f"wrote {printable(out)}: the mean of {found.images} images", err=True)
-    for number, value in enumerate(found.channels()):
-        echo(f"channel {number}: {value:.6g}")
+        write_files({Path(out): image_mean.blob()}, force)
+        click.echo(f"wrote {printable(out)}: the mean of {image_mean.images} images", err=True)
+    for channel, value in enumerate(image_mean.channels()):
+        echo(f"channel {channel}: {value:.6g}")
 
 
 @data.command()
@@ -147,33 +148,33 @@ def mean(lmdb: str, out: str | None, jobs: int | None, force: bool) -> None:
 @_jobs
 @_json
 def info(lmdb: str, jobs: int | None, as_json: bool) -> int:
-    """Look at all records of an LMDB: sizes, labels, and the first that is bad.
+    """Inspect all records of an LMDB: sizes, labels, and the first damaged record.
 
-    Exit code 1 says that one is.
+    Exit code 1 if a record is damaged.
 
     \b
     Example:
       sqgen data info train_lmdb
     """
-    from ..datasets.inspect import as_json as plain
+    from ..datasets.inspect import as_json as info_as_dict
     from ..datasets.inspect import info_rows, inspect_lmdb
     from ..host import available_cores
-    from .progress_bar import progress
+    from .progress_bar import item_progress
 
-    found = inspect_lmdb(lmdb, jobs or available_cores(), progress)
+    lmdb_info = inspect_lmdb(lmdb, jobs or available_cores(), item_progress)
     if as_json:
-        echo(json.dumps(plain(found), indent=2))
+        echo(json.dumps(info_as_dict(lmdb_info), indent=2))
     else:
-        for line in table(["", ""], info_rows(found))[1:]:
+        for line in table(["", ""], info_rows(lmdb_info))[1:]:
             echo(line)
-    return 1 if found.first_bad else 0
+    return 1 if lmdb_info.first_bad else 0
 
 
 @data.command()
-@click.option("-o", "--out", required=True, metavar="DIR", help="the folder to make them in")
+@click.option("-o", "--out", required=True, metavar="DIR", help="folder to write them into")
 @_force
 def digits(out: str, force: bool) -> None:
-    """Make LMDBs of the UCI digits: DIR/train_lmdb (1,500) and DIR/test_lmdb (297).
+    """Create LMDBs of the UCI digits: DIR/train_lmdb (1,500) and DIR/test_lmdb (297).
 
     A small real dataset that needs no download: ten classes, 32x32, three equal channels.
 

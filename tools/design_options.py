@@ -1,4 +1,4 @@
-"""The options of `sqgen build` and `sqgen solver`, made from the fields of `Design`."""
+"""Options of `sqgen build` and `sqgen solver`, derived from the fields of `Design`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ GROUPS = {
 
 
 class DesignCommand(click.Command):
-    """A command whose help shows the options of a design in groups."""
+    """A command whose help lists the options of a design in groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Its own options first, then a section a group."""
+        """Write the command's own options, then a section per group."""
         groups: dict[str, list[tuple[str, str]]] = {"": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -39,7 +39,7 @@ class DesignCommand(click.Command):
 
 
 def design_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --preset, --design and an option for every field."""
+    """Add --preset, --design and an option per field of a design."""
     for name, field in reversed(FIELDS.items()):
         flag = str(field.metadata["flag"])
         text = str(field.metadata["help"])
@@ -53,7 +53,12 @@ def design_options(command: Callable[..., Any]) -> Callable[..., Any]:
         command = decorator(command)
     presets = ", ".join(PRESETS)
     for decorator in (
-        click.option("--design", "design_file", metavar="FILE", help="read a design from TOML"),
+        click.option(
+            "--design",
+            "design_file",
+            metavar="FILE",
+            help="read a design from TOML",
+        ),
         click.option("--preset", metavar="NAME", help=f"a published net: {presets}"),
     ):
         command = decorator(command)
@@ -72,13 +77,13 @@ def _default(field: Any) -> str:
     return f" [{shown}]" if shown else ""
 
 
-def chosen_design(
+def select_design(
     preset_name: str | None, design_file: str | None, options: dict[str, Any]
 ) -> Design:
-    """The design that the options error_reason.
+    """Return the design of --preset or --design with the options applied.
 
     Raises:
-        DesignError: they error_reason none.
+        DesignError: the options make no valid design.
         FormatError: the design file can't be read.
     """
     if preset_name is not None and design_file is not None:
@@ -87,13 +92,13 @@ def chosen_design(
         base = read_design(design_file)
     else:
         base = Design() if preset_name is None else preset(preset_name)
-    given = {
+    changes = {
         name: parse_value(name, value) if isinstance(value, str) else value
         for name, value in options.items()
         if value is not None
     }
-    design = base.with_options(**given)
-    if {"iter_size", "effective_batch"} <= given.keys():
+    design = base.with_options(**changes)
+    if {"iter_size", "effective_batch"} <= changes.keys():
         batch = design.passes * design.batch_size * design.gpus
         if batch != design.effective_batch:
             raise DesignError(
@@ -104,7 +109,7 @@ def chosen_design(
 
 
 def read_design(path: str) -> Design:
-    """The design in a TOML file, or on standard input for `-`."""
+    """Read a design from a TOML file, or from standard input for `-`."""
     from ..formats import toml
     from ..formats.files import read_bytes
     from ..text import printable

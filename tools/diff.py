@@ -12,7 +12,7 @@ from ..nets.diff import diff_nets
 from ..text import printable
 from .terminal import echo, warn
 
-LINE = 1000  # characters of a difference that are shown
+LINE = 1000  # maximum characters of a difference
 
 
 @click.command()
@@ -20,10 +20,10 @@ LINE = 1000  # characters of a difference that are shown
 @click.argument("b", metavar="B")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def diff(a: str, b: str, as_json: bool) -> None:
-    """What differs in meaning between two nets, in words.
+    """Compare the meaning of two nets.
 
-    Comments, the order of unrelated layers, defaults and old forms of the format don't count.
-    Exit code 1 if anything differs, 0 if nothing does.
+    Ignores comments, the order of unrelated layers, explicit defaults and old forms of the
+    format. Exit code 0 if the nets are equal, 1 if they differ.
 
     \b
     Example:

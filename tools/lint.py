@@ -21,17 +21,19 @@ from ..report.table import table
 from ..text import printable
 from .terminal import echo, parse_image, warn
 
-LINE = 1000  # characters of a finding that are shown
+LINE = 1000  # maximum characters of a finding
 Row = dict[str, Any]
 
 
 @click.command()
 @click.argument("nets", metavar="NET...", nargs=-1)
-@click.option("--solver", metavar="FILE", help="also hold its test_iter against the net's batch")
+@click.option("--solver", metavar="FILE", help="also check its test_iter against the net's batch")
 @click.option("--images", type=click.IntRange(min=1), help="images in the validation set")
-@click.option("--image", metavar="CxHxW", help="images of data layers that don't say their size")
-@click.option("--stage", "stages", multiple=True, metavar="NAME", help="keep layers of a stage too")
-@click.option("--rules", is_flag=True, help="list the rules and end")
+@click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it")
+@click.option(
+    "--stage", "stages", multiple=True, metavar="NAME", help="include layers of this stage"
+)
+@click.option("--rules", is_flag=True, help="list the rules")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def lint(
     nets: tuple[str, ...],
@@ -42,10 +44,10 @@ def lint(
     rules: bool,
     as_json: bool,
 ) -> None:
-    """Check nets: what Caffe would refuse (errors), and what was hardly meant (warnings).
+    """Check nets for errors, which Caffe would refuse, and warnings: likely mistakes.
 
-    NET is a prototxt, or a solver, which is checked with the net it names. Exit code 1 if there
-    is an error, 0 if there are only warnings or nothing.
+    NET is a prototxt, or a solver, which is checked with its nets. Exit code 1 if there is an
+    error, 0 otherwise.
 
     \b
     Examples:
@@ -67,21 +69,22 @@ def lint(
     for path in nets:
         text, source = read_text(path)
         warnings: list[str] = []
-        given: NetDefinition | None = None
+        net: NetDefinition | None = None
         if solver is None and is_solver(text):
-            held, name = parse_solver(text, source, warnings), source
+            solver_param, name = parse_solver(text, source, warnings), source
         else:
-            given = parse_net(text, source)
-            given = replace(given, stages=given.stages | set(stages))
+            net = parse_net(text, source)
+            net = replace(net, stages=net.stages | set(stages))
             name = solver or ""
-            held = parse_solver(*read_text(name), warnings) if solver is not None else None
-        if held is not None:
-            rows += _solver_rows(held, name, given, images, shape, warnings)
-        elif given is not None:
-            warnings += given.warnings
-            rows += _net_rows(given, shape)
+            has_solver = solver is not None
+            solver_param = parse_solver(*read_text(name), warnings) if has_solver else None
+        if solver_param is not None:
+            rows += _solver_rows(solver_param, name, net, images, shape, warnings)
+        elif net is not None:
+            warnings += net.warnings
+            rows += _net_rows(net, shape)
             if images is not None:
-                raise click.UsageError("--images goes with a solver: it holds test_iter to them")
+                raise click.UsageError("--images goes with a solver, whose test_iter it checks")
         for warning in dict.fromkeys(warnings):
             warn(warning)
     if as_json:
@@ -110,19 +113,19 @@ def _net_rows(
 def _solver_rows(
     solver: Any,
     source: str,
-    given: NetDefinition | None,
+    net: NetDefinition | None,
     images: int | None,
     image: Shape | None,
     warnings: list[str],
 ) -> list[Row]:
-    """A solver, the net it trains, and each that it tests."""
-    nets = read_solver_nets(solver, source, given)
+    """Lint a solver, the net it trains, and each net it tests; `net` replaces those it names."""
+    nets = read_solver_nets(solver, source, net)
     warnings += [warning for net in (nets.trained, *nets.tested) for warning in net.warnings]
     rows = _net_rows(nets.trained, image, ["TRAIN"])
-    for index, net in enumerate(nets.tested):
-        rows += _net_rows(net, image, ["TEST"])
+    for index, tested in enumerate(nets.tested):
+        rows += _net_rows(tested, image, ["TEST"])
         if index < len(solver.test_iter):
-            message = _test_iter(net, solver.test_iter[index], images, image)
+            message = _lint_test_iter(tested, solver.test_iter[index], images, image)
             rows += [_row("test-iter", source, message, "TEST")] if message else []
     rows += [_row(rule, source, message) for rule, message in lint_solver(solver)]
     return [row for index, row in enumerate(rows) if row not in rows[:index]]
@@ -134,7 +137,7 @@ def _row(rule: str, place: str, message: str, *phases: str) -> Row:
     return {**shared, "phases": list(phases), "message": message}
 
 
-def _test_iter(
+def _lint_test_iter(
     net: NetDefinition, test_iter: int, images: int | None, image: Shape | None
 ) -> str | None:
     inferred = infer_shapes(net, "TEST", image)
@@ -154,10 +157,10 @@ def _print_rows(rows: list[Row]) -> None:
     if not rows:
         echo("no findings")
     else:
-        echo(f"{_counted(errors, 'error')}, {_counted(len(rows) - errors, 'warning')}")
+        echo(f"{_count_text(errors, 'error')}, {_count_text(len(rows) - errors, 'warning')}")
 
 
-def _counted(count: int, word: str) -> str:
+def _count_text(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 

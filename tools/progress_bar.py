@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal, now and then a line in a pipe; with the time left."""
+"""Progress on standard error: a bar on a terminal, a line now and then in a pipe."""
 
 from __future__ import annotations
 
@@ -14,63 +14,68 @@ import click
 
 from ..text import printable
 
-COLUMNS = 80  # where a terminal does not tell
-LINE = 600  # characters of a note that are shown
-PLAIN_EVERY = 30.0  # seconds between two lines in a pipe
-BAR = 24  # characters
-AROUND = 24  # characters around the bar: the percentage and the time left
+COLUMNS = 80  # assumed width of a terminal that does not report one
+LINE = 600  # maximum characters of a note
+PLAIN_INTERVAL = 30.0  # seconds between two lines in a pipe
+BAR_WIDTH = 24  # characters
+AROUND_BAR = 24  # characters around the bar: the percentage and the time left
 _CLEAR = "\r\x1b[K"
 
 
 def on_terminal() -> bool:
-    """Whether standard error is one."""
+    """Return whether standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-def note(text: str) -> None:
-    """A line on standard error, in place of a bar that is there."""
+def print_note(text: str) -> None:
+    """Print a line to standard error, in place of a bar there."""
     click.echo((_CLEAR if on_terminal() else "") + printable(text, LINE), err=True)
 
 
 @contextmanager
-def progress(total: int, what: str) -> Iterator[Callable[[], None]]:
-    """Gives the function to call once an item; `what` are the items, in the plural.
+def item_progress(total: int, items: str) -> Iterator[Callable[[], None]]:
+    """Show a bar with a rate; a `StartProgress`. In a pipe it prints nothing.
 
-    In a pipe it says nothing.
+    Args:
+        total: number of items.
+        items: their plural noun.
+
+    Yields:
+        A function to call once per item.
     """
-    with Progress(total, plain_every=None) as bar:
-        start, done = time.monotonic(), 0
+    with ProgressBar(total, plain_interval=None) as bar:
+        start, count = time.monotonic(), 0
 
         def advance() -> None:
-            nonlocal done
-            done += 1
-            bar.to(done, f"{done / max(time.monotonic() - start, 1e-3):.0f} {what}/s")
+            nonlocal count
+            count += 1
+            bar.update(count, f"{count / max(time.monotonic() - start, 1e-3):.0f} {items}/s")
 
         yield advance
 
 
-class Progress:
-    """A bar of `total` steps; a context manager.
+class ProgressBar:
+    """A progress bar of a known number of steps; a context manager.
 
     Args:
-        total: steps; 0 shows nothing.
-        plain_every: seconds between two lines where standard error is no terminal; None is never.
+        total: number of steps; 0 shows nothing.
+        plain_interval: seconds between two lines in a pipe; None prints none.
     """
 
-    def __init__(self, total: int, plain_every: float | None = PLAIN_EVERY) -> None:
+    def __init__(self, total: int, plain_interval: float | None = PLAIN_INTERVAL) -> None:
         self._total = total
-        self._plain_every = plain_every
+        self._plain_interval = plain_interval
         self._bar: Any = None
-        self._at = 0
-        self._start = self._told = time.monotonic()
+        self._step = 0
+        self._start = self._last_line = time.monotonic()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBar:
         if on_terminal() and self._total:
             self._bar = click.progressbar(
                 length=self._total,
                 file=sys.stderr,
                 width=_bar_width(),
-                item_show_func=_fitting,
+                item_show_func=_fit_to_line,
                 update_min_steps=max(1, min(100, self._total // 100)),
             )
             self._bar.__enter__()
@@ -80,55 +85,52 @@ class Progress:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._bar is not None:
             with suppress(OSError):
-                self._bar.__exit__(kind, error, at)
+                self._bar.__exit__(kind, error, traceback)
 
-    def to(self, done: int, text: str) -> None:
-        """Stand at step `done`; `text` is what is worth knowing there.
-
-        A terminal that has gone away is no error.
-        """
+    def update(self, step: int, text: str) -> None:
+        """Move to `step` and show `text` beside the bar; ignore a terminal that went away."""
         with suppress(OSError):
-            self._to(done, text)
+            self._update(step, text)
 
-    def _to(self, done: int, text: str) -> None:
+    def _update(self, step: int, text: str) -> None:
         if self._bar is not None:
-            self._bar.update(done - self._at, text)
-            self._at = done
-        elif self._plain_every is not None and self._total and not on_terminal():
+            self._bar.update(step - self._step, text)
+            self._step = step
+        elif self._plain_interval is not None and self._total and not on_terminal():
             now = time.monotonic()
-            if now - self._told >= self._plain_every:
-                self._told = now
-                left = (now - self._start) * (self._total - done) / max(done, 1)
-                note(f"{done} of {self._total}: {text}, {_duration(left)} left")
+            if now - self._last_line >= self._plain_interval:
+                self._last_line = now
+                left = (now - self._start) * (self._total - step) / max(step, 1)
+                print_note(f"{step} of {self._total}: {text}, {_duration_text(left)} left")
 
 
-def _fitting(text: str | None) -> str | None:
-    """As much of a text as the terminal's line has room for: a longer line could not be redrawn."""
-    room = _columns() - _bar_width() - AROUND
+def _fit_to_line(text: str | None) -> str | None:
+    """Cut the text to the terminal's width: a bar that wraps can't be redrawn."""
+    room = _columns() - _bar_width() - AROUND_BAR
     return text if text is None else text[: max(0, room)]
 
 
 def _bar_width() -> int:
-    return max(1, min(BAR, _columns() - AROUND))
+    return max(1, min(BAR_WIDTH, _columns() - AROUND_BAR))
 
 
 def _columns() -> int:
-    """Of the terminal that the bar is on; `shutil` knows that of standard output alone."""
-    given = os.environ.get("COLUMNS", "")
-    if given.isdecimal() and int(given):
-        return int(given)
+    """Return the width of standard error's terminal; `shutil` asks standard output's."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns or COLUMNS
     except (OSError, ValueError):
         return COLUMNS
 
 
-def _duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+def _duration_text(seconds: float) -> str:
+    """Format a duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,63 +1,72 @@
-"""The options of a run that `sqgen test`, `train`, `time` and `compress eval` share."""
+"""Options and output that `sqgen test`, `train`, `time` and `compress eval` share."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..progress import no_bar
 from ..runner.engines import AUTO, CHOICES
 from ..runner.subprocess_guard import STALL_TIMEOUT
-from .progress_bar import Progress, note
+from .progress_bar import ProgressBar, print_note
+from .terminal import echo
+
+if TYPE_CHECKING:
+    from ..logs.result import LogResult
+    from ..runner.options import RunOptions
 
 _OPTIONS = (
     click.option("--gpu", metavar="N", help="run on these GPUs: 0, 0,1 or all"),
     click.option("--cpu", is_flag=True, help="run on the CPU, whatever the solver says"),
-    click.option("--engine", type=click.Choice(CHOICES), default=AUTO, help="which to run [auto]"),
-    click.option("--caffe", metavar="COMMAND", help="a command that runs a caffe"),
-    click.option("--run-dir", metavar="DIR", help="the folder to make [runs/TIME-NAME]"),
+    click.option("--engine", type=click.Choice(CHOICES), default=AUTO, help="what runs it [auto]"),
+    click.option("--caffe", metavar="COMMAND", help="command line that runs a caffe"),
+    click.option("--run-dir", metavar="DIR", help="folder to make [runs/TIME-NAME]"),
     click.option(
         "--stall-timeout",
         type=click.FloatRange(min=0),
         default=STALL_TIMEOUT,
         metavar="SECONDS",
-        help=f"silence that is reported; 0 is none [{STALL_TIMEOUT:g}]",
+        help=f"report silence after this time; 0: never [{STALL_TIMEOUT:g}]",
     ),
-    click.option("--stop-stalled", is_flag=True, help="end a run that went silent"),
-    click.option("--quiet", is_flag=True, help="no progress, no remarks"),
+    click.option("--stop-stalled", is_flag=True, help="end a run that is silent for that long"),
+    click.option("--quiet", is_flag=True, help="hide progress and remarks"),
     click.option("--json", "as_json", is_flag=True, help="print JSON"),
 )
-_HOW = ("gpu", "cpu", "engine", "caffe", "run_dir", "stall_timeout", "stop_stalled")
+_NAMES = ("gpu", "cpu", "engine", "caffe", "run_dir", "stall_timeout", "stop_stalled")
 
-passthrough = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-data_option = click.option("--data", metavar="LMDB", help="in place of the net's own, in a copy")
+engine_arguments = click.argument(
+    "arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- CAFFE_OPTIONS...]"
+)
+data_option = click.option("--data", metavar="LMDB", help="dataset, instead of the net's own")
 batch_option = click.option(
-    "--batch-size", type=click.IntRange(min=1), metavar="N", help="in place of the net's"
+    "--batch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="images in a batch, instead of the net's own",
 )
-mean_option = click.option(
-    "--mean", metavar="FILE", help="a mean image, in place of the net's mean"
-)
+mean_option = click.option("--mean", metavar="FILE", help="mean image, instead of the net's mean")
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that all runs share; the command gets one argument `options` for them."""
+    """Add the shared options; the command receives them as one argument `options`."""
 
     @wraps(command)
     def with_run_options(**values: Any) -> Any:
         from ..runner.options import RunOptions
 
-        given = {name: values.pop(name) for name in _HOW}
+        fields = {name: values.pop(name) for name in _NAMES}
         quiet = values.pop("quiet")
         options = RunOptions(
-            **given,
+            **fields,
             arguments=values.pop("arguments", ()),
-            tell=None if quiet else tell,
-            progress=no_bar if quiet else Progress,
+            log=None if quiet else print_run_line,
+            progress=no_bar if quiet else ProgressBar,
         )
         return command(**values, options=options)
 
@@ -67,8 +76,18 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def tell(line: str) -> None:
-    """A line of a run, on standard error; a place that is full or gone ends no run."""
+def print_run_line(line: str) -> None:
+    """Print a line of a run to standard error; a closed or full stream does not end the run."""
     if sys.stderr is not None:
         with suppress(OSError):
-            note(f"sqgen: {line}")
+            print_note(f"sqgen: {line}")
+
+
+def log_run_folder(result: LogResult, options: RunOptions) -> None:
+    """Log the run folder and the time that the run took."""
+    options.log_line(f"all files are in {result.run['folder']} ({result.run['seconds']:.1f} s)")
+
+
+def print_result_json(result: LogResult, **more: Any) -> None:
+    """Print a result as JSON, with `more` keys appended."""
+    echo(json.dumps({**result.as_dict(), **more}, indent=2))

@@ -27,12 +27,14 @@ from .terminal import echo, parse_image, warn, write
     "--phase",
     type=click.Choice(["TEST", "TRAIN", "both"], case_sensitive=False),
     default="TEST",
-    help="which layers to keep [TEST]",
+    help="phase of the layers [TEST]",
 )
-@click.option("--image", metavar="CxHxW", help="images of data layers that don't say their size")
-@click.option("--stage", "stages", multiple=True, metavar="NAME", help="keep layers of a stage too")
-@click.option("--json", "as_json", is_flag=True, help="print JSON, a list with an entry a phase")
-@click.option("--csv", "as_csv", is_flag=True, help="print CSV, a row a layer")
+@click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it")
+@click.option(
+    "--stage", "stages", multiple=True, metavar="NAME", help="include layers of this stage"
+)
+@click.option("--json", "as_json", is_flag=True, help="print JSON, a list with an entry per phase")
+@click.option("--csv", "as_csv", is_flag=True, help="print CSV, a row per layer")
 def summary(
     net: str,
     phase: str,
@@ -41,10 +43,11 @@ def summary(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Each layer's shapes, parameters, MACs and activation bytes, and their totals.
+    """Print each layer's shapes, parameters, MACs and activation bytes, with totals.
 
-    NET is a prototxt of any generation, or - for standard input. MACs are multiply-accumulates
-    of convolutions and inner products for one image; bytes are float32 for the whole batch.
+    NET is a prototxt of any version of Caffe, or - for standard input. MACs are
+    multiply-accumulates of convolutions and inner products for one image; activation bytes are
+    float32 for the whole batch.
 
     \b
     Examples:
@@ -53,24 +56,24 @@ def summary(
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv: give one")
-    read = read_net(net)
-    read = replace(read, stages=read.stages | set(stages))
-    records = parse_image(image)
-    phases = _phases(read, phase)
-    for warning in (*read.warnings, *_assumptions(read, phases, records)):
+    definition = read_net(net)
+    definition = replace(definition, stages=definition.stages | set(stages))
+    shape = parse_image(image)
+    phases = _select_phases(definition, phase)
+    for warning in (*definition.warnings, *_assumptions(definition, phases, shape)):
         warn(warning)
-    summaries = [summarize(read, one, records) for one in phases]
+    summaries = [summarize(definition, name, shape) for name in phases]
     if as_json:
-        echo(json.dumps([one.as_dict() for one in summaries], indent=2))
+        echo(json.dumps([entry.as_dict() for entry in summaries], indent=2))
     elif as_csv:
         _print_csv(summaries)
     else:
-        for one in summaries:
-            _print_table(one, with_phase=len(summaries) > 1)
+        for entry in summaries:
+            _print_table(entry, with_phase=len(summaries) > 1)
 
 
 def _assumptions(net: NetDefinition, phases: list[str], image: Shape | None) -> Iterator[str]:
-    """What the sums rest on that the prototxt does not tell."""
+    """Yield warnings about assumptions that the prototxt does not confirm."""
     layers = [layer for phase in phases for layer in net.layers(phase)]
     if image is not None and not any(map(has_countable_records, layers)):
         yield f"--image {shape_text(image)}: no layer of the net reads images"
@@ -78,21 +81,21 @@ def _assumptions(net: NetDefinition, phases: list[str], image: Shape | None) -> 
         if layer.type == "Data" and channels_by_transform(layer) is None:
             name = printable(layer.name)
             yield (
-                f"{net.place(layer)}: layer '{name}': its records are taken to have"
-                f" {ASSUMED_CHANNELS} channels; --image CxHxW tells others"
+                f"{net.place(layer)}: layer '{name}': assuming records of {ASSUMED_CHANNELS}"
+                " channels; --image CxHxW overrides this"
             )
             return
 
 
-def _phases(net: NetDefinition, phase: str) -> list[str]:
+def _select_phases(net: NetDefinition, phase: str) -> list[str]:
     wanted = ["TRAIN", "TEST"] if phase.lower() == "both" else [phase.upper()]
-    phases = [one for one in wanted if net.layers(one)]
+    phases = [name for name in wanted if net.layers(name)]
     if not phases:
         raise FormatError(f"{printable(net.source)}: has no layers in {' or '.join(wanted)}")
     return phases
 
 
-def _print_table(one: Summary, with_phase: bool) -> None:
+def _print_table(entry: Summary, with_phase: bool) -> None:
     rows = [
         [
             layer.name,
@@ -103,15 +106,15 @@ def _print_table(one: Summary, with_phase: bool) -> None:
             f"{layer.macs:,}" if layer.macs else "",
             f"{layer.activation_bytes:,}" if layer.activation_bytes else "",
         ]
-        for layer in one.layers
+        for layer in entry.layers
     ]
-    total = one.totals
+    total = entry.totals
     sums = (total.parameters, total.macs, total.activation_bytes)
     rows.append(["total", "", "", "", *(f"{number:,}" for number in sums)])
     heads = ["layer", "type", "bottom", "top", "parameters", "MACs", "bytes"]
     lines = table(heads, rows, right=(4, 5, 6))
     if with_phase:
-        echo(f"{one.phase} {one.name}".rstrip(), bold=True)
+        echo(f"{entry.phase} {entry.name}".rstrip(), bold=True)
     echo(lines[0], bold=True)
     for line in lines[1:-1]:
         echo(line)
@@ -129,11 +132,11 @@ def _print_csv(summaries: list[Summary]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     heads = ["phase", "layer", "type", "bottoms", "tops", "parameters", "statistics", "macs"]
     writer.writerow([*heads, "activation_bytes"])
-    for one in summaries:
-        for layer in one.layers:
+    for entry in summaries:
+        for layer in entry.layers:
             writer.writerow(
                 [
-                    one.phase,
+                    entry.phase,
                     layer.name,
                     layer.type,
                     " ".join(shape_text(shape) for _, shape in layer.bottoms),

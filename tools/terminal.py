@@ -1,4 +1,4 @@
-"""Tables, numbers and colour on a terminal, plain text in a pipe."""
+"""Output of commands: styled on a terminal, plain in a pipe; and sizes typed as 3x227x227."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import click
 from ..errors import OutputError
 from ..text import printable
 
-PIPE_CLOSED = 141  # what a shell says of a program that wrote to a closed pipe: 128 + SIGPIPE
+PIPE_CLOSED = 141  # a shell's exit code for a program that wrote to a closed pipe: 128 + SIGPIPE
+WARNING = 300  # maximum characters of a warning
 
 
 def write(text: str | bytes) -> None:
-    """Print to standard output as it is; ends the program where nobody reads any more.
+    """Print to standard output unchanged; exit with 141 if its reader has closed the pipe.
 
     Raises:
-        OutputError: standard output is closed.
+        OutputError: standard output is closed, or can't encode the text.
     """
     if sys.stdout is None:
         raise OutputError("can't write the result: standard output is closed")
@@ -26,11 +27,11 @@ def write(text: str | bytes) -> None:
         click.echo(text, nl=False)
     except UnicodeEncodeError as error:
         raise OutputError(
-            f"can't write the result: standard output is {error.encoding}, which has not all its"
+            f"can't write the result: standard output is {error.encoding}, which lacks some of its"
             " characters; set PYTHONIOENCODING=utf-8"
         ) from None
     except BrokenPipeError:
-        # No message, and none from the interpreter's exit either.
+        # The interpreter flushes on exit, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(PIPE_CLOSED) from None
 
@@ -42,18 +43,15 @@ def echo(text: str = "", **style: Any) -> None:
 
 
 def warn(text: str) -> None:
-    """Print a line to standard error."""
-    click.echo(f"sqgen: warning: {printable(text, CELL)}", err=True)
-
-
-CELL = 300  # characters of a cell that are shown
+    """Print a warning to standard error."""
+    click.echo(f"sqgen: warning: {printable(text, WARNING)}", err=True)
 
 
 def parse_image(text: str | None) -> tuple[int, int, int] | None:
-    """`--image 3x227x227` as (channels, height, width).
+    """Parse `--image 3x227x227` into (channels, height, width); None stays None.
 
     Raises:
-        click.UsageError: it is something else.
+        click.UsageError: it is malformed.
     """
     if text is None:
         return None
@@ -64,10 +62,10 @@ def parse_image(text: str | None) -> tuple[int, int, int] | None:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """`--resize 256x256` as (height, width).
+    """Parse `--resize 256x256` into (height, width).
 
     Raises:
-        click.UsageError: it is something else.
+        click.UsageError: it is malformed.
     """
     sides = text.lower().split("x")
     if len(sides) != 2 or not all(s.isdecimal() and 0 < int(s) < 1 << 16 for s in sides):

@@ -14,19 +14,19 @@ from ..nets.definition import is_solver, parse_net, parse_solver
 from ..text import printable
 from .terminal import warn, write
 
-BINARY_LIMIT = (1 << 31) - 1  # of protobuf itself
+BINARY_LIMIT = (1 << 31) - 1  # bytes; protobuf's own limit
 
 
 @click.command()
 @click.argument("path", metavar="FILE")
-@click.option("-o", "--out", metavar="OUT", help="write there instead of standard output")
+@click.option("-o", "--out", metavar="OUT", help="file to write, instead of standard output")
 @click.option("--force", is_flag=True, help="replace OUT if it exists")
 def upgrade(path: str, out: str | None, force: bool) -> None:
-    """Write an old net, solver or caffemodel in today's format.
+    """Write an old net, solver or caffemodel in the current format.
 
     FILE is a prototxt (V0 and V1 layers, input headers, solver_type) or a binary .caffemodel,
-    which needs -o. Fields of known forks are left out where that keeps the meaning; each is
-    named on standard error.
+    which needs -o. Fields of known forks of Caffe are dropped if that keeps the meaning; standard
+    error lists each.
 
     \b
     Examples:
@@ -73,5 +73,5 @@ def _upgrade_binary(data: bytes, path: str) -> tuple[bytes, list[str]]:
         raise FormatError(f"{printable(path)}: neither text nor a .caffemodel") from None
     if not (net.layer or net.layers):
         raise FormatError(f"{printable(path)}: binary, but no .caffemodel: it has no layers")
-    done = upgrade_net(net, path)
-    return net.SerializeToString(), [f"{printable(path)}: upgraded {what}" for what in done]
+    changes = upgrade_net(net, path)
+    return net.SerializeToString(), [f"{printable(path)}: upgraded {what}" for what in changes]

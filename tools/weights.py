@@ -1,4 +1,4 @@
-"""`sqgen weights`: what is in a caffemodel, how two differ, and weights for another net's names."""
+"""`sqgen weights`: inspect and compare caffemodels, and rename their layers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .terminal import echo, parse_image, warn
 
 if TYPE_CHECKING:
     from ..engine.equivalence import Proof
+    from ..nets.definition import NetDefinition
     from ..weights.mapping import WeightMapping
     from ..weights.statistics import BlobStatistics, LayerDifference, LayerStatistics, Sums
 
@@ -25,7 +26,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="print JSON (docs/w
 
 @click.group()
 def weights() -> None:
-    """Look into caffemodels, compare them, and give them another net's layer names.
+    """Inspect and compare caffemodels, and rename their layers for another net.
 
     \b
     Examples:
@@ -42,10 +43,10 @@ def weights() -> None:
 @click.argument("file", metavar="FILE")
 @_json
 def show(file: str, as_json: bool) -> None:
-    """Each parameter blob: shape, size, range, mean, std, zeros, and what is odd about it.
+    """Print statistics of each parameter blob: shape, bytes, range, mean, std, zeros.
 
-    FILE is a .caffemodel of any generation, or - for standard input. Ranges and means are of
-    the finite elements.
+    FILE is a .caffemodel of any version of Caffe, or - for standard input. Range, mean and std
+    are those of the finite elements.
 
     \b
     Example:
@@ -110,15 +111,14 @@ def _odd(blob: BlobStatistics) -> str:
 @weights.command()
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option(
-    "--tolerance", default=0.0, metavar="X", help="the largest difference that counts as none [0]"
-)
+@click.option("--tolerance", default=0.0, metavar="X", help="largest difference to ignore [0]")
 @_json
 def diff(a: str, b: str, tolerance: float, as_json: bool) -> None:
-    """How the parameters of two caffemodels differ, layer by layer.
+    """Compare the parameters of two caffemodels layer by layer.
 
-    Relative differences are to the root mean square of A's blob. Exit code 0 if no element
-    differs by more than the tolerance, 1 if one does, or a layer is missing or has other shapes.
+    Relative differences are relative to the root mean square of A's blob. Exit code 0 if no
+    element differs by more than the tolerance; 1 if one does, a layer is missing, or shapes
+    differ.
 
     \b
     Example:
@@ -127,7 +127,7 @@ def diff(a: str, b: str, tolerance: float, as_json: bool) -> None:
     if a == b == STDIN:
         raise click.UsageError("- and -: standard input can be read once")
     if not (tolerance >= 0 and math.isfinite(tolerance)):
-        raise click.UsageError(f"--tolerance {tolerance}: give a number from 0 on")
+        raise click.UsageError(f"--tolerance {tolerance}: give a number of at least 0")
     from ..formats.caffemodel import read_caffemodel
     from ..weights.statistics import EQUAL, WITHIN, compare
 
@@ -173,11 +173,11 @@ def _both_shapes(row: LayerDifference) -> str:
 @weights.command("map")
 @click.argument("source", metavar="IN")
 @click.argument("out", metavar="OUT")
-@click.option("--to", "target", required=True, metavar="NET", help="the net that is to load OUT")
-@click.option("--from", "trained", metavar="NET", help="IN's net [the layers that IN has in it]")
-@click.option("--image", metavar="CxHxW", help="images of data layers that don't say their size")
-@click.option("--partial", is_flag=True, help="leave out layers of NET that IN has no weights for")
-@click.option("--no-proof", is_flag=True, help="don't run both nets to compare them")
+@click.option("--to", "target", required=True, metavar="NET", help="the net that will load OUT")
+@click.option("--from", "trained", metavar="NET", help="IN's net [the layers stored in IN]")
+@click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it")
+@click.option("--partial", is_flag=True, help="allow layers of NET without weights")
+@click.option("--no-proof", is_flag=True, help="skip running both nets to compare them")
 @click.option("--force", is_flag=True, help="replace OUT if it exists")
 @_json
 def map_command(
@@ -191,21 +191,21 @@ def map_command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write the weights of IN for another net of the same function, under its layer names.
+    """Rename the layers of IN for another net that computes the same function.
 
-    Layers are matched by name, by the dialects of the published nets, or by what they do. Where
-    the nets order channels differently (which expand convolution a Concat has first), weights are
-    permuted. Both nets are then run on random inputs, and OUT is written if they agree.
+    Matches layers by name, by the naming styles of the published nets, or by what they
+    compute. Permutes weights where the nets order channels differently, such as the inputs of a
+    Concat. Then runs both nets on random inputs, and writes OUT if they agree.
 
     \b
     Example:
-      sqgen weights map squeezenet.caffemodel out.caffemodel --to generator.prototxt
+      sqgen weights map squeezenet.caffemodel out.caffemodel --to new.prototxt
     """
     if [source, target, trained].count(STDIN) > 1:
         raise click.UsageError("-: standard input can be read once")
     if out == STDIN:
-        raise click.UsageError("- as OUT: give a file; standard output has the table")
-    records = parse_image(image)
+        raise click.UsageError("- as OUT: give a file; the table goes to standard output")
+    shape = parse_image(image)
     from ..engine.equivalence import load_engine, prove
     from ..formats.caffemodel import read_caffemodel, serialize
     from ..formats.files import write_files
@@ -217,32 +217,33 @@ def map_command(
     model = read_caffemodel(source)
     net = read_net(target)
     if trained is None:
-        theirs = inference_graph_of_model(model, source, records)
+        theirs = inference_graph_of_model(model, source, shape)
     else:
-        theirs = inference_graph(_told(read_net(trained)), records)
-    ours = inference_graph(_told(net), records)
+        theirs = inference_graph(_warn_of_net(read_net(trained)), shape)
+    ours = inference_graph(_warn_of_net(net), shape)
     mapped = map_weights(theirs, ours, model, layer_role, partial, source)
-    written = serialize(make_mapped_caffemodel(net, mapped), out)
+    data = serialize(make_mapped_caffemodel(net, mapped), out)
     proof = None if no_proof else prove(load_engine(), theirs, ours, mapped, model)
-    write_files({Path(out): written}, force)
-    _tell(mapped, proof, as_json, out)
+    write_files({Path(out): data}, force)
+    _report_mapping(mapped, proof, as_json, out)
 
 
-def _told(net: Any) -> Any:
+def _warn_of_net(net: NetDefinition) -> NetDefinition:
+    """Print the warnings of a net, and return it."""
     for warning in net.warnings:
         warn(warning)
     return net
 
 
-def _tell(mapped: WeightMapping, proof: Proof | None, as_json: bool, out: str) -> None:
+def _report_mapping(mapped: WeightMapping, proof: Proof | None, as_json: bool, out: str) -> None:
     if mapped.unused:
         warn(f"not used: {', '.join(map(printable, mapped.unused))}")
     if mapped.missing:
         warn(f"no weights for: {', '.join(map(printable, mapped.missing))}")
     if proof is not None and proof.blind:
         warn(
-            f"{first_few(proof.blind)}: the same outcome for both inputs, so that the proof shows"
-            " little of their weights"
+            f"{first_few(proof.blind)}: the same output for both inputs, so comparing the nets"
+            " hardly tests their weights"
         )
     if as_json:
         _print_json(_mapped_json(mapped, proof, out))

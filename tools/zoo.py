@@ -28,7 +28,7 @@ FILES = {"train_val": "build", "deploy": "build --net deploy", "solver": "solver
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.pass_context
 def zoo(context: click.Context, as_json: bool) -> None:
-    """List the published nets; `show` describes one, `download` fetches its weights.
+    """List the published nets; `show` prints details, `download` fetches weights.
 
     \b
     Examples:
@@ -38,13 +38,13 @@ def zoo(context: click.Context, as_json: bool) -> None:
     """
     if context.invoked_subcommand is not None:
         if as_json:
-            raise click.UsageError("--json goes behind show", context)
+            raise click.UsageError("--json goes after show", context)
         return
     cards = [read_card(name) for name in PRESETS]
     if as_json:
         echo(json.dumps([_as_dict(card) for card in cards], indent=2))
         return
-    heads = ["net", "parameters", "MACs", "weights", "top1", "top5", "what it is"]
+    heads = ["net", "parameters", "MACs", "weights", "top-1", "top-5", "what it is"]
     for line in table(heads, [_row(card) for card in cards], right=(1, 2, 3, 4, 5)):
         echo(line)
 
@@ -53,7 +53,7 @@ def zoo(context: click.Context, as_json: bool) -> None:
 @click.argument("name", metavar="NAME")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def show(name: str, as_json: bool) -> None:
-    """Describe one net: figures, files, weights, how to reproduce its accuracy.
+    """Print the details of a net: figures, files, weights, how to reproduce them.
 
     \b
     Example:
@@ -63,26 +63,25 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         echo(json.dumps(_as_dict(card), indent=2))
         return
-    for line in _describe(card):
+    for line in _detail_lines(card):
         echo(line)
 
 
 @zoo.command("download")
 @click.argument("name", metavar="NAME")
-@click.option("-o", "--out", metavar="OUT", help="the file to write [its name, here]")
-@click.option(
-    "--from", "source", metavar="FILE|URL", help="copy the weights from there, and verify them"
-)
+@click.option("-o", "--out", metavar="OUT", help="file to write [its published name]")
+@click.option("--from", "source", metavar="FILE|URL", help="copy from there instead, and verify")
 @click.option("--force", is_flag=True, help="replace OUT if it is another file")
 def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -> None:
-    """Fetch the published weights of a net and verify them; resumes a download that was stopped.
+    """Download the published weights of a net and verify them.
 
-    Prints the name of the file. Exit code 3: the download failed, or is not the published file.
+    Resumes an interrupted download, and prints the name of the file. Exit code 3 if the download
+    fails or is not the published file.
 
     \b
     Examples:
       sqgen zoo download v1.1
-      sqgen zoo download residual --from Downloads/residual.caffemodel -o weights.caffemodel
+      sqgen zoo download residual --from residual.caffemodel -o w.caffemodel
     """
     if source == "":
         raise click.UsageError("--from '': give a file or an address")
@@ -90,27 +89,27 @@ def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -
         raise click.UsageError("-o '': give a file")
     card = read_card(name)
     if card.weights is None or card.url is None:
-        others = ", ".join(other for other in PRESETS if read_card(other).weights)
-        raise DesignError(f"no weights were published for {name}; there are for {others}")
+        have = ", ".join(other for other in PRESETS if read_card(other).weights)
+        raise DesignError(f"no weights were published for {name}; choose {have}")
     target = Path(out or card.weights.file)
     if target.is_dir():
         target /= card.weights.file
-    new = download(source or card.url, target, card.weights.git_blob, force)
-    click.echo("verified" if new else "was there already, verified", err=True)
+    downloaded = download(source or card.url, target, card.weights.git_blob, force)
+    click.echo("verified" if downloaded else "exists already, verified", err=True)
     echo(str(target))
 
 
-def _reproduction(card: Card, weights: Weights) -> Iterator[tuple[str, str]]:
-    """Yield the commands that measure the published accuracy on the validation set."""
+def _reproduce_lines(card: Card, weights: Weights) -> Iterator[tuple[str, str]]:
+    """Yield the commands that reproduce the published accuracy on the validation set."""
     file, folder = weights.file, MODELS / card.name
     if not file.endswith(".caffemodel"):
         decoded = f"{Path(file).stem}.caffemodel"
         net = folder / "deploy.prototxt"
         yield "decode", f"sqgen compress decode {file} --net {net} -o {decoded}"
         file = decoded
-    published = f" --published {card.name}" if card.accuracy else ""
+    gate = f" --published {card.name}" if card.accuracy else ""
     net = folder / "train_val.prototxt"
-    yield "reproduce", f"sqgen test --model {net} --weights {file} --data VAL_LMDB{published}"
+    yield "reproduce", f"sqgen test --model {net} --weights {file} --data VAL_LMDB{gate}"
 
 
 def _totals(card: Card) -> Totals:
@@ -142,7 +141,7 @@ def _as_dict(card: Card) -> dict[str, Any]:
     return {**card.as_dict(), **figures, "weight_bytes": _weight_bytes(card, totals)}
 
 
-def _describe(card: Card) -> list[str]:
+def _detail_lines(card: Card) -> list[str]:
     totals, accuracy, weights = _totals(card), card.accuracy, card.weights
     facts = [("about", card.about), ("paper", card.paper)]
     if card.repository:
@@ -168,7 +167,7 @@ def _describe(card: Card) -> list[str]:
     facts.append(("files", str(MODELS / card.name)))
     if weights is not None:
         facts += [("fetch", f"sqgen zoo download {card.name}"), ("from", str(card.url))]
-        facts += [("git blob", weights.git_blob), *_reproduction(card, weights)]
+        facts += [("git blob", weights.git_blob), *_reproduce_lines(card, weights)]
     facts += [("note", note) for note in card.notes]
     width = max(len(head) for head, _ in facts)
     return [f"{card.name}: {card.title}", *(f"  {head:{width}}  {text}" for head, text in facts)]

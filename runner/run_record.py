@@ -1,0 +1,164 @@
+"""The record of a run: everything that its log does not say, as `result.run` (docs/running.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .dataset import Dataset
+from .engines import Engine
+from .exact_epoch import EpochPlan
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """A data layer of a run: its dataset and its preprocessing."""
+
+    dataset: Dataset
+    transform: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "source": self.dataset.source,
+            "records": self.dataset.records,
+            "digest": self.dataset.digest,
+            "transform": self.transform,
+        }
+
+
+@dataclass(frozen=True)
+class TestRecord:
+    """What a test read."""
+
+    plan: EpochPlan
+    data: tuple[DataRecord, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        coverage = {
+            "records": self.plan.records,
+            "batch": self.plan.batch_size,
+            "iterations": self.plan.iterations,
+            "again": self.plan.repeated,
+            "exact": self.plan.engine_stops,
+            "whole": self.plan.is_exact,
+        }
+        return {"coverage": coverage, "data": [layer.as_dict() for layer in self.data]}
+
+
+@dataclass(frozen=True)
+class TestNetRecord:
+    """A test net of a training.
+
+    Attributes:
+        test_iter: batches of each test.
+        batch_size: images in a batch; None if the net reads several datasets, or none.
+        digest: of its dataset; None likewise.
+        data: its data layers.
+    """
+
+    test_iter: int
+    batch_size: int | None
+    digest: str | None
+    data: tuple[DataRecord, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "test_iter": self.test_iter,
+            "batch": self.batch_size,
+            "digest": self.digest,
+            "data": [layer.as_dict() for layer in self.data],
+        }
+
+
+@dataclass(frozen=True)
+class TrainRecord:
+    """What a training started from and read.
+
+    Attributes:
+        started_from: the caffemodel or solver state, or None.
+        images_per_update: batch size x iter_size x GPUs.
+        data: the data layers of the trained net.
+        tests: the test nets.
+    """
+
+    started_from: str | None
+    images_per_update: int
+    data: tuple[DataRecord, ...]
+    tests: tuple[TestNetRecord, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "started_from": self.started_from,
+            "images_an_update": self.images_per_update,
+            "data": [layer.as_dict() for layer in self.data],
+            "tests": [test.as_dict() for test in self.tests],
+        }
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run.
+
+    Attributes:
+        folder, working_folder: paths.
+        commands: the words of each command.
+        engine: the engine that ran.
+        versions: by package name.
+        machine: processor, cores, memory, system, GPUs.
+        changes: to the copies of nets and solver, in words.
+        seconds: from start to end.
+        error: the message of a run that failed, or None.
+        subject: what was tested or trained; None for timing.
+    """
+
+    folder: str
+    working_folder: str
+    commands: tuple[tuple[str, ...], ...]
+    engine: Engine
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    changes: tuple[str, ...]
+    seconds: float
+    error: str | None
+    subject: TestRecord | TrainRecord | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "folder": self.folder,
+            "working_folder": self.working_folder,
+            "commands": [list(command) for command in self.commands],
+            "engine": {
+                "kind": self.engine.kind,
+                "name": self.engine.name,
+                "why": self.engine.why,
+                "version": self.engine.version,
+            },
+            "versions": self.versions,
+            "machine": self.machine,
+            "changes": list(self.changes),
+            "seconds": self.seconds,
+            "error": self.error,
+            **(self.subject.as_dict() if self.subject is not None else {}),
+        }
+
+
+def record_data(datasets: Sequence[Dataset], layers: Sequence[Any]) -> tuple[DataRecord, ...]:
+    """Return the records of data layers; `datasets` are theirs, in the same order."""
+    return tuple(
+        DataRecord(dataset, _transform_fields(layer))
+        for dataset, layer in zip(datasets, layers, strict=True)
+    )
+
+
+def _transform_fields(layer: Any) -> dict[str, Any]:
+    """Return the fields of a layer's transform_param that are set."""
+    return {
+        field.name: list(value) if hasattr(value, "append") else value
+        for field, value in layer.transform_param.ListFields()
+    }

@@ -1,0 +1,99 @@
+"""Preflight checks of a solver: fields, mode, room for snapshots."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..errors import NetError, SqgenError
+from ..formats.files import STDIN
+from ..formats.snapshot_files import check_free_space, complete_prefix, newest_solver_state
+from ..nets.definition import parse_solver, read_text
+from ..nets.shapes import NetShapes
+from ..nets.solver_rules import lint_solver
+from ..text import printable
+from .engines import CAFFE, Engine
+from .options import RunOptions
+from .preflight import count_snapshots, estimate_snapshot_bytes, has_no_gpu
+
+CPU, GPU = 0, 1  # SolverParameter.SolverMode
+
+
+class ParsedSolver(NamedTuple):
+    """A SolverParameter with its snapshot_prefix completed, and the path of its file."""
+
+    param: Any
+    path: str
+
+
+def read_solver(options: RunOptions, path: str) -> ParsedSolver:
+    """Read and lint a solver; complete its snapshot_prefix as Caffe does.
+
+    Raises:
+        FormatError: it can't be read or parsed.
+        NetError: Caffe would refuse it.
+    """
+    warnings: list[str] = []
+    text, source = read_text(path)
+    param = parse_solver(text, source, warnings)
+    for rule, message in lint_solver(param):
+        if rule == "solver":
+            raise NetError(f"{printable(source)}: {message}")
+        warnings.append(f"{printable(source)}: {message}")
+    options.warn(*warnings)
+    complete_prefix(param, "" if path == STDIN else path)
+    return ParsedSolver(param, source)
+
+
+def check_solver_mode(options: RunOptions, solver: ParsedSolver, engine: Engine) -> None:
+    """Check that a solver in GPU mode has a GPU.
+
+    Unset, solver_mode is GPU for a real caffe, and the CPU for the embedded engine.
+
+    Raises:
+        SqgenError: it has none.
+    """
+    wants_gpu = solver.param.solver_mode == GPU
+    wants_gpu = wants_gpu and (engine.kind == CAFFE or solver.param.HasField("solver_mode"))
+    has_choice = options.cpu or options.gpu is not None or options.caffe is not None
+    if wants_gpu and not has_choice and has_no_gpu():
+        raise SqgenError(
+            f"{printable(solver.path)}: solver_mode is GPU, and this machine has none that a"
+            " driver knows; --cpu runs it on the CPU"
+        )
+
+
+def check_snapshot_room(
+    options: RunOptions, solver: ParsedSolver, shapes: NetShapes, start: int
+) -> None:
+    """Check that a snapshot can be written; warn if all of them do not fit on the disk.
+
+    Args:
+        options: log the warnings.
+        solver: the solver.
+        shapes: of the trained net.
+        start: the iteration that the training starts from.
+
+    Raises:
+        OutputError: no snapshot can be written.
+    """
+    count = count_snapshots(solver.param, start)
+    if not count:
+        options.warn("the solver writes no snapshots: the trained weights are lost at the end")
+        return
+    size = estimate_snapshot_bytes(solver.param, shapes)
+    free = check_free_space(solver.param.snapshot_prefix, size)
+    if free < size * count:
+        options.warn(
+            f"{count} snapshots of {size >> 20} MiB are more than the {free >> 20} MiB"
+            f" that are free at {printable(solver.param.snapshot_prefix)}"
+        )
+
+
+def warn_of_snapshots(options: RunOptions, prefix: str) -> None:
+    """Warn if an earlier training left snapshots under the same prefix."""
+    snapshot = newest_solver_state(prefix)
+    if snapshot is not None:
+        options.warn(
+            f"{printable(snapshot)} and others of an earlier training are there: those of the same"
+            " iteration will be replaced; --resume continues that training"
+        )

@@ -1,0 +1,147 @@
+"""The nets of a training: the trained net and the test nets, with overrides, as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import NetError
+from ..nets.definition import NetDefinition
+from ..nets.solver_nets import path_beside_solver, read_solver_nets
+from ..nets.solver_rules import lint_test_iter
+from ..text import printable
+from .dataset import Dataset
+from .exact_epoch import plan_exact_epoch
+from .options import RunOptions
+from .overrides import (
+    DataOverride,
+    RunFile,
+    data_layers,
+    layer_batch_size,
+    net_file,
+    override_data,
+)
+from .preflight import check_net
+from .run_record import TestNetRecord, record_data
+from .solver_preflight import ParsedSolver
+
+SOLVER = "solver.prototxt"
+
+
+class TrainingNets:
+    """The nets of a solver as they are run.
+
+    Several nets may come from one file, in different states; overrides apply to the file.
+
+    Attributes:
+        trained, tested: the trained net, and a test net per test_iter.
+        trained_check, tested_checks: their shapes and datasets.
+        test_iter: batches per test of each test net.
+
+    Raises:
+        SqgenError: a net is missing or invalid, or an override does not fit it.
+    """
+
+    def __init__(
+        self, options: RunOptions, solver: ParsedSolver, train: DataOverride, test: DataOverride
+    ) -> None:
+        self._test_override = test
+        nets = read_solver_nets(solver.param, solver.path)
+        self._paths = [path for _, path in nets.origins]
+        # Before any check of a net fails: the other file of that name may have been meant.
+        _warn_of_namesakes(options, self._paths, solver.path)
+        if test.source is not None and not nets.tested:
+            raise NetError(
+                f"--val-data {printable(test.source)}: {printable(solver.path)} tests nothing;"
+                " give it test_iter and test_interval"
+            )
+        self._files: dict[str, NetDefinition] = {}
+        self._changes: dict[str, list[str]] = {}
+        roles = [(nets.trained, train), *((net, test) for net in nets.tested)]
+        for (net, override), path in zip(roles, self._paths, strict=True):
+            self._override(net, path, override)
+        self.trained = self._overridden(nets.trained, 0)
+        self.tested = [self._overridden(net, index) for index, net in enumerate(nets.tested, 1)]
+        self.trained_check = check_net(self.trained, "TRAIN")
+        self.tested_checks = [check_net(net, "TEST", "--val-data") for net in self.tested]
+        self.test_iter = list(solver.param.test_iter)
+
+    def _override(self, net: NetDefinition, path: str, override: DataOverride) -> None:
+        """Apply an override to the file of a net, on top of earlier ones."""
+        earlier = self._files.get(path)
+        current = net if earlier is None else replace(net, param=earlier.param)
+        overridden, changes = override_data(current, [override])
+        if changes and not path:
+            raise NetError(
+                f"{printable(net.source)}: the net stands in the solver itself; give it a file of"
+                " its own to run it on other data"
+            )
+        self._files[path] = overridden
+        self._changes.setdefault(path, []).extend(changes)
+
+    def _overridden(self, net: NetDefinition, index: int) -> NetDefinition:
+        """Return a net with all overrides of its file."""
+        return replace(net, param=self._files[self._paths[index]].param)
+
+    def plan_tests(self, options: RunOptions) -> tuple[TestNetRecord, ...]:
+        """Fit batch size and test_iter to `--val-data`, or lint each test_iter.
+
+        Returns:
+            What each test net reads.
+        """
+        return tuple(self._plan_test(options, index) for index in range(len(self.tested)))
+
+    def _plan_test(self, options: RunOptions, index: int) -> TestNetRecord:
+        layers = data_layers(self.tested[index], "TEST")
+        datasets = self.tested_checks[index].datasets
+        data = record_data(datasets, layers)
+        if len(layers) != 1:
+            return TestNetRecord(self.test_iter[index], None, None, data)
+        batch_size = self._fit_test(options, index, datasets[0], layer_batch_size(layers[0]))
+        return TestNetRecord(self.test_iter[index], batch_size or None, datasets[0].digest, data)
+
+    def _fit_test(self, options: RunOptions, index: int, dataset: Dataset, batch_size: int) -> int:
+        """Fit one test net to its dataset; return its batch size."""
+        if dataset.records is None:
+            return batch_size
+        if self._test_override.source is not None:
+            plan = plan_exact_epoch(dataset.records, batch_size, engine_stops=False)
+            self.test_iter[index] = plan.iterations
+            if plan.batch_size != batch_size:
+                override = DataOverride("TEST", None, plan.batch_size)
+                self._override(self.tested[index], self._paths[index + 1], override)
+            batch_size = plan.batch_size
+        warning = lint_test_iter(self.test_iter[index], batch_size, dataset.records, None)
+        if warning is not None:
+            options.warn(f"test net {index}: {warning}")
+        return batch_size
+
+    @property
+    def file_names(self) -> dict[str, str]:
+        """Path of each net's file -> the name of its copy in the run folder."""
+        names: dict[str, str] = {}
+        for path in filter(None, self._files):
+            name = Path(path).name
+            while name in (*names.values(), SOLVER):
+                name = f"{Path(name).stem}_{Path(name).suffix}"
+            names[path] = name
+        return names
+
+    def net_files(self) -> list[RunFile]:
+        """Return the nets' files for the run folder."""
+        return [
+            net_file(self._files[path], self._changes[path], name)
+            for path, name in self.file_names.items()
+        ]
+
+
+def _warn_of_namesakes(options: RunOptions, paths: Iterable[str], source: str) -> None:
+    """Warn of a net in the working folder, which Caffe runs, with a namesake beside the solver."""
+    for path in dict.fromkeys(filter(None, paths)):
+        here, beside = Path(path), path_beside_solver(path, source)
+        if here.exists() and beside.exists() and not here.samefile(beside):
+            options.warn(
+                f"net {printable(path)} of this folder is run, as Caffe does, not"
+                f" {printable(str(beside))} beside the solver"
+            )

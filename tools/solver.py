@@ -1,0 +1,27 @@
+"""`sqgen solver`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..generator.build import build_solver
+from .design_options import DesignCommand, design_options, select_design
+from .terminal import write
+
+
+@click.command(cls=DesignCommand)
+@design_options
+def solver(preset: str | None, design_file: str | None, **options: Any) -> None:
+    """Print the solver that trains a net, with the published schedule by default.
+
+    test_iter covers the validation set, and iter_size reaches the effective batch size.
+
+    \b
+    Examples:
+      sqgen solver --preset residual > solver.prototxt
+      sqgen solver --batch-size 64 --gpus 2 --effective-batch 512
+      sqgen solver --val-images 297 --val-batch-size 27 --max-iter 2000 --cpu
+    """
+    write(build_solver(select_design(preset, design_file, options)))

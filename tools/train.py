@@ -1,0 +1,60 @@
+"""`sqgen train`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..logs.trouble import DIVERGED
+from ..report.log_text import format_result
+from .run_options import (
+    batch_option,
+    data_option,
+    engine_arguments,
+    log_run_folder,
+    mean_option,
+    print_result_json,
+    run_options,
+)
+from .terminal import echo
+
+if TYPE_CHECKING:
+    from ..runner.options import RunOptions
+
+
+@click.command()
+@click.option("--solver", required=True, metavar="SOLVER", help="the solver's prototxt")
+@click.option("--weights", metavar="W", help="fine-tune from caffemodels, separated by commas")
+@click.option("--snapshot", metavar="STATE", help="resume from a .solverstate")
+@click.option("--resume", is_flag=True, help="resume from the newest snapshot")
+@data_option
+@click.option("--val-data", metavar="LMDB", help="test dataset, instead of the net's own")
+@batch_option
+@mean_option
+@run_options
+@engine_arguments
+def train(as_json: bool, options: RunOptions, **arguments: Any) -> None:
+    """Train a net, fine-tune it, or resume a training.
+
+    Ctrl-C makes it write a snapshot and stop; a second Ctrl-C kills it. Exit code 1 means that
+    the loss became nan or inf.
+
+    \b
+    Examples:
+      sqgen train --solver solver.prototxt --data train_lmdb --val-data val_lmdb
+      sqgen train --solver solver.prototxt --gpu 0,1
+      sqgen train --solver solver.prototxt --weights squeezenet.caffemodel
+      sqgen train --solver solver.prototxt --resume
+    """
+    from ..runner.train import train as run_train
+
+    result = run_train(**arguments, **vars(options))
+    if as_json:
+        print_result_json(result)
+    else:
+        for line in format_result(result):
+            echo(line)
+        log_run_folder(result, options)
+    diverged = any(trouble.name == DIVERGED for trouble in result.troubles)
+    raise SystemExit(1 if diverged else 0)
