@@ -401,7 +401,8 @@ def test_not_much_is_read_ahead(
 
     def start(works: Works[Batch], depth: int, workers: int) -> Prefetch[Batch]:
         depths.append(depth)
-        return Prefetch((work for work in ()), depth, workers)  # reads nothing
+        works.close()
+        return Prefetch(works, depth, workers)  # reads nothing
 
     monkeypatch.setattr(loader, "Prefetch", start)
     one = data_layer(make_lmdb(tmp_path / "db", [raw(0, 3, 100, 100)]), batch)
