@@ -401,8 +401,8 @@ def test_not_much_is_read_ahead(
 
     def start(jobs: Jobs[Batch], depth: int, workers: int) -> Prefetch[Batch]:
         depths.append(depth)
-        nothing: list[tuple[Batch, list[Task]]] = []
-        return Prefetch((job for job in nothing), depth, workers)
+        jobs.close()
+        return Prefetch(jobs, depth, workers)  # reads nothing
 
     monkeypatch.setattr(loader, "Prefetch", start)
     one = data_layer(make_lmdb(tmp_path / "db", [raw(0, 3, 100, 100)]), batch)
