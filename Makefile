@@ -8,7 +8,7 @@ DIGITS := build/digits
 DIGITS_NET := models/digits
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-accuracy test lint models train-digits schema templates bench wheel clean
+.PHONY: help setup test-accuracy test test-gpu lint models train-digits schema templates bench wheel clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 test: $(STAMP) ## run the tests (sets everything up first); ARGS= goes to pytest
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+test-gpu: $(STAMP) ## run the tests that need a GPU, and say which one it was
+	$(BIN)/python -m pytest -m cuda $(ARGS)
 
 lint: $(STAMP) ## ruff check, ruff format and mypy
 	$(BIN)/ruff check .

@@ -1,9 +1,10 @@
-"""What the tests share: where the facts are, and `sqgen` as a person runs it."""
+"""What all tests share: recorded facts, `sqgen` as a person runs it, order, and GPUs."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from . import engine_server
 
 # No test depends on how fast the machine is.
 settings.register_profile("sqgen", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -34,25 +37,79 @@ def shared() -> Path:
 
 @pytest.fixture
 def sqgen(tmp_path: Path) -> Run:
-    """Run the command in a process of its own, in an empty folder."""
+    """Run the command in an empty folder, forked from a process that has it imported."""
 
     def run(
         *arguments: str, stdin: str | bytes = "", env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(
-            [sys.executable, "-m", "sqgen", *arguments],
-            input=data,
-            capture_output=True,
-            cwd=tmp_path,
-            env={**os.environ, **(env or {})},
-            check=False,
-        )
+        result = engine_server.run("sqgen", arguments, stdin=data, cwd=tmp_path, env=env)
         return subprocess.CompletedProcess(
-            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+            result.args, result.returncode, result.stdout.decode(), result.stderr.decode()
         )
 
     return run
+
+
+@pytest.fixture
+def forked_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner in this process starts `sqgen-caffe` as a fork of a process that has PyTorch."""
+    monkeypatch.setattr(sys, "executable", engine_server.python())
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda:0", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest) -> str:
+    """PyTorch's name of the device: a test that takes it runs on the CPU, and on a GPU if any."""
+    name: str = request.param
+    return name
+
+
+def missing_gpu() -> str:
+    """Why no test can run on a GPU here; empty where one can."""
+    if importlib.util.find_spec("torch") is None:
+        return "needs PyTorch, which is not installed"
+    import torch
+
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f"needs a GPU, and PyTorch {torch.__version__} is built without CUDA"
+    return "" if torch.cuda.is_available() else "needs a GPU, and PyTorch sees none"
+
+
+def describe_gpu() -> str:
+    """The GPU that tests run on: its name, memory and driver, and PyTorch's version."""
+    import torch
+
+    gpu = torch.cuda.get_device_properties(0)
+    return (
+        f"{gpu.name}, {gpu.total_memory >> 20} MiB, compute capability {gpu.major}.{gpu.minor};"
+        f" driver {_driver()}; PyTorch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN"
+        f" {torch.backends.cudnn.version()}"
+    )
+
+
+def _driver() -> str:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return "unknown (no nvidia-smi)"
+    command = [program, "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "unknown"
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """With `-m cuda`, say first what the tests run on."""
+    if config.option.markexpr != "cuda":
+        return None
+    return f"gpu: {missing_gpu() or describe_gpu()}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the slowest tests first, so that no worker ends waiting for one; skip without a GPU."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    needs_gpu = [item for item in items if item.get_closest_marker("cuda")]
+    reason = missing_gpu() if needs_gpu else ""
+    for item in needs_gpu if reason else ():
+        item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def published(name: str) -> dict[str, Any]:

@@ -46,6 +46,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+PYTHON = sys.executable  # tests may put another one there
 PROGRAMS = {"sqgen": "sqgen", "sqgen-caffe": "sqgen.engine"}
 MODULES = tuple(PROGRAMS.values())
 HEAVY = ("sqgen.engine", "sqgen classify")  # what begins so needs PyTorch
@@ -155,7 +156,7 @@ def run(
     server = _server()
     if _at_start(environment) != server.at_start:
         return subprocess.run(
-            [sys.executable, "-m", module, *arguments],
+            [PYTHON, "-m", module, *arguments],
             input=stdin,
             capture_output=True,
             cwd=cwd,
@@ -249,7 +250,7 @@ class _Server:
         client = self.folder / "python"
         client.write_text(
             CLIENT.format(
-                python=sys.executable,
+                python=PYTHON,
                 folder=str(self.folder),
                 heavy=HEAVY,
                 programs=PROGRAMS,
@@ -264,7 +265,7 @@ class _Server:
             (self.folder / name).symlink_to(client)
         with open(self.folder / "log", "wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, str(self.folder)],
+                [PYTHON, __file__, str(self.folder)],
                 cwd="/",
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

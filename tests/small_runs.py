@@ -18,9 +18,11 @@ import pytest
 
 from sqgen.nets.definition import parse_net
 
+from . import engine_server
 from . import small_training as small
 from .conftest import DATA
 
+PYTHON = sys.executable
 STAND_IN = Path(__file__).parent / "stand_in.py"
 PATIENCE = 60  # seconds until something that has to happen counts as never
 
@@ -81,7 +83,7 @@ class StandIn:
         }
         file = self._folder / f"script{self._count}.json"
         file.write_text(json.dumps(script))
-        return shlex.join([sys.executable, "-I", "-S", str(STAND_IN), str(file)])
+        return shlex.join([PYTHON, "-I", "-S", str(STAND_IN), str(file)])
 
 
 def calls(path: Path) -> list[list[str]]:
@@ -127,10 +129,12 @@ def alive(folder: Path) -> Iterator[Alive]:
         pipe.close()
 
 
-def start(arguments: list[str], folder: Path, **options: Any) -> subprocess.Popen[str]:
-    """`sqgen` in a process of its own."""
+def start(
+    arguments: list[str], folder: Path, python: str | None = None, **options: Any
+) -> subprocess.Popen[str]:
+    """`sqgen` in a process of its own, forked from one that has it imported, or by `python`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "sqgen", *arguments],
+        [python or engine_server.python(), "-m", "sqgen", *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

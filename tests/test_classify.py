@@ -156,6 +156,7 @@ def test_mistakes_are_one_line(
     assert done.stdout == ""
 
 
+@pytest.mark.process
 def test_no_engine_is_one_line(tmp_path: Path) -> None:
     """PyTorch is an extra; without it, the hint says how to get it."""
     code = "import sys; sys.modules['torch'] = None\nfrom sqgen.tools.cli import main\nmain()"

@@ -1,4 +1,7 @@
-"""The command line through real processes: results on stdout, one line on stderr when wrong."""
+"""The command line: results on standard output, one line on standard error when wrong.
+
+Tests marked `process` start interpreters and shells; the others fork.
+"""
 
 from __future__ import annotations
 
@@ -182,6 +185,7 @@ def test_design_files(sqgen: Run, tmp_path: Path) -> None:
     assert on_top == build(preset("v1.1"))
 
 
+@pytest.mark.process
 def test_the_header_is_the_command(sqgen: Run) -> None:
     """What the first line says, given to a shell, prints the file again."""
     bash = shutil.which("bash")
@@ -193,6 +197,7 @@ def test_the_header_is_the_command(sqgen: Run) -> None:
     assert done.stdout == text
 
 
+@pytest.mark.process
 def test_pipes(sqgen: Run, tmp_path: Path) -> None:
     assert "1,248,424 parameters" in sqgen("summary", "-", stdin=SIMPLE).stdout
     (tmp_path / "a").write_text(SIMPLE)
@@ -202,6 +207,7 @@ def test_pipes(sqgen: Run, tmp_path: Path) -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", ["build", "zoo", "lint --rules", "solver"])
 def test_a_closed_pipe_is_141_and_quiet(command: str) -> None:
     bash = shutil.which("bash")
@@ -212,6 +218,7 @@ def test_a_closed_pipe_is_141_and_quiet(command: str) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.process
 def test_closed_streams() -> None:
     for script, words in (
         (f"{PYTHON} -m sqgen build >&-", b"standard output is closed"),
@@ -224,6 +231,7 @@ def test_closed_streams() -> None:
         assert done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.process
 def test_an_output_that_has_not_all_characters(sqgen: Run) -> None:
     done = sqgen("build", "--train-source", "\u4e2d", env={"PYTHONIOENCODING": "latin-1"})
     assert_one_line(done, "standard output is latin-1", "PYTHONIOENCODING=utf-8")
@@ -308,6 +316,7 @@ def test_version(sqgen: Run) -> None:
     assert sqgen("--version").stdout == f"sqgen, version {package.__version__}\n"
 
 
+@pytest.mark.process
 def test_a_full_disk_is_told() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full, which is not here")

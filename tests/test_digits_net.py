@@ -21,6 +21,8 @@ from sqgen.tools.design_options import read_design
 
 from .small_training import engine, parsed
 
+pytestmark = pytest.mark.usefixtures("forked_engine")
+
 DIGITS = MODELS / "digits"
 WEIGHTS = DIGITS / "digits.caffemodel"
 

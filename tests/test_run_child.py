@@ -347,6 +347,7 @@ def children_of(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_killed_parent_leaves_nobody(
@@ -359,7 +360,7 @@ def test_a_killed_parent_leaves_nobody(
         program.write_text(f'#!/bin/sh\n{caffe} "$@"\necho done\n')
         program.chmod(0o755)
         caffe = str(program)
-    process = start(_train(place, caffe), tmp_path)
+    process = start(_train(place, caffe), tmp_path, python=sys.executable)
     living.ready()
     pipes = [os.pidfd_open(pid) for pid in children_of(process.pid)]
     assert len(pipes) == 2
@@ -371,6 +372,7 @@ def test_a_killed_parent_leaves_nobody(
         os.close(pipe)
 
 
+@pytest.mark.process
 def test_a_full_disk_is_one_line(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
     """What can't be kept is asked to stop, as by Ctrl-C, and told when it has."""
     caffe = stand_in("train_two_test_nets", on_sigint=["its snapshot"])

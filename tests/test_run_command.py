@@ -12,7 +12,6 @@ import shlex
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import threading
 from collections.abc import Iterator
@@ -24,8 +23,10 @@ import pytest
 import sqgen
 from sqgen.tools.progress_bar import Progress
 
+from . import engine_server
 from .small_runs import (
     PATIENCE,
+    PYTHON,
     Alive,
     Place,
     StandIn,
@@ -35,6 +36,8 @@ from .small_runs import (
     real_caffe,
     start,
 )
+
+pytestmark = pytest.mark.usefixtures("forked_engine")
 
 CONTROL = re.compile(r"[^\n -~\u0080-\U0010ffff]")
 
@@ -58,7 +61,7 @@ def living(tmp_path: Path) -> Iterator[Alive]:
 
 def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sqgen", *map(str, arguments)],
+        [engine_server.python(), "-m", "sqgen", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -190,7 +193,7 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 50, columns, 0, 0))
         env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "sqgen", *arguments],
+            [PYTHON, "-m", "sqgen", *arguments],
             stdin=slave,
             stdout=subprocess.PIPE,
             stderr=slave,
@@ -223,6 +226,7 @@ def shown_lines(text: str) -> list[str]:
     return re.split(r"[\r\n]+", plain)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("columns", [20, 40, 80, 120])
 def test_a_bar(columns: int, place: Place, stand_in: StandIn, living: Alive) -> None:
     """Never longer than the line; running scores and the rate where there is room."""
@@ -245,6 +249,7 @@ def test_a_bar(columns: int, place: Place, stand_in: StandIn, living: Alive) -> 
         assert any("top-1 0.7" in line and "images/s" in line for line in bars), bars
 
 
+@pytest.mark.process
 def test_a_training_bar(place: Place, stand_in: StandIn) -> None:
     caffe = stand_in("train_two_test_nets")
     terminal = Terminal(["train", "--solver", str(place.solver), "--caffe", caffe], 200)
@@ -257,6 +262,7 @@ def test_a_training_bar(place: Place, stand_in: StandIn) -> None:
     )
 
 
+@pytest.mark.process
 def test_colours_can_be_off(place: Place, stand_in: StandIn) -> None:
     caffe = stand_in("test_digits")
     arguments = [str(one) for one in typed(place, caffe, "--min", "top1=0.1")]
@@ -269,6 +275,7 @@ def test_colours_can_be_off(place: Place, stand_in: StandIn) -> None:
     assert quiet.text == ""
 
 
+@pytest.mark.process
 def test_a_terminal_that_goes_away(
     place: Place, stand_in: StandIn, living: Alive, tmp_path: Path
 ) -> None:

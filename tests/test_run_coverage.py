@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,12 @@ from sqgen import LogResult
 from sqgen.logs.result import LOSS, TOP1, Score
 from sqgen.runner.exact_epoch import Coverage, all_once, remark, without_again
 
+from . import engine_server
 from . import small_training as small
 from .databases import make_lmdb
 from .small_runs import Place, StandIn, calls, real_caffe
+
+pytestmark = pytest.mark.usefixtures("forked_engine")
 
 sizes = st.integers(1, 3000)
 batches = st.integers(1, 300)
@@ -111,7 +113,7 @@ def prime(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def hidden(tmp_path: Path) -> str:
     """The embedded engine as a caffe that is not known to be ours."""
     program = tmp_path / "caffe"
-    ours = shlex.join([sys.executable, "-m", "sqgen.engine"])
+    ours = shlex.join([engine_server.python(), "-m", "sqgen.engine"])
     program.write_text(
         f'#!/bin/sh\n[ "$1" = --version ] && exec echo caffe version 1.0.0\nexec {ours} "$@"\n'
     )

@@ -81,6 +81,7 @@ def test_a_root_without_a_build(
     assert found.why == f"the one on the PATH: no build/tools/caffe in CAFFE_ROOT ({tmp_path}/root)"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="needs python -P")
 def test_ours_imports_nothing_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A random.py in the working folder is not taken for Python's, unless it is for us too."""
@@ -98,6 +99,7 @@ def test_ours_imports_nothing_of_the_users(tmp_path: Path, monkeypatch: pytest.M
     assert choose("torch").command[1:] == ("-m", "sqgen.engine")
 
 
+@pytest.mark.process
 def test_ours_by_another_name(nowhere: Path) -> None:
     """sqgen-caffe stands in for caffe: a link of that name on the PATH is the embedded engine."""
     package = Path(__file__).parent.parent.parent

@@ -26,6 +26,8 @@ from sqgen.runner.preflight import SLACK, check_net, snapshot_bytes, snapshots_o
 from . import small_training as small
 from .small_runs import PATIENCE, Place, StandIn, calls, real_caffe, start
 
+pytestmark = pytest.mark.usefixtures("forked_engine")
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:

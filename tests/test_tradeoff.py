@@ -20,6 +20,8 @@ from .conftest import Run
 from .small_runs import Place, StandIn, calls
 from .small_training import IMAGE
 
+pytestmark = pytest.mark.usefixtures("forked_engine")
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
