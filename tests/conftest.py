@@ -80,10 +80,11 @@ def describe_gpu() -> str:
     import torch
 
     gpu = torch.cuda.get_device_properties(0)
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return (
         f"{gpu.name}, {gpu.total_memory >> 20} MiB, compute capability {gpu.major}.{gpu.minor};"
         f" driver {_driver()}; PyTorch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN"
-        f" {torch.backends.cudnn.version()}"
+        f" {cudnn}"
     )
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+import sqgen as package
 from sqgen import build, parse_net, preset, summary
 
+from . import engine_server
 from .conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,12 +25,22 @@ def blocks(language: str) -> list[str]:
     return re.findall(f"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["sqgen", "sqgen-caffe"])
+def test_installed_commands(name: str) -> None:
+    program = shutil.which(name, path=sysconfig.get_path("scripts"))
+    if program is None:
+        pytest.skip(f"needs an installed {name}, which is not here")
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    assert package.__version__ in done.stdout
+
+
+@pytest.mark.slow
 def test_shell_blocks(tmp_path: Path) -> None:
     bash = shutil.which("bash")
-    scripts = sysconfig.get_path("scripts")
-    if bash is None or not shutil.which("sqgen", path=scripts):
-        pytest.skip("needs bash and an installed sqgen, and one is not here")
-    path = os.pathsep.join([scripts, os.environ["PATH"]])
+    if bash is None:
+        pytest.skip("needs bash, which is not here")
+    path = os.pathsep.join([str(engine_server.folder()), os.environ["PATH"]])
     for block in blocks("sh"):
         done = subprocess.run(
             [bash, "-e", "-c", block],
