@@ -57,7 +57,7 @@ def forked_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", engine_server.python())
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda:0", marks=pytest.mark.cuda)])
+@pytest.fixture(scope="session", params=["cpu", pytest.param("cuda:0", marks=pytest.mark.cuda)])
 def device(request: pytest.FixtureRequest) -> str:
     """PyTorch's name of the device: a test that takes it runs on the CPU, and on a GPU if any."""
     name: str = request.param

@@ -425,6 +425,7 @@ def write(folder: Path, source: Design = SMALL, target: Design = OTHER) -> Any:
 MAP = ("weights", "map", "in.caffemodel", "out.caffemodel", "--to", "to.prototxt")
 
 
+@pytest.mark.slow
 def test_command(sqgen: Run, tmp_path: Path) -> None:
     write(tmp_path)
     done = sqgen(*MAP)
