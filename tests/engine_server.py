@@ -465,7 +465,7 @@ def _take_limits(number: int) -> None:
     for name in dir(resource):
         if name.startswith("RLIMIT_"):
             limit = getattr(resource, name)
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # prlimit is of Linux
                 resource.setrlimit(limit, resource.prlimit(number, limit))
 
 

@@ -184,6 +184,7 @@ print(opened)
 """
 
 
+@pytest.mark.process
 def test_truncated_anywhere(small: Path, tmp_path: Path) -> None:
     """In a process of its own: what is read behind the end of a mapped file kills it."""
     folder = tmp_path / "db"

@@ -227,6 +227,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("free", [0, 1 << 13, 1 << 16, 1 << 19])
+@pytest.mark.process
 def test_a_disk_that_is_full_leaves_nothing(small_disk: Path, free: int) -> None:
     """Without a byte left, LMDB's mapped lock file ended the process by SIGBUS."""
     (small_disk / "rest").write_bytes(bytes((1 << 21) - free))

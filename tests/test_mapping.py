@@ -489,6 +489,7 @@ def test_wrong_use(sqgen: Run, tmp_path: Path) -> None:
         assert message in done.stderr
 
 
+@pytest.mark.process
 def test_no_engine_is_one_line(tmp_path: Path) -> None:
     write(tmp_path)
     code = "import sys; sys.modules['torch'] = None\nfrom sqgen.tools.cli import main\nmain()"

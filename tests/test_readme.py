@@ -56,6 +56,7 @@ def test_shell_blocks(tmp_path: Path) -> None:
         assert (tmp_path / made).exists()
 
 
+@pytest.mark.process
 def test_python_blocks() -> None:
     for block in blocks("python"):
         done = subprocess.run([sys.executable, "-c", block], capture_output=True, check=True)
