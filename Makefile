@@ -24,7 +24,7 @@ test: $(STAMP) ## run the tests (sets everything up first); ARGS= goes to pytest
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 test-gpu: $(STAMP) ## run the tests that need a GPU, and say which one it was
-	$(BIN)/python -m pytest -m cuda $(ARGS)
+	$(BIN)/python -m pytest -m cuda -v $(ARGS)
 
 lint: $(STAMP) ## ruff check, ruff format and mypy
 	$(BIN)/ruff check .

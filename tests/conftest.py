@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, settings
 
 from . import engine_server
 
-# Before PyTorch is loaded: threads that wait must not spin, or two workers with two threads each
-# starve each other on two cores (150 s instead of 20 for one training). Results are the same.
+# Before PyTorch loads: threads that wait must not spin, or two workers with two threads each starve
+# each other on two cores (150 s instead of 20 for one training). Results are the same.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # No test depends on how fast the machine is.

@@ -49,7 +49,10 @@ from typing import Any, NoReturn, TextIO
 PYTHON = sys.executable  # tests may put another one there
 PROGRAMS = {"sqgen": "sqgen", "sqgen-caffe": "sqgen.engine"}
 MODULES = tuple(PROGRAMS.values())
-HEAVY = ("sqgen.engine", "sqgen classify")  # what begins so needs PyTorch
+# What begins so is forked from the second server, which has PyTorch and matplotlib.
+HEAVY = ("sqgen.engine", "sqgen classify", "sqgen log plot", "sqgen compress eval")
+ROOMS = "formats nets weights generator models datasets compress logs runner report studies tools"
+HEAVY_MODULES = ("cv2", "lmdb", "matplotlib.figure", "matplotlib.backends.backend_agg")
 # Read once, by an interpreter or a library that starts.
 AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_")
 FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
@@ -301,6 +304,7 @@ class _Forks:
         self._listener = listener
         self._program = program
         self._heavy: socket.socket | None = None
+        self._other = 0
         self._running: dict[int, socket.socket] = {}
         self._ended, self._wakes = socket.socketpair()
         for end in (self._ended, self._wakes):
@@ -335,9 +339,10 @@ class _Forks:
     def _divide(self, heavy: socket.socket) -> None:
         self._selector.unregister(heavy)
         self._heavy = None
-        if os.fork() == 0:
+        self._other = os.fork()
+        if self._other == 0:
             self._close()
-            load("sqgen.engine")
+            load(["engine"], HEAVY_MODULES)
             _Forks(heavy, self._program).serve()
             os._exit(0)
         heavy.close()
@@ -355,6 +360,9 @@ class _Forks:
         for number in self._running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
+        for number in filter(None, [*self._running, self._other]):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(number, 0)
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
@@ -406,11 +414,16 @@ class _Forks:
             os._exit(code)
 
 
-def load(room: str) -> None:
-    """Import all modules of a room, and what they import."""
-    for module in pkgutil.iter_modules(importlib.import_module(room).__path__, f"{room}."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+def load(rooms: Sequence[str], others: Sequence[str] = ()) -> None:
+    """Import all modules of rooms, what they import, and others; extras may be missing."""
+    names = list(others)
+    for room in rooms:
+        folder = importlib.import_module(f"sqgen.{room}").__path__
+        names += [module.name for module in pkgutil.iter_modules(folder, f"sqgen.{room}.")]
+    for name in names:
+        if not name.endswith("__main__"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
     gc.collect()
     gc.freeze()
 
@@ -452,7 +465,7 @@ def _take_limits(number: int) -> None:
     for name in dir(resource):
         if name.startswith("RLIMIT_"):
             limit = getattr(resource, name)
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # prlimit is of Linux
                 resource.setrlimit(limit, resource.prlimit(number, limit))
 
 
@@ -516,7 +529,7 @@ def _listen(path: Path) -> socket.socket:
 def main() -> None:
     """Serve until standard input ends."""
     folder = Path(sys.argv[1])
-    load("sqgen.tools")
+    load(ROOMS.split())
     forks = _Forks(_listen(folder / "light"), str(folder / "python"))
     forks.fork_at_first(_listen(folder / "heavy"))
     os.write(1, b"ready\n")

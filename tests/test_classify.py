@@ -92,8 +92,8 @@ def test_batches_are_the_same_cut_or_whole(tmp_path: Path) -> None:
         (lambda net: net.forward(np.zeros((1, 3, 6, 4))), r"'data' has shape \(1, 3, 4, 6\), not"),
         (lambda net: net.blobs("fcc"), "no layer 'fcc' in the net; did you mean 'fc'?"),
         (lambda net: net.set_blobs("fc", BLUER_OR_REDDER[:1]), "has blobs of shapes"),
-        (lambda net: sqgen.Net(net._executor.definition, precision="fp31"), "no precision 'fp31'"),
-        (lambda net: sqgen.Net(net._executor.definition, threads=0), "0 threads"),
+        (lambda net: sqgen.Net(sqgen.parse_net(NET), precision="fp31"), "no precision 'fp31'"),
+        (lambda net: sqgen.Net(sqgen.parse_net(NET), threads=0), "0 threads"),
     ],
 )
 def test_misuse_is_one_line(call: object, message: str) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sqgen import DesignError, NetError, build, parse_net, preset
-from sqgen.compress import net_file, sqz_file
+from sqgen.compress import sqz_file
 from sqgen.compress.encoding import Compressed, Settings, decode, encode, read_compressed
 from sqgen.compress.prune import PAPER_RULES, DensityRule, find_density, prune
 from sqgen.compress.rounding import nearest_index, round_filters
@@ -71,11 +71,15 @@ def test_published_file_there_and_back(published: tuple[NetDefinition, Any, byte
     assert made.bytes[:104] == data[:104]
     assert_same(decode(made.bytes, net, "x.net"), model)
     at = 104
-    for slot, count in zip(find_weighted_layers(net), np.frombuffer(data, "<u4", 26), strict=True):
-        end = at + net_file._size(slot, int(count))
+    for layer, entries in zip(
+        find_weighted_layers(net), np.frombuffer(data, "<u4", 26), strict=True
+    ):
+        # Codebook and biases in 4 bytes, codes in 8 bits, gaps in 4.
+        count = int(entries)
+        end = at + 4 * (256 + layer.shapes[1][0]) + count + (count + 1) // 2
         books = [np.frombuffer(x, "<f4", 256, at) for x in (made.bytes, data)]
         np.testing.assert_array_equal(books[0], [0, *np.sort(books[1][1:])])
-        codes = slice(at + 1024 + 4 * slot.shapes[1][0], end - (int(count) + 1) // 2)
+        codes = slice(at + 1024 + 4 * layer.shapes[1][0], end - (count + 1) // 2)
         for part in (slice(at + 1024, codes.start), slice(codes.stop, end)):
             assert made.bytes[part] == data[part]
         at = end

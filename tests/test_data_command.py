@@ -30,6 +30,7 @@ from sqgen.formats.lmdb_writer import LmdbWriter
 from sqgen.formats.schema import BlobProto, Datum
 from sqgen.tools.data import data as command
 
+from . import engine_server
 from .conftest import Run
 from .databases import encoded, image_file, make_lmdb, pixels, raw
 from .test_package import HEAVY, loaded_by
@@ -398,6 +399,7 @@ main()
     assert names(tmp_path) == ["list", "train"]
 
 
+@pytest.mark.process
 def test_a_terminal_sees_how_far_it_is(tmp_path: Path) -> None:
     """Rate and time left, and the bad files on lines of their own; a pipe sees only those."""
     pty = pytest.importorskip("pty")
@@ -673,7 +675,8 @@ def test_sigterm_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("a.png 1\n" * 200_000)
     arguments = ["data", "create", str(tmp_path), "--list", str(tmp_path / "list"), "-o", "made/db"]
     (tmp_path / "made").mkdir()
-    running = subprocess.Popen([sys.executable, "-m", "sqgen", *arguments], cwd=tmp_path)
+    command = [engine_server.python(), "-m", "sqgen", *arguments]
+    running = subprocess.Popen(command, cwd=tmp_path)
     while not os.listdir(tmp_path / "made") and running.poll() is None:  # noqa: PTH208
         pass
     running.terminate()

@@ -46,6 +46,7 @@ def from_command(line: str) -> tuple[Design, str]:
     return design.with_options(**chosen), net
 
 
+@pytest.mark.slow
 @given(designs(), st.sampled_from(NETS))
 def test_legal_designs_make_nets(design: Design, net: str) -> None:
     text = build(design, net)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from functools import cache, lru_cache
 from typing import Any
 
 import pytest
@@ -19,11 +20,19 @@ from sqgen.generator.presets import PRESETS
 from .conftest import Run
 from .designs import designs
 
+# Nets that many cases read.
+parse_once = lru_cache(maxsize=32)(parse_net)
+
+
+@cache
+def preset_text(name: str) -> str:
+    return build(preset(name))
+
 
 def differences(a: str, b: str) -> list[str]:
     return [
         f"{layer}: {message}" if layer else message
-        for layer, message, _ in diff_nets(parse_net(a), parse_net(b))
+        for layer, message, _ in diff_nets(parse_once(a), parse_once(b))
     ]
 
 
@@ -46,7 +55,7 @@ def test_a_net_does_not_differ_from_itself(design: Design) -> None:
 @pytest.mark.parametrize("other", PRESETS)
 def test_presets_differ_from_each_other(name: str, other: str) -> None:
     same = {name, other} == {"dsd", "deep-compression"}  # one net, two trainings
-    found = differences(build(preset(name)), build(preset(other)))
+    found = differences(preset_text(name), preset_text(other))
     assert (found == []) == (name == other or same)
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+import sqgen as package
 from sqgen import build, parse_net, preset, summary
 
+from . import engine_server
 from .conftest import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,6 +29,17 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(f"^```{language}\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["sqgen", "sqgen-caffe"])
+def test_installed_commands(name: str) -> None:
+    program = shutil.which(name, path=sysconfig.get_path("scripts"))
+    if program is None:
+        pytest.skip(f"needs an installed {name}, which is not here")
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    assert package.__version__ in done.stdout
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "files"),
     [
@@ -36,10 +49,9 @@ def blocks(page: str, language: str) -> list[str]:
 )
 def test_shell_blocks_work_as_pasted(page: str, files: list[str], tmp_path: Path) -> None:
     bash = shutil.which("bash")
-    scripts = sysconfig.get_path("scripts")
-    if bash is None or not shutil.which("sqgen", path=scripts):
-        pytest.skip("needs bash and an installed sqgen, and one is not here")
-    path = os.pathsep.join([scripts, os.environ["PATH"]])
+    if bash is None:
+        pytest.skip("needs bash, which is not here")
+    path = os.pathsep.join([str(engine_server.folder()), os.environ["PATH"]])
     (block,) = blocks(page, "sh")
     done = subprocess.run(
         [bash, "-e", "-c", block],
@@ -54,6 +66,7 @@ def test_shell_blocks_work_as_pasted(page: str, files: list[str], tmp_path: Path
         assert (tmp_path / name).exists()
 
 
+@pytest.mark.process
 def test_python_blocks_work_as_pasted() -> None:
     (block,) = blocks("docs/python.md", "python")
     done = subprocess.run([sys.executable, "-c", block], capture_output=True, check=True)

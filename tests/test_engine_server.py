@@ -40,6 +40,7 @@ def _undated(log: str) -> str:
 
 
 @pytest.mark.parametrize("arguments", SOME, ids=" ".join)
+@pytest.mark.process
 def test_as_a_process_of_its_own(arguments: tuple[str, ...], tmp_path: Path) -> None:
     net = "layer { name: 'a' type: 'ReLU' bottom: 'b' top: 'a' }"
     wanted = by_hand(sys.executable, *arguments, cwd=tmp_path, input=net)
@@ -50,6 +51,7 @@ def test_as_a_process_of_its_own(arguments: tuple[str, ...], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("redirections", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full"])
+@pytest.mark.process
 def test_streams(redirections: str, tmp_path: Path) -> None:
     """Closed ones are closed in the fork, and full ones full."""
     script = f'"$@" {redirections}'
@@ -67,6 +69,7 @@ def run(command: list[str], folder: Path) -> tuple[int, bytes, bytes]:
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL", "SIGQUIT"])
 @pytest.mark.parametrize("program", ["real", "fork"])
+@pytest.mark.process
 def test_signals(program: str, name: str, tmp_path: Path) -> None:
     """They come through, and the end by a signal is one; SIGKILL closes the fork's output."""
     fifo = tmp_path / "net"
@@ -105,6 +108,7 @@ def test_a_variable_that_only_a_start_reads(tmp_path: Path) -> None:
     assert "import" in engine_server.run("sqgen", ["--version"], env=env).stderr.decode()
 
 
+@pytest.mark.process
 def test_another_command_is_the_interpreters() -> None:
     command = [engine_server.python(), "-c", "import sys; print(sys.executable)"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

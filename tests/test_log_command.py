@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from . import engine_server
 from .conftest import Run
 from .test_logs import HEAD, LOGS, displays, text_of
 
@@ -67,7 +70,7 @@ def test_follow_a_growing_log(tmp_path: Path) -> None:
     half = text.index("Iteration 45 (")
     log = tmp_path / "train.log"
     log.write_text(text[:half])
-    command = [sys.executable, "-u", "-m", "sqgen", "log", "parse", str(log), "--follow"]
+    command = [engine_server.python(), "-m", "sqgen", "log", "parse", str(log), "--follow"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:
         assert follower.stdout is not None
         first = follower.stdout.readline()
@@ -80,6 +83,7 @@ def test_follow_a_growing_log(tmp_path: Path) -> None:
     assert "caffe train, completed" in rest
 
 
+@pytest.mark.process
 def test_live_from_a_pipe(tmp_path: Path) -> None:
     command = [sys.executable, "-u", "-m", "sqgen", "log", "parse", "-", "--follow"]
     text = text_of("test_digits")

@@ -78,6 +78,7 @@ def damaged(chance: random.Random, text: str) -> bytes:
     return (text[:start] + middle + text[end:]).encode("utf-8", "surrogateescape")
 
 
+@pytest.mark.slow
 def test_2000_damaged_logs() -> None:
     """Never an exception, and both ways of reading tell the same."""
     chance = random.Random(2000)

@@ -429,6 +429,7 @@ def write(folder: Path, source: Design = SMALL, target: Design = OTHER) -> Any:
 MAP = ("weights", "map", "in.caffemodel", "out.caffemodel", "--to", "to.prototxt")
 
 
+@pytest.mark.slow
 def test_command(sqgen: Run, tmp_path: Path) -> None:
     write(tmp_path)
     done = sqgen(*MAP)
@@ -492,6 +493,7 @@ def test_wrong_use(sqgen: Run, tmp_path: Path) -> None:
         assert message in done.stderr
 
 
+@pytest.mark.process
 def test_no_engine_is_one_line(tmp_path: Path) -> None:
     write(tmp_path)
     code = "import sys; sys.modules['torch'] = None\nfrom sqgen.tools.cli import main\nmain()"

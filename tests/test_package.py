@@ -70,6 +70,7 @@ else:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.process
 def test_import_is_light() -> None:
     assert not loaded_by("import sqgen") & {"google", "jinja2", "click", *HEAVY}
 
@@ -100,6 +101,7 @@ except SystemExit as done:
     assert not loaded_by(code) & HEAVY
 
 
+@pytest.mark.process
 def test_python_and_command_line_agree() -> None:
     text = sqgen.build(sqgen.Design(bypass="simple"))
     done = subprocess.run(

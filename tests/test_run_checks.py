@@ -72,6 +72,9 @@ class Typed:
         assert not (self.folder / "runs").exists()
 
 
+Refusal = Callable[[Typed], tuple[int, str, str]]
+
+
 @pytest.fixture
 def typed(
     tmp_path: Path,
@@ -153,93 +156,342 @@ def test_odd_weights_are_told(typed: Typed) -> None:
     assert "warning: weights that the net has no layer for: extra" in err
 
 
-def test_what_is_not_there(typed: Typed) -> None:
-    place = typed.place
-    net = place.net.read_text()
-    refused = typed.refused
-    refused(typed.run("test", "--model", "no.prototxt", "--weights", place.weights), "no.prototxt")
-    refused(typed.test(weights="no.caffemodel"), "no.caffemodel")
-    refused(typed.test(weights=f"{place.weights},no.caffemodel"), "no.caffemodel")
-    refused(typed.test(weights=""), "--weights '': names no file")
-    refused(typed.test(weights=f"{place.weights},"), "an empty name between commas")
-    refused(typed.test(weights=place.net), "net.prototxt")
-    refused(typed.test(weights=place.folder), "folder")
-    refused(typed.test("--data", "no_lmdb"), "layer 'data': its data no_lmdb is not there")
-    refused(typed.test("--data", typed.folder), "layer 'data'")
-    refused(typed.test("--data", ""), "data")
-    absent = net.replace(str(place.data), "/no/lmdb")
-    refused(typed.test(net=absent), "its data /no/lmdb is not there; --data says where it is")
-    at = net.rindex(str(place.data))
-    typed.file("val.prototxt", net[:at] + net[at:].replace(str(place.data), "/no/val"))
-    solver = place.solver_text("max_iter: 6 test_iter: 4 test_interval: 3")
-    solver = solver.replace(str(place.net), "val.prototxt")
-    refused(typed.train(solver=solver), "/no/val is not there; --val-data says where it is")
-    refused(typed.run("train", "--solver", "no.prototxt"), "no.prototxt")
-    solver = place.solver_text().replace(str(place.net), "no_net.prototxt")
-    refused(typed.train(solver=solver), "its net no_net.prototxt is not there, nor beside it")
-    refused(typed.train("--weights", "no.caffemodel"), "no.caffemodel")
-    refused(typed.train("--snapshot", "no.solverstate"), "no.solverstate")
-    refused(typed.train("--resume"), "no complete snapshot s_iter_*.solverstate")
-    refused(typed.train("--mean", "no.binaryproto"), "mean_file no.binaryproto is not there")
-    solver = place.solver_text('max_iter: 6 weights: "no.caffemodel"')
-    refused(typed.train(solver=solver), "no.caffemodel")
+def _score(**files: str) -> Refusal:
+    """`sqgen test` of the place's net and weights, or of others."""
+    return lambda typed: typed.test(**files)
 
 
-def test_what_is_something_else(typed: Typed) -> None:
-    """The wrong file for a flag, as one types it."""
-    place = typed.place
-    refused = typed.refused
-    refused(typed.run("test", "--model", place.solver, "--weights", place.weights), "solver")
-    refused(typed.run("train", "--solver", place.net), "net")
-    refused(typed.test(net='layer { name: "a" type: "Inpt" }'), "net.prototxt")
-    refused(typed.test(net="layer {"), "net.prototxt:")
-    refused(typed.test(net=""), "net.prototxt")
-    refused(typed.train("--snapshot", place.weights), "caffemodel")
-    refused(typed.train("--weights", place.solver), "solver")
-    refused(typed.train("--snapshot", "x.solverstate.h5"), "is HDF5, which is not supported")
-    refused(typed.train(solver=place.solver_text('max_iter: 6 type: "SDG"')), "did you mean 'SGD'")
-    refused(typed.train(solver=place.solver_text("max_iter: 6 test_iter: 4")), "when to test")
-    refused(typed.train("--val-data", place.data), "tests nothing; give it test_iter")
+def _score_with(*more: str) -> Refusal:
+    return lambda typed: typed.test(*more)
 
 
-def test_a_net_that_caffe_would_refuse(typed: Typed) -> None:
-    net = typed.place.net.read_text()
-    typed.refused(typed.test(net=net.replace('bottom: "conv2"', 'bottom: "nowhere"')), "nowhere")
-    typed.refused(typed.test(net=net.replace("kernel_size: 3", "kernel_size: 300")), "conv1")
-    broken = typed.place.solver_text().replace(str(typed.place.net), "net.prototxt")
-    typed.file("net.prototxt", net.replace('bottom: "conv2"', 'bottom: "nowhere"'))
-    typed.refused(typed.train(solver=broken), "nowhere")
-    crop = net.replace("mean_value: 120", "crop_size: 100 mean_value: 120")
-    typed.refused(typed.test(net=crop), "crop_size")
+def _train_with(*more: str) -> Refusal:
+    return lambda typed: typed.train(*more)
 
 
-def test_data_that_does_not_do(typed: Typed) -> None:
-    """Empty, damaged, and other images than the weights are for."""
+def _train_by(more: str) -> Refusal:
+    """`sqgen train` by a solver with other fields."""
+    return lambda typed: typed.train(solver=typed.place.solver_text(more))
+
+
+def _train_net(net: str) -> Refusal:
+    """`sqgen train` by a solver of another net."""
+    return lambda typed: typed.train(
+        solver=typed.place.solver_text().replace(str(typed.place.net), net)
+    )
+
+
+def _with_net(old: str, new: str) -> Refusal:
+    """`sqgen test` of the place's net with a change."""
+    return lambda typed: typed.test(net=_replaced(typed, old, new))
+
+
+def _replaced(typed: Typed, old: str, new: str) -> str:
+    text = typed.place.net.read_text()
+    assert old in text
+    return text.replace(old, new)
+
+
+def _no_data(typed: Typed) -> Any:
+    return typed.test(net=_replaced(typed, str(typed.place.data), "/no/lmdb"))
+
+
+def _no_validation_data(typed: Typed) -> Any:
+    before, data, after = typed.place.net.read_text().rpartition(str(typed.place.data))
+    typed.file("val.prototxt", before + data.replace(data, "/no/val") + after)
+    solver = typed.place.solver_text("max_iter: 6 test_iter: 4 test_interval: 3")
+    return typed.train(solver=solver.replace(str(typed.place.net), "val.prototxt"))
+
+
+def _train_broken(typed: Typed) -> Any:
+    typed.file("net.prototxt", _replaced(typed, 'bottom: "conv2"', 'bottom: "nowhere"'))
+    return _train_net("net.prototxt")(typed)
+
+
+def _empty_data(typed: Typed) -> Any:
     make_lmdb(typed.folder / "empty", [])
-    typed.refused(typed.test("--data", "empty"), "empty")
+    return typed.test("--data", "empty")
+
+
+def _truncated_data(typed: Typed) -> Any:
     shutil.copytree(typed.place.data, typed.folder / "cut")
     with open(typed.folder / "cut" / "data.mdb", "r+b") as file:
         file.truncate(5000)
-    typed.refused(typed.test("--data", "cut"), "cut")
+    return typed.test("--data", "cut")
+
+
+def _data_of_others(typed: Typed) -> Any:
     make_lmdb(typed.folder / "noise", [b"\xff" * 100])
-    typed.refused(typed.test("--data", "noise"), "noise")
+    return typed.test("--data", "noise")
 
 
-def test_options_that_do_not_go_together(typed: Typed) -> None:
-    refused = typed.refused
-    refused(typed.test("--gpu", "0", "--cpu"), "--gpu and --cpu: give one")
-    refused(typed.test("--gpu", "zero"), "--gpu zero: write 0, 0,1 or all")
-    refused(typed.test("--gpu", ""), "--gpu")
-    refused(typed.test("--gpu", "0,"), "--gpu 0,: write 0, 0,1 or all")
-    refused(typed.test("--iterations", "0"), "--iterations")
-    refused(typed.test("--batch-size", "0"), "--batch-size")
-    refused(typed.test("--stall-timeout", "-1"), "--stall-timeout")
-    refused(typed.test("--engine", "torch"), "takes no --caffe")
-    refused(typed.test("--expect", "top1"), "--expect")
-    refused(typed.test("--baseline", "no.json"), "no.json")
-    refused(typed.train("--resume", "--weights", typed.place.weights), "give one")
-    refused(typed.run("test", "--model", typed.place.net), "--weights")
-    refused(typed.run("train", typed.place.solver), "--solver")
+CHECK_THE_NAME = "no such file or directory; check the name"
+NO_WEIGHTS = f"no.caffemodel: {CHECK_THE_NAME}"
+WEIGHTS_MISTAKEN = "is no .caffemodel, or is truncated; fetch it again"
+
+# Name -> what is typed, the cause that is named, and how the line ends: with what to do.
+REFUSALS: dict[str, tuple[Refusal, str, str]] = {
+    # What is not there.
+    "no model": (
+        lambda typed: typed.run("test", "--model", "no", "--weights", typed.place.weights),
+        "sqgen: no: ",
+        CHECK_THE_NAME,
+    ),
+    "no weights": (_score(weights="no.caffemodel"), "sqgen: ", NO_WEIGHTS),
+    "no second weights": (
+        lambda typed: typed.test(weights=f"{typed.place.weights},no.caffemodel"),
+        "sqgen: ",
+        NO_WEIGHTS,
+    ),
+    "empty weights": (_score(weights=""), "--weights '': names no file", "give a .caffemodel"),
+    "weights and a comma": (
+        lambda typed: typed.test(weights=f"{typed.place.weights},"),
+        "start.caffemodel,': an empty name between commas",
+        "give a .caffemodel",
+    ),
+    "data not there": (
+        _score_with("--data", "no_lmdb"),
+        "net.prototxt:3: layer 'data': its data no_lmdb is not there",
+        "--data says where it is",
+    ),
+    "data an empty folder": (
+        lambda typed: typed.test("--data", typed.folder),
+        "layer 'data': {folder}: no data.mdb in it",
+        "give the folder of an LMDB",
+    ),
+    "data without a name": (
+        _score_with("--data", ""),
+        "layer 'data': its data  is not there",
+        "--data says where it is",
+    ),
+    "data of the net not there": (
+        _no_data,
+        "net.prototxt:3: layer 'data': its data /no/lmdb is not there",
+        "--data says where it is",
+    ),
+    "validation data not there": (
+        _no_validation_data,
+        "val.prototxt:3: layer 'data': its data /no/val is not there",
+        "--val-data says where it is",
+    ),
+    "no solver": (
+        lambda typed: typed.run("train", "--solver", "no"),
+        "sqgen: no: ",
+        CHECK_THE_NAME,
+    ),
+    "no net of a solver": (
+        _train_net("no_net.prototxt"),
+        "solver.prototxt: its net no_net.prototxt is not there, nor beside it",
+        "correct its path",
+    ),
+    "no weights to start from": (
+        _train_with("--weights", "no.caffemodel"),
+        "sqgen: ",
+        NO_WEIGHTS,
+    ),
+    "no snapshot": (
+        _train_with("--snapshot", "no.solverstate"),
+        "sqgen: no.solverstate: ",
+        CHECK_THE_NAME,
+    ),
+    "nothing to resume": (
+        _train_with("--resume"),
+        "--resume: no complete snapshot s_iter_*.solverstate",
+        "leave --resume out to start",
+    ),
+    "no mean": (
+        _train_with("--mean", "no.binaryproto"),
+        "net.prototxt:2: layer 'data': its mean_file no.binaryproto is not there",
+        "give --mean FILE, which sqgen data mean makes",
+    ),
+    "no weights of a solver": (
+        _train_by('max_iter: 6 weights: "no.caffemodel"'),
+        "sqgen: ",
+        NO_WEIGHTS,
+    ),
+    # The wrong file for a flag, as one types it.
+    "a net as weights": (
+        lambda typed: typed.test(weights=typed.place.net),
+        "net.prototxt: ",
+        WEIGHTS_MISTAKEN,
+    ),
+    "a folder as weights": (
+        lambda typed: typed.test(weights=typed.place.folder),
+        "{place}: is a folder",
+        "give a file in it",
+    ),
+    "a solver as a net": (
+        lambda typed: typed.run(
+            "test", "--model", typed.place.solver, "--weights", typed.place.weights
+        ),
+        "solver.prototxt: ",
+        "is a solver, not a net",
+    ),
+    "a net as a solver": (
+        lambda typed: typed.run("train", "--solver", typed.place.net),
+        "net.prototxt: ",
+        "is a net, not a solver",
+    ),
+    "an unknown layer type": (
+        _score(net='layer { name: "a" type: "Inpt" }'),
+        "net.prototxt:1: layer 'a': no layer type 'Inpt'",
+        "did you mean 'Input'? [type]",
+    ),
+    "half a net": (_score(net="layer {"), "net.prototxt:1:7: ", 'Expected "}"'),
+    "an empty net": (_score(net=""), "net.prototxt: ", "the net has no layers [empty]"),
+    "weights as a snapshot": (
+        lambda typed: typed.train("--snapshot", typed.place.weights),
+        "start.caffemodel: is a .caffemodel",
+        "--snapshot takes the .solverstate beside it",
+    ),
+    "a solver as weights": (
+        lambda typed: typed.train("--weights", typed.place.solver),
+        "solver.prototxt: ",
+        WEIGHTS_MISTAKEN,
+    ),
+    "a snapshot in HDF5": (
+        _train_with("--snapshot", "x.solverstate.h5"),
+        "x.solverstate.h5: ",
+        "is HDF5, which is not supported",
+    ),
+    "an unknown solver type": (
+        _train_by('max_iter: 6 type: "SDG"'),
+        "solver.prototxt: no type 'SDG'",
+        "did you mean 'SGD'?",
+    ),
+    "tests at no time": (
+        _train_by("max_iter: 6 test_iter: 4"),
+        "solver.prototxt: test_iter without test_interval",
+        "when to test?",
+    ),
+    "validation data without tests": (
+        lambda typed: typed.train("--val-data", typed.place.data),
+        "solver.prototxt tests nothing",
+        "give it test_iter and test_interval",
+    ),
+    # Nets that Caffe would refuse.
+    "an unknown blob": (
+        _with_net('bottom: "conv2"', 'bottom: "nowhere"'),
+        "net.prototxt:8: layer 'pool2': ",
+        "no layer makes 'nowhere' [unknown-blob]",
+    ),
+    "a kernel larger than the image": (
+        _with_net("kernel_size: 3", "kernel_size: 300"),
+        "net.prototxt:4: layer 'conv1': its input of 12x10 shrinks to nothing",
+        "a window of 300 does not fit in 12 with pad 0 [shape]",
+    ),
+    "an unknown blob in training": (
+        _train_broken,
+        "net.prototxt:8: layer 'pool2': ",
+        "no layer makes 'nowhere' [unknown-blob]",
+    ),
+    "a crop larger than the images": (
+        _with_net("mean_value: 120", "crop_size: 100 mean_value: 120"),
+        "net.prototxt:3: layer 'data': ",
+        "crop_size 100 is larger than its images, 12x10",
+    ),
+    # Data: empty, damaged, and no images at all.
+    "empty data": (
+        _empty_data,
+        "layer 'data': empty/data.mdb: holds no records",
+        "make the LMDB again",
+    ),
+    "truncated data": (
+        _truncated_data,
+        "cut/data.mdb: truncated: has 5,000 bytes and needs 40,960",
+        "copy or make the LMDB again",
+    ),
+    "data of other things": (
+        _data_of_others,
+        "noise: record 0: is not a Datum (100 bytes)",
+        "make the LMDB again",
+    ),
+    # Options.
+    "a GPU and none": (_score_with("--gpu", "0", "--cpu"), "--gpu and --cpu", "give one"),
+    "a GPU by a word": (_score_with("--gpu", "zero"), "--gpu zero", "write 0, 0,1 or all"),
+    "a GPU without a number": (_score_with("--gpu", ""), "--gpu ", "write 0, 0,1 or all"),
+    "a GPU and a comma": (_score_with("--gpu", "0,"), "--gpu 0,", "write 0, 0,1 or all"),
+    "no iterations": (
+        _score_with("--iterations", "0"),
+        "'--iterations': 0 is not in the range x>=1",
+        "see sqgen test --help",
+    ),
+    "an empty batch": (
+        _score_with("--batch-size", "0"),
+        "'--batch-size': 0 is not in the range x>=1",
+        "see sqgen test --help",
+    ),
+    "a negative timeout": (
+        _score_with("--stall-timeout", "-1"),
+        "'--stall-timeout': -1.0 is not in the range x>=0",
+        "see sqgen test --help",
+    ),
+    "two engines": (
+        _score_with("--engine", "torch"),
+        "--engine torch runs the embedded engine",
+        "so it takes no --caffe",
+    ),
+    "a score without a value": (
+        _score_with("--expect", "top1"),
+        "--expect top1: write a score and a value",
+        "such as top1=0.6038+-0.001",
+    ),
+    "no baseline": (
+        _score_with("--baseline", "no.json"),
+        "no.json: no baseline yet",
+        "--update-baseline makes it",
+    ),
+    "two starts": (
+        lambda typed: typed.train("--resume", "--weights", typed.place.weights),
+        "--weights, --snapshot and --resume",
+        "give one",
+    ),
+    "weights left out": (
+        lambda typed: typed.run("test", "--model", typed.place.net),
+        "missing option '--weights'",
+        "see sqgen test --help",
+    ),
+    "a solver without its flag": (
+        lambda typed: typed.run("train", typed.place.solver),
+        "missing option '--solver'",
+        "see sqgen train --help",
+    ),
+    # What a test is held to.
+    "more than all": (
+        _score_with("--expect", "top1=57.5"),
+        "top1: 57.5 is more than 1",
+        "write 57.5%",
+    ),
+    "within of nothing": (
+        _score_with("--within", "0.1"),
+        "--within is of --published and --baseline",
+        "give one of them; see sqgen test --help",
+    ),
+    "a report of nothing": (
+        _score_with("--junit", "j.xml"),
+        "--junit and --markdown report what is held",
+        "give --expect; see sqgen test --help",
+    ),
+    "a report over a folder": (
+        lambda typed: typed.test("--min", "top1=0.1", "--junit", typed.folder),
+        "{folder}: is a folder",
+        "give a file's name",
+    ),
+    "words without their dashes": (
+        _score_with("extra"),
+        "unexpected 'extra'",
+        "options for caffe stand behind --",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_refused_before_anything_runs(name: str, typed: Typed) -> None:
+    """One line that names the cause, and ends with what to do."""
+    act, cause, remedy = REFUSALS[name]
+    result = act(typed)
+    typed.refused(result, cause.format(folder=typed.folder, place=typed.place.folder))
+    assert result[2].splitlines()[-1].endswith(remedy)
 
 
 def test_gpus(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +519,7 @@ def test_room_for_snapshots(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> No
     typed.refused(typed.train(solver=nowhere), "Cannot write to snapshot prefix 'no/such/folder/s'")
     usage = shutil.disk_usage(typed.folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 19))
-    typed.refused(typed.train(), "no disk space for snapshots at 's'")
+    typed.refused(typed.train(), "no room for snapshots at 's'")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=3 << 20))
     code, _, err = typed.train(solver=place.solver_text("max_iter: 60 snapshot: 5"))
     assert code == 0
@@ -333,17 +585,6 @@ def test_state_and_solver(typed: Typed) -> None:
     code, _, err = typed.train("--resume", solver=typed.place.solver_text("max_iter: 9"))
     assert code == 0
     assert "resuming from s_iter_6.solverstate, iteration 6" in err
-
-
-def test_what_can_be_known_before_a_test_is(typed: Typed) -> None:
-    refused = typed.refused
-    refused(typed.test("--expect", "top1=57.5"), "57.5 is more than 1; write 57.5%")
-    refused(typed.test("--within", "0.1"), "--within: give --published or --baseline")
-    refused(typed.test("--junit", "j.xml"), "--junit and --markdown: nothing to report")
-    refused(typed.test("--min", "top1=0.1", "--junit", typed.folder), "is a folder")
-    refused(typed.test("extra"), "unexpected 'extra'; options for caffe stand behind --")
-    assert not typed.calls.exists()
-    assert not (typed.folder / "runs").exists()
 
 
 def test_scores_are_told_whatever_becomes_of_holding_them(typed: Typed) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,12 @@ from sqgen.runner.exact_epoch import (
     subtract_repeated,
 )
 
+from . import engine_server
 from . import small_training as small
 from .databases import make_lmdb
 from .small_runs import Place, StandIn, calls, real_caffe
+
+pytestmark = pytest.mark.usefixtures("forked_engine")
 
 sizes = st.integers(1, 3000)
 batches = st.integers(1, 300)
@@ -122,7 +124,7 @@ def prime(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def hidden(tmp_path: Path) -> str:
     """The embedded engine as a caffe that is not known to be ours."""
     program = tmp_path / "caffe"
-    ours = shlex.join([sys.executable, "-m", "sqgen.engine"])
+    ours = shlex.join([engine_server.python(), "-m", "sqgen.engine"])
     program.write_text(
         f'#!/bin/sh\n[ "$1" = --version ] && exec echo caffe version 1.0.0\nexec {ours} "$@"\n'
     )

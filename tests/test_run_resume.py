@@ -61,6 +61,7 @@ def state_of(folder: Path) -> dict[str, np.ndarray]:
     return small.final(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("real", [False, True])
 def test_resumed_ends_where_the_whole_does(
     real: bool, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

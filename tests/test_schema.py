@@ -122,6 +122,7 @@ assert [field.name for field in theirs.fields] == ["other"]
 """
 
 
+@pytest.mark.process
 def test_another_caffe_proto_in_the_process_is_no_conflict() -> None:
     """Guards against BVLC/caffe#6970: two libraries, two schemas, one process."""
     subprocess.run([sys.executable, "-c", CONFLICT], check=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import Any
 
 import jinja2
@@ -68,13 +70,17 @@ def test_compiled_templates_are_fresh(name: str) -> None:
     assert path.read_text(encoding="utf-8") == compile_template(name), "run `make templates`"
 
 
-def test_templates_work_without_the_compiled_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.process
+def test_templates_work_without_the_compiled_ones() -> None:
     """Another series of Jinja2, or an edited template: compiled on the spot, the same text."""
-    text = build(Design())
-    monkeypatch.setattr(room, "jinja_series", lambda: "0.0")
-    room._environment.cache_clear()
-    assert build(Design()) == text
-    room._environment.cache_clear()
+    code = (
+        "import sys; from sqgen import Design, build, templates\n"
+        "from sqgen.templates.compiled import net\n"
+        "templates.jinja_series, net.root = lambda: '0.0', None\n"
+        "sys.stdout.write(build(Design()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, build(Design()), "")
 
 
 def test_an_unknown_variable_is_an_error() -> None:
@@ -90,12 +96,16 @@ def test_no_string_breaks_out_of_its_quotes(text: str) -> None:
     assert net.force_backward
 
 
+LAYERS = build(Design()).count("\nlayer {")
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
 def test_paths_come_through(text: str) -> None:
     design = Design(train_source=text, mean_file=text, snapshot_prefix=text, net_path=text)
-    data = parse_net(build(design)).param.layer[0]
+    net = build(design)
+    data = parse_net(net).param.layer[0]
     assert data.data_param.source == data.transform_param.mean_file == text
-    assert build(design).count("\nlayer {") == build(Design()).count("\nlayer {")
+    assert net.count("\nlayer {") == LAYERS
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**20), 10**20))
