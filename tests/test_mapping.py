@@ -523,7 +523,7 @@ def test_what_the_proof_can_not_see_is_told(sqgen: Run, tmp_path: Path) -> None:
     done = sqgen("weights", "map", "in.caffemodel", "out.caffemodel", "--to", "to.prototxt")
     assert done.returncode == 0, done.stderr
     assert (
-        "warning: b: the same outcome for both inputs, so that the proof shows little"
+        "warning: b: the same output for both inputs, so comparing the nets hardly tests"
         in done.stderr
     )
 

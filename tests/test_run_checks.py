@@ -227,7 +227,7 @@ def _data_of_others(typed: Typed) -> Any:
 
 CHECK_THE_NAME = "no such file or directory; check the name"
 NO_WEIGHTS = f"no.caffemodel: {CHECK_THE_NAME}"
-WEIGHTS_MISTAKEN = "is no .caffemodel, or is truncated; fetch it again"
+WEIGHTS_MISTAKEN = "is not a .caffemodel, or is truncated; fetch it again"
 
 # Name -> what is typed, the cause that is named, and how the line ends: with what to do.
 REFUSALS: dict[str, tuple[Refusal, str, str]] = {
@@ -464,12 +464,12 @@ REFUSALS: dict[str, tuple[Refusal, str, str]] = {
     ),
     "within of nothing": (
         _score_with("--within", "0.1"),
-        "--within is of --published and --baseline",
-        "give one of them; see sqgen test --help",
+        "--within: give --published or --baseline",
+        "whose tolerance it is; see sqgen test --help",
     ),
     "a report of nothing": (
         _score_with("--junit", "j.xml"),
-        "--junit and --markdown report what is held",
+        "--junit and --markdown: nothing to report",
         "give --expect; see sqgen test --help",
     ),
     "a report over a folder": (
@@ -519,7 +519,7 @@ def test_room_for_snapshots(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> No
     typed.refused(typed.train(solver=nowhere), "Cannot write to snapshot prefix 'no/such/folder/s'")
     usage = shutil.disk_usage(typed.folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 19))
-    typed.refused(typed.train(), "no room for snapshots at 's'")
+    typed.refused(typed.train(), "no disk space for snapshots at 's'")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=3 << 20))
     code, _, err = typed.train(solver=place.solver_text("max_iter: 60 snapshot: 5"))
     assert code == 0
