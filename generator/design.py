@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +23,6 @@ from .design_fields import (
 from .fire import Fire, fire_modules
 
 
-@dataclass(frozen=True, repr=False)
 class Design(DesignFields):
     """A SqueezeNet: architecture, data, style and solver. Fields that are None are derived.
 

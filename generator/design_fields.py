@@ -184,5 +184,8 @@ class DesignFields:
     cpu: bool = _option(False, "solver", "--cpu", "solver_mode: CPU in place of GPU")
     net_path: str = _option("train_val.prototxt", "solver", "--net-path", "the solver's net")
 
+    def __post_init__(self) -> None:
+        """Check the values; `Design` does."""
+
 
 FIELDS: dict[str, Field[Any]] = {item.name: item for item in fields(DesignFields)}

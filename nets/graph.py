@@ -29,7 +29,7 @@ class Bottom(NamedTuple):
     position: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Node(Generic[Layer]):
     """A layer and its edges.
 
@@ -55,7 +55,7 @@ class Node(Generic[Layer]):
         return self.bottoms[position : position + 1] == (self.tops[position],)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Graph(Generic[Layer]):
     """The layers of a net in one phase, connected; made by `build_graph`.
 
