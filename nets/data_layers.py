@@ -18,7 +18,7 @@ _DataParam = Literal[
 
 
 class DataLayerType(NamedTuple):
-    """What is known of a data layer type.
+    """A data layer type.
 
     Attributes:
         param: the field of LayerParameter with its parameters.

@@ -29,15 +29,15 @@ _WORDS = r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|\w+"""
 
 @dataclass(eq=False, repr=False)
 class NetDefinition:
-    """A net, with what messages about it need.
+    """A net, with the file and lines that messages about it name.
 
     Attributes:
         param: the `NetParameter`, upgraded to the current format.
         source: the file's name, for messages.
-        warnings: what reading changed or left out, a line each.
+        warnings: fields changed or dropped on reading, a line each.
         text: the prototxt that it was parsed from, or empty.
         level, stages: the NetState that selects layers; stages of the net's own `state` as read.
-        notes: harmless changes that reading made, a line each.
+        notes: harmless changes on reading, a line each.
     """
 
     param: NetParameter

@@ -76,7 +76,7 @@ def diff_nets(a: NetDefinition, b: NetDefinition) -> list[Difference]:
 
 
 def _states(a: NetDefinition, b: NetDefinition) -> list[tuple[int, frozenset[str]]]:
-    """Return every (level, stages) that rules of either net tell apart."""
+    """Return every (level, stages) that rules of either net distinguish."""
     rules = [
         rule
         for net in (a, b)

@@ -36,7 +36,7 @@ _LEFT_OUT: Final = (
 
 @dataclass
 class InferenceGraph:
-    """The layers of a net, each of whose blobs is made once.
+    """The layers of a net; each blob is the top of one layer.
 
     Attributes:
         source: the net's file, for messages.

@@ -19,7 +19,7 @@ from .shapes import NetShapes, infer_shapes
 ERROR = "error"
 WARNING = "warning"
 FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")
-MAX_STAGES = 16  # that are checked one by one
+MAX_STAGES = 16  # each is checked by itself
 
 
 class Rule(NamedTuple):
@@ -210,7 +210,7 @@ def _missing_loss(layers: list[LayerParameter]) -> Iterator[_Raw]:
 
 
 def _has_phases(net: NetDefinition) -> bool:
-    """Whether the file tells phases apart; without a rule for one, it is meant for one alone."""
+    """Whether a layer has a rule for a phase; a file without any is meant for one phase alone."""
     return any(
         rule.HasField("phase")
         for layer in net.param.layer

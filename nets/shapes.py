@@ -73,7 +73,7 @@ def infer_shapes(
 
 
 def require_shapes(net: NetDefinition, phase: str, image: Shape | None = None) -> NetShapes:
-    """Infer shapes, without any problem.
+    """Infer shapes; raise the first problem.
 
     Raises:
         NetError: the first problem, with file:line and the layer's name.

@@ -50,7 +50,7 @@ def classify_layer(item: LayerShapes) -> str:
         `slice`, `flatten`: Concat, Eltwise, Slice and Flatten; `whole`: their order matters.
     """
     layer, axes = item.layer, len(item.bottoms[0])
-    kind = str(layer.type)
+    kind = layer.type
     if axes < 2:
         return "whole"
     if kind in ("Convolution", "InnerProduct"):
