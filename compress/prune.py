@@ -75,7 +75,7 @@ def read_rules(path: str) -> tuple[DensityRule, ...]:
 def prune(weights: np.ndarray, density: float) -> np.ndarray:
     """Set all but the round(density * size) weights of largest magnitude to 0.
 
-    Of equal magnitudes, the first are kept.
+    Of equal magnitudes, the first stay.
     """
     keep = round(density * weights.size)
     flat = weights.reshape(-1)

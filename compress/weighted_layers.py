@@ -94,7 +94,7 @@ def find_weighted_layers(net: NetDefinition, image: Shape | None = None) -> list
 
 
 def _check_names(names: Sequence[str], source: str) -> None:
-    """Refuse two layers with weights of one name, which a caffemodel can't tell apart."""
+    """Refuse two layers with weights of one name, which a caffemodel can't distinguish."""
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise NetError(

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..formats.datum import Record, Value, raw_values, read_datum
@@ -20,7 +20,7 @@ from ..text import printable
 from .encode_record import Shape
 from .ordered_map import map_in_order
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 
 class DecodedRecord(NamedTuple):

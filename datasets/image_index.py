@@ -13,7 +13,7 @@ from ..formats.files import display_name, error_reason, read_bytes
 from ..formats.list_file import LIST_LIMIT, parse_list
 from ..text import printable
 
-_SHUFFLE = 0x64617461736574  # key of this use of the random numbers of a seed
+_SHUFFLE = counter_rng.domain("dataset")
 
 
 class ImageIndex(NamedTuple):

@@ -9,9 +9,10 @@ another order gives another result.
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..formats.lmdb_reader import open_lmdb
@@ -20,7 +21,7 @@ from ..progress import StartProgress, no_progress
 from ..text import printable, shape_text
 from .decode_record import DecodedRecord, decode_records, read_key
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
+Floats = NDArray[np.float32]
 
 
 class Mean(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..text import shape_text
@@ -23,7 +24,7 @@ _VARINTS = {_CHANNELS: 0, _HEIGHT: 1, _WIDTH: 2, _LABEL: 3, _ENCODED: 4}
 _FLOAT_BYTES = 5  # a tag and 4 bytes
 
 Value = bytes | memoryview
-Floats = np.ndarray[Any, np.dtype[np.float32]]
+Floats = NDArray[np.float32]
 
 
 class Record(NamedTuple):
@@ -153,7 +154,7 @@ def _floats(view: memoryview, at: int) -> tuple[Floats, int]:
     return np.ascontiguousarray(run["value"]), at + len(run) * _FLOAT_BYTES
 
 
-def raw_values(record: Record, name: str) -> np.ndarray[Any, Any]:
+def raw_values(record: Record, name: str) -> NDArray[Any]:
     """Return the values (channels, height, width) of a Datum that is not an image file.
 
     Like Caffe, prefers `data` to `float_data`.

@@ -184,7 +184,7 @@ def _strip(message: Message, text: str, source: str) -> Iterator[str]:
             yield f"{place}: engine {word} (Intel Caffe) is dropped: a hint that changes no result"
 
 
-def _drop(message: Any, field: ForkField, value: Any, place: str) -> str:
+def _drop(message: Any, field: ForkField, value: object, place: str) -> str:
     """Clear a fork field and return its warning; `message` is of the extended schema."""
     message.ClearField(field.name)
     if field.name == "ceil_mode":

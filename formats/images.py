@@ -12,11 +12,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..extras import required
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Pixels = NDArray[np.uint8]
 
 UNCHANGED, GRAY, COLOR = -1, 0, 1  # cv2.IMREAD_*
 

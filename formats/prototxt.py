@@ -7,7 +7,6 @@ a misspelt name, and the fields of Caffe's forks (`fork_fields.py`).
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
@@ -91,7 +90,8 @@ def _names(message: Message, owner: str, kind: str) -> list[str]:
     """Return the fields of a message, or the values of an enum, that `owner` names."""
     file = message.DESCRIPTOR.file
     name, _, nested = owner.partition(".")
-    descriptor: Any = file.message_types_by_name.get(name) or file.enum_types_by_name.get(name)
-    if nested:
-        descriptor = descriptor.enum_types_by_name[nested]
-    return list(descriptor.fields_by_name if kind == "field" else descriptor.values_by_name)
+    message_type = file.message_types_by_name.get(name)
+    if kind == "field" and message_type is not None:
+        return list(message_type.fields_by_name)
+    enums = message_type.enum_types_by_name if message_type else file.enum_types_by_name
+    return list(enums[nested or name].values_by_name)

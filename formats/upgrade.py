@@ -8,7 +8,7 @@ and continues with a half-upgraded net.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 from google.protobuf.message import Message
 
@@ -152,7 +152,7 @@ def upgrade_solver(solver: SolverParameter, source: str = "solver") -> list[str]
     return ["solver_type"]
 
 
-def _copy(value: Any, target: Message, field: str) -> None:
+def _copy(value: object, target: Message, field: str) -> None:
     """Set `target.field` to a scalar or message, or extend it if it is repeated."""
     current = getattr(target, field)
     if hasattr(current, "extend"):
@@ -255,7 +255,7 @@ def _v1_to_v2(net: NetParameter, source: str) -> None:
     del net.layers[:]
 
 
-def _param_specs(layer: LayerParameter, field: str, values: Any) -> None:
+def _param_specs(layer: LayerParameter, field: str, values: Iterable[object]) -> None:
     """Write a V1 field, with a value for each blob, into the `param` of a layer."""
     target = {
         "param": "name",

@@ -1,1 +1,1 @@
-"""What a log of Caffe says, and whether it holds."""
+"""Caffe's logs: parsing, results, and gates on them."""

@@ -37,7 +37,7 @@ def write_baseline(path: Path, result: LogResult, images: int | None) -> None:
 
 
 def read_baseline(path: Path) -> dict[str, Any]:
-    """Read a baseline file. Older ones call the scores by their outputs' names.
+    """Read a baseline file. Older ones name the scores by their outputs.
 
     Raises:
         FormatError: there is no such file, or it is no baseline.

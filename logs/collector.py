@@ -1,4 +1,4 @@
-"""Events to a result. Memory does not grow with the log, unless rows are kept."""
+"""Collect the events of a log into a result, in constant memory unless rows are stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two logs side by side: scores, speed, and where their losses differ first."""
+"""Compare two logs: scores, speed, and where their losses first differ."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _speed(result: LogResult) -> float | None:
 
 
 def describe_first_differences(a: LogResult, b: LogResult) -> Iterator[str]:
-    """Say where the printed losses of two logs differ first, and where by more than rounding."""
+    """Describe where the printed losses of two logs first differ, and where by over NOTABLE."""
     rows = [_rows_by_iteration(result) for result in (a, b)]
     shared = sorted(rows[0].keys() & rows[1].keys())
     if not shared:

@@ -1,4 +1,4 @@
-"""Rows to train.csv, test.csv and batches.csv as they come, numbers as Caffe printed them."""
+"""Write train.csv, test.csv and batches.csv row by row, numbers as Caffe printed them."""
 
 from __future__ import annotations
 

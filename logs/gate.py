@@ -1,4 +1,4 @@
-"""The gate: whether a result is what it should be, by expectations, published scores, a baseline.
+"""The gate: check a result against expectations, published scores and a baseline.
 
 Files are written elsewhere: a gate only reads.
 """

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to plain JSON data and back: nan and inf are words, tuples are lists."""
+"""Convert frozen dataclasses to plain JSON data and back: nan and inf are words, tuples lists."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(kind: type[Value], plain: object, where: str = "") -> Value:
-    """Make a dataclass of plain data, checking the type of every field.
+    """Make a dataclass from plain data, checking the type of every field.
 
     Args:
         kind: the dataclass.
-        plain: what `to_json` made of one; fields with a default may be missing.
+        plain: a result of `to_json`; fields with a default may be missing.
         where: the place of `plain`, for errors.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One line of a log: glog's prefix, and patterns of the messages that matter.
+"""A line of a log: glog's prefix, and patterns of the messages that matter.
 
 Messages are recognised by their text alone: the prefix may have a year or not, may follow what a
 container or a CI put before every line, or may have been stripped.

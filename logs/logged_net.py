@@ -6,11 +6,11 @@ import hashlib
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import FormatError
 from ..formats import prototxt
-from ..formats.schema import SolverParameter
+from ..formats.schema import LayerParameter, SolverParameter
 from ..nets.data_layers import declared_batch_size
 from ..nets.definition import parse_net
 from .scores import LOSS, OTHER, TOP1, TOP_K
@@ -110,7 +110,7 @@ def _prototxt_lines(text: str) -> str:
     return "\n".join(line for line, word in words if word in _field_names() or word == "}")
 
 
-def _digest(layers: list[Any]) -> str:
+def _digest(layers: list[LayerParameter]) -> str:
     """Return a digest that is equal for equal layers, wherever their data lies."""
     digest = hashlib.sha256()
     for layer in layers:
@@ -122,7 +122,7 @@ def _digest(layers: list[Any]) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_logged_solver(text: str) -> Any:
+def read_logged_solver(text: str) -> SolverParameter | None:
     """Return the SolverParameter of a dump; None where it can't be read."""
     solver = SolverParameter()
     try:

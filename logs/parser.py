@@ -1,4 +1,4 @@
-"""Lines to events: a streaming parser for complete logs and live runs.
+"""Parse a log into events, streaming: complete logs and live runs.
 
 Most lines of a long training log are displays: a line with the loss, one per output, one with the
 learning rate. Once the parser has read a display line by line, it compiles a pattern that reads

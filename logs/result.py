@@ -1,4 +1,4 @@
-"""What a log says: the result, a frozen value, and its JSON form (docs/log.md)."""
+"""The result of a log: a frozen value, and its JSON form (docs/log.md)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Segment:
         seconds: between them.
         resumed_from: the solver state, if any.
         first_iteration, last_iteration: of the displays and tests.
-        train, test: the rows; empty if they were not kept.
+        train, test: the rows; empty if they were not stored.
         done: whether the run completed.
     """
 
@@ -101,7 +101,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class LogResult:
-    """Everything a log says.
+    """The result of a log.
 
     Attributes:
         source: the log's name.

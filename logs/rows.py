@@ -1,4 +1,4 @@
-"""Where the rows of a log go as they are read: kept, or forgotten."""
+"""Receivers of the rows of a log: `RowStore` stores them, `RowSink` discards them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .result import BatchRow, TestRow, TrainRow
 
 
 class RowSink:
-    """Receives each row; this one forgets them. Values are the text that Caffe printed."""
+    """Discards each row; subclasses use them. Values are the text that Caffe printed."""
 
     def train(
         self,
@@ -43,7 +43,7 @@ class RowSink:
 
 
 class RowStore(RowSink):
-    """Keeps every row."""
+    """Stores every row."""
 
     def __init__(self) -> None:
         self.train_rows: defaultdict[int, list[TrainRow]] = defaultdict(list)  # by segment
@@ -62,7 +62,7 @@ class RowStore(RowSink):
         names: tuple[str, ...],
         values: Sequence[str],
     ) -> None:
-        """Keep a display."""
+        """Store a display."""
         outputs = dict(zip(names, map(parse_number, values), strict=True))
         row = TrainRow(int(iteration), seconds, parse_optional(loss), parse_optional(lr), outputs)
         self.train_rows[segment].append(row)
@@ -75,7 +75,7 @@ class RowStore(RowSink):
         net: str,
         outputs: Sequence[Output],
     ) -> None:
-        """Keep a test while training."""
+        """Store a test while training."""
         values = {output.name: parse_number(output.value) for output in outputs}
         self.test_rows[segment].append(TestRow(int(iteration), seconds, int(net), values))
 
@@ -89,7 +89,7 @@ class RowStore(RowSink):
         self._open_outputs[name] = parse_number(value)
 
     def restart_batches(self) -> None:
-        """Forget the batches of an earlier test in the same log."""
+        """Discard the batches of an earlier test in the same log."""
         self._batches, self._open_batch = [], None
 
     def batches_from(self, start: int, with_last: bool) -> Sequence[BatchRow]:

@@ -100,7 +100,7 @@ def _role_name(text: str) -> str:
 
 
 def standard_error(accuracy: float, images: int | None) -> float | None:
-    """Return sqrt(p (1 - p) / n), how far an accuracy of n images strays by chance alone."""
+    """Return sqrt(p (1 - p) / n), the standard error of an accuracy p over n images."""
     if not images or not 0 <= accuracy <= 1:
         return None
     return math.sqrt(accuracy * (1 - accuracy) / images)
@@ -112,7 +112,7 @@ def value_in_test(outputs: Mapping[str, float], score: Score, scores: Sequence[S
     Args:
         outputs: of that test.
         score: which of them.
-        scores: all scores of the result, which tell the losses.
+        scores: all scores of the result, which identify the losses.
 
     Returns:
         The value; nan for an accuracy beside a loss that is not finite.

@@ -11,7 +11,7 @@ from .result import Trouble
 # -ln(FLT_MIN): the loss of a softmax that gives the label's class probability 0.
 UNDERFLOW = 87.3365
 DIVERGED = "diverged"
-_MIN_ITERATIONS = 200  # before a run can be called one that does not learn
+_MIN_ITERATIONS = 200  # before a run counts as one that does not learn
 _NEAR = 0.01  # of ln(classes)
 
 

@@ -1,1 +1,1 @@
-"""What was published: a folder a net, generated files and a card. Data, no code."""
+"""The published nets: for each a folder with generated files and a card."""

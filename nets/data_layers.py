@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from ..formats.schema import LayerParameter
+
+_DataParam = Literal[
+    "data_param",
+    "image_data_param",
+    "memory_data_param",
+    "hdf5_data_param",
+    "window_data_param",
+    "input_param",
+    "dummy_data_param",
+]
 
 
 class DataLayerType(NamedTuple):
-    """What is known of a data layer type.
+    """A data layer type.
 
     Attributes:
         param: the field of LayerParameter with its parameters.
@@ -15,7 +27,7 @@ class DataLayerType(NamedTuple):
         transformed: whether `transform_param` says how its images are cropped and scaled.
     """
 
-    param: str
+    param: _DataParam
     from_files: bool = False
     countable: bool = False
     transformed: bool = False
@@ -34,32 +46,32 @@ DATA_LAYER_TYPES = {
 }
 
 
-def is_data_layer(layer: Any) -> bool:
+def is_data_layer(layer: LayerParameter) -> bool:
     """Whether a layer is of a data layer type."""
     return layer.type in DATA_LAYER_TYPES
 
 
-def reads_files(layer: Any) -> bool:
+def reads_files(layer: LayerParameter) -> bool:
     """Whether a layer reads its data from files."""
     return is_data_layer(layer) and DATA_LAYER_TYPES[layer.type].from_files
 
 
-def has_countable_records(layer: Any) -> bool:
+def has_countable_records(layer: LayerParameter) -> bool:
     """Whether a layer reads records that sqgen can read and count."""
     return is_data_layer(layer) and DATA_LAYER_TYPES[layer.type].countable
 
 
-def is_transformed(layer: Any) -> bool:
+def is_transformed(layer: LayerParameter) -> bool:
     """Whether a layer transforms its images as its `transform_param` says."""
     return is_data_layer(layer) and DATA_LAYER_TYPES[layer.type].transformed
 
 
-def data_param(layer: Any) -> Any:
-    """Return the parameters of a data layer, such as its `data_param`."""
+def data_param(layer: LayerParameter) -> Any:
+    """Return the parameters of a data layer, such as its `data_param`; their class varies."""
     return getattr(layer, DATA_LAYER_TYPES[layer.type].param)
 
 
-def declared_batch_size(layer: Any) -> int | None:
+def declared_batch_size(layer: LayerParameter) -> int | None:
     """Return the batch size that a layer's data parameters give; None where they give none.
 
     Goes by the fields that are set, since types of forks share them with Caffe's.

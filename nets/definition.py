@@ -7,12 +7,18 @@ import re
 from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 from ..errors import FormatError, NetError
 from ..formats import prototxt
 from ..formats.files import read_bytes
-from ..formats.schema import PHASES, NetParameter, SolverParameter
+from ..formats.schema import (
+    PHASES,
+    LayerParameter,
+    NetParameter,
+    NetState,
+    NetStateRule,
+    SolverParameter,
+)
 from ..text import printable
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -23,18 +29,18 @@ _WORDS = r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|\w+"""
 
 @dataclass(eq=False, repr=False)
 class NetDefinition:
-    """A net, with what messages about it need.
+    """A net, with the file and lines that messages about it name.
 
     Attributes:
         param: the `NetParameter`, upgraded to the current format.
         source: the file's name, for messages.
-        warnings: what reading changed or left out, a line each.
+        warnings: fields changed or dropped on reading, a line each.
         text: the prototxt that it was parsed from, or empty.
         level, stages: the NetState that selects layers; stages of the net's own `state` as read.
-        notes: harmless changes that reading made, a line each.
+        notes: harmless changes on reading, a line each.
     """
 
-    param: Any
+    param: NetParameter
     source: str = "net"
     warnings: list[str] = field(default_factory=list)
     text: str = ""
@@ -45,7 +51,7 @@ class NetDefinition:
     def __repr__(self) -> str:
         return f"NetDefinition({printable(self.source)}: {len(self.param.layer)} layers)"
 
-    def in_state(self, state: Any, level: int = 0) -> NetDefinition:
+    def in_state(self, state: NetState, level: int = 0) -> NetDefinition:
         """Return this net at a level, with the stages of a solver's NetState added to its own."""
         return replace(self, stages=self.stages | set(state.stage), level=level)
 
@@ -56,7 +62,7 @@ class NetDefinition:
         added = len(self.param.layer) - len(lines)  # upgrade makes a layer of an input header
         return [1] * added + lines if self.text and added >= 0 else []
 
-    def layers(self, phase: str) -> list[Any]:
+    def layers(self, phase: str) -> list[LayerParameter]:
         """Return the layers that Caffe keeps for a phase, `TRAIN` or `TEST`, in order.
 
         Raises:
@@ -68,25 +74,25 @@ class NetDefinition:
         return [layer for layer in self.param.layer if layer_is_in(layer, *state)]
 
     @cached_property
-    def _places(self) -> tuple[list[Any], dict[int, int]]:
+    def _places(self) -> tuple[list[LayerParameter], dict[int, int]]:
         """The layers, so that their ids stay valid, and id -> line."""
         layers = list(self.param.layer)
         return layers, dict(zip(map(id, layers), self.lines, strict=False))
 
-    def place(self, layer: Any) -> str:
+    def place(self, layer: LayerParameter | None) -> str:
         """Return `file:line` of a layer, or the file where no line is known."""
         line = self._places[1].get(id(layer))
         return printable(self.source) + (f":{line}" if line else "")
 
 
-def layer_is_in(layer: Any, phase: int, level: int, stages: Set[str]) -> bool:
+def layer_is_in(layer: LayerParameter, phase: int, level: int, stages: Set[str]) -> bool:
     """Whether a NetState keeps a layer (Net::FilterNet, src/caffe/net.cpp)."""
     if layer.include:
         return any(_rule_holds(rule, phase, level, stages) for rule in layer.include)
     return not any(_rule_holds(rule, phase, level, stages) for rule in layer.exclude)
 
 
-def _rule_holds(rule: Any, phase: int, level: int, stages: Set[str]) -> bool:
+def _rule_holds(rule: NetStateRule, phase: int, level: int, stages: Set[str]) -> bool:
     """Whether a state meets a rule (Net::StateMeetsRule)."""
     return not (
         (rule.HasField("phase") and rule.phase != phase)
@@ -174,7 +180,9 @@ def _likelier_error(error: FormatError, text: str, source: str) -> FormatError:
     return error
 
 
-def parse_solver(text: str, source: str = "solver", warnings: list[str] | None = None) -> Any:
+def parse_solver(
+    text: str, source: str = "solver", warnings: list[str] | None = None
+) -> SolverParameter:
     """Parse a SolverParameter; append what was left out or upgraded to `warnings`.
 
     Raises:

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from google.protobuf.message import Message
+
 from ..errors import NetError
+from ..formats.schema import LayerParameter
 from ..text import printable
 from .definition import NetDefinition
 from .graph import build_graph
@@ -28,6 +31,7 @@ _PRESENCE = {
     "PReLUParameter.filler",
     "ScaleParameter.filler",
 }
+_Descriptor = Any  # its class depends on protobuf's implementation
 _MAX_STATES = 1000
 _MAX_CANDIDATES = 64
 
@@ -43,7 +47,7 @@ class Difference(NamedTuple):
 class _Node(NamedTuple):
     """A layer and its inputs, as (name of the layer that makes it, index of the top) a bottom."""
 
-    layer: Any
+    layer: LayerParameter
     inputs: list[tuple[str, int]]
 
 
@@ -72,7 +76,7 @@ def diff_nets(a: NetDefinition, b: NetDefinition) -> list[Difference]:
 
 
 def _states(a: NetDefinition, b: NetDefinition) -> list[tuple[int, frozenset[str]]]:
-    """Return every (level, stages) that rules of either net tell apart."""
+    """Return every (level, stages) that rules of either net distinguish."""
     rules = [
         rule
         for net in (a, b)
@@ -111,7 +115,7 @@ def _named_nodes(net: NetDefinition, phase: str) -> dict[str, _Node]:
     return nodes
 
 
-def canonical(layer: Any) -> Any:
+def canonical(layer: LayerParameter) -> LayerParameter:
     """Return a copy of a layer in which each meaning is written in one way."""
     copy = type(layer)()
     copy.CopyFrom(layer)
@@ -140,7 +144,7 @@ def canonical(layer: Any) -> Any:
     return copy
 
 
-def _unify_window(param: Any, defaults: dict[str, int]) -> None:
+def _unify_window(param: Message, defaults: dict[str, int]) -> None:
     """Write `kernel_h: 3 kernel_w: 3` and `kernel_size: 3 kernel_size: 3` as `kernel_size: 3`."""
     for field, default in defaults.items():
         sides = [field.removesuffix("_size") + side for side in ("_h", "_w")]
@@ -184,7 +188,7 @@ def _match(a: dict[str, _Node], b: dict[str, _Node]) -> dict[str, str]:
     Of several candidates, the first with the same fields matches, or else the first.
     """
     matched = {name: name for name in a if name in b}
-    left: dict[Any, list[str]] = {}
+    left: dict[tuple[object, ...], list[str]] = {}
     for name, node in b.items():
         if name not in matched:
             left.setdefault((node.layer.type, *sorted(node.inputs)), []).append(name)
@@ -242,7 +246,7 @@ def _node_differences(a: _Node, b: _Node, renamed: dict[str, str]) -> Iterator[s
     yield from _field_differences(a.layer, b.layer, "")
 
 
-def _field_differences(a: Any, b: Any, prefix: str) -> Iterator[str]:
+def _field_differences(a: Message, b: Message, prefix: str) -> Iterator[str]:
     """Describe fields whose values differ, defaults included."""
     for descriptor in a.DESCRIPTOR.fields:
         name = descriptor.name
@@ -262,10 +266,10 @@ def _field_differences(a: Any, b: Any, prefix: str) -> Iterator[str]:
         elif not hasattr(left, "append"):
             yield from _field_differences(left, right, f"{prefix}{name}.")
         else:
-            yield from _list_differences(list(left), list(right), descriptor, f"{prefix}{name}")
+            yield from _list_differences(list(left), list(right), f"{prefix}{name}")
 
 
-def _presence_text(param: Any, descriptor: Any) -> str:
+def _presence_text(param: Message, descriptor: _Descriptor) -> str:
     if not param.HasField(descriptor.name):
         return "not set"
     if descriptor.message_type is not None:
@@ -273,9 +277,7 @@ def _presence_text(param: Any, descriptor: Any) -> str:
     return _show(getattr(param, descriptor.name), descriptor.enum_type)
 
 
-def _list_differences(
-    left: list[Any], right: list[Any], descriptor: Any, name: str
-) -> Iterator[str]:
+def _list_differences(left: list[Message], right: list[Message], name: str) -> Iterator[str]:
     """Compare repeated messages by position; a missing one counts as all defaults."""
     size = max(len(left), len(right))
     for index in range(size):
@@ -288,7 +290,7 @@ def _list_differences(
         )
 
 
-def _show(value: Any, enum: Any = None) -> str:
+def _show(value: Any, enum: _Descriptor | None = None) -> str:
     if enum is not None and isinstance(value, int):
         return str(enum.values_by_number[value].name)
     if isinstance(value, bool):

@@ -57,7 +57,7 @@ class Node(Generic[Layer]):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Graph(Generic[Layer]):
-    """The layers of a net in one phase, connected; made by `build_graph`.
+    """The layers of a net in one phase, connected; `build_graph` returns it.
 
     Any net has a graph: layers may read blobs that no layer makes, or make a blob twice.
 
@@ -146,6 +146,7 @@ class Graph(Generic[Layer]):
         return list(dict.fromkeys(names))
 
 
+# Any: the default of an argument whose type is a variable.
 def _blob_names(layer: Any) -> tuple[Sequence[str], Sequence[str]]:
     return layer.bottom, layer.top
 

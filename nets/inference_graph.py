@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from ..errors import NetError
-from ..formats.schema import NetParameter
+from ..formats.schema import LayerParameter, NetParameter
 from ..text import printable
 from .data_layers import is_data_layer
 from .definition import NetDefinition
@@ -23,12 +23,20 @@ from .windows import ShapeError, UnknownSizeError
 
 _PASSED_ON = ("Split", "Dropout")
 # Fields without effect on what a layer computes in TEST.
-_LEFT_OUT = ("include", "exclude", "phase", "param", "blobs", "loss_weight", "propagate_down")
+_LEFT_OUT: Final = (
+    "include",
+    "exclude",
+    "phase",
+    "param",
+    "blobs",
+    "loss_weight",
+    "propagate_down",
+)
 
 
 @dataclass
 class InferenceGraph:
-    """The layers of a net, each of whose blobs is made once.
+    """The layers of a net; each blob is the top of one layer.
 
     Attributes:
         source: the net's file, for messages.
@@ -38,9 +46,11 @@ class InferenceGraph:
 
     source: str
     inputs: dict[str, Shape | None]
-    layers: list[Any]
+    layers: list[LayerParameter]
 
-    def definition(self, shapes: Mapping[str, Shape], layers: Sequence[Any]) -> NetDefinition:
+    def definition(
+        self, shapes: Mapping[str, Shape], layers: Sequence[LayerParameter]
+    ) -> NetDefinition:
         """Make a net of Input layers of these shapes, and of some of the layers."""
         param = NetParameter()
         for name, shape in shapes.items():
@@ -81,7 +91,9 @@ def inference_graph(net: NetDefinition, image: Shape | None = None) -> Inference
     return _build_graph(layers, net.source, image)
 
 
-def inference_graph_of_model(model: Any, source: str, image: Shape | None = None) -> InferenceGraph:
+def inference_graph_of_model(
+    model: NetParameter, source: str, image: Shape | None = None
+) -> InferenceGraph:
     """Build the inference graph of the layers in a caffemodel (Net::ToProto).
 
     They are those of one phase, mostly TRAIN, so that their include and exclude rules don't count.
@@ -107,7 +119,9 @@ def inference_graph_of_model(model: Any, source: str, image: Shape | None = None
     return _build_graph(model.layer, source, image)
 
 
-def _build_graph(layers: Sequence[Any], source: str, image: Shape | None) -> InferenceGraph:
+def _build_graph(
+    layers: Sequence[LayerParameter], source: str, image: Shape | None
+) -> InferenceGraph:
     _check_names(layers, source)
     blobs = _UniqueNames(build_graph(layers))
     inputs: dict[str, Shape | None] = {}
@@ -135,24 +149,24 @@ def _build_graph(layers: Sequence[Any], source: str, image: Shape | None) -> Inf
 class _UniqueNames:
     """A name for each version of each blob: its own, or with a number where that is taken."""
 
-    def __init__(self, graph: Graph[Any]) -> None:
+    def __init__(self, graph: Graph[LayerParameter]) -> None:
         self.graph = graph
         self._names: dict[Top | str, str] = {}  # version, or blob that no layer makes -> name
         self._taken: set[str] = set()
 
-    def read_name(self, node: Node[Any], index: int) -> str:
+    def read_name(self, node: Node[LayerParameter], index: int) -> str:
         """Return the name of what a bottom reads."""
         blob, source = node.bottoms[index], node.sources[index]
         if source is None and blob not in self._names:
             self._names[blob] = self._new(blob)
         return self._names[blob if source is None else source]
 
-    def make_name(self, node: Node[Any], index: int) -> str:
+    def make_name(self, node: Node[LayerParameter], index: int) -> str:
         """Choose the name of a top."""
         name = self._names[Top(node.index, index)] = self._new(node.tops[index])
         return name
 
-    def pass_on(self, node: Node[Any], name: str) -> None:
+    def pass_on(self, node: Node[LayerParameter], name: str) -> None:
         """Give all tops of a layer the name of its bottom, which they equal."""
         tops = (Top(node.index, index) for index in range(len(node.tops)))
         self._names |= dict.fromkeys(tops, name)
@@ -163,7 +177,7 @@ class _UniqueNames:
         return name
 
 
-def _check_names(layers: Sequence[Any], source: str) -> None:
+def _check_names(layers: Sequence[LayerParameter], source: str) -> None:
     seen: set[str] = set()
     for layer in layers:
         if is_data_layer(layer):
@@ -177,7 +191,7 @@ def _check_names(layers: Sequence[Any], source: str) -> None:
         seen.add(layer.name)
 
 
-def _stripped(layer: Any) -> Any:
+def _stripped(layer: LayerParameter) -> LayerParameter:
     copy = type(layer)()
     copy.CopyFrom(layer)
     for name in _LEFT_OUT:
@@ -185,7 +199,7 @@ def _stripped(layer: Any) -> Any:
     return copy
 
 
-def _input_shapes(layer: Any, image: Shape | None, source: str) -> list[Shape | None]:
+def _input_shapes(layer: LayerParameter, image: Shape | None, source: str) -> list[Shape | None]:
     """Return the shapes of the tops of a layer without bottoms; None where it does not say."""
     where = f"{printable(source)}: layer '{printable(layer.name)}'"
     kind = LAYER_TYPES.get(layer.type)
@@ -202,7 +216,7 @@ def _input_shapes(layer: Any, image: Shape | None, source: str) -> list[Shape | 
         raise NetError(f"{where}: {error}") from None
 
 
-def _without_ends(layers: list[Any]) -> list[Any]:
+def _without_ends(layers: list[LayerParameter]) -> list[LayerParameter]:
     """Drop layers at the end that only score, or turn scores into probabilities."""
     read: set[str] = set()
     kept = []

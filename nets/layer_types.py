@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from google.protobuf.message import Message
+
+from ..formats.schema import BiasParameter, LayerParameter, ScaleParameter
 from ..text import shape_text
 from .windows import (
     ShapeError,
@@ -47,8 +50,8 @@ class LayerType(NamedTuple):
         automatic_tops: the number of tops that Caffe adds to a layer without any (AutoTopBlobs).
     """
 
-    top_shapes: Callable[[Any, Shapes, Shape | None], list[Shape]]
-    blobs: Callable[[Any, Shapes], list[Blob]]
+    top_shapes: Callable[[LayerParameter, Shapes, Shape | None], list[Shape]]
+    blobs: Callable[[LayerParameter, Shapes], list[Blob]]
     macs: Callable[[Shapes, Sequence[Blob]], int]
     bottom_count: tuple[int, int | None]
     top_count: tuple[int, int | None]
@@ -76,8 +79,8 @@ UNSUPPORTED = frozenset(
 
 def _register(
     *names: str,
-    top_shapes: Callable[[Any, Shapes, Shape | None], list[Shape]],
-    blobs: Callable[[Any, Shapes], list[Blob]] = lambda layer, bottoms: [],
+    top_shapes: Callable[[LayerParameter, Shapes, Shape | None], list[Shape]],
+    blobs: Callable[[LayerParameter, Shapes], list[Blob]] = lambda layer, bottoms: [],
     macs: Callable[[Shapes, Sequence[Blob]], int] = lambda tops, blobs: 0,
     bottom_count: tuple[int, int | None] = (1, 1),
     top_count: tuple[int, int | None] = (1, 1),
@@ -93,18 +96,18 @@ def _register(
         )
 
 
-def _same(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _same(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     return [bottoms[0]]
 
 
-def _label_and(layer: Any, shape: Shape) -> list[Shape]:
+def _label_and(layer: LayerParameter, shape: Shape) -> list[Shape]:
     return [shape, (shape[0],)][: len(layer.top)]
 
 
 # Data
 
 
-def _transformed(layer: Any, image: Shape, stored: Sequence[int] = (0, 0)) -> Shape:
+def _transformed(layer: LayerParameter, image: Shape, stored: Sequence[int] = (0, 0)) -> Shape:
     """Return (channels, height, width) after DataTransformer, which may crop."""
     crop = layer.transform_param.crop_size
     if crop and any(0 < side < crop for side in stored):
@@ -116,7 +119,7 @@ def _transformed(layer: Any, image: Shape, stored: Sequence[int] = (0, 0)) -> Sh
     return (image[0], crop or image[1], crop or image[2])
 
 
-def _data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _data(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     """Records' channels are not in the prototxt: as many as there are mean values, or three."""
     batch = layer.data_param.batch_size
     if image is not None:
@@ -125,7 +128,7 @@ def _data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     return _label_and(layer, (batch, *_transformed(layer, (channels, 0, 0))))
 
 
-def channels_by_transform(layer: Any) -> int | None:
+def channels_by_transform(layer: LayerParameter) -> int | None:
     """Return the channels of a Data layer's records; None where `transform_param` does not say."""
     transform = layer.transform_param
     if transform.force_gray:
@@ -134,7 +137,7 @@ def channels_by_transform(layer: Any) -> int | None:
     return 3 if transform.force_color else means if means > 1 else None
 
 
-def _image_data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _image_data(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param = layer.image_data_param
     stored = (param.new_height, param.new_width)
     height, width = stored if any(stored) else (image or (0, 0, 0))[1:]
@@ -142,7 +145,7 @@ def _image_data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]
     return _label_and(layer, (param.batch_size, *_transformed(layer, image, stored)))
 
 
-def _memory_data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _memory_data(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param = layer.memory_data_param
     shape = (param.batch_size, param.channels, param.height, param.width)
     if 0 in shape:
@@ -150,7 +153,7 @@ def _memory_data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape
     return _label_and(layer, shape)
 
 
-def _dummy_data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _dummy_data(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param = layer.dummy_data_param
     shapes = [tuple(shape.dim) for shape in param.shape]
     legacy = param.num or param.channels or param.height or param.width
@@ -168,11 +171,11 @@ def _dummy_data(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]
     return _per_top(layer, shapes)
 
 
-def _input(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _input(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     return _per_top(layer, [tuple(shape.dim) for shape in layer.input_param.shape])
 
 
-def _per_top(layer: Any, shapes: list[Shape]) -> list[Shape]:
+def _per_top(layer: LayerParameter, shapes: list[Shape]) -> list[Shape]:
     if len(shapes) not in (1, len(layer.top)):
         raise ShapeError(f"it has {len(layer.top)} tops but {len(shapes)} shapes; give 1 or each")
     return shapes if len(shapes) == len(layer.top) else shapes * len(layer.top)
@@ -181,7 +184,7 @@ def _per_top(layer: Any, shapes: list[Shape]) -> list[Shape]:
 # Windows
 
 
-def _convolution(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _convolution(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param = layer.convolution_param
     if len(layer.top) != len(bottoms):
         raise ShapeError(f"it has {len(bottoms)} bottoms but {len(layer.top)} tops; give as many")
@@ -207,7 +210,7 @@ def _convolution(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape
     return tops
 
 
-def _convolution_blobs(layer: Any, bottoms: Shapes) -> list[Blob]:
+def _convolution_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
     param, bottom = layer.convolution_param, bottoms[0]
     axis = axis_index(param.axis, len(bottom))
     kernel = along_axes(param, "kernel_size", len(bottom) - axis - 1)
@@ -220,7 +223,7 @@ def _convolution_macs(tops: Shapes, blobs: Sequence[Blob]) -> int:
     return sum(map(prod, tops)) * prod(blobs[0].shape[1:])
 
 
-def _pooling(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _pooling(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     bottom = bottoms[0]
     if len(layer.top) > 1 and layer.pooling_param.pool != MAX_POOLING:
         raise ShapeError("only MAX pooling has a second top, the mask")
@@ -234,7 +237,7 @@ def _pooling(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     return [(*bottom[:2], *extents)] * len(layer.top)
 
 
-def _lrn(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _lrn(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     if layer.lrn_param.local_size % 2 == 0:
         raise ShapeError(f"local_size {layer.lrn_param.local_size} must be odd")
     if len(bottoms[0]) != 4:
@@ -245,7 +248,7 @@ def _lrn(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
 # Channels and axes
 
 
-def _inner_product(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _inner_product(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param = layer.inner_product_param
     if not param.num_output:
         raise ShapeError("num_output must be positive")
@@ -253,7 +256,7 @@ def _inner_product(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Sha
     return [(*bottoms[0][:axis], param.num_output)]
 
 
-def _inner_product_blobs(layer: Any, bottoms: Shapes) -> list[Blob]:
+def _inner_product_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
     param = layer.inner_product_param
     inputs = prod(bottoms[0][axis_index(param.axis, len(bottoms[0])) :])
     shape = (inputs, param.num_output) if param.transpose else (param.num_output, inputs)
@@ -264,23 +267,23 @@ def _inner_product_macs(tops: Shapes, blobs: Sequence[Blob]) -> int:
     return prod(blobs[0].shape) * prod(tops[0][:-1])
 
 
-def _channelled(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _channelled(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     if len(bottoms[0]) < 2:
         raise ShapeError(f"needs channels, which are axis 1, but its bottom is {bottoms[0]}")
     return [bottoms[0]]
 
 
-def _batch_norm_blobs(layer: Any, bottoms: Shapes) -> list[Blob]:
+def _batch_norm_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
     """Mean, variance and the factor that scales both: statistics that no solver updates."""
     channels = (bottoms[0][1],)
     return [Blob(channels, False), Blob(channels, False), Blob((1,), False)]
 
 
-def _prelu_blobs(layer: Any, bottoms: Shapes) -> list[Blob]:
+def _prelu_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
     return [Blob(() if layer.prelu_param.channel_shared else (bottoms[0][1],))]
 
 
-def _spanned(param: Any, bottom: Shape) -> Shape:
+def _spanned(param: ScaleParameter | BiasParameter, bottom: Shape) -> Shape:
     """Return the axes that a Scale or Bias blob covers: `num_axes` of them from `axis` on."""
     axis = axis_index(param.axis, len(bottom))
     end = len(bottom) if param.num_axes == -1 else axis + param.num_axes
@@ -289,19 +292,19 @@ def _spanned(param: Any, bottom: Shape) -> Shape:
     return bottom[axis:end]
 
 
-def _scale_blobs(layer: Any, bottoms: Shapes) -> list[Blob]:
+def _scale_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
     param = layer.scale_param
     if len(bottoms) > 1:
         return [Blob(bottoms[1])] if param.bias_term else []
     return [Blob(_spanned(param, bottoms[0]))] * (2 if param.bias_term else 1)
 
 
-def _bias_blobs(layer: Any, bottoms: Shapes) -> list[Blob]:
+def _bias_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
     return [] if len(bottoms) > 1 else [Blob(_spanned(layer.bias_param, bottoms[0]))]
 
 
-def _scaled(field: str) -> Callable[[Any, Shapes, Shape | None], list[Shape]]:
-    def rule(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _scaled(field: str) -> Callable[[LayerParameter, Shapes, Shape | None], list[Shape]]:
+    def rule(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
         param, bottom = getattr(layer, field), bottoms[0]
         if len(bottoms) == 1:
             _spanned(param, bottom)
@@ -314,14 +317,14 @@ def _scaled(field: str) -> Callable[[Any, Shapes, Shape | None], list[Shape]]:
     return rule
 
 
-def _old_or_new_axis(param: Any, old: str, bottom: Shape) -> int:
+def _old_or_new_axis(param: Message, old: str, bottom: Shape) -> int:
     """Return the axis of a Concat or Slice, in older files `concat_dim` or `slice_dim`."""
     if param.HasField(old) and param.HasField("axis"):
         raise ShapeError(f"give axis or {old}, not both")
-    return axis_index(getattr(param, old) if param.HasField(old) else param.axis, len(bottom))
+    return axis_index(getattr(param, old if param.HasField(old) else "axis"), len(bottom))
 
 
-def _concat(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _concat(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     axis = _old_or_new_axis(layer.concat_param, "concat_dim", bottoms[0])
     if len({len(bottom) for bottom in bottoms}) > 1:
         raise ShapeError(f"{_shape_list(bottoms)} differ in their number of axes")
@@ -332,7 +335,7 @@ def _concat(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     return [(*first[:axis], sum(bottom[axis] for bottom in bottoms), *first[axis + 1 :])]
 
 
-def _slice(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _slice(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param, bottom, count = layer.slice_param, bottoms[0], len(layer.top)
     axis = _old_or_new_axis(param, "slice_dim", bottom)
     points = [0, *param.slice_point, bottom[axis]]
@@ -346,11 +349,11 @@ def _slice(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     return [(*bottom[:axis], size, *bottom[axis + 1 :]) for size in sizes]
 
 
-def _split(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _split(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     return [bottoms[0]] * len(layer.top)
 
 
-def _eltwise(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _eltwise(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     if len(set(bottoms)) > 1:
         raise ShapeError(f"its bottoms differ in shape: {_shape_list(bottoms)}")
     coefficients = len(layer.eltwise_param.coeff)
@@ -361,7 +364,7 @@ def _eltwise(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     return [bottoms[0]]
 
 
-def _flatten(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _flatten(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param, bottom = layer.flatten_param, bottoms[0]
     start, end = (axis_index(axis, len(bottom)) for axis in (param.axis, param.end_axis))
     if start > end + 1:
@@ -369,7 +372,7 @@ def _flatten(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     return [(*bottom[:start], prod(bottom[start : end + 1]), *bottom[end + 1 :])]
 
 
-def _reshape(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _reshape(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     """A 0 copies the bottom's axis; a single -1 takes the elements that are left."""
     param, bottom = layer.reshape_param, bottoms[0]
     start = param.axis if param.axis >= 0 else len(bottom) + param.axis + 1
@@ -393,12 +396,12 @@ def _reshape(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
 # Ends
 
 
-def _softmax(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _softmax(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     axis_index(layer.softmax_param.axis, len(bottoms[0]))
     return [bottoms[0]]
 
 
-def _arg_max(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _arg_max(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param, bottom = layer.argmax_param, bottoms[0]
     if not bottom:
         raise ShapeError("its bottom is a scalar, which has no largest element")
@@ -426,7 +429,7 @@ def _check_labels(bottoms: Shapes, axis: int) -> int:
     return axis
 
 
-def _softmax_loss(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _softmax_loss(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     """One top: Caffe allows a second, the probabilities, but then fails on its loss_weight."""
     _check_labels(bottoms, layer.softmax_param.axis)
     if bottoms[0][:1] != bottoms[1][:1]:
@@ -434,13 +437,13 @@ def _softmax_loss(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shap
     return [()]
 
 
-def _euclidean_loss(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _euclidean_loss(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     if bottoms[0][:1] != bottoms[1][:1] or prod(bottoms[0]) != prod(bottoms[1]):
         raise ShapeError(f"its bottoms differ in shape: {_shape_list(bottoms)}")
     return [()]
 
 
-def _accuracy(layer: Any, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+def _accuracy(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     axis, top_k = _check_labels(bottoms, layer.accuracy_param.axis), layer.accuracy_param.top_k
     if top_k > bottoms[0][axis]:
         raise ShapeError(f"top_k {top_k} is above its {bottoms[0][axis]} classes")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..formats.schema import PHASES
+from google.protobuf.descriptor import FieldDescriptor
+
+from ..formats.schema import PHASES, LayerParameter, TransformationParameter
 from ..text import did_you_mean, printable
 from .data_layers import is_transformed
 from .definition import NetDefinition
@@ -17,7 +19,7 @@ from .shapes import NetShapes, infer_shapes
 ERROR = "error"
 WARNING = "warning"
 FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")
-MAX_STAGES = 16  # that are checked one by one
+MAX_STAGES = 16  # each is checked by itself
 
 
 class Rule(NamedTuple):
@@ -33,7 +35,7 @@ class Finding(NamedTuple):
 
     rule: Rule
     net: NetDefinition
-    layer: Any
+    layer: LayerParameter | None
     message: str
     phases: tuple[str, ...]
 
@@ -103,7 +105,7 @@ def lint_net(
     return sorted(findings.values(), key=lambda finding: finding.rule.severity != ERROR)
 
 
-_Raw = tuple[str, Any, str]  # rule, layer, message
+_Raw = tuple[str, LayerParameter | None, str]  # rule, layer, message
 _Findings = dict[tuple[str, int, str], Finding]
 
 
@@ -129,7 +131,7 @@ def _state_findings(
 ) -> _Findings:
     findings: _Findings = {}
 
-    def add(rule: str, layer: Any, message: str, *phases: str) -> None:
+    def add(rule: str, layer: LayerParameter | None, message: str, *phases: str) -> None:
         key = (rule, id(layer), message)
         seen = findings[key].phases if key in findings else ()
         findings[key] = Finding(RULES[rule], net, layer, message, (*seen, *phases))
@@ -156,7 +158,9 @@ def _state_findings(
     return findings
 
 
-def _phase_findings(layers: list[Any], phase: str, inferred: NetShapes) -> Iterator[_Raw]:
+def _phase_findings(
+    layers: list[LayerParameter], phase: str, inferred: NetShapes
+) -> Iterator[_Raw]:
     for problem in inferred.problems:
         top_k = problem.rule == "shape" and "top_k" in problem.message
         yield "top-k" if top_k else problem.rule, problem.layer, problem.message
@@ -172,7 +176,7 @@ def _phase_findings(layers: list[Any], phase: str, inferred: NetShapes) -> Itera
         yield from _missing_loss(layers)
 
 
-def _unused(graph: Graph[Any]) -> Iterator[_Raw]:
+def _unused(graph: Graph[LayerParameter]) -> Iterator[_Raw]:
     """Tops that no layer reads, but for those of the last layer and of types that end a net."""
     for top in graph.outputs:
         layer = graph.nodes[top.layer].layer
@@ -186,7 +190,7 @@ def _unused(graph: Graph[Any]) -> Iterator[_Raw]:
         )
 
 
-def _repeated_names(layers: list[Any]) -> Iterator[_Raw]:
+def _repeated_names(layers: list[LayerParameter]) -> Iterator[_Raw]:
     seen: set[str] = set()
     for layer in layers:
         if layer.name in seen:
@@ -198,7 +202,7 @@ def _repeated_names(layers: list[Any]) -> Iterator[_Raw]:
         seen.add(layer.name)
 
 
-def _missing_loss(layers: list[Any]) -> Iterator[_Raw]:
+def _missing_loss(layers: list[LayerParameter]) -> Iterator[_Raw]:
     sources = [layer for layer in layers if not layer.bottom and len(layer.top) > 1]
     learns = any(layer.type.endswith("Loss") or any(layer.loss_weight) for layer in layers)
     if sources and not learns:
@@ -206,7 +210,7 @@ def _missing_loss(layers: list[Any]) -> Iterator[_Raw]:
 
 
 def _has_phases(net: NetDefinition) -> bool:
-    """Whether the file tells phases apart; without a rule for one, it is meant for one alone."""
+    """Whether a layer has a rule for a phase; a file without any is meant for one phase alone."""
     return any(
         rule.HasField("phase")
         for layer in net.param.layer
@@ -214,7 +218,7 @@ def _has_phases(net: NetDefinition) -> bool:
     )
 
 
-def _fields(layer: Any, phase: str) -> str:
+def _fields(layer: LayerParameter, phase: str) -> str:
     """Return the first problem with fields that Caffe checks besides shapes, or nothing."""
     transform = layer.transform_param
     if transform.mean_file and transform.mean_value:
@@ -242,20 +246,20 @@ def _include_and_exclude(net: NetDefinition) -> Iterator[_Raw]:
             yield "fields", layer, what
 
 
-def _is_filler(field: Any) -> bool:
+def _is_filler(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.name == "FillerParameter"
 
 
-def _accuracy_in_train(layer: Any, phase: str) -> str:
+def _accuracy_in_train(layer: LayerParameter, phase: str) -> str:
     return "measured in TRAIN" if layer.type == "Accuracy" and phase == "TRAIN" else ""
 
 
-def _test_mirror(layer: Any, phase: str) -> str:
+def _test_mirror(layer: LayerParameter, phase: str) -> str:
     mirrored = phase == "TEST" and layer.transform_param.mirror
     return "mirror: true makes TEST scores random" if mirrored else ""
 
 
-def _padded_1x1(layer: Any, phase: str) -> str:
+def _padded_1x1(layer: LayerParameter, phase: str) -> str:
     param = layer.convolution_param
     if layer.type != "Convolution" or set(param.kernel_size) != {1}:
         return ""
@@ -265,7 +269,7 @@ def _padded_1x1(layer: Any, phase: str) -> str:
     return f"pad {max(pads)} around a 1x1 convolution (published v1.0 weights were trained so)"
 
 
-_LAYER_CHECKS: dict[str, Callable[[Any, str], str]] = {
+_LAYER_CHECKS: dict[str, Callable[[LayerParameter, str], str]] = {
     "fields": _fields,
     "accuracy-in-train": _accuracy_in_train,
     "test-mirror": _test_mirror,
@@ -273,7 +277,7 @@ _LAYER_CHECKS: dict[str, Callable[[Any, str], str]] = {
 }
 
 
-def _transform_findings(layers: dict[str, list[Any]]) -> Iterator[_Raw]:
+def _transform_findings(layers: dict[str, list[LayerParameter]]) -> Iterator[_Raw]:
     """Find data layers that transform the images of one blob differently in TRAIN and TEST."""
     train = {layer.top[0]: layer for layer in layers["TRAIN"] if _is_source(layer)}
     for layer in layers["TEST"]:
@@ -291,11 +295,11 @@ def _transform_findings(layers: dict[str, list[Any]]) -> Iterator[_Raw]:
                 )
 
 
-def _is_source(layer: Any) -> bool:
+def _is_source(layer: LayerParameter) -> bool:
     return is_transformed(layer) and bool(layer.top)
 
 
-def _value(param: Any, field: str) -> str:
+def _value(param: TransformationParameter, field: str) -> str:
     value = getattr(param, field)
     if field == "mean_value":
         value = ", ".join(f"{item:g}" for item in value)

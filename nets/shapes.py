@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import NetError
+from ..formats.schema import LayerParameter, ParamSpec
 from ..text import did_you_mean, printable
 from .definition import NetDefinition
 from .graph import Bottom, Graph, Node, build_graph
@@ -20,7 +21,7 @@ from .windows import ShapeError, UnknownSizeError
 class LayerShapes(NamedTuple):
     """A layer with the shapes of its bottoms, tops and parameter blobs, in the layer's order."""
 
-    layer: Any
+    layer: LayerParameter
     bottoms: list[Shape]
     tops: list[Shape]
     blobs: list[Blob]
@@ -31,7 +32,7 @@ class Problem(NamedTuple):
     """What Caffe would refuse: a lint rule, the layer, and a sentence."""
 
     rule: str
-    layer: Any
+    layer: LayerParameter
     message: str
 
 
@@ -48,7 +49,7 @@ class NetShapes(NamedTuple):
     layers: list[LayerShapes]
     blobs: dict[str, Shape]
     problems: list[Problem]
-    graph: Graph[Any]
+    graph: Graph[LayerParameter]
 
 
 def infer_shapes(
@@ -72,7 +73,7 @@ def infer_shapes(
 
 
 def require_shapes(net: NetDefinition, phase: str, image: Shape | None = None) -> NetShapes:
-    """Infer shapes, without any problem.
+    """Infer shapes; raise the first problem.
 
     Raises:
         NetError: the first problem, with file:line and the layer's name.
@@ -87,22 +88,25 @@ class _Walk:
     """Visits the layers in order, and collects shapes and problems."""
 
     def __init__(
-        self, graph: Graph[Any], image: Shape | None, known: Mapping[str, Sequence[Shape]]
+        self,
+        graph: Graph[LayerParameter],
+        image: Shape | None,
+        known: Mapping[str, Sequence[Shape]],
     ) -> None:
         self.graph = graph
         self.image = image
         self.known = known
         self.shapes: dict[str, Shape] = {}
-        self.shared: dict[str, tuple[Any, Shape, Any]] = {}
+        self.shared: dict[str, tuple[LayerParameter, Shape, ParamSpec]] = {}
         self.layers: list[LayerShapes] = []
         self.problems: list[Problem] = []
 
-    def problem(self, rule: str, layer: Any, message: str) -> None:
+    def problem(self, rule: str, layer: LayerParameter, message: str) -> None:
         name = printable(layer.name)
         what = printable(f"layer '{name}': {message}", 500)
         self.problems.append(Problem(rule, layer, what))
 
-    def visit(self, node: Node[Any]) -> None:
+    def visit(self, node: Node[LayerParameter]) -> None:
         layer = node.layer
         kind = self.known_type(layer)
         wired = self.check_bottoms(node)
@@ -134,7 +138,7 @@ class _Walk:
         self.shapes.update(zip(layer.top, tops, strict=False))
         self.layers.append(LayerShapes(layer, bottoms, tops, blobs, macs))
 
-    def known_type(self, layer: Any) -> LayerType | None:
+    def known_type(self, layer: LayerParameter) -> LayerType | None:
         kind = LAYER_TYPES.get(layer.type)
         if kind is None and layer.type in UNSUPPORTED:
             what = f"type '{layer.type}' is Caffe's, but not supported here"
@@ -144,7 +148,7 @@ class _Walk:
             self.problem("type", layer, f"no layer type '{printable(layer.type)}'{hint}")
         return kind
 
-    def check_bottoms(self, node: Node[Any]) -> bool:
+    def check_bottoms(self, node: Node[LayerParameter]) -> bool:
         """Report bottoms that no layer above makes; return whether there are none."""
         graph, layer = self.graph, node.layer
         missing = [
@@ -163,7 +167,7 @@ class _Walk:
                 self.problem("order", layer, what)
         return not missing
 
-    def check_tops(self, node: Node[Any], kind: LayerType | None) -> None:
+    def check_tops(self, node: Node[LayerParameter], kind: LayerType | None) -> None:
         for index, name in enumerate(node.tops):
             if name in node.tops[:index]:
                 what = f"has '{printable(name)}' as a top twice"
@@ -174,7 +178,9 @@ class _Walk:
                 what = f"makes '{printable(name)}', which is made above it"
                 self.problem("duplicate-top", node.layer, what)
 
-    def check_in_place(self, node: Node[Any], index: int, kind: LayerType | None) -> None:
+    def check_in_place(
+        self, node: Node[LayerParameter], index: int, kind: LayerType | None
+    ) -> None:
         """Caffe splits a blob that several layers read, and then none can work in place on it
         (src/caffe/util/insert_splits.cpp)."""
         name, layer = node.tops[index], node.layer
@@ -190,7 +196,7 @@ class _Walk:
                 " a name of its own",
             )
 
-    def other_readers(self, node: Node[Any], index: int) -> list[Any]:
+    def other_readers(self, node: Node[LayerParameter], index: int) -> list[LayerParameter]:
         """Return the other layers that use what a bottom reads, its maker for a loss weight."""
         graph, source = self.graph, node.sources[index]
         users = [bottom.layer for bottom in graph.readers_beside(Bottom(node.index, index))]
@@ -198,7 +204,7 @@ class _Walk:
             users.insert(0, source.layer)
         return [graph.nodes[user].layer for user in users if user != node.index]
 
-    def check_params(self, layer: Any, blobs: list[Blob]) -> None:
+    def check_params(self, layer: LayerParameter, blobs: list[Blob]) -> None:
         """Check `param` entries and shared blobs (Net::AppendParam)."""
         if len(layer.param) > len(blobs):
             what = f"has {len(layer.param)} param entries, but {len(blobs)} parameter blobs"
@@ -216,7 +222,7 @@ class _Walk:
                 if len(set(values)) > 1:
                     self.problem("shape", layer, f"{what} another {field} there than here")
 
-    def check_counts(self, layer: Any, kind: LayerType) -> bool:
+    def check_counts(self, layer: LayerParameter, kind: LayerType) -> bool:
         counts = {"bottom": (layer.bottom, kind.bottom_count), "top": (layer.top, kind.top_count)}
         for word, (blobs, (minimum, maximum)) in counts.items():
             if len(blobs) < minimum or (maximum is not None and len(blobs) > maximum):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from google.protobuf.message import Message
 
 from ..errors import FormatError
 from ..formats import prototxt
+from ..formats.schema import SolverParameter
 from ..text import printable
 from .definition import NetDefinition, parse_net, read_net
 
@@ -27,7 +30,7 @@ class SolverNets(NamedTuple):
 
 
 def read_solver_nets(
-    solver: Any, source: str, instead: NetDefinition | None = None, level: int = 0
+    solver: SolverParameter, source: str, instead: NetDefinition | None = None, level: int = 0
 ) -> SolverNets:
     """Read the nets of a SolverParameter.
 
@@ -67,7 +70,7 @@ _NamedNet = tuple[NetDefinition, tuple[str, str]]  # with its origin
 
 
 def _read_first(
-    solver: Any, source: str, fields: tuple[str, ...], instead: NetDefinition | None
+    solver: Message, source: str, fields: tuple[str, ...], instead: NetDefinition | None
 ) -> _NamedNet | None:
     """Read the net of the first field that is set; None where none is."""
     for field in fields:
@@ -79,7 +82,7 @@ def _read_first(
     return None if instead is None else (instead, ("net", instead.source))
 
 
-def _parse_inline(param: Any, source: str, field: str) -> NetDefinition:
+def _parse_inline(param: Message, source: str, field: str) -> NetDefinition:
     return parse_net(prototxt.to_text(param), f"{source} ({field})")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import isfinite
-from typing import Any
+from typing import Final
 
+from ..formats.schema import SolverParameter
 from ..text import did_you_mean, printable
 
 IMAGENET_CLASSES, IMAGENET_VALIDATION = 1000, 50_000
@@ -26,7 +27,7 @@ HISTORY_BLOBS = {"SGD": 1, "Nesterov": 1, "AdaGrad": 1, "RMSProp": 1, "AdaDelta"
 SOLVERS = tuple(HISTORY_BLOBS)
 
 
-def lint_solver(solver: Any) -> Iterator[tuple[str, str]]:
+def lint_solver(solver: SolverParameter) -> Iterator[tuple[str, str]]:
     """Yield (rule, message) of each problem.
 
     Rule `solver` is for what Caffe refuses (solver.cpp, sgd_solver.cpp), rule `learning-rate` for
@@ -61,9 +62,9 @@ def lint_solver(solver: Any) -> Iterator[tuple[str, str]]:
     yield from (("solver", message) for message in _lint_nets(solver))
 
 
-def _lint_nets(solver: Any) -> Iterator[str]:
+def _lint_nets(solver: SolverParameter) -> Iterator[str]:
     """Yield problems with the number of nets to train and test, and with test_interval."""
-    trained = ("net", "net_param", "train_net", "train_net_param")
+    trained: Final = ("net", "net_param", "train_net", "train_net_param")
     named = [field for field in trained if solver.HasField(field)]
     if len(named) != 1:
         yield f"names {' and '.join(named) or 'no net'} to train; give one"

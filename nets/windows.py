@@ -6,7 +6,11 @@ Height and width go through the same functions, each with its own kernel, stride
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from google.protobuf.message import Message
+
+from ..formats.schema import ConvolutionParameter, PoolingParameter
 
 _SIDES = ("_h", "_w")
 MAX_INT = (1 << 31) - 1  # Caffe stores sizes in an int
@@ -74,7 +78,7 @@ def window_extents(windows: Sequence[Window], sizes: Sequence[int]) -> tuple[int
 _CONVOLUTION_FIELDS = {"kernel_size": None, "stride": 1, "pad": 0, "dilation": 1}
 
 
-def convolution_windows(param: Any, axes: int) -> list[Window]:
+def convolution_windows(param: ConvolutionParameter, axes: int) -> list[Window]:
     """Return the windows of a ConvolutionParameter along its `axes` spatial axes.
 
     Raises:
@@ -89,7 +93,7 @@ def convolution_windows(param: Any, axes: int) -> list[Window]:
     return windows
 
 
-def along_axes(param: Any, field: str, axes: int) -> list[int]:
+def along_axes(param: Message, field: str, axes: int) -> list[int]:
     """Return a field's value on every axis: `pad: 1`, `pad: 1 pad: 2`, or `pad_h: 1 pad_w: 2`."""
     values = list(getattr(param, field))
     default = _CONVOLUTION_FIELDS[field]
@@ -108,17 +112,11 @@ def along_axes(param: Any, field: str, axes: int) -> list[int]:
     return (values or [default]) * axes
 
 
-def pooling_window(param: Any, axis: int, size: int) -> Window:
+def pooling_window(param: PoolingParameter, axis: int, size: int) -> Window:
     """Return the window of a PoolingParameter along height (axis 0) or width (axis 1)."""
-
-    def value(field: str) -> int:
-        stem = field.removesuffix("_size")
-        sides = [param.HasField(stem + side) for side in _SIDES]
-        if any(sides) and (not all(sides) or param.HasField(field)):
-            raise ShapeError(f"give {field}, or both {stem}_h and {stem}_w")
-        return int(getattr(param, stem + _SIDES[axis] if any(sides) else field))
-
-    kernel, stride, pad = value("kernel_size"), value("stride"), value("pad")
+    kernel, stride, pad = (
+        _along_axis(param, field, axis) for field in ("kernel_size", "stride", "pad")
+    )
     if param.global_pooling:
         if kernel or pad or stride != 1:
             raise ShapeError("global_pooling takes no kernel_size, pad or stride")
@@ -132,3 +130,12 @@ def pooling_window(param: Any, axis: int, size: int) -> Window:
     padded = bool(param.pad or param.pad_h or param.pad_w)
     round_up = param.round_mode == 0  # CEIL
     return Window(kernel, stride, pad, pooling=True, round_up=round_up, clip=padded)
+
+
+def _along_axis(param: Message, field: str, axis: int) -> int:
+    """Return a field's value on one axis: `pad: 1`, or `pad_h: 1 pad_w: 2`."""
+    stem = field.removesuffix("_size")
+    sides = [param.HasField(stem + side) for side in _SIDES]
+    if any(sides) and (not all(sides) or param.HasField(field)):
+        raise ShapeError(f"give {field}, or both {stem}_h and {stem}_w")
+    return int(getattr(param, stem + _SIDES[axis] if any(sides) else field))

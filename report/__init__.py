@@ -1,1 +1,1 @@
-"""What a result looks like: tables, curves, figures."""
+"""Reports of results: tables, curves, figures."""

@@ -47,15 +47,15 @@ def extract_curves(result: LogResult, x: str = ITERATIONS, smooth: int = 1) -> l
         raise DesignError(f"{printable(result.source)}: its lines have no times; plot iterations")
     train = _join_segments([segment.train for segment in result.segments], result.segments)
     test = _join_segments([segment.test for segment in result.segments], result.segments)
-    found = []
+    curves = []
     xs = _x_values(train, x)
     losses = [_finite_or_nan(point.row.loss) for point in train if isinstance(point.row, TrainRow)]
     if any(map(math.isfinite, losses)):
-        found.append(Curve(LOSS_PANEL, "train loss", xs, smooth_values(losses, smooth)))
+        curves.append(Curve(LOSS_PANEL, "train loss", xs, smooth_values(losses, smooth)))
     rates = [_finite_or_nan(point.row.lr) for point in train if isinstance(point.row, TrainRow)]
     if any(map(math.isfinite, rates)):
-        found.append(Curve(RATE_PANEL, "learning rate", xs, rates))
-    return found + list(_test_curves(result, test, x))
+        curves.append(Curve(RATE_PANEL, "learning rate", xs, rates))
+    return curves + list(_test_curves(result, test, x))
 
 
 def _test_curves(result: LogResult, test: list[_Point], x: str) -> Iterable[Curve]:

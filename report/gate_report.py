@@ -32,7 +32,7 @@ def check_cells(check: Check) -> list[str]:
 
 
 def _compare_with_noise(check: Check) -> str:
-    """Say whether the difference may be chance: at most two standard errors."""
+    """Return whether the difference is within noise: at most two standard errors."""
     if check.noise is None or check.difference is None:
         return ""
     word = "within" if abs(check.difference) <= 2 * check.noise else "beyond"

@@ -1,1 +1,1 @@
-"""Which of several is better: weights, settings and nets compared by what they score."""
+"""Studies: compare weights, settings and nets by their scores."""

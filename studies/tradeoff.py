@@ -35,7 +35,7 @@ class Point(NamedTuple):
     """Weights, their size, and their scores.
 
     Attributes:
-        name: `before`, a file's name, or `6-bit` for a compression made here.
+        name: `before`, a file's name, or `6-bit` for a compression by the study.
         path: the file whose size counts.
         bytes: size of that file.
         images: number of images that the scores average.

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..formats.files import STDIN
+from ..formats.schema import SolverParameter
 from ..nets.definition import NetDefinition, is_solver, parse_net, parse_solver, read_text
 from ..nets.layer_types import Shape
 from ..nets.lint import ERROR, RULES, lint_net
@@ -70,14 +71,15 @@ def lint(
         text, source = read_text(path)
         warnings: list[str] = []
         net: NetDefinition | None = None
+        solver_param: SolverParameter | None = None
         if solver is None and is_solver(text):
             solver_param, name = parse_solver(text, source, warnings), source
         else:
             net = parse_net(text, source)
             net = replace(net, stages=net.stages | set(stages))
             name = solver or ""
-            has_solver = solver is not None
-            solver_param = parse_solver(*read_text(name), warnings) if has_solver else None
+            if solver is not None:
+                solver_param = parse_solver(*read_text(name), warnings)
         if solver_param is not None:
             rows += _solver_rows(solver_param, name, net, images, shape, warnings)
         elif net is not None:
@@ -111,7 +113,7 @@ def _net_rows(
 
 
 def _solver_rows(
-    solver: Any,
+    solver: SolverParameter,
     source: str,
     net: NetDefinition | None,
     images: int | None,

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..nets.layer_types import Shape
 from ..nets.shapes import LayerShapes
 
-Order = np.ndarray[Any, np.dtype[np.int64]]
+Order = NDArray[np.int64]
 # (number of the signature of the blob that a layer makes it in, its index there)
 Channel = tuple[int, int]
 
@@ -50,7 +50,7 @@ def classify_layer(item: LayerShapes) -> str:
         `slice`, `flatten`: Concat, Eltwise, Slice and Flatten; `whole`: their order matters.
     """
     layer, axes = item.layer, len(item.bottoms[0])
-    kind = str(layer.type)
+    kind = layer.type
     if axes < 2:
         return "whole"
     if kind in ("Convolution", "InnerProduct"):

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from ..errors import NetError
 from ..formats.caffemodel import blob_shape
+from ..formats.schema import BlobProto, NetParameter
 from ..nets.inference_graph import InferenceGraph
 from ..nets.layer_types import Shape
 from ..nets.shapes import LayerShapes
@@ -49,7 +49,7 @@ class EqualLayers:
     source: SignedNet
     target: SignedNet
     inputs: list[tuple[str, str, Shape]]
-    stored: dict[str, Any]
+    stored: dict[str, Sequence[BlobProto]]
     origins: dict[str, tuple[str, str]]
     missing: list[str]
     pairs: list[tuple[LayerShapes, LayerShapes]]
@@ -77,7 +77,7 @@ class EqualLayers:
 def find_equal_layers(
     source: InferenceGraph,
     target: InferenceGraph,
-    model: Any,
+    model: NetParameter,
     role: Role,
     partial: bool,
     file: str,

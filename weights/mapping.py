@@ -7,12 +7,13 @@ order, and the weights into that of the target.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import NetError
 from ..formats.caffemodel import blob_array
+from ..formats.schema import BlobProto, LayerParameter, NetParameter
 from ..nets.definition import NetDefinition
 from ..nets.inference_graph import InferenceGraph
 from ..nets.layer_types import Shape
@@ -84,14 +85,14 @@ class WeightMapping(NamedTuple):
     missing: list[str]
     arrays: dict[str, list[np.ndarray]]
     inputs: list[tuple[str, str, Shape]]
-    layers: tuple[list[Any], list[Any]]
+    layers: tuple[list[LayerParameter], list[LayerParameter]]
     equal_blobs: list[EqualBlobs]
 
 
 def map_weights(
     source: InferenceGraph,
     target: InferenceGraph,
-    model: Any,
+    model: NetParameter,
     role: Role = lambda name: None,
     partial: bool = False,
     file: str = "the file",
@@ -131,7 +132,7 @@ def map_weights(
     return result
 
 
-def make_mapped_caffemodel(net: NetDefinition, mapping: WeightMapping) -> Any:
+def make_mapped_caffemodel(net: NetDefinition, mapping: WeightMapping) -> NetParameter:
     """Return the NetParameter that Net::ToProto would write of the target: TEST layers, weights.
 
     Raises:
@@ -223,12 +224,12 @@ def _pair_bottoms(equal: EqualLayers, item: LayerShapes, other: LayerShapes) -> 
     return result
 
 
-def _stored_arrays(stored: Sequence[Any], item: LayerShapes) -> list[np.ndarray]:
+def _stored_arrays(stored: Sequence[BlobProto], item: LayerShapes) -> list[np.ndarray]:
     blobs = zip(stored, item.blobs, strict=True)
     return [blob_array(proto).reshape(blob.shape) for proto, blob in blobs]
 
 
-def _common_layers(equal: EqualLayers) -> list[Any]:
+def _common_layers(equal: EqualLayers) -> list[LayerParameter]:
     """Return the source's layers that make blobs that both nets have."""
     net = equal.source
     return [

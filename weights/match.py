@@ -6,10 +6,11 @@ Layers match by name, as in Net::CopyTrainedLayersFrom (src/caffe/net.cpp).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import NetError
 from ..formats.caffemodel import blob_array, blob_shape, same_blob_shape
+from ..formats.schema import BlobProto, LayerParameter, NetParameter
 from ..nets.layer_types import Shape
 from ..nets.shapes import NetShapes
 from ..text import printable, shape_text
@@ -33,7 +34,7 @@ class WeightMatch(NamedTuple):
     not_finite: list[str]
 
 
-def match_weights(shapes: NetShapes, models: Iterable[tuple[str, Any]]) -> WeightMatch:
+def match_weights(shapes: NetShapes, models: Iterable[tuple[str, NetParameter]]) -> WeightMatch:
     """Match caffemodels to the layers of a net in one phase.
 
     Where several have a layer, the last one counts, as for `--weights a,b`.
@@ -48,7 +49,7 @@ def match_weights(shapes: NetShapes, models: Iterable[tuple[str, Any]]) -> Weigh
     net_blobs: dict[str, list[Shape]] = {}
     for item in shapes.layers:
         net_blobs.setdefault(item.layer.name, [blob.shape for blob in item.blobs])
-    stored: dict[str, Any] = {}
+    stored: dict[str, Sequence[BlobProto]] = {}
     unused: dict[str, None] = {}
     for source, model in models:
         for layer in model.layer:
@@ -71,7 +72,7 @@ def match_weights(shapes: NetShapes, models: Iterable[tuple[str, Any]]) -> Weigh
     return result
 
 
-def _check_blobs(source: str, layer: Any, shapes: Sequence[Shape]) -> None:
+def _check_blobs(source: str, layer: LayerParameter, shapes: Sequence[Shape]) -> None:
     mismatch = describe_mismatch(layer.name, layer.blobs, shapes)
     if mismatch is not None:
         raise NetError(
@@ -80,7 +81,7 @@ def _check_blobs(source: str, layer: Any, shapes: Sequence[Shape]) -> None:
         )
 
 
-def describe_mismatch(name: str, blobs: Sequence[Any], shapes: Sequence[Shape]) -> str | None:
+def describe_mismatch(name: str, blobs: Sequence[BlobProto], shapes: Sequence[Shape]) -> str | None:
     """Return how stored blobs differ from those of a net's layer; None where they fit.
 
     Args:

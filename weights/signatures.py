@@ -8,9 +8,11 @@ equal, up to the order of their channels.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any
+
+from google.protobuf.message import Message
 
 from ..errors import NetError
+from ..formats.schema import LayerParameter, PoolingParameter
 from ..nets.diff import canonical
 from ..nets.inference_graph import InferenceGraph
 from ..nets.layer_types import Shape
@@ -32,12 +34,15 @@ def layer_settings(item: LayerShapes) -> Settings:
     Fields that mean the same get the same value, however they are written.
     """
     layer = canonical(item.layer)
-    param = _type_param(layer)
     if layer.type == "Pooling":
-        return (("type", layer.type), ("pool", param.pool), *_pooling_settings(item, param))
+        pooling = layer.pooling_param
+        return (("type", layer.type), ("pool", pooling.pool), *_pooling_settings(item, pooling))
     settings: list[tuple[str, Hashable]] = [("type", layer.type)]
+    param = _type_param(layer)
+    if param is None:
+        return tuple(settings)
     axes = len(item.bottoms[0])
-    for descriptor in param.DESCRIPTOR.fields if param is not None else ():
+    for descriptor in param.DESCRIPTOR.fields:
         name = descriptor.name
         value = getattr(param, name)
         if name in _WITHOUT_EFFECT or name.endswith("filler"):
@@ -54,7 +59,7 @@ def layer_settings(item: LayerShapes) -> Settings:
     return tuple(settings)
 
 
-def _pooling_settings(item: LayerShapes, param: Any) -> list[tuple[str, Hashable]]:
+def _pooling_settings(item: LayerShapes, param: PoolingParameter) -> list[tuple[str, Hashable]]:
     settings: list[tuple[str, Hashable]] = []
     for axis, size in enumerate(item.bottoms[0][2:]):
         window, extent = pooling_window(param, axis, size), item.tops[0][axis + 2]
@@ -65,12 +70,13 @@ def _pooling_settings(item: LayerShapes, param: Any) -> list[tuple[str, Hashable
     return settings
 
 
-def _type_param(layer: Any) -> Any:
+def _type_param(layer: LayerParameter) -> Message | None:
     """Return the message with the parameters of a layer's type; None where it has none."""
     wanted = f"{layer.type.lower()}param"
     for descriptor in layer.DESCRIPTOR.fields:
         if descriptor.name.replace("_", "") == wanted:
-            return getattr(layer, descriptor.name)
+            param: Message = getattr(layer, descriptor.name)
+            return param
     return None
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ..formats.caffemodel import blob_array, blob_shape, same_blob_shape
+from ..formats.schema import BlobProto, NetParameter
 from ..nets.layer_types import Shape
 
 EQUAL, WITHIN, DIFFERENT = "equal", "within tolerance", "different"
 ONLY_A, ONLY_B, OTHER_SHAPES = "only in A", "only in B", "other shapes"
 STATISTICS = "BatchNorm"  # the layer type whose blobs are stored, not learned
+
+Blobs = Sequence[BlobProto]
 
 
 class BlobStatistics(NamedTuple):
@@ -106,7 +110,7 @@ class LayerDifference(NamedTuple):
     relative: float | None = None
 
 
-def blob_statistics(blob: Any) -> BlobStatistics:
+def blob_statistics(blob: BlobProto) -> BlobStatistics:
     """Compute the statistics of a BlobProto."""
     stored = blob_array(blob)
     values = _doubles(stored)
@@ -129,7 +133,7 @@ def blob_statistics(blob: Any) -> BlobStatistics:
     )
 
 
-def _finite(number: Any) -> float | None:
+def _finite(number: float) -> float | None:
     """Return a number, or None where a sum of large doubles overflowed."""
     return float(number) if math.isfinite(number) else None
 
@@ -140,7 +144,7 @@ def _doubles(array: np.ndarray) -> np.ndarray:
         return array.reshape(-1).astype(np.float64)
 
 
-def model_statistics(model: Any) -> tuple[list[LayerStatistics], Sums]:
+def model_statistics(model: NetParameter) -> tuple[list[LayerStatistics], Sums]:
     """Compute the statistics of every layer with parameters of a NetParameter, and their sums."""
     layers = []
     counted: set[str] = set()
@@ -163,7 +167,7 @@ def model_statistics(model: Any) -> tuple[list[LayerStatistics], Sums]:
     return layers, Sums(len(layers), sum(len(layer.blobs) for layer in layers), *rest)
 
 
-def compare(a: Any, b: Any, tolerance: float = 0.0) -> list[LayerDifference]:
+def compare(a: NetParameter, b: NetParameter, tolerance: float = 0.0) -> list[LayerDifference]:
     """Compare the parameters of two NetParameters, layer by layer.
 
     Layers pair up by name; of several with one name, the first with the first. A nan equals a nan,
@@ -186,9 +190,9 @@ def compare(a: Any, b: Any, tolerance: float = 0.0) -> list[LayerDifference]:
     return rows
 
 
-def _by_name(model: Any) -> dict[tuple[str, int], Any]:
+def _by_name(model: NetParameter) -> dict[tuple[str, int], Blobs]:
     seen: Counter[str] = Counter()
-    blobs = {}
+    blobs: dict[tuple[str, int], Blobs] = {}
     for layer in model.layer:
         if layer.blobs:
             seen[layer.name] += 1
@@ -201,11 +205,11 @@ def _name(key: tuple[str, int]) -> str:
     return f"{name} (number {number})" if number > 1 else name
 
 
-def _shapes(blobs: Any) -> list[Shape]:
+def _shapes(blobs: Blobs) -> list[Shape]:
     return [blob_shape(blob) for blob in blobs]
 
 
-def _compare_layer(key: tuple[str, int], a: Any, b: Any, tolerance: float) -> LayerDifference:
+def _compare_layer(key: tuple[str, int], a: Blobs, b: Blobs, tolerance: float) -> LayerDifference:
     shapes = (_shapes(a), _shapes(b))
     if len(a) != len(b) or not all(map(_same_shape, a, b)):
         return LayerDifference(_name(key), OTHER_SHAPES, shapes)
@@ -216,11 +220,11 @@ def _compare_layer(key: tuple[str, int], a: Any, b: Any, tolerance: float) -> La
     return LayerDifference(_name(key), status, shapes, absolute, relative)
 
 
-def _same_shape(a: Any, b: Any) -> bool:
+def _same_shape(a: BlobProto, b: BlobProto) -> bool:
     return same_blob_shape(a, blob_shape(b)) or same_blob_shape(b, blob_shape(a))
 
 
-def _distance(a: Any, b: Any) -> tuple[float, float]:
+def _distance(a: BlobProto, b: BlobProto) -> tuple[float, float]:
     """Return the largest difference of two blobs, and its ratio to a's root mean square."""
     ours, theirs = _doubles(blob_array(a)), _doubles(blob_array(b))
     differs = ~((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)))
