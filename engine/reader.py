@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from ..formats.list_file import LIST_LIMIT, parse_list
 from ..formats.lmdb_reader import open_lmdb
 from ..text import printable
 from .transform import Image
+
+if TYPE_CHECKING:
+    from ..formats.schema import ImageDataParameter, TransformationParameter
 
 Raw = TypeVar("Raw")
 
@@ -65,7 +68,7 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
     def __init__(
         self,
         path: Path,
-        param: Any,
+        param: TransformationParameter,
         where: str,
         on_restart: Callable[[], None] | None,
     ) -> None:
@@ -143,7 +146,7 @@ class ImageListReader(RecordReader[int]):
 
     compressed = True
 
-    def __init__(self, param: Any, base: Path, seed: int, where: str) -> None:
+    def __init__(self, param: ImageDataParameter, base: Path, seed: int, where: str) -> None:
         """Read the list.
 
         Args:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 from ..errors import SqgenError
@@ -113,12 +113,7 @@ class GuardedProcess:
             self._process.stdin.close()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         if self.exit_code is None:  # an exception interrupted read_output
             self.kill()
             self._clean_up()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from ..nets.totals import batch_size
 from ..report.table import table
 from ..text import printable
 from .terminal import echo, parse_image, warn
+
+if TYPE_CHECKING:
+    from ..formats.schema import SolverParameter
 
 LINE = 1000  # maximum characters of a finding
 Row = dict[str, Any]
@@ -111,7 +114,7 @@ def _net_rows(
 
 
 def _solver_rows(
-    solver: Any,
+    solver: SolverParameter,
     source: str,
     net: NetDefinition | None,
     images: int | None,
