@@ -84,7 +84,7 @@ class BatchRun:
         return next((blob.records for blob in self.inputs.values()), 1)
 
     @property
-    def is_rectangular(self) -> bool:
+    def has_one_batch_size(self) -> bool:
         """Whether every input blob has the same number of records."""
         return all(blob.records == self.records for blob in self.inputs.values())
 

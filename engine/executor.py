@@ -109,10 +109,7 @@ class Executor:
         self.parameters = make_parameters(
             self.wiring.layers, self.input_dtype, self.device, (seed, number, _FILLER_PASS), log
         )
-        try:
-            self.steps = fused_schedule(self.wiring, self.parameters, phase)
-        except ValueError as error:
-            raise NetError(f"{printable(definition.source)}: {error}") from None
+        self.steps = self._make_steps()
         layers = [layer for layer in self.wiring.layers if layer.type in SOURCES]
         self.inputs = InputLayers(layers, self.loaders, definition.source)
         self._can_split = self.device.type == "cpu" and can_split(self.wiring.layers, self.steps)
@@ -122,6 +119,12 @@ class Executor:
         self._check_blob_memory()
         if log:
             glog.info("Network initialization done.", "net.cpp:257")
+
+    def _make_steps(self) -> list[Step]:
+        try:
+            return fused_schedule(self.wiring, self.parameters, self.phase)
+        except ValueError as error:  # a kernel that lacks an option of its layer
+            raise NetError(f"{printable(self.definition.source)}: {error}") from None
 
     # Memory
 
@@ -345,7 +348,7 @@ class Executor:
             dtype=self.input_dtype,
             device=self.device,
         )
-        if self._can_split and hooks.per_record and run.is_rectangular:
+        if self._can_split and hooks.per_record and run.has_one_batch_size:
             outcome = run.run_in_micro_batches(self.workers, self._record_bytes)
         else:
             outcome = run.run_whole(self.workers)

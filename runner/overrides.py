@@ -5,10 +5,9 @@ A file without overrides is copied byte for byte, comments included.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from google.protobuf.message import Message
 
@@ -19,6 +18,8 @@ from ..nets.data_layers import data_param, has_countable_records
 from ..nets.definition import NetDefinition
 from ..text import printable
 from .dataset import LMDB
+
+Setting = int | list[int]  # the value of a solver's field
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def _header_comment(source: str, changes: Iterable[str]) -> str:
 
 
 def solver_file(
-    solver: SolverParameter, source: str, net_paths: dict[str, str], settings: dict[str, Any]
+    solver: SolverParameter, source: str, net_paths: dict[str, str], settings: Mapping[str, Setting]
 ) -> RunFile:
     """Return the run file of a solver; the message itself stays unchanged.
 
@@ -183,7 +184,7 @@ def solver_file(
     return RunFile("solver.prototxt", text, tuple(changes))
 
 
-def _set_field(solver: Message, name: str, value: Any) -> list[str]:
+def _set_field(solver: Message, name: str, value: Setting) -> list[str]:
     """Set a field; return the change in words, or nothing if it had the value."""
     before = getattr(solver, name)
     if isinstance(value, list):

@@ -18,12 +18,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any
 
 from ..errors import SqgenError
 from ..formats.files import error_reason
 from ..text import printable
 
+Handler = Callable[[int, FrameType | None], object] | int | None  # what signal.signal returns
 CHUNK = 1 << 16
 POLL_SECONDS = 0.2  # between checks for the child's exit and for silence
 GRACE_SECONDS = 1.0  # in which processes that the child left behind may still print
@@ -78,7 +78,7 @@ class GuardedProcess:
         self.killed = False
         self.exit_code: int | None = None
         self._on_stop = on_stop
-        self._previous_handlers: dict[int, Any] = {}
+        self._previous_handlers: dict[int, Handler] = {}
         self._last: deque[bytes] = deque([b""], LAST_LINES + 1)
         try:
             with _default_sigint():

@@ -293,7 +293,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _print_json(result: Any) -> None:
+def _print_json(result: object) -> None:
     from ..logs.json_form import to_json
 
     echo(json.dumps(to_json(result), indent=2))
