@@ -130,7 +130,7 @@ def _training_seed(param: SolverParameter, snapshot: str) -> int:
     resume_state = read_resume_state(snapshot) if snapshot else None
     if resume_state is not None:
         return resume_state.seed
-    return int(param.random_seed) if param.random_seed >= 0 else _new_seed()
+    return param.random_seed if param.random_seed >= 0 else _new_seed()
 
 
 def _log_training_device(param: SolverParameter, gpu: str) -> None:

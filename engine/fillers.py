@@ -52,14 +52,14 @@ def _constant(filler: FillerParameter, shape: Shape, random: np.random.Generator
 
 
 def _uniform(filler: FillerParameter, shape: Shape, random: np.random.Generator) -> np.ndarray:
-    low, high = float(filler.min), float(filler.max)
+    low, high = filler.min, filler.max
     if not low <= high:
         raise _FillerError(f"filler uniform: min {low:g} is above max {high:g}")
     return low + (high - low) * random.random(shape, dtype=np.float32)
 
 
 def _gaussian(filler: FillerParameter, shape: Shape, random: np.random.Generator) -> np.ndarray:
-    mean, deviation = float(filler.mean), float(filler.std)
+    mean, deviation = filler.mean, filler.std
     if not deviation > 0:
         raise _FillerError(f"filler gaussian: std {deviation:g} must be positive")
     values = mean + deviation * random.standard_normal(shape, dtype=np.float32)

@@ -216,7 +216,7 @@ def open_loader(
             batch_size=batch_size,
             labels=len(layer.top) > 1,
             exact=exact,
-            prefetch=int(layer.data_param.prefetch),
+            prefetch=layer.data_param.prefetch,
             threads=threads,
         )
     except BaseException:
@@ -229,7 +229,7 @@ def _batch_size(param: DataParameter | ImageDataParameter, where: str) -> int:
         raise FormatError(f"{where}: batch_size must be 1 or more")
     if not param.source:
         raise FormatError(f"{where}: no source; name the data")
-    return int(param.batch_size)
+    return param.batch_size
 
 
 def _read_first(reader: RecordReader[Any]) -> Image:

@@ -90,7 +90,7 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
         self.count = self._file.entries
         self._name = f"{where}: {printable(str(path))}"
         self._on_restart = on_restart
-        self._color, self._gray = bool(param.force_color), bool(param.force_gray)
+        self._color, self._gray = param.force_color, param.force_gray
         self.warnings = []
         try:
             first = self._parse(next(self.raw_records(0, once=True)))
@@ -158,7 +158,7 @@ class ImageListReader(RecordReader[int]):
         Raises:
             FormatError: an unreadable list, or a parameter that Caffe refuses.
         """
-        self._height, self._width = int(param.new_height), int(param.new_width)
+        self._height, self._width = param.new_height, param.new_width
         if (self._height == 0) != (self._width == 0):
             raise FormatError(f"{where}: set new_height and new_width both, or neither")
         self._flag = COLOR if param.is_color else GRAY

@@ -151,7 +151,7 @@ class Solver:
                     return
             result = self.gradients()
             self.loss.add(result.loss)
-            display = bool(self.param.display) and self.iteration % self.param.display == 0
+            display = self.param.display != 0 and self.iteration % self.param.display == 0
             if display:
                 self._display(result)
             self.step(display)

@@ -81,8 +81,8 @@ class Transformer:
             FormatError: both mean_file and mean_value, or an unusable mean file.
         """
         self._where = where
-        self._crop = int(param.crop_size)
-        self._mirror = bool(param.mirror)
+        self._crop = param.crop_size
+        self._mirror = param.mirror
         self._random_crop = phase == "TRAIN" and self._crop > 0
         self._values = np.array(param.mean_value, np.float32)
         self._stream = counter_rng.key(seed, _DOMAIN)
@@ -91,7 +91,7 @@ class Transformer:
             if len(self._values):
                 raise FormatError(f"{where}: both mean_file and mean_value; keep one of them")
             self._file = read_mean((base or Path()) / param.mean_file, where)
-        self.scale = float(param.scale)
+        self.scale = param.scale
         self.mean: Floats | None = None
         self.finished = self._file is not None
         self.shape: Shape = (0, 0, 0)

@@ -47,12 +47,12 @@ class WiredLayer:
     @property
     def name(self) -> str:
         """The name in the prototxt."""
-        return str(self.param.name)
+        return self.param.name
 
     @property
     def type(self) -> str:
         """The type in the prototxt."""
-        return str(self.param.type)
+        return self.param.type
 
     def spec(self, index: int) -> ParamSpec:
         """Return the ParamSpec of a parameter blob; Caffe's default where the prototxt has none."""
@@ -75,7 +75,7 @@ class Wiring:
 
 
 def filter_layers(net: NetDefinition, phase: str) -> list[LayerParameter]:
-    """Return the layers of a phase (Net::FilterNet); log why each other one is left out."""
+    """Return the layers of a phase (Net::FilterNet); log why the others are left out."""
     kept = []
     for layer in net.param.layer:
         if layer_is_in(layer, PHASES[phase], net.level, net.stages):
@@ -104,7 +104,7 @@ def wire_net(net: NetDefinition, phase: str, known: Mapping[str, Sequence[Shape]
         known: layer name -> top shapes of layers whose data determines them.
 
     Raises:
-        NetError: an error that Caffe would refuse, with file:line and the layer's name.
+        NetError: Caffe would refuse the net; names file:line and the layer.
     """
     for layer in net.param.layer:
         _check_rules(net, layer)
@@ -115,7 +115,7 @@ def wire_net(net: NetDefinition, phase: str, known: Mapping[str, Sequence[Shape]
     if shapes.problems:
         raise _shape_error(net, shapes.problems[0], layers, phase)
     wired = _set_up_layers(layers, shapes)
-    _decide_backward(wired, bool(net.param.force_backward))
+    _decide_backward(wired, net.param.force_backward)
     weights = {
         name: weight
         for layer in wired
@@ -214,7 +214,7 @@ def _propagate_needs(layers: list[WiredLayer]) -> None:
     for layer in layers:
         layer.bottom_needs = [needs[name] for name in layer.bottoms]
         if layer.param.propagate_down:
-            layer.bottom_needs = [bool(down) for down in layer.param.propagate_down]
+            layer.bottom_needs = list(layer.param.propagate_down)
         layer.needs_backward = any(needs[name] for name in layer.bottoms) or any(
             layer.spec(index).lr_mult != 0 for index in range(len(layer.blobs))
         )

@@ -196,7 +196,7 @@ def check_solver_state(path: str) -> int:
         raise FormatError(f"{printable(path)}: is HDF5, which is not supported")
     state = read_solver_state(path)
     find_weights(state, path)
-    return int(state.iter)
+    return state.iter
 
 
 def estimate_snapshot_bytes(solver: SolverParameter, shapes: NetShapes) -> int:

@@ -73,7 +73,7 @@ class Convolution(Kernel):
         self.stride = [window.stride for window in windows]
         self.pad = [window.pad for window in windows]
         self.dilation = [window.dilation for window in windows]
-        self.group = int(param.group)
+        self.group = param.group
         self.end_pad = self._end_pad(windows, spatial)
         self.pointwise = set(self.kernel) == set(self.stride) == {1}
 

@@ -167,7 +167,7 @@ class LRN(Kernel):
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
         """Normalize in either norm_region."""
         param, x = self.param.lrn_param, bottoms[0]
-        size = int(param.local_size)
+        size = param.local_size
         if param.norm_region == WITHIN_CHANNEL:
             # Caffe's inner power layer shifts by 1 instead of k.
             mean = F.avg_pool2d(x * x, size, 1, size // 2)
