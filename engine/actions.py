@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import torch
 
 from ..errors import FormatError, NetError
 from ..formats.caffemodel import read_caffemodel
 from ..formats.files import STDIN
-from ..formats.schema import message_class
+from ..formats.schema import NetState, SolverParameter
 from ..formats.snapshot_files import complete_prefix
 from ..nets.definition import NetDefinition, parse_solver, read_net, read_text
 from ..text import printable
@@ -68,7 +67,7 @@ def _require_flag(line: CommandLine, flag: str, message: str) -> str:
 def _read_net(line: CommandLine) -> NetDefinition:
     """Read the net of `--model`, in the level and stages of the flags."""
     net = read_net(_require_flag(line, "model", "Need a model definition."))
-    state = message_class("NetState")(stage=line.text("stage").split(","))
+    state = NetState(stage=line.text("stage").split(","))
     return net.in_state(state, line.integer("level"))
 
 
@@ -113,7 +112,7 @@ def _check_start(snapshot: str, weights: str) -> None:
         )
 
 
-def _read_solver(path: str) -> tuple[Any, str]:
+def _read_solver(path: str) -> tuple[SolverParameter, str]:
     """Read a solver and log its warnings; return the SolverParameter and its file."""
     warnings: list[str] = []
     text, source = read_text(path)
@@ -126,15 +125,15 @@ def _read_solver(path: str) -> tuple[Any, str]:
     return param, source
 
 
-def _training_seed(param: Any, snapshot: str) -> int:
+def _training_seed(param: SolverParameter, snapshot: str) -> int:
     """Return the seed of the run to resume, else the solver's, else a new one."""
     resume_state = read_resume_state(snapshot) if snapshot else None
     if resume_state is not None:
         return resume_state.seed
-    return int(param.random_seed) if param.random_seed >= 0 else _new_seed()
+    return param.random_seed if param.random_seed >= 0 else _new_seed()
 
 
-def _log_training_device(param: Any, gpu: str) -> None:
+def _log_training_device(param: SolverParameter, gpu: str) -> None:
     if gpu:
         glog.info(f"Using GPUs {gpu}", "caffe.cpp:204")
         glog.info(f"GPU {gpu}: {torch.cuda.get_device_name(int(gpu))}", "caffe.cpp:209")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from ..text import did_you_mean, printable
 from .executor import PRECISIONS, Executor
 from .parameters import to_caffemodel
 from .workers import Workers
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 class Net:
@@ -94,7 +97,9 @@ class Net:
     def __repr__(self) -> str:
         return f"Net({printable(self._executor.definition.source)}: {', '.join(self.inputs)})"
 
-    def forward(self, inputs: Any = None, /, **named: Any) -> dict[str, np.ndarray]:
+    def forward(
+        self, inputs: ArrayLike | Mapping[str, ArrayLike] | None = None, /, **named: ArrayLike
+    ) -> dict[str, np.ndarray]:
         """Run a batch.
 
         Args:
@@ -109,7 +114,7 @@ class Net:
         Raises:
             NetError: an input is missing, unknown, or of another shape.
         """
-        arrays: dict[str, Any] = dict(inputs) if isinstance(inputs, Mapping) else {}
+        arrays: dict[str, ArrayLike] = dict(inputs) if isinstance(inputs, Mapping) else {}
         arrays.update(named)
         if inputs is not None and not isinstance(inputs, Mapping):
             if len(self.inputs) != 1:

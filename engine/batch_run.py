@@ -4,27 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import torch
 
 from .forward import ForwardPass
 from .hooks import Hooks
 from .input_batch import InputBlob
-from .kernels.base import PassContext, PassWeights
+from .kernels.base import BlobValue, PassContext, PassWeights, materialize
 from .microbatch import loss_normalizers
 from .schedule import Step
-from .tensors import joined, whole
-from .workers import Piece, Workers
+from .tensors import join_batches
+from .workers import RecordRange, Workers
 
 Tensor = torch.Tensor
-# Loss, blobs by name, and each worker's gradients of the parameters that have some.
-Outcome = tuple[float, dict[str, Tensor], list[list[Tensor | None]]]
+
+
+class Outcome(NamedTuple):
+    """The result of a batch.
+
+    Attributes:
+        loss: of the whole batch.
+        blobs: the kept blobs by name, (batch, ...).
+        gradients: for each worker, one per learned parameter in their order, or an empty list;
+            None where a parameter gets none.
+    """
+
+    loss: float
+    blobs: dict[str, Tensor]
+    gradients: list[list[Tensor | None]]
 
 
 @dataclass
 class _WorkerResult:
-    """What one worker's micro-batches left."""
+    """The results of one worker's micro-batches; lists have an entry per micro-batch.
+
+    Attributes:
+        blobs: the kept blobs.
+        deferred: number of a step -> the bottoms of its loss or accuracy.
+        loss: the sum of losses that were not deferred.
+        gradients: summed, one per learned parameter; empty before the first.
+    """
 
     blobs: list[dict[str, Tensor]] = field(default_factory=list)
     deferred: list[dict[int, list[Tensor]]] = field(default_factory=list)
@@ -43,9 +63,9 @@ class BatchRun:
         gradients: whether to differentiate the loss.
         keep: names of the blobs to return.
         hooks: observers of layers.
-        random_key: record -> what random numbers depend on from there on.
+        random_key: first record of a micro-batch -> the key of its random numbers.
         dtype: of the inputs.
-        device: to compute on.
+        device: of the inputs and parameters.
     """
 
     steps: Sequence[Step]
@@ -64,67 +84,74 @@ class BatchRun:
         return next((blob.records for blob in self.inputs.values()), 1)
 
     @property
-    def is_rectangular(self) -> bool:
+    def has_one_batch_size(self) -> bool:
         """Whether every input blob has the same number of records."""
         return all(blob.records == self.records for blob in self.inputs.values())
 
-    def whole(self, workers: Workers) -> Outcome:
+    def run_whole(self, workers: Workers) -> Outcome:
         """Run the batch unsplit; PyTorch spreads each layer over the cores."""
 
-        def work(pieces: list[Piece]) -> _WorkerResult:
+        def work(ranges: list[RecordRange]) -> _WorkerResult:
             result = _WorkerResult()
             self._run(result, None, {})
             return result
 
         (result,) = workers.run(work, [[(0, self.records)]])
-        return result.loss, result.blobs[0], [result.gradients] if self.gradients else []
+        gradients = [result.gradients] if self.gradients else []
+        return Outcome(result.loss, result.blobs[0], gradients)
 
-    def in_micro_batches(self, workers: Workers, record_bytes: int) -> Outcome:
-        """Run the batch in micro-batches, and the scores on what they left.
+    def run_in_micro_batches(self, workers: Workers, record_bytes: int) -> Outcome:
+        """Run the batch in micro-batches, then losses and accuracies on their joined bottoms.
 
         Args:
             workers: the threads.
-            record_bytes: of the largest blob of one record.
+            record_bytes: bytes of the largest blob of one record.
         """
-        shares = workers.pieces(self.records, record_bytes)
+        shares = workers.split_batch(self.records, record_bytes)
         normalizers = {}
         if self.gradients:
             normalizers = loss_normalizers(self.steps, self.inputs, self.records)
 
-        def work(pieces: list[Piece]) -> _WorkerResult:
+        def work(ranges: list[RecordRange]) -> _WorkerResult:
             result = _WorkerResult()
-            for piece in pieces:
-                self._run(result, piece, normalizers)
+            for records in ranges:
+                self._run(result, records, normalizers)
             return result
 
         results = workers.run(work, shares)
-        # In the order of their records.
-        order = sorted(
-            (piece, worker, place)
-            for worker, pieces in enumerate(shares)
-            for place, piece in enumerate(pieces)
+        order = sorted(  # by record, whichever worker computed it
+            (records, worker, place)
+            for worker, ranges in enumerate(shares)
+            for place, records in enumerate(ranges)
         )
         parts = [results[worker].blobs[place] for _, worker, place in order]
-        blobs = {name: joined([part[name] for part in parts]) for name in parts[0]}
+        blobs = {name: join_batches([part[name] for part in parts]) for name in parts[0]}
         deferred = [results[worker].deferred[place] for _, worker, place in order]
-        loss = sum(result.loss for result in results) + self._score(blobs, deferred)
-        return loss, blobs, [result.gradients for result in results] if self.gradients else []
+        loss = sum(result.loss for result in results) + self._compute_scores(blobs, deferred)
+        gradients = [result.gradients for result in results] if self.gradients else []
+        return Outcome(loss, blobs, gradients)
 
     def _run(
-        self, result: _WorkerResult, piece: Piece | None, normalizers: dict[str, float]
+        self, result: _WorkerResult, records: RecordRange | None, normalizers: dict[str, float]
     ) -> None:
-        """Run one micro-batch; None is the whole batch."""
-        first = piece[0] if piece is not None else 0
+        """Run the micro-batch of these records, or the whole batch; add its results to `result`."""
+        first = records[0] if records is not None else 0
         context = PassContext(self.weights, self.gradients, self.random_key(first), normalizers)
         with torch.set_grad_enabled(self.gradients), torch.inference_mode(not self.gradients):
-            blobs: dict[str, Any] = {}
+            blobs: dict[str, BlobValue] = {}
             for name, blob in self.inputs.items():
-                start, end = piece or (0, blob.records)
-                blobs[name] = blob.part(start, end, self.dtype, self.device)
-            forward = ForwardPass(context, blobs, defer_scores=piece is not None, hooks=self.hooks)
+                start, end = records or (0, blob.records)
+                blobs[name] = blob.slice_records(start, end, self.dtype, self.device)
+            forward = ForwardPass(
+                context, blobs, defer_scores=records is not None, hooks=self.hooks
+            )
             forward.run(self.steps)
             result.blobs.append(
-                {name: whole(blob).detach() for name, blob in blobs.items() if name in self.keep}
+                {
+                    name: materialize(blob).detach()
+                    for name, blob in blobs.items()
+                    if name in self.keep
+                }
             )
             result.deferred.append(forward.deferred)
             result.loss += forward.loss
@@ -132,12 +159,12 @@ class BatchRun:
             if self.gradients:
                 self._differentiate(result, forward.objective)
 
-    def _differentiate(self, result: _WorkerResult, objective: Any) -> None:
-        """Add the gradients of a micro-batch to its worker's."""
-        wanted = [tensor for tensor in self.weights.tensors if tensor.requires_grad]
-        if not isinstance(objective, torch.Tensor) or not objective.requires_grad:
+    def _differentiate(self, result: _WorkerResult, objective: Tensor | None) -> None:
+        """Add the gradients of a micro-batch's objective to its worker's."""
+        learned = [tensor for tensor in self.weights.tensors if tensor.requires_grad]
+        if objective is None or not objective.requires_grad:
             return
-        gradients = torch.autograd.grad(objective, wanted, allow_unused=True)
+        gradients = torch.autograd.grad(objective, learned, allow_unused=True)
         if not result.gradients:
             result.gradients = [
                 # A copy: two parameters may share one gradient tensor.
@@ -149,20 +176,23 @@ class BatchRun:
             if g is not None:
                 result.gradients[index] = g if total is None else total.add_(g)
 
-    def _score(
+    def _compute_scores(
         self, blobs: dict[str, Tensor], deferred: Sequence[dict[int, list[Tensor]]]
     ) -> float:
-        """Run losses and accuracies on the whole batch; return their part of the loss."""
+        """Run losses and accuracies on the whole batch; return their part of the loss.
+
+        Their tops are added to `blobs`.
+        """
         loss = 0.0
         context = PassContext(PassWeights([]), False, self.random_key(0))
         for number, step in enumerate(self.steps):
             if not step.kernel.reduces:
                 continue
             columns = zip(*(bottoms[number] for bottoms in deferred), strict=True)
-            bottoms = [joined(list(column)) for column in columns]
+            bottoms = [join_batches(list(column)) for column in columns]
             with torch.inference_mode():
                 tops = step.kernel.forward(context, bottoms, [])
             for name, weight, top in zip(step.tops, step.loss_weights, tops, strict=True):
-                blobs[name] = top
-                loss += weight * float(top.sum()) if weight else 0.0
+                blobs[name] = materialize(top)
+                loss += weight * float(blobs[name].sum()) if weight else 0.0
         return loss

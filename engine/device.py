@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,10 +10,15 @@ from ..errors import NetError
 from ..text import printable
 from .flags import CommandLine
 
+if TYPE_CHECKING:
+    from ..formats.schema import SolverParameter
+
 GPU = 1  # SolverParameter.SolverMode
 
 
-def select_device(line: CommandLine, solver: Any = None, source: str = "") -> tuple[str, str]:
+def select_device(
+    line: CommandLine, solver: SolverParameter | None = None, source: str = ""
+) -> tuple[str, str]:
     """Return PyTorch's name of the device and Caffe's number of the GPU, empty for the CPU.
 
     Args:

@@ -1,21 +1,21 @@
-"""Prove that two nets compute the same: run both with their weights on the same random inputs.
+"""Prove that two nets compute the same: run both on the same random inputs and compare blobs.
 
-A layer's output shows its weights only where it changes with the input: behind a ReLU that passes
-nothing, any weights would agree. So both nets run on two inputs, and the proof names the layers
-whose output is the same for both.
+An output that does not depend on the input proves little: above a ReLU that is always 0, any
+weights agree. So both nets run on two inputs, and the proof names the layers with the same output
+for both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..errors import NetError
 from ..extras import required
 from ..formats.caffemodel import blob_array
-from ..formats.schema import message_class
+from ..formats.schema import LayerParameter, NetParameter
 from ..nets.inference_graph import InferenceGraph
 from ..text import printable
 from ..weights.mapping import EqualBlobs, WeightMapping
@@ -27,7 +27,7 @@ PRECISION = "fp64"
 TOLERANCE = 1e-9  # relative to a blob's largest element; reordering a sum changes about 1e-15
 _INPUT_SCALE = 64.0  # standard deviation, about that of pixels
 _INPUTS = 2
-_COPY = "copy "  # name of the layer that copies a blob, so that none in place overwrites it
+_COPY = "copy "  # prefix of layers that copy a blob before a layer in place overwrites it
 
 
 class Proof(NamedTuple):
@@ -37,7 +37,7 @@ class Proof(NamedTuple):
         inputs: name in the target -> shape of the random input.
         blobs: number of blobs compared: the tops of layers with weights, and the outputs.
         largest: the largest difference, relative to its blob's largest element.
-        blind: layers with the same output for both inputs, which shows little of their weights.
+        blind: layers with the same output for both inputs, which proves little about their weights.
     """
 
     inputs: dict[str, tuple[int, ...]]
@@ -63,18 +63,18 @@ def prove(
     source: InferenceGraph,
     target: InferenceGraph,
     mapping: WeightMapping,
-    model: Any,
+    model: NetParameter,
 ) -> Proof:
     """Run both nets on random inputs, and compare the tops of all layers with weights.
 
     Args:
         engine: from `load_engine`.
-        source, target: the nets that were mapped.
-        mapping: the result of `map_weights`.
-        model: the NetParameter with the source's weights.
+        source, target: the nets that `map_weights` mapped.
+        mapping: its result.
+        model: the source's weights.
 
     Raises:
-        NetError: a blob differs, with the first such layer; or a blob is not finite.
+        NetError: a blob differs or is not finite; names the first such layer.
     """
     random = np.random.default_rng(0)
     inputs = [
@@ -84,12 +84,16 @@ def prove(
     renamed = [{other: arrays[name] for name, other, _ in mapping.inputs} for arrays in inputs]
     stored = {layer.name: list(map(blob_array, layer.blobs)) for layer in model.layer}
     pairs = mapping.equal_blobs
-    layers, other_layers = mapping.layers
-    ours = _run(engine, target, layers, mapping.arrays, inputs, [pair.target for pair in pairs])
-    theirs = _run(engine, source, other_layers, stored, renamed, [pair.source for pair in pairs])
+    target_layers, source_layers = mapping.layers
+    target_blobs = _run(
+        engine, target, target_layers, mapping.arrays, inputs, [pair.target for pair in pairs]
+    )
+    source_blobs = _run(
+        engine, source, source_layers, stored, renamed, [pair.source for pair in pairs]
+    )
     largest, blind = 0.0, []
-    for pair, blob, other in zip(pairs, ours, theirs, strict=True):
-        largest = max(largest, _compare(source, target, pair, blob, other))
+    for pair, blob, source_blob in zip(pairs, target_blobs, source_blobs, strict=True):
+        largest = max(largest, _compare(source, target, pair, blob, source_blob))
         if (blob == blob[0]).all():
             blind.append(pair.layer)
     return Proof({name: shape for name, _, shape in mapping.inputs}, len(pairs), largest, blind)
@@ -100,21 +104,24 @@ def _compare(
     target: InferenceGraph,
     pair: EqualBlobs,
     blob: np.ndarray,
-    other: np.ndarray,
+    source_blob: np.ndarray,
 ) -> float:
-    """Return the largest difference of a blob from the source's, relative to its maximum."""
+    """Return the largest difference of a blob from the source's, relative to its largest element.
+
+    Both are (inputs, batch, channels, ...).
+    """
     where = f"{printable(target.source)}: layer '{printable(pair.layer)}'"
-    expected = other[:, :, pair.order] if pair.order.size else other
+    expected = source_blob[:, :, pair.order] if pair.order.size else source_blob
     if not (np.isfinite(blob).all() and np.isfinite(expected).all()):
         raise NetError(
-            f"{where}: what it makes of a random input is not finite, so that nothing can be"
+            f"{where}: its output for a random input is not finite, so that nothing can be"
             " proven; inspect the weights with sqgen weights show"
         )
     difference = float(np.abs(blob - expected).max()) / (float(np.abs(expected).max()) or 1.0)
     if difference > TOLERANCE:
         raise NetError(
-            f"{where}: the nets part here: on a random input the outcome differs by"
-            f" {difference:.1e} of its largest element from what '{printable(pair.source)}' is in"
+            f"{where}: the nets part here: on a random input the output differs by"
+            f" {difference:.1e} of its largest element from '{printable(pair.source)}' in"
             f" {printable(source.source)}"
         )
     return difference
@@ -123,21 +130,20 @@ def _compare(
 def _run(
     engine: type[Net],
     graph: InferenceGraph,
-    layers: Sequence[Any],
+    layers: Sequence[LayerParameter],
     arrays: Mapping[str, Sequence[np.ndarray]],
     inputs: Sequence[Mapping[str, np.ndarray]],
     blobs: Sequence[str],
 ) -> list[np.ndarray]:
-    """Return `blobs` of a net of these layers, each as (inputs, batch, channels, ...)."""
-    power = message_class("LayerParameter")
+    """Run a net of these layers; return `blobs`, each as (inputs, batch, channels, ...)."""
     copies = [
-        power(name=f"{_COPY}{index}", type="Power", bottom=[blob], top=[f"{_COPY}{index}"])
-        for index, blob in enumerate(blobs)
+        LayerParameter(name=name, type="Power", bottom=[blob], top=[name])
+        for name, blob in ((f"{_COPY}{index}", blob) for index, blob in enumerate(blobs))
     ]
     shapes = {name: array.shape for name, array in inputs[0].items()}
     net = engine(graph.definition(shapes, [*layers, *copies]), precision=PRECISION)
     for name in net.layers:
         pairs = zip(arrays[name], net.blobs(name), strict=True)
-        net.set_blobs(name, [array.reshape(own.shape) for array, own in pairs])
+        net.set_blobs(name, [array.reshape(blob.shape) for array, blob in pairs])
     results = [net.forward(arrays) for arrays in inputs]
     return [np.stack([result[copy.name] for result in results]) for copy in copies]

@@ -1,15 +1,15 @@
-"""The executor of a net: batches forward, backward to the gradients of parameters, layer by layer.
+"""The executor of a net: runs batches forward and backward, whole, in part, or layer by layer.
 
-Where each layer computes each record alone, a batch runs in micro-batches (`Workers`), and scores
-of the whole batch (losses, accuracies) come from what the micro-batches left. Elsewhere, as with
-BatchNorm in TRAIN, the batch runs whole and PyTorch spreads each layer over the cores.
+Where each layer computes each record independently, a batch runs in micro-batches (`Workers`);
+losses and accuracies then run on the joined bottoms. Otherwise, as with BatchNorm in TRAIN, the
+batch runs whole and PyTorch spreads each layer over the cores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -25,24 +25,29 @@ from .fusion import fused_schedule
 from .hooks import Hook, Hooks
 from .input_batch import InputBlob, InputLayers
 from .kernels import SOURCES
-from .kernels.base import PassContext, PassWeights
+from .kernels.base import BlobValue, PassContext, PassWeights, materialize
 from .loader import Loader
 from .microbatch import can_split, largest_blob
 from .parameters import Parameter, load_weights, make_parameters
 from .schedule import Either, Step, layer_steps, schedule_releases
 from .setup_log import log_wiring
 from .tape import Tape
-from .tensors import to_array, whole
+from .tensors import to_array
 from .wiring import wire_net
 from .workers import Workers
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from ..formats.schema import NetParameter
+
 Tensor = torch.Tensor
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
-_FILLING = 1 << 62  # apart from the numbers of passes
+_FILLER_PASS = 1 << 62  # the fillers' place in random keys: above the number of any pass
 
 
 class BatchResult(NamedTuple):
-    """A batch that has run: its loss, output blobs and kept blobs by name, number of records."""
+    """The result of a batch; blobs are by name, (batch, ...) or a scalar."""
 
     loss: float
     outputs: dict[str, Tensor]
@@ -56,17 +61,17 @@ class Executor:
     Args:
         definition: the net, in its state.
         phase: `TRAIN` or `TEST`.
-        loaders: of Data and ImageData layers, by name; tops of others come from arrays.
+        loaders: of Data and ImageData layers, by layer name; other inputs come from arrays.
         precision: fp32, bf16 (activations; parameters stay float32) or fp64.
-        device: PyTorch's name of it.
-        workers: the threads; its own if None.
+        device: PyTorch's name of the device.
+        workers: the threads; None makes new ones.
         seed: of fillers, dropout and dummy data.
-        number: of the net among a process's, so that no two share random numbers.
-        log: whether to log what Caffe logs as it sets a net up.
+        number: of the net in its process, so that no two nets share random numbers.
+        log: whether to log what Caffe logs as it sets up a net.
 
     Attributes:
-        uninitialized: names of the layers with parameters that no weights were loaded for.
-        passes: batches that have run.
+        uninitialized: names of layers with parameters for which no weights were loaded.
+        passes: number of batches run.
 
     Raises:
         NetError: Caffe would refuse the net, or the engine can't run it.
@@ -100,48 +105,54 @@ class Executor:
         self.wiring = wire_net(definition, phase, known)
         if log:
             log_wiring(self.wiring)
-        self._check_parameters()
+        self._check_parameter_memory()
         self.parameters = make_parameters(
-            self.wiring.layers, self.input_dtype, self.device, (seed, number, _FILLING), log
+            self.wiring.layers, self.input_dtype, self.device, (seed, number, _FILLER_PASS), log
         )
-        try:
-            self.steps = fused_schedule(self.wiring, self.parameters, phase)
-        except ValueError as error:
-            raise NetError(f"{printable(definition.source)}: {error}") from None
+        self.steps = self._make_steps()
         layers = [layer for layer in self.wiring.layers if layer.type in SOURCES]
         self.inputs = InputLayers(layers, self.loaders, definition.source)
         self._can_split = self.device.type == "cpu" and can_split(self.wiring.layers, self.steps)
-        self._largest = largest_blob(self.wiring.layers) * self.dtype.itemsize
+        self._record_bytes = largest_blob(self.wiring.layers) * self.dtype.itemsize
         self._weights: PassWeights | None = None
         self.uninitialized = {layer.name for layer in self.wiring.layers if layer.blobs}
-        self._check_blobs()
+        self._check_blob_memory()
         if log:
             glog.info("Network initialization done.", "net.cpp:257")
 
+    def _make_steps(self) -> list[Step]:
+        try:
+            return fused_schedule(self.wiring, self.parameters, self.phase)
+        except ValueError as error:  # a kernel that lacks an option of its layer
+            raise NetError(f"{printable(self.definition.source)}: {error}") from None
+
     # Memory
 
-    def _check_parameters(self) -> None:
+    def _check_parameter_memory(self) -> None:
         training = self.phase == "TRAIN"
         needed = memory.parameter_bytes(self.wiring.layers, training, self.dtype.itemsize)
         where = printable(self.definition.source)
-        memory.check(needed, f"{where}: its parameters", "use a smaller net")
+        memory.require(needed, f"{where}: its parameters", "use a smaller net")
 
     def check_whole_batch(self) -> None:
-        """Refuse a batch that does not fit in memory unsplit, forward and backward.
+        """Check that a batch fits in memory unsplit, forward and backward.
 
         Raises:
-            NetError: with the memory it needs.
+            NetError: it does not.
         """
-        self._check_blobs(whole_batch=True)
+        self._check_blob_memory(whole_batch=True)
 
-    def _check_blobs(self, whole_batch: bool = False) -> None:
+    def _check_blob_memory(self, whole_batch: bool = False) -> None:
+        if self.device.type != "cpu":
+            return
         layers = self.inputs.layers
-        records = max((shape[0] for x in layers for shape in x.top_shapes if shape), default=1)
+        shapes = [shape for layer in layers for shape in layer.top_shapes]
+        records = max((shape[0] for shape in shapes if shape), default=1)
         at_once = records
         kept = whole_batch or self.phase == "TRAIN"
         whole_batch = whole_batch or not self._can_split
         if not whole_batch:
-            shares = self.workers.pieces(records, self._largest)
+            shares = self.workers.split_batch(records, self._record_bytes)
             at_once = sum(max(end - start for start, end in share) for share in shares)
         needed = memory.blob_bytes(self.wiring.layers, kept, records, at_once, self.dtype.itemsize)
         if whole_batch and kept:
@@ -149,10 +160,8 @@ class Executor:
         for layer in layers:  # the whole batch: bytes as read, or numbers
             element = 1 if layer.name in self.loaders else self.input_dtype.itemsize
             needed += element * sum(map(prod, layer.top_shapes))
-        where = printable(self.definition.source)
-        if self.device.type == "cpu":
-            what = f"{where}: its blobs for a batch of {records}"
-            memory.check(needed, what, "use a smaller batch_size")
+        what = f"{printable(self.definition.source)}: its blobs for a batch of {records}"
+        memory.require(needed, what, "use a smaller batch_size")
 
     # Names and parameters
 
@@ -166,19 +175,19 @@ class Executor:
         """Blobs that no layer reads, in Caffe's order."""
         return self.wiring.outputs
 
-    def load(self, model: Any, source: str) -> None:
+    def load(self, model: NetParameter, source: str) -> None:
         """Copy weights from a NetParameter by layer name (Net::CopyTrainedLayersFrom)."""
         self.uninitialized -= load_weights(self.parameters, model, source, self.log)
-        self.parameters_changed()
+        self.clear_weight_cache()
 
-    def parameters_changed(self) -> None:
-        """Forget what was derived from the parameters' old values."""
+    def clear_weight_cache(self) -> None:
+        """Drop the cached forms of the parameters; call it after their values change."""
         self._weights = None
 
     def blobs(self, layer: str) -> list[np.ndarray]:
         """Return copies of the parameter blobs of a layer."""
         return [
-            self.parameters.unique[number].data.detach().cpu().contiguous().numpy().copy()
+            to_array(self.parameters.unique[number].data).copy()
             for number in self._parameter_numbers(layer)
         ]
 
@@ -197,7 +206,7 @@ class Executor:
             )
         for blob, value in zip(blobs, values, strict=True):
             blob.copy_(value)
-        self.parameters_changed()
+        self.clear_weight_cache()
 
     def _parameter_numbers(self, layer: str) -> list[int]:
         return self.parameters.of_layer[self._layer_index(layer)]
@@ -210,22 +219,22 @@ class Executor:
         return names.index(layer)
 
     def random_key(self, record: int) -> tuple[int, int, int]:
-        """Return what the random numbers of this pass depend on, from a record on."""
+        """Return the key of random numbers of this pass, for records from `record` on."""
         return (self.seed, self.number << 40 | self.passes, record)
 
     # Batches
 
     def forward(
         self,
-        arrays: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, ArrayLike] | None = None,
         *,
         keep: Container[str] = (),
         hooks: Sequence[Hook] = (),
     ) -> dict[str, np.ndarray]:
-        """Run one batch without gradients.
+        """Run one batch without gradients; return the outputs and kept blobs by name.
 
         Args:
-            arrays: blob name -> array (batch, ...), for tops of data layers without a loader.
+            arrays: blob name -> array (batch, ...), for the tops of data layers without a loader.
             keep: blobs to return besides the outputs; `schedule.EVERYTHING` for all.
             hooks: observers of layers.
         """
@@ -235,27 +244,27 @@ class Executor:
 
     def test_batch(
         self,
-        arrays: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, ArrayLike] | None = None,
         *,
         keep: Container[str] = (),
         hooks: Sequence[Hook] = (),
     ) -> BatchResult:
-        """Run one batch without gradients."""
+        """Run one batch without gradients; the arguments are those of `forward`."""
         return self._run_batch(arrays, False, keep, Hooks(hooks))
 
     def train_batch(
         self,
-        arrays: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, ArrayLike] | None = None,
         *,
         keep: Container[str] = (),
         hooks: Sequence[Hook] = (),
     ) -> BatchResult:
-        """Run one batch and add its gradients to `Parameter.grad`."""
+        """Run one batch and add its gradients to `Parameter.grad`; see `forward`."""
         return self._run_batch(arrays, True, keep, Hooks(hooks))
 
     def forward_between(
         self,
-        blobs: Mapping[str, Any],
+        blobs: Mapping[str, ArrayLike],
         start: str | None = None,
         end: str | None = None,
         *,
@@ -265,8 +274,9 @@ class Executor:
         """Run the layers from `start` to `end` inclusive, on the whole batch, without gradients.
 
         Args:
-            blobs: blob name -> array, for every blob that these layers read and don't compute.
-            start, end: layer names; None is the first and the last.
+            blobs: blob name -> array (batch, ...), for every blob that these layers read but don't
+                compute.
+            start, end: layer names; None means the first, the last.
             keep: blobs to return besides those that no layer of the range reads.
             hooks: observers of layers.
 
@@ -284,49 +294,53 @@ class Executor:
             run.run(steps)
         self.passes += 1
         return {
-            name: to_array(whole(value))
+            name: to_array(materialize(value))
             for name, value in run.blobs.items()
             if name in unread or name in keep
         }
 
     def record(
         self,
-        arrays: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, ArrayLike] | None = None,
         *,
         force_backward: bool = False,
         hooks: Sequence[Hook] = (),
     ) -> Tape:
-        """Run one batch whole and unfused, and keep every blob for a backward pass layer by layer.
+        """Run one batch whole and unfused; return its tape, for a backward pass layer by layer.
 
         Args:
             arrays: as for `forward`.
-            force_backward: whether gradients flow to every input and parameter, whatever
-                `propagate_down` and `lr_mult` say.
-            hooks: observers of layers; here they observe data layers, too.
+            force_backward: whether gradients flow to every input and parameter, even where
+                `propagate_down` or `lr_mult` stop them.
+            hooks: observers of layers, of data layers too.
         """
         observers = Hooks(hooks)
-        context = PassContext(self._differentiable(force_backward), True, self.random_key(0))
-        tape = Tape(context.weights.tensors, force_backward)
-        run = ForwardPass(
-            context, self._whole_inputs(arrays, observers), hooks=observers, tape=tape
+        context = PassContext(
+            self._differentiable_weights(force_backward), True, self.random_key(0)
         )
+        tape = Tape(context.weights.tensors, force_backward)
+        run = ForwardPass(context, self._read_inputs(arrays, observers), hooks=observers, tape=tape)
         with torch.enable_grad():
             run.run(layer_steps(self.wiring, self.parameters, self.phase))
         self.passes += 1
-        tape.blobs = {name: whole(value) for name, value in run.blobs.items()}
+        tape.blobs = {name: materialize(value) for name, value in run.blobs.items()}
         tape.loss = run.loss
         return tape
 
     # How a batch runs
 
     def _run_batch(
-        self, arrays: Mapping[str, Any] | None, gradients: bool, keep: Container[str], hooks: Hooks
+        self,
+        arrays: Mapping[str, ArrayLike] | None,
+        gradients: bool,
+        keep: Container[str],
+        hooks: Hooks,
     ) -> BatchResult:
         inputs = self.inputs.next(arrays, self.random_key(0))
         run = BatchRun(
             steps=self._schedule(keep, hooks),
             inputs=inputs,
-            weights=self._differentiable() if gradients else self._fixed_weights(),
+            weights=self._differentiable_weights() if gradients else self._fixed_weights(),
             gradients=gradients,
             keep=Either(frozenset(self.outputs), keep),
             hooks=hooks,
@@ -334,49 +348,53 @@ class Executor:
             dtype=self.input_dtype,
             device=self.device,
         )
-        if self._can_split and hooks.per_record and run.is_rectangular:
-            loss, blobs, shares = run.in_micro_batches(self.workers, self._largest)
+        if self._can_split and hooks.per_record and run.has_one_batch_size:
+            outcome = run.run_in_micro_batches(self.workers, self._record_bytes)
         else:
-            loss, blobs, shares = run.whole(self.workers)
-        self._accumulate(shares)
+            outcome = run.run_whole(self.workers)
+        self._add_gradients(outcome.gradients)
         self.passes += 1
-        outputs = {name: blobs[name] for name in self.outputs}
-        kept = {name: blob for name, blob in blobs.items() if name not in outputs}
-        return BatchResult(loss, outputs, run.records, kept)
+        outputs = {name: outcome.blobs[name] for name in self.outputs}
+        kept = {name: blob for name, blob in outcome.blobs.items() if name not in outputs}
+        return BatchResult(outcome.loss, outputs, run.records, kept)
 
     def _schedule(self, keep: Container[str], hooks: Hooks) -> list[Step]:
-        """Return the steps: unfused where a blob is kept or a layer observed."""
+        """Return the steps, unfused where fusion would hide a kept blob or an observed layer."""
         if not keep and not hooks:
             return self.steps
         return fused_schedule(self.wiring, self.parameters, self.phase, keep, hooks)
 
-    def _accumulate(self, shares: list[list[Tensor | None]]) -> None:
-        """Add the workers' gradients, always in the same order."""
+    def _add_gradients(self, shares: list[list[Tensor | None]]) -> None:
+        """Add each worker's gradients to the parameters', in the order of the workers.
+
+        The order makes the rounding of the sums reproducible.
+        """
         learned = [parameter for parameter in self.parameters.unique if parameter.learned]
-        for column in zip(learned, *(share for share in shares if share), strict=True):
-            parameter: Any = column[0]
-            for g in column[1:]:
+        for share in filter(None, shares):
+            for parameter, g in zip(learned, share, strict=True):
                 if g is not None and parameter.grad is None:
                     parameter.grad = g
-                elif g is not None:
+                elif g is not None and parameter.grad is not None:
                     parameter.grad.add_(g)
 
-    def _whole_inputs(self, arrays: Mapping[str, Any] | None, hooks: Hooks) -> dict[str, Any]:
-        """Return the tops of the data layers, each layer between the calls of its hooks."""
-        left = dict(arrays or {})
-        blobs: dict[str, Any] = {}
+    def _read_inputs(
+        self, arrays: Mapping[str, ArrayLike] | None, hooks: Hooks
+    ) -> dict[str, BlobValue]:
+        """Return the tops of the data layers; call the hooks before and after each layer."""
+        unused = dict(arrays or {})
+        blobs: dict[str, BlobValue] = {}
         for number, layer in enumerate(self.inputs.layers):
             for hook in hooks.of(layer):
                 hook.before_forward(layer, [])
-            inputs = self.inputs.next_of(number, left, self.random_key(0))
-            tops = {
-                name: blob.part(0, blob.records, self.input_dtype, self.device)
-                for name, blob in inputs.items()
-            }
+            inputs = self.inputs.next_of_layer(number, unused, self.random_key(0))
+            tops = {name: self._convert(blob) for name, blob in inputs.items()}
             for hook in hooks.of(layer):
                 hook.after_forward(layer, list(tops.values()))
             blobs |= tops
         return blobs
+
+    def _convert(self, blob: InputBlob) -> Tensor:
+        return blob.slice_records(0, blob.records, self.input_dtype, self.device)
 
     # Part of a net
 
@@ -385,40 +403,47 @@ class Executor:
         first = 0 if start is None else self._layer_index(start)
         last = len(layers) - 1 if end is None else self._layer_index(end)
         if first > last:
-            raise NetError(f"layer '{start}' runs after layer '{end}'")
+            raise NetError(
+                f"layer '{printable(start or '')}' runs after layer '{printable(end or '')}'"
+            )
         inside = {id(layer) for layer in layers[first : last + 1]}
         steps = layer_steps(self.wiring, self.parameters, self.phase)
         return [step for step in steps if id(step.layer) in inside]
 
-    def _range_inputs(self, steps: Sequence[Step], blobs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the blobs that steps read and don't compute; splits go by their bottom's name."""
-        split = {
+    def _range_inputs(
+        self, steps: Sequence[Step], blobs: Mapping[str, ArrayLike]
+    ) -> dict[str, BlobValue]:
+        """Return the blobs that the steps read but don't compute, by name.
+
+        The top of a split may be given under the name of its bottom.
+        """
+        bottom_of_split = {
             name: layer.bottoms[0]
             for layer in self.wiring.layers
             if layer.type == "Split"
             for name in layer.tops
         }
         computed: set[str] = set()
-        values: dict[str, Any] = {}
+        values: dict[str, BlobValue] = {}
         for step in steps:
             for name in step.bottoms:
                 if name in computed or name in values:
                     continue
-                key = name if name in blobs else split.get(name, name)
+                key = name if name in blobs else bottom_of_split.get(name, name)
                 if key not in blobs:
                     reader = printable(step.layer.name)
                     raise NetError(
                         f"layer '{reader}' reads blob '{printable(key)}': give its array"
                     )
                 blob = InputBlob(torch.from_numpy(np.asarray(blobs[key], order="C")))
-                values[name] = blob.part(0, blob.records, self.input_dtype, self.device)
+                values[name] = self._convert(blob)
             computed |= set(step.tops)
         return values
 
     # Parameters of a pass
 
-    def _differentiable(self, force: bool = False) -> PassWeights:
-        """Return the parameters to differentiate by; with `force`, those of rate 0 too."""
+    def _differentiable_weights(self, force: bool = False) -> PassWeights:
+        """Return the parameters for a pass with gradients; `force` includes those of lr_mult 0."""
         return PassWeights(
             [
                 self._cast(parameter)
@@ -431,7 +456,9 @@ class Executor:
     def _fixed_weights(self) -> PassWeights:
         """Return the parameters for passes without gradients, cached until they change."""
         if self._weights is None:
-            self._weights = PassWeights([self._cast(one) for one in self.parameters.unique])
+            self._weights = PassWeights(
+                [self._cast(parameter) for parameter in self.parameters.unique]
+            )
         return self._weights
 
     def _cast(self, parameter: Parameter) -> Tensor:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil, prod, sqrt
-from typing import Any
 
 import numpy as np
 
 from ..errors import NetError
+from ..formats.schema import FillerParameter
 from ..text import did_you_mean
 
 Shape = tuple[int, ...]
 FAN_IN, FAN_OUT, AVERAGE = range(3)  # FillerParameter.VarianceNorm
 
 
-def fill(filler: Any, shape: Shape, key: tuple[int, ...], where: str) -> np.ndarray:
+def fill(filler: FillerParameter, shape: Shape, key: tuple[int, ...], where: str) -> np.ndarray:
     """Return a float32 array of `shape`.
 
     Args:
@@ -47,19 +47,19 @@ class _FillerError(ValueError):
     pass
 
 
-def _constant(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
+def _constant(filler: FillerParameter, shape: Shape, random: np.random.Generator) -> np.ndarray:
     return np.full(shape, filler.value, dtype=np.float32)
 
 
-def _uniform(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
-    low, high = float(filler.min), float(filler.max)
+def _uniform(filler: FillerParameter, shape: Shape, random: np.random.Generator) -> np.ndarray:
+    low, high = filler.min, filler.max
     if not low <= high:
         raise _FillerError(f"filler uniform: min {low:g} is above max {high:g}")
     return low + (high - low) * random.random(shape, dtype=np.float32)
 
 
-def _gaussian(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
-    mean, deviation = float(filler.mean), float(filler.std)
+def _gaussian(filler: FillerParameter, shape: Shape, random: np.random.Generator) -> np.ndarray:
+    mean, deviation = filler.mean, filler.std
     if not deviation > 0:
         raise _FillerError(f"filler gaussian: std {deviation:g} must be positive")
     values = mean + deviation * random.standard_normal(shape, dtype=np.float32)
@@ -70,13 +70,15 @@ def _gaussian(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndar
     return values
 
 
-def _positive_unitball(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
+def _positive_unitball(
+    filler: FillerParameter, shape: Shape, random: np.random.Generator
+) -> np.ndarray:
     rows = random.random((shape[0] if shape else 1, prod(shape[1:])), dtype=np.float32)
     unit: np.ndarray = rows / rows.sum(1, keepdims=True)
     return unit
 
 
-def _fan(filler: Any, shape: Shape) -> float:
+def _fan(filler: FillerParameter, shape: Shape) -> float:
     count = prod(shape)
     fan_in = count // (shape[0] if shape else 1)
     fan_out = count // shape[1] if len(shape) > 1 else count
@@ -84,18 +86,18 @@ def _fan(filler: Any, shape: Shape) -> float:
     return float(fans[filler.variance_norm])
 
 
-def _xavier(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
+def _xavier(filler: FillerParameter, shape: Shape, random: np.random.Generator) -> np.ndarray:
     """Glorot and Bengio 2010."""
     scale = sqrt(3 / _fan(filler, shape))
     return scale * (2 * random.random(shape, dtype=np.float32) - 1)
 
 
-def _msra(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
+def _msra(filler: FillerParameter, shape: Shape, random: np.random.Generator) -> np.ndarray:
     """He et al. 2015."""
     return sqrt(2 / _fan(filler, shape)) * random.standard_normal(shape, dtype=np.float32)
 
 
-def _bilinear(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndarray:
+def _bilinear(filler: FillerParameter, shape: Shape, random: np.random.Generator) -> np.ndarray:
     if len(shape) != 4 or shape[2] != shape[3]:
         raise _FillerError(f"filler bilinear needs a square kernel, not {shape}")
     side = shape[3]
@@ -105,7 +107,7 @@ def _bilinear(filler: Any, shape: Shape, random: np.random.Generator) -> np.ndar
     return np.broadcast_to(line[:, None] * line[None, :], shape)
 
 
-_FILLERS: dict[str, Callable[[Any, Shape, np.random.Generator], np.ndarray]] = {
+_FILLERS: dict[str, Callable[[FillerParameter, Shape, np.random.Generator], np.ndarray]] = {
     "constant": _constant,
     "gaussian": _gaussian,
     "positive_unitball": _positive_unitball,

@@ -29,24 +29,24 @@ class Flag:
 FLAGS = (
     Flag("solver", "the solver: a prototxt"),
     Flag("model", "the net: a prototxt"),
-    Flag("weights", "weights to start from or to score: .caffemodel files, comma-separated"),
+    Flag("weights", ".caffemodel files to start from or to test, comma-separated"),
     Flag("snapshot", "a .solverstate to resume from"),
     Flag("iterations", "batches to test or passes to time", 50),
     Flag("gpu", "the number of the one GPU to use"),
     Flag("phase", "the phase that 'time' runs, TRAIN by default", "", ("", "TRAIN", "TEST")),
     Flag("level", "the net's level", 0),
     Flag("stage", "the net's stages, comma-separated"),
-    Flag("sigint_effect", "what Ctrl-C does in training", "stop", ("stop", "snapshot", "none")),
-    Flag("sighup_effect", "what SIGHUP does in training", "snapshot", ("stop", "snapshot", "none")),
+    Flag("sigint_effect", "on Ctrl-C in training", "stop", ("stop", "snapshot", "none")),
+    Flag("sighup_effect", "on SIGHUP in training", "snapshot", ("stop", "snapshot", "none")),
     Flag("cpu", "run on the CPU, overriding the solver (not in Caffe)", False),
     Flag(
         "precision",
-        "number format of the computation (not in Caffe)",
+        "number format (not in Caffe)",
         "fp32",
         ("fp32", "bf16", "fp64"),
     ),
     Flag("threads", "compute threads; 0 means one per core (not in Caffe)", 0),
-    Flag("exact", "'test' reads each record once and averages over records (not in Caffe)", False),
+    Flag("exact", "test each record once, average over records (not in Caffe)", False),
     Flag("minloglevel", "lowest severity to log: 0 info, 1 warnings, 2 errors", 0),
     Flag("help", "show this help", False),
     Flag("version", "show the version", False),
@@ -158,7 +158,7 @@ def _convert(flag: Flag, value: str) -> str | int | bool:
 
 def usage(program: str) -> str:
     """Return the text of `--help`."""
-    rows = [f"  --{flag.name:<15} {flag.help}{_format_choices(flag)}" for flag in FLAGS]
+    rows = [f"  --{flag.name:<13} {flag.help}{_format_choices(flag)}" for flag in FLAGS]
     return "\n".join(
         [
             f"{program}: command line brew, on PyTorch",
@@ -175,10 +175,10 @@ def usage(program: str) -> str:
             "",
             "examples:",
             f"  {program} train --solver solver.prototxt --cpu",
-            f"  {program} test --model train_val.prototxt --weights w.caffemodel --iterations 40",
+            f"  {program} test --model net.prototxt --weights w.caffemodel --iterations 40",
             "",
-            "Exit codes: 0 success; 1 unknown flag or action; 2 invalid net, file or device (named",
-            "by an F line); 130 interrupted.",
+            "Exit codes: 0 success; 1 unknown flag or action; 2 invalid net, file or device",
+            "(named by an F line); 130 interrupted.",
         ]
     )
 

@@ -1,7 +1,7 @@
 """Fusion: passes that turn a net's steps into fewer and faster ones with the same results.
 
-Each pass takes a list of steps and returns one. All but the last rely on insert_splits: a blob has
-at most one reader. A pass fuses nothing that would hide a blob to keep or a layer to observe.
+Each pass takes a list of steps and returns one. All but the last rely on insert_splits, after which
+a blob has at most one reader. No pass hides a blob to keep or a layer to observe.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def fused_schedule(
         wiring: the net.
         parameters: its parameters.
         phase: `TRAIN` or `TEST`.
-        keep: blobs that stay readable to the end, besides the outputs.
-        observed: names of layers that run by themselves.
+        keep: blobs that are never released, besides the outputs.
+        observed: names of layers that are not fused.
     """
     keep = Either(keep, frozenset(wiring.outputs))
     steps = layer_steps(wiring, parameters, phase)
@@ -45,7 +45,7 @@ def fused_schedule(
 def fuse_relu_into_convolution(
     steps: Sequence[Step], keep: Container[str], observed: Container[str], phase: str
 ) -> list[Step]:
-    """Let a convolution compute the ReLU behind it, unless a gradient stops between the two."""
+    """Let a convolution compute the ReLU that reads it, unless a gradient stops between the two."""
     result: list[Step] = []
     makers: dict[str, Step] = {}
     for step in steps:
@@ -74,7 +74,7 @@ def fuse_relu_into_convolution(
 
 
 def fuse_relu_gradient_into_pooling(steps: list[Step], observed: Container[str]) -> list[Step]:
-    """Let a MAX pooling mask the gradient of the ReLU below it: its blob is the smaller one."""
+    """Let a MAX pooling mask the gradient of the ReLU below it: the pooled blob is smaller."""
     makers: dict[str, Step] = {}
     for step in steps:
         pool = step.kernel
@@ -99,24 +99,24 @@ def fuse_relu_gradient_into_pooling(steps: list[Step], observed: Container[str])
 def bypass_splits(
     steps: Sequence[Step], keep: Container[str], observed: Container[str]
 ) -> list[Step]:
-    """Let readers of a split, or of a Dropout in TEST, read its bottom."""
+    """Drop splits, and Dropout in TEST: readers of their tops read their bottom."""
     result: list[Step] = []
-    names: dict[str, str] = {}
+    aliases: dict[str, str] = {}  # top of a dropped layer -> its bottom
     for step in steps:
-        step.bottoms = [names.get(name, name) for name in step.bottoms]
-        passes_on = isinstance(step.kernel, Split) or (
+        step.bottoms = [aliases.get(name, name) for name in step.bottoms]
+        copies_bottom = isinstance(step.kernel, Split) or (
             isinstance(step.kernel, Dropout) and step.kernel.phase == "TEST"
         )
-        stays = (
+        is_needed = (
             step.is_loss
             or step.kernel.param.propagate_down
             or any(name in keep for name in step.tops)
             or step.layer.name in observed
         )
-        if passes_on and not stays:
-            names.update(dict.fromkeys(step.tops, step.bottoms[0]))
+        if copies_bottom and not is_needed:
+            aliases.update(dict.fromkeys(step.tops, step.bottoms[0]))
             continue
         for name in step.tops:
-            names.pop(name, None)
+            aliases.pop(name, None)
         result.append(step)
     return result

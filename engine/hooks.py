@@ -28,7 +28,7 @@ class Hook:
 
     Attributes:
         layers: names of the layers to observe; None observes every layer.
-        per_record: whether the hook treats each record alone. It is then called once a
+        per_record: whether the hook treats each record alone. It is then called once per
             micro-batch, from several threads; otherwise the batch runs whole.
     """
 
@@ -63,9 +63,9 @@ class Hooks:
 
     @property
     def per_record(self) -> bool:
-        """Whether micro-batches may be observed in place of the batch."""
+        """Whether all hooks treat each record alone, so that micro-batches may run."""
         return all(hook.per_record for hook in self._hooks)
 
     def of(self, layer: WiredLayer) -> list[Hook]:
-        """The hooks that observe a layer."""
+        """Return the hooks that observe a layer."""
         return [hook for hook in self._hooks if hook.layers is None or layer.name in hook.layers]

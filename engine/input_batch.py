@@ -1,10 +1,10 @@
-"""The blobs of a net's data layers for one batch: from a dataset, an array, or a filler."""
+"""The tops of a net's data layers for one batch: from a dataset, an array, or a filler."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,18 +16,21 @@ from .fillers import fill
 from .loader import Loader
 from .wiring import WiredLayer
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 Tensor = torch.Tensor
 
 
 @dataclass
 class InputBlob:
-    """A blob of a data layer for a whole batch.
+    """A top of a data layer for a whole batch.
 
     Attributes:
         values: (batch, ...), bytes or floats.
-        mean: (channels,) to subtract from bytes, or None.
-        scale: factor after that.
-        finished: whether `values` are transformed already.
+        mean: (channels,) to subtract from `values`, or None.
+        scale: to multiply them by afterwards.
+        finished: whether `values` are transformed already; mean and scale are then unused.
     """
 
     values: Tensor
@@ -40,10 +43,13 @@ class InputBlob:
         """Records in the batch; a scalar counts as one."""
         return len(self.values) if self.values.dim() else 1
 
-    def part(self, start: int, end: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """Return records `start` to `end` as the net computes with them.
+    def slice_records(
+        self, start: int, end: int, dtype: torch.dtype, device: torch.device
+    ) -> Tensor:
+        """Return records `start` to `end` (exclusive) in the form that layers read.
 
-        Pixels become (pixel - mean) * scale (src/caffe/data_transformer.cpp).
+        Images are channels-last. Pixels become (pixel - mean) * scale, as in
+        src/caffe/data_transformer.cpp.
         """
         values = self.values[start:end] if self.values.dim() else self.values
         if device.type != "cpu":
@@ -61,8 +67,10 @@ class InputBlob:
 
 
 def _subtract(pixels: Tensor, mean: Tensor) -> None:
-    """Subtract each channel's mean; whole rows at once where channels-last allows, several times
-    faster."""
+    """Subtract each channel's mean in place.
+
+    In channels-last memory a row is one run of values, which is several times faster.
+    """
     rows = pixels.permute(0, 2, 3, 1)
     if rows.is_contiguous():
         n, height, width, channels = rows.shape
@@ -87,41 +95,43 @@ class InputLayers:
         self.loaders = dict(loaders)
         self._source = printable(source)
 
-    def next(self, arrays: Mapping[str, Any] | None, key: tuple[int, ...]) -> dict[str, InputBlob]:
+    def next(
+        self, arrays: Mapping[str, ArrayLike] | None, key: tuple[int, ...]
+    ) -> dict[str, InputBlob]:
         """Return the next batch of every data layer.
 
         Args:
             arrays: blob name -> array, for tops of layers without a loader.
-            key: what random numbers depend on.
+            key: of the random numbers of fillers.
 
         Raises:
-            NetError: a layer without data, or an array for a blob that no data layer makes.
+            NetError: a layer without data, or an array for a blob that is no top of a data layer.
         """
-        left = dict(arrays or {})
+        unused = dict(arrays or {})
         blobs: dict[str, InputBlob] = {}
         for number in range(len(self.layers)):
-            blobs |= self.next_of(number, left, key)
-        if left:
+            blobs |= self.next_of_layer(number, unused, key)
+        if unused:
             names = ", ".join(name for layer in self.layers for name in layer.tops)
-            unknown = printable(next(iter(left)))
+            unknown = printable(next(iter(unused)))
             raise NetError(f"{self._source}: no input '{unknown}'; its inputs are {names}")
         return blobs
 
-    def next_of(
-        self, number: int, arrays: dict[str, Any], key: tuple[int, ...]
+    def next_of_layer(
+        self, number: int, arrays: dict[str, ArrayLike], key: tuple[int, ...]
     ) -> dict[str, InputBlob]:
-        """Return the next batch of one data layer; arrays that it takes leave `arrays`."""
+        """Return the next batch of one data layer; remove the arrays that it reads."""
         layer = self.layers[number]
         loader = self.loaders.get(layer.name)
         if loader is not None:
-            return dict(zip(layer.tops, _loaded(loader), strict=False))
+            return dict(zip(layer.tops, _load_batch(loader), strict=False))
         blobs = {}
         for index, name in enumerate(layer.tops):
             shape = layer.top_shapes[index]
             if name in arrays:
-                blobs[name] = _from_array(layer, name, arrays.pop(name), shape)
+                blobs[name] = _convert_array(layer, name, arrays.pop(name), shape)
             else:
-                blobs[name] = _without_array(layer, index, (*key, number))
+                blobs[name] = _default_top(layer, index, (*key, number))
         return blobs
 
     def close(self) -> None:
@@ -130,7 +140,7 @@ class InputLayers:
             loader.close()
 
 
-def _loaded(loader: Loader) -> list[InputBlob]:
+def _load_batch(loader: Loader) -> list[InputBlob]:
     batch = loader.next()
     mean = None if loader.mean is None else torch.from_numpy(np.asarray(loader.mean))
     blobs = [InputBlob(torch.from_numpy(batch.data), mean, loader.scale, batch.finished)]
@@ -139,11 +149,11 @@ def _loaded(loader: Loader) -> list[InputBlob]:
     return blobs
 
 
-def _from_array(layer: WiredLayer, name: str, values: Any, shape: Shape) -> InputBlob:
-    """Return an array from Python as a blob of a data layer.
+def _convert_array(layer: WiredLayer, name: str, values: ArrayLike, shape: Shape) -> InputBlob:
+    """Return an array from Python as a top of a data layer.
 
     Raises:
-        NetError: its axes differ from the blob's, the batch aside.
+        NetError: its shape differs from the blob's in more than the batch size.
     """
     array = np.asarray(values, order="C")
     if array.dtype not in (np.float32, np.float64):
@@ -156,11 +166,11 @@ def _from_array(layer: WiredLayer, name: str, values: Any, shape: Shape) -> Inpu
     return InputBlob(torch.from_numpy(array))
 
 
-def _without_array(layer: WiredLayer, index: int, key: tuple[int, ...]) -> InputBlob:
-    """Return a top of a data layer that neither a loader nor an array fills.
+def _default_top(layer: WiredLayer, index: int, key: tuple[int, ...]) -> InputBlob:
+    """Return a top that neither a loader nor an array fills: zeros, or from its filler.
 
     Raises:
-        NetError: the layer's data can only come from there.
+        NetError: the layer's data must come from a loader or an array.
     """
     where = f"layer '{printable(layer.name)}'"
     shape = layer.top_shapes[index]
@@ -172,7 +182,7 @@ def _without_array(layer: WiredLayer, index: int, key: tuple[int, ...]) -> Input
             " only a program can; use a Data layer, or sqgen.Net from Python"
         )
     if layer.type != "DummyData":
-        raise NetError(f"{where}: nothing given for its blob '{printable(layer.tops[index])}'")
+        raise NetError(f"{where}: no array for its blob '{printable(layer.tops[index])}'")
     # Constants stay, other fillers draw anew for each batch.
     fillers = layer.param.dummy_data_param.data_filler
     if not fillers:

@@ -1,37 +1,37 @@
 """Insert a Split layer where several layers read one blob (src/caffe/util/insert_splits.cpp).
 
-The engine could do without, but Caffe's logs and files have them: each split has its lines at start
-and a `layer` of its own in a caffemodel.
+The engine needs none, but Caffe logs each split as it sets up a net, and writes it to caffemodels.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
-from ..formats.schema import message_class
+from ..formats.schema import LayerParameter
 from ..nets.graph import Top, build_graph
 
-_LayerParameter = message_class("LayerParameter")
 
-
-def insert_splits(layers: list[Any]) -> list[Any]:
+def insert_splits(layers: list[LayerParameter]) -> list[LayerParameter]:
     """Return copies of `layers` in which each top has at most one reader.
 
-    A weight in the loss counts as a reader. No bottom may be unknown.
+    A loss_weight counts as a reader.
+
+    Raises:
+        KeyError: no layer makes a bottom.
     """
     graph = build_graph(layers)
-    result, used = [], Counter[Top]()  # tops of its split that are given out
+    result = []
+    used = Counter[Top]()  # how many tops of the split are taken
     for node in graph.nodes:
-        layer = _LayerParameter()
+        layer = LayerParameter()
         layer.CopyFrom(node.layer)
         result.append(layer)
         for j, (name, source) in enumerate(zip(node.bottoms, node.sources, strict=True)):
             if source is None:
                 raise KeyError(name)
             if graph.use_count(source) > 1:
-                maker = layers[source.layer].name
-                layer.bottom[j] = _blob_name(maker, name, source.position, used[source])
+                producer = layers[source.layer].name
+                layer.bottom[j] = _blob_name(producer, name, source.position, used[source])
                 used[source] += 1
         for j, name in enumerate(node.tops):
             top = Top(node.index, j)
@@ -44,8 +44,8 @@ def insert_splits(layers: list[Any]) -> list[Any]:
     return result
 
 
-def _split(layer: str, blob: str, index: int, count: int, weight: float) -> Any:
-    split = _LayerParameter(name=f"{blob}_{layer}_{index}_split", type="Split", bottom=[blob])
+def _split(layer: str, blob: str, index: int, count: int, weight: float) -> LayerParameter:
+    split = LayerParameter(name=f"{blob}_{layer}_{index}_split", type="Split", bottom=[blob])
     split.top.extend(_blob_name(layer, blob, index, k) for k in range(count))
     if weight:
         split.loss_weight.extend([weight] + [0.0] * (count - 1))

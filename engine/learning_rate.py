@@ -6,17 +6,20 @@ Each policy is computed in float or double, as Caffe's C++ has it.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import glog
 
+if TYPE_CHECKING:
+    from ..formats.schema import SolverParameter
+
 
 class LearningRate:
     """The learning rate policy of a solver; `current_step` is Caffe's, kept in solver states."""
 
-    def __init__(self, solver: Any, current_step: int = 0) -> None:
+    def __init__(self, solver: SolverParameter, current_step: int = 0) -> None:
         self.solver = solver
         self.current_step = current_step
 

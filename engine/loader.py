@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from ..nets.data_layers import data_param, has_countable_records
 from .prefetch import Jobs, Prefetch, Task
 from .reader import ImageListReader, LmdbRecordReader, RecordReader
 from .transform import Array, Floats, Image, Transformer
+
+if TYPE_CHECKING:
+    from ..formats.schema import DataParameter, ImageDataParameter, LayerParameter
 
 AHEAD_BYTES = 256 << 20  # of batches read ahead
 TASK_RECORDS = 4  # decoded by one task
@@ -162,7 +165,7 @@ class Loader:
 
 
 def open_loader(
-    layer: Any,
+    layer: LayerParameter,
     phase: str,
     *,
     seed: int,
@@ -213,7 +216,7 @@ def open_loader(
             batch_size=batch_size,
             labels=len(layer.top) > 1,
             exact=exact,
-            prefetch=int(layer.data_param.prefetch),
+            prefetch=layer.data_param.prefetch,
             threads=threads,
         )
     except BaseException:
@@ -221,12 +224,12 @@ def open_loader(
         raise
 
 
-def _batch_size(param: Any, where: str) -> int:
+def _batch_size(param: DataParameter | ImageDataParameter, where: str) -> int:
     if not param.batch_size:
         raise FormatError(f"{where}: batch_size must be 1 or more")
     if not param.source:
         raise FormatError(f"{where}: no source; name the data")
-    return int(param.batch_size)
+    return param.batch_size
 
 
 def _read_first(reader: RecordReader[Any]) -> Image:

@@ -71,8 +71,8 @@ def blob_bytes(
     Args:
         layers: the net's.
         training: whether every blob is kept for the backward pass.
-        records: of the batch that the shapes belong to.
-        at_once: those of them computed at the same time.
+        records: number of records in the batch that the shapes describe.
+        at_once: number of records computed at the same time.
         itemsize: bytes of an element.
     """
     if training:
@@ -104,8 +104,13 @@ def _count_elements(shapes: Sequence[Shape]) -> int:
     return sum(map(prod, shapes))
 
 
-def check(needed: int, what: str, remedy: str) -> None:
-    """Refuse what does not fit into memory, before it is allocated.
+def require(needed: int, what: str, remedy: str) -> None:
+    """Check that `needed` bytes of memory are available, before they are allocated.
+
+    Args:
+        needed: bytes.
+        what: what needs them, in the plural, for the message.
+        remedy: what the user can do.
 
     Raises:
         NetError: not enough memory; names the bytes needed and available.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..counter_rng import key
 from ..nets.data_layers import has_countable_records
@@ -15,6 +15,9 @@ from .loader import Loader, open_loader
 from .setup_log import log_net_parameters
 from .wiring import filter_layers
 from .workers import Workers
+
+if TYPE_CHECKING:
+    from ..formats.schema import LayerParameter
 
 
 @dataclass
@@ -78,7 +81,7 @@ def open_net(
 
 
 def _open_loader(
-    definition: NetDefinition, layer: Any, phase: str, options: EngineOptions, seed: int
+    definition: NetDefinition, layer: LayerParameter, phase: str, options: EngineOptions, seed: int
 ) -> Loader:
     where = f"{definition.place(layer)}: layer '{printable(layer.name)}'"
     image_list = layer.type == "ImageData"

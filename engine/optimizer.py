@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..nets.solver_rules import HISTORY_BLOBS
 from . import glog
 from .parameters import Parameter
+
+if TYPE_CHECKING:
+    from ..formats.schema import SolverParameter
 
 Tensor = torch.Tensor
 
@@ -33,7 +36,7 @@ class StepParams:
     iteration: int
 
     @classmethod
-    def of(cls, solver: Any, rate: float, iteration: int) -> StepParams:
+    def of(cls, solver: SolverParameter, rate: float, iteration: int) -> StepParams:
         """Read them from a SolverParameter."""
         return cls(
             solver.momentum, solver.momentum2, solver.delta, solver.rms_decay, rate, iteration
@@ -102,7 +105,7 @@ class Optimizer:
         history: in the order of a solver state: each parameter's first blob, then the second ones.
     """
 
-    def __init__(self, solver: Any, parameters: Sequence[Parameter]) -> None:
+    def __init__(self, solver: SolverParameter, parameters: Sequence[Parameter]) -> None:
         self.solver = solver
         self.parameters = list(parameters)
         self.rule, self.history_blobs = _RULES[solver.type], HISTORY_BLOBS[solver.type]

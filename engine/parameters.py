@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 
 from ..errors import NetError
 from ..formats.caffemodel import blob_array, blob_shape, fill_blob, same_blob_shape
-from ..formats.schema import NetParameter
+from ..formats.schema import BlobProto, NetParameter, ParamSpec
 from ..text import printable
 from . import glog
 from .fillers import fill
+from .tensors import to_array
 from .wiring import WiredLayer
 
 Tensor = torch.Tensor
@@ -141,7 +141,7 @@ def _initial_values(
 
 
 def _inherit_multipliers(
-    parameter: Parameter, explicit: list[tuple[bool, bool]], number: int, spec: Any
+    parameter: Parameter, explicit: list[tuple[bool, bool]], number: int, spec: ParamSpec
 ) -> None:
     """Take from a later ParamSpec the multipliers that no earlier one sets."""
     has_lr, has_decay = explicit[number]
@@ -159,7 +159,7 @@ def _log_sharing(name: str, owner: Parameter) -> None:
     )
 
 
-def load_weights(parameters: Parameters, model: Any, source: str, log: bool) -> set[str]:
+def load_weights(parameters: Parameters, model: NetParameter, source: str, log: bool) -> set[str]:
     """Copy the blobs of a NetParameter by layer name (Net::CopyTrainedLayersFrom).
 
     Returns:
@@ -169,7 +169,7 @@ def load_weights(parameters: Parameters, model: Any, source: str, log: bool) -> 
         NetError: a layer whose blobs differ in number or shape; then nothing is copied.
     """
     by_name = _index_layers(parameters)
-    copies: list[tuple[Parameter, Any]] = []
+    copies: list[tuple[Parameter, BlobProto]] = []
     for stored in model.layer:
         number = by_name.get(stored.name, -1)
         if number < 0:
@@ -234,7 +234,7 @@ def share_weights(target: Parameters, source: Parameters) -> None:
             target.unique[a].data = source.unique[b].data
 
 
-def to_caffemodel(name: str, parameters: Parameters, phase: int, diffs: bool) -> Any:
+def to_caffemodel(name: str, parameters: Parameters, phase: int, diffs: bool) -> NetParameter:
     """Return the NetParameter that Net::ToProto writes: every layer with its blobs."""
     model = NetParameter(name=name)
     for layer, indices in zip(parameters.layers, parameters.of_layer, strict=True):
@@ -245,13 +245,9 @@ def to_caffemodel(name: str, parameters: Parameters, phase: int, diffs: bool) ->
         del written.blobs[:]
         for blob, index in zip(layer.blobs, indices, strict=True):
             parameter = parameters.unique[index]
-            array = _to_array(parameter.data, blob.shape)
+            array = to_array(parameter.data).reshape(blob.shape)
             diff = np.zeros_like(array) if diffs else None
             if diffs and parameter.grad is not None:
-                diff = _to_array(parameter.grad, blob.shape)
+                diff = to_array(parameter.grad).reshape(blob.shape)
             fill_blob(written.blobs.add(), array, diff)
     return model
-
-
-def _to_array(tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
-    return np.asarray(tensor.detach().cpu().contiguous().numpy()).reshape(shape)

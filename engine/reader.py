@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from ..formats.list_file import LIST_LIMIT, parse_list
 from ..formats.lmdb_reader import open_lmdb
 from ..text import printable
 from .transform import Image
+
+if TYPE_CHECKING:
+    from ..formats.schema import ImageDataParameter, TransformationParameter
 
 Raw = TypeVar("Raw")
 
@@ -65,7 +68,7 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
     def __init__(
         self,
         path: Path,
-        param: Any,
+        param: TransformationParameter,
         where: str,
         on_restart: Callable[[], None] | None,
     ) -> None:
@@ -87,7 +90,7 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
         self.count = self._file.entries
         self._name = f"{where}: {printable(str(path))}"
         self._on_restart = on_restart
-        self._color, self._gray = bool(param.force_color), bool(param.force_gray)
+        self._color, self._gray = param.force_color, param.force_gray
         self.warnings = []
         try:
             first = self._parse(next(self.raw_records(0, once=True)))
@@ -143,7 +146,7 @@ class ImageListReader(RecordReader[int]):
 
     compressed = True
 
-    def __init__(self, param: Any, base: Path, seed: int, where: str) -> None:
+    def __init__(self, param: ImageDataParameter, base: Path, seed: int, where: str) -> None:
         """Read the list.
 
         Args:
@@ -155,7 +158,7 @@ class ImageListReader(RecordReader[int]):
         Raises:
             FormatError: an unreadable list, or a parameter that Caffe refuses.
         """
-        self._height, self._width = int(param.new_height), int(param.new_width)
+        self._height, self._width = param.new_height, param.new_width
         if (self._height == 0) != (self._width == 0):
             raise FormatError(f"{where}: set new_height and new_width both, or neither")
         self._flag = COLOR if param.is_color else GRAY

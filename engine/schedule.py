@@ -17,12 +17,12 @@ class Step:
     """One kernel call.
 
     Attributes:
-        kernel: of the layer; a layer that was fused into it has no step.
+        kernel: of the layer; layers fused into it have no step.
         bottoms, tops: names of blobs.
         parameters: indices of the layer's parameters in `Parameters.unique`.
         stop_gradient: for each bottom, whether no gradient flows down it.
-        loss_weights: one a top.
-        release: blobs that no later step reads.
+        loss_weights: one per top.
+        release: blobs to free after the step, as no later step reads them.
     """
 
     kernel: Kernel
@@ -45,7 +45,7 @@ class Step:
 
 
 class Everything(Container[str]):
-    """A container of every name: keeps all blobs, or observes all layers."""
+    """A container of every name: to keep all blobs, or observe all layers."""
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -55,7 +55,7 @@ EVERYTHING = Everything()
 
 
 class Either(Container[str]):
-    """A container of what any of several contains."""
+    """The union of several containers."""
 
     def __init__(self, *parts: Container[str]) -> None:
         self._parts = parts
@@ -81,8 +81,8 @@ def layer_steps(wiring: Wiring, parameters: Parameters, phase: str) -> list[Step
 
 
 def schedule_releases(steps: Sequence[Step], keep: Container[str]) -> None:
-    """Set which blobs each step releases: those that it reads last and nobody keeps."""
+    """Set the blobs that each step releases: those that it reads last, unless in `keep`."""
     graph = build_graph(steps, lambda step: (step.bottoms, step.tops))
     for index, step in enumerate(steps):
-        last = graph.last_reads(index)
-        step.release = [name for name in last if name not in keep and name not in step.tops]
+        last_read = graph.last_reads(index)
+        step.release = [name for name in last_read if name not in keep and name not in step.tops]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 from ..formats.prototxt import to_text
-from ..formats.schema import PHASES, NetParameter
+from ..formats.schema import PHASES, LayerParameter, NetParameter
 from ..nets.definition import NetDefinition
 from . import glog
 from .wiring import WiredLayer, Wiring
@@ -15,7 +14,7 @@ from .wiring import WiredLayer, Wiring
 FLOAT_BYTES = 4  # of Caffe's build, which its "Memory required" counts
 
 
-def log_net_parameters(net: NetDefinition, layers: Sequence[Any], phase: str) -> None:
+def log_net_parameters(net: NetDefinition, layers: Sequence[LayerParameter], phase: str) -> None:
     """Log the net with these layers as prototxt, as Caffe does before it builds it."""
     param = NetParameter()
     param.CopyFrom(net.param)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
+
+Handler = Callable[[int, FrameType | None], object] | int | None  # what signal.signal returns
 
 STOP, SNAPSHOT, NONE = "stop", "snapshot", "none"
 
@@ -17,7 +20,7 @@ class SignalHandler:
         if hangup is not None:
             self.effects[hangup] = sighup
         self._received: set[int] = set()
-        self._previous: dict[signal.Signals, object] = {}
+        self._previous: dict[int, Handler] = {}
 
     def __enter__(self) -> SignalHandler:
         for number in self.effects:
@@ -26,7 +29,7 @@ class SignalHandler:
 
     def __exit__(self, *details: object) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._received.add(number)

@@ -12,9 +12,7 @@ import json
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from ..errors import FormatError, NetError
@@ -26,13 +24,14 @@ from ..formats.caffemodel import (
     serialize,
 )
 from ..formats.files import write_files
-from ..formats.schema import SolverState
+from ..formats.schema import SolverParameter, SolverState
 from ..formats.snapshot_files import find_weights
 from ..text import printable
 from . import glog
 from .executor import Executor
 from .optimizer import Optimizer
 from .parameters import to_caffemodel
+from .tensors import to_array
 
 FORMAT = 1
 BINARYPROTO = 1
@@ -85,7 +84,7 @@ def write_snapshot(
     model = to_caffemodel(net.name, net.parameters, 0, optimizer.solver.snapshot_diff)
     state = SolverState(iter=resume_state.iteration, learned_net=model_path, current_step=step)
     for blob in optimizer.history:
-        fill_blob(state.history.add(), np.asarray(blob.cpu().contiguous().numpy()))
+        fill_blob(state.history.add(), to_array(blob))
     glog.info(f"Snapshotting solver state to binary proto file {state_path}", "sgd_solver.cpp:284")
     saved = serialize(state, state_path)
     resume_state.digest = sha256(saved).hexdigest()
@@ -99,7 +98,9 @@ def write_snapshot(
     )
 
 
-def read_snapshot(path: str, optimizer: Optimizer) -> tuple[Any, Path | None, ResumeState | None]:
+def read_snapshot(
+    path: str, optimizer: Optimizer
+) -> tuple[SolverState, Path | None, ResumeState | None]:
     """Read a solver state and copy its history into the optimizer.
 
     Returns:
@@ -116,7 +117,7 @@ def read_snapshot(path: str, optimizer: Optimizer) -> tuple[Any, Path | None, Re
     return state, find_weights(state, path), read_resume_state(path)
 
 
-def _check_history(state: Any, optimizer: Optimizer, file: str) -> None:
+def _check_history(state: SolverState, optimizer: Optimizer, file: str) -> None:
     expected = len(optimizer.history)
     if len(state.history) != expected:
         raise FormatError(
@@ -144,7 +145,7 @@ def read_resume_state(path: str) -> ResumeState | None:
     return resume_state if matches else None
 
 
-def check_snapshot_format(solver: Any) -> None:
+def check_snapshot_format(solver: SolverParameter) -> None:
     """Check that the solver writes snapshots as binary protobuf.
 
     Raises:

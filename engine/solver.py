@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import NetError
 from ..formats import prototxt
@@ -29,6 +29,9 @@ from .parameters import share_weights
 from .scores import ScoreSums, SmoothedLoss, flatten_outputs, loss_suffix
 from .signals import NONE, SNAPSHOT, STOP
 from .snapshots import ResumeState, check_snapshot_format, read_snapshot, write_snapshot
+
+if TYPE_CHECKING:
+    from ..formats.schema import SolverParameter
 
 SNAPSHOT_OVERHEAD = 1 << 20  # bytes of a snapshot besides its blobs
 # SolverParameter's field that gives the training net -> Caffe's place in the log.
@@ -54,7 +57,11 @@ class Solver:
     """
 
     def __init__(
-        self, param: Any, source: str, options: EngineOptions, next_request: Callable[[], str]
+        self,
+        param: SolverParameter,
+        source: str,
+        options: EngineOptions,
+        next_request: Callable[[], str],
     ) -> None:
         self.param, self.source = param, source
         self.options, self.next_request = options, next_request
@@ -144,7 +151,7 @@ class Solver:
                     return
             result = self.gradients()
             self.loss.add(result.loss)
-            display = bool(self.param.display) and self.iteration % self.param.display == 0
+            display = self.param.display != 0 and self.iteration % self.param.display == 0
             if display:
                 self._display(result)
             self.step(display)
@@ -186,7 +193,7 @@ class Solver:
                 f"Iteration {self.iteration}, lr = {glog.format_number(rate)}", "sgd_solver.cpp:112"
             )
         self.optimizer.apply(rate, self.iteration)
-        self.net.parameters_changed()
+        self.net.clear_weight_cache()
         self.iteration += 1
 
     def _handle_requests(self) -> None:
@@ -228,7 +235,7 @@ class Solver:
         glog.info(f"Iteration {self.iteration}, Testing net (#{index})", "solver.cpp:347")
         net = self.tests[index]
         share_weights(net.parameters, self.net.parameters)
-        net.parameters_changed()
+        net.clear_weight_cache()
         scores = ScoreSums(net)
         for _ in range(self.param.test_iter[index]):
             while (request := self.next_request()) != NONE:

@@ -8,7 +8,7 @@ be observed alone (Net::BackwardFromTo, src/caffe/net.cpp).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,14 +19,20 @@ from .hooks import Hook, Hooks
 from .schedule import Step
 from .tensors import to_array
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 Tensor = torch.Tensor
-Version = tuple[str, int]  # a blob, and how many layers wrote it before this value
+Version = tuple[str, int]  # a blob's name, and how many layers had written it
+Key = TypeVar("Key")
 
 
 class Gradients(NamedTuple):
-    """Gradients by blob name, and by (layer, index) of a parameter blob; absent: none flows there.
+    """The gradients of a backward pass, each in its blob's shape; only those that flow.
 
-    For a blob that layers compute in place, the gradient of its first value.
+    Attributes:
+        blobs: by blob name; that of the first value where layers compute in place.
+        parameters: by layer name and number of the parameter blob.
     """
 
     blobs: dict[str, np.ndarray]
@@ -34,7 +40,7 @@ class Gradients(NamedTuple):
 
 
 class _Record(NamedTuple):
-    """One layer of the forward pass."""
+    """One layer of the forward pass; `bottoms` are the leaves of its autograd graph."""
 
     step: Step
     bottoms: list[Tensor]
@@ -44,7 +50,7 @@ class _Record(NamedTuple):
 
 
 class Tape:
-    """What a forward pass left behind.
+    """The record of a forward pass.
 
     Args:
         parameters: the tensors of the parameters, by index in `Parameters.unique`.
@@ -63,8 +69,8 @@ class Tape:
         self._records: list[_Record] = []
         self._versions: dict[str, int] = {}
 
-    def enter(self, step: Step, bottoms: Sequence[Tensor]) -> list[Tensor]:
-        """Return the bottoms of a layer as the leaves of its own graph."""
+    def detach_bottoms(self, step: Step, bottoms: Sequence[Tensor]) -> list[Tensor]:
+        """Return the bottoms of a layer, detached: the leaves of its own autograd graph."""
         return [
             bottom.detach().requires_grad_(
                 bottom.is_floating_point() and (self._force or not stopped)
@@ -72,38 +78,38 @@ class Tape:
             for bottom, stopped in zip(bottoms, step.stop_gradient, strict=True)
         ]
 
-    def leave(self, step: Step, bottoms: list[Tensor], tops: list[Tensor]) -> None:
+    def record_layer(self, step: Step, bottoms: list[Tensor], tops: list[Tensor]) -> None:
         """Record a layer that has run."""
-        read = [(name, self._versions.get(name, 0)) for name in step.bottoms]
+        bottom_versions = [(name, self._versions.get(name, 0)) for name in step.bottoms]
         for name in step.tops:
             self._versions[name] = self._versions.get(name, 0) + 1
-        made = [(name, self._versions[name]) for name in step.tops]
-        self._records.append(_Record(step, bottoms, read, tops, made))
+        top_versions = [(name, self._versions[name]) for name in step.tops]
+        self._records.append(_Record(step, bottoms, bottom_versions, tops, top_versions))
 
     def backward(
         self,
-        gradients: Mapping[str, Any] | None = None,
+        gradients: Mapping[str, ArrayLike] | None = None,
         *,
         hooks: Sequence[Hook] = (),
         every_layer: bool = False,
     ) -> Gradients:
-        """Run the backward pass, once: it frees what the layers kept for it.
+        """Run the backward pass. It runs once only: it frees the tensors that autograd saved.
 
         Args:
-            gradients: blob -> its gradient, for blobs to start from; None starts from the net's own
-                losses.
+            gradients: blob name -> gradient in the blob's shape, to start from; None starts from
+                the net's losses.
             hooks: called before and after each layer.
-            every_layer: whether layers that no gradient reaches run too, from ones, as in
-                `caffe time`.
+            every_layer: whether to run layers that no gradient reaches, too, with top gradients of
+                1, as `caffe time` does.
 
         Raises:
             NetError: no such blob, or a gradient of another shape.
         """
         observers = Hooks(hooks)
-        flow = self._loss_gradients() if gradients is None else self._given_gradients(gradients)
-        totals: dict[int, Tensor] = {}
+        blobs = self._loss_gradients() if gradients is None else self._convert(gradients)
+        parameters: dict[int, Tensor] = {}
         for record in reversed(self._records):
-            tops = [flow.get(version) for version in record.top_versions]
+            tops = [blobs.get(version) for version in record.top_versions]
             if every_layer:
                 pairs = zip(tops, record.tops, strict=True)
                 tops = [torch.ones_like(top) if g is None else g for g, top in pairs]
@@ -111,35 +117,38 @@ class Tape:
                 continue
             for hook in observers.of(record.step.layer):
                 hook.before_backward(record.step.layer, tops)
-            bottoms, parameters = self._differentiate(record, tops)
-            _add(flow, record.bottom_versions, bottoms)
-            _add(totals, record.step.parameters, parameters)
+            bottoms, weights = self._differentiate(record, tops)
+            _add_values(blobs, record.bottom_versions, bottoms)
+            _add_values(parameters, record.step.parameters, weights)
             for hook in observers.of(record.step.layer):
                 hook.after_backward(record.step.layer, bottoms)
-        return self._collect(flow, totals)
+        return self._collect(blobs, parameters)
 
     def _differentiate(
         self, record: _Record, gradients: Sequence[Tensor | None]
     ) -> tuple[list[Tensor | None], list[Tensor | None]]:
-        """Return the gradients of a layer's bottoms and parameters."""
+        """Return the gradients of a layer's bottoms and parameters from those of its tops.
+
+        None where none flows.
+        """
         parameters = [self._parameters[index] for index in record.step.parameters]
         leaves = [*record.bottoms, *parameters]
-        found: dict[int, Tensor | None] = {}
+        by_leaf: dict[int, Tensor | None] = {}
         pairs = [
             (top, gradient)
             for top, gradient in zip(record.tops, gradients, strict=True)
             if gradient is not None and top.requires_grad
         ]
-        wanted = [leaf for leaf in leaves if leaf.requires_grad]
-        if pairs and wanted:
-            tops, outer = zip(*pairs, strict=True)
-            inner = torch.autograd.grad(tops, wanted, outer, allow_unused=True)
-            found = {id(leaf): g for leaf, g in zip(wanted, inner, strict=True)}
-        all_found = [found.get(id(leaf)) for leaf in leaves]
-        return all_found[: len(record.bottoms)], all_found[len(record.bottoms) :]
+        inputs = [leaf for leaf in leaves if leaf.requires_grad]
+        if pairs and inputs:
+            outputs, output_gradients = zip(*pairs, strict=True)
+            results = torch.autograd.grad(outputs, inputs, output_gradients, allow_unused=True)
+            by_leaf = {id(leaf): g for leaf, g in zip(inputs, results, strict=True)}
+        flowing = [by_leaf.get(id(leaf)) for leaf in leaves]
+        return flowing[: len(record.bottoms)], flowing[len(record.bottoms) :]
 
     def _loss_gradients(self) -> dict[Version, Tensor]:
-        """Return the gradients that the losses start from: their weights."""
+        """Return the gradients of the loss tops: their loss_weights."""
         return {
             version: torch.full_like(top, weight)
             for record in self._records
@@ -149,8 +158,13 @@ class Tape:
             if weight
         }
 
-    def _given_gradients(self, gradients: Mapping[str, Any]) -> dict[Version, Tensor]:
-        flow = {}
+    def _convert(self, gradients: Mapping[str, ArrayLike]) -> dict[Version, Tensor]:
+        """Return gradients from Python by the last version of their blobs.
+
+        Raises:
+            NetError: no such blob, or a gradient of another shape.
+        """
+        converted = {}
         for name, values in gradients.items():
             blob = self.blobs.get(name)
             if blob is None:
@@ -159,24 +173,30 @@ class Tape:
             if gradient.shape != blob.shape:
                 shapes = f"{tuple(gradient.shape)}, not {tuple(blob.shape)}"
                 raise NetError(f"the gradient of blob '{printable(name)}' has shape {shapes}")
-            flow[name, self._versions.get(name, 0)] = gradient
-        return flow
+            converted[name, self._versions.get(name, 0)] = gradient
+        return converted
 
-    def _collect(self, flow: Mapping[Version, Tensor], totals: Mapping[int, Tensor]) -> Gradients:
-        # Of several values of a blob, the first is written last.
-        blobs = {
-            name: to_array(flow[name, version]) for name, version in sorted(flow, reverse=True)
+    def _collect(
+        self, blobs: Mapping[Version, Tensor], parameters: Mapping[int, Tensor]
+    ) -> Gradients:
+        """Return the gradients under the names that users know."""
+        # The first version of a blob comes last, and replaces the others.
+        by_name = {
+            name: to_array(blobs[name, version]) for name, version in sorted(blobs, reverse=True)
         }
-        parameters = {
-            (record.step.layer.name, index): to_array(totals[number])
+        by_layer = {
+            (record.step.layer.name, index): to_array(parameters[number])
             for record in self._records
             for index, number in enumerate(record.step.parameters)
-            if number in totals
+            if number in parameters
         }
-        return Gradients(blobs, parameters)
+        return Gradients(by_name, by_layer)
 
 
-def _add(totals: dict[Any, Tensor], keys: Sequence[Any], values: Sequence[Tensor | None]) -> None:
+def _add_values(
+    totals: dict[Key, Tensor], keys: Sequence[Key], values: Sequence[Tensor | None]
+) -> None:
+    """Add each value to the total of its key; a None adds nothing."""
     for key, value in zip(keys, values, strict=True):
         if value is not None:
             totals[key] = totals[key] + value if key in totals else value

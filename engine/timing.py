@@ -16,10 +16,10 @@ MILLI = 1e3
 
 
 class LayerClock(Hook):
-    """Seconds that each layer takes, forward and backward, summed over batches.
+    """A hook that sums the seconds of each layer over batches, forward and backward.
 
     Attributes:
-        forward, backward: by the layer's place in the net.
+        forward, backward: seconds, by the layer's number in the net.
     """
 
     def __init__(self, executor: Executor) -> None:
@@ -27,7 +27,7 @@ class LayerClock(Hook):
         self.device = executor.device
         self.forward = [0.0] * len(layers)
         self.backward = [0.0] * len(layers)
-        self._places = {id(layer): place for place, layer in enumerate(layers)}
+        self._numbers = {id(layer): number for number, layer in enumerate(layers)}
         self._start = 0.0
 
     def before_forward(self, layer: WiredLayer, bottoms: Sequence[torch.Tensor]) -> None:
@@ -36,7 +36,7 @@ class LayerClock(Hook):
 
     def after_forward(self, layer: WiredLayer, tops: Sequence[torch.Tensor]) -> None:
         """Stop the clock."""
-        self.forward[self._places[id(layer)]] += self._lapse()
+        self.forward[self._numbers[id(layer)]] += self._elapsed()
 
     def before_backward(self, layer: WiredLayer, tops: Sequence[torch.Tensor | None]) -> None:
         """Start the clock."""
@@ -44,10 +44,10 @@ class LayerClock(Hook):
 
     def after_backward(self, layer: WiredLayer, bottoms: Sequence[torch.Tensor | None]) -> None:
         """Stop the clock."""
-        self.backward[self._places[id(layer)]] += self._lapse()
+        self.backward[self._numbers[id(layer)]] += self._elapsed()
 
-    def _lapse(self) -> float:
-        if self.device.type == "cuda":
+    def _elapsed(self) -> float:
+        if self.device.type == "cuda":  # kernels run asynchronously
             torch.cuda.synchronize(self.device)
         return perf_counter() - self._start
 
@@ -60,7 +60,7 @@ def time_layers(executor: Executor, iterations: int) -> None:
     glog.info(f"Initial loss: {glog.format_number(tape.loss)}", "caffe.cpp:356")
     glog.info("Performing Backward", "caffe.cpp:357")
     tape.backward(every_layer=True)
-    del tape  # its blobs would lie beside the next one's
+    del tape  # frees its blobs before the next batch
     glog.info("*** Benchmark begins ***", "caffe.cpp:365")
     glog.info(f"Testing for {iterations} iterations.", "caffe.cpp:366")
     clock = LayerClock(executor)
@@ -70,23 +70,26 @@ def time_layers(executor: Executor, iterations: int) -> None:
         seconds = _time_batch(executor, clock)
         forward += seconds[0]
         backward += seconds[1]
-        shown = glog.format_number(sum(seconds) * MILLI)
-        glog.info(f"Iteration: {index + 1} forward-backward time: {shown} ms.", "caffe.cpp:394")
+        milliseconds = glog.format_number(sum(seconds) * MILLI)
+        glog.info(
+            f"Iteration: {index + 1} forward-backward time: {milliseconds} ms.",
+            "caffe.cpp:394",
+        )
     total = perf_counter() - start
     _log_table(executor, clock, iterations)
     each = MILLI / max(1, iterations)
-    for name, milliseconds, place in (
+    for name, average, place in (
         ("Average Forward pass", forward * each, "caffe.cpp:408"),
         ("Average Backward pass", backward * each, "caffe.cpp:410"),
         ("Average Forward-Backward", total * each, "caffe.cpp:412"),
         ("Total Time", total * MILLI, "caffe.cpp:414"),
     ):
-        glog.info(f"{name}: {glog.format_number(milliseconds)} ms.", place)
+        glog.info(f"{name}: {glog.format_number(average)} ms.", place)
     glog.info("*** Benchmark ends ***", "caffe.cpp:415")
 
 
 def _time_batch(executor: Executor, clock: LayerClock) -> tuple[float, float]:
-    """Run a batch forward and backward; return the seconds of both."""
+    """Run a batch forward and backward; return the seconds of each."""
     start = perf_counter()
     tape = executor.record(hooks=[clock])
     middle = perf_counter()

@@ -21,7 +21,7 @@ from .. import counter_rng
 from ..errors import FormatError
 from ..formats.files import read_bytes
 from ..formats.images import opencv
-from ..formats.schema import message_class
+from ..formats.schema import BlobProto, TransformationParameter
 from ..text import printable
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -61,7 +61,12 @@ class Transformer:
     """
 
     def __init__(
-        self, param: Any, phase: str, seed: int, where: str, base: Path | None = None
+        self,
+        param: TransformationParameter,
+        phase: str,
+        seed: int,
+        where: str,
+        base: Path | None = None,
     ) -> None:
         """Read the parameters and the mean file.
 
@@ -76,8 +81,8 @@ class Transformer:
             FormatError: both mean_file and mean_value, or an unusable mean file.
         """
         self._where = where
-        self._crop = int(param.crop_size)
-        self._mirror = bool(param.mirror)
+        self._crop = param.crop_size
+        self._mirror = param.mirror
         self._random_crop = phase == "TRAIN" and self._crop > 0
         self._values = np.array(param.mean_value, np.float32)
         self._stream = counter_rng.key(seed, _DOMAIN)
@@ -86,7 +91,7 @@ class Transformer:
             if len(self._values):
                 raise FormatError(f"{where}: both mean_file and mean_value; keep one of them")
             self._file = read_mean((base or Path()) / param.mean_file, where)
-        self.scale = float(param.scale)
+        self.scale = param.scale
         self.mean: Floats | None = None
         self.finished = self._file is not None
         self.shape: Shape = (0, 0, 0)
@@ -232,13 +237,18 @@ def read_mean(path: Path, where: str) -> Floats:
     """
     name = f"{where}: mean file {printable(str(path))}"
     try:
-        blob = message_class("BlobProto").FromString(read_bytes(path, MEAN_LIMIT, "a mean file"))
+        blob = BlobProto.FromString(read_bytes(path, MEAN_LIMIT, "a mean file"))
     except FormatError as error:
         raise FormatError(f"{where}: mean file {error}") from None
     except DecodeError:
         raise FormatError(f"{name}: not a BlobProto; make it with compute_image_mean") from None
     older = [blob.num, blob.channels, blob.height, blob.width]
-    is_old = any(map(blob.HasField, ("num", "channels", "height", "width")))
+    is_old = (
+        blob.HasField("num")
+        or blob.HasField("channels")
+        or blob.HasField("height")
+        or blob.HasField("width")
+    )
     shape = older if is_old else list(blob.shape.dim)
     if len(shape) != 4 or min(shape) < 1:
         dims = " ".join(map(str, shape)) or "none"

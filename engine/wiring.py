@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..errors import NetError
-from ..formats.schema import PHASES, message_class
+from ..formats.schema import PHASES, LayerParameter, ParamSpec
 from ..nets.definition import NetDefinition, layer_is_in
 from ..nets.graph import Graph, build_graph
 from ..nets.layer_types import LAYER_TYPES, Blob, Shape
@@ -20,8 +19,6 @@ from . import glog
 from .insert_splits import insert_splits
 
 AUTOMATIC = "(automatic)"  # the top of a loss layer that names none
-
-_ParamSpec = message_class("ParamSpec")
 
 
 @dataclass
@@ -37,7 +34,7 @@ class WiredLayer:
         needs_backward: whether the layer takes part in the backward pass.
     """
 
-    param: Any
+    param: LayerParameter
     bottoms: list[str]
     tops: list[str]
     bottom_shapes: list[Shape]
@@ -50,16 +47,16 @@ class WiredLayer:
     @property
     def name(self) -> str:
         """The name in the prototxt."""
-        return str(self.param.name)
+        return self.param.name
 
     @property
     def type(self) -> str:
         """The type in the prototxt."""
-        return str(self.param.type)
+        return self.param.type
 
-    def spec(self, index: int) -> Any:
+    def spec(self, index: int) -> ParamSpec:
         """Return the ParamSpec of a parameter blob; Caffe's default where the prototxt has none."""
-        return self.param.param[index] if index < len(self.param.param) else _ParamSpec()
+        return self.param.param[index] if index < len(self.param.param) else ParamSpec()
 
 
 @dataclass
@@ -77,8 +74,8 @@ class Wiring:
     loss_weights: dict[str, float]
 
 
-def filter_layers(net: NetDefinition, phase: str) -> list[Any]:
-    """Return the layers of a phase (Net::FilterNet); log why each other one is left out."""
+def filter_layers(net: NetDefinition, phase: str) -> list[LayerParameter]:
+    """Return the layers of a phase (Net::FilterNet); log why the others are left out."""
     kept = []
     for layer in net.param.layer:
         if layer_is_in(layer, PHASES[phase], net.level, net.stages):
@@ -88,7 +85,7 @@ def filter_layers(net: NetDefinition, phase: str) -> list[Any]:
     return kept
 
 
-def _log_exclusion(layer: Any, phase: int) -> None:
+def _log_exclusion(layer: LayerParameter, phase: int) -> None:
     for rule in (*layer.include, *layer.exclude):
         if rule.HasField("phase") and rule.phase != phase:
             glog.info(
@@ -107,7 +104,7 @@ def wire_net(net: NetDefinition, phase: str, known: Mapping[str, Sequence[Shape]
         known: layer name -> top shapes of layers whose data determines them.
 
     Raises:
-        NetError: an error that Caffe would refuse, with file:line and the layer's name.
+        NetError: Caffe would refuse the net; names file:line and the layer.
     """
     for layer in net.param.layer:
         _check_rules(net, layer)
@@ -118,7 +115,7 @@ def wire_net(net: NetDefinition, phase: str, known: Mapping[str, Sequence[Shape]
     if shapes.problems:
         raise _shape_error(net, shapes.problems[0], layers, phase)
     wired = _set_up_layers(layers, shapes)
-    _decide_backward(wired, bool(net.param.force_backward))
+    _decide_backward(wired, net.param.force_backward)
     weights = {
         name: weight
         for layer in wired
@@ -128,7 +125,7 @@ def wire_net(net: NetDefinition, phase: str, known: Mapping[str, Sequence[Shape]
 
 
 def _shape_error(
-    net: NetDefinition, problem: Problem, layers: Sequence[Any], phase: str
+    net: NetDefinition, problem: Problem, layers: Sequence[LayerParameter], phase: str
 ) -> NetError:
     if problem.rule == "image-size":
         where = f"{net.place(problem.layer)}: layer '{printable(problem.layer.name)}'"
@@ -138,7 +135,7 @@ def _shape_error(
 
 
 def _hint_other_phase(
-    net: NetDefinition, problem: Problem, layers: Sequence[Any], phase: str
+    net: NetDefinition, problem: Problem, layers: Sequence[LayerParameter], phase: str
 ) -> str:
     """Return a hint if a missing blob exists in another phase or stage."""
     if problem.rule != "unknown-blob":
@@ -149,7 +146,7 @@ def _hint_other_phase(
     return f" in phase {phase}; it exists in another phase or stage" if missing else ""
 
 
-def _check_rules(net: NetDefinition, layer: Any) -> None:
+def _check_rules(net: NetDefinition, layer: LayerParameter) -> None:
     where = f"{net.place(layer)}: layer '{printable(layer.name)}'"
     if layer.include and layer.exclude:  # Net::FilterNet
         raise NetError(f"{where}: has include and exclude rules; use one kind")
@@ -160,7 +157,7 @@ def _check_rules(net: NetDefinition, layer: Any) -> None:
         )
 
 
-def _set_up_layers(layers: list[Any], shapes: NetShapes) -> list[WiredLayer]:
+def _set_up_layers(layers: list[LayerParameter], shapes: NetShapes) -> list[WiredLayer]:
     """Insert splits, and give every layer its shapes."""
     blob_shapes = dict(shapes.blobs)
     inferred = iter(shapes.layers)
@@ -178,7 +175,9 @@ def _set_up_layers(layers: list[Any], shapes: NetShapes) -> list[WiredLayer]:
     return wired
 
 
-def _set_up(param: Any, tops: list[Shape], blobs: list[Blob], bottoms: list[Shape]) -> WiredLayer:
+def _set_up(
+    param: LayerParameter, tops: list[Shape], blobs: list[Blob], bottoms: list[Shape]
+) -> WiredLayer:
     layer_type = LAYER_TYPES[param.type]
     names = list(param.top)
     names += [AUTOMATIC] * (layer_type.automatic_tops - len(names))
@@ -215,7 +214,7 @@ def _propagate_needs(layers: list[WiredLayer]) -> None:
     for layer in layers:
         layer.bottom_needs = [needs[name] for name in layer.bottoms]
         if layer.param.propagate_down:
-            layer.bottom_needs = [bool(down) for down in layer.param.propagate_down]
+            layer.bottom_needs = list(layer.param.propagate_down)
         layer.needs_backward = any(needs[name] for name in layer.bottoms) or any(
             layer.spec(index).lr_mult != 0 for index in range(len(layer.blobs))
         )

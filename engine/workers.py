@@ -17,7 +17,7 @@ import torch
 from ..host import available_cores
 
 Result = TypeVar("Result")
-Piece = tuple[int, int]  # a micro-batch: its first record, and one past its last
+RecordRange = tuple[int, int]  # of a micro-batch: its first record, and one past its last
 
 CACHED_BYTES = 15 << 20  # of a micro-batch's largest blob: 3 images of SqueezeNet v1.0, 6 in bf16
 
@@ -30,22 +30,24 @@ class Workers:
         self._pool: ThreadPoolExecutor | None = None
         self._count = 0
 
-    def pieces(self, records: int, largest: int) -> list[list[Piece]]:
-        """Split a batch into micro-batches of nearly equal size; return those of each worker.
+    def split_batch(self, records: int, record_bytes: int) -> list[list[RecordRange]]:
+        """Split a batch into micro-batches of nearly equal size; return each worker's.
 
         Args:
-            records: of the batch.
-            largest: bytes of the largest blob of one record.
+            records: number of records in the batch.
+            record_bytes: bytes of the largest blob of one record.
         """
         workers = max(1, min(self.threads, records))
-        maximum = max(1, CACHED_BYTES // max(1, largest))
+        maximum = max(1, CACHED_BYTES // max(1, record_bytes))
         rounds = -(-records // (workers * maximum))
         count = min(records, rounds * workers)
         bounds = [records * number // count for number in range(count + 1)]
-        pieces = list(pairwise(bounds))
-        return [pieces[number::workers] for number in range(workers)]
+        ranges = list(pairwise(bounds))
+        return [ranges[number::workers] for number in range(workers)]
 
-    def run(self, work: Callable[[list[Piece]], Result], shares: list[list[Piece]]) -> list[Result]:
+    def run(
+        self, work: Callable[[list[RecordRange]], Result], shares: list[list[RecordRange]]
+    ) -> list[Result]:
         """Call `work` on every share in parallel; return the results in the order of the shares."""
         if len(shares) == 1:
             previous = torch.get_num_threads()

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import FormatError, MissingExtraError
 from ..formats.datum import read_datum
@@ -22,6 +22,14 @@ from ..formats.lmdb_reader import LmdbReader, open_lmdb
 from ..nets.data_layers import data_param
 from ..nets.layer_types import Shape
 from ..text import printable
+
+if TYPE_CHECKING:
+    from ..formats.schema import (
+        DataParameter,
+        ImageDataParameter,
+        LayerParameter,
+        TransformationParameter,
+    )
 
 SAMPLE_SIZE = 64
 DIGEST_DIGITS = 16
@@ -44,7 +52,7 @@ class Dataset(NamedTuple):
     digest: str | None
 
 
-def inspect_dataset(layer: Any, where: str, flag: str = "--data") -> Dataset:
+def inspect_dataset(layer: LayerParameter, where: str, flag: str = "--data") -> Dataset:
     """Open the dataset of a Data or ImageData layer; count and sample its records.
 
     Args:
@@ -68,7 +76,7 @@ def inspect_dataset(layer: Any, where: str, flag: str = "--data") -> Dataset:
         raise FormatError(f"{where}: {error}") from None
 
 
-def _inspect_lmdb(param: Any, transform: Any) -> Dataset:
+def _inspect_lmdb(param: DataParameter, transform: TransformationParameter) -> Dataset:
     folder = Path(param.source)
     if param.backend == LEVELDB and (folder / "CURRENT").exists():
         return Dataset(param.source, None, None, None)
@@ -78,7 +86,9 @@ def _inspect_lmdb(param: Any, transform: Any) -> Dataset:
         return Dataset(param.source, lmdb.entries, image, _lmdb_digest(lmdb))
 
 
-def _record_shape(value: bytes | memoryview, transform: Any, source: str) -> Shape | None:
+def _record_shape(
+    value: bytes | memoryview, transform: TransformationParameter, source: str
+) -> Shape | None:
     datum = read_datum(value, f"{source}: record 0")
     if not datum.encoded:
         return datum.channels, datum.height, datum.width
@@ -109,7 +119,7 @@ def sample_indices(count: int) -> Iterator[int]:
         yield index * (count - 1) // max(1, size - 1)
 
 
-def _inspect_list(param: Any) -> Dataset:
+def _inspect_list(param: ImageDataParameter) -> Dataset:
     source = printable(param.source)
     text = read_bytes(param.source, LIST_LIMIT, "a list of images")
     lines = parse_list(text, source)

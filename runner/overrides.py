@@ -5,17 +5,21 @@ A file without overrides is copied byte for byte, comments included.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+from google.protobuf.message import Message
 
 from ..errors import NetError, SqgenError
 from ..formats import prototxt
+from ..formats.schema import LayerParameter, NetParameter, SolverParameter
 from ..nets.data_layers import data_param, has_countable_records
 from ..nets.definition import NetDefinition
 from ..text import printable
 from .dataset import LMDB
+
+Setting = int | list[int]  # the value of a solver's field
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,12 @@ class RunFile:
     changes: tuple[str, ...] = ()
 
 
-def data_layers(net: NetDefinition, phase: str) -> list[Any]:
+def data_layers(net: NetDefinition, phase: str) -> list[LayerParameter]:
     """Return the layers of a phase whose records can be counted."""
     return [layer for layer in net.layers(phase) if has_countable_records(layer)]
 
 
-def layer_batch_size(layer: Any) -> int:
+def layer_batch_size(layer: LayerParameter) -> int:
     """Return the batch size of a data layer."""
     return int(data_param(layer).batch_size)
 
@@ -75,7 +79,7 @@ def override_data(
     Raises:
         NetError: an override fits no data layer, or several.
     """
-    param = type(net.param)()
+    param = NetParameter()
     param.CopyFrom(net.param)
     copy = replace(net, param=param)
     changes: list[str] = []
@@ -89,7 +93,9 @@ def override_data(
     return (copy, changes) if changes else (net, [])
 
 
-def _check_target(net: NetDefinition, layers: Sequence[Any], override: DataOverride) -> None:
+def _check_target(
+    net: NetDefinition, layers: Sequence[LayerParameter], override: DataOverride
+) -> None:
     """Check that the override's source fits exactly one data layer, and is of its kind."""
     where = f"{override.flag} {printable(override.source or '')}: {printable(net.source)}"
     if not layers:
@@ -116,7 +122,7 @@ def _is_deploy(net: NetDefinition) -> bool:
     return any(layer.type == "Input" for layer in net.param.layer)
 
 
-def _override_layer(layer: Any, override: DataOverride) -> Iterable[str]:
+def _override_layer(layer: LayerParameter, override: DataOverride) -> Iterable[str]:
     """Apply an override to a layer; yield the changes in words."""
     param, transform = data_param(layer), layer.transform_param
     if override.source is not None and override.source != param.source:
@@ -154,7 +160,7 @@ def _header_comment(source: str, changes: Iterable[str]) -> str:
 
 
 def solver_file(
-    solver: Any, source: str, net_paths: dict[str, str], settings: dict[str, Any]
+    solver: SolverParameter, source: str, net_paths: dict[str, str], settings: Mapping[str, Setting]
 ) -> RunFile:
     """Return the run file of a solver; the message itself stays unchanged.
 
@@ -164,19 +170,21 @@ def solver_file(
         net_paths: path of a net, as the solver names it -> path of its copy in the run folder.
         settings: field name -> value; a list replaces a repeated field.
     """
-    copy = type(solver)()
+    copy = SolverParameter()
     copy.CopyFrom(solver)
     copy.test_net[:] = [net_paths.get(path, path) for path in solver.test_net]
     for name in ("net", "train_net"):
         if copy.HasField(name):
             path = getattr(copy, name)
             setattr(copy, name, net_paths.get(path, path))
-    changes = [change for name, value in settings.items() for change in _set(copy, name, value)]
+    changes = [
+        change for name, value in settings.items() for change in _set_field(copy, name, value)
+    ]
     text = _header_comment(source, changes) + prototxt.to_text(copy)
     return RunFile("solver.prototxt", text, tuple(changes))
 
 
-def _set(solver: Any, name: str, value: Any) -> list[str]:
+def _set_field(solver: Message, name: str, value: Setting) -> list[str]:
     """Set a field; return the change in words, or nothing if it had the value."""
     before = getattr(solver, name)
     if isinstance(value, list):
@@ -193,7 +201,7 @@ def _set(solver: Any, name: str, value: Any) -> list[str]:
     return [f"{name} {printable(shown)} -> {printable(_field_text(solver, name))}"]
 
 
-def _field_text(solver: Any, name: str) -> str:
+def _field_text(solver: Message, name: str) -> str:
     """Return a field's value as a prototxt writes it."""
     descriptor = solver.DESCRIPTOR.fields_by_name[name]
     value = getattr(solver, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import FormatError, NetError, SqgenError
 from ..formats.caffemodel import read_caffemodel, read_solver_state
@@ -22,6 +22,9 @@ from ..text import first_few, printable
 from ..weights.match import WeightMatch, match_weights
 from .dataset import Dataset, inspect_dataset
 from .overrides import data_layers
+
+if TYPE_CHECKING:
+    from ..formats.schema import LayerParameter, SolverParameter
 
 SNAPSHOT_OVERHEAD = 1 << 20  # bytes of a snapshot beside its blobs, at most
 RANDOM_WEIGHTS_HINT = "; --random-weights scores it all the same"
@@ -62,7 +65,7 @@ def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> CheckedNe
     return CheckedNet(shapes, datasets)
 
 
-def _check_mean_file(layer: Any, where: str) -> None:
+def _check_mean_file(layer: LayerParameter, where: str) -> None:
     mean = layer.transform_param.mean_file
     if mean and not Path(mean).is_file():
         raise FormatError(
@@ -193,16 +196,16 @@ def check_solver_state(path: str) -> int:
         raise FormatError(f"{printable(path)}: is HDF5, which is not supported")
     state = read_solver_state(path)
     find_weights(state, path)
-    return int(state.iter)
+    return state.iter
 
 
-def estimate_snapshot_bytes(solver: Any, shapes: NetShapes) -> int:
+def estimate_snapshot_bytes(solver: SolverParameter, shapes: NetShapes) -> int:
     """Estimate the bytes of one snapshot: weights, their diffs if written, and solver history."""
     copies = 1 + HISTORY_BLOBS[solver.type] + bool(solver.snapshot_diff)
     return totals(shapes).weight_bytes * copies + SNAPSHOT_OVERHEAD
 
 
-def count_snapshots(solver: Any, start: int) -> int:
+def count_snapshots(solver: SolverParameter, start: int) -> int:
     """Count the snapshots that a training from iteration `start` writes (Solver::Solve)."""
     every, last = solver.snapshot, solver.max_iter
     regular = last // every - start // every if every else 0

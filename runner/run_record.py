@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .dataset import Dataset
 from .engines import Engine
 from .exact_epoch import EpochPlan
+
+if TYPE_CHECKING:
+    from ..formats.schema import LayerParameter
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,9 @@ class RunRecord:
         }
 
 
-def record_data(datasets: Sequence[Dataset], layers: Sequence[Any]) -> tuple[DataRecord, ...]:
+def record_data(
+    datasets: Sequence[Dataset], layers: Sequence[LayerParameter]
+) -> tuple[DataRecord, ...]:
     """Return the records of data layers; `datasets` are theirs, in the same order."""
     return tuple(
         DataRecord(dataset, _transform_fields(layer))
@@ -156,7 +161,7 @@ def record_data(datasets: Sequence[Dataset], layers: Sequence[Any]) -> tuple[Dat
     )
 
 
-def _transform_fields(layer: Any) -> dict[str, Any]:
+def _transform_fields(layer: LayerParameter) -> dict[str, Any]:
     """Return the fields of a layer's transform_param that are set."""
     return {
         field.name: list(value) if hasattr(value, "append") else value

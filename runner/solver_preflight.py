@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import NetError, SqgenError
 from ..formats.files import STDIN
@@ -15,13 +15,16 @@ from .engines import CAFFE, Engine
 from .options import RunOptions
 from .preflight import count_snapshots, estimate_snapshot_bytes, has_no_gpu
 
+if TYPE_CHECKING:
+    from ..formats.schema import SolverParameter
+
 CPU, GPU = 0, 1  # SolverParameter.SolverMode
 
 
 class ParsedSolver(NamedTuple):
     """A SolverParameter with its snapshot_prefix completed, and the path of its file."""
 
-    param: Any
+    param: SolverParameter
     path: str
 
 

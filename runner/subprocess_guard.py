@@ -17,13 +17,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType, TracebackType
-from typing import Any
+from types import FrameType
 
 from ..errors import SqgenError
 from ..formats.files import error_reason
 from ..text import printable
 
+Handler = Callable[[int, FrameType | None], object] | int | None  # what signal.signal returns
 CHUNK = 1 << 16
 POLL_SECONDS = 0.2  # between checks for the child's exit and for silence
 GRACE_SECONDS = 1.0  # in which processes that the child left behind may still print
@@ -78,7 +78,7 @@ class GuardedProcess:
         self.killed = False
         self.exit_code: int | None = None
         self._on_stop = on_stop
-        self._previous_handlers: dict[int, Any] = {}
+        self._previous_handlers: dict[int, Handler] = {}
         self._last: deque[bytes] = deque([b""], LAST_LINES + 1)
         try:
             with _default_sigint():
@@ -113,12 +113,7 @@ class GuardedProcess:
             self._process.stdin.close()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         if self.exit_code is None:  # an exception interrupted read_output
             self.kill()
             self._clean_up()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from ..logs.result import LogResult
 from ..text import first_few, printable
 from .engines import AUTO
 from .options import RunOptions, path_or_none
-from .overrides import DataOverride, RunFile, data_layers, layer_batch_size, solver_file
+from .overrides import DataOverride, RunFile, Setting, data_layers, layer_batch_size, solver_file
 from .preflight import check_solver_state, match_weight_files, split_weights, weight_warnings
 from .run_folder import RunFolder
 from .run_record import TrainRecord, record_data
@@ -104,7 +105,9 @@ def train(
     return session.write_result(result, record)
 
 
-def _resume_command(options: RunOptions, solver: ParsedSolver, changes: dict[str, Any]) -> str:
+def _resume_command(
+    options: RunOptions, solver: ParsedSolver, changes: Mapping[str, object]
+) -> str:
     """Return the command that resumes a training that stopped."""
     engine = options.engine if options.engine != AUTO else None
     values = {**changes, "gpu": options.gpu, "engine": engine, "caffe": options.caffe}
@@ -179,7 +182,7 @@ def _solver_file(
     options: RunOptions, solver: ParsedSolver, nets: TrainingNets, folder: RunFolder
 ) -> RunFile:
     paths = {path: folder.file_path(name) for path, name in nets.file_names.items()}
-    settings: dict[str, Any] = {"test_iter": nets.test_iter}
+    settings: dict[str, Setting] = {"test_iter": nets.test_iter}
     if options.cpu:
         settings["solver_mode"] = CPU
     return solver_file(solver.param, solver.path, paths, settings)

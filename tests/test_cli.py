@@ -13,15 +13,17 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sqgen as package
 from sqgen import Design, build, parse_net, preset, read_net
-from sqgen.tools.cli import COMMANDS
+from sqgen.tools.cli import cli
 
 from .conftest import Run
 
@@ -303,13 +305,24 @@ def test_colour_is_for_terminals(sqgen: Run) -> None:
     assert "\x1b" not in done.stdout
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["zoo", "show"]])
-def test_help_has_an_example(sqgen: Run, command: list[str]) -> None:
+def subcommands(group: click.Group) -> Iterator[list[str]]:
+    """Yield the words of every command below a group, of groups too."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        yield [name]
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            for words in subcommands(command):
+                yield [name, *words]
+
+
+@pytest.mark.parametrize("command", [[], *subcommands(cli)], ids=" ".join)
+def test_help_has_an_example_and_fits_80_columns(sqgen: Run, command: list[str]) -> None:
     done = sqgen(*command, "--help")
-    assert done.returncode == 0
-    assert "Example" in done.stdout
-    assert "sqgen" in done.stdout
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
+    _, _, examples = done.stdout.partition("Example")
+    assert " ".join(["sqgen", *command, ""]) in examples
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
 
 
 def test_version(sqgen: Run) -> None:

@@ -174,11 +174,11 @@ def test_unknown_action(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) == 6
 
 
-def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_flag_and_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(f"  --{flag.name} " in text for flag in FLAGS)
-    assert max(map(len, text.splitlines())) <= 100
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_version_is_caffes(capsys: pytest.CaptureFixture[str]) -> None:

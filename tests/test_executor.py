@@ -1,4 +1,4 @@
-"""The executor's seams: kept blobs, parts of a net, gradients from any blob, hooks."""
+"""The executor: kept blobs, parts of a net, gradients from any blob, hooks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from sqgen import Design, NetError, build, parse_net
 from sqgen.engine.executor import Executor
+from sqgen.engine.fusion import fused_schedule
 from sqgen.engine.hooks import Hook
 from sqgen.engine.schedule import EVERYTHING
 from sqgen.engine.tensors import to_array
@@ -92,16 +93,16 @@ def test_a_part_that_can_not_run_is_one_line(start: str, end: str | None, messag
 @pytest.mark.parametrize("blob", ["prob", "fire4/concat", "pool1", "conv1"])
 def test_gradients_from_any_blob_are_those_of_differences(blob: str) -> None:
     """d(sum of weights * blob) / d(data) in a few directions, against central differences."""
-    net, given = executor(), images(2)
-    tape = net.record(given, force_backward=True)
+    net, inputs = executor(), images(2)
+    tape = net.record(inputs, force_backward=True)
     random = np.random.default_rng(1)
     weights = random.normal(size=tape.blobs[blob].shape)
     gradients = tape.backward({blob: weights})
     for _ in range(3):
-        direction = random.normal(size=given["data"].shape)
+        direction = random.normal(size=inputs["data"].shape)
         step = 1e-5
         sides = [
-            (net.forward({"data": given["data"] + s * direction}, keep={blob})[blob] * weights)
+            (net.forward({"data": inputs["data"] + s * direction}, keep={blob})[blob] * weights)
             for s in (step, -step)
         ]
         expected = float((sides[0] - sides[1]).sum()) / (2 * step)
@@ -115,11 +116,12 @@ def test_gradients_of_the_loss_are_those_of_training() -> None:
     text = build(SMALL.with_options(dropout=0), "train")
     net = Executor(parse_net(text), "TRAIN", precision="fp64", workers=Workers(2), seed=3)
     random = np.random.default_rng(2)
-    given = {"data": random.normal(0, 40, (6, 3, 32, 32)), "label": random.integers(0, 10, 6)}
-    trained = net.train_batch(given)
-    tape = net.record(given)
+    inputs = {"data": random.normal(0, 40, (6, 3, 32, 32)), "label": random.integers(0, 10, 6)}
+    trained = net.train_batch(inputs)
+    tape = net.record(inputs)
     gradients = tape.backward()
     assert tape.loss == pytest.approx(trained.loss, rel=1e-9)
+    assert "data" not in gradients.blobs  # without force_backward
     for layer, numbers in zip(net.wiring.layers, net.parameters.of_layer, strict=True):
         for index, number in enumerate(numbers):
             grad = net.parameters.unique[number].grad
@@ -164,8 +166,6 @@ def test_a_hook_sees_what_fusion_hides() -> None:
 
 def test_a_hook_leaves_all_other_layers_fused() -> None:
     net = executor()
-    from sqgen.engine.fusion import fused_schedule
-
     observed = fused_schedule(net.wiring, net.parameters, "TEST", observed={"conv1"})
     everything = fused_schedule(net.wiring, net.parameters, "TEST", observed=EVERYTHING)
     assert len(net.steps) + 1 == len(observed) < len(everything)
@@ -178,6 +178,17 @@ def test_a_hook_that_treats_records_alone_sees_micro_batches() -> None:
     net.forward(images(), hooks=[pieces])
     assert len(whole.tops["conv5_10"]) == 1 < len(pieces.tops["conv5_10"])
     assert sum(len(top) for top in pieces.tops["conv5_10"]) == 7
+
+
+def test_the_gradient_of_a_blob_in_place_is_that_of_its_first_value() -> None:
+    net, hook = executor(), Recorder(["conv1"])
+    tape = net.record(images(), force_backward=True, hooks=[hook])
+    (before,) = hook.tops["conv1"]  # which the ReLU overwrites
+    assert tape.blobs["conv1"].min() == 0 > before.min()
+    weights = np.random.default_rng(1).normal(size=tape.blobs["prob"].shape)
+    gradient = tape.backward({"prob": weights}).blobs["conv1"]
+    assert gradient[before > 0].any()
+    assert not gradient[before < 0].any()
 
 
 class Zero(Hook):

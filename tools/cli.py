@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import Any
 
 import click
 
@@ -39,7 +38,7 @@ COMMANDS = {
 }
 
 # click 8.2 and later: a group without arguments prints its help.
-NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+NO_ARGUMENTS: type[Exception] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
 LINE = 1500  # maximum characters of an error message
 
 

@@ -16,7 +16,7 @@ from .run_options import batch_option, data_option, mean_option, run_options
 from .terminal import echo, parse_image, warn
 
 if TYPE_CHECKING:
-    from ..compress.encoding import Compressed, CompressedLayer
+    from ..compress.encoding import Compressed, CompressedLayer, Settings
     from ..compress.prune import DensityRule
     from ..runner.options import RunOptions
 
@@ -127,31 +127,15 @@ def encode(
       sqgen compress encode w.caffemodel --net net.prototxt -o w.sqz --size 430000
       sqgen compress encode w.caffemodel --net net.prototxt -o w.net --density 0.3
     """
-    layout = Path(out).suffix.lower()
-    if layout not in LAYOUTS:
-        raise click.UsageError(f"-o {printable(out)}: end it in .sqz or .net")
-    if size is not None and (bits is not None or bits_for):
-        raise click.UsageError("--size and --bits or --bits-for: give one")
-    size_limit = None if size is None else _parse_size(size)
-    if bits is not None:
-        _check_bits(bits, f"--bits {bits}")
-    from ..compress.encoding import MAXIMUM_BITS, Settings
-    from ..compress.encoding import encode as compressed
+    settings = _parse_settings(out, bits, bits_for, size, density, not no_huffman)
+    from ..compress import encoding
     from ..compress.weighted_layers import SHARED_TYPES
     from ..formats.caffemodel import read_caffemodel
     from ..nets.definition import read_net
 
-    settings = Settings(
-        layout[1:],
-        MAXIMUM_BITS if bits is None else bits,
-        tuple(map(_parse_bits_for, bits_for)),
-        size_limit,
-        _parse_density(density),
-        not no_huffman,
-    )
     net, shape = read_net(net_path), parse_image(image)
     model = read_caffemodel(weights)
-    result = compressed(model, net, settings, source=weights, image=shape)
+    result = encoding.encode(model, net, settings, source=weights, image=shape)
     for warning in net.warnings:
         warn(warning)
     if result.unused:
@@ -160,12 +144,40 @@ def encode(
     if zero := [row.layer for row in result.layers if row.type in SHARED_TYPES and not row.density]:
         warn(f"{first_few(zero)}: all weights are 0")
     write_files({Path(out): result.bytes}, force)
-    click.echo(f"wrote {printable(out)}: {_describe_size(result, size_limit)}", err=True)
+    click.echo(f"wrote {printable(out)}: {_describe_size(result, settings.size)}", err=True)
     if as_json:
         echo(json.dumps(_as_dict(result, out), indent=2))
     else:
         for line in _report(result):
             echo(line)
+
+
+def _parse_settings(
+    out: str,
+    bits: int | None,
+    bits_for: tuple[str, ...],
+    size: str | None,
+    density: str | None,
+    huffman: bool,
+) -> Settings:
+    layout = Path(out).suffix.lower()
+    if layout not in LAYOUTS:
+        raise click.UsageError(f"-o {printable(out)}: end it in .sqz or .net")
+    if size is not None and (bits is not None or bits_for):
+        raise click.UsageError("--size and --bits or --bits-for: give one")
+    size_limit = None if size is None else _parse_size(size)
+    if bits is not None:
+        _check_bits(bits, f"--bits {bits}")
+    from ..compress import encoding
+
+    return encoding.Settings(
+        layout[1:],
+        encoding.MAXIMUM_BITS if bits is None else bits,
+        tuple(map(_parse_bits_for, bits_for)),
+        size_limit,
+        _parse_density(density),
+        huffman,
+    )
 
 
 @compress.command("eval")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from ..generator.design import Design
 from ..generator.design_fields import FIELDS
 from ..generator.options import design_from_table, format_value, parse_value
 from ..generator.presets import PRESETS, preset
+
+if TYPE_CHECKING:
+    from dataclasses import Field
 
 GROUPS = {
     "net": "The net",
@@ -65,14 +68,14 @@ def design_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _metavar(field: Any) -> str:
+def _metavar(field: Field[object]) -> str:
     if "choices" in field.metadata:
         return "|".join(field.metadata["choices"])
     kind = str(field.type).removesuffix(" | None")
     return {"int": "N", "float": "X", "str": "TEXT"}.get(kind, "LIST")
 
 
-def _default(field: Any) -> str:
+def _default(field: Field[object]) -> str:
     shown = format_value(field.default) if field.default not in (None, "", ()) else ""
     return f" [{shown}]" if shown else ""
 

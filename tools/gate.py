@@ -38,7 +38,7 @@ def gate(source: str, images: int | None, as_json: bool, gate: GateOptions) -> N
 
     \b
     Examples:
-      sqgen gate test.log --expect top1=0.6038+-0.001 --min top5=0.82 --max loss=1.8
+      sqgen gate test.log --expect top1=0.6038+-0.001 --min top5=0.82
       sqgen gate test.log --published residual --within 2se
       sqgen gate test.log --baseline accuracy.json --junit gate.xml
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from ..nets.totals import batch_size
 from ..report.table import table
 from ..text import printable
 from .terminal import echo, parse_image, warn
+
+if TYPE_CHECKING:
+    from ..formats.schema import SolverParameter
 
 LINE = 1000  # maximum characters of a finding
 Row = dict[str, Any]
@@ -68,25 +71,8 @@ def lint(
     shape = parse_image(image)
     rows: list[Row] = []
     for path in nets:
-        text, source = read_text(path)
         warnings: list[str] = []
-        net: NetDefinition | None = None
-        solver_param: SolverParameter | None = None
-        if solver is None and is_solver(text):
-            solver_param, name = parse_solver(text, source, warnings), source
-        else:
-            net = parse_net(text, source)
-            net = replace(net, stages=net.stages | set(stages))
-            name = solver or ""
-            if solver is not None:
-                solver_param = parse_solver(*read_text(name), warnings)
-        if solver_param is not None:
-            rows += _solver_rows(solver_param, name, net, images, shape, warnings)
-        elif net is not None:
-            warnings += net.warnings
-            rows += _net_rows(net, shape)
-            if images is not None:
-                raise click.UsageError("--images goes with a solver, whose test_iter it checks")
+        rows += _lint_file(path, solver, frozenset(stages), images, shape, warnings)
         for warning in dict.fromkeys(warnings):
             warn(warning)
     if as_json:
@@ -95,6 +81,31 @@ def lint(
         _print_rows(rows)
     errors = sum(row["severity"] == ERROR for row in rows)
     raise SystemExit(1 if errors else 0)
+
+
+def _lint_file(
+    path: str,
+    solver_path: str | None,
+    stages: frozenset[str],
+    images: int | None,
+    image: Shape | None,
+    warnings: list[str],
+) -> list[Row]:
+    """Lint a solver, a net, or a net with the solver that trains it; append to `warnings`."""
+    text, source = read_text(path)
+    if solver_path is None and is_solver(text):
+        solver = parse_solver(text, source, warnings)
+        return _solver_rows(solver, source, None, images, image, warnings)
+    net = parse_net(text, source)
+    net = replace(net, stages=net.stages | stages)
+    if solver_path is not None:
+        solver = parse_solver(*read_text(solver_path), warnings)
+        return _solver_rows(solver, solver_path, net, images, image, warnings)
+    warnings += net.warnings
+    rows = _net_rows(net, image)
+    if images is not None:
+        raise click.UsageError("--images goes with a solver, whose test_iter it checks")
+    return rows
 
 
 def _net_rows(

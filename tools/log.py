@@ -56,7 +56,7 @@ def parse(
     \b
     Examples:
       sqgen log parse train.log
-      caffe test --model net.prototxt --weights w.caffemodel 2>&1 | sqgen log parse - --json
+      caffe time --model net.prototxt 2>&1 | sqgen log parse - --json
       sqgen log parse run1.log.gz run2.log --csv curves
     """
     if as_table + as_json + (folder is not None) > 1:

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Any
 
 import click
@@ -81,15 +80,10 @@ class ProgressBar:
             self._bar.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         if self._bar is not None:
             with suppress(OSError):
-                self._bar.__exit__(kind, error, traceback)
+                self._bar.__exit__(*details)
 
     def update(self, step: int, text: str) -> None:
         """Move to `step` and show `text` beside the bar; ignore a terminal that went away."""

@@ -17,7 +17,7 @@ from .terminal import echo, parse_image, warn
 if TYPE_CHECKING:
     from ..engine.equivalence import Proof
     from ..nets.definition import NetDefinition
-    from ..weights.mapping import WeightMapping
+    from ..weights.mapping import MappedLayer, WeightMapping
     from ..weights.statistics import BlobStatistics, LayerDifference, LayerStatistics, Sums
 
 FORMAT = 1
@@ -275,7 +275,7 @@ def _mapped_json(mapped: WeightMapping, proof: Proof | None, out: str) -> dict[s
     }
 
 
-def _moved(row: Any) -> str:
+def _moved(row: MappedLayer) -> str:
     moved = {"in": row.inputs, "out": row.outputs}
     return ", ".join(f"{count} {side}" for side, count in moved.items() if count)
 
@@ -293,7 +293,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _print_json(result: Any) -> None:
+def _print_json(result: object) -> None:
     from ..logs.json_form import to_json
 
     echo(json.dumps(to_json(result), indent=2))

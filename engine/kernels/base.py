@@ -24,13 +24,13 @@ class LazyConcat:
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self.tensors = list(tensors)
-        self._whole: Tensor | None = None
+        self._tensor: Tensor | None = None
 
-    def whole(self) -> Tensor:
+    def materialize(self) -> Tensor:
         """Return it as one tensor."""
-        if self._whole is None:
-            self._whole = torch.cat(self.tensors, 1)
-        return self._whole
+        if self._tensor is None:
+            self._tensor = torch.cat(self.tensors, 1)
+        return self._tensor
 
 
 class PaddedPlane:
@@ -42,7 +42,7 @@ class PaddedPlane:
     def __init__(self, inner: Tensor, border: Tensor, pad: Sequence[int]) -> None:
         self.inner, self.border, self.pad = inner, border, tuple(pad)
 
-    def whole(self) -> Tensor:
+    def materialize(self) -> Tensor:
         """Return it as one tensor."""
         n, channels, height, width = self.inner.shape
         ph, pw = self.pad
@@ -61,6 +61,12 @@ class PaddedPlane:
 
 
 Value = Tensor | LazyConcat
+BlobValue = Tensor | LazyConcat | PaddedPlane  # what `Kernel.forward` may return
+
+
+def materialize(value: BlobValue) -> Tensor:
+    """Return a blob as one tensor, also where a kernel left it lazy."""
+    return value if isinstance(value, torch.Tensor) else value.materialize()
 
 
 def map_lazy(function: Callable[[Tensor], Tensor], value: Value) -> Value:
@@ -135,8 +141,10 @@ class Kernel:
     def set_up(self) -> None:
         """Read the layer's param message."""
 
-    def forward(self, context: PassContext, bottoms: list[Any], blobs: Tensors) -> list[Any]:
-        """Compute the tops."""
+    def forward(
+        self, context: PassContext, bottoms: list[Any], blobs: Tensors
+    ) -> Sequence[BlobValue]:
+        """Compute the tops; `bottoms` are tensors, or the lazy forms that the class accepts."""
         raise NotImplementedError(self.layer.type)
 
     def normalizer(self, labels: Tensor, records: int) -> float:

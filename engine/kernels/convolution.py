@@ -7,6 +7,7 @@ faster than the plain operator (`benchmarks/engine.py` measures the whole).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from ...nets.windows import Window, axis_index, convolution_windows
 from .base import (
+    BlobValue,
     Kernel,
     LazyConcat,
     PaddedPlane,
@@ -24,6 +26,7 @@ from .base import (
     Value,
     canonical,
     map_lazy,
+    materialize,
 )
 
 _PLAIN = (F.conv1d, F.conv2d, F.conv3d)
@@ -70,7 +73,7 @@ class Convolution(Kernel):
         self.stride = [window.stride for window in windows]
         self.pad = [window.pad for window in windows]
         self.dilation = [window.dilation for window in windows]
-        self.group = int(param.group)
+        self.group = param.group
         self.end_pad = self._end_pad(windows, spatial)
         self.pointwise = set(self.kernel) == set(self.stride) == {1}
 
@@ -83,16 +86,18 @@ class Convolution(Kernel):
             pads = [0, max(0, reach - size - 2 * window.pad), *pads]
         return pads if any(pads) else []
 
-    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Any]:
+    def forward(
+        self, context: PassContext, bottoms: list[Value], blobs: Tensors
+    ) -> Sequence[BlobValue]:
         """Convolve each bottom."""
         weight, bias = blobs[0], blobs[1] if len(blobs) > 1 else None
         if self.axis == 1:
             return [self._convolve(context, bottom, weight, bias) for bottom in bottoms]
         tops = []
-        for bottom in map(_whole, bottoms):
+        for bottom in map(materialize, bottoms):
             outer = bottom.shape[: self.axis]
             x = bottom.reshape(prod(outer), *bottom.shape[self.axis :])
-            y = _whole(self._convolve(context, x, weight, bias))
+            y = materialize(self._convolve(context, x, weight, bias))
             tops.append(y.reshape(*outer, *y.shape[1:]))
         return tops
 
@@ -107,17 +112,17 @@ class Convolution(Kernel):
         if fused and len(self.kernel) == 2 and not context.gradients:
             if self.pointwise and self.group == 1:
                 return self._pointwise(context, x, weight, bias)
-            return self._fused(context, self._pad_end(_whole(x)), weight, bias, self.pad)
+            return self._fused(context, self._pad_end(materialize(x)), weight, bias, self.pad)
         if fused and len(self.kernel) == 2:
-            return self._with_gradients(_whole(x), weight, bias)
-        return self._plain(_whole(x), weight, bias)
+            return self._with_gradients(materialize(x), weight, bias)
+        return self._plain(materialize(x), weight, bias)
 
     def _pointwise(
         self, context: PassContext, x: Value, weight: Tensor, bias: Tensor | None
     ) -> Tensor | PaddedPlane:
         # Summing over parts pays where there are fewer outputs than inputs.
         summed = isinstance(x, LazyConcat) and weight.shape[0] < weight.shape[1]
-        parts = x.tensors if isinstance(x, LazyConcat) and summed else [_whole(x)]
+        parts = x.tensors if isinstance(x, LazyConcat) and summed else [materialize(x)]
         y = self._convolve_parts(context, parts, weight, bias)
         if not any(self.pad):
             return y
@@ -212,10 +217,6 @@ class Convolution(Kernel):
                 )
         assert y is not None
         return y
-
-
-def _whole(x: Value | PaddedPlane) -> Tensor:
-    return x if isinstance(x, torch.Tensor) else x.whole()
 
 
 class _ConvolutionWithRelu(torch.autograd.Function):

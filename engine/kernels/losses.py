@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 
 from ...errors import NetError
-from ...formats.schema import message_class
+from ...formats.schema import AccuracyParameter, LossParameter, SoftmaxParameter
 from .base import Kernel, PassContext, Tensor, Tensors, canonical
 
 FLT_MIN = torch.finfo(torch.float32).tiny
-_MODES = message_class("LossParameter").NormalizationMode
-FULL, VALID, BATCH_SIZE = (_MODES.Value(name) for name in ("FULL", "VALID", "BATCH_SIZE"))
+FULL, VALID, BATCH_SIZE = LossParameter.FULL, LossParameter.VALID, LossParameter.BATCH_SIZE
 
 
 class Softmax(Kernel):
@@ -46,7 +44,9 @@ class ClassificationKernel(Kernel):
         has_ignored = ignoring.HasField("ignore_label")
         self.ignored: int | None = ignoring.ignore_label if has_ignored else None
 
-    def _params(self) -> tuple[Any, Any]:
+    def _params(
+        self,
+    ) -> tuple[SoftmaxParameter | AccuracyParameter, LossParameter | AccuracyParameter]:
         """Return the messages with `axis` and with `ignore_label`."""
         raise NotImplementedError
 
@@ -85,7 +85,7 @@ class ClassificationKernel(Kernel):
 class SoftmaxWithLoss(ClassificationKernel):
     """softmax_loss_layer.cpp: -log of the label's probability, which is at least FLT_MIN."""
 
-    def _params(self) -> tuple[Any, Any]:
+    def _params(self) -> tuple[SoftmaxParameter, LossParameter]:
         return self.param.softmax_param, self.param.loss_param
 
     def normalizer(self, labels: Tensor, records: int) -> float:
@@ -157,7 +157,7 @@ class Accuracy(ClassificationKernel):
     As in Caffe, comparisons with nan are false, so that nan outputs have accuracy 1.
     """
 
-    def _params(self) -> tuple[Any, Any]:
+    def _params(self) -> tuple[AccuracyParameter, AccuracyParameter]:
         return self.param.accuracy_param, self.param.accuracy_param
 
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 
 from ...text import printable
-from .base import Kernel, PassContext, Tensors, Value, channel_view, map_lazy
+from .base import Kernel, PassContext, Tensors, Value, channel_view, map_lazy, materialize
 
 
 class ReLU(Kernel):
@@ -16,7 +14,7 @@ class ReLU(Kernel):
 
     accepts_lazy_concat = True
 
-    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Any]:
+    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Value]:
         """Compute each element."""
         slope = self.param.relu_param.negative_slope
         if slope:
@@ -84,11 +82,11 @@ class Dropout(Kernel):
             name = printable(self.layer.name)
             raise ValueError(f"layer '{name}': dropout_ratio {ratio:g} is not in [0, 1)")
 
-    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Any]:
+    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Value]:
         """Compute each element."""
         if self.phase != "TRAIN":
             return [bottoms[0]]
         ratio = self.param.dropout_param.dropout_ratio
-        x = bottoms[0] if isinstance(bottoms[0], torch.Tensor) else bottoms[0].whole()
+        x = materialize(bottoms[0])
         kept = context.uniform(self.index, x) >= ratio
         return [x * (kept.to(x.dtype) * (1 / (1 - ratio)))]

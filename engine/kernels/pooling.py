@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from ...nets.windows import Window, pooling_window
-from .base import Kernel, PaddedPlane, PassContext, Tensor, Tensors, Value, map_lazy
+from .base import Kernel, PaddedPlane, PassContext, Tensor, Tensors, Value, map_lazy, materialize
 
 FLT_MAX = torch.finfo(torch.float32).max
 FLT_MIN = torch.finfo(torch.float32).tiny
@@ -55,15 +55,14 @@ class Pooling(Kernel):
                 return False
         return True
 
-    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Any]:
+    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Value]:
         """Compute the pooled blob, and the mask of MAX as a second top."""
         if len(self.layer.tops) > 1:
-            whole = bottoms[0] if isinstance(bottoms[0], torch.Tensor) else bottoms[0].whole()
-            return list(self._with_mask(whole))
+            return list(self._with_mask(materialize(bottoms[0])))
         if self.method == MAX:
             return [map_lazy(self._max, bottoms[0])]
         if self.method == AVE and isinstance(bottoms[0], PaddedPlane):
-            return [bottoms[0].mean() if self.is_global else self._average(bottoms[0].whole())]
+            return [bottoms[0].mean() if self.is_global else self._average(materialize(bottoms[0]))]
         if self.method == AVE:
             return [map_lazy(self._average, bottoms[0])]
         return [map_lazy(lambda x: self._stochastic(context, x), bottoms[0])]
@@ -168,7 +167,7 @@ class LRN(Kernel):
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
         """Normalize in either norm_region."""
         param, x = self.param.lrn_param, bottoms[0]
-        size = int(param.local_size)
+        size = param.local_size
         if param.norm_region == WITHIN_CHANNEL:
             # Caffe's inner power layer shifts by 1 instead of k.
             mean = F.avg_pool2d(x * x, size, 1, size // 2)

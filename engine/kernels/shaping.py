@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 
 from ...nets.layer_types import LAYER_TYPES
-from .base import Kernel, LazyConcat, PassContext, Tensor, Tensors, canonical
+from .base import Kernel, LazyConcat, PassContext, Tensor, Tensors, Value, canonical, materialize
 
 PRODUCT, SUM, MAXIMUM = range(3)
 
@@ -18,7 +17,7 @@ class Concat(Kernel):
 
     accepts_lazy_concat = True
 
-    def forward(self, context: PassContext, bottoms: list[Any], blobs: Tensors) -> list[Any]:
+    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Value]:
         """Concatenate, lazily where possible."""
         param = self.param.concat_param
         first = bottoms[0].tensors[0] if isinstance(bottoms[0], LazyConcat) else bottoms[0]
@@ -29,8 +28,7 @@ class Concat(Kernel):
             for bottom in bottoms:
                 tensors += bottom.tensors if isinstance(bottom, LazyConcat) else [bottom]
             return [LazyConcat(tensors)]
-        whole = [x.whole() if isinstance(x, LazyConcat) else x for x in bottoms]
-        return [torch.cat(whole, axis)]
+        return [torch.cat([materialize(bottom) for bottom in bottoms], axis)]
 
 
 class Slice(Kernel):
@@ -51,7 +49,7 @@ class Split(Kernel):
 
     accepts_lazy_concat = True
 
-    def forward(self, context: PassContext, bottoms: list[Any], blobs: Tensors) -> list[Any]:
+    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Value]:
         """Return the bottom once per top."""
         return bottoms * len(self.layer.tops)
 
@@ -92,6 +90,6 @@ class Silence(Kernel):
 
     accepts_lazy_concat = True
 
-    def forward(self, context: PassContext, bottoms: list[Any], blobs: Tensors) -> list[Any]:
+    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Value]:
         """Return no tops."""
         return []
