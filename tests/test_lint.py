@@ -1,4 +1,4 @@
-"""Lint: each rule fires on a net made for it, and on no sound net."""
+"""Lint: each rule fires on a net made for it, and on no valid net."""
 
 from __future__ import annotations
 

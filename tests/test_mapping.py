@@ -1,4 +1,4 @@
-"""`sqgen weights map`: what it writes computes the same, and what it can't prove it refuses."""
+"""`sqgen weights map`: mapped weights compute the same; unprovable mappings are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is looked at before a run: one line, exit code 2, nothing started and no folder made."""
+"""Preflight: one line, exit code 2, nothing started and no folder made."""
 
 from __future__ import annotations
 
