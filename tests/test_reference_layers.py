@@ -1,9 +1,9 @@
 """`reference_layers.py` against Caffe's recorded results and numerical gradients.
 
 `data/engine/layers.json` has layers that `caffe train` (master, 9b89154) ran for one iteration: the
-tops, the updated statistics of BatchNorm, and the gradients of bottoms and parameter blobs
-given gradients of the tops (for a loss: its weight). Values are float32, but tops without gradients have
-the 6 digits that Caffe prints.
+tops, the updated statistics of BatchNorm, and the gradients of bottoms and parameter blobs, given
+those of the tops (for a loss: its weight). Values are float32, but tops without gradients have the
+6 digits that Caffe prints.
 """
 
 from __future__ import annotations
