@@ -302,7 +302,7 @@ REFUSALS: dict[str, tuple[Refusal, str, str]] = {
     "no mean": (
         _train_with("--mean", "no.binaryproto"),
         "net.prototxt:2: layer 'data': mean_file 'no.binaryproto' not found",
-        "give --mean FILE, which sqgen data mean makes",
+        "give --mean FILE, which sqgen data mean writes",
     ),
     "no weights of a solver": (
         _train_by('max_iter: 6 weights: "no.caffemodel"'),
