@@ -2,8 +2,8 @@
 
 The weights are random ones of SqueezeNet v1.0, a third of them nonzero, which is harder than the
 published ones, whose values are shared already. Times are of whole commands; the goals are less
-than 10 s to encode and 1 s to decode. k-means is compared with scikit-learn's, layer by layer in the
-same process, by time and squared error. Needs `sqgen[digits]`.
+than 10 s to encode and 1 s to decode. k-means is compared with scikit-learn's, layer by layer in
+the same process, by time and squared error. Needs `sqgen[digits]`.
 """
 
 from __future__ import annotations

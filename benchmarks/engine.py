@@ -224,7 +224,7 @@ def onnx_net() -> bytes:
 
 
 def plain_loop() -> float:
-    """Return images per second of a plain PyTorch loop: channels-last, batch 32, tensors in memory."""
+    """Return images per second of a plain PyTorch loop: channels-last, batch 32, data in memory."""
     import torch
 
     nn: Any = torch.nn

@@ -1,9 +1,9 @@
 """Time writing a long training log as CSV, against a plain line-by-line parser.
 
 The log is the header of a recorded one, followed by 100 MB of similar displays and tests. The plain
-parser works like Caffe's own script: regular expressions and a parsed date per line. Both run on one
-core, in processes of their own. The goals are 3 times its speed, and memory that does not grow with
-the log.
+parser works like Caffe's own script: regular expressions and a parsed date per line. Both run on
+one core, in processes of their own. The goals are 3 times its speed, and memory that does not grow
+with the log.
 """
 
 from __future__ import annotations
