@@ -1,4 +1,4 @@
-# sqgen: everything from nothing. PYTHON chooses the interpreter, PIP_ARGS goes to pip.
+# PYTHON selects the interpreter, PIP_ARGS goes to pip.
 PYTHON ?= python3
 PIP_ARGS ?=
 VENV := .venv
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 test: $(STAMP) ## run the tests (sets everything up first); ARGS= goes to pytest
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-test-gpu: $(STAMP) ## run the tests that need a GPU, and say which one it was
+test-gpu: $(STAMP) ## run the tests that need a GPU
 	$(BIN)/python -m pytest -m cuda -v $(ARGS)
 
 lint: $(STAMP) ## ruff check, ruff format and mypy
@@ -33,14 +33,14 @@ lint: $(STAMP) ## ruff check, ruff format and mypy
 	@mkdir -p $(VENV)/lint && ln -sfn "$(CURDIR)" $(VENV)/lint/sqgen
 	cd $(VENV)/lint && ../bin/mypy --config-file sqgen/pyproject.toml -p sqgen
 
-models: $(STAMP) ## write the files of models/ again from the presets
+models: $(STAMP) ## write the files of models/ from the presets
 	$(BIN)/python -m sqgen.models.write_models
 
 $(DIGITS)/test_lmdb/data.mdb: $(STAMP)
 	$(BIN)/sqgen data digits -o $(DIGITS) --force
 
-# Without MODEL, the digits net that ships. A tolerance of 0.004 is one of its 297 images.
-test-accuracy: $(STAMP) $(if $(MODEL),,$(DIGITS)/test_lmdb/data.mdb) ## test weights, hold what they score
+# Without MODEL, test the digits net in models/. A tolerance of 0.004 is one of its 297 images.
+test-accuracy: $(STAMP) $(if $(MODEL),,$(DIGITS)/test_lmdb/data.mdb) ## test weights, check their accuracy
 ifdef MODEL
 	$(if $(WEIGHTS),,$(error test-accuracy: MODEL= needs WEIGHTS=))
 	$(BIN)/sqgen test --model "$(MODEL)" --weights "$(WEIGHTS)" \
@@ -55,9 +55,9 @@ else
 		--baseline $(DIGITS_NET)/accuracy.json --within 0.004
 endif
 
-# Two threads everywhere, because sums of gradients round by how they are split. The weights are
-# taken only if they score; the baseline holds what they do.
-train-digits: $(DIGITS)/test_lmdb/data.mdb ## train the digits net again, from nothing
+# Two threads on every machine, because rounding of gradients depends on their number. The new weights
+# replace the old only if they reach top1=0.97; the baseline records their scores.
+train-digits: $(DIGITS)/test_lmdb/data.mdb ## train the weights of models/digits/
 	$(BIN)/sqgen build --design $(DIGITS_NET)/design.toml --out $(DIGITS) --force
 	$(BIN)/sqgen train --solver $(DIGITS)/solver.prototxt --engine torch \
 		--data $(DIGITS)/train_lmdb --val-data $(DIGITS)/test_lmdb -- --threads 2
@@ -84,5 +84,5 @@ bench: $(STAMP) ## measure speed as ratios (benchmarks/)
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel
 
-clean: ## remove .venv and everything that was built
+clean: ## remove .venv and all build products
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,9 +1,9 @@
-"""How fast `sqgen compress` is, and how near its k-means comes to a library's.
+"""Time `sqgen compress`, and compare its k-means with a library's.
 
-Weights are those of a SqueezeNet v1.0, drawn at random with a third of them left, which is harder
-than the published ones: their values are not shared yet. Times are whole commands, less than 10 s
-to encode and 1 s to decode being the goals; k-means is held against scikit-learn's, layer by layer
-in the same process, in time and in squared error. It needs `sqgen[digits]`.
+The weights are random ones of SqueezeNet v1.0, a third of them nonzero, which is harder than the
+published ones, whose values are shared already. Times are of whole commands; the goals are less
+than 10 s to encode and 1 s to decode. k-means is compared with scikit-learn's, layer by layer in
+the same process, by time and squared error. Needs `sqgen[digits]`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TIMES = 3
 
 
 def weights() -> list[list[np.ndarray]]:
-    """Blobs of the net: heavy tails, as trained weights have."""
+    """Return random blobs of the net, heavy-tailed as trained weights are."""
     random = np.random.default_rng(1)
     slots = find_weighted_layers(parse_net(build(preset("v1.0"), "deploy")))
     made = []
@@ -40,7 +40,7 @@ def weights() -> list[list[np.ndarray]]:
 
 
 def seconds(*arguments: str) -> float:
-    """Of a command, the best of a few."""
+    """Return the shortest time of a few runs of a command."""
     spent = []
     for _ in range(TIMES):
         start = time.perf_counter()
@@ -54,7 +54,7 @@ def seconds(*arguments: str) -> float:
 
 
 def commands(blobs: list[list[np.ndarray]], folder: Path) -> bool:
-    """Time encoding and decoding; whether a goal is missed."""
+    """Time encoding and decoding; return whether a goal is missed."""
     text = build(preset("v1.0"), "deploy")
     (folder / "net").write_text(text)
     net = parse_net(text)
@@ -68,7 +68,7 @@ def commands(blobs: list[list[np.ndarray]], folder: Path) -> bool:
 
 
 def against_library(blobs: list[list[np.ndarray]]) -> bool:
-    """Share the weights of the largest layers by both; whether ours is worse or slower."""
+    """Run both k-means on the largest layers; return whether sqgen's is worse or slower."""
     ours = theirs = error = other = 0.0
     for first, *_ in sorted(blobs, key=lambda one: -one[0].size)[:4]:
         there = first[first != 0]
@@ -85,7 +85,7 @@ def against_library(blobs: list[list[np.ndarray]]) -> bool:
 
 
 def main() -> None:
-    """Print the figures; exit code 1 if a goal is missed."""
+    """Measure and print; return exit code 1 if a goal is missed."""
     blobs = weights()
     with tempfile.TemporaryDirectory() as name:
         missed = commands(blobs, Path(name))

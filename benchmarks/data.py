@@ -1,9 +1,9 @@
-"""How fast `sqgen data create` is, on one job and on two, and whether its memory stays flat.
+"""Time `sqgen data create` with one job and with two; check that its memory stays constant.
 
 The images are JPEGs of ImageNet's usual size, resized to 256x256. Every run is a process of its
-own; what a start costs, measured with two images, is taken off. The goal is 1.7 times as many
-images a second on two cores, and memory that does not grow with the images. (BVLC's converter
-makes some 256 a second.)
+own; the time of its start, measured with two images, is subtracted. The goals are 1.7 times as many
+images per second on two cores, and memory that does not grow with the number of images. (BVLC's
+converter reaches about 256 per second.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TIMES = 3
 
 
 def make_images(folder: Path, count: int) -> None:
-    """A few different pictures, in as many files as asked for, and their list."""
+    """Write the requested number of files of a few different pictures, and their list."""
     random = np.random.default_rng(1)
     files = []
     for _ in range(16):
@@ -38,7 +38,7 @@ def make_images(folder: Path, count: int) -> None:
 
 
 def run(folder: Path, count: int, jobs: int, *options: str) -> tuple[float, float]:
-    """Seconds and the most megabytes of one run."""
+    """Return the seconds and peak megabytes of one run."""
     (folder / "list").write_text("".join(f"{n}.jpg {n % 10}\n" for n in range(count)))
     command = [sys.executable, "-m", "sqgen", "data", "create", str(folder), "--force"]
     command += ["--list", str(folder / "list"), "-o", str(folder / "lmdb"), "--jobs", str(jobs)]
@@ -54,14 +54,14 @@ def run(folder: Path, count: int, jobs: int, *options: str) -> tuple[float, floa
 
 
 def rate(folder: Path, jobs: int, *options: str) -> float:
-    """Images a second, the best of a few runs."""
+    """Return images per second in the best of a few runs."""
     empty = min(run(folder, 2, jobs, *options)[0] for _ in range(TIMES))
     full = min(run(folder, IMAGES, jobs, *options)[0] for _ in range(TIMES))
     return (IMAGES - 2) / (full - empty)
 
 
 def main() -> None:
-    """Print the figures; exit code 1 if a goal is missed."""
+    """Measure and print; return exit code 1 if a goal is missed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_images(folder, 2 * IMAGES)

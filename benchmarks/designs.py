@@ -1,7 +1,7 @@
-"""How fast designs become proven text: 1,000 of them on one core, beside a matrix product.
+"""Time building and verifying 1,000 designs on one core, against a matrix product.
 
-The goal is under 20 seconds; the ratio to the machine's own matrix product (256 x 256 float32,
-one thread) lets figures of different machines be compared.
+The goal is under 20 seconds. The ratio to a matrix product (256 x 256 float32, one thread) makes
+figures of different machines comparable.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ GOAL = 20.0
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
-    """Processor time of `work`."""
+    """Return the processor time of `work`."""
     start = time.process_time()
     work()
     return time.process_time() - start
 
 
 def designs() -> list[Design]:
-    """Points all over the space, half of them with complex bypass."""
+    """Return random designs, half of them with complex bypass."""
     return [
         Design(
             bypass=("none", "simple", "complex", "complex")[i % 4],
@@ -42,7 +42,7 @@ def designs() -> list[Design]:
 
 
 def main() -> int:
-    """Measure, print, and say by the exit code whether the goal is met."""
+    """Measure and print; return exit code 1 if the goal is missed."""
     build(Design())  # imports and templates, once
     matrix = np.ones((256, 256), np.float32)
     spent = cpu_seconds(lambda: [build(design) for design in designs()])

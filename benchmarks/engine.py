@@ -1,8 +1,8 @@
-"""SqueezeNet v1.0 at 227 in the engine, beside ONNX Runtime and a plain PyTorch training loop.
+"""Time SqueezeNet v1.0 at 227x227 in the engine, ONNX Runtime and a plain PyTorch training loop.
 
-Ours is the whole command, from a raw LMDB, timed by its own log from the second batch on. ONNX
-Runtime has the same net and computes only; the plain loop trains on random tensors in memory. They
-take turns, and each figure is the median, so that a machine that slows down does so for all.
+The engine runs the whole command on a raw LMDB, timed by its log from the second batch on. ONNX
+Runtime computes the same net without data; the plain loop trains on random tensors in memory. They
+take turns, and each figure is the median, so that a slowdown of the machine affects all.
 
     python benchmarks/engine.py [--rounds 5]
 
@@ -36,7 +36,7 @@ POOL_BEHIND = {4, 8}  # and conv1
 
 
 def main() -> None:
-    """Run all, print a table."""
+    """Run all benchmarks and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--child", choices=("ort", "plain"))
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def prepare(folder: Path) -> None:
-    """A raw LMDB of random images, the net, a solver, and weights."""
+    """Write a raw LMDB of random images, the net, a solver, and weights."""
     import lmdb
 
     import sqgen
@@ -81,7 +81,7 @@ def prepare(folder: Path) -> None:
 
 
 def caffe(folder: Path, *arguments: str) -> tuple[str, int]:
-    """The log of a run of the engine, and its peak memory in MiB."""
+    """Run the engine; return its log and its peak memory in MiB."""
     command = [sys.executable, "-m", "sqgen.engine", *arguments]
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -95,18 +95,18 @@ STAMP = r"(\d\d):(\d\d):(\d\d\.\d+) \d+ \S+\] "
 
 
 def seconds(log: str, line: str) -> list[float]:
-    """When each line of a kind was written, in seconds of the day."""
+    """Return the times of matching log lines, in seconds of the day."""
     found = re.findall(STAMP + line, log)
     return [int(h) * 3600 + int(m) * 60 + float(s) for h, m, s in found]
 
 
 def rate(stamps: list[float], batch: int) -> float:
-    """Images a second from the first stamp to the last."""
+    """Return images per second from the first time stamp to the last."""
     return batch * (len(stamps) - 1) / (stamps[-1] - stamps[0])
 
 
 def test_rate(folder: Path, precision: str) -> float:
-    """Of `test`."""
+    """Return images per second of `test`."""
     weights = f"--weights={'run_iter_0.caffemodel'}"
     count = f"--iterations={TEST_ITERATIONS}"
     log, _ = caffe(
@@ -116,19 +116,19 @@ def test_rate(folder: Path, precision: str) -> float:
 
 
 def train_rate(folder: Path, precision: str) -> float:
-    """Of `train`."""
+    """Return images per second of `train`."""
     log, _ = caffe(folder, "train", "--solver=solver.prototxt", f"--precision={precision}")
     return rate(seconds(log, r"Iteration \d+ \(")[1:], TRAIN_BATCH)
 
 
 def child(name: str) -> float:
-    """Of a peer, in a process of its own."""
+    """Return images per second of a peer, run in its own process."""
     command = [sys.executable, os.fspath(Path(__file__).resolve()), "--child", name]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def run_all(folder: Path, rounds: int) -> dict[str, list[float]]:
-    """Images/s of everything, turn by turn."""
+    """Measure images per second of all contestants, in turns."""
     runs: dict[str, Callable[[], float]] = {
         "ONNX Runtime fp32": lambda: child("ort"),
         "test fp32": lambda: test_rate(folder, "fp32"),
@@ -145,7 +145,7 @@ def run_all(folder: Path, rounds: int) -> dict[str, list[float]]:
 
 
 def report(results: dict[str, list[float]]) -> None:
-    """The table, and all of it as JSON."""
+    """Print the table and all figures as JSON."""
     peers = {"test": "ONNX Runtime fp32", "train": "plain loop fp32"}
     for name, values in results.items():
         line = f"{name:<20} {median(values):7.1f} images/s"
@@ -161,7 +161,7 @@ def report(results: dict[str, list[float]]) -> None:
 
 
 def onnx_runtime() -> float:
-    """Images/s of ONNX Runtime, batch 50, all cores, compute only."""
+    """Return images per second of ONNX Runtime: batch 50, all cores, without data."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx_net(), providers=["CPUExecutionProvider"])
@@ -175,7 +175,7 @@ def onnx_runtime() -> float:
 
 
 def onnx_net() -> bytes:
-    """SqueezeNet v1.0 with random weights as an ONNX file."""
+    """Return SqueezeNet v1.0 with random weights as an ONNX file."""
     from onnx import TensorProto, helper, numpy_helper
 
     random = np.random.default_rng(1)
@@ -224,7 +224,7 @@ def onnx_net() -> bytes:
 
 
 def plain_loop() -> float:
-    """Images/s of a PyTorch loop as one writes it: channels-last, batch 32, tensors in memory."""
+    """Return images per second of a plain PyTorch loop: channels-last, batch 32, data in memory."""
     import torch
 
     nn: Any = torch.nn

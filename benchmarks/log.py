@@ -1,9 +1,9 @@
-"""How fast a long training log becomes CSV, beside a plain parser that goes line by line.
+"""Time writing a long training log as CSV, against a plain line-by-line parser.
 
-The log is a recorded one's header and then displays and tests like its own, 100 MB of them. The
-plain parser does what Caffe's own script does: a regular expression and a parsed date a line.
-Both run on one core, in processes of their own. The goal is 3 times its speed, and memory that
-does not grow with the log.
+The log is the header of a recorded one, followed by 100 MB of similar displays and tests. The plain
+parser works like Caffe's own script: regular expressions and a parsed date per line. Both run on
+one core, in processes of their own. The goals are 3 times its speed, and memory that does not grow
+with the log.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RECORDED = Path(__file__).parent.parent / "tests" / "data" / "logs" / "train_bat
 
 
 def write_log(path: Path, megabytes: int) -> int:
-    """A log of that size; returns its lines."""
+    """Write a log of that size; return its lines."""
     text = gzip.decompress(RECORDED.read_bytes()).decode()
     head = text[: text.index("Iteration 0 (")].rpartition("\n")[0] + "\n"
     start, lines = datetime(2026, 11, 23, 2, 32, 17), head.count("\n")
@@ -109,7 +109,7 @@ def ours(path: Path, folder: Path) -> None:
 
 
 def measured(parser: str, path: Path) -> tuple[float, float]:
-    """(seconds, peak MB) of a parser in a process of its own."""
+    """Return seconds and peak MB of a parser in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, parser, str(path), folder]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -118,7 +118,7 @@ def measured(parser: str, path: Path) -> tuple[float, float]:
 
 
 def main() -> int:
-    """Measure, print, and say by the exit code whether the goal is met."""
+    """Measure and print; return exit code 1 if the goal is missed."""
     with tempfile.TemporaryDirectory() as folder:
         logs = [Path(folder) / "small.log", Path(folder) / "large.log"]
         write_log(logs[0], MEGABYTES // 10)

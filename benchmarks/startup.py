@@ -1,6 +1,6 @@
-"""How long `sqgen build --bypass simple` takes, beside importing what it needs.
+"""Time `sqgen build --bypass simple` against importing its dependencies.
 
-Pairs of whole processes, turn about, so that the machine's mood hits both; the figure is the
+Runs alternate in pairs of processes, so that load on the machine affects both; the figure is the
 median of the pairs' ratios. The goal is at most 1.5.
 """
 
@@ -23,14 +23,14 @@ IMPORTS = [sys.executable, "-c", "import click, jinja2, google.protobuf.text_for
 
 
 def seconds(command: list[str]) -> float:
-    """Wall time of one process."""
+    """Return the wall time of one process."""
     start = time.perf_counter()
     subprocess.run(command, stdout=subprocess.DEVNULL, env=ENVIRONMENT, check=True)
     return time.perf_counter() - start
 
 
 def main() -> int:
-    """Measure, print, and say by the exit code whether the goal is met."""
+    """Measure and print; return exit code 1 if the goal is missed."""
     for command in (BUILD, IMPORTS) * 2:
         seconds(command)
     pairs = [(seconds(BUILD), seconds(IMPORTS)) for _ in range(PAIRS)]

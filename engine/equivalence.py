@@ -120,7 +120,7 @@ def _compare(
     difference = float(np.abs(blob - expected).max()) / (float(np.abs(expected).max()) or 1.0)
     if difference > TOLERANCE:
         raise NetError(
-            f"{where}: the nets part here: on a random input the output differs by"
+            f"{where}: the nets differ here: on a random input the output differs by"
             f" {difference:.1e} of its largest element from '{printable(pair.source)}' in"
             f" {printable(source.source)}"
         )

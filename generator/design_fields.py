@@ -37,7 +37,7 @@ class DesignFields:
     """The fields of `Design`, which validates them and derives those that are None."""
 
     version: str = _option(
-        "1.0", "net", "--version", "SqueezeNet version: stem and pooling places", choices=VERSIONS
+        "1.0", "net", "--version", "SqueezeNet version: stem, pooling positions", choices=VERSIONS
     )
     bypass: str = _option(
         "none", "net", "--bypass", "none, simple, complex, or modules: 3,5,7,9 or 2:conv,3"
@@ -79,7 +79,7 @@ class DesignFields:
         True,
         "net",
         "--classifier-relu",
-        "a ReLU after the classifier, as published; small nets may die of it",
+        "a ReLU after the classifier, as published; it may kill small nets",
     )
     classifier_filler: str = _option(
         "gaussian",
@@ -129,7 +129,7 @@ class DesignFields:
         "lmdb",
         "data",
         "--backend",
-        "what the sets are; imagedata: lists of files",
+        "type of the datasets; imagedata: lists of files",
         choices=BACKENDS,
     )
     batch_size: int = _option(32, "data", "--batch-size", "training images per GPU and pass")
@@ -150,7 +150,7 @@ class DesignFields:
     effective_batch: int = _option(
         512, "solver", "--effective-batch", "images per update: batch size x iter_size x GPUs"
     )
-    gpus: int = _option(1, "solver", "--gpus", "GPUs that the batch is on, each with its own")
+    gpus: int = _option(1, "solver", "--gpus", "number of GPUs, each with a batch of its own")
     iter_size: int | None = _option(
         None, "solver", "--iter-size", "passes per update; default: from --effective-batch"
     )
@@ -167,7 +167,9 @@ class DesignFields:
     lr_policy: str = _option(
         "poly", "solver", "--lr-policy", "how the learning rate falls", choices=tuple(POLICIES)
     )
-    gamma: float | None = _option(None, "solver", "--gamma", "step, exp, inv, multistep, sigmoid")
+    gamma: float | None = _option(
+        None, "solver", "--gamma", "factor of step, exp, inv, multistep and sigmoid"
+    )
     power: float = _option(1.0, "solver", "--power", "exponent of poly and inv")
     stepsize: int | None = _option(None, "solver", "--stepsize", "iterations per step")
     stepvalues: tuple[int, ...] = _option(
@@ -179,7 +181,9 @@ class DesignFields:
     display: int = _option(40, "solver", "--display", "iterations between log lines")
     average_loss: int = _option(40, "solver", "--average-loss", "iterations the logged loss spans")
     snapshot: int = _option(1000, "solver", "--snapshot", "iterations between snapshots")
-    snapshot_prefix: str = _option("train", "solver", "--snapshot-prefix", "start of their names")
+    snapshot_prefix: str = _option(
+        "train", "solver", "--snapshot-prefix", "path prefix of snapshots"
+    )
     random_seed: int = _option(42, "solver", "--random-seed", "seed; -1: another every time")
     cpu: bool = _option(False, "solver", "--cpu", "solver_mode: CPU in place of GPU")
     net_path: str = _option("train_val.prototxt", "solver", "--net-path", "the solver's net")

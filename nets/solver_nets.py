@@ -96,7 +96,7 @@ def _read(path: str, source: str) -> NetDefinition:
     beside = path_beside_solver(path, source)
     if not beside.exists() and not Path(path).exists():
         raise FormatError(
-            f"{printable(source)}: its net {printable(path)} is not there, nor beside it;"
+            f"{printable(source)}: net '{printable(path)}' not found, nor beside the solver;"
             " correct its path"
         )
     return read_net(path if Path(path).exists() else beside)

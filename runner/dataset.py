@@ -65,9 +65,7 @@ def inspect_dataset(layer: LayerParameter, where: str, flag: str = "--data") -> 
     """
     source = data_param(layer).source
     if not os.path.exists(source):  # noqa: PTH110 - a path may hold a null
-        raise FormatError(
-            f"{where}: its data {printable(source)} is not there; {flag} says where it is"
-        )
+        raise FormatError(f"{where}: source '{printable(source)}' not found; set it with {flag}")
     try:
         if layer.type == "ImageData":
             return _inspect_list(layer.image_data_param)

@@ -69,8 +69,8 @@ def _check_mean_file(layer: LayerParameter, where: str) -> None:
     mean = layer.transform_param.mean_file
     if mean and not Path(mean).is_file():
         raise FormatError(
-            f"{where}: its mean_file {printable(mean)} is not there; give --mean FILE, which sqgen"
-            " data mean makes"
+            f"{where}: mean_file '{printable(mean)}' not found; give --mean FILE, which sqgen"
+            " data mean writes"
         )
 
 

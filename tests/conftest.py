@@ -1,4 +1,4 @@
-"""What all tests share: recorded facts, `sqgen` as a person runs it, order, and GPUs."""
+"""Fixtures of all tests: recorded facts, running `sqgen`, order of tests, GPUs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strategies over the whole design space, legal and not."""
+"""Hypothesis strategies over the whole design space, valid and invalid."""
 
 from __future__ import annotations
 

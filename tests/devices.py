@@ -1,8 +1,7 @@
-"""How near to Caffe the engine must come, for each device and precision, in one place.
+"""Tolerances of the engine's results relative to Caffe's, by device and precision.
 
-Tests take the fixture `device`, PyTorch's name of it: `cpu`, and `cuda:0` where there is a GPU. No
-tolerance of a GPU has been measured yet: they are those of the CPU, wider by what other orders of
-summation cost.
+The fixture `device` is PyTorch's name of a device: `cpu`, and `cuda:0` where there is a GPU. No GPU
+has been measured yet: its tolerances are those of the CPU, widened for other orders of summation.
 """
 
 from __future__ import annotations

@@ -1,22 +1,22 @@
-"""Processes that have sqgen and PyTorch loaded, and fork for each command that a test runs.
+"""Servers that have sqgen and PyTorch loaded, and fork for each command that a test runs.
 
-Starting Python takes 0.25 s for `sqgen`, and 2 s for `sqgen-caffe`, which imports PyTorch. A fork
-of a process that has imported them takes milliseconds, and is a process of its own all the same:
-its number, streams, folder, environment, umask, resource limits, handlers of signals, exit code.
-Each worker of pytest starts a server when it first needs one, and that one a second for what needs
-PyTorch: to fork with PyTorch loaded takes ten times as long.
+Starting Python takes 0.25 s for `sqgen`, and 2 s for `sqgen-caffe`, which imports PyTorch. Forking
+a process that has imported them takes milliseconds. The fork is still a process of its own, with
+its pid, streams, folder, environment, umask, resource limits, signal handlers and exit code. Each
+pytest worker starts a server when it first needs one, which starts a second for commands that need
+PyTorch: a fork with PyTorch loaded takes ten times as long.
 
-`run` runs a command to its end. `python()` is a program to start in place of `sys.executable`, with
-`-m sqgen` or `-m sqgen.engine`: it passes its streams to the server, forwards the signals that it
-gets, and ends as the fork does. With other arguments it becomes the real interpreter; it does so
-too where a variable differs that only a starting process reads, such as PYTHONUTF8 or
-OMP_NUM_THREADS. A `sqgen` that was forked starts its engine through the same program.
+`run` runs a command to its end. `python()` returns a program to start instead of `sys.executable`,
+with `-m sqgen` or `-m sqgen.engine`: it passes its streams to the server, forwards signals, and
+exits as the fork does. With other arguments, or with another value of a variable that Python reads
+only at start, such as PYTHONUTF8 or OMP_NUM_THREADS, it becomes the real interpreter. A forked
+`sqgen` starts its engine through the same program.
 
-Some things need `sys.executable`: what is imported, how long it takes, the terminal that controls a
-process (a fork leads a session of its own), signals to a whole group of processes.
+Some tests need `sys.executable`: those of imports, start-up time, the controlling terminal (a fork
+leads its own session), and signals to a process group.
 
-No server runs an operation of PyTorch: a fork would wait for ever for threads that only its parent
-has.
+A server never runs an operation of PyTorch: a fork would wait forever for threads that only its
+parent has.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What Caffe's layers compute, said a second time: plain NumPy in double precision.
+"""Reference implementations of Caffe's layers, in plain NumPy in double precision.
 
-Each function follows the formulas of src/caffe/layers/<type>_layer.cpp in the most direct way, for
-small arrays, and shares no code with the engine. So it can judge the engine; what judges it is
-recorded Caffe (`data/engine/layers.json.gz`) and numerical gradients.
+Each function follows the formulas of src/caffe/layers/<type>_layer.cpp as directly as possible, for
+small arrays, and shares no code with the engine. Recorded results of Caffe
+(`data/engine/layers.json`) and numerical gradients check them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small nets of random shape, their weights, and what they give: for tests of weights."""
+"""Small nets of random shape with weights and outputs, for tests of weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small net with all that a run of it needs, and stand-ins for the caffe that runs it."""
+"""A small net with data and weights to run, and stand-ins for caffe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A net of 413 weights, its data and its start weights: small enough to train in no time."""
+"""A net of 413 weights, with data and initial weights, that trains in milliseconds."""
 
 from __future__ import annotations
 

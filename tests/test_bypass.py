@@ -1,4 +1,4 @@
-"""Bypass placement: what each word places, and what can't be placed."""
+"""Bypass placement: each value of `--bypass`, and its errors."""
 
 from __future__ import annotations
 

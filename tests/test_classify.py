@@ -1,4 +1,4 @@
-"""`sqgen.Net` and `sqgen classify`: arrays and image files through a net."""
+"""`sqgen.Net` on arrays, and `sqgen classify` on image files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: results on standard output, one line on standard error when wrong.
+"""The command line: results on standard output, errors in one line on standard error.
 
 Tests marked `process` start interpreters and shells; the others fork.
 """

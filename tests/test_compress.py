@@ -1,4 +1,4 @@
-"""`sqgen compress`: both layouts there and back, and what is kept."""
+"""`sqgen compress`: encoding and decoding of both layouts, and what stays exact."""
 
 from __future__ import annotations
 

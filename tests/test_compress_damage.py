@@ -1,4 +1,4 @@
-"""Compressed files that are damaged, hostile, or another net's: one line each, or weights."""
+"""Damaged, hostile and mismatched compressed files: a one-line error, or weights."""
 
 from __future__ import annotations
 

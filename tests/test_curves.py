@@ -1,4 +1,4 @@
-"""Curves and comparisons: what is drawn, as numbers."""
+"""Curves of trainings and comparisons of logs, as numbers."""
 
 from __future__ import annotations
 

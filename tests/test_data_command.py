@@ -1,4 +1,4 @@
-"""`sqgen data`: equal to what Caffe's own tools make, and nothing half done."""
+"""`sqgen data`: byte for byte as Caffe's tools, and nothing left after an error."""
 
 from __future__ import annotations
 

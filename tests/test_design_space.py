@@ -1,4 +1,4 @@
-"""The whole design space: what is legal makes files that work, what is not one clear line."""
+"""The design space: valid designs build valid files; invalid ones give a one-line error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sqgen diff`: meaning counts, writing doesn't."""
+"""`sqgen diff`: differences in meaning, none in writing."""
 
 from __future__ import annotations
 

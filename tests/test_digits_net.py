@@ -1,4 +1,4 @@
-"""The digits net of `models/`: its weights fit it, and score what their baseline says."""
+"""The digits net of `models/`: its weights fit, and score as its baseline."""
 
 from __future__ import annotations
 

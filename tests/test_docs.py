@@ -1,4 +1,4 @@
-"""The README and docs are true: the tour works as pasted, links lead somewhere, tables agree."""
+"""README and docs: the tour runs as pasted, links resolve, tables match the code."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""An error in a file, a net or a solver ends in one `F` line, and leaves nothing behind.
+"""Errors in files, nets and solvers: one `F` line, and nothing left behind.
 
-Each case is a command as a person types it. `refused` checks all of them: one fatal line in glog's
-format, the last of the log; exit code 2; the folder as it was.
+Each case is a command line. `refused` checks one fatal line in glog's format at the end of the log,
+exit code 2, and an unchanged folder.
 """
 
 from __future__ import annotations

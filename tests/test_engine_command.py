@@ -1,6 +1,6 @@
-"""`sqgen-caffe` in place of `caffe`: flags, exit codes, streams, signals, and its log.
+"""`sqgen-caffe` in place of `caffe`: flags, exit codes, streams, signals, log.
 
-What reads Caffe's logs reads this one: our own parser, and the rules of glog.
+sqgen's own parser and glog's format check the log.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Every layer type of the engine against Caffe's own numbers and an independent reference.
+"""Every layer type of the engine against Caffe's recorded results and an independent reference.
 
-In float64 the engine must agree with `reference_layers.py` to rounding, in float32 with what
-Caffe recorded (`data/engine/layers.json`), outputs and gradients. Drawn parameters go further than
-what was recorded, with every axis different.
+In float64 outputs and gradients must equal `reference_layers.py` up to rounding, in float32 those
+that Caffe recorded (`data/engine/layers.json`). Random parameters cover more than the recorded
+cases, each axis with another value.
 """
 
 from __future__ import annotations

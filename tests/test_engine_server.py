@@ -1,4 +1,4 @@
-"""Forks of the server do what processes of their own do: streams, signals, ends, surroundings."""
+"""Forks of the test server behave like processes: streams, signals, exits, environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The executor: kept blobs, parts of a net, gradients from any blob, hooks."""
+"""The executor: kept blobs, partial forward passes, gradients from any blob, hooks."""
 
 from __future__ import annotations
 

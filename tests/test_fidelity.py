@@ -1,6 +1,6 @@
-"""The engine computes Caffe's numbers: scores of real images, and every step of a training.
+"""The engine against BVLC Caffe: scores of real images, and every step of a training.
 
-The logs, weights and states that BVLC Caffe wrote are in ../shared.
+Caffe's logs, weights and solver states are in ../shared.
 """
 
 from __future__ import annotations

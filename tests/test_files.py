@@ -1,4 +1,4 @@
-"""Writing: whole or not at all, and nobody's file without being asked."""
+"""Writing files: completely or not at all, and no replacement without `--force`."""
 
 from __future__ import annotations
 

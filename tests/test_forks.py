@@ -1,4 +1,4 @@
-"""Fields that only forks know: kept in meaning, or refused by name; anything else is an error."""
+"""Fields of Caffe's forks: dropped if the meaning stays, else refused, as other unknown fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sqgen gate`: what passes, what fails and why, and what is misuse."""
+"""`sqgen gate`: passes, failures with their reasons, misuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The graph of a net: versions of blobs, their makers and readers."""
+"""The graph of a net: versions of blobs, the layers that make and read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Huffman codes and gaps, by property."""
+"""Properties of Huffman codes and gaps."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The table of layer types, held against what BVLC Caffe itself made of the same layers.
+"""The table of layer types against BVLC Caffe's results.
 
-`data/caffe_shapes.json` holds 432 small nets that `caffe train` (master, 9b89154) was given: one
-layer each, called `it`, over every type that reads no file, with windows that differ by axis.
-Recorded are its tops and parameter blobs, or the check that failed.
+`data/caffe_shapes.json` has 432 small nets that `caffe train` (master, 9b89154) ran: one layer,
+named `it`, over every type that reads no file, with windows that differ by axis. Recorded are its
+tops and parameter blobs, or the check that failed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lint: each rule fires on a net made for it, and on no sound net."""
+"""Lint: each rule fires on a net made for it, and on no valid net."""
 
 from __future__ import annotations
 
@@ -379,6 +379,6 @@ def test_an_unknown_image_size_is_no_error(sqgen: Run) -> None:
 def test_what_a_solver_names(sqgen: Run) -> None:
     gone = sqgen("lint", "-", stdin="net: 'gone.prototxt'\nlr_policy: 'fixed'\n")
     assert gone.returncode == 2
-    assert "its net gone.prototxt is not there, nor beside it; correct its path" in gone.stderr
+    assert "net 'gone.prototxt' not found, nor beside the solver; correct its path" in gone.stderr
     inside = sqgen("lint", "-", stdin=f"net_param {{ {INPUT} }}\nlr_policy: 'fixed'\n")
     assert inside.returncode == 0

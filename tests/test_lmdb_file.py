@@ -1,4 +1,4 @@
-"""LMDBs of Datum: the order of records, files that are damaged, and Datum itself."""
+"""LMDBs of Datum: order of records, damaged files, and Datum itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing LMDBs: what is put is read, in order, and nothing is left of what failed."""
+"""Writing LMDBs: records read back in order, and nothing left after an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loaders of Data and ImageData: order of records, seeking, ends, errors, threads."""
+"""Loaders of Data and ImageData: order of records, seeking, end of data, errors, threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sqgen log parse` as a person and a script run it, on logs at rest and on growing ones."""
+"""`sqgen log parse` from a terminal and a script, on complete and growing logs."""
 
 from __future__ import annotations
 

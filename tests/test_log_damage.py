@@ -1,4 +1,4 @@
-"""Any line, any damage: never an exception, never an invented row, both ways of reading alike."""
+"""Damaged logs: no exception, no invented row, and the same result streamed and at once."""
 
 from __future__ import annotations
 

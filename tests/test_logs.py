@@ -1,7 +1,7 @@
-"""Caffe's logs: the recorded ones, and everything that can happen to a log.
+"""The log parser: recorded logs of Caffe, and every variation of a log.
 
-`data/logs/*.log.gz` were written by BVLC Caffe (master, 9b89154); `data/logs/*.json` is what
-they say, checked by hand, and written again only by SQGEN_GOLDEN=write make test.
+BVLC Caffe (master, 9b89154) wrote `data/logs/*.log.gz`; `data/logs/*.json` are their results,
+checked by hand, and rewritten only by SQGEN_GOLDEN=write make test.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`sqgen weights map`: what it writes computes the same, and what it can't prove it refuses."""
+"""`sqgen weights map`: mapped weights compute the same; unprovable mappings are refused."""
 
 from __future__ import annotations
 
@@ -215,22 +215,22 @@ REFUSED = {
     "another stride": (
         net_input() + conv("y", "data", 3, 3),
         net_input() + conv("y", "data", 3, 3, "stride: 2"),
-        "layer 'y': the nets part here: stride is 2, but 1 in 'y' of source",
+        "layer 'y': the nets differ here: stride is 2, but 1 in 'y' of source",
     ),
     "a layer between": (
         net_input() + conv("a", "data", 3) + conv("y", "a", 3),
         net_input() + conv("a", "data", 3) + layer("ReLU", "r", "a") + conv("y", "r", 3),
-        "layer 'r': the nets part here: source has no such ReLU of 'a'",
+        "layer 'r': the nets differ here: source has no such ReLU of 'a'",
     ),
     "a layer less": (
         net_input() + conv("a", "data", 3) + layer("ReLU", "r", "a") + conv("y", "r", 3),
         net_input() + conv("a", "data", 3) + conv("y", "a", 3),
-        "layer 'y': the nets part here: it is a Convolution of 'a', but 'y' of source reads 'r'",
+        "layer 'y': the nets differ here: it is a Convolution of 'a', but 'y' of source reads 'r'",
     ),
     "another pooling": (
         ONE + FOLLOWED["Pooling"],
         ONE + FOLLOWED["Pooling"].replace("AVE", "MAX"),
-        "layer 'p': the nets part here: source has no such Pooling of 'j'",
+        "layer 'p': the nets differ here: source has no such Pooling of 'j'",
     ),
     "an order that shows": (ONE, TWO, "'j': its channels have to keep their order, and can't"),
     "LRN over channels": (
@@ -381,7 +381,7 @@ def test_the_proof_names_the_first_layer_that_is_wrong() -> None:
     assert (proof.inputs, proof.blind) == ({"data": (1, 3, 32, 32)}, [])
     weights = found.arrays["3/squeeze1x1"][0]
     found.arrays["3/squeeze1x1"][0] = np.ascontiguousarray(weights[:, ::-1])
-    with pytest.raises(NetError, match="b: layer '3/squeeze1x1': the nets part here: on a random"):
+    with pytest.raises(NetError, match="b: layer '3/squeeze1x1': the nets differ here: on a"):
         prove(Net, *flows, found, model)
     found.arrays["3/squeeze1x1"][0] = np.full_like(weights, np.nan)
     with pytest.raises(NetError, match=r"layer '3/squeeze1x1': .* is not finite"):
@@ -477,7 +477,7 @@ def test_nothing_is_written_of_what_is_refused(sqgen: Run, tmp_path: Path) -> No
     write(tmp_path, target=SMALL.with_options(conv10_pad=1))
     done = sqgen(*MAP)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "layer 'conv6_5': the nets part here: pad is 1, but 0 in" in done.stderr
+    assert "layer 'conv6_5': the nets differ here: pad is 1, but 0 in" in done.stderr
     assert not (tmp_path / "out.caffemodel").exists()
 
 

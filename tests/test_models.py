@@ -1,5 +1,7 @@
-"""`models/`: a folder a preset, its files as the generator makes them, a card beside them; and
-the digits net (test_digits_net.py)."""
+"""`models/`: a folder per preset with the generator's files and a card.
+
+test_digits_net.py tests the digits net.
+"""
 
 from __future__ import annotations
 

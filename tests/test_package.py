@@ -1,4 +1,4 @@
-"""The package's contract: what it exports, and that light commands load nothing heavy."""
+"""The package: exported names, imports between rooms, no heavy imports in light commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading text: places, suggestions, odd encodings, hostile input."""
+"""Parsing prototxt: line numbers, suggestions, unusual encodings, hostile input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every published file is one preset away, equal in every set field."""
+"""The presets equal the published files in every set field."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The judge is judged: `reference_layers.py` against Caffe's own numbers and numerical gradients.
+"""`reference_layers.py` against Caffe's recorded results and numerical gradients.
 
-`data/engine/layers.json` holds layers that `caffe train` (master, 9b89154) ran for one iteration:
-the tops, the moved statistics of BatchNorm, and the gradients of bottoms and parameter blobs for
-given gradients of the tops (for a loss: its weight). Values are float32, but a top that no
-gradient goes through has the 6 digits that Caffe prints.
+`data/engine/layers.json` has layers that `caffe train` (master, 9b89154) ran for one iteration: the
+tops, the updated statistics of BatchNorm, and the gradients of bottoms and parameter blobs, given
+those of the tops (for a loss: its weight). Values are float32, but tops without gradients have the
+6 digits that Caffe prints.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A training that was stopped in any way and resumed ends where the whole one does, bit for bit.
+"""A stopped and resumed training ends as the uninterrupted one does, bit for bit.
 
-With CAFFE_ROOT naming a build of BVLC Caffe, it and the engine also resume each other's snapshots.
+With a build of BVLC Caffe in CAFFE_ROOT, it and the engine also resume each other's snapshots.
 """
 
 from __future__ import annotations

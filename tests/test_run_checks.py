@@ -1,4 +1,4 @@
-"""What is looked at before a run: one line, exit code 2, nothing started and no folder made."""
+"""Preflight: one line, exit code 2, nothing started and no folder made."""
 
 from __future__ import annotations
 
@@ -251,8 +251,8 @@ REFUSALS: dict[str, tuple[Refusal, str, str]] = {
     ),
     "data not there": (
         _score_with("--data", "no_lmdb"),
-        "net.prototxt:3: layer 'data': its data no_lmdb is not there",
-        "--data says where it is",
+        "net.prototxt:3: layer 'data': source 'no_lmdb' not found",
+        "set it with --data",
     ),
     "data an empty folder": (
         lambda typed: typed.test("--data", typed.folder),
@@ -261,18 +261,18 @@ REFUSALS: dict[str, tuple[Refusal, str, str]] = {
     ),
     "data without a name": (
         _score_with("--data", ""),
-        "layer 'data': its data  is not there",
-        "--data says where it is",
+        "layer 'data': source '' not found",
+        "set it with --data",
     ),
     "data of the net not there": (
         _no_data,
-        "net.prototxt:3: layer 'data': its data /no/lmdb is not there",
-        "--data says where it is",
+        "net.prototxt:3: layer 'data': source '/no/lmdb' not found",
+        "set it with --data",
     ),
     "validation data not there": (
         _no_validation_data,
-        "val.prototxt:3: layer 'data': its data /no/val is not there",
-        "--val-data says where it is",
+        "val.prototxt:3: layer 'data': source '/no/val' not found",
+        "set it with --val-data",
     ),
     "no solver": (
         lambda typed: typed.run("train", "--solver", "no"),
@@ -281,7 +281,7 @@ REFUSALS: dict[str, tuple[Refusal, str, str]] = {
     ),
     "no net of a solver": (
         _train_net("no_net.prototxt"),
-        "solver.prototxt: its net no_net.prototxt is not there, nor beside it",
+        "solver.prototxt: net 'no_net.prototxt' not found, nor beside the solver",
         "correct its path",
     ),
     "no weights to start from": (
@@ -301,8 +301,8 @@ REFUSALS: dict[str, tuple[Refusal, str, str]] = {
     ),
     "no mean": (
         _train_with("--mean", "no.binaryproto"),
-        "net.prototxt:2: layer 'data': its mean_file no.binaryproto is not there",
-        "give --mean FILE, which sqgen data mean makes",
+        "net.prototxt:2: layer 'data': mean_file 'no.binaryproto' not found",
+        "give --mean FILE, which sqgen data mean writes",
     ),
     "no weights of a solver": (
         _train_by('max_iter: 6 weights: "no.caffemodel"'),

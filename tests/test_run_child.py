@@ -1,6 +1,6 @@
 """Runs that die at any line, stall, ignore signals, or lose their parent.
 
-The caffe is a stand-in that replays recorded logs (`stand_in.py`).
+A stand-in for caffe replays recorded logs (`stand_in.py`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`sqgen test`, `train` and `time` as a person types them, and the same from Python."""
+"""`sqgen test`, `train` and `time` on the command line and from Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nets and solvers as they are run: what is changed in the copies, and what stays as it is."""
+"""Copies of nets and solvers: the fields that overrides change, and all others unchanged."""
 
 from __future__ import annotations
 

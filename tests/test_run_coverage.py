@@ -1,4 +1,4 @@
-"""Every record counts once: the arithmetic against brute force, and engines against each other."""
+"""Tests count every record once: arithmetic against brute force, engines against each other."""
 
 from __future__ import annotations
 

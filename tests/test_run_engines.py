@@ -1,4 +1,4 @@
-"""Which caffe runs: every order, and every way in which one is not there."""
+"""Engine selection: every order of preference, and every way a caffe can be missing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Trainings that were stopped go on from the newest whole snapshot, and end where the whole one
-does."""
+"""Stopped trainings resume from the newest complete snapshot, and end as uninterrupted ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Caffe's schema: equal to the facts, loadable beside anybody else's."""
+"""Caffe's schema: equal to the recorded facts, loadable beside another library's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of scores: what is printed is accepted, and so are other spellings; results are values."""
+"""Names of scores: every spelling parses, printed names included; results are values."""
 
 from __future__ import annotations
 

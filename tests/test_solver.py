@@ -1,8 +1,8 @@
-"""Training is BVLC Caffe's: its log, line by line and number by number, and its weights.
+"""Training against BVLC Caffe: the log, line by line and number by number, and the weights.
 
-`data/engine/solvers.json` holds what Caffe logged after "Starting Optimization" in each case, and
-what it left in its snapshots. With SQGEN_RECORD set, and CAFFE_ROOT naming a build of Caffe, the
-file is written anew.
+`data/engine/solvers.json` has, for each case, what Caffe logged after "Starting Optimization" and
+the contents of its snapshots. `test_record` writes it, with SQGEN_RECORD set and a build of Caffe
+in CAFFE_ROOT.
 """
 
 from __future__ import annotations

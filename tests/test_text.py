@@ -1,4 +1,4 @@
-"""The text itself: golden files, templates, escaping, options."""
+"""The text of generated files: golden files, templates, escaping, options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sqgen compress eval`: the weights and what compression makes of them, on the same images."""
+"""`sqgen compress eval`: weights before and after compression on the same images."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Crop, mirror, mean and scale, against BVLC Caffe's own numbers and the formula.
+"""Crop, mirror, mean and scale, against BVLC Caffe's results and the formula.
 
-`data/engine/transform.json` holds what `caffe test` printed of nets of one Data or ImageData layer.
+`data/engine/transform.json` has the output of `caffe test` on nets of one Data or ImageData layer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Old files made new, as Caffe's own upgrade_net_proto_text (master, 9b89154) made them.
+"""Upgrades of old files, against those of Caffe's upgrade_net_proto_text (master, 9b89154).
 
-`data/upgrade/X.old.prototxt` was given to it; `X.new.prototxt` is what it wrote.
+`data/upgrade/X.old.prototxt` is its input, `X.new.prototxt` its output.
 """
 
 from __future__ import annotations

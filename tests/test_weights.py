@@ -1,4 +1,4 @@
-"""`sqgen weights show` and `diff`: numbers against NumPy's, and what is told of odd files."""
+"""`sqgen weights show` and `diff`: numbers against NumPy's, and reports of unusual files."""
 
 from __future__ import annotations
 

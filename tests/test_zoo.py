@@ -1,4 +1,4 @@
-"""`sqgen zoo`: the table, a card, and downloads that resume and verify."""
+"""`sqgen zoo`: the table, a card, resumed and verified downloads."""
 
 from __future__ import annotations
 

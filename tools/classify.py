@@ -25,9 +25,13 @@ LABELS_LIMIT = 16 << 20
 @click.option("--weights", required=True, metavar="W", help="its .caffemodel")
 @click.option("--labels", metavar="FILE", help="a line per class, in the net's order")
 @click.option("--top", default=5, show_default=True, help="classes to show")
-@click.option("--resize", metavar="HxW", help="[256x256 for nets of ImageNet, else the input]")
-@click.option("--mean", metavar="B,G,R", help="[104,117,123; 0 for gray images]")
-@click.option("--scale", default=1.0, show_default=True, help="multiply after the mean")
+@click.option(
+    "--resize", metavar="HxW", help="resize images [256x256 for nets of ImageNet, else the input]"
+)
+@click.option(
+    "--mean", metavar="B,G,R", help="subtract per channel [104,117,123; 0 for gray images]"
+)
+@click.option("--scale", default=1.0, show_default=True, help="factor on pixels after the mean")
 @click.option("--output", metavar="BLOB", help="output blob, if the net has several")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def classify(

@@ -140,7 +140,7 @@ def _one_line(error: click.ClickException, arguments: Sequence[str]) -> str:
     context = getattr(error, "ctx", None)
     command = f"sqgen {arguments[0]}" if arguments and arguments[0] in COMMANDS else "sqgen"
     path = context.command_path if context is not None else command
-    return f"{message}; see {path} --help"
+    return f"{message}{' See' if message.endswith('?') else '; see'} {path} --help"
 
 
 def _fail(message: str, code: int) -> None:

@@ -89,7 +89,9 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
     metavar="PATTERN=N",
     help="other bits for layers whose names match; the first match wins",
 )
-@click.option("--size", metavar="BYTES", help="instead of bits: as accurate as fits")
+@click.option(
+    "--size", metavar="BYTES", help="instead of bits: most accurate file of at most this size"
+)
 @click.option(
     "--density",
     metavar="D",

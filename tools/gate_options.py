@@ -37,7 +37,9 @@ _OPTIONS = (
     ),
     click.option("--min", "minimum", multiple=True, metavar="SCORE=X", help="at least X"),
     click.option("--max", "maximum", multiple=True, metavar="SCORE=X", help="at most X"),
-    click.option("--published", "preset", metavar="NAME", help="the published scores of a preset"),
+    click.option(
+        "--published", "preset", metavar="NAME", help="reproduce the published scores of a preset"
+    ),
     click.option("--baseline", metavar="FILE", help="no worse than the scores in FILE"),
     click.option("--update-baseline", is_flag=True, help="write --baseline from this result"),
     click.option(

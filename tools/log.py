@@ -83,7 +83,12 @@ def parse(
 @log.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("-o", "--out", required=True, metavar="OUT", help="a .png, .svg or .pdf to write")
-@click.option("--x", type=click.Choice(["iterations", "time"]), default="iterations", help="axis")
+@click.option(
+    "--x",
+    type=click.Choice(["iterations", "time"]),
+    default="iterations",
+    help="horizontal axis [iterations]",
+)
 @click.option("--log-scale", is_flag=True, help="losses and learning rates on a logarithmic scale")
 @click.option("--smooth", type=click.IntRange(min=1), default=1, help="average N training losses")
 @click.option("--force", is_flag=True, help="replace OUT if it exists")

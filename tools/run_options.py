@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 _OPTIONS = (
     click.option("--gpu", metavar="N", help="run on these GPUs: 0, 0,1 or all"),
     click.option("--cpu", is_flag=True, help="run on the CPU, whatever the solver says"),
-    click.option("--engine", type=click.Choice(CHOICES), default=AUTO, help="what runs it [auto]"),
+    click.option(
+        "--engine",
+        type=click.Choice(CHOICES),
+        default=AUTO,
+        help="auto, a real caffe, or torch: sqgen-caffe [auto]",
+    ),
     click.option("--caffe", metavar="COMMAND", help="command line that runs a caffe"),
     click.option("--run-dir", metavar="DIR", help="folder to make [runs/TIME-NAME]"),
     click.option(

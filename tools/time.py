@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     default=TIME_ITERATIONS,
     help=f"passes to average [{TIME_ITERATIONS}]",
 )
-@click.option("--phase", type=click.Choice(["TRAIN", "TEST"]), default="TRAIN", help="[TRAIN]")
+@click.option(
+    "--phase", type=click.Choice(["TRAIN", "TEST"]), default="TRAIN", help="phase to time [TRAIN]"
+)
 @run_options
 @engine_arguments
 def time(as_json: bool, options: RunOptions, **arguments: Any) -> None:

@@ -255,7 +255,7 @@ class _Finder:
         numbers = self.target.sign_tops(item, origin, self.table)
         if numbers and numbers[0] not in self.result.makers:
             difference = self.describe_difference(item)
-            raise NetError(f"{self.result.place(item)}: the nets part here: {difference}")
+            raise NetError(f"{self.result.place(item)}: the nets differ here: {difference}")
         self.target.signatures |= zip(item.layer.top, numbers, strict=True)
         if numbers:
             self.result.pairs.append((item, self.result.makers[numbers[0]][0]))
