@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
@@ -95,13 +96,16 @@ def supervise(
         log_file = _LogFile(file, path)
         live = LiveProgress(collector, bar, steps.images_per_step, steps.first_iteration)
         monitor = _Monitor(collector, stall_policy, log_line)
-        with GuardedProcess([*engine.command, *arguments], _stop_logger(log_line)) as process:
+        stop_log = _StopLog(log_line)
+        with GuardedProcess([*engine.command, *arguments], stop_log) as process:
             for data in process.read_output():
                 if data:
                     log_file.write(data, process)
                     parser.feed(data)
                     live.update()
                 monitor.check(process, bool(data))
+                stop_log.flush()
+        stop_log.flush()
     parser.close()
     result = collector.finish()
     error = (
@@ -144,18 +148,26 @@ class _LogFile:
         return error
 
 
-def _stop_logger(log_line: LogLine) -> Callable[[int, bool], None]:
-    def log_stop(number: int, repeated: bool) -> None:
-        name = signal.Signals(number).name
-        # RuntimeError: the signal interrupted a write to the same stream.
-        with contextlib.suppress(RuntimeError):
-            log_line(
-                f"{name} again: killed"
-                if repeated
-                else f"{name}: passed on; waiting for it to stop (again kills it)"
-            )
+class _StopLog:
+    """Reports signals from the loop: a handler may have interrupted a write to the same stream."""
 
-    return log_stop
+    def __init__(self, log_line: LogLine) -> None:
+        self._log_line = log_line
+        self._lines: deque[str] = deque()
+
+    def __call__(self, number: int, repeated: bool) -> None:
+        """Note a signal that was forwarded, or that killed the run."""
+        name = signal.Signals(number).name
+        self._lines.append(
+            f"{name} again: killed"
+            if repeated
+            else f"{name}: passed on; waiting for it to stop (again kills it)"
+        )
+
+    def flush(self) -> None:
+        """Report the signals noted since the last call."""
+        while self._lines:
+            self._log_line(self._lines.popleft())
 
 
 class _Monitor:

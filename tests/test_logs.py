@@ -455,7 +455,9 @@ def test_damaged_gz_and_unreadable(tmp_path: Path) -> None:
 def test_a_cut_last_line_is_never_a_value(name: str) -> None:
     """`loss = 2.30912` cut to `loss = 2.3` is a number that Caffe never printed."""
     text = text_of(name)
+    text = text[text.index("\n", len(text) - 12_000) + 1 :]  # rows, without the net's 400 layers
     whole = {repr(v) for v in values_of(parse(text))}
+    assert len(whole) > 20
     for cut in range(len(text) - 400, len(text)):
         assert {repr(v) for v in values_of(parse(text[:cut]))} <= whole
     assert "the last line is cut off and was left out" in parse(text[:-8]).warnings
