@@ -170,6 +170,9 @@ class LRN(Kernel):
         size = param.local_size
         if param.norm_region == WITHIN_CHANNEL:
             # Caffe's inner power layer shifts by 1 instead of k.
-            mean = F.avg_pool2d(x * x, size, 1, size // 2)
+            # Padded here: PyTorch 2.11's own backward pass of a padded avg_pool2d is wrong for
+            # channels-last tensors on a GPU.
+            padded = F.pad(x * x, [size // 2] * 4)
+            mean = F.avg_pool2d(padded, size, 1)
             return [x * (1 + param.alpha * mean) ** -param.beta]
         return [F.local_response_norm(x, size, param.alpha, param.beta, param.k)]
