@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import SqgenError
-from ..extras import required
+from ..extras import importing, required
 from ..formats.files import error_reason
 from ..text import did_you_mean, printable
 from ..version import __version__
@@ -121,7 +121,7 @@ def _dispatch(line: CommandLine) -> int:
         hint = did_you_mean(action, ACTIONS)
         glog.fatal(f"Unknown action: {printable(action)}{hint}", "caffe.cpp:81")
         return FlagError.exit_code
-    with _exiting_on_interrupt(), required("torch", PROGRAM):
+    with _exiting_on_interrupt(), required("torch", PROGRAM), importing():
         from . import actions
     actions.dispatch(action, line)
     return 0

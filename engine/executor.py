@@ -8,6 +8,7 @@ batch runs whole and PyTorch spreads each layer over the cores.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -125,6 +126,10 @@ class Executor:
             return fused_schedule(self.wiring, self.parameters, self.phase)
         except ValueError as error:  # a kernel that lacks an option of its layer
             raise NetError(f"{printable(self.definition.source)}: {error}") from None
+
+    @cached_property
+    def _unfused_steps(self) -> list[Step]:
+        return layer_steps(self.wiring, self.parameters, self.phase)
 
     # Memory
 
@@ -321,7 +326,7 @@ class Executor:
         tape = Tape(context.weights.tensors, force_backward)
         run = ForwardPass(context, self._read_inputs(arrays, observers), hooks=observers, tape=tape)
         with torch.enable_grad():
-            run.run(layer_steps(self.wiring, self.parameters, self.phase))
+            run.run(self._unfused_steps)
         self.passes += 1
         tape.blobs = {name: materialize(value) for name, value in run.blobs.items()}
         tape.loss = run.loss

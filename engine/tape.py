@@ -87,11 +87,7 @@ class Tape:
         self._records.append(_Record(step, bottoms, bottom_versions, tops, top_versions))
 
     def backward(
-        self,
-        gradients: Mapping[str, ArrayLike] | None = None,
-        *,
-        hooks: Sequence[Hook] = (),
-        every_layer: bool = False,
+        self, gradients: Mapping[str, ArrayLike] | None = None, *, hooks: Sequence[Hook] = ()
     ) -> Gradients:
         """Run the backward pass. It runs once only: it frees the tensors that autograd saved.
 
@@ -99,30 +95,52 @@ class Tape:
             gradients: blob name -> gradient in the blob's shape, to start from; None starts from
                 the net's losses.
             hooks: called before and after each layer.
-            every_layer: whether to run layers that no gradient reaches, too, with top gradients of
-                1, as `caffe time` does.
 
         Raises:
             NetError: no such blob, or a gradient of another shape.
         """
-        observers = Hooks(hooks)
         blobs = self._loss_gradients() if gradients is None else self._convert(gradients)
         parameters: dict[int, Tensor] = {}
+        observers = Hooks(hooks)
         for record in reversed(self._records):
             tops = [blobs.get(version) for version in record.top_versions]
-            if every_layer:
-                pairs = zip(tops, record.tops, strict=True)
-                tops = [torch.ones_like(top) if g is None else g for g, top in pairs]
-            if all(gradient is None for gradient in tops):
-                continue
-            for hook in observers.of(record.step.layer):
-                hook.before_backward(record.step.layer, tops)
-            bottoms, weights = self._differentiate(record, tops)
-            _add_values(blobs, record.bottom_versions, bottoms)
-            _add_values(parameters, record.step.parameters, weights)
-            for hook in observers.of(record.step.layer):
-                hook.after_backward(record.step.layer, bottoms)
+            if any(gradient is not None for gradient in tops):
+                self._run_layer(record, tops, observers, blobs, parameters)
         return self._collect(blobs, parameters)
+
+    def backward_every_layer(self, hooks: Sequence[Hook] = ()) -> None:
+        """Run the backward pass of every layer, as `caffe time` does, for the hooks alone.
+
+        Layers that no gradient reaches get top gradients of 1. Nothing is converted to arrays, and
+        a gradient is freed once used: neither may count in a layer's time or memory.
+        """
+        blobs = self._loss_gradients()
+        parameters: dict[int, Tensor] = {}
+        observers = Hooks(hooks)
+        for record in reversed(self._records):
+            tops = [
+                blobs.pop(version) if version in blobs else torch.ones_like(top)
+                for version, top in zip(record.top_versions, record.tops, strict=True)
+            ]
+            self._run_layer(record, tops, observers, blobs, parameters)
+
+    def _run_layer(
+        self,
+        record: _Record,
+        tops: Sequence[Tensor | None],
+        observers: Hooks,
+        blobs: dict[Version, Tensor],
+        parameters: dict[int, Tensor],
+    ) -> None:
+        """Add the gradients of a layer's bottoms to `blobs`, of its parameters to `parameters`."""
+        layer = record.step.layer
+        for hook in observers.of(layer):
+            hook.before_backward(layer, tops)
+        bottoms, weights = self._differentiate(record, tops)
+        _add_values(blobs, record.bottom_versions, bottoms)
+        _add_values(parameters, record.step.parameters, weights)
+        for hook in observers.of(layer):
+            hook.after_backward(layer, bottoms)
 
     def _differentiate(
         self, record: _Record, gradients: Sequence[Tensor | None]

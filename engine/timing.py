@@ -59,7 +59,7 @@ def time_layers(executor: Executor, iterations: int) -> None:
     tape = executor.record()
     glog.info(f"Initial loss: {glog.format_number(tape.loss)}", "caffe.cpp:356")
     glog.info("Performing Backward", "caffe.cpp:357")
-    tape.backward(every_layer=True)
+    tape.backward_every_layer()
     del tape  # frees its blobs before the next batch
     glog.info("*** Benchmark begins ***", "caffe.cpp:365")
     glog.info(f"Testing for {iterations} iterations.", "caffe.cpp:366")
@@ -93,7 +93,7 @@ def _time_batch(executor: Executor, clock: LayerClock) -> tuple[float, float]:
     start = perf_counter()
     tape = executor.record(hooks=[clock])
     middle = perf_counter()
-    tape.backward(hooks=[clock], every_layer=True)
+    tape.backward_every_layer([clock])
     return middle - start, perf_counter() - middle
 
 

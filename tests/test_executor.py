@@ -233,3 +233,17 @@ def test_hooks_follow_the_layers_forward_and_backward() -> None:
     names = [layer.name for layer in net.wiring.layers]
     assert [name for kind, name in order.calls if kind == "forward"] == names
     assert [name for kind, name in order.calls if kind == "backward"] == names[:0:-1]
+
+
+def test_every_layer_runs_backward_without_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in `caffe time`: copies to arrays, from a GPU too, would count in its times."""
+
+    def refuse(tensor: torch.Tensor) -> Array:
+        raise AssertionError("a gradient became an array")
+
+    net, order = executor(), Order()
+    tape = net.record(images())
+    monkeypatch.setattr("sqgen.engine.tape.to_array", refuse)
+    tape.backward_every_layer([order])
+    names = [layer.name for layer in net.wiring.layers]
+    assert order.calls == [("backward", name) for name in names[:0:-1]]

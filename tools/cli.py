@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from importlib import import_module
 import click
 
 from ..errors import SqgenError
+from ..extras import importing
 from ..text import did_you_mean, printable
 from ..version import __version__
 from .terminal import PIPE_CLOSED
@@ -53,12 +53,9 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        # Imported objects live until exit: scanning them for garbage costs a tenth of the start.
-        gc.disable()
-        module = import_module(f".{cmd_name}", __package__)
+        with importing():
+            module = import_module(f".{cmd_name}", __package__)
         command: click.Command = getattr(module, cmd_name)
-        gc.freeze()
-        gc.enable()
         return command
 
     def resolve_command(
