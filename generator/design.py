@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,7 @@ from .design_fields import (
 from .fire import Fire, fire_modules
 
 
+@dataclass(frozen=True)  # again, so that errors of its constructor name Design
 class Design(DesignFields):
     """A SqueezeNet: architecture, data, style and solver. Fields that are None are derived.
 
