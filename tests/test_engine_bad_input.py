@@ -545,6 +545,10 @@ NETS: dict[str, tuple[str, str]] = {
         one("Convolution", "convolution_param { num_output: 1 kernel_size: 20 }"),
         "a window of 20 does not fit in 8",
     ),
+    "spatial axes": (
+        one("Convolution", "convolution_param { num_output: 1 kernel_size: 1 axis: 3 }"),
+        "net.prototxt: layer 'x': convolves 0 spatial axes; 1 to 3 are supported",
+    ),
     "stride": (
         one("Pooling", "pooling_param { kernel_size: 2 stride: 0 }"),
         "kernel_size and stride must be positive",

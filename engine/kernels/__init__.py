@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...nets.data_layers import DATA_LAYER_TYPES
 from ...nets.layer_types import UNSUPPORTED
+from ...text import printable
 from ..wiring import WiredLayer
 from .base import Kernel
 from .convolution import Convolution, InnerProduct
@@ -46,5 +47,12 @@ KERNELS: dict[str, type[Kernel]] = {
 
 
 def kernel_of(layer: WiredLayer, index: int, phase: str) -> Kernel:
-    """Return the kernel of a layer; `index` is the layer's number in the net."""
-    return KERNELS[layer.type](layer, index, phase)
+    """Return the kernel of a layer; `index` is the layer's number in the net.
+
+    Raises:
+        ValueError: the engine can't run the layer; names it.
+    """
+    try:
+        return KERNELS[layer.type](layer, index, phase)
+    except ValueError as error:
+        raise ValueError(f"layer '{printable(layer.name)}': {error}") from None

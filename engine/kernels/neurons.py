@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from ...text import printable
 from .base import Kernel, PassContext, Tensors, Value, channel_view, map_lazy, materialize
 
 
@@ -79,8 +78,7 @@ class Dropout(Kernel):
         """Check the ratio, which Caffe does only in debug builds."""
         ratio = self.param.dropout_param.dropout_ratio
         if not 0 <= ratio < 1:
-            name = printable(self.layer.name)
-            raise ValueError(f"layer '{name}': dropout_ratio {ratio:g} is not in [0, 1)")
+            raise ValueError(f"dropout_ratio {ratio:g} is not in [0, 1)")
 
     def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Value]:
         """Compute each element."""
