@@ -61,6 +61,7 @@ class BatchRun:
         inputs: the blobs of the data layers.
         weights: the parameters.
         gradients: whether to differentiate the loss.
+        labels: number of a loss layer -> the input with its labels; for micro-batches.
         keep: names of the blobs to return.
         hooks: observers of layers.
         random_key: first record of a micro-batch -> the key of its random numbers.
@@ -72,6 +73,7 @@ class BatchRun:
     inputs: Mapping[str, InputBlob]
     weights: PassWeights
     gradients: bool
+    labels: Mapping[int, str]
     keep: Container[str]
     hooks: Hooks
     random_key: Callable[[int], tuple[int, int, int]]
@@ -108,9 +110,9 @@ class BatchRun:
             record_bytes: bytes of the largest blob of one record.
         """
         shares = workers.split_batch(self.records, record_bytes)
-        normalizers = {}
+        normalizers: dict[int, float] = {}
         if self.gradients:
-            normalizers = loss_normalizers(self.steps, self.inputs, self.records)
+            normalizers = loss_normalizers(self.steps, self.labels, self.inputs, self.records)
 
         def work(ranges: list[RecordRange]) -> _WorkerResult:
             result = _WorkerResult()
@@ -127,12 +129,13 @@ class BatchRun:
         parts = [results[worker].blobs[place] for _, worker, place in order]
         blobs = {name: join_batches([part[name] for part in parts]) for name in parts[0]}
         deferred = [results[worker].deferred[place] for _, worker, place in order]
-        loss = sum(result.loss for result in results) + self._compute_scores(blobs, deferred)
+        scores = self._compute_scores(deferred)
+        loss = sum(result.loss for result in results) + scores.loss
         gradients = [result.gradients for result in results] if self.gradients else []
-        return Outcome(loss, blobs, gradients)
+        return Outcome(loss, blobs | self._kept(scores.blobs), gradients)
 
     def _run(
-        self, result: _WorkerResult, records: RecordRange | None, normalizers: dict[str, float]
+        self, result: _WorkerResult, records: RecordRange | None, normalizers: dict[int, float]
     ) -> None:
         """Run the micro-batch of these records, or the whole batch; add its results to `result`."""
         first = records[0] if records is not None else 0
@@ -146,13 +149,7 @@ class BatchRun:
                 context, blobs, defer_scores=records is not None, hooks=self.hooks
             )
             forward.run(self.steps)
-            result.blobs.append(
-                {
-                    name: materialize(blob).detach()
-                    for name, blob in blobs.items()
-                    if name in self.keep
-                }
-            )
+            result.blobs.append(self._kept(blobs))
             result.deferred.append(forward.deferred)
             result.loss += forward.loss
             blobs.clear()
@@ -176,23 +173,18 @@ class BatchRun:
             if g is not None:
                 result.gradients[index] = g if total is None else total.add_(g)
 
-    def _compute_scores(
-        self, blobs: dict[str, Tensor], deferred: Sequence[dict[int, list[Tensor]]]
-    ) -> float:
-        """Run losses and accuracies on the whole batch; return their part of the loss.
-
-        Their tops are added to `blobs`.
-        """
-        loss = 0.0
+    def _compute_scores(self, deferred: Sequence[dict[int, list[Tensor]]]) -> ForwardPass:
+        """Run losses and accuracies on the whole batch."""
         context = PassContext(PassWeights([]), False, self.random_key(0))
-        for number, step in enumerate(self.steps):
-            if not step.kernel.reduces:
-                continue
-            columns = zip(*(bottoms[number] for bottoms in deferred), strict=True)
-            bottoms = [join_batches(list(column)) for column in columns]
-            with torch.inference_mode():
-                tops = step.kernel.forward(context, bottoms, [])
-            for name, weight, top in zip(step.tops, step.loss_weights, tops, strict=True):
-                blobs[name] = materialize(top)
-                loss += weight * float(blobs[name].sum()) if weight else 0.0
-        return loss
+        forward = ForwardPass(context, {}, hooks=self.hooks)
+        with torch.inference_mode():
+            for number, step in enumerate(self.steps):
+                if step.kernel.reduces:
+                    columns = zip(*(bottoms[number] for bottoms in deferred), strict=True)
+                    forward.run_step(step, [join_batches(list(column)) for column in columns])
+        return forward
+
+    def _kept(self, blobs: Mapping[str, BlobValue]) -> dict[str, Tensor]:
+        return {
+            name: materialize(blob).detach() for name, blob in blobs.items() if name in self.keep
+        }

@@ -24,17 +24,17 @@ from .batch_run import BatchRun
 from .forward import ForwardPass
 from .fusion import fused_schedule
 from .hooks import Hook, Hooks
-from .input_batch import InputBlob, InputLayers
+from .input_batch import InputLayers, read_array
 from .kernels import SOURCES
 from .kernels.base import BlobValue, PassContext, PassWeights, materialize
 from .loader import Loader
-from .microbatch import can_split, largest_blob
+from .microbatch import can_split, largest_blob, loss_labels
 from .parameters import Parameter, load_weights, make_parameters
-from .schedule import Either, Step, layer_steps, schedule_releases
+from .schedule import Step, layer_steps, schedule_releases, step_graph
 from .setup_log import log_wiring
 from .tape import Tape
 from .tensors import to_array
-from .wiring import wire_net
+from .wiring import AUTOMATIC, wire_net
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -48,12 +48,17 @@ _FILLER_PASS = 1 << 62  # the fillers' place in random keys: above the number of
 
 
 class BatchResult(NamedTuple):
-    """The result of a batch; blobs are by name, (batch, ...) or a scalar."""
+    """The result of a batch.
+
+    Attributes:
+        loss: of the whole batch.
+        blobs: the outputs in Caffe's order, then the kept blobs: (batch, ...) or a scalar.
+        records: number of records in the batch.
+    """
 
     loss: float
-    outputs: dict[str, Tensor]
+    blobs: dict[str, Tensor]
     records: int
-    kept: dict[str, Tensor]
 
 
 class Executor:
@@ -111,9 +116,15 @@ class Executor:
             self.wiring.layers, self.input_dtype, self.device, (seed, number, _FILLER_PASS), log
         )
         self.steps = self._make_steps()
+        self._schedules: dict[tuple[frozenset[str], frozenset[str]], list[Step]] = {}
         layers = [layer for layer in self.wiring.layers if layer.type in SOURCES]
-        self.inputs = InputLayers(layers, self.loaders, definition.source)
-        self._can_split = self.device.type == "cpu" and can_split(self.wiring.layers, self.steps)
+        self.inputs = InputLayers(
+            layers, self.loaders, definition.source, self.input_dtype, self.device
+        )
+        self._labels = loss_labels(self.wiring.layers)
+        self._can_split = self.device.type == "cpu" and can_split(
+            self.wiring.layers, self.steps, self._labels
+        )
         self._record_bytes = largest_blob(self.wiring.layers) * self.dtype.itemsize
         self._weights: PassWeights | None = None
         self.uninitialized = {layer.name for layer in self.wiring.layers if layer.blobs}
@@ -244,8 +255,7 @@ class Executor:
             hooks: observers of layers.
         """
         result = self.test_batch(arrays, keep=keep, hooks=hooks)
-        blobs = {**result.kept, **result.outputs}
-        return {name: to_array(tensor) for name, tensor in blobs.items()}
+        return {name: to_array(tensor) for name, tensor in result.blobs.items()}
 
     def test_batch(
         self,
@@ -286,13 +296,12 @@ class Executor:
             hooks: observers of layers.
 
         Raises:
-            NetError: no such layer, or a blob is missing.
+            NetError: no such layer, or a blob is missing or of another shape.
         """
         steps = self._steps_between(start, end)
         values = self._range_inputs(steps, blobs)
-        read = {name for step in steps for name in step.bottoms}
-        unread = {name for step in steps for name in step.tops} - read
-        schedule_releases(steps, Either(keep, unread))
+        returned = {*step_graph(steps).output_names(), *self._select_blobs(keep)}
+        steps = schedule_releases(steps, returned)
         context = PassContext(self._fixed_weights(), False, self.random_key(0))
         with torch.inference_mode():
             run = ForwardPass(context, values, hooks=Hooks(hooks))
@@ -301,7 +310,7 @@ class Executor:
         return {
             name: to_array(materialize(value))
             for name, value in run.blobs.items()
-            if name in unread or name in keep
+            if name in returned
         }
 
     def record(
@@ -324,7 +333,11 @@ class Executor:
             self._differentiable_weights(force_backward), True, self.random_key(0)
         )
         tape = Tape(context.weights.tensors, force_backward)
-        run = ForwardPass(context, self._read_inputs(arrays, observers), hooks=observers, tape=tape)
+        inputs = self.inputs.next(arrays, self.random_key(0), observers)
+        blobs: dict[str, BlobValue] = {
+            name: self.inputs.convert(blob) for name, blob in inputs.items()
+        }
+        run = ForwardPass(context, blobs, hooks=observers, tape=tape)
         with torch.enable_grad():
             run.run(self._unfused_steps)
         self.passes += 1
@@ -341,13 +354,15 @@ class Executor:
         keep: Container[str],
         hooks: Hooks,
     ) -> BatchResult:
-        inputs = self.inputs.next(arrays, self.random_key(0))
+        kept = self._select_blobs(keep) | set(self.outputs)
+        inputs = self.inputs.next(arrays, self.random_key(0), hooks)
         run = BatchRun(
-            steps=self._schedule(keep, hooks),
+            steps=self._schedule(kept, hooks),
             inputs=inputs,
             weights=self._differentiable_weights() if gradients else self._fixed_weights(),
             gradients=gradients,
-            keep=Either(frozenset(self.outputs), keep),
+            labels=self._labels,
+            keep=kept,
             hooks=hooks,
             random_key=self.random_key,
             dtype=self.input_dtype,
@@ -359,47 +374,37 @@ class Executor:
             outcome = run.run_whole(self.workers)
         self._add_gradients(outcome.gradients)
         self.passes += 1
-        outputs = {name: outcome.blobs[name] for name in self.outputs}
-        kept = {name: blob for name, blob in outcome.blobs.items() if name not in outputs}
-        return BatchResult(outcome.loss, outputs, run.records, kept)
+        blobs = {name: outcome.blobs[name] for name in (*self.outputs, *outcome.blobs)}
+        return BatchResult(outcome.loss, blobs, run.records)
 
-    def _schedule(self, keep: Container[str], hooks: Hooks) -> list[Step]:
+    def _select_blobs(self, keep: Container[str]) -> frozenset[str]:
+        """Return the names of the net's blobs that are in `keep`."""
+        names = {name for layer in self.wiring.layers for name in layer.tops} - {AUTOMATIC}
+        return frozenset(name for name in names if name in keep)
+
+    def _schedule(self, keep: frozenset[str], hooks: Hooks) -> list[Step]:
         """Return the steps, unfused where fusion would hide a kept blob or an observed layer."""
-        if not keep and not hooks:
+        observed = frozenset(layer.name for layer in self.wiring.layers if layer.name in hooks)
+        key, plain = (keep, observed), (frozenset(self.outputs), frozenset[str]())
+        if key == plain:
             return self.steps
-        return fused_schedule(self.wiring, self.parameters, self.phase, keep, hooks)
+        if key not in self._schedules:  # the last alone is kept
+            steps = fused_schedule(self.wiring, self.parameters, self.phase, keep, observed)
+            self._schedules = {key: steps}
+        return self._schedules[key]
 
-    def _add_gradients(self, shares: list[list[Tensor | None]]) -> None:
+    def _add_gradients(self, of_workers: list[list[Tensor | None]]) -> None:
         """Add each worker's gradients to the parameters', in the order of the workers.
 
         The order makes the rounding of the sums reproducible.
         """
         learned = [parameter for parameter in self.parameters.unique if parameter.learned]
-        for share in filter(None, shares):
-            for parameter, g in zip(learned, share, strict=True):
+        for gradients in filter(None, of_workers):
+            for parameter, g in zip(learned, gradients, strict=True):
                 if g is not None and parameter.grad is None:
                     parameter.grad = g
                 elif g is not None and parameter.grad is not None:
                     parameter.grad.add_(g)
-
-    def _read_inputs(
-        self, arrays: Mapping[str, ArrayLike] | None, hooks: Hooks
-    ) -> dict[str, BlobValue]:
-        """Return the tops of the data layers; call the hooks before and after each layer."""
-        unused = dict(arrays or {})
-        blobs: dict[str, BlobValue] = {}
-        for number, layer in enumerate(self.inputs.layers):
-            for hook in hooks.of(layer):
-                hook.before_forward(layer, [])
-            inputs = self.inputs.next_of_layer(number, unused, self.random_key(0))
-            tops = {name: self._convert(blob) for name, blob in inputs.items()}
-            for hook in hooks.of(layer):
-                hook.after_forward(layer, list(tops.values()))
-            blobs |= tops
-        return blobs
-
-    def _convert(self, blob: InputBlob) -> Tensor:
-        return blob.slice_records(0, blob.records, self.input_dtype, self.device)
 
     # Part of a net
 
@@ -411,9 +416,7 @@ class Executor:
             raise NetError(
                 f"layer '{printable(start or '')}' runs after layer '{printable(end or '')}'"
             )
-        inside = {id(layer) for layer in layers[first : last + 1]}
-        steps = layer_steps(self.wiring, self.parameters, self.phase)
-        return [step for step in steps if id(step.layer) in inside]
+        return [step for step in self._unfused_steps if first <= step.kernel.index <= last]
 
     def _range_inputs(
         self, steps: Sequence[Step], blobs: Mapping[str, ArrayLike]
@@ -431,7 +434,7 @@ class Executor:
         computed: set[str] = set()
         values: dict[str, BlobValue] = {}
         for step in steps:
-            for name in step.bottoms:
+            for name, shape in zip(step.bottoms, step.layer.bottom_shapes, strict=True):
                 if name in computed or name in values:
                     continue
                 key = name if name in blobs else bottom_of_split.get(name, name)
@@ -440,8 +443,8 @@ class Executor:
                     raise NetError(
                         f"layer '{reader}' reads blob '{printable(key)}': give its array"
                     )
-                blob = InputBlob(torch.from_numpy(np.asarray(blobs[key], order="C")))
-                values[name] = self._convert(blob)
+                blob = read_array(step.layer, key, blobs[key], shape)
+                values[name] = self.inputs.convert(blob)
             computed |= set(step.tops)
         return values
 

@@ -10,6 +10,7 @@ from .hooks import Hooks
 from .kernels.base import BlobValue, LazyConcat, PaddedPlane, PassContext, materialize
 from .schedule import Step
 from .tape import Tape
+from .wiring import AUTOMATIC
 
 Tensor = torch.Tensor
 
@@ -55,7 +56,7 @@ class ForwardPass:
             if step.kernel.reduces and self._defer_scores:
                 self._defer(number, step, [materialize(bottom) for bottom in bottoms])
             else:
-                self._run_step(step, bottoms)
+                self.run_step(step, bottoms)
             for name in step.release:
                 self.blobs.pop(name, None)
 
@@ -87,44 +88,34 @@ class ForwardPass:
     def _add_to_objective(self, term: Tensor) -> None:
         self.objective = term if self.objective is None else self.objective + term
 
-    def _run_step(self, step: Step, bottoms: list[BlobValue]) -> None:
-        if self._hooks and step.layer.name in self._hooks:
-            tops: Sequence[BlobValue] = self._observe(step, list(map(materialize, bottoms)))
+    def run_step(self, step: Step, bottoms: list[BlobValue]) -> None:
+        """Run a step on these bottoms; add its tops to the blobs and its losses to the loss."""
+        if step.layer.name in self._hooks or self._tape is not None:
+            tops: Sequence[BlobValue] = self._run_alone(step, list(map(materialize, bottoms)))
         else:
-            tops = self._compute(step, bottoms)
-        self.blobs.update(zip(step.tops, tops, strict=True))
-        for weight, top in zip(step.loss_weights, tops, strict=True):
+            tops = self._call_kernel(step, bottoms)
+        for name, weight, top in zip(step.tops, step.loss_weights, tops, strict=True):
+            if name != AUTOMATIC:
+                self.blobs[name] = top
             if weight:
-                term = weight * materialize(top).sum()
-                self.loss += float(term.detach())
-                self._add_to_objective(term)
+                self._add_loss(weight * materialize(top).sum())
 
-    def _observe(self, step: Step, bottoms: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Run a step between the calls of its hooks; return the tops, or their replacements."""
-        layer, hooks = step.layer, self._hooks.of(step.layer)
-        for hook in hooks:
-            hook.before_forward(layer, bottoms)
-        tops: Sequence[Tensor] = [materialize(top) for top in self._compute(step, bottoms)]
-        for hook in hooks:
-            replacements = hook.after_forward(layer, tops)
-            tops = tops if replacements is None else replacements
-        return tops
+    def _add_loss(self, term: Tensor) -> None:
+        self.loss += float(term.detach())
+        if self.context.gradients and self._tape is None:
+            self._add_to_objective(term)
 
-    def _compute(self, step: Step, bottoms: Sequence[BlobValue]) -> Sequence[BlobValue]:
-        """Return the tops of a step; record it if there is a tape."""
-        if self._tape is None:
-            return self._call_kernel(step, bottoms)
-        leaves = self._tape.detach_bottoms(step, [materialize(bottom) for bottom in bottoms])
-        tops = [materialize(top) for top in self._call_kernel(step, leaves)]
-        self._tape.record_layer(step, leaves, tops)
+    def _run_alone(self, step: Step, bottoms: list[Tensor]) -> Sequence[Tensor]:
+        """Run a step between the calls of its hooks, and record what they leave on the tape."""
+        if self._tape is not None:
+            bottoms = self._tape.detach_bottoms(step, bottoms)
+        self._hooks.before_forward(step.layer, bottoms)
+        tops = [materialize(top) for top in self._call_kernel(step, bottoms)]
+        tops = list(self._hooks.after_forward(step.layer, tops))
+        if self._tape is not None:
+            self._tape.record_layer(step, bottoms, tops)
         return tops
 
     def _call_kernel(self, step: Step, bottoms: Sequence[BlobValue]) -> Sequence[BlobValue]:
         parameters = [self.context.weights.tensors[index] for index in step.parameters]
-        tops = step.kernel.forward(self.context, list(bottoms), parameters)
-        if not (step.kernel.reduces and self.context.gradients and step.is_loss):
-            return tops
-        # The value that Caffe reports, with the gradient that Caffe uses.
-        smooth = step.kernel.objective(self.context, [materialize(bottom) for bottom in bottoms])
-        loss = smooth + (materialize(tops[0]) - smooth).detach()
-        return [loss, *tops[1:]]
+        return step.kernel.forward(self.context, list(bottoms), parameters)

@@ -6,14 +6,14 @@ a blob has at most one reader. No pass hides a blob to keep or a layer to observ
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 
 from .kernels.convolution import Convolution
 from .kernels.neurons import Dropout, ReLU
 from .kernels.pooling import MAX, Pooling
 from .kernels.shaping import Split
 from .parameters import Parameters
-from .schedule import Either, Step, layer_steps, schedule_releases
+from .schedule import Step, layer_steps, schedule_releases
 from .wiring import Wiring
 
 
@@ -21,7 +21,7 @@ def fused_schedule(
     wiring: Wiring,
     parameters: Parameters,
     phase: str,
-    keep: Container[str] = (),
+    keep: Collection[str] = (),
     observed: Container[str] = (),
 ) -> list[Step]:
     """Return the fused steps of a net.
@@ -33,13 +33,12 @@ def fused_schedule(
         keep: blobs that are never released, besides the outputs.
         observed: names of layers that are not fused.
     """
-    keep = Either(keep, frozenset(wiring.outputs))
+    keep = {*keep, *wiring.outputs}
     steps = layer_steps(wiring, parameters, phase)
     steps = fuse_relu_into_convolution(steps, keep, observed, phase)
     steps = fuse_relu_gradient_into_pooling(steps, observed)
     steps = bypass_splits(steps, keep, observed)
-    schedule_releases(steps, keep)
-    return steps
+    return schedule_releases(steps, keep)
 
 
 def fuse_relu_into_convolution(

@@ -8,8 +8,9 @@
 
     net.forward(images, hooks=[Largest()])
 
-A layer that a hook observes runs by itself: it isn't fused with its neighbours, and its bottoms and
-tops are whole tensors. All other layers run as fast as they do without hooks.
+A layer that a hook observes runs by itself: it isn't fused with its neighbors, and its bottoms and
+tops are whole tensors. All other layers stay fused. A batch runs in micro-batches only if all hooks
+treat each record alone.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ class Hook:
     """Base of hooks; override the methods that are needed.
 
     Attributes:
-        layers: names of the layers to observe; None observes every layer.
+        layers: names of the layers to observe; None observes every layer, data layers too.
         per_record: whether the hook treats each record alone. It is then called once per
-            micro-batch, from several threads; otherwise the batch runs whole.
+            micro-batch, from several threads, but once for the whole batch at data layers, losses
+            and accuracies; a loss that it replaces keeps its gradient. Otherwise the batch runs
+            whole.
     """
 
     layers: frozenset[str] | None = None
@@ -69,3 +72,15 @@ class Hooks:
     def of(self, layer: WiredLayer) -> list[Hook]:
         """Return the hooks that observe a layer."""
         return [hook for hook in self._hooks if hook.layers is None or layer.name in hook.layers]
+
+    def before_forward(self, layer: WiredLayer, bottoms: Sequence[Tensor]) -> None:
+        """Let a layer's hooks observe its bottoms."""
+        for hook in self.of(layer):
+            hook.before_forward(layer, bottoms)
+
+    def after_forward(self, layer: WiredLayer, tops: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Let a layer's hooks observe its tops; return the tops, or their replacements."""
+        for hook in self.of(layer):
+            replacements = hook.after_forward(layer, tops)
+            tops = tops if replacements is None else replacements
+        return tops

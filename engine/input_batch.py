@@ -13,6 +13,7 @@ from ..errors import NetError
 from ..nets.layer_types import Shape
 from ..text import printable
 from .fillers import fill
+from .hooks import Hooks
 from .loader import Loader
 from .wiring import WiredLayer
 
@@ -86,38 +87,56 @@ class InputLayers:
         layers: the data layers, in order.
         loaders: of Data and ImageData layers, by layer name.
         source: the net's file, for messages.
+        dtype: of the tops that layers read.
+        device: of these tops.
     """
 
     def __init__(
-        self, layers: Sequence[WiredLayer], loaders: Mapping[str, Loader], source: str
+        self,
+        layers: Sequence[WiredLayer],
+        loaders: Mapping[str, Loader],
+        source: str,
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> None:
         self.layers = list(layers)
         self.loaders = dict(loaders)
+        self.dtype, self.device = dtype, device
         self._source = printable(source)
 
     def next(
-        self, arrays: Mapping[str, ArrayLike] | None, key: tuple[int, ...]
+        self, arrays: Mapping[str, ArrayLike] | None, key: tuple[int, ...], hooks: Hooks
     ) -> dict[str, InputBlob]:
-        """Return the next batch of every data layer.
+        """Return the next batch of every data layer, as hooks leave it.
 
         Args:
             arrays: blob name -> array, for tops of layers without a loader.
             key: of the random numbers of fillers.
+            hooks: observers of layers.
 
         Raises:
             NetError: a layer without data, or an array for a blob that is no top of a data layer.
         """
         unused = dict(arrays or {})
         blobs: dict[str, InputBlob] = {}
-        for number in range(len(self.layers)):
-            blobs |= self.next_of_layer(number, unused, key)
+        for number, layer in enumerate(self.layers):
+            hooks.before_forward(layer, [])
+            tops = self._next(number, unused, key)
+            if layer.name in hooks:
+                tensors = hooks.after_forward(layer, [self.convert(blob) for blob in tops.values()])
+                tops = dict(zip(tops, map(InputBlob, tensors), strict=True))
+            blobs |= tops
         if unused:
             names = ", ".join(name for layer in self.layers for name in layer.tops)
             unknown = printable(next(iter(unused)))
             raise NetError(f"{self._source}: no input '{unknown}'; its inputs are {names}")
         return blobs
 
-    def next_of_layer(
+    def convert(self, blob: InputBlob) -> Tensor:
+        """Return a top of the whole batch in the form that layers read."""
+        return blob.slice_records(0, blob.records, self.dtype, self.device)
+
+    def _next(
         self, number: int, arrays: dict[str, ArrayLike], key: tuple[int, ...]
     ) -> dict[str, InputBlob]:
         """Return the next batch of one data layer; remove the arrays that it reads."""
@@ -129,7 +148,7 @@ class InputLayers:
         for index, name in enumerate(layer.tops):
             shape = layer.top_shapes[index]
             if name in arrays:
-                blobs[name] = _convert_array(layer, name, arrays.pop(name), shape)
+                blobs[name] = read_array(layer, name, arrays.pop(name), shape)
             else:
                 blobs[name] = _default_top(layer, index, (*key, number))
         return blobs
@@ -149,16 +168,22 @@ def _load_batch(loader: Loader) -> list[InputBlob]:
     return blobs
 
 
-def _convert_array(layer: WiredLayer, name: str, values: ArrayLike, shape: Shape) -> InputBlob:
-    """Return an array from Python as a top of a data layer.
+def read_array(layer: WiredLayer, name: str, values: ArrayLike, shape: Shape) -> InputBlob:
+    """Return an array from Python as a blob.
+
+    Args:
+        layer: the layer that makes or reads the blob, for messages.
+        name: of the blob.
+        values: (batch, ...).
+        shape: of the blob in the prototxt's batch size.
 
     Raises:
-        NetError: its shape differs from the blob's in more than the batch size.
+        NetError: the array's shape differs in more than the batch size, or has no records.
     """
     array = np.asarray(values, order="C")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float32)
-    where = f"layer '{printable(layer.name)}': blob '{name}'"
+    where = f"layer '{printable(layer.name)}': blob '{printable(name)}'"
     if array.ndim and not len(array):
         raise NetError(f"{where}: an array of no records")
     if array.ndim != len(shape) or array.shape[1:] != tuple(shape[1:]):

@@ -7,7 +7,7 @@ labels of the whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from math import prod
 
 from ..nets.layer_types import LAYER_TYPES
@@ -18,30 +18,46 @@ from .schedule import Step
 from .wiring import WiredLayer
 
 
-def can_split(layers: Sequence[WiredLayer], steps: Sequence[Step]) -> bool:
+def loss_labels(layers: Sequence[WiredLayer]) -> dict[int, str]:
+    """Return the number of each loss layer -> the top of a data layer that holds its labels.
+
+    Splits may pass the labels on. A loss whose labels other layers compute is missing.
+    """
+    labels: dict[int, str] = {}
+    data_tops: dict[str, str] = {}  # blob -> the top of a data layer that it equals
+    for number, layer in enumerate(layers):
+        source = data_tops.get(layer.bottoms[0]) if layer.type == "Split" else None
+        if any(layer.loss_weights) and len(layer.bottoms) > 1 and layer.bottoms[1] in data_tops:
+            labels[number] = data_tops[layer.bottoms[1]]
+        for name in layer.tops:
+            data_tops.pop(name, None)
+            if layer.type in SOURCES or source is not None:
+                data_tops[name] = source or name
+    return labels
+
+
+def can_split(layers: Sequence[WiredLayer], steps: Sequence[Step], labels: Container[int]) -> bool:
     """Decide whether a batch of the net can be split.
 
     Args:
         layers: all layers of the net.
         steps: its fused schedule.
+        labels: numbers of the losses in `loss_labels`.
     """
     inputs = [layer for layer in layers if layer.type in SOURCES]
     shapes = [shape for layer in inputs for shape in layer.top_shapes]
     if not shapes or any(not shape or shape[0] != shapes[0][0] for shape in shapes):
         return False
-    input_blobs = {name for layer in inputs for name in layer.tops}
     kernels = {id(step.layer): step.kernel for step in steps}
     scores: set[str] = set()  # one value for the whole batch: no layer may read them
-    for layer in layers:
+    for number, layer in enumerate(layers):
         if layer.type in SOURCES:
             continue
         kernel = kernels.get(id(layer))  # None for a layer fused into another
         if scores & set(layer.bottoms) or (kernel is not None and not kernel.per_record):
             return False
-        if layer.type == "Split" and set(layer.bottoms) <= input_blobs:
-            input_blobs |= set(layer.tops)
         if kernel is not None and kernel.reduces:
-            if any(layer.loss_weights) and layer.bottoms[1] not in input_blobs:
+            if any(layer.loss_weights) and number not in labels:
                 return False
             scores |= set(layer.tops)
         elif not _is_per_record(layer, shapes[0][0]):
@@ -69,11 +85,21 @@ def largest_blob(layers: Sequence[WiredLayer]) -> int:
 
 
 def loss_normalizers(
-    steps: Sequence[Step], inputs: Mapping[str, InputBlob], records: int
-) -> dict[str, float]:
-    """Return layer name -> divisor of its loss, from the labels of the whole batch."""
+    steps: Sequence[Step],
+    labels: Mapping[int, str],
+    inputs: Mapping[str, InputBlob],
+    records: int,
+) -> dict[int, float]:
+    """Return the number of each loss layer -> its divisor, from the labels of the whole batch.
+
+    Args:
+        steps: the schedule.
+        labels: from `loss_labels`.
+        inputs: the tops of the data layers.
+        records: in the batch.
+    """
+    kernels = [step.kernel for step in steps if step.kernel.reduces and step.is_loss]
     return {
-        step.layer.name: step.kernel.normalizer(inputs[step.bottoms[1]].values, records)
-        for step in steps
-        if step.kernel.reduces and step.is_loss
+        kernel.index: kernel.normalizer(inputs[labels[kernel.index]].values, records)
+        for kernel in kernels
     }

@@ -12,8 +12,7 @@ from ..text import printable
 from . import glog
 from .executor import Executor
 from .loader import Loader, open_loader
-from .setup_log import log_net_parameters
-from .wiring import filter_layers
+from .setup_log import log_exclusions, log_net_parameters
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -55,7 +54,8 @@ def open_net(
     """
     for warning in definition.warnings:
         glog.warning(warning)
-    layers = filter_layers(definition, phase)
+    log_exclusions(definition, phase)
+    layers = definition.layers(phase)
     log_net_parameters(definition, layers, phase)
     loaders: dict[str, Loader] = {}
     try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ..nets.graph import build_graph
+from ..nets.graph import Graph, build_graph
 from .kernels import SOURCES, kernel_of
 from .kernels.base import Kernel
 from .parameters import Parameters
@@ -54,16 +54,6 @@ class Everything(Container[str]):
 EVERYTHING = Everything()
 
 
-class Either(Container[str]):
-    """The union of several containers."""
-
-    def __init__(self, *parts: Container[str]) -> None:
-        self._parts = parts
-
-    def __contains__(self, name: object) -> bool:
-        return any(name in part for part in self._parts)
-
-
 def layer_steps(wiring: Wiring, parameters: Parameters, phase: str) -> list[Step]:
     """Return a step for every layer that computes, unfused."""
     return [
@@ -80,9 +70,22 @@ def layer_steps(wiring: Wiring, parameters: Parameters, phase: str) -> list[Step
     ]
 
 
-def schedule_releases(steps: Sequence[Step], keep: Container[str]) -> None:
-    """Set the blobs that each step releases: those that it reads last, unless in `keep`."""
-    graph = build_graph(steps, lambda step: (step.bottoms, step.tops))
-    for index, step in enumerate(steps):
-        last_read = graph.last_reads(index)
-        step.release = [name for name in last_read if name not in keep and name not in step.tops]
+def step_graph(steps: Sequence[Step]) -> Graph[Step]:
+    """Return the graph of steps in execution order."""
+    return build_graph(steps, lambda step: (step.bottoms, step.tops, step.loss_weights))
+
+
+def schedule_releases(steps: Sequence[Step], keep: Container[str]) -> list[Step]:
+    """Return steps that release the blobs that they are the last to read, unless in `keep`."""
+    graph = step_graph(steps)
+    return [
+        replace(
+            step,
+            release=[
+                name
+                for name in graph.last_reads(index)
+                if name not in keep and name not in step.tops
+            ],
+        )
+        for index, step in enumerate(steps)
+    ]

@@ -24,7 +24,7 @@ class ScoreSums:
 
     def add(self, result: BatchResult, weight: float = 1.0) -> list[tuple[str, float]]:
         """Add a batch, multiplied by `weight`; return (name, value) of its output elements."""
-        elements = flatten_outputs(result)
+        elements = flatten_outputs(self.net, result)
         if not self._sums:
             self._sums = [np.float32(0)] * len(elements)
             self._names = [name for name, _ in elements]
@@ -77,12 +77,12 @@ class SmoothedLoss:
             self.value = sum(self.losses) / self.window
 
 
-def flatten_outputs(result: BatchResult) -> list[tuple[str, float]]:
+def flatten_outputs(net: Executor, result: BatchResult) -> list[tuple[str, float]]:
     """Return (blob name, value) of every element of every output, in Caffe's order."""
     return [
         (name, value)
-        for name, tensor in result.outputs.items()
-        for value in tensor.detach().double().reshape(-1).tolist()
+        for name in net.outputs
+        for value in result.blobs[name].detach().double().reshape(-1).tolist()
     ]
 
 

@@ -7,7 +7,7 @@ from math import prod
 
 from ..formats.prototxt import to_text
 from ..formats.schema import PHASES, LayerParameter, NetParameter
-from ..nets.definition import NetDefinition
+from ..nets.definition import NetDefinition, layer_is_in
 from . import glog
 from .wiring import WiredLayer, Wiring
 
@@ -25,6 +25,21 @@ def log_net_parameters(net: NetDefinition, layers: Sequence[LayerParameter], pha
     del param.state.stage[:]
     param.state.stage.extend(sorted(net.stages) or [""])
     glog.info(f"Initializing net from parameters: \n{to_text(param)}", "net.cpp:53")
+
+
+def log_exclusions(net: NetDefinition, phase: str) -> None:
+    """Log why layers are left out of a phase (Net::FilterNet)."""
+    state = PHASES[phase]
+    for layer in net.param.layer:
+        if layer_is_in(layer, state, net.level, net.stages):
+            continue
+        for rule in (*layer.include, *layer.exclude):
+            if rule.HasField("phase") and rule.phase != state:
+                glog.info(
+                    f"The NetState phase ({state}) differed from the phase ({rule.phase}) specified"
+                    f" by a rule in layer {layer.name}",
+                    "net.cpp:296",
+                )
 
 
 def log_wiring(wiring: Wiring) -> None:

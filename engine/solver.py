@@ -215,7 +215,7 @@ class Solver:
             "solver.cpp:239",
         )
         self._display_time, self._display_iteration = now, self.iteration
-        for index, (name, value) in enumerate(flatten_outputs(result)):
+        for index, (name, value) in enumerate(flatten_outputs(self.net, result)):
             glog.info(
                 f"    Train net output #{index}: {name} = {glog.format_number(value)}"
                 f"{loss_suffix(self.net, name, value)}",

@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import NetError
-from ..formats.schema import PHASES, LayerParameter, ParamSpec
-from ..nets.definition import NetDefinition, layer_is_in
-from ..nets.graph import Graph, build_graph
+from ..formats.schema import LayerParameter, ParamSpec
+from ..nets.definition import NetDefinition
+from ..nets.graph import build_graph
 from ..nets.layer_types import LAYER_TYPES, Blob, Shape
 from ..nets.shapes import NetShapes, Problem, infer_shapes
 from ..text import printable
-from . import glog
 from .insert_splits import insert_splits
 
-AUTOMATIC = "(automatic)"  # the top of a loss layer that names none
+AUTOMATIC = "(automatic)"  # the top of a loss layer that names none: no blob for users
 
 
 @dataclass
@@ -74,27 +73,6 @@ class Wiring:
     loss_weights: dict[str, float]
 
 
-def filter_layers(net: NetDefinition, phase: str) -> list[LayerParameter]:
-    """Return the layers of a phase (Net::FilterNet); log why the others are left out."""
-    kept = []
-    for layer in net.param.layer:
-        if layer_is_in(layer, PHASES[phase], net.level, net.stages):
-            kept.append(layer)
-        else:
-            _log_exclusion(layer, PHASES[phase])
-    return kept
-
-
-def _log_exclusion(layer: LayerParameter, phase: int) -> None:
-    for rule in (*layer.include, *layer.exclude):
-        if rule.HasField("phase") and rule.phase != phase:
-            glog.info(
-                f"The NetState phase ({phase}) differed from the phase ({rule.phase}) specified"
-                f" by a rule in layer {layer.name}",
-                "net.cpp:296",
-            )
-
-
 def wire_net(net: NetDefinition, phase: str, known: Mapping[str, Sequence[Shape]]) -> Wiring:
     """Set up the layers of a phase.
 
@@ -121,7 +99,7 @@ def wire_net(net: NetDefinition, phase: str, known: Mapping[str, Sequence[Shape]
         for layer in wired
         for name, weight in zip(layer.tops, layer.loss_weights, strict=True)
     }
-    return Wiring(net.param.name, wired, _graph(wired).output_names(), weights)
+    return Wiring(net.param.name, wired, _outputs(wired), weights)
 
 
 def _shape_error(
@@ -191,11 +169,10 @@ def _set_up(
     return WiredLayer(param, list(param.bottom), names, bottoms, tops, blobs, weights)
 
 
-def _graph(layers: Sequence[WiredLayer]) -> Graph[WiredLayer]:
-    """Return the graph of the layers, without the tops that Caffe adds to losses."""
-    return build_graph(
-        layers, lambda layer: (layer.bottoms, [top for top in layer.tops if top != AUTOMATIC])
-    )
+def _outputs(layers: Sequence[WiredLayer]) -> list[str]:
+    """Return the blobs that no layer reads, without the tops that Caffe adds to losses."""
+    graph = build_graph(layers, lambda layer: (layer.bottoms, layer.tops, layer.loss_weights))
+    return [name for name in graph.output_names() if name != AUTOMATIC]
 
 
 def _decide_backward(layers: list[WiredLayer], force: bool) -> None:

@@ -146,28 +146,34 @@ class Graph(Generic[Layer]):
         return list(dict.fromkeys(names))
 
 
+Wires = tuple[Sequence[str], Sequence[str], Sequence[float]]
+
+
 # Any: the default of an argument whose type is a variable.
-def _blob_names(layer: Any) -> tuple[Sequence[str], Sequence[str]]:
-    return layer.bottom, layer.top
+def _wires(layer: Any) -> Wires:
+    return layer.bottom, layer.top, layer.loss_weight
 
 
 def build_graph(
     layers: Iterable[Layer],
-    blob_names: Callable[[Layer], tuple[Sequence[str], Sequence[str]]] = _blob_names,
+    wires: Callable[[Layer], Wires] = _wires,
 ) -> Graph[Layer]:
     """Connect the layers of one phase.
 
     Args:
-        layers: LayerParameters in the order of the net, or anything that `blob_names` takes.
-        blob_names: returns the names of a layer's bottoms and tops.
+        layers: LayerParameters in the order of the net, or anything that `wires` takes.
+        wires: returns a layer's bottoms, its tops, and the loss weights of these, or none.
     """
     layers = list(layers)
-    names = [(tuple(bottoms), tuple(tops)) for bottoms, tops in map(blob_names, layers)]
+    wired = [
+        (tuple(bottoms), tuple(tops), tuple(weights))
+        for bottoms, tops, weights in map(wires, layers)
+    ]
     makers: dict[str, list[Top]] = {}
     undefined: dict[str, list[Bottom]] = {}
     sources: list[tuple[Top | None, ...]] = []
     readers: list[list[list[Bottom]]] = []
-    for number, (bottoms, tops) in enumerate(names):
+    for number, (bottoms, tops, _) in enumerate(wired):
         sources.append(tuple(makers[name][-1] if name in makers else None for name in bottoms))
         for position, (name, top) in enumerate(zip(bottoms, sources[number], strict=True)):
             beside = undefined.setdefault(name, []) if top is None else readers[top[0]][top[1]]
@@ -179,8 +185,7 @@ def build_graph(
         Node(
             number,
             layer,
-            *names[number],
-            tuple(getattr(layer, "loss_weight", ())),
+            *wired[number],
             sources[number],
             tuple(map(tuple, readers[number])),
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sqgen import Design, NetError, build, parse_net
+from sqgen import Design, Net, NetError, build, parse_net
 from sqgen.engine.executor import Executor
 from sqgen.engine.fusion import fused_schedule
 from sqgen.engine.hooks import Hook
@@ -17,6 +17,8 @@ from sqgen.engine.schedule import EVERYTHING
 from sqgen.engine.tensors import to_array
 from sqgen.engine.wiring import WiredLayer
 from sqgen.engine.workers import Workers
+
+from . import small_nets
 
 Array = np.ndarray[Any, Any]
 
@@ -247,3 +249,199 @@ def test_every_layer_runs_backward_without_arrays(monkeypatch: pytest.MonkeyPatc
     tape.backward_every_layer([order])
     names = [layer.name for layer in net.wiring.layers]
     assert order.calls == [("backward", name) for name in names[:0:-1]]
+
+
+# Nets with labels
+
+GAUSSIAN = 'weight_filler { type: "gaussian" std: 0.5 }'
+
+
+def scored(middle: str = "", label: str = "label", ends: str = "") -> Executor:
+    """A net whose batch is split in two: layers between data and loss, and behind it."""
+    text = (
+        'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 6 dim: 5 } } }\n'
+        'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 6 } } }\n'
+        + small_nets.layer(
+            "InnerProduct", "ip", "data", rest=f"inner_product_param {{ num_output: 4 {GAUSSIAN} }}"
+        )
+        + middle
+        + small_nets.layer(
+            "SoftmaxWithLoss", "loss", f"ip {label}", rest="loss_param { ignore_label: 0 }"
+        )
+        + ends
+    )
+    return Executor(parse_net(text), "TRAIN", precision="fp64", workers=Workers(2), seed=3)
+
+
+def labelled(records: int = 6) -> dict[str, Array]:
+    random = np.random.default_rng(5)
+    return {"data": random.normal(0, 2, (records, 5)), "label": np.arange(records) % 4}
+
+
+ACCURACY = small_nets.layer("Accuracy", "accuracy", "ip label")
+
+
+def gradients_by_tape(net: Executor) -> dict[tuple[str, int], Array]:
+    return net.record(labelled()).backward().parameters
+
+
+def gradients_by_training(net: Executor, **options: Any) -> dict[tuple[str, int], Array]:
+    net.train_batch(labelled(), **options)
+    grads = [parameter.grad for parameter in net.parameters.unique]
+    return {("ip", number): to_array(grad) for number, grad in enumerate(grads) if grad is not None}
+
+
+def assert_gradients(
+    ours: dict[tuple[str, int], Array], wanted: dict[tuple[str, int], Array]
+) -> None:
+    assert ours.keys() == wanted.keys()
+    for key, gradient in wanted.items():
+        np.testing.assert_allclose(ours[key], gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_a_loss_without_a_top_adds_no_blob() -> None:
+    """Caffe's `(automatic)` is no name that a prototxt could use."""
+    text = (
+        'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 6 dim: 5 } } }\n'
+        'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 6 } } }\n'
+        + small_nets.layer(
+            "InnerProduct", "ip", "data", rest=f"inner_product_param {{ num_output: 4 {GAUSSIAN} }}"
+        )
+        + small_nets.layer("Accuracy", "accuracy", "ip label")
+        + 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" }'
+    )
+    net = Executor(parse_net(text), "TEST", precision="fp64", workers=Workers(2))
+    inputs = labelled()
+    assert set(net.forward(inputs)) == {"accuracy"}
+    assert set(Net(parse_net(text)).forward(inputs)) == {"accuracy"}
+    kept = net.forward(inputs, keep=EVERYTHING)
+    assert {"data", "label", "ip", "accuracy"} < set(kept)
+    assert set(kept) == set(net.record(inputs).blobs)
+    assert not any("automatic" in name for name in kept)
+    part = net.forward_between(kept, start="accuracy", keep=EVERYTHING)
+    assert not any("automatic" in name for name in part)
+
+
+@pytest.mark.parametrize("keep", ["accuracy", "loss", "label"])
+def test_what_a_training_keeps_changes_no_gradient(keep: str) -> None:
+    """With an Accuracy beside it, the loss reads a Split of the labels, which stays if kept."""
+    wanted = gradients_by_tape(scored(ends=ACCURACY))
+    net = scored(ends=ACCURACY)
+    splits = {name for layer in net.wiring.layers if layer.type == "Split" for name in layer.tops}
+    assert len(splits) == 4
+    for kept in ({keep}, splits, EVERYTHING):
+        assert_gradients(gradients_by_training(scored(ends=ACCURACY), keep=kept), wanted)
+    hooks = [Recorder(None, per_record=True)]
+    assert_gradients(gradients_by_training(scored(ends=ACCURACY), hooks=hooks), wanted)
+
+
+def test_labels_through_a_split_of_the_prototxt() -> None:
+    """propagate_down keeps the Split in the schedule."""
+    middle = small_nets.layer("Split", "copy", "label", "copy", "propagate_down: false")
+    assert_gradients(
+        gradients_by_training(scored(middle, "copy")), gradients_by_tape(scored(middle, "copy"))
+    )
+
+
+def test_labels_that_a_layer_overwrites() -> None:
+    """The divisor comes from the labels that the loss reads: others of them are ignored."""
+    middle = small_nets.layer("ReLU", "first", "label", "label", "") + small_nets.layer(
+        "Power", "less", "label", "label", "power_param { power: 2 scale: 0.5 }"
+    )
+    net = scored(middle)
+    assert_gradients(gradients_by_training(net), gradients_by_tape(scored(middle)))
+
+
+def test_two_losses_of_one_layer_name() -> None:
+    """Each has a divisor of its own."""
+    ends = small_nets.layer(
+        "SoftmaxWithLoss", "loss", "ip label", "other", "loss_param { normalization: NONE }"
+    )
+    assert_gradients(gradients_by_training(scored(ends=ends)), gradients_by_tape(scored(ends=ends)))
+
+
+def test_a_part_returns_what_it_writes_in_place() -> None:
+    net = executor()
+    whole = net.forward(images(), keep=EVERYTHING)
+    part = net.forward_between(images(), end="relu_conv1")
+    assert set(part) == {"conv1"}
+    np.testing.assert_allclose(part["conv1"], whole["conv1"], rtol=1e-9)
+    again = net.forward_between(part, start="relu_conv1", end="relu_conv1")
+    np.testing.assert_array_equal(again["conv1"], part["conv1"])
+
+
+class Times(Hook):
+    """Multiplies the tops of some layers."""
+
+    def __init__(self, factor: float, *layers: str, per_record: bool = False) -> None:
+        self.factor, self.layers = factor, frozenset(layers)
+        self.per_record = per_record
+
+    def after_forward(
+        self, layer: WiredLayer, tops: Sequence[torch.Tensor]
+    ) -> Sequence[torch.Tensor]:
+        return [top * self.factor for top in tops]
+
+
+@pytest.mark.parametrize("name", ["ip", "data", "loss"])
+def test_replaced_tops_have_the_gradients_of_training_on_a_tape(name: str) -> None:
+    hook = Times(2, name)
+    net = scored()
+    trained = gradients_by_training(net, hooks=[hook])
+    tape = net.record(labelled(), hooks=[hook])
+    assert_gradients(trained, tape.backward().parameters)
+    plain = gradients_by_tape(scored())
+    assert not np.allclose(trained["ip", 0], plain["ip", 0])
+
+
+@pytest.mark.parametrize("per_record", [False, True])
+def test_a_hook_on_data_sees_and_replaces_it(per_record: bool) -> None:
+    net, hook = executor(), Times(0.5, "data", per_record=per_record)
+    seen = Recorder(None, per_record)
+    half = {"data": images()["data"] / 2}
+    wanted = net.forward(half)
+    hooked = net.forward(images(), hooks=[hook, seen], keep={"data"})
+    np.testing.assert_allclose(hooked["prob"], wanted["prob"], rtol=1e-9)
+    np.testing.assert_array_equal(hooked["data"], half["data"])
+    np.testing.assert_array_equal(np.concatenate(seen.tops["data"]), half["data"])
+    assert set(seen.tops) == {layer.name for layer in net.wiring.layers}
+    tape = net.record(images(), hooks=[hook])
+    np.testing.assert_allclose(to_array(tape.blobs["prob"]), wanted["prob"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("per_record", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_hook_observes_losses_and_accuracies_once(per_record: bool, training: bool) -> None:
+    net, hook = scored(ends=ACCURACY), Recorder(None, per_record)
+    double = Times(2, "accuracy", per_record=per_record)
+    run = net.train_batch if training else net.test_batch
+    result = run(labelled(), hooks=[hook, double])
+    assert set(hook.tops) == {layer.name for layer in net.wiring.layers}
+    assert hook.tops["loss"] == [pytest.approx(result.loss)]
+    (accuracy,) = hook.tops["accuracy"]
+    assert float(result.blobs["accuracy"]) == 2 * accuracy
+
+
+def test_an_array_for_no_input_is_one_line() -> None:
+    net = executor()
+    for run in (net.forward, net.record):
+        with pytest.raises(NetError, match="no input 'dta'; its inputs are data"):
+            run({"dta": images()["data"]})
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (
+            np.ones((2, 4, 32, 32)),
+            r"blob 'data' has shape \(\d+, 3, 32, 32\), not \(2, 4, 32, 32\)",
+        ),
+        (np.ones((2, 3)), r"blob 'data' has shape \(\d+, 3, 32, 32\), not \(2, 3\)"),
+        (np.ones((0, 3, 32, 32)), "blob 'data': an array of no records"),
+    ],
+)
+def test_an_array_of_another_shape_is_one_line(array: Array, message: str) -> None:
+    net = executor()
+    for run in (net.forward, net.record, net.forward_between):
+        with pytest.raises(NetError, match=message):
+            run({"data": array})

@@ -104,7 +104,7 @@ def test_a_cycle_ends() -> None:
 
 def test_layers_of_any_kind() -> None:
     wires = [([], ["a"]), (["a"], ["b"])]
-    graph = build_graph(wires, lambda wire: wire)
+    graph = build_graph(wires, lambda wire: (*wire, ()))
     assert graph.nodes[1].layer is wires[1]
     assert graph.nodes[1].sources == (Top(0, 0),)
 
@@ -144,7 +144,7 @@ NAMES = st.lists(st.sampled_from("abcde"), max_size=3)
 @given(st.lists(st.tuples(NAMES, NAMES), max_size=9))
 @example([(["a"], ["a", "a"]), (["a", "a"], ["b"]), (["b"], ["b"])])
 def test_graph_of_random_layers(wires: Wires) -> None:
-    graph = build_graph(wires, lambda wire: wire)
+    graph = build_graph(wires, lambda wire: (*wire, ()))
     places = [
         Bottom(layer, index)
         for layer, (names, _) in enumerate(wires)

@@ -98,14 +98,14 @@ class PassContext:
         gradients: whether a backward pass follows.
         key: (seed, number of the pass, first record); determines all random numbers, so that a run
             is reproducible with any number of threads, and can be resumed.
-        normalizers: layer name -> divisor of a loss over the whole batch; missing where the pass
-            computes the whole batch.
+        normalizers: number of a loss layer in the net -> divisor of its loss over the whole batch;
+            empty where the pass computes the whole batch.
     """
 
     weights: PassWeights
     gradients: bool
     key: tuple[int, int, int]
-    normalizers: dict[str, float] = field(default_factory=dict)
+    normalizers: dict[int, float] = field(default_factory=dict)
 
     def uniform(self, layer: int, like: Tensor) -> Tensor:
         """Return uniform numbers in [0, 1) for a layer, in the shape of `like`."""
@@ -118,11 +118,12 @@ class Kernel:
     """The computation of a layer; a subclass for each layer type.
 
     Attributes:
-        accepts_lazy_concat, accepts_padded_plane: whether `forward` accepts these as bottoms.
+        accepts_lazy_concat, accepts_padded_plane: whether `forward` accepts these as bottoms; set
+            by `set_up` where it depends on the layer.
         per_record: whether each record is computed independently, so that a batch can be split into
             micro-batches.
         reduces: whether the layer reduces a batch to a score (losses, accuracies): `forward` then
-            runs on the whole batch, and only `objective` on a micro-batch.
+            runs on the whole batch, and `objective`, of losses, on each micro-batch.
         index: the layer's number in the net.
     """
 
@@ -139,20 +140,20 @@ class Kernel:
         self.set_up()
 
     def set_up(self) -> None:
-        """Read the layer's param message."""
+        """Read the layer's param message; a ValueError says what the engine can't run."""
 
     def forward(
         self, context: PassContext, bottoms: list[Any], blobs: Tensors
     ) -> Sequence[BlobValue]:
-        """Compute the tops; `bottoms` are tensors, or the lazy forms that the class accepts."""
+        """Compute the tops; `bottoms` are tensors, or the lazy forms that the kernel accepts."""
         raise NotImplementedError(self.layer.type)
 
     def normalizer(self, labels: Tensor, records: int) -> float:
-        """Return the divisor of a loss summed over the whole batch."""
+        """Return the divisor of a loss summed over the whole batch, for `context.normalizers`."""
         raise NotImplementedError(self.layer.type)
 
     def objective(self, context: PassContext, bottoms: list[Tensor]) -> Tensor:
-        """Return a loss over the context's records in a differentiable form."""
+        """Return a micro-batch's part of a loss, divided by `context.normalizers`."""
         raise NotImplementedError(self.layer.type)
 
 

@@ -15,6 +15,11 @@ FLT_MIN = torch.finfo(torch.float32).tiny
 FULL, VALID, BATCH_SIZE = LossParameter.FULL, LossParameter.VALID, LossParameter.BATCH_SIZE
 
 
+def _widen(x: Tensor) -> Tensor:
+    """Return bf16 as float32, which holds sums and indices of classes."""
+    return x.float() if x.dtype == torch.bfloat16 else x
+
+
 class Softmax(Kernel):
     """softmax_layer.cpp."""
 
@@ -51,18 +56,21 @@ class ClassificationKernel(Kernel):
         raise NotImplementedError
 
     def rows(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scores (positions, classes) and labels (positions,).
+        """Return scores (positions, classes) and labels (positions,) as integers."""
+        rows = _widen(scores.movedim(self.axis, -1).reshape(-1, self.classes))
+        return rows, self.flatten_labels(labels)
+
+    @staticmethod
+    def flatten_labels(labels: Tensor) -> Tensor:
+        """Return labels as integers (positions,)."""
+        return labels.reshape(-1).long()  # static_cast<int> rounds towards zero
+
+    def check_labels(self, flat: Tensor) -> None:
+        """Check integer labels; a GPU has to finish its work for it.
 
         Raises:
             NetError: a label outside the classes.
         """
-        rows = scores.movedim(self.axis, -1).reshape(-1, self.classes)
-        rows = rows.float() if rows.dtype == torch.bfloat16 else rows
-        return rows, self.check_labels(labels)
-
-    def check_labels(self, labels: Tensor) -> Tensor:
-        """Return labels as integers (positions,); raise NetError for one outside the classes."""
-        flat = labels.reshape(-1).long()  # static_cast<int> rounds towards zero
         wrong = (flat < 0) | (flat >= self.classes)
         if self.ignored is not None:
             wrong &= flat != self.ignored
@@ -73,7 +81,6 @@ class ClassificationKernel(Kernel):
                 f" is none of its {self.classes} classes, 0 to {self.classes - 1}; check the data"
                 " or num_output"
             )
-        return flat
 
     def valid(self, labels: Tensor) -> Tensor:
         """Return whether each label counts (positions,)."""
@@ -94,37 +101,55 @@ class SoftmaxWithLoss(ClassificationKernel):
         Args:
             labels: of the whole batch.
             records: its size.
+
+        Raises:
+            NetError: a label outside the classes.
         """
-        flat = self.check_labels(labels)
+        flat = self.flatten_labels(labels)
+        self.check_labels(flat)
+        return self._divisor(flat, records)
+
+    def _divisor(self, labels: Tensor, records: int) -> float:
         loss = self.param.loss_param
         mode = loss.normalization
         if not loss.HasField("normalization") and loss.HasField("normalize"):
             mode = VALID if loss.normalize else BATCH_SIZE
-        counts = {
-            FULL: len(flat),
-            VALID: int(self.valid(flat).sum()),
-            BATCH_SIZE: records * prod(self.layer.bottom_shapes[0][1 : self.axis]),
-        }
-        return float(max(1, counts.get(mode, 1)))
+        count = 1
+        if mode == FULL or (mode == VALID and self.ignored is None):
+            count = len(labels)
+        elif mode == VALID:
+            count = int(self.valid(labels).sum())
+        elif mode == BATCH_SIZE:
+            count = records * prod(self.layer.bottom_shapes[0][1 : self.axis])
+        return float(max(1, count))
 
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
-        """Compute the scalar loss that Caffe reports."""
+        """Compute the scalar loss that Caffe reports, with the gradient that Caffe uses."""
         rows, labels = self.rows(*bottoms)
+        self.check_labels(labels)
+        divisor = self._divisor(labels, bottoms[0].shape[0])
+        with torch.no_grad():
+            reported = self._reported(rows, labels) / divisor
+        if not context.gradients:
+            return [reported]
+        smooth = self._cross_entropy(rows, labels) / divisor
+        return [smooth + (reported - smooth).detach()]
+
+    def objective(self, context: PassContext, bottoms: list[Tensor]) -> Tensor:
+        """Compute a micro-batch's part of the loss; `normalizer` has checked the labels."""
+        return self._cross_entropy(*self.rows(*bottoms)) / context.normalizers[self.index]
+
+    def _reported(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum of the losses that Caffe reports."""
         valid = self.valid(labels)
         chosen = labels.where(valid, torch.zeros_like(labels))
         probability = F.softmax(rows, 1).gather(1, chosen[:, None])[:, 0]
-        losses = -torch.log(probability.clamp(min=FLT_MIN)) * valid
-        return [losses.sum() / self.normalizer(bottoms[1], bottoms[0].shape[0])]
+        return (-torch.log(probability.clamp(min=FLT_MIN)) * valid).sum()
 
-    def objective(self, context: PassContext, bottoms: list[Tensor]) -> Tensor:
-        """Compute the loss without its clamp, which Caffe's gradient ignores."""
-        rows, labels = self.rows(*bottoms)
-        normalizer = context.normalizers.get(self.layer.name)
-        if normalizer is None:
-            normalizer = self.normalizer(bottoms[1], bottoms[0].shape[0])
+    def _cross_entropy(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum of the losses without the clamp, which Caffe's gradient ignores."""
         ignored = -100 if self.ignored is None else self.ignored
-        loss = F.cross_entropy(rows, labels, reduction="sum", ignore_index=ignored)
-        return loss / normalizer
+        return F.cross_entropy(rows, labels, reduction="sum", ignore_index=ignored)
 
 
 class EuclideanLoss(Kernel):
@@ -142,12 +167,11 @@ class EuclideanLoss(Kernel):
 
     def objective(self, context: PassContext, bottoms: list[Tensor]) -> Tensor:
         """Compute the loss of a micro-batch, divided by the whole batch's records."""
-        records = context.normalizers.get(self.layer.name, bottoms[0].shape[0])
-        return self._distance(bottoms) / records
+        return self._distance(bottoms) / context.normalizers[self.index]
 
     @staticmethod
     def _distance(bottoms: list[Tensor]) -> Tensor:
-        a, b = (x.float() if x.dtype == torch.bfloat16 else x for x in bottoms)
+        a, b = map(_widen, bottoms)
         return ((a - b.reshape(a.shape)) ** 2).sum() / 2
 
 
@@ -163,6 +187,7 @@ class Accuracy(ClassificationKernel):
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
         """Compute the accuracy; as a second top, that of each class."""
         rows, labels = self.rows(*bottoms)
+        self.check_labels(labels)
         valid = self.valid(labels)
         rows, labels = rows[valid], labels[valid]
         label_scores = rows.gather(1, labels[:, None])
@@ -186,8 +211,8 @@ class ArgMax(Kernel):
         self.per_record = not param.HasField("axis") or param.axis % axes != 0
 
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
-        """Return indices in the dtype of the scores, scores, or both."""
-        param, x = self.param.argmax_param, bottoms[0]
+        """Return indices as floats, scores, or both."""
+        param, x = self.param.argmax_param, _widen(bottoms[0])
         if param.HasField("axis"):
             axis = canonical(param.axis, x)
             values, indices = self._largest(x.movedim(axis, -1))
