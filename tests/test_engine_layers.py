@@ -322,6 +322,111 @@ def test_a_long_batch_with_labels(
     check(text, phase, [scores, labels], [], None, device, backward=name != "Accuracy")
 
 
+# Lazy forms: what a layer leaves for the next one to compute
+
+POOLINGS = {
+    "max": "kernel_size: 2 stride: 2",
+    "max of the whole": "global_pooling: true",
+    "mean": "pool: AVE kernel_size: 3 stride: 2 pad: 1",
+    "mean of the whole": "pool: AVE global_pooling: true",
+    "expectation": "pool: STOCHASTIC kernel_size: 2",
+}
+
+
+def pair(first: str, second: str, bottom: Array, precision: str, phase: str, device: str) -> Any:
+    """The engine's net of two layers or more; the first called `it`."""
+    text = with_inputs(first + second, [bottom])
+    net = Executor(parse_net(text), phase, precision=precision, device=device, seed=1)
+    blobs = blobs_for("Convolution", "convolution_param { num_output: 3 kernel_size: 1 }", [bottom])
+    for name in [layer.name for layer in net.wiring.layers if layer.blobs]:
+        net.set_blobs(name, [rounded(blob) for blob in blobs])
+    return net
+
+
+@pytest.mark.parametrize("precision", ["fp64", "fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("pooling", "tops"),
+    [(pooling, 1) for pooling in POOLINGS] + [("max", 2), ("max of the whole", 2)],
+)
+def test_pooling_behind_a_padded_pointwise_convolution(
+    pooling: str, tops: int, precision: str, device: str
+) -> None:
+    """Its border has one value per channel, which only the global mean uses."""
+    bottom = rounded(spread_out((2, 2, 3, 4), 3))
+    first = layer_text(
+        "Convolution", "convolution_param { num_output: 3 kernel_size: 1 pad: 1 }", 1, 1
+    )
+    second = layer_text("Pooling", f"pooling_param {{ {POOLINGS[pooling]} }}", 1, tops)
+    second = second.replace('"it"', '"pool"').replace('"b0"', '"t0"')
+    second = second.replace('top: "t', 'top: "y')
+    net = pair(first, second, bottom, precision, "TEST", device)
+    made = net.forward({"b0": bottom})
+    wanted = net.record({"b0": bottom}).blobs
+    assert set(made) == {"y0", "y1"} if tops == 2 else {"y0"}
+    rtol = tolerance(device, precision).layer
+    for name, blob in made.items():
+        assert_same(blob, np.asarray(to_array(wanted[name]), np.float64), name, rtol)
+
+
+TWO_PARTS = (
+    'layer { name: "it" type: "Convolution" bottom: "b0" top: "x"'
+    " convolution_param { num_output: 3 kernel_size: 1 } }\n"
+    'layer { name: "other" type: "Convolution" bottom: "b0" top: "y"'
+    " convolution_param { num_output: 3 kernel_size: 1 } }\n"
+    'layer { name: "join" type: "Concat" bottom: "x" bottom: "y" top: "z" }\n'
+)
+
+
+def test_stochastic_pooling_draws_anew_for_each_part_of_a_concatenation(device: str) -> None:
+    """Both parts are equal, so that the same random numbers would choose the same values."""
+    bottom = rounded(np.random.default_rng(2).uniform(0, 2, (1, 2, 12, 12)))
+    pool = layer_text("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }", 1, 1)
+    pool = pool.replace('"it"', '"pool"').replace('"b0"', '"z"')
+    tops = pair(TWO_PARTS, pool, bottom, "fp32", "TRAIN", device).forward({"b0": bottom})
+    recorded = pair(TWO_PARTS, pool, bottom, "fp32", "TRAIN", device).record({"b0": bottom})
+    assert not np.array_equal(tops["t0"][:, :3], tops["t0"][:, 3:])
+    assert_same(tops["t0"], np.asarray(to_array(recorded.blobs["t0"]), np.float64), "t0", 1e-5)
+
+
+def test_a_convolution_of_data_beside_another_layer_in_bf16(device: str) -> None:
+    """Data is float32 until it meets parameters."""
+    bottom = rounded(spread_out((2, 2, 3, 4), 3))
+    joined = TWO_PARTS.split("\n")[0] + (
+        'layer { name: "join" type: "Concat" bottom: "x" bottom: "b0" top: "z" }'
+    )
+    for kernel, outputs in ((1, 2), (1, 9), (3, 2)):
+        last = (
+            'layer { name: "last" type: "Convolution" bottom: "z" top: "t0"'
+            f" convolution_param {{ num_output: {outputs} kernel_size: {kernel} weight_filler {{"
+            ' type: "xavier" } } }'
+        )
+        definition = parse_net(with_inputs(joined + last, [bottom]))
+        nets = [Executor(definition, "TEST", precision=p, device=device) for p in ("bf16", "fp32")]
+        tops = [net.forward({"b0": bottom})["t0"] for net in nets]
+        assert_same(tops[0], np.asarray(tops[1], np.float64), "t0", 0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        (layer_text("ArgMax", "argmax_param { top_k: 1 }", 1, 1), 0),
+        (layer_text("ArgMax", "argmax_param { axis: 1 }", 1, 1), 0),
+        (layer_text("ArgMax", "argmax_param { out_max_val: true }", 1, 1), 0),
+        (layer_text("Pooling", "pooling_param { global_pooling: true }", 1, 2), 1),
+    ],
+)
+def test_an_index_is_exact_in_bf16(text: str, index: int, device: str) -> None:
+    """bf16 has 8 significant bits: 297 lies between two of its numbers."""
+    bottom = np.zeros((2, 1, 18, 18) if "Pooling" in text else (2, 299, 1, 1))
+    bottom.reshape(2, -1)[:, 297] = 3
+    convolve = 'layer { name: "pass" type: "Convolution" bottom: "b0" top: "x" convolution_param {'
+    convolve += f" num_output: {bottom.shape[1]} kernel_size: 1 bias_term: false }} }}"
+    definition = parse_net(with_inputs(convolve + text.replace('"b0"', '"x"'), [bottom]))
+    net = Executor(definition, "TEST", precision="bf16", device=device)
+    net.set_blobs("pass", [np.eye(bottom.shape[1], dtype=np.float32)[:, :, None, None]])
+    assert (net.forward({"b0": bottom})[f"t{index}"].reshape(2, -1)[:, 0] == 297).all()
+
+
 # What is not in Caffe's record
 
 

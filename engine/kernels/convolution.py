@@ -104,11 +104,10 @@ class Convolution(Kernel):
     def _convolve(
         self, context: PassContext, x: Value, weight: Tensor, bias: Tensor | None
     ) -> Tensor | PaddedPlane:
-        first = x.tensors[0] if isinstance(x, LazyConcat) else x
-        if first.dtype != weight.dtype:
-            first = first.to(weight.dtype)
+        parts = x.tensors if isinstance(x, LazyConcat) else [x]
+        if any(part.dtype != weight.dtype for part in parts):
             x = map_lazy(lambda part: part.to(weight.dtype), x)
-        fused = _ONEDNN and first.device.type == "cpu" and first.dtype in _ONEDNN_TYPES
+        fused = _ONEDNN and weight.device.type == "cpu" and weight.dtype in _ONEDNN_TYPES
         if fused and len(self.kernel) == 2 and not context.gradients:
             if self.pointwise and self.group == 1:
                 return self._pointwise(context, x, weight, bias)

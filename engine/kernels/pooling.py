@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from ...formats.schema import LRNParameter, PoolingParameter
 from ...nets.windows import Window, pooling_window
-from .base import Kernel, PaddedPlane, PassContext, Tensor, Tensors, Value, map_lazy, materialize
+from .base import (
+    BlobValue,
+    Kernel,
+    PaddedPlane,
+    PassContext,
+    Tensor,
+    Tensors,
+    map_lazy,
+    materialize,
+)
 
 FLT_MAX = torch.finfo(torch.float32).max
 FLT_MIN = torch.finfo(torch.float32).tiny
-MAX, AVE, STOCHASTIC = range(3)
-WITHIN_CHANNEL = 1
+MAX, AVE = PoolingParameter.MAX, PoolingParameter.AVE
+STOCHASTIC = PoolingParameter.STOCHASTIC
 
 
 class Pooling(Kernel):
@@ -25,12 +36,10 @@ class Pooling(Kernel):
         native: whether PyTorch's ceil_mode gives Caffe's extents.
     """
 
-    accepts_lazy_concat = True
-    accepts_padded_plane = True
     masks = False
 
     def set_up(self) -> None:
-        """Read the windows of both axes."""
+        """Read the windows of both axes, and decide which lazy bottoms pool part by part."""
         param, sizes = self.param.pooling_param, self.layer.bottom_shapes[0][2:]
         self.method = param.pool
         self.windows = [pooling_window(param, axis, size) for axis, size in enumerate(sizes)]
@@ -44,6 +53,12 @@ class Pooling(Kernel):
         self.stride = [window.stride for window in self.windows]
         self.pad = [window.pad for window in self.windows]
         self.native = self._is_native()
+        one_top = len(self.layer.tops) == 1
+        # STOCHASTIC draws its random numbers for all channels at once.
+        self.accepts_lazy_concat = one_top and self.method != STOCHASTIC
+        self.accepts_padded_plane = one_top and self.method == AVE and self.is_global
+        self._window_sizes = self._clipped_sizes()
+        self._divisors: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def _is_native(self) -> bool:
         """Compare PyTorch's rounding rule with Caffe's."""
@@ -55,17 +70,19 @@ class Pooling(Kernel):
                 return False
         return True
 
-    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Value]:
+    def forward(
+        self, context: PassContext, bottoms: list[Any], blobs: Tensors
+    ) -> Sequence[BlobValue]:
         """Compute the pooled blob, and the mask of MAX as a second top."""
-        if len(self.layer.tops) > 1:
-            return list(self._with_mask(materialize(bottoms[0])))
-        if self.method == MAX:
-            return [map_lazy(self._max, bottoms[0])]
-        if self.method == AVE and isinstance(bottoms[0], PaddedPlane):
-            return [bottoms[0].mean() if self.is_global else self._average(materialize(bottoms[0]))]
+        bottom: BlobValue = bottoms[0]
+        if isinstance(bottom, PaddedPlane):
+            return [bottom.mean()]
         if self.method == AVE:
-            return [map_lazy(self._average, bottoms[0])]
-        return [map_lazy(lambda x: self._stochastic(context, x), bottoms[0])]
+            return [map_lazy(self._average, bottom)]
+        if self.method == MAX and len(self.layer.tops) == 1:
+            return [map_lazy(self._max, bottom)]
+        x = materialize(bottom)
+        return self._with_mask(x) if self.method == MAX else [self._stochastic(context, x)]
 
     def _max(self, x: Tensor) -> Tensor:
         if self.masks and x.requires_grad:
@@ -75,17 +92,19 @@ class Pooling(Kernel):
             return masked
         if self.native:
             return F.max_pool2d(x, self.kernel, self.stride, self.pad, ceil_mode=True)
-        return F.max_pool2d(self._pad_windows(x, -FLT_MAX), self.kernel, self.stride)
+        return F.max_pool2d(self._pad_windows(x, _lowest(x)), self.kernel, self.stride)
 
-    def _with_mask(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        padded = self._pad_windows(x, -FLT_MAX)
+    def _with_mask(self, x: Tensor) -> Tensors:
+        padded = self._pad_windows(x, _lowest(x))
         y, where = F.max_pool2d(padded, self.kernel, self.stride, return_indices=True)
         width = padded.shape[3]
         row = where // width - self.windows[0].pad
         column = where % width - self.windows[1].pad
         index = row * self.sizes[1] + column
         # A window wholly outside the input has no maximum.
-        return y, index.where(y > -FLT_MAX, torch.full_like(index, -1)).to(x.dtype)
+        index = index.where(y > _lowest(x), torch.full_like(index, -1))
+        # bf16 holds no integers above 256.
+        return [y, index.to(torch.promote_types(x.dtype, torch.float32))]
 
     def _average(self, x: Tensor) -> Tensor:
         if self.is_global:
@@ -120,17 +139,26 @@ class Pooling(Kernel):
         # A negative pad drops what no window reads.
         return F.pad(x, pads, value=value) if any(pads) else x
 
-    def _divisor(self, like: Tensor) -> Tensor:
+    def _clipped_sizes(self) -> Tensor:
         """Return the size of each window, clipped to the padded input as in Caffe."""
         rows, columns = (
-            torch.tensor(
-                [_clipped_size(window, size, position) for position in range(out)],
-                dtype=like.dtype,
-                device=like.device,
-            )
+            torch.tensor([_clipped_size(window, size, position) for position in range(out)])
             for window, size, out in zip(self.windows, self.sizes, self.extents, strict=True)
         )
         return rows[:, None] * columns[None, :]
+
+    def _divisor(self, like: Tensor) -> Tensor:
+        """Return the clipped sizes of the windows as `like` has its values."""
+        key = (like.dtype, like.device)
+        if key not in self._divisors:
+            with torch.inference_mode(False):  # autograd can't save a tensor made in it
+                self._divisors[key] = self._window_sizes.to(like.device, like.dtype)
+        return self._divisors[key]
+
+
+def _lowest(x: Tensor) -> float:
+    """Return Caffe's -FLT_MAX, or the lowest number of a narrower type."""
+    return max(-FLT_MAX, torch.finfo(x.dtype).min)
 
 
 def _clipped_size(window: Window, size: int, position: int) -> int:
@@ -168,7 +196,7 @@ class LRN(Kernel):
         """Normalize in either norm_region."""
         param, x = self.param.lrn_param, bottoms[0]
         size = param.local_size
-        if param.norm_region == WITHIN_CHANNEL:
+        if param.norm_region == LRNParameter.WITHIN_CHANNEL:
             # Caffe's inner power layer shifts by 1 instead of k.
             # Padded here: PyTorch 2.11's own backward pass of a padded avg_pool2d is wrong for
             # channels-last tensors on a GPU.
