@@ -234,9 +234,9 @@ class Executor:
             raise NetError(f"no layer '{printable(layer)}' in the net{hint}")
         return names.index(layer)
 
-    def random_key(self, record: int) -> tuple[int, int, int]:
-        """Return the key of random numbers of this pass, for records from `record` on."""
-        return (self.seed, self.number << 40 | self.passes, record)
+    def random_key(self, first: int) -> tuple[int, int, int]:
+        """Return the key of random numbers of this pass, for records from number `first` on."""
+        return (self.seed, self.number << 40 | self.passes, first)
 
     # Batches
 
@@ -313,7 +313,7 @@ class Executor:
             if name in returned
         }
 
-    def record(
+    def forward_on_tape(
         self,
         arrays: Mapping[str, ArrayLike] | None = None,
         *,

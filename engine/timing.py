@@ -7,6 +7,7 @@ from time import perf_counter
 
 import torch
 
+from ..text import number_text
 from . import glog
 from .executor import Executor
 from .hooks import Hook
@@ -56,8 +57,8 @@ def time_layers(executor: Executor, iterations: int) -> None:
     """Time `iterations` batches and log the table that `caffe time` prints."""
     executor.check_whole_batch()
     glog.info("Performing Forward", "caffe.cpp:351")
-    tape = executor.record()
-    glog.info(f"Initial loss: {glog.format_number(tape.loss)}", "caffe.cpp:356")
+    tape = executor.forward_on_tape()
+    glog.info(f"Initial loss: {number_text(tape.loss)}", "caffe.cpp:356")
     glog.info("Performing Backward", "caffe.cpp:357")
     tape.backward_every_layer()
     del tape  # frees its blobs before the next batch
@@ -70,7 +71,7 @@ def time_layers(executor: Executor, iterations: int) -> None:
         seconds = _time_batch(executor, clock)
         forward += seconds[0]
         backward += seconds[1]
-        milliseconds = glog.format_number(sum(seconds) * MILLI)
+        milliseconds = number_text(sum(seconds) * MILLI)
         glog.info(
             f"Iteration: {index + 1} forward-backward time: {milliseconds} ms.",
             "caffe.cpp:394",
@@ -84,14 +85,14 @@ def time_layers(executor: Executor, iterations: int) -> None:
         ("Average Forward-Backward", total * each, "caffe.cpp:412"),
         ("Total Time", total * MILLI, "caffe.cpp:414"),
     ):
-        glog.info(f"{name}: {glog.format_number(average)} ms.", place)
+        glog.info(f"{name}: {number_text(average)} ms.", place)
     glog.info("*** Benchmark ends ***", "caffe.cpp:415")
 
 
 def _time_batch(executor: Executor, clock: LayerClock) -> tuple[float, float]:
     """Run a batch forward and backward; return the seconds of each."""
     start = perf_counter()
-    tape = executor.record(hooks=[clock])
+    tape = executor.forward_on_tape(hooks=[clock])
     middle = perf_counter()
     tape.backward_every_layer([clock])
     return middle - start, perf_counter() - middle
@@ -103,5 +104,5 @@ def _log_table(executor: Executor, clock: LayerClock, iterations: int) -> None:
     rows = zip(executor.wiring.layers, clock.forward, clock.backward, strict=True)
     for layer, forward, backward in rows:
         name = f"{layer.name:>10}"
-        glog.info(f"{name}\tforward: {glog.format_number(forward * each)} ms.", "caffe.cpp:400")
-        glog.info(f"{name}\tbackward: {glog.format_number(backward * each)} ms.", "caffe.cpp:403")
+        glog.info(f"{name}\tforward: {number_text(forward * each)} ms.", "caffe.cpp:400")
+        glog.info(f"{name}\tbackward: {number_text(backward * each)} ms.", "caffe.cpp:403")

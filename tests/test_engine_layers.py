@@ -84,7 +84,7 @@ def gradients_of(
     net: Executor, inputs: dict[str, Array], tops: dict[str, Array] | None = None
 ) -> Gradients:
     """Run one batch forward, and backward from `tops` or the net's own loss."""
-    tape = net.record(inputs, force_backward=True)
+    tape = net.forward_on_tape(inputs, force_backward=True)
     outputs = {name: to_array(blob) for name, blob in tape.blobs.items()}
     return Gradients(outputs, *tape.backward(tops))
 
@@ -361,7 +361,7 @@ def test_pooling_behind_a_padded_pointwise_convolution(
     second = second.replace('top: "t', 'top: "y')
     net = pair(first, second, bottom, precision, "TEST", device)
     made = net.forward({"b0": bottom})
-    wanted = net.record({"b0": bottom}).blobs
+    wanted = net.forward_on_tape({"b0": bottom}).blobs
     assert set(made) == {"y0", "y1"} if tops == 2 else {"y0"}
     rtol = tolerance(device, precision).layer
     for name, blob in made.items():
@@ -382,8 +382,8 @@ def test_stochastic_pooling_draws_anew_for_each_part_of_a_concatenation(device: 
     bottom = rounded(np.random.default_rng(2).uniform(0, 2, (1, 2, 12, 12)))
     pool = layer_text("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }", 1, 1)
     pool = pool.replace('"it"', '"pool"').replace('"b0"', '"z"')
-    tops = pair(TWO_PARTS, pool, bottom, "fp32", "TRAIN", device).forward({"b0": bottom})
-    recorded = pair(TWO_PARTS, pool, bottom, "fp32", "TRAIN", device).record({"b0": bottom})
+    nets = [pair(TWO_PARTS, pool, bottom, "fp32", "TRAIN", device) for _ in range(2)]
+    tops, recorded = nets[0].forward({"b0": bottom}), nets[1].forward_on_tape({"b0": bottom})
     assert not np.array_equal(tops["t0"][:, :3], tops["t0"][:, 3:])
     assert_same(tops["t0"], np.asarray(to_array(recorded.blobs["t0"]), np.float64), "t0", 1e-5)
 

@@ -48,7 +48,7 @@ def test_kept_blobs_are_those_of_the_tape() -> None:
     """Micro-batched and fused with all blobs kept, or whole and unfused: the same values."""
     net = executor()
     kept = net.forward(images(), keep=EVERYTHING)
-    tape = net.record(images())
+    tape = net.forward_on_tape(images())
     assert set(kept) == set(tape.blobs)
     assert {"data", "conv1", "fire2/concat", "prob"} <= set(kept)
     for name, blob in tape.blobs.items():
@@ -96,7 +96,7 @@ def test_a_part_that_can_not_run_is_one_line(start: str, end: str | None, messag
 def test_gradients_from_any_blob_are_those_of_differences(blob: str) -> None:
     """d(sum of weights * blob) / d(data) in a few directions, against central differences."""
     net, inputs = executor(), images(2)
-    tape = net.record(inputs, force_backward=True)
+    tape = net.forward_on_tape(inputs, force_backward=True)
     random = np.random.default_rng(1)
     weights = random.normal(size=tape.blobs[blob].shape)
     gradients = tape.backward({blob: weights})
@@ -120,7 +120,7 @@ def test_gradients_of_the_loss_are_those_of_training() -> None:
     random = np.random.default_rng(2)
     inputs = {"data": random.normal(0, 40, (6, 3, 32, 32)), "label": random.integers(0, 10, 6)}
     trained = net.train_batch(inputs)
-    tape = net.record(inputs)
+    tape = net.forward_on_tape(inputs)
     gradients = tape.backward()
     assert tape.loss == pytest.approx(trained.loss, rel=1e-9)
     assert "data" not in gradients.blobs  # without force_backward
@@ -133,7 +133,7 @@ def test_gradients_of_the_loss_are_those_of_training() -> None:
 
 
 def test_a_gradient_of_another_shape_is_one_line() -> None:
-    tape = executor().record(images(), force_backward=True)
+    tape = executor().forward_on_tape(images(), force_backward=True)
     with pytest.raises(
         NetError, match=r"gradient of blob 'prob' has shape \(3,\), not \(7, 10, 1, 1\)"
     ):
@@ -184,7 +184,7 @@ def test_a_hook_that_treats_records_alone_sees_micro_batches() -> None:
 
 def test_the_gradient_of_a_blob_in_place_is_that_of_its_first_value() -> None:
     net, hook = executor(), Recorder(["conv1"])
-    tape = net.record(images(), force_backward=True, hooks=[hook])
+    tape = net.forward_on_tape(images(), force_backward=True, hooks=[hook])
     (before,) = hook.tops["conv1"]  # which the ReLU overwrites
     assert tape.blobs["conv1"].min() == 0 > before.min()
     weights = np.random.default_rng(1).normal(size=tape.blobs["prob"].shape)
@@ -229,7 +229,7 @@ class Order(Hook):
 
 def test_hooks_follow_the_layers_forward_and_backward() -> None:
     net, order = executor(), Order()
-    net.record(images(), force_backward=True, hooks=[order]).backward(
+    net.forward_on_tape(images(), force_backward=True, hooks=[order]).backward(
         {"prob": np.ones((7, 10, 1, 1))}, hooks=[order]
     )
     names = [layer.name for layer in net.wiring.layers]
@@ -244,7 +244,7 @@ def test_every_layer_runs_backward_without_arrays(monkeypatch: pytest.MonkeyPatc
         raise AssertionError("a gradient became an array")
 
     net, order = executor(), Order()
-    tape = net.record(images())
+    tape = net.forward_on_tape(images())
     monkeypatch.setattr("sqgen.engine.tape.to_array", refuse)
     tape.backward_every_layer([order])
     names = [layer.name for layer in net.wiring.layers]
@@ -282,7 +282,7 @@ ACCURACY = small_nets.layer("Accuracy", "accuracy", "ip label")
 
 
 def gradients_by_tape(net: Executor) -> dict[tuple[str, int], Array]:
-    return net.record(labelled()).backward().parameters
+    return net.forward_on_tape(labelled()).backward().parameters
 
 
 def gradients_by_training(net: Executor, **options: Any) -> dict[tuple[str, int], Array]:
@@ -316,7 +316,7 @@ def test_a_loss_without_a_top_adds_no_blob() -> None:
     assert set(Net(parse_net(text)).forward(inputs)) == {"accuracy"}
     kept = net.forward(inputs, keep=EVERYTHING)
     assert {"data", "label", "ip", "accuracy"} < set(kept)
-    assert set(kept) == set(net.record(inputs).blobs)
+    assert set(kept) == set(net.forward_on_tape(inputs).blobs)
     assert not any("automatic" in name for name in kept)
     part = net.forward_between(kept, start="accuracy", keep=EVERYTHING)
     assert not any("automatic" in name for name in part)
@@ -388,7 +388,7 @@ def test_replaced_tops_have_the_gradients_of_training_on_a_tape(name: str) -> No
     hook = Times(2, name)
     net = scored()
     trained = gradients_by_training(net, hooks=[hook])
-    tape = net.record(labelled(), hooks=[hook])
+    tape = net.forward_on_tape(labelled(), hooks=[hook])
     assert_gradients(trained, tape.backward().parameters)
     plain = gradients_by_tape(scored())
     assert not np.allclose(trained["ip", 0], plain["ip", 0])
@@ -405,7 +405,7 @@ def test_a_hook_on_data_sees_and_replaces_it(per_record: bool) -> None:
     np.testing.assert_array_equal(hooked["data"], half["data"])
     np.testing.assert_array_equal(np.concatenate(seen.tops["data"]), half["data"])
     assert set(seen.tops) == {layer.name for layer in net.wiring.layers}
-    tape = net.record(images(), hooks=[hook])
+    tape = net.forward_on_tape(images(), hooks=[hook])
     np.testing.assert_allclose(to_array(tape.blobs["prob"]), wanted["prob"], rtol=1e-9)
 
 
@@ -424,7 +424,7 @@ def test_a_hook_observes_losses_and_accuracies_once(per_record: bool, training: 
 
 def test_an_array_for_no_input_is_one_line() -> None:
     net = executor()
-    for run in (net.forward, net.record):
+    for run in (net.forward, net.forward_on_tape):
         with pytest.raises(NetError, match="no input 'dta'; its inputs are data"):
             run({"dta": images()["data"]})
 
@@ -442,6 +442,6 @@ def test_an_array_for_no_input_is_one_line() -> None:
 )
 def test_an_array_of_another_shape_is_one_line(array: Array, message: str) -> None:
     net = executor()
-    for run in (net.forward, net.record, net.forward_between):
+    for run in (net.forward, net.forward_on_tape, net.forward_between):
         with pytest.raises(NetError, match=message):
             run({"data": array})
