@@ -12,7 +12,7 @@ from ..formats.files import STDIN
 from ..formats.schema import NetState, SolverParameter
 from ..formats.snapshot_files import complete_prefix
 from ..nets.definition import NetDefinition, parse_solver, read_net, read_text
-from ..text import printable
+from ..text import number_text, printable
 from . import glog, memory
 from .device import select_device
 from .executor import Executor
@@ -185,16 +185,16 @@ def _score_batches(net: Executor, iterations: int, exact: bool) -> ScoreSums:
     for index in range(iterations):
         result = net.test_batch()
         for name, value in scores.add(result, float(result.records) if exact else 1.0):
-            glog.info(f"Batch {index}, {name} = {glog.format_number(value)}", "caffe.cpp:304")
+            glog.info(f"Batch {index}, {name} = {number_text(value)}", "caffe.cpp:304")
     return scores
 
 
 def _log_scores(scores: ScoreSums, exact: bool) -> None:
     if exact:
         glog.info(f"Tested each of {scores.weight:.0f} records once.")
-    glog.info(f"Loss: {glog.format_number(scores.mean_loss())}", "caffe.cpp:309")
+    glog.info(f"Loss: {number_text(scores.mean_loss())}", "caffe.cpp:309")
     for name, mean, suffix in scores.means():
-        glog.info(f"{name} = {glog.format_number(mean)}{suffix}", "caffe.cpp:321")
+        glog.info(f"{name} = {number_text(mean)}{suffix}", "caffe.cpp:321")
 
 
 def _warn_uninitialized(net: Executor) -> None:

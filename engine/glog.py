@@ -1,7 +1,7 @@
 """Log lines in glog's form: `I1123 02:37:54.721964 12187 solver.cpp:239] text`.
 
 A line that Caffe logs too carries Caffe's file:line (BVLC master 9b89154), which log parsers look
-for; a line of our own carries ours. Numbers and shapes print as C++ streams print them.
+for; a line of our own carries ours. Shapes print as C++ streams print them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,6 @@ def set_threshold(severity: int) -> None:
     """Omit less severe lines, as glog's `--minloglevel` does; fatal lines always show."""
     global _threshold
     _threshold = min(severity, FATAL)
-
-
-def format_number(value: float) -> str:
-    """Format a number as `std::ostream << float` does: 6 significant digits, `nan`, `inf`."""
-    return f"{value:g}"
 
 
 def format_shape(shape: Sequence[int]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,7 +88,7 @@ class Loader:
         self._labels, self._exact = labels, exact
         self._finished = transformer.finished
         self._type = np.dtype(np.float32 if self._finished else np.uint8)
-        size = batch_size * int(np.prod(self.shape, dtype=object)) * self._type.itemsize
+        size = batch_size * prod(self.shape) * self._type.itemsize
         self._depth = max(1, min(prefetch, AHEAD_BYTES // size))
         costly = reader.compressed or self._finished
         self._workers = threads if costly and threads > 1 else 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..nets.solver_rules import HISTORY_BLOBS
+from ..text import number_text
 from . import glog
 from .parameters import Parameter
 
@@ -145,8 +146,8 @@ class Optimizer:
         if norm > limit:
             factor = limit / norm
             glog.info(
-                f"Gradient clipping: scaling down gradients (L2 norm {glog.format_number(norm)} >"
-                f" {glog.format_number(limit)}) by scale factor {glog.format_number(factor)}",
+                f"Gradient clipping: scaling down gradients (L2 norm {number_text(norm)} >"
+                f" {number_text(limit)}) by scale factor {number_text(factor)}",
                 "sgd_solver.cpp:95",
             )
             for parameter in self.parameters:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import glog
+from ..text import number_text
 from .executor import BatchResult, Executor
 
 
@@ -91,4 +91,4 @@ def loss_suffix(net: Executor, name: str, value: float) -> str:
     weight = net.wiring.loss_weights.get(name, 0.0)
     if not weight:
         return ""
-    return f" (* {glog.format_number(weight)} = {glog.format_number(weight * value)} loss)"
+    return f" (* {number_text(weight)} = {number_text(weight * value)} loss)"

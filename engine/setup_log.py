@@ -8,6 +8,7 @@ from math import prod
 from ..formats.prototxt import to_text
 from ..formats.schema import PHASES, LayerParameter, NetParameter
 from ..nets.definition import NetDefinition, layer_is_in
+from ..text import number_text
 from . import glog
 from .wiring import WiredLayer, Wiring
 
@@ -72,4 +73,4 @@ def _log_layer(layer: WiredLayer) -> None:
     for shape, weight in zip(layer.top_shapes, layer.loss_weights, strict=True):
         glog.info(f"Top shape: {glog.format_shape(shape)}", "net.cpp:131")
         if weight:
-            glog.info(f"    with loss weight {glog.format_number(weight)}", "net.cpp:134")
+            glog.info(f"    with loss weight {number_text(weight)}", "net.cpp:134")

@@ -18,7 +18,7 @@ from ..formats.snapshot_files import check_free_space
 from ..nets.definition import NetDefinition
 from ..nets.solver_nets import read_solver_nets
 from ..nets.solver_rules import lint_solver
-from ..text import printable
+from ..text import number_text, printable
 from . import glog
 from .data_positions import DataPositions
 from .executor import BatchResult, Executor
@@ -166,7 +166,7 @@ class Solver:
         if self.param.display and self.iteration % self.param.display == 0:
             result = self.net.test_batch()
             self.loss.add(result.loss)
-            loss = glog.format_number(self.loss.value)
+            loss = number_text(self.loss.value)
             glog.info(f"Iteration {self.iteration}, loss = {loss}", "solver.cpp:327")
         if self.param.test_interval and self.iteration % self.param.test_interval == 0:
             self.test_all()
@@ -189,9 +189,7 @@ class Solver:
         """Update the weights from the current gradients."""
         rate = self.rate.at(self.iteration)
         if display:
-            glog.info(
-                f"Iteration {self.iteration}, lr = {glog.format_number(rate)}", "sgd_solver.cpp:112"
-            )
+            glog.info(f"Iteration {self.iteration}, lr = {number_text(rate)}", "sgd_solver.cpp:112")
         self.optimizer.apply(rate, self.iteration)
         self.net.clear_weight_cache()
         self.iteration += 1
@@ -209,15 +207,15 @@ class Solver:
         lapse = now - self._display_time
         speed = (self.iteration - self._display_iteration) / lapse if lapse else 0.0
         glog.info(
-            f"Iteration {self.iteration} ({glog.format_number(speed)} iter/s,"
-            f" {glog.format_number(lapse)}s/{self.param.display} iters),"
-            f" loss = {glog.format_number(self.loss.value)}",
+            f"Iteration {self.iteration} ({number_text(speed)} iter/s,"
+            f" {number_text(lapse)}s/{self.param.display} iters),"
+            f" loss = {number_text(self.loss.value)}",
             "solver.cpp:239",
         )
         self._display_time, self._display_iteration = now, self.iteration
         for index, (name, value) in enumerate(flatten_outputs(self.net, result)):
             glog.info(
-                f"    Train net output #{index}: {name} = {glog.format_number(value)}"
+                f"    Train net output #{index}: {name} = {number_text(value)}"
                 f"{loss_suffix(self.net, name, value)}",
                 "solver.cpp:258",
             )
@@ -251,11 +249,11 @@ class Solver:
 
     def _log_test_scores(self, scores: ScoreSums) -> None:
         if self.param.test_compute_loss:
-            loss = glog.format_number(scores.mean_loss())
+            loss = number_text(scores.mean_loss())
             glog.info(f"Test loss: {loss}", "solver.cpp:400")
         for index, (name, mean, suffix) in enumerate(scores.means()):
             glog.info(
-                f"    Test net output #{index}: {name} = {glog.format_number(mean)}{suffix}",
+                f"    Test net output #{index}: {name} = {number_text(mean)}{suffix}",
                 "solver.cpp:414",
             )
 

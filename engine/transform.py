@@ -3,7 +3,7 @@
     top[c, y, x] = (image[c, y + y0, x' + x0] - mean) * scale,   x' = width - 1 - x if mirrored
 
 Bytes without a mean file are only cropped and mirrored here; the net subtracts the mean and scales
-(InputBatch), because floats would take four times the memory. Pixels are stored as N, H, W, C.
+(InputBlob), because floats would take four times the memory. Pixels are stored as N, H, W, C.
 
 Caffe draws from one generator. Here the random bits of a record are a hash of the seed and the
 record's position in the run, so that a resumed run needs no saved state.
@@ -11,6 +11,7 @@ record's position in the run, so that a resumed run needs no saved state.
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +20,11 @@ from google.protobuf.message import DecodeError
 
 from .. import counter_rng
 from ..errors import FormatError
+from ..formats.caffemodel import blob_array, blob_shape, element_count
 from ..formats.files import read_bytes
 from ..formats.images import opencv
 from ..formats.schema import BlobProto, TransformationParameter
-from ..text import printable
+from ..text import printable, shape_text
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -170,9 +172,9 @@ class Transformer:
                 f" {self._where}; use a smaller crop_size"
             )
         if self._file is not None and self._file.shape != (height, width, channels):
-            of_mean = format_shape(self._file.shape[2], *self._file.shape[:2])
+            of_mean = shape_text((self._file.shape[2], *self._file.shape[:2]))
             raise FormatError(
-                f"{name}: is {format_shape(channels, height, width)}, but the mean file of"
+                f"{name}: is {shape_text((channels, height, width))}, but the mean file of"
                 f" {self._where} is {of_mean}; they must be equal"
             )
 
@@ -181,8 +183,8 @@ class Transformer:
         top = (channels, self._crop or height, self._crop or width)
         if top != self.shape:
             raise FormatError(
-                f"{image.name}: is {format_shape(channels, height, width)}, but the first record"
-                f" {format_shape(*self.shape)}{' after its crop' if self._crop else ''};"
+                f"{image.name}: is {shape_text((channels, height, width))}, but the first record"
+                f" {shape_text(self.shape)}{' after its crop' if self._crop else ''};"
                 " all must be of one size"
             )
         if not self.finished and image.pixels.dtype != np.uint8:
@@ -195,11 +197,6 @@ def image_shape(image: Image) -> Shape:
     """Return (C, H, W) of an image in either layout."""
     a, b, c = image.pixels.shape
     return (a, b, c) if image.planar else (c, a, b)
-
-
-def format_shape(channels: int, height: int, width: int) -> str:
-    """Format a shape for a message."""
-    return f"{channels}x{height}x{width}"
 
 
 def _interleave(part: Array, planar: bool, out: Array) -> None:
@@ -242,21 +239,14 @@ def read_mean(path: Path, where: str) -> Floats:
         raise FormatError(f"{where}: mean file {error}") from None
     except DecodeError:
         raise FormatError(f"{name}: not a BlobProto; make it with compute_image_mean") from None
-    older = [blob.num, blob.channels, blob.height, blob.width]
-    is_old = (
-        blob.HasField("num")
-        or blob.HasField("channels")
-        or blob.HasField("height")
-        or blob.HasField("width")
-    )
-    shape = older if is_old else list(blob.shape.dim)
+    shape, elements = blob_shape(blob), element_count(blob)
     if len(shape) != 4 or min(shape) < 1:
         dims = " ".join(map(str, shape)) or "none"
         raise FormatError(f"{name}: needs the dimensions 1 channels height width, has {dims}")
-    values = np.array(blob.double_data or blob.data, np.float32)
-    if len(values) != shape[0] * shape[1] * shape[2] * shape[3]:
+    if elements != prod(shape):
         raise FormatError(
-            f"{name}: declares {'x'.join(map(str, shape))} but holds {len(values):,} values;"
+            f"{name}: declares {shape_text(shape)} but holds {elements:,} values;"
             " make it with compute_image_mean"
         )
-    return np.ascontiguousarray(values.reshape(shape)[0].transpose(1, 2, 0))
+    first = blob_array(blob)[0].astype(np.float32, copy=False)
+    return np.ascontiguousarray(first.transpose(1, 2, 0))

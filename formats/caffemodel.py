@@ -90,6 +90,11 @@ def blob_shape(blob: BlobProto) -> tuple[int, ...]:
     return tuple(blob.shape.dim)
 
 
+def element_count(blob: BlobProto) -> int:
+    """Return the number of elements that a BlobProto holds."""
+    return len(blob.double_data) or len(blob.data)
+
+
 def same_blob_shape(blob: BlobProto, shape: tuple[int, ...]) -> bool:
     """Compare the shape of a BlobProto with `shape`, as Blob::ShapeEquals does.
 
@@ -167,8 +172,7 @@ def _is_utf8(value: object) -> bool:
 
 
 def _check_blob(blob: BlobProto, where: str) -> None:
-    shape = blob_shape(blob)
-    elements = len(blob.double_data) or len(blob.data)
+    shape, elements = blob_shape(blob), element_count(blob)
     if any(axis < 0 for axis in shape) or prod(shape) != elements:
         raise FormatError(
             f"{where}: has {elements} elements for shape {shape_text(shape)}; the file is damaged"

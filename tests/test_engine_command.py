@@ -18,11 +18,12 @@ import pytest
 import torch
 
 from sqgen import LogResult, parse_log
-from sqgen.engine import command, glog
+from sqgen.engine import command
 from sqgen.engine.device import select_device
 from sqgen.engine.flags import FLAGS, FlagError, parse
 from sqgen.formats.caffemodel import fill_blob
 from sqgen.formats.schema import NetParameter
+from sqgen.text import number_text
 
 from . import engine_server
 from .databases import make_lmdb, raw
@@ -558,7 +559,7 @@ def test_lines_that_are_left_out(
     ],
 )
 def test_numbers_are_printed_as_streams_print_them(value: float, text: str) -> None:
-    assert glog.format_number(value) == text
+    assert number_text(value) == text
 
 
 # Names

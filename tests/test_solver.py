@@ -22,13 +22,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqgen.engine import glog
 from sqgen.engine.learning_rate import LearningRate
 from sqgen.engine.optimizer import Optimizer
 from sqgen.engine.parameters import Parameter
 from sqgen.formats import prototxt
 from sqgen.formats.caffemodel import blob_array, fill_blob
 from sqgen.formats.schema import NetParameter, SolverParameter
+from sqgen.text import number_text
 
 from .conftest import DATA
 from .devices import device_flags, tolerance
@@ -543,7 +543,7 @@ def test_rates_print_as_caffe_prints_them(fields: str, printed: dict[int, str]) 
     solver = SolverParameter(lr_policy=policy)
     prototxt.parse(f"base_lr: 0.037 max_iter: 4000 {more}", solver, "solver")
     rate = LearningRate(solver)
-    assert {iteration: glog.format_number(rate.at(iteration)) for iteration in printed} == printed
+    assert {iteration: number_text(rate.at(iteration)) for iteration in printed} == printed
 
 
 @given(
