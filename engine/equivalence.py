@@ -21,13 +21,12 @@ from ..text import printable
 from ..weights.mapping import EqualBlobs, WeightMapping
 
 if TYPE_CHECKING:
-    from .api import Net
+    from .executor import Executor
 
 PRECISION = "fp64"
 TOLERANCE = 1e-9  # relative to a blob's largest element; reordering a sum changes about 1e-15
 _INPUT_SCALE = 64.0  # standard deviation, about that of pixels
 _INPUTS = 2
-_COPY = "copy "  # prefix of layers that copy a blob before a layer in place overwrites it
 
 
 class Proof(NamedTuple):
@@ -46,7 +45,7 @@ class Proof(NamedTuple):
     blind: list[str]
 
 
-def load_engine() -> type[Net]:
+def load_engine() -> type[Executor]:
     """Import the class that runs nets.
 
     Raises:
@@ -54,12 +53,12 @@ def load_engine() -> type[Net]:
     """
     purpose = "the proof that both nets compute the same"
     with required("torch", purpose, ", and --no-proof goes without"):
-        from .api import Net
-    return Net
+        from .executor import Executor
+    return Executor
 
 
 def prove(
-    engine: type[Net],
+    engine: type[Executor],
     source: InferenceGraph,
     target: InferenceGraph,
     mapping: WeightMapping,
@@ -128,7 +127,7 @@ def _compare(
 
 
 def _run(
-    engine: type[Net],
+    engine: type[Executor],
     graph: InferenceGraph,
     layers: Sequence[LayerParameter],
     arrays: Mapping[str, Sequence[np.ndarray]],
@@ -136,14 +135,12 @@ def _run(
     blobs: Sequence[str],
 ) -> list[np.ndarray]:
     """Run a net of these layers; return `blobs`, each as (inputs, batch, channels, ...)."""
-    copies = [
-        LayerParameter(name=name, type="Power", bottom=[blob], top=[name])
-        for name, blob in ((f"{_COPY}{index}", blob) for index, blob in enumerate(blobs))
-    ]
     shapes = {name: array.shape for name, array in inputs[0].items()}
-    net = engine(graph.definition(shapes, [*layers, *copies]), precision=PRECISION)
-    for name in net.layers:
-        pairs = zip(arrays[name], net.blobs(name), strict=True)
-        net.set_blobs(name, [array.reshape(blob.shape) for array, blob in pairs])
-    results = [net.forward(arrays) for arrays in inputs]
-    return [np.stack([result[copy.name] for result in results]) for copy in copies]
+    net = engine(graph.definition(shapes, layers), "TEST", precision=PRECISION)
+    for layer in net.wiring.layers:
+        if layer.blobs:
+            pairs = zip(arrays[layer.name], net.blobs(layer.name), strict=True)
+            net.set_blobs(layer.name, [array.reshape(blob.shape) for array, blob in pairs])
+    # Each blob of the graph is the top of one layer: none is overwritten.
+    results = [net.forward(arrays, keep=set(blobs)) for arrays in inputs]
+    return [np.stack([result[blob] for result in results]) for blob in blobs]

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sqgen import Design, Net, NetError, SqgenError, build, parse_net, preset
+from sqgen import Design, NetError, SqgenError, build, parse_net, preset
 from sqgen.engine.equivalence import prove
+from sqgen.engine.executor import Executor
 from sqgen.formats import prototxt
 from sqgen.formats.caffemodel import blob_array, fill_blob, read_caffemodel
 from sqgen.formats.schema import NetParameter
@@ -126,7 +127,7 @@ def test_published_names_map_onto_each_other(group: list[str]) -> None:
             own = inference_graph(parse_net(source))
             again = map_weights(inference_graph_of_model(there, "b"), own, there, layer_role)
             np.testing.assert_equal(again.arrays, arrays(model))
-    prove(Net, flow, inference_graph(target), found, model)
+    prove(Executor, flow, inference_graph(target), found, model)
 
 
 def test_a_convolution_around_is_put_in_the_order_of_the_concat() -> None:
@@ -364,7 +365,11 @@ def test_partial_leaves_out_what_comes_last() -> None:
     written = make_mapped_caffemodel(parse_net(target), found)
     assert "conv_final_7" not in {one.name for one in written.layer}
     proof = prove(
-        Net, inference_graph_of_model(model, "a"), inference_graph(parse_net(target)), found, model
+        Executor,
+        inference_graph_of_model(model, "a"),
+        inference_graph(parse_net(target)),
+        found,
+        model,
     )
     assert proof.blobs == len(found.rows) == 13
     behind = net_input() + conv("new", "data", 3) + conv("y", "new", 3)
@@ -376,16 +381,16 @@ def test_the_proof_names_the_first_layer_that_is_wrong() -> None:
     pair = (build(SMALL, "deploy"), build(OTHER, "deploy"))
     found, model = mapped(*pair)
     flows = inference_graph_of_model(model, "a"), inference_graph(parse_net(pair[1], "b"))
-    proof = prove(Net, *flows, found, model)
+    proof = prove(Executor, *flows, found, model)
     assert proof.largest < 1e-12
     assert (proof.inputs, proof.blind) == ({"data": (1, 3, 32, 32)}, [])
     weights = found.arrays["3/squeeze1x1"][0]
     found.arrays["3/squeeze1x1"][0] = np.ascontiguousarray(weights[:, ::-1])
     with pytest.raises(NetError, match="b: layer '3/squeeze1x1': the nets differ here: on a"):
-        prove(Net, *flows, found, model)
+        prove(Executor, *flows, found, model)
     found.arrays["3/squeeze1x1"][0] = np.full_like(weights, np.nan)
     with pytest.raises(NetError, match=r"layer '3/squeeze1x1': .* is not finite"):
-        prove(Net, *flows, found, model)
+        prove(Executor, *flows, found, model)
 
 
 def test_what_differs_only_in_writing_is_the_same() -> None:
@@ -515,9 +520,9 @@ def test_what_the_proof_can_not_see_is_told(sqgen: Run, tmp_path: Path) -> None:
     biases.data[:] = [-1000.0] * len(biases.data)
     flow = inference_graph(parse_net(text))
     found = map_weights(flow, flow, model)
-    assert prove(Net, flow, flow, found, model).blind == ["b"]
+    assert prove(Executor, flow, flow, found, model).blind == ["b"]
     found.arrays["b"][0] = found.arrays["b"][0][:, ::-1]
-    assert prove(Net, flow, flow, found, model).blind == ["b"]
+    assert prove(Executor, flow, flow, found, model).blind == ["b"]
     save(model, tmp_path / "in.caffemodel")
     (tmp_path / "to.prototxt").write_text(text)
     done = sqgen("weights", "map", "in.caffemodel", "out.caffemodel", "--to", "to.prototxt")
@@ -598,7 +603,7 @@ def test_what_caffe_itself_saved(shared: Path, run: str, net: str) -> None:
     found = map_weights(*flows, model, layer_role)
     assert {row.how for row in found.rows} == {"name", "dialect"}
     assert not found.unused
-    proof = prove(Net, *flows, found, model)
+    proof = prove(Executor, *flows, found, model)
     assert (proof.blind, proof.largest < 1e-12) == ([], True)
     there = make_mapped_caffemodel(target, found)
     back = inference_graph(parse_net(own), (3, 32, 32))
