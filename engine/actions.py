@@ -21,7 +21,7 @@ from .loader import EndOfData
 from .open_net import EngineOptions, open_net
 from .scores import ScoreSums
 from .signals import SignalHandler
-from .snapshots import read_resume_state
+from .snapshots import SavedRun, read_snapshot
 from .solver import Solver, split_file_names
 from .timing import time_layers
 from .workers import Workers
@@ -87,12 +87,14 @@ def train(line: CommandLine) -> None:
         param.weights.append(weights)
     effects = line.text("sigint_effect"), line.text("sighup_effect")
     with SignalHandler(*effects) as signals:
-        options = _options(line, device, _training_seed(param, snapshot))
+        saved = read_snapshot(snapshot) if snapshot else None
+        options = _options(line, device, _training_seed(param, saved))
         solver = Solver(param, source, options, signals.next_request)
         try:
-            if snapshot:
+            if saved is not None:
                 glog.info(f"Resuming from {snapshot}", "caffe.cpp:235")
-                solver.restore(snapshot)
+                solver.restore(saved)
+            del saved  # its history takes as much memory as the weights
             glog.info("Starting Optimization", "caffe.cpp:239")
             solver.solve()
             glog.info("Optimization Done.", "caffe.cpp:250")
@@ -125,11 +127,10 @@ def _read_solver(path: str) -> tuple[SolverParameter, str]:
     return param, source
 
 
-def _training_seed(param: SolverParameter, snapshot: str) -> int:
+def _training_seed(param: SolverParameter, saved: SavedRun | None) -> int:
     """Return the seed of the run to resume, else the solver's, else a new one."""
-    resume_state = read_resume_state(snapshot) if snapshot else None
-    if resume_state is not None:
-        return resume_state.seed
+    if saved is not None and saved.resume_state is not None:
+        return saved.resume_state.seed
     return param.random_seed if param.random_seed >= 0 else _new_seed()
 
 

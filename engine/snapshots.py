@@ -12,6 +12,7 @@ import json
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -19,12 +20,13 @@ from ..errors import FormatError, NetError
 from ..formats.caffemodel import (
     blob_array,
     fill_blob,
-    read_solver_state,
+    parse_solver_state,
+    read_binary,
     same_blob_shape,
     serialize,
 )
-from ..formats.files import write_files
-from ..formats.schema import SolverParameter, SolverState
+from ..formats.files import display_name, write_files
+from ..formats.schema import TRAIN, SolverParameter, SolverState
 from ..formats.snapshot_files import find_weights
 from ..text import printable
 from . import glog
@@ -34,7 +36,6 @@ from .parameters import to_caffemodel
 from .tensors import to_array
 
 FORMAT = 1
-BINARYPROTO = 1
 
 
 @dataclass
@@ -81,7 +82,7 @@ def write_snapshot(
     base = f"{prefix}_iter_{resume_state.iteration}"
     model_path, state_path = f"{base}.caffemodel", f"{base}.solverstate"
     glog.info(f"Snapshotting to binary proto file {model_path}", "solver.cpp:464")
-    model = to_caffemodel(net.name, net.parameters, 0, optimizer.solver.snapshot_diff)
+    model = to_caffemodel(net.name, net.parameters, TRAIN, optimizer.solver.snapshot_diff)
     state = SolverState(iter=resume_state.iteration, learned_net=model_path, current_step=step)
     for blob in optimizer.history:
         fill_blob(state.history.add(), to_array(blob))
@@ -98,23 +99,43 @@ def write_snapshot(
     )
 
 
-def read_snapshot(
-    path: str, optimizer: Optimizer
-) -> tuple[SolverState, Path | None, ResumeState | None]:
-    """Read a solver state and copy its history into the optimizer.
+class SavedRun(NamedTuple):
+    """A run to resume.
 
-    Returns:
-        The SolverState, the file of its weights, and the resume state where there is one.
+    Attributes:
+        path: the file of the solver state.
+        state: the SolverState.
+        weights: the file of its weights; None where it names none.
+        resume_state: None where its file is missing or belongs to another solver state.
+    """
+
+    path: str
+    state: SolverState
+    weights: Path | None
+    resume_state: ResumeState | None
+
+
+def read_snapshot(path: str) -> SavedRun:
+    """Read a solver state and the resume state beside it.
 
     Raises:
-        FormatError: the file can't be read, or belongs to another solver or net.
+        FormatError: the file can't be read, or its weights are missing.
     """
-    state = read_solver_state(path)
-    _check_history(state, optimizer, printable(path))
-    for blob, history in zip(state.history, optimizer.history, strict=True):
+    data = read_binary(path, "a solver state")
+    state = parse_solver_state(data, display_name(path))
+    return SavedRun(path, state, find_weights(state, path), _read_resume_state(path, data))
+
+
+def restore_history(saved: SavedRun, optimizer: Optimizer) -> None:
+    """Copy the history of a solver state into the optimizer.
+
+    Raises:
+        FormatError: it belongs to another solver or net.
+    """
+    _check_history(saved.state, optimizer, printable(saved.path))
+    for blob, history in zip(saved.state.history, optimizer.history, strict=True):
         array = blob_array(blob).reshape(tuple(history.shape))
         history.copy_(torch.from_numpy(array))
-    return state, find_weights(state, path), read_resume_state(path)
 
 
 def _check_history(state: SolverState, optimizer: Optimizer, file: str) -> None:
@@ -133,14 +154,14 @@ def _check_history(state: SolverState, optimizer: Optimizer, file: str) -> None:
             )
 
 
-def read_resume_state(path: str) -> ResumeState | None:
-    """Read the resume state beside a solver state; None if it is missing or not of this state."""
+def _read_resume_state(path: str, data: bytes) -> ResumeState | None:
+    """Read the resume state beside a solver state of these bytes."""
     try:
         fields = json.loads(Path(path).with_suffix(".sqgenstate").read_bytes())
         resume_state = ResumeState(**fields)
-        digest = sha256(Path(path).read_bytes()).hexdigest()
     except (OSError, ValueError, TypeError):
         return None
+    digest = sha256(data).hexdigest()
     matches = (resume_state.format, resume_state.digest) == (FORMAT, digest)
     return resume_state if matches else None
 
@@ -151,5 +172,5 @@ def check_snapshot_format(solver: SolverParameter) -> None:
     Raises:
         NetError: it wants HDF5.
     """
-    if solver.snapshot_format != BINARYPROTO:
+    if solver.snapshot_format != SolverParameter.BINARYPROTO:
         raise NetError("snapshot_format HDF5 is not supported; use BINARYPROTO, Caffe's default")

@@ -28,7 +28,13 @@ from .optimizer import Optimizer
 from .parameters import share_weights
 from .scores import ScoreSums, SmoothedLoss, flatten_outputs, loss_suffix
 from .signals import NONE, SNAPSHOT, STOP
-from .snapshots import ResumeState, check_snapshot_format, read_snapshot, write_snapshot
+from .snapshots import (
+    ResumeState,
+    SavedRun,
+    check_snapshot_format,
+    restore_history,
+    write_snapshot,
+)
 
 if TYPE_CHECKING:
     from ..formats.schema import SolverParameter
@@ -275,35 +281,38 @@ class Solver:
         prefix, step = self.param.snapshot_prefix, self.rate.current_step
         write_snapshot(prefix, self.net, self.optimizer, step, resume_state)
 
-    def restore(self, path: str) -> None:
+    def restore(self, saved: SavedRun) -> None:
         """Resume from a solver state: bit for bit if sqgen wrote it, else as Caffe does.
 
         Raises:
-            SqgenError: the file can't be read, or belongs to another solver or net.
+            SqgenError: it belongs to another solver or net, or its weights can't be read.
         """
         glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
-        state, weights, resume_state = read_snapshot(path, self.optimizer)
-        if weights is None:
-            glog.warning(f"{printable(path)} names no weights: the net keeps its initial ones")
+        restore_history(saved, self.optimizer)
+        file = printable(saved.path)
+        if saved.weights is None:
+            glog.warning(f"{file} names no weights: the net keeps its initial ones")
         else:
-            self.net.load(read_caffemodel(weights), os.fspath(weights))
-        self.iteration = state.iter
-        self.rate.current_step = state.current_step
-        if resume_state is None or not self._resume_from(resume_state):
+            self.net.load(read_caffemodel(saved.weights), os.fspath(saved.weights))
+        self.iteration = saved.state.iter
+        self.rate.current_step = saved.state.current_step
+        problem = self._restore_positions(saved.resume_state)
+        if problem:
             glog.warning(
-                f"{printable(path)} has no matching .sqgenstate beside it: resuming as Caffe does,"
-                " with the data from its first record"
+                f"{file} {problem}: resuming as Caffe does, with the data from its first record"
             )
 
-    def _resume_from(self, resume_state: ResumeState) -> bool:
-        """Restore data positions and losses; return False if the data layers differ."""
+    def _restore_positions(self, resume_state: ResumeState | None) -> str:
+        """Restore data positions and losses; return what prevents it, or an empty string."""
+        if resume_state is None:
+            return "has no matching .sqgenstate beside it"
         positions = DataPositions(resume_state.passes, resume_state.records)
         if not positions.fits(self.nets):
-            return False
+            return "is of nets with other data layers"
         positions.restore(self.nets)
         self.loss.restore(resume_state.losses, resume_state.smoothed)
         self._log_resume(resume_state)
-        return True
+        return ""
 
     def _log_resume(self, resume_state: ResumeState) -> None:
         threads, precision = self.options.workers.threads, self.options.precision

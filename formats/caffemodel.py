@@ -30,7 +30,7 @@ def read_caffemodel(path: str | os.PathLike[str]) -> NetParameter:
         FormatError: the file can't be read, is truncated, damaged or of another kind.
     """
     source = display_name(path)
-    data = _read(path, "a caffemodel")
+    data = read_binary(path, "a caffemodel")
     net = _parse_net(data)
     if net is None:
         if _parse_solver_state(data) is not None:
@@ -60,8 +60,15 @@ def read_solver_state(path: str | os.PathLike[str]) -> SolverState:
     Raises:
         FormatError: the file can't be read, is truncated, damaged or of another kind.
     """
-    source = display_name(path)
-    data = _read(path, "a solver state")
+    return parse_solver_state(read_binary(path, "a solver state"), display_name(path))
+
+
+def parse_solver_state(data: bytes, source: str) -> SolverState:
+    """Parse the bytes of a `.solverstate`; `source` is its file.
+
+    Raises:
+        FormatError: they are truncated, damaged or of another kind.
+    """
     state = _parse_solver_state(data)
     if state is None:
         if is_caffemodel(data):
@@ -156,7 +163,16 @@ def serialize(message: Message, name: str) -> bytes:
         raise FormatError(f"{name}: larger than the 2 GiB that protobuf can write") from None
 
 
-def _read(path: str | os.PathLike[str], kind: str) -> bytes:
+def read_binary(path: str | os.PathLike[str], kind: str) -> bytes:
+    """Read a file of Caffe's binary protobuf.
+
+    Args:
+        path: the file.
+        kind: what it should be, for messages.
+
+    Raises:
+        FormatError: the file can't be read, is empty or HDF5.
+    """
     data = read_bytes(path, BINARY_LIMIT, kind)
     source = display_name(path)
     if data.startswith(_HDF5):

@@ -21,7 +21,7 @@ from typing import TextIO
 import numpy as np
 import pytest
 
-from sqgen.engine.snapshots import read_resume_state
+from sqgen.engine.snapshots import read_snapshot
 from sqgen.formats.caffemodel import read_caffemodel, read_solver_state
 
 from .devices import device_flags
@@ -291,7 +291,10 @@ def test_without_its_position_a_state_resumes_as_caffe_does(
         (place / "net.prototxt").write_text(renamed)
     log = engine((*TRAIN, f"--snapshot={state.name}"), capsys)[1]
     assert "Resuming exactly" not in log
-    assert "s_iter_3.solverstate has no matching .sqgenstate beside it" in log
+    problem = "has no matching .sqgenstate beside it"
+    if how == "other data":
+        problem = "is of nets with other data layers"
+    assert f"s_iter_3.solverstate {problem}: resuming as Caffe does" in log
     resumed = from_iteration(told(log), 3)
     assert resumed != from_iteration(whole, 3)
     fresh = engine((*TRAIN, "--weights=s_iter_3.caffemodel"), capsys)[1]
@@ -434,7 +437,7 @@ def test_a_kill_leaves_no_half_snapshot(folder: Path) -> None:
             named = Path(read_solver_state(state).learned_net)
             assert named.name == f"{state.stem}.caffemodel"
             assert [layer.name for layer in read_caffemodel(place / named).layer if layer.blobs]
-            assert read_resume_state(str(state)) is not None
+            assert read_snapshot(str(state)).resume_state is not None
         for model in place.glob("s_iter_*.caffemodel"):
             read_caffemodel(model)
     assert found > 12
