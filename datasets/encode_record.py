@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import FormatError
-from ..formats.files import read_bytes
-from ..formats.images import COLOR, GRAY, Pixels, decode, opencv, resize
+from ..formats.images import COLOR, GRAY, Pixels, opencv, read_image, resize
 from ..formats.schema import Datum
 from ..text import printable
-
-IMAGE_LIMIT = 1 << 30  # bytes of an image file
 
 Shape = tuple[int, int, int]
 
@@ -48,9 +45,7 @@ class RecordEncoder(NamedTuple):
         Raises:
             FormatError: the file can't be read, decoded or encoded.
         """
-        shown = printable(path)
-        data = read_bytes(Path(path), IMAGE_LIMIT, "an image")
-        pixels = decode(data, GRAY if self.gray else COLOR, shown)
+        data, pixels = read_image(Path(path), GRAY if self.gray else COLOR)
         if self.encoded and not self.resize and _has_suffix(path, self.encoded):
             # Caffe stores the file unchanged, in colour even with --gray.
             return EncodedRecord(_encoded(data, label), _shape(pixels))
@@ -58,7 +53,7 @@ class RecordEncoder(NamedTuple):
             pixels = resize(pixels, *self.resize)
         if self.encoded:
             return EncodedRecord(
-                _encoded(_encode(pixels, self.encoded, shown), label), _shape(pixels)
+                _encoded(_encode(pixels, self.encoded, printable(path)), label), _shape(pixels)
             )
         return EncodedRecord(raw_datum(pixels, label), _shape(pixels))
 

@@ -9,14 +9,12 @@ import numpy as np
 
 from ..errors import FormatError, NetError
 from ..formats import images
-from ..formats.files import read_bytes
 from ..text import printable
 from .api import Net
 
 IMAGENET_MEAN = (104.0, 117.0, 123.0)  # B, G, R
 IMAGENET_INPUTS, IMAGENET_SIZE = (224, 227), 256  # images are resized to 256 and cropped
 BATCH_SIZE = 32
-FILE_LIMIT = 1 << 30  # bytes of an image file
 
 
 class Preprocessing(NamedTuple):
@@ -43,8 +41,7 @@ class Preprocessing(NamedTuple):
             FormatError: the file is no image.
         """
         flag = images.COLOR if self.channels == 3 else images.GRAY
-        data = read_bytes(path, FILE_LIMIT, "an image")
-        pixels = images.resize(images.decode(data, flag, printable(path)), *self.resize)
+        pixels = images.resize(images.read_image(path, flag)[1], *self.resize)
         top, left = ((a - b) // 2 for a, b in zip(self.resize, self.crop, strict=True))
         pixels = pixels[top : top + self.crop[0], left : left + self.crop[1]]
         values = pixels.astype(np.float32) - np.array(self.mean, dtype=np.float32)

@@ -17,7 +17,7 @@ from ..counter_rng import bits, domain, key, permutation
 from ..errors import FormatError
 from ..formats.datum import Record, Value, raw_values, read_datum
 from ..formats.files import read_bytes
-from ..formats.images import COLOR, GRAY, UNCHANGED, resize
+from ..formats.images import COLOR, GRAY, UNCHANGED, read_image, resize
 from ..formats.images import decode as decode_image
 from ..formats.list_file import LIST_LIMIT, parse_list
 from ..formats.lmdb_reader import open_lmdb
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 Raw = TypeVar("Raw")
 
-IMAGE_LIMIT = 1 << 30  # bytes of an image file
 _SHUFFLE, _SKIP = domain("shuffle"), domain("skip")
 
 
@@ -197,11 +196,7 @@ class ImageListReader(RecordReader[int]):
         file, label = self._lines[raw]
         path = self._base / (self._root + file)
         name = f"{self._name}: line {raw + 1}"
-        try:
-            data = read_bytes(path, IMAGE_LIMIT, "an image")
-        except FormatError as error:
-            raise FormatError(f"{name}: {error}") from None
-        pixels = decode_image(data, self._flag, f"{name}: {printable(str(path))}")
+        _, pixels = read_image(path, self._flag, name)
         if self._height:
             pixels = resize(pixels, self._height, self._width)
         return Image(pixels, False, label, name)

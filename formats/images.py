@@ -7,6 +7,7 @@ part with gray, and Caffe trains on that.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -16,10 +17,14 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..extras import required
+from ..text import printable
+from .files import read_bytes
 
 Pixels = NDArray[np.uint8]
 
 UNCHANGED, GRAY, COLOR = -1, 0, 1  # cv2.IMREAD_*
+
+IMAGE_LIMIT = 1 << 30  # bytes of an image file
 
 _JPEG, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 
@@ -39,6 +44,25 @@ def opencv() -> Any:
     if logging is not None:
         logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     return cv2
+
+
+def read_image(path: str | os.PathLike[str], flag: int, where: str = "") -> tuple[bytes, Pixels]:
+    """Read an image file: its bytes, and the pixels that `decode` returns.
+
+    Args:
+        path: the file.
+        flag: `UNCHANGED`, `GRAY` or `COLOR`.
+        where: what names the file, for messages.
+
+    Raises:
+        FormatError: the file can't be read, has more than `IMAGE_LIMIT` bytes, or is no image.
+    """
+    prefix = f"{where}: " if where else ""
+    try:
+        data = read_bytes(path, IMAGE_LIMIT, "an image")
+    except FormatError as error:
+        raise FormatError(f"{prefix}{error}") from None
+    return data, decode(data, flag, prefix + printable(os.fspath(path)))
 
 
 def decode(data: bytes | memoryview, flag: int, where: str) -> Pixels:
