@@ -7,7 +7,7 @@ import os
 import torch
 
 from ..errors import FormatError, NetError
-from ..formats.caffemodel import read_caffemodel
+from ..formats.caffemodel import read_caffemodel, split_weights
 from ..formats.files import STDIN
 from ..formats.schema import NetState, SolverParameter
 from ..formats.snapshot_files import complete_prefix
@@ -22,7 +22,7 @@ from .open_net import EngineOptions, open_net
 from .scores import ScoreSums
 from .signals import SignalHandler
 from .snapshots import SavedRun, read_snapshot
-from .solver import Solver, split_file_names
+from .solver import Solver
 from .timing import time_layers
 from .workers import Workers
 
@@ -175,7 +175,7 @@ def test(line: CommandLine) -> None:
 
 
 def _load_weights(net: Executor, names: str) -> None:
-    for name in split_file_names(names):
+    for name in split_weights(names):
         net.load(read_caffemodel(name), name)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import NetError
 from ..formats import prototxt
-from ..formats.caffemodel import read_caffemodel
+from ..formats.caffemodel import read_caffemodel, split_weights
 from ..formats.snapshot_files import check_free_space
 from ..nets.definition import NetDefinition
 from ..nets.solver_nets import read_solver_nets
@@ -125,7 +125,7 @@ class Solver:
     def _open_net(self, definition: NetDefinition, phase: str, number: int) -> Executor:
         net = open_net(definition, phase, self.options, number)
         for names in self.param.weights:
-            for name in split_file_names(names):
+            for name in split_weights(names, "weights"):
                 glog.info(f"Finetuning from {name}", "solver.cpp:72")
                 net.load(read_caffemodel(name), name)
         return net
@@ -329,18 +329,6 @@ class Solver:
         """Stop the threads that read data."""
         for net in self.nets:
             net.close()
-
-
-def split_file_names(text: str) -> list[str]:
-    """Split a comma-separated list of files, as `--weights` takes it.
-
-    Raises:
-        NetError: an empty name.
-    """
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise NetError(f"weights '{printable(text)}': an empty name between commas")
-    return names
 
 
 def _log_training_net(field: str, path: str) -> None:

@@ -54,6 +54,19 @@ def read_caffemodel(path: str | os.PathLike[str]) -> NetParameter:
     return net
 
 
+def split_weights(weights: str, what: str = "--weights") -> list[str]:
+    """Split `a.caffemodel,b.caffemodel` into paths; `what` is the option or field that has it.
+
+    Raises:
+        FormatError: there is no path, or an empty one.
+    """
+    paths = [path.strip() for path in weights.split(",")]
+    if not all(paths):
+        problem = "an empty name between commas" if any(paths) else "names no file"
+        raise FormatError(f"{what} '{printable(weights)}': {problem}; give a .caffemodel")
+    return paths
+
+
 def read_solver_state(path: str | os.PathLike[str]) -> SolverState:
     """Read a `.solverstate`.
 

@@ -94,19 +94,6 @@ def match_weight_files(paths: Sequence[str], shapes: NetShapes) -> WeightMatch:
     return match_weights(shapes, [(path, read_caffemodel(path)) for path in paths])
 
 
-def split_weights(weights: str) -> list[str]:
-    """Split `--weights a,b` into paths.
-
-    Raises:
-        SqgenError: there is no path, or an empty one.
-    """
-    paths = [path.strip() for path in weights.split(",")]
-    if not all(paths):
-        problem = "an empty name between commas" if any(paths) else "names no file"
-        raise SqgenError(f"--weights '{printable(weights)}': {problem}; give a .caffemodel")
-    return paths
-
-
 def require_weights(
     matching: WeightMatch, net: NetDefinition, weights: str, hint: str = RANDOM_WEIGHTS_HINT
 ) -> None:

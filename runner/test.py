@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import CrashError, NetError
+from ..formats.caffemodel import split_weights
 from ..logs.result import LogResult
 from ..nets.data_layers import reads_files
 from ..nets.definition import NetDefinition, read_net
@@ -27,7 +28,6 @@ from .preflight import (
     check_net,
     match_weight_files,
     require_weights,
-    split_weights,
     weight_warnings,
 )
 from .run_record import TestRecord, record_data

@@ -6,13 +6,14 @@ import os
 from typing import Any
 
 from ..errors import SqgenError
+from ..formats.caffemodel import split_weights
 from ..formats.schema import PHASES
 from ..logs.result import LogResult
 from ..nets.definition import read_net
 from .engines import TIME_ITERATIONS
 from .options import RunOptions, check_iterations, path_or_none
 from .overrides import DataOverride, net_file, override_data
-from .preflight import check_net, match_weight_files, split_weights, weight_warnings
+from .preflight import check_net, match_weight_files, weight_warnings
 from .session import Session
 from .supervise import ProgressSteps
 from .test import NET

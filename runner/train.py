@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..errors import FormatError, NetError, RunError, SqgenError
+from ..formats.caffemodel import split_weights
 from ..formats.snapshot_files import newest_snapshot
 from ..logs.result import LogResult
 from ..text import first_few, printable
 from .engines import AUTO
 from .options import RunOptions, path_or_none
 from .overrides import DataOverride, RunFile, Setting, data_layers, layer_batch_size, solver_file
-from .preflight import check_solver_state, match_weight_files, split_weights, weight_warnings
+from .preflight import check_solver_state, match_weight_files, weight_warnings
 from .run_folder import RunFolder
 from .run_record import TrainRecord, record_data
 from .session import Session
