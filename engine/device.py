@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from ..errors import NetError
+from ..formats.schema import SolverParameter
 from ..text import printable
 from .flags import CommandLine
-
-if TYPE_CHECKING:
-    from ..formats.schema import SolverParameter
-
-GPU = 1  # SolverParameter.SolverMode
 
 
 def select_device(
@@ -33,7 +27,7 @@ def select_device(
         return "cpu", ""
     gpu, origin = line.text("gpu"), "--gpu"
     if not gpu and solver is not None and solver.HasField("solver_mode"):
-        if solver.solver_mode != GPU:
+        if solver.solver_mode != SolverParameter.GPU:
             return "cpu", ""
         gpu, origin = str(solver.device_id), f"solver_mode: GPU in {source}"
     if not gpu:

@@ -15,7 +15,6 @@ from ..formats.schema import FillerParameter
 from ..text import did_you_mean
 
 Shape = tuple[int, ...]
-FAN_IN, FAN_OUT, AVERAGE = range(3)  # FillerParameter.VarianceNorm
 
 
 def fill(filler: FillerParameter, shape: Shape, key: tuple[int, ...], where: str) -> np.ndarray:
@@ -30,9 +29,9 @@ def fill(filler: FillerParameter, shape: Shape, key: tuple[int, ...], where: str
     Raises:
         NetError: an unknown filler, or one that does not fit the blob.
     """
-    method = _FILLERS.get(filler.type)
+    method = METHODS.get(filler.type)
     if method is None:
-        hint = did_you_mean(filler.type, _FILLERS) or f"; one of {', '.join(_FILLERS)}"
+        hint = did_you_mean(filler.type, METHODS) or f"; one of {', '.join(METHODS)}"
         raise NetError(f"{where}: no filler '{filler.type}'{hint}")
     if filler.sparse != -1 and filler.type != "gaussian":
         raise NetError(f"{where}: filler {filler.type} takes no sparse; use gaussian")
@@ -82,7 +81,11 @@ def _fan(filler: FillerParameter, shape: Shape) -> float:
     count = prod(shape)
     fan_in = count // (shape[0] if shape else 1)
     fan_out = count // shape[1] if len(shape) > 1 else count
-    fans = {FAN_IN: fan_in, FAN_OUT: fan_out, AVERAGE: (fan_in + fan_out) / 2}
+    fans = {
+        FillerParameter.FAN_IN: fan_in,
+        FillerParameter.FAN_OUT: fan_out,
+        FillerParameter.AVERAGE: (fan_in + fan_out) / 2,
+    }
     return float(fans[filler.variance_norm])
 
 
@@ -107,7 +110,8 @@ def _bilinear(filler: FillerParameter, shape: Shape, random: np.random.Generator
     return np.broadcast_to(line[:, None] * line[None, :], shape)
 
 
-_FILLERS: dict[str, Callable[[FillerParameter, Shape, np.random.Generator], np.ndarray]] = {
+# Of the types in nets/lint.py.
+METHODS: dict[str, Callable[[FillerParameter, Shape, np.random.Generator], np.ndarray]] = {
     "constant": _constant,
     "gaussian": _gaussian,
     "positive_unitball": _positive_unitball,

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import FormatError
+from ..formats.schema import DataParameter
 from ..nets.data_layers import data_param, has_countable_records
 from .prefetch import Jobs, Prefetch, Task
 from .reader import ImageListReader, LmdbRecordReader, RecordReader
 from .transform import Array, Floats, Image, Transformer
 
 if TYPE_CHECKING:
-    from ..formats.schema import DataParameter, ImageDataParameter, LayerParameter
+    from ..formats.schema import ImageDataParameter, LayerParameter
 
 AHEAD_BYTES = 256 << 20  # of batches read ahead
 TASK_RECORDS = 4  # decoded by one task
-LMDB = 1  # DataParameter.DB
 
 
 class Batch(NamedTuple):
@@ -197,7 +197,7 @@ def open_loader(
     if not has_countable_records(layer):
         raise FormatError(f"{where}: layer type {layer.type} reads no data")
     batch_size = _batch_size(data_param(layer), where)
-    if layer.type == "Data" and layer.data_param.backend != LMDB:
+    if layer.type == "Data" and layer.data_param.backend != DataParameter.LMDB:
         default = "" if layer.data_param.HasField("backend") else " (the default)"
         raise FormatError(
             f"{where}: backend LEVELDB{default} can't be read yet;"

@@ -23,7 +23,7 @@ from .wiring import WiredLayer
 Tensor = torch.Tensor
 
 # Layer type -> the message with its fillers, and the filler of each blob.
-_FILLERS = {
+_FILLER_FIELDS = {
     "Convolution": ("convolution_param", ("weight_filler", "bias_filler")),
     "InnerProduct": ("inner_product_param", ("weight_filler", "bias_filler")),
     "PReLU": ("prelu_param", ("filler",)),
@@ -128,7 +128,7 @@ def make_parameters(
 def _initial_values(
     layer: WiredLayer, index: int, shape: tuple[int, ...], key: tuple[int, ...]
 ) -> np.ndarray:
-    message, fields = _FILLERS.get(layer.type, ("", ()))
+    message, fields = _FILLER_FIELDS.get(layer.type, ("", ()))
     if not message:
         return np.zeros(shape, dtype=np.float32)  # BatchNorm
     # Scale with two bottoms has no blob but the bias.

@@ -18,6 +18,7 @@ from ..formats.schema import LayerParameter
 from ..text import printable
 from .definition import NetDefinition
 from .graph import build_graph
+from .layer_types import rename_old_axis
 
 _SKIPPED = ("name", "type", "bottom", "top", "include", "exclude", "blobs")
 # Fields that have a meaning when set, even to their default (Caffe asks has_x()).
@@ -126,11 +127,7 @@ def canonical(layer: LayerParameter) -> LayerParameter:
     elif copy.type == "Pooling":
         _unify_window(copy.pooling_param, {"kernel_size": 0, "stride": 1, "pad": 0})
     elif copy.type in ("Concat", "Slice"):
-        param = getattr(copy, f"{copy.type.lower()}_param")
-        old = f"{copy.type.lower()}_dim"
-        if param.HasField(old):
-            param.axis = getattr(param, old)
-            param.ClearField(old)
+        rename_old_axis(copy)
     elif copy.type == "BatchNorm":
         for spec in copy.param:  # the multipliers are always 0
             spec.ClearField("lr_mult")

@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from google.protobuf.message import Message
-
-from ..formats.schema import BiasParameter, LayerParameter, ScaleParameter
+from ..formats.schema import (
+    BiasParameter,
+    EltwiseParameter,
+    LayerParameter,
+    PoolingParameter,
+    ScaleParameter,
+)
 from ..text import shape_text
 from .windows import (
     ShapeError,
@@ -65,9 +69,6 @@ ASSUMED_CHANNELS = 3  # of records, where the prototxt does not say
 
 LAYER_TYPES: dict[str, LayerType] = {}
 
-MAX_POOLING, STOCHASTIC_POOLING = 0, 2  # PoolingParameter.PoolMethod
-PRODUCT = 0  # EltwiseParameter.EltwiseOp
-
 # Registered in BVLC Caffe, but not supported here.
 UNSUPPORTED = frozenset(
     "AbsVal BNLL BatchReindex Clip ContrastiveLoss Crop Deconvolution Embed Exp Filter HDF5Data"
@@ -114,7 +115,7 @@ def _transformed(layer: LayerParameter, image: Shape, stored: Sequence[int] = (0
         raise ShapeError(f"crop_size {crop} is larger than its images, {stored[0]}x{stored[1]}")
     if not crop and 0 in image:
         raise UnknownSizeError(
-            "the size of its images is not in the prototxt (no crop_size); tell it: --image CxHxW"
+            "the size of its images is not in the prototxt (no crop_size); give --image CxHxW"
         )
     return (image[0], crop or image[1], crop or image[2])
 
@@ -225,10 +226,10 @@ def _convolution_macs(tops: Shapes, blobs: Sequence[Blob]) -> int:
 
 def _pooling(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     bottom = bottoms[0]
-    if len(layer.top) > 1 and layer.pooling_param.pool != MAX_POOLING:
+    if len(layer.top) > 1 and layer.pooling_param.pool != PoolingParameter.MAX:
         raise ShapeError("only MAX pooling has a second top, the mask")
     pads = layer.pooling_param
-    if pads.pool == STOCHASTIC_POOLING and (pads.pad or pads.pad_h or pads.pad_w):
+    if pads.pool == PoolingParameter.STOCHASTIC and (pads.pad or pads.pad_h or pads.pad_w):
         raise ShapeError("STOCHASTIC pooling takes no pad")
     if len(bottom) != 4:
         raise ShapeError(f"pools images of 4 axes (batch, channels, height, width), not {bottom}")
@@ -317,15 +318,36 @@ def _scaled(field: str) -> Callable[[LayerParameter, Shapes, Shape | None], list
     return rule
 
 
-def _old_or_new_axis(param: Message, old: str, bottom: Shape) -> int:
-    """Return the axis of a Concat or Slice, in older files `concat_dim` or `slice_dim`."""
+def concat_axis(layer: LayerParameter) -> int:
+    """Return the axis of a Concat or Slice, maybe negative; older files have another field."""
+    param, old = _concat_fields(layer)
+    return int(getattr(param, old if param.HasField(old) else "axis"))
+
+
+def rename_old_axis(layer: LayerParameter) -> None:
+    """Write `concat_dim` of a Concat, or `slice_dim` of a Slice, as `axis`."""
+    param, old = _concat_fields(layer)
+    if param.HasField(old):
+        param.axis = getattr(param, old)
+        param.ClearField(old)
+
+
+def _concat_fields(layer: LayerParameter) -> tuple[Any, str]:
+    """Return the message with the axis of a Concat or Slice, and its older field."""
+    if layer.type == "Concat":
+        return layer.concat_param, "concat_dim"
+    return layer.slice_param, "slice_dim"
+
+
+def _checked_axis(layer: LayerParameter, bottom: Shape) -> int:
+    param, old = _concat_fields(layer)
     if param.HasField(old) and param.HasField("axis"):
         raise ShapeError(f"give axis or {old}, not both")
-    return axis_index(getattr(param, old if param.HasField(old) else "axis"), len(bottom))
+    return axis_index(concat_axis(layer), len(bottom))
 
 
 def _concat(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
-    axis = _old_or_new_axis(layer.concat_param, "concat_dim", bottoms[0])
+    axis = _checked_axis(layer, bottoms[0])
     if len({len(bottom) for bottom in bottoms}) > 1:
         raise ShapeError(f"{_shape_list(bottoms)} differ in their number of axes")
     rest = {bottom[:axis] + bottom[axis + 1 :] for bottom in bottoms}
@@ -337,7 +359,7 @@ def _concat(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list
 
 def _slice(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     param, bottom, count = layer.slice_param, bottoms[0], len(layer.top)
-    axis = _old_or_new_axis(param, "slice_dim", bottom)
+    axis = _checked_axis(layer, bottom)
     points = [0, *param.slice_point, bottom[axis]]
     if not param.slice_point:
         if bottom[axis] % count:
@@ -357,7 +379,7 @@ def _eltwise(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> lis
     if len(set(bottoms)) > 1:
         raise ShapeError(f"its bottoms differ in shape: {_shape_list(bottoms)}")
     coefficients = len(layer.eltwise_param.coeff)
-    if coefficients and layer.eltwise_param.operation == PRODUCT:
+    if coefficients and layer.eltwise_param.operation == EltwiseParameter.PROD:
         raise ShapeError("coeff is for sums; a product takes none")
     if coefficients not in (0, len(bottoms)):
         raise ShapeError(f"it has {len(bottoms)} bottoms but {coefficients} coeff; give each one")

@@ -142,7 +142,7 @@ class _Walk:
         kind = LAYER_TYPES.get(layer.type)
         if kind is None and layer.type in UNSUPPORTED:
             what = f"type '{layer.type}' is Caffe's, but not supported here"
-            self.problem("unsupported", layer, f"{what}: nothing is known of what it makes")
+            self.problem("unsupported", layer, f"{what}: the shapes of its tops are unknown")
         elif kind is None:
             hint = did_you_mean(layer.type, [*LAYER_TYPES, *UNSUPPORTED])
             self.problem("type", layer, f"no layer type '{printable(layer.type)}'{hint}")
@@ -213,7 +213,7 @@ class _Walk:
             if not spec.name:
                 continue
             owner, shape, first = self.shared.setdefault(spec.name, (layer, blob.shape, spec))
-            strict = spec.share_mode == 0
+            strict = spec.share_mode == ParamSpec.STRICT
             what = f"shares '{printable(spec.name)}' with '{printable(owner.name)}', but it is"
             if shape != blob.shape if strict else prod(shape) != prod(blob.shape):
                 self.problem("shape", layer, f"{what} {shape} there and {blob.shape} here")

@@ -128,7 +128,7 @@ def pooling_window(param: PoolingParameter, axis: int, size: int) -> Window:
     if pad >= kernel:
         raise ShapeError(f"pad {pad} must be less than the kernel, {kernel}")
     padded = bool(param.pad or param.pad_h or param.pad_w)
-    round_up = param.round_mode == 0  # CEIL
+    round_up = param.round_mode == PoolingParameter.CEIL
     return Window(kernel, stride, pad, pooling=True, round_up=round_up, clip=padded)
 
 

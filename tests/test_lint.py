@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from sqgen import Design, build, lint_net, parse_net, preset
+from sqgen.engine.fillers import METHODS
 from sqgen.generator.presets import PRESETS
 from sqgen.nets.definition import parse_solver
 from sqgen.nets.layer_types import LAYER_TYPES
-from sqgen.nets.lint import ERROR, RULES, WARNING
+from sqgen.nets.lint import ERROR, FILLERS, RULES, WARNING
 from sqgen.nets.solver_rules import lint_solver, lint_test_iter
 
 from .conftest import Run
@@ -382,3 +383,7 @@ def test_what_a_solver_names(sqgen: Run) -> None:
     assert "net 'gone.prototxt' not found, nor beside the solver; correct its path" in gone.stderr
     inside = sqgen("lint", "-", stdin=f"net_param {{ {INPUT} }}\nlr_policy: 'fixed'\n")
     assert inside.returncode == 0
+
+
+def test_fillers_are_those_of_the_engine() -> None:
+    assert set(FILLERS) == set(METHODS)

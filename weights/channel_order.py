@@ -20,7 +20,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from ..nets.layer_types import Shape
+from ..formats.schema import LRNParameter
+from ..nets.layer_types import Shape, concat_axis
 from ..nets.shapes import LayerShapes
 
 Order = NDArray[np.int64]
@@ -30,7 +31,6 @@ Channel = tuple[int, int]
 _EACH = frozenset(
     "ReLU ELU Sigmoid TanH Power PReLU BatchNorm Pooling Scale Bias Softmax LRN".split()
 )
-_WITHIN_CHANNEL = 1  # LRNParameter.NormRegion
 
 
 class OrderError(ValueError):
@@ -57,10 +57,7 @@ def classify_layer(item: LayerShapes) -> str:
         param = layer.convolution_param if kind == "Convolution" else layer.inner_product_param
         return "mix" if param.axis % axes == 1 else "whole"
     if kind in ("Concat", "Slice"):
-        old = f"{kind.lower()}_dim"
-        param = getattr(layer, f"{kind.lower()}_param")
-        axis = (getattr(param, old) if param.HasField(old) else param.axis) % axes
-        if axis == 1:
+        if concat_axis(layer) % axes == 1:
             return kind.lower()
         return "combine" if kind == "Concat" else "each"
     if kind == "Eltwise":
@@ -69,7 +66,7 @@ def classify_layer(item: LayerShapes) -> str:
         start = layer.flatten_param.axis % axes
         return "flatten" if start == 1 else "each" if start > 1 else "whole"
     if kind in _EACH and len(item.bottoms) == 1:
-        across = kind == "LRN" and layer.lrn_param.norm_region != _WITHIN_CHANNEL
+        across = kind == "LRN" and layer.lrn_param.norm_region != LRNParameter.WITHIN_CHANNEL
         over = kind == "Softmax" and layer.softmax_param.axis % axes == 0
         return "whole" if across or over else "each"
     return "whole"

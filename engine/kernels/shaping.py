@@ -6,10 +6,9 @@ from itertools import pairwise
 
 import torch
 
-from ...nets.layer_types import LAYER_TYPES
+from ...formats.schema import EltwiseParameter
+from ...nets.layer_types import LAYER_TYPES, concat_axis
 from .base import Kernel, LazyConcat, PassContext, Tensor, Tensors, Value, canonical, materialize
-
-PRODUCT, SUM, MAXIMUM = range(3)
 
 
 class Concat(Kernel):
@@ -19,10 +18,8 @@ class Concat(Kernel):
 
     def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Value]:
         """Concatenate, lazily where possible."""
-        param = self.param.concat_param
         first = bottoms[0].tensors[0] if isinstance(bottoms[0], LazyConcat) else bottoms[0]
-        axis = param.concat_dim if param.HasField("concat_dim") else param.axis
-        axis = canonical(axis, first)
+        axis = canonical(concat_axis(self.param), first)
         if axis == 1 and first.dim() == 4 and first.device.type == "cpu" and not context.gradients:
             tensors: list[Tensor] = []
             for bottom in bottoms:
@@ -37,7 +34,7 @@ class Slice(Kernel):
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
         """Return a top for each part."""
         param, x = self.param.slice_param, bottoms[0]
-        axis = canonical(param.slice_dim if param.HasField("slice_dim") else param.axis, x)
+        axis = canonical(concat_axis(self.param), x)
         if not param.slice_point:
             return list(x.chunk(len(self.layer.tops), axis))
         points = [0, *param.slice_point, x.shape[axis]]
@@ -70,14 +67,14 @@ class Eltwise(Kernel):
         """Combine the bottoms."""
         param = self.param.eltwise_param
         y = bottoms[0]
-        if param.operation == SUM:
+        if param.operation == EltwiseParameter.SUM:
             coefficients = list(param.coeff) or [1.0] * len(bottoms)
             y = y if coefficients[0] == 1 else y * coefficients[0]
             for x, coefficient in zip(bottoms[1:], coefficients[1:], strict=True):
                 y = torch.add(y, x, alpha=coefficient)
             return [y]
         for number, x in enumerate(bottoms[1:]):
-            if param.operation == PRODUCT:
+            if param.operation == EltwiseParameter.PROD:
                 y = y * x
             else:
                 # As in Caffe, the second bottom wins a tie with the first; later ones don't.
