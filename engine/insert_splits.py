@@ -1,6 +1,7 @@
 """Insert a Split layer where several layers read one blob (src/caffe/util/insert_splits.cpp).
 
-The engine needs none, but Caffe logs each split as it sets up a net, and writes it to caffemodels.
+Caffe logs each split as it sets up a net, and writes it to caffemodels. Fusion relies on at most
+one reader of each blob, and then bypasses the splits.
 """
 
 from __future__ import annotations

@@ -109,12 +109,12 @@ def inference_graph_of_model(
     for layer in model.layer:
         if any(isinstance(word, bytes) for word in (layer.type, *layer.bottom, *layer.top)):
             name = printable(layer.name)
-            raise NetError(f"{printable(source)}: layer '{name}': a name is no UTF-8; give --from")
+            raise NetError(f"{printable(source)}: layer '{name}': a name is not UTF-8; give --from")
     bare = [layer.name for layer in model.layer if layer.blobs and not layer.top]
     if bare:
         raise NetError(
-            f"{printable(source)}: has weights without the layers they are of, such as"
-            f" '{printable(bare[0])}'; give the net they were trained with: --from NET"
+            f"{printable(source)}: has weights, but not the definitions of their layers, such"
+            f" as '{printable(bare[0])}'; give the net they were trained with: --from NET"
         )
     return _build_graph(model.layer, source, image)
 

@@ -186,7 +186,7 @@ def _unused(graph: Graph[LayerParameter]) -> Iterator[_Raw]:
         yield (
             "unused-blob",
             layer,
-            f"layer '{printable(layer.name)}': nobody reads its top '{printable(graph.name(top))}'",
+            f"layer '{printable(layer.name)}': its top '{printable(graph.name(top))}' is unread",
         )
 
 

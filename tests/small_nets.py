@@ -38,20 +38,20 @@ def conv(name: str, bottom: str, outputs: int, kernel: int = 1, more: str = "") 
     return layer("Convolution", name, bottom, rest=f"convolution_param {{ {fields} }}")
 
 
-def random_model(text: str, seed: int = 0, carried: bool = True) -> Any:
+def random_model(text: str, seed: int = 0, definitions: bool = True) -> Any:
     """A NetParameter with weights for the TEST layers of a net.
 
     Args:
         text: the net's prototxt.
         seed: of the weights; each number is another.
-        carried: whether it has the layers' definitions, as Caffe's own have.
+        definitions: whether it has those of the layers, as Caffe's own have.
     """
     random = np.random.default_rng(seed)
     net = parse_net(text)
     model = NetParameter(name=net.param.name)
     for item in require_shapes(net, "TEST").layers:
         written = model.layer.add(name=item.layer.name, type=item.layer.type)
-        if carried:
+        if definitions:
             written.CopyFrom(item.layer)
         for blob in item.blobs:
             values = random.normal(0, 0.4, blob.shape)

@@ -246,7 +246,7 @@ _SPEED = re.compile(r" \(\S+ iter/s, \S+s/(\d+) iters\)")
 _NUMBER = re.compile(r"(?<=[ (])-?(?:\d[\d.]*(?:e[+-]\d+)?|nan|inf)(?= |$|\))")
 
 
-def told(log: str) -> list[str]:
+def run_messages(log: str) -> list[str]:
     """What a log says from the first step on, without what depends on the clock."""
     lines = messages(log)
     first = next(i for i, x in enumerate(lines) if x.startswith(("Starting", "Running for")))
@@ -257,7 +257,7 @@ def told(log: str) -> list[str]:
     ]
 
 
-def assert_told(ours: list[str], wanted: list[str], rtol: float) -> None:
+def assert_same_messages(ours: list[str], wanted: list[str], rtol: float) -> None:
     """The same lines; losses and norms near each other, all other numbers the same."""
     for line, recorded in zip(ours, wanted, strict=False):
         assert _NUMBER.sub("#", line) == _NUMBER.sub("#", recorded)

@@ -412,7 +412,7 @@ def test_what_differs_only_in_writing_is_the_same() -> None:
 def test_inputs_that_nothing_tells() -> None:
     data = 'layer { name: "d" type: "Data" top: "data" data_param { batch_size: 2 } }'
     text = data + conv("y", "data", 3)
-    model = random_model(net_input() + conv("y", "data", 3), carried=False)
+    model = random_model(net_input() + conv("y", "data", 3), definitions=False)
     with pytest.raises(NetError, match=r"the size of input 'data' is unknown.*--image CxHxW"):
         map_weights(inference_graph(parse_net(text)), inference_graph(parse_net(text)), model)
     told = inference_graph(parse_net(text), (3, 9, 9))
@@ -463,7 +463,7 @@ def test_command(sqgen: Run, tmp_path: Path) -> None:
 
 def test_weights_without_their_layers(sqgen: Run, tmp_path: Path) -> None:
     write(tmp_path)
-    bare = random_model(build(SMALL, "deploy"), carried=False)
+    bare = random_model(build(SMALL, "deploy"), definitions=False)
     bare.layer.add(name="more").blobs.add(double_data=[1]).shape.dim.append(1)
     save(bare, tmp_path / "in.caffemodel")
     done = sqgen(*MAP)

@@ -31,7 +31,7 @@ from .small_training import (
     RELU1,
     START,
     accuracy,
-    assert_told,
+    assert_same_messages,
     batch_norm,
     caffe,
     data,
@@ -41,8 +41,8 @@ from .small_training import (
     loss,
     make_run,
     net,
+    run_messages,
     spawn,
-    told,
     write_data,
 )
 
@@ -106,7 +106,7 @@ def train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         monkeypatch.chdir(place)
         ended, log = engine((*TRAIN, *flags), capsys)
         assert ended == code, log
-        return told(log) if code == 0 else log.splitlines()
+        return run_messages(log) if code == 0 else log.splitlines()
 
     return run
 
@@ -277,7 +277,7 @@ def test_without_its_position_a_state_resumes_as_caffe_does(
     state, kept = place / "s_iter_3.solverstate", place / "s_iter_3.sqgenstate"
     log = engine((*TRAIN, f"--snapshot={state.name}"), capsys)[1]
     assert "Resuming exactly" in log
-    assert from_iteration(told(log), 3) == from_iteration(whole, 3)
+    assert from_iteration(run_messages(log), 3) == from_iteration(whole, 3)
     if how == "gone":
         kept.unlink()
     elif how == "stale":
@@ -295,10 +295,10 @@ def test_without_its_position_a_state_resumes_as_caffe_does(
     if how == "other data":
         problem = "is of nets with other data layers"
     assert f"s_iter_3.solverstate {problem}: resuming as Caffe does" in log
-    resumed = from_iteration(told(log), 3)
+    resumed = from_iteration(run_messages(log), 3)
     assert resumed != from_iteration(whole, 3)
     fresh = engine((*TRAIN, "--weights=s_iter_3.caffemodel"), capsys)[1]
-    assert resumed[1] == from_iteration(told(fresh), 0)[1]
+    assert resumed[1] == from_iteration(run_messages(fresh), 0)[1]
 
 
 def test_other_threads_and_precision_are_told(
@@ -563,11 +563,11 @@ def test_caffe_and_the_engine_read_each_other(
     theirs = caffe((*TRAIN[:2], resume), place)
     assert theirs.returncode == 0, theirs.stderr
     wanted = final(place)
-    assert_told(train(place, resume), told(theirs.stderr), 1e-4)
+    assert_same_messages(train(place, resume), run_messages(theirs.stderr), 1e-4)
     for key, array in final(place).items():
         error = np.linalg.norm(array - wanted[key]) / np.linalg.norm(wanted[key])
         assert error < 1e-4, (key, error)
     test = ("test", "--model=net.prototxt", "--weights=s_iter_8.caffemodel", "--iterations=4")
     scored = caffe(test, place)
     assert scored.returncode == 0, scored.stderr
-    assert_told(told(engine(test, capsys)[1]), told(scored.stderr), 1e-5)
+    assert_same_messages(run_messages(engine(test, capsys)[1]), run_messages(scored.stderr), 1e-5)

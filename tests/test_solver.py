@@ -41,7 +41,7 @@ from .small_training import (
     TRANSFORM,
     Array,
     accuracy,
-    assert_told,
+    assert_same_messages,
     batch_norm,
     caffe,
     convolution,
@@ -54,8 +54,8 @@ from .small_training import (
     make_run,
     net,
     parsed,
+    run_messages,
     state,
-    told,
     write_data,
 )
 
@@ -340,7 +340,7 @@ def test_record(folder: Path) -> None:
         place = place_of(folder, name, case, "caffe")
         done = caffe(case.arguments, place)
         assert done.returncode == 0, done.stderr
-        one: dict[str, Any] = {"log": told(done.stderr)}
+        one: dict[str, Any] = {"log": run_messages(done.stderr)}
         if case.kept:
             arrays = final(place)
             one |= {key: [float(f"{x:.6g}") for x in row] for key, row in arrays.items()}
@@ -372,7 +372,7 @@ def test_run_is_as_caffe_recorded_it(
     monkeypatch.chdir(place)
     code, log = engine((*case.arguments, f"--threads={threads}", *device_flags(device)), capsys)
     assert code == 0, log
-    assert_told(told(log), wanted["log"], rtol)
+    assert_same_messages(run_messages(log), wanted["log"], rtol)
     if case.kept:
         made = final(place)
         assert {"log", *made} == set(wanted)
