@@ -576,6 +576,13 @@ NETS: dict[str, tuple[str, str]] = {
         + " accuracy_param { top_k: 11 } }",
         "layer 'a': top_k 11 is above its 10 classes",
     ),
+    "loss_weight": (
+        DUMMY
+        + IP
+        + 'layer { name: "a" type: "Accuracy" bottom: "ip" bottom: "label" top: "a"'
+        + " loss_weight: 1 }",
+        "net.prototxt: layer 'a': an Accuracy has no gradient; take its loss_weight out",
+    ),
     "filler": (DUMMY + IP.replace("xavier", "xaver"), "no filler 'xaver'; did you mean 'xavier'?"),
     "deviation": (DUMMY + IP.replace('"xavier"', '"gaussian" std: -1'), "std"),
     "bounds": (DUMMY + IP.replace('"xavier"', '"uniform" min: 1 max: -1'), "min"),
