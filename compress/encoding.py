@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DesignError, FormatError, NetError
-from ..formats.caffemodel import BINARY_LIMIT, is_caffemodel
-from ..formats.files import is_text, read_bytes
+from ..formats.caffemodel import is_caffemodel
+from ..formats.files import BINARY_LIMIT, is_text, read_bytes
 from ..formats.schema import NetParameter
 from ..nets.definition import NetDefinition
 from ..nets.layer_types import Shape

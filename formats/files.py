@@ -12,6 +12,7 @@ from ..errors import FormatError, OutputError
 from ..text import printable
 
 STDIN = "-"
+BINARY_LIMIT = (1 << 31) - 1  # bytes: protobuf's own
 
 
 def error_reason(error: Exception) -> str:

@@ -104,7 +104,7 @@ WRONG = [
     (["diff", "net.prototxt", "typo.prototxt"], "typo.prototxt:2:3"),
     (["diff", "net.prototxt"], "missing argument"),
     (["upgrade", "junk"], "junk is binary: say where to write it with -o"),
-    (["upgrade", "junk", "-o", "out"], "junk: neither text nor a .caffemodel"),
+    (["upgrade", "junk", "-o", "out"], "junk: is not a .caffemodel"),
     (["upgrade", "net.prototxt", "-o", "net.prototxt"], "exists already; --force"),
     (["upgrade", "huge.prototxt", "-o", "out"], "huge.prototxt"),
     (["bild"], "no command 'bild'; did you mean 'build'?"),
