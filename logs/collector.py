@@ -203,7 +203,8 @@ class Collector(Listener):
         self._update_clock(stamp, run)
         self._command = "test"
         if index == "0" and name in self._batch_names and run.means:
-            run.means = {}
+            run.means = {}  # another test, whose first line the log lacks
+            self._rows.restart_batches()
         self._batch_names[name] = None
         self._rows.batch(index, name, value)
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import OutputError
-from ..formats.files import STDIN, error_reason, write_files
+from ..formats.files import STDIN, NewFiles, write_files
 from ..logs.csv_rows import CsvRows
 from ..logs.json_form import to_json
 from ..logs.read_log import read_log
@@ -16,7 +15,7 @@ from ..logs.result import LogResult
 from ..report.log_text import RowPrinter, format_optional, format_result
 from ..report.table import table
 from ..text import printable
-from .terminal import echo
+from .terminal import echo, warn
 
 
 @click.group()
@@ -63,12 +62,12 @@ def parse(
         raise click.UsageError("--table, --json and --csv: give only one")
     if follow and (len(files) > 1 or folder is not None):
         raise click.UsageError("--follow: give one file, and no --csv")
-    folders = [_csv_folder(folder or "", file, files) for file in files]
-    if folder is not None and len(set(folders)) < len(files):
-        raise click.UsageError("--csv: two logs have the same name; give them one by one")
     if folder is not None:
-        for file in files:
-            _write_csv(file, _csv_folder(folder, file, files), force)
+        folders = [_csv_folder(folder, file, files) for file in files]
+        if len(set(folders)) < len(files):
+            raise click.UsageError("--csv: two logs have the same name; give them one by one")
+        for file, folder_of_file in zip(files, folders, strict=True):
+            _write_csv(file, folder_of_file, force)
         return
     results = [_read(file, as_json, follow) for file in files]
     if as_json:
@@ -118,7 +117,7 @@ def plot(
         for label, file in zip(labels, files, strict=True)
     ]
     write_files({Path(out): render_figure(draw_curves(runs, x, log_scale), file_format)}, force)
-    click.echo(f"wrote {out}", err=True)
+    click.echo(f"wrote {printable(out)}", err=True)
 
 
 @log.command()
@@ -166,16 +165,11 @@ def _name(file: str) -> str:
 
 
 def _write_csv(file: str, folder: Path, force: bool) -> None:
-    rows = CsvRows(folder, force)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with NewFiles(force) as files:
+        rows = CsvRows(folder, files)
         result = read_log(file, rows, keep_rows=False)
-        written = rows.close()
-    except OSError as error:
-        raise OutputError(f"{printable(str(folder))}: can't write: {error_reason(error)}") from None
-    finally:
-        rows.abandon()
+        written = rows.finish()
     for line in result.warnings:
-        click.echo(f"sqgen: warning: {printable(file)}: {line}", err=True)
+        warn(f"{printable(file)}: {line}")
     names = ", ".join(path.name for path in written) or "nothing: no rows"
-    click.echo(f"wrote {names} in {folder}", err=True)
+    click.echo(f"wrote {names} in {printable(str(folder))}", err=True)
