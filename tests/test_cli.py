@@ -31,6 +31,25 @@ PYTHON = shlex.quote(sys.executable)
 SIMPLE = build(Design(bypass="simple"))
 
 
+def test_no_escape_sequence_of_a_net_reaches_the_terminal(sqgen: Run, tmp_path: Path) -> None:
+    title = r"\033]0;title\007"
+    text = SIMPLE.replace('"fire9/concat"', f'"fire9{title}"').replace('name: "', f'name: "{title}')
+    (tmp_path / "net").write_text(text)
+    (tmp_path / "other").write_text(text.replace("num_output: 1000", "num_output: 10"))
+    (tmp_path / "odd").write_text(text.replace('bottom: "pool10"', f'bottom: "{title}"'))
+    for arguments in (
+        ["summary", "net", "--phase", "both"],
+        ["lint", "net"],
+        ["lint", "odd"],
+        ["diff", "net", "other"],
+        ["upgrade", "net"],
+    ):
+        done = sqgen(*arguments)
+        shown = (done.stdout + done.stderr).splitlines()
+        assert shown
+        assert not [line for line in shown if not line.isprintable()]
+
+
 def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
     """Exit code 2, nothing on stdout, one line on stderr that has the words."""
     assert done.returncode == 2, done

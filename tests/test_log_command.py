@@ -105,6 +105,36 @@ def test_a_row_that_cannot_be_written_is_no_error_of_the_log(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["parse", "train.log"],
+        ["parse", "train.log", "--follow"],
+        ["parse", "train.log", "--csv", "csv"],
+        ["parse", "test.log"],
+        ["parse", "test.log", "--follow"],
+        ["compare", "train.log", "test.log"],
+    ],
+)
+def test_no_escape_sequence_of_a_log_reaches_the_terminal(
+    arguments: list[str], sqgen: Run, tmp_path: Path
+) -> None:
+    """Nor a byte that is not UTF-8, which standard output could not encode."""
+    title = "\x1b]0;title\a\udcff"
+    for kind, name in (("train", "train_two_test_nets"), ("test", "test_digits")):
+        text = text_of(name).replace("accuracy_top5", f"accuracy_top5{title}")
+        text = re.sub("(Solving|Snapshotting to binary proto file) ", rf"\1 {title}", text)
+        last = [line for line in text.splitlines() if line.startswith("I")][-1]
+        fatal = f"F{last[1:].partition(']')[0]}] Check failed: {title}\n"
+        (tmp_path / f"{kind}.log").write_text(text + fatal, errors="surrogateescape")
+    done = sqgen("log", *arguments)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout + done.stderr
+    assert not [line for line in shown.splitlines() if not line.isprintable()]
+    if arguments[0] == "parse" and "--csv" not in arguments:
+        assert r"\x1b]0;title\x07\udcff" in done.stdout
+
+
 def test_struck_scores_and_mistakes(sqgen: Run) -> None:
     shown = sqgen("log", "parse", str(LOGS / "train_diverged_nan.log.gz")).stdout
     assert "~~1~~" in shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from ..formats.files import STDIN, check_file_target, write_files
 from ..report.table import table
 from ..text import bytes_text, first_few, printable
 from .run_options import batch_option, data_option, mean_option, run_options
-from .terminal import echo, parse_image, warn
+from .terminal import parse_image, print_json, print_lines, warn
 
 if TYPE_CHECKING:
     from ..compress.encoding import Compressed, CompressedLayer, Settings
@@ -70,8 +69,7 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
     from ..nets.definition import read_net
 
     net = read_net(net_path)
-    for warning in net.warnings:
-        warn(warning)
+    warn(*net.warnings)
     model = read_compressed(path, net, parse_image(image))
     write_files({Path(out): serialize(model, out)}, force)
     count = sum(bool(layer.blobs) for layer in model.layer)
@@ -138,8 +136,7 @@ def encode(
     net, shape = read_net(net_path), parse_image(image)
     model = read_caffemodel(weights)
     result = encoding.encode(model, net, settings, source=weights, image=shape)
-    for warning in net.warnings:
-        warn(warning)
+    warn(*net.warnings)
     if result.unused:
         dropped = first_few([f"'{name}'" for name in result.unused])
         warn(f"{printable(weights)}: dropped layers that the net lacks: {dropped}")
@@ -148,10 +145,9 @@ def encode(
     write_files({Path(out): result.bytes}, force)
     click.echo(f"wrote {printable(out)}: {_describe_size(result, settings.size)}", err=True)
     if as_json:
-        echo(json.dumps(_as_dict(result, out), indent=2))
+        print_json(_as_dict(result, out))
     else:
-        for line in _report(result):
-            echo(line)
+        print_lines(_report(result))
 
 
 def _parse_settings(
@@ -235,8 +231,10 @@ def evaluate(
     if not files and not settings:
         raise click.UsageError("nothing to compare: give compressed files, --bits or --size")
     points = measure_tradeoff(weights, files, settings, net_path, options, **test_arguments)
-    for line in [json.dumps(as_dict(points), indent=2)] if as_json else format_tradeoff(points):
-        echo(line)
+    if as_json:
+        print_json(as_dict(points))
+    else:
+        print_lines(format_tradeoff(points))
     if plot is not None and kind is not None:
         write_files({Path(plot): render_figure(draw_tradeoff(points), kind)}, force)
         click.echo(f"wrote {printable(plot)}", err=True)

@@ -19,7 +19,7 @@ from ..logs.result import LogResult
 from ..report.gate_report import checks_json
 from ..text import printable
 from .gate_options import apply_gate, gate_options, print_checks
-from .terminal import echo
+from .terminal import print_json
 
 JSON_LIMIT = 1 << 28
 
@@ -52,7 +52,7 @@ def gate(source: str, images: int | None, as_json: bool, gate: GateOptions) -> N
     count = result.images if result.images is not None else images
     checks = apply_gate(gate, result, count)
     if as_json:
-        echo(json.dumps(checks_json(checks, count), indent=2))
+        print_json(checks_json(checks, count))
     else:
         print_checks(checks, result, count)
     raise SystemExit(0 if all_passed(checks) else 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from ..nets.solver_rules import lint_solver, lint_test_iter
 from ..nets.totals import batch_size
 from ..report.table import table
 from ..text import printable
-from .terminal import echo, parse_image, warn
+from .terminal import echo, parse_image, print_json, print_lines, warn
 
 if TYPE_CHECKING:
     from ..formats.schema import SolverParameter
@@ -73,10 +72,9 @@ def lint(
     for path in nets:
         warnings: list[str] = []
         rows += _lint_file(path, solver, frozenset(stages), images, shape, warnings)
-        for warning in dict.fromkeys(warnings):
-            warn(warning)
+        warn(*dict.fromkeys(warnings))
     if as_json:
-        echo(json.dumps(rows, indent=2))
+        print_json(rows)
     else:
         _print_rows(rows)
     errors = sum(row["severity"] == ERROR for row in rows)
@@ -179,7 +177,6 @@ def _count_text(count: int, word: str) -> str:
 
 def _print_rules(as_json: bool) -> None:
     if as_json:
-        echo(json.dumps([rule._asdict() for rule in RULES.values()], indent=2))
+        print_json([rule._asdict() for rule in RULES.values()])
         return
-    for line in table(["rule", "severity", "about"], [list(rule) for rule in RULES.values()]):
-        echo(line)
+    print_lines(table(["rule", "severity", "about"], [list(rule) for rule in RULES.values()]))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from ..formats.files import STDIN, NewFiles, write_files
+from ..json_form import to_json
 from ..logs.csv_rows import CsvRows
-from ..logs.json_form import to_json
 from ..logs.read_log import read_log
 from ..logs.result import LogResult
 from ..report.log_text import RowPrinter, format_optional, format_result
 from ..report.table import table
 from ..text import printable
-from .terminal import echo, warn
+from .terminal import echo, print_json, print_lines, warn
 
 
 @click.group()
@@ -72,11 +71,10 @@ def parse(
     results = [_read(file, as_json, follow) for file in files]
     if as_json:
         plain = [result.as_dict() for result in results]
-        echo(json.dumps(plain if len(plain) > 1 else plain[0], indent=2))
+        print_json(plain if len(plain) > 1 else plain[0])
         return
     for result in results:
-        for line in format_result(result):
-            echo(line)
+        print_lines(format_result(result))
 
 
 @log.command()
@@ -137,17 +135,15 @@ def compare(a: str, b: str, as_json: bool) -> None:
     rows, differences = compare_logs(*results), list(describe_first_differences(*results))
     if as_json:
         plain = [{**row._asdict(), "difference": row.difference} for row in rows]
-        echo(json.dumps(to_json({"compared": plain, "parting": differences}), indent=2))
+        print_json(to_json({"compared": plain, "parting": differences}))
         return
     cells = [[row.name, *map(format_optional, (row.a, row.b, row.difference))] for row in rows]
-    for line in table(["", "A", "B", "B - A"], cells, right=(1, 2, 3)):
-        echo(line)
-    for difference in differences:
-        echo(difference)
+    print_lines(table(["", "A", "B", "B - A"], cells, right=(1, 2, 3)))
+    print_lines(differences)
 
 
 def _read(file: str, as_json: bool, follow: bool) -> LogResult:
-    rows = RowPrinter(lambda line: echo(line)) if follow and not as_json else None
+    rows = RowPrinter(echo) if follow and not as_json else None
     return read_log(file, rows, keep_rows=as_json, follow=follow)
 
 
@@ -169,7 +165,6 @@ def _write_csv(file: str, folder: Path, force: bool) -> None:
         rows = CsvRows(folder, files)
         result = read_log(file, rows, keep_rows=False)
         written = rows.finish()
-    for line in result.warnings:
-        warn(f"{printable(file)}: {line}")
+    warn(*(f"{printable(file)}: {line}" for line in result.warnings))
     names = ", ".join(path.name for path in written) or "nothing: no rows"
     click.echo(f"wrote {names} in {printable(str(folder))}", err=True)

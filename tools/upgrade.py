@@ -39,8 +39,7 @@ def upgrade(path: str, out: str | None, force: bool) -> None:
         raise click.UsageError(f"{source} is binary: say where to write it with -o")
     else:
         result, notes = _upgrade_binary(data, source)
-    for note in notes:
-        warn(note)
+    warn(*notes)
     if out in (None, STDIN):
         write(result)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ..nets.summary import summary
 from ..nets.totals import Totals
 from ..report.table import table
 from ..text import bytes_text
-from .terminal import echo
+from .terminal import print_json, print_lines, write
 
 FILES = {"train_val": "build", "deploy": "build --net deploy", "solver": "solver"}
 
@@ -42,11 +41,10 @@ def zoo(context: click.Context, as_json: bool) -> None:
         return
     cards = [read_card(name) for name in PRESETS]
     if as_json:
-        echo(json.dumps([_as_dict(card) for card in cards], indent=2))
+        print_json([_as_dict(card) for card in cards])
         return
     heads = ["net", "parameters", "MACs", "weights", "top-1", "top-5", "what it is"]
-    for line in table(heads, [_row(card) for card in cards], right=(1, 2, 3, 4, 5)):
-        echo(line)
+    print_lines(table(heads, [_row(card) for card in cards], right=(1, 2, 3, 4, 5)))
 
 
 @zoo.command()
@@ -61,10 +59,9 @@ def show(name: str, as_json: bool) -> None:
     """
     card = read_card(name)
     if as_json:
-        echo(json.dumps(_as_dict(card), indent=2))
+        print_json(_as_dict(card))
         return
-    for line in _detail_lines(card):
-        echo(line)
+    print_lines(_detail_lines(card))
 
 
 @zoo.command("download")
@@ -96,7 +93,7 @@ def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -
         target /= card.weights.file
     downloaded = download(source or card.url, target, card.weights.git_blob, force)
     click.echo("verified" if downloaded else "exists already, verified", err=True)
-    echo(str(target))
+    write(f"{target}\n")
 
 
 def _reproduce_lines(card: Card, weights: Weights) -> Iterator[tuple[str, str]]:
