@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..nets.summary import summary
 from ..nets.totals import Totals
 from ..report.table import table
 from ..text import bytes_text
+from .progress_bar import ProgressBar
 from .terminal import print_json, print_lines, write
 
 FILES = {"train_val": "build", "deploy": "build --net deploy", "solver": "solver"}
@@ -91,7 +93,8 @@ def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -
     target = Path(out or card.weights.file)
     if target.is_dir():
         target /= card.weights.file
-    downloaded = download(source or card.url, target, card.weights.git_blob, force)
+    bar = partial(ProgressBar, plain_interval=None)
+    downloaded = download(source or card.url, target, card.weights.git_blob, force, bar)
     click.echo("verified" if downloaded else "exists already, verified", err=True)
     write(f"{target}\n")
 
