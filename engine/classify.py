@@ -10,10 +10,10 @@ import numpy as np
 from ..errors import FormatError, NetError
 from ..formats import images
 from ..formats.files import read_bytes
+from ..nets.imagenet import IMAGENET_MEAN
 from ..text import printable
 from .api import Net
 
-IMAGENET_MEAN = (104.0, 117.0, 123.0)  # B, G, R
 IMAGENET_INPUTS, IMAGENET_SIZE = (224, 227), 256  # images are resized to 256 and cropped
 BATCH_SIZE = 32
 FILE_LIMIT = 1 << 30  # bytes of an image file

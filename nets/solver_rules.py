@@ -8,8 +8,8 @@ from typing import Final
 
 from ..formats.schema import SolverParameter
 from ..text import did_you_mean, printable
+from .imagenet import IMAGENET_CLASSES, IMAGENET_VALIDATION
 
-IMAGENET_CLASSES, IMAGENET_VALIDATION = 1000, 50_000
 # Learning rate policy -> the fields it uses (sgd_solver.cpp).
 POLICIES = {
     "fixed": (),
