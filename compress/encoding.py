@@ -279,7 +279,7 @@ def _share_to_size(
         for index, (layer, (weights, *_)) in enumerate(zip(layers, blobs, strict=True))
         if layer.is_shared and weights.any()
     }
-    finest = [np.unique(shared[index][0], return_counts=True) for index in priced]
+    finest = [layer.finest for layer in priced.values()]
     estimate = sum(
         estimate_size(counts[values != 0], settings.huffman) for values, counts in finest
     )

@@ -163,9 +163,7 @@ def _parse_settings(
         raise click.UsageError(f"-o {printable(out)}: end it in .sqz or .net")
     if size is not None and (bits is not None or bits_for):
         raise click.UsageError("--size and --bits or --bits-for: give one")
-    size_limit = None if size is None else _parse_size(size)
-    if bits is not None:
-        _check_bits(bits, f"--bits {bits}")
+    size_limit = None if size is None else _parse_bytes(size)
     from ..compress import encoding
 
     return encoding.Settings(
@@ -247,26 +245,16 @@ def _parse_numbers(flag: str, text: str | None) -> list[int]:
     return [int(word) for word in words]
 
 
-def _parse_size(text: str) -> int:
+def _parse_bytes(text: str) -> int:
     if not text.isdecimal() or len(text) > 18 or not int(text):
         raise click.UsageError(f"--size {printable(text)}: give a number of bytes, such as 430000")
     return int(text)
-
-
-def _check_bits(bits: int, flag: str) -> None:
-    from ..compress.encoding import MAXIMUM_BITS, MINIMUM_BITS
-
-    if not MINIMUM_BITS <= bits <= MAXIMUM_BITS:
-        raise click.UsageError(
-            f"{printable(flag)}: a shared weight has {MINIMUM_BITS} to {MAXIMUM_BITS} bits"
-        )
 
 
 def _parse_bits_for(text: str) -> tuple[str, int]:
     pattern, _, bits = text.rpartition("=")
     if not pattern or not bits.isdecimal() or len(bits) > 2:
         raise click.UsageError(f"--bits-for {printable(text)}: write a pattern and bits as conv1=8")
-    _check_bits(int(bits), f"--bits-for {text}")
     return pattern, int(bits)
 
 
