@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,9 +12,10 @@ import click
 
 from ..errors import SqgenError
 from ..extras import importing
+from ..formats.files import error_reason
 from ..text import did_you_mean, printable
 from ..version import __version__
-from .terminal import PIPE_CLOSED
+from .terminal import exit_on_closed_pipe
 
 # Command -> its line in `sqgen --help`; the module of that name is imported when it runs.
 COMMANDS = {
@@ -114,10 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(PIPE_CLOSED) from None
+        exit_on_closed_pipe()
     except OSError as error:
-        _fail(f"can't write the result: {(error.strerror or str(error)).lower()}", 2)
+        _fail(f"can't write the result: {error_reason(error)}", 2)
     raise SystemExit(code if isinstance(code, int) else 0)
 
 

@@ -12,7 +12,7 @@ from typing import cast
 import click
 
 from ..errors import FormatError
-from ..formats.files import STDIN, read_bytes
+from ..formats.files import STDIN, display_name, read_bytes
 from ..logs.gate import GateOptions, all_passed
 from ..logs.read_log import read_log
 from ..logs.result import LogResult
@@ -68,7 +68,7 @@ def _read_result(source: str) -> LogResult:
                 f"{printable(source)}: is neither a log of Caffe nor a result of sqgen"
             )
         return result
-    name = "standard input" if source == STDIN else printable(source)
+    name = display_name(source)
     try:
         plain = json.loads(read_bytes(source, JSON_LIMIT, "a result").decode("utf-8-sig"))
     except ValueError as error:

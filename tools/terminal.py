@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -33,9 +33,13 @@ def write(text: str | bytes) -> None:
             " characters; set PYTHONIOENCODING=utf-8"
         ) from None
     except BrokenPipeError:
-        # The interpreter flushes on exit, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(PIPE_CLOSED) from None
+        exit_on_closed_pipe()
+
+
+def exit_on_closed_pipe() -> NoReturn:
+    """Exit with 141; the interpreter flushes on exit, and would complain of standard output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(PIPE_CLOSED) from None
 
 
 def echo(text: str = "", **style: Any) -> None:
