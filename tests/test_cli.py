@@ -61,6 +61,20 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
         assert word in done.stderr
 
 
+def test_a_file_without_a_command_names_the_command_that_reads_it(
+    sqgen: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "a.log").touch()
+    (tmp_path / "folder").mkdir()
+    for group, command in (("log", "parse"), ("weights", "show")):
+        done = sqgen(group, "a.log")
+        meant = f"did you mean 'sqgen {group} {command} a.log'? See sqgen {group} --help"
+        assert_one_line(done, f"no command 'a.log'; {meant}")
+        for other in ("gone.log", "folder", "a\0b"):
+            assert_one_line(sqgen(group, other), "; one of ", command)
+    assert_one_line(sqgen("compress", "a.log"), "no command 'a.log'; one of decode, encode, eval")
+
+
 WRONG = [
     (["build", "--sr", "0.001"], "--sr 0.001: gives fire2 0 squeeze filters; raise --sr"),
     (["build", "--freq", "0"], "--freq 0: must be from 1 to 64"),
@@ -127,7 +141,7 @@ WRONG = [
     (["upgrade", "net.prototxt", "-o", "net.prototxt"], "exists already; --force"),
     (["upgrade", "huge.prototxt", "-o", "out"], "huge.prototxt"),
     (["bild"], "no command 'bild'; did you mean 'build'?"),
-    (["zoo", "shwo"], "no such command 'shwo'"),
+    (["zoo", "shwo"], "no command 'shwo'; did you mean 'show'?"),
 ]
 
 

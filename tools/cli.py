@@ -13,8 +13,9 @@ import click
 from ..errors import SqgenError
 from ..extras import importing
 from ..formats.files import error_reason
-from ..text import did_you_mean, printable
+from ..text import printable
 from ..version import __version__
+from .group import Group
 from .terminal import exit_on_closed_pipe
 
 # Command -> its line in `sqgen --help`; the module of that name is imported when it runs.
@@ -42,7 +43,7 @@ NO_ARGUMENTS: type[Exception] | tuple[()] = getattr(click.exceptions, "NoArgsIsH
 LINE = 1500  # maximum characters of an error message
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that imports a command's module when it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -57,15 +58,6 @@ class LazyGroup(click.Group):
             module = import_module(f".{cmd_name}", __package__)
         command: click.Command = getattr(module, cmd_name)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Resolve as click does, but suggest a command for an unknown one."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            hint = did_you_mean(args[0], COMMANDS) or f"; one of {', '.join(COMMANDS)}"
-            raise click.UsageError(f"no command '{printable(args[0])}'{hint}", ctx)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""

@@ -11,6 +11,7 @@ import click
 from ..formats.files import STDIN, check_file_target, write_files
 from ..report.table import table
 from ..text import bytes_text, first_few, printable
+from .group import Group
 from .run_options import batch_option, data_option, mean_option, run_options
 from .terminal import parse_image, print_json, print_lines, warn
 
@@ -29,7 +30,7 @@ _IMAGE = click.option(
 _FORCE = click.option("--force", is_flag=True, help="replace OUT if it exists")
 
 
-@click.group()
+@click.group(cls=Group)
 def compress() -> None:
     """Compress weights with Deep Compression, and decode them.
 

@@ -10,6 +10,7 @@ import click
 from ..formats.files import write_files
 from ..report.table import table
 from ..text import bytes_text, printable
+from .group import Group
 from .terminal import echo, parse_size, print_json, print_lines, warn
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _force = click.option("--force", is_flag=True, help="replace existing files")
 _json = click.option("--json", "as_json", is_flag=True, help="print JSON (docs/data.md)")
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Create LMDBs of images, average and inspect them.
 

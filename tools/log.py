@@ -14,10 +14,11 @@ from ..logs.result import LogResult
 from ..report.log_text import RowPrinter, format_optional, format_result
 from ..report.table import table
 from ..text import printable
+from .group import Group
 from .terminal import echo, print_json, print_lines, warn
 
 
-@click.group()
+@click.group(cls=Group, file_command="parse")
 def log() -> None:
     """Read Caffe's logs; print or draw what happened as a table, JSON, CSV or curves.
 

@@ -12,6 +12,7 @@ from ..formats.files import STDIN
 from ..json_form import to_json
 from ..report.table import table
 from ..text import bytes_text, first_few, printable, shape_text
+from .group import Group
 from .terminal import echo, parse_image, print_json, print_table, warn
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ FORMAT = 1
 _json = click.option("--json", "as_json", is_flag=True, help="print JSON (docs/weights.md)")
 
 
-@click.group()
+@click.group(cls=Group, file_command="show")
 def weights() -> None:
     """Inspect and compare caffemodels, and rename their layers for another net.
 

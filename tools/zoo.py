@@ -19,13 +19,14 @@ from ..nets.summary import summary
 from ..nets.totals import Totals
 from ..report.table import table
 from ..text import bytes_text
+from .group import Group
 from .progress_bar import ProgressBar
 from .terminal import print_json, print_lines, write
 
 FILES = {"train_val": "build", "deploy": "build --net deploy", "solver": "solver"}
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.pass_context
 def zoo(context: click.Context, as_json: bool) -> None:
