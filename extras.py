@@ -47,10 +47,7 @@ def required(module: str, purpose: str, otherwise: str = "") -> Iterator[None]:
         if (error.name or module).partition(".")[0] != module:
             raise
         package = PACKAGES[module]
-        raise MissingExtraError(
-            f"{purpose} needs {package.name}: pip install 'sqgen[{package.extra}]' brings it"
-            f"{otherwise}"
-        ) from None
+        raise _missing(purpose, package.name, package.extra, otherwise) from None
 
 
 @contextmanager
@@ -68,6 +65,18 @@ def importing() -> Iterator[None]:
         gc.enable()
 
 
-def missing_for_engine() -> list[str]:
-    """Return the names of the embedded engine's packages that are not installed."""
-    return [PACKAGES[module].name for module in ENGINE if find_spec(module) is None]
+def require_engine(purpose: str) -> None:
+    """Check, without importing them, that the embedded engine's packages are installed.
+
+    Raises:
+        MissingExtraError: one is not.
+    """
+    missing = [PACKAGES[module].name for module in ENGINE if find_spec(module) is None]
+    if missing:
+        raise _missing(purpose, ", ".join(missing), "engine")
+
+
+def _missing(purpose: str, packages: str, extra: str, otherwise: str = "") -> MissingExtraError:
+    return MissingExtraError(
+        f"{purpose} needs {packages}: pip install 'sqgen[{extra}]' brings it{otherwise}"
+    )

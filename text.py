@@ -21,9 +21,16 @@ def first_few(names: Sequence[str], maximum: int = 3) -> str:
     return shown + (f" and {len(names) - maximum} more" if len(names) > maximum else "")
 
 
+def escaped(text: str) -> str:
+    """Escape control characters, and surrogates, which stand for bytes that are not UTF-8."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def printable(text: str, limit: int = 240) -> str:
-    """Escape control characters, and shorten the text in its middle to `limit` characters."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    """Escape as `escaped` does, and shorten the text in its middle to `limit` characters."""
+    shown = escaped(text)
     half = (limit - 3) // 2
     return shown if len(shown) <= limit else f"{shown[:half]}...{shown[-half:]}"
 

@@ -100,12 +100,14 @@ def plain_parser(path: Path, folder: Path) -> None:
 
 def ours(path: Path, folder: Path) -> None:
     """`sqgen log parse --csv`."""
+    from sqgen.formats.files import NewFiles
     from sqgen.logs.csv_rows import CsvRows
     from sqgen.logs.read_log import read_log
 
-    rows = CsvRows(folder)
-    read_log(path, rows, keep_rows=False)
-    rows.close()
+    with NewFiles() as files:
+        rows = CsvRows(folder, files)
+        read_log(path, rows, keep_rows=False)
+        rows.finish()
 
 
 def measured(parser: str, path: Path) -> tuple[float, float]:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DesignError, FormatError, NetError
-from ..formats.caffemodel import BINARY_LIMIT, is_caffemodel
-from ..formats.files import is_text, read_bytes
+from ..formats.caffemodel import is_caffemodel
+from ..formats.files import BINARY_LIMIT, is_text, read_bytes
 from ..formats.schema import NetParameter
 from ..nets.definition import NetDefinition
 from ..nets.layer_types import Shape
@@ -279,7 +279,7 @@ def _share_to_size(
         for index, (layer, (weights, *_)) in enumerate(zip(layers, blobs, strict=True))
         if layer.is_shared and weights.any()
     }
-    finest = [np.unique(shared[index][0], return_counts=True) for index in priced]
+    finest = [layer.finest for layer in priced.values()]
     estimate = sum(
         estimate_size(counts[values != 0], settings.huffman) for values, counts in finest
     )

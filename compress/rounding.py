@@ -19,22 +19,6 @@ _SWEEPS = 2
 _BLOCK = 1 << 20  # weights rounded at a time
 
 
-def nearest_index(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the index of the nearest of increasing `values` for each weight.
-
-    Of two values with no float32 between them it may be either, even for a weight that equals one:
-    look up exact codes instead.
-    """
-    indices: np.ndarray = _middles(values).searchsorted(weights)
-    return indices
-
-
-def _middles(values: np.ndarray) -> np.ndarray:
-    """Return the middle of each two neighbours; halved first, so that large ones don't overflow."""
-    middles: np.ndarray = values[1:] / 2 + values[:-1] / 2
-    return middles
-
-
 def round_filters(filters: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return the filters with every weight that is not zero replaced by one of `values`.
 
@@ -53,7 +37,7 @@ def _round_block(filters: np.ndarray, values: np.ndarray) -> np.ndarray:
     # Filters as the last axis: their weights at one position are rounded together.
     exact = np.ascontiguousarray(filters.transpose(1, 2, 0))
     nonzero = exact != 0
-    middles = _middles(values)
+    middles = values[1:] / 2 + values[:-1] / 2  # halved first: large ones must not overflow
     shared = np.where(nonzero, values[middles.searchsorted(exact)], np.float32(0))
     errors = shared - exact
     of_filters = errors.sum((0, 1))

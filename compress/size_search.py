@@ -24,18 +24,21 @@ class PricedLayer:
     Args:
         weights: those that are not zero; at least one.
         finest: the same weights rounded to as many values as the layer may have.
+
+    Attributes:
+        finest: these values, and the number of weights that share each.
     """
 
     def __init__(self, weights: np.ndarray, finest: np.ndarray) -> None:
         exact = weights.astype(np.float64)
         self._points = cumulative_sums(exact)
         self._scale = float(np.mean(exact * exact)) * exact.size**0.5
-        self._finest = np.unique(finest, return_counts=True)
+        self.finest = np.unique(finest, return_counts=True)
 
     def values_at(self, price: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the shared values and the number of weights that share each."""
         values, counts = entropy_constrained(self._points, price * self._scale)
-        return (values, counts) if len(values) < len(self._finest[0]) else self._finest
+        return (values, counts) if len(values) < len(self.finest[0]) else self.finest
 
 
 def find_price(layers: Sequence[PricedLayer], size: float, coded: bool) -> float | None:

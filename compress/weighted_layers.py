@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import FormatError, NetError
-from ..formats.caffemodel import BINARY_LIMIT, blob_array
+from ..formats.caffemodel import blob_array
+from ..formats.files import BINARY_LIMIT
 from ..formats.schema import BlobProto, NetParameter
 from ..nets.definition import NetDefinition
 from ..nets.layer_types import Shape

@@ -9,10 +9,10 @@ import numpy as np
 
 from ..errors import FormatError, NetError
 from ..formats import images
+from ..nets.imagenet import IMAGENET_MEAN
 from ..text import printable
 from .api import Net
 
-IMAGENET_MEAN = (104.0, 117.0, 123.0)  # B, G, R
 IMAGENET_INPUTS, IMAGENET_SIZE = (224, 227), 256  # images are resized to 256 and cropped
 BATCH_SIZE = 32
 

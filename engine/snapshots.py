@@ -21,11 +21,10 @@ from ..formats.caffemodel import (
     blob_array,
     fill_blob,
     parse_solver_state,
-    read_binary,
     same_blob_shape,
     serialize,
 )
-from ..formats.files import display_name, write_files
+from ..formats.files import BINARY_LIMIT, display_name, read_bytes, write_files
 from ..formats.schema import TRAIN, SolverParameter, SolverState
 from ..formats.snapshot_files import find_weights
 from ..text import printable
@@ -121,7 +120,7 @@ def read_snapshot(path: str) -> SavedRun:
     Raises:
         FormatError: the file can't be read, or its weights are missing.
     """
-    data = read_binary(path, "a solver state")
+    data = read_bytes(path, BINARY_LIMIT, "a solver state")
     state = parse_solver_state(data, display_name(path))
     return SavedRun(path, state, find_weights(state, path), _read_resume_state(path, data))
 

@@ -13,10 +13,8 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 
 from ..errors import FormatError
 from ..text import printable, shape_text
-from .files import display_name, read_bytes
+from .files import BINARY_LIMIT, display_name, read_bytes
 from .schema import BlobProto, NetParameter, SolverState
-
-BINARY_LIMIT = (1 << 31) - 1  # bytes: protobuf's own
 
 _CHUNK = 1 << 26  # elements appended to a blob at a time: protobuf parses 2 GiB at most
 _LENGTH_DELIMITED = 2  # wire type of a packed field
@@ -29,8 +27,22 @@ def read_caffemodel(path: str | os.PathLike[str]) -> NetParameter:
     Raises:
         FormatError: the file can't be read, is truncated, damaged or of another kind.
     """
-    source = display_name(path)
-    data = read_binary(path, "a caffemodel")
+    data = read_bytes(path, BINARY_LIMIT, "a caffemodel")
+    return parse_caffemodel(data, display_name(path), [])
+
+
+def parse_caffemodel(data: bytes, source: str, changes: list[str]) -> NetParameter:
+    """Parse the bytes of a `.caffemodel` and upgrade it to today's format.
+
+    Args:
+        data: the file's contents.
+        source: its name, for messages.
+        changes: receives a phrase for each upgrade.
+
+    Raises:
+        FormatError: the data is truncated, damaged or of another kind.
+    """
+    _check_binary(data, source)
     net = _parse_net(data)
     if net is None:
         if _parse_solver_state(data) is not None:
@@ -45,7 +57,7 @@ def read_caffemodel(path: str | os.PathLike[str]) -> NetParameter:
     if not all(map(_is_utf8, names)):
         raise FormatError(f"{source}: a layer's name is not UTF-8; the file is damaged")
     try:
-        upgrade_net(net, source)
+        changes += upgrade_net(net, source)
     except UnicodeDecodeError:
         raise FormatError(f"{source}: a name in it is not UTF-8; the file is damaged") from None
     for layer in net.layer:
@@ -73,7 +85,8 @@ def read_solver_state(path: str | os.PathLike[str]) -> SolverState:
     Raises:
         FormatError: the file can't be read, is truncated, damaged or of another kind.
     """
-    return parse_solver_state(read_binary(path, "a solver state"), display_name(path))
+    data = read_bytes(path, BINARY_LIMIT, "a solver state")
+    return parse_solver_state(data, display_name(path))
 
 
 def parse_solver_state(data: bytes, source: str) -> SolverState:
@@ -82,6 +95,7 @@ def parse_solver_state(data: bytes, source: str) -> SolverState:
     Raises:
         FormatError: they are truncated, damaged or of another kind.
     """
+    _check_binary(data, source)
     state = _parse_solver_state(data)
     if state is None:
         if is_caffemodel(data):
@@ -176,23 +190,11 @@ def serialize(message: Message, name: str) -> bytes:
         raise FormatError(f"{name}: larger than the 2 GiB that protobuf can write") from None
 
 
-def read_binary(path: str | os.PathLike[str], kind: str) -> bytes:
-    """Read a file of Caffe's binary protobuf.
-
-    Args:
-        path: the file.
-        kind: what it should be, for messages.
-
-    Raises:
-        FormatError: the file can't be read, is empty or HDF5.
-    """
-    data = read_bytes(path, BINARY_LIMIT, kind)
-    source = display_name(path)
+def _check_binary(data: bytes, source: str) -> None:
     if data.startswith(_HDF5):
         raise FormatError(f"{source}: is HDF5, which is not supported; give the binary proto file")
     if not data:
         raise FormatError(f"{source}: is empty")
-    return data
 
 
 def _is_utf8(value: object) -> bool:

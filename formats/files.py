@@ -6,12 +6,16 @@ import os
 import stat
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from io import DEFAULT_BUFFER_SIZE
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import FormatError, OutputError
 from ..text import printable
 
 STDIN = "-"
+BINARY_LIMIT = (1 << 31) - 1  # bytes: protobuf's own
 
 
 def error_reason(error: Exception) -> str:
@@ -70,33 +74,94 @@ def is_text(data: bytes) -> bool:
 
 
 def write_files(files: Mapping[Path, bytes], force: bool = False) -> None:
-    """Write every file completely, or none of them: temporary files, fsync, rename.
-
-    Creates missing folders and follows links.
+    """Write every file completely, or none of them, as `NewFiles` does.
 
     Raises:
         OutputError: a file can't be written, or exists and `force` is not set.
     """
-    temporaries: dict[Path, Path] = {}
-    path = Path()
-    try:
-        for path in files:
-            check_file_target(path, force)
+    for path in files:
+        check_file_target(path, force)
+    with NewFiles(force) as new:
         for path, data in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporaries[path] = _write_temporary(path, data)
-        _put_in_place(temporaries, force)
-    except FileExistsError as error:
-        name = printable(str(error.filename or path))
-        raise OutputError(f"{name}: is a file; give a folder that exists or can be made") from None
-    except OSError as error:
-        name = printable(str(path))
-        raise OutputError(
-            f"{name}: can't write: {error_reason(error)}; choose another place"
-        ) from None
-    finally:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
+            new.open(path).write(data)
+
+
+class NewFiles:
+    """Files that appear together at the end of a `with` block, or not at all if it raises.
+
+    Until then they have temporary names. Creates missing folders and follows links. An OSError of
+    the block is that of writing.
+
+    Raises:
+        OutputError: a file can't be written, or exists and `force` is not set.
+    """
+
+    def __init__(self, force: bool = False) -> None:
+        self._force = force
+        self._files: dict[Path, BinaryIO] = {}
+        self._temporaries: dict[Path, Path] = {}
+        self._latest = Path()
+
+    def open(self, path: Path, buffer_size: int = DEFAULT_BUFFER_SIZE) -> BinaryIO:
+        """Begin a file."""
+        check_file_target(path, self._force)
+        self._latest = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        target = _target(path)
+        temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
+        self._files[path] = open(temporary, "xb", buffer_size)  # noqa: SIM115 - discard closes it
+        self._temporaries[path] = temporary
+        return self._files[path]
+
+    def discard(self, path: Path) -> None:
+        """Remove a file that was begun."""
+        with suppress(OSError):  # what is not written yet may find no space
+            self._files.pop(path).close()
+        self._temporaries.pop(path).unlink(missing_ok=True)
+
+    def __enter__(self) -> NewFiles:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is None:
+                self._place()
+            elif isinstance(error, OSError):
+                raise error
+        except FileExistsError as exists:
+            name = printable(str(exists.filename or self._latest))
+            raise OutputError(
+                f"{name}: is a file; give a folder that exists or can be made"
+            ) from None
+        except OSError as failed:
+            name = printable(str(self._latest))
+            raise OutputError(
+                f"{name}: can't write: {error_reason(failed)}; choose another place"
+            ) from None
+        finally:
+            for path in list(self._files):
+                self.discard(path)
+
+    def _place(self) -> None:
+        """Sync and rename all; without `force`, undo it if one of the files has appeared."""
+        for path, file in self._files.items():
+            self._latest = path
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        placed: list[Path] = []
+        try:
+            for path, temporary in self._temporaries.items():
+                if self._force:
+                    temporary.replace(_target(path))
+                else:
+                    _link(temporary, path)
+                    placed.append(path)
+        except FileExistsError:
+            for earlier in placed:
+                earlier.unlink(missing_ok=True)
+            name = printable(str(path))
+            raise OutputError(f"{name}: exists already; --force replaces it") from None
 
 
 def check_file_target(path: Path, force: bool) -> None:
@@ -116,34 +181,9 @@ def check_file_target(path: Path, force: bool) -> None:
         raise OutputError(f"{name}: is a device or a pipe, which would be replaced; use > {name}")
 
 
-def _write_temporary(path: Path, data: bytes) -> Path:
-    target = path.resolve() if path.is_symlink() else path
-    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
-
-
-def _put_in_place(temporaries: Mapping[Path, Path], force: bool) -> None:
-    """Rename all; without `force`, undo it if one of the files has appeared meanwhile."""
-    placed: list[Path] = []
-    try:
-        for path, temporary in temporaries.items():
-            if force:
-                temporary.replace(path.resolve() if path.is_symlink() else path)
-            else:
-                _link(temporary, path)
-                placed.append(path)
-    except FileExistsError:
-        for path in placed:
-            path.unlink(missing_ok=True)
-        raise OutputError(f"{printable(str(path))}: exists already; --force replaces it") from None
+def _target(path: Path) -> Path:
+    """Return where a file is written: links are followed."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def _link(temporary: Path, path: Path) -> None:

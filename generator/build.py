@@ -16,10 +16,8 @@ from ..templates import render
 from ..text import did_you_mean, printable
 from ..version import __version__
 from .design import Design
-from .layer_list import NETS, list_layers
+from .layer_list import NET_PHASES, list_layers
 from .options import command_line
-
-PHASES = {"trainval": ("TRAIN", "TEST"), "train": ("TRAIN",), "val": ("TEST",), "deploy": ("TEST",)}
 
 
 def build(design: Design | None = None, net: str = "trainval") -> str:
@@ -34,8 +32,8 @@ def build(design: Design | None = None, net: str = "trainval") -> str:
         NetError: the net is invalid; the message names the layer.
     """
     design = _checked(design)
-    if net not in NETS:
-        hint = did_you_mean(str(net), NETS) or f"; one of {', '.join(NETS)}"
+    if net not in NET_PHASES:
+        hint = did_you_mean(str(net), NET_PHASES) or f"; one of {', '.join(NET_PHASES)}"
         raise DesignError(f"--net {printable(str(net))}: not known{hint}")
     layers = list_layers(design, net)
     body = render("net.prototxt.j2", net=layers)
@@ -53,11 +51,12 @@ def _checked(design: Design | None) -> Design:
 
 def _verify(parsed: NetDefinition, design: Design, net: str) -> NetShapes:
     """Return the shapes of the last phase; raise for the first error."""
-    shapes = {phase: infer_shapes(parsed, phase, design.image) for phase in PHASES[net]}
-    for finding in lint.lint_net(parsed, design.image, PHASES[net], shapes):
+    phases = NET_PHASES[net]
+    shapes = {phase: infer_shapes(parsed, phase, design.image) for phase in phases}
+    for finding in lint.lint_net(parsed, design.image, phases, shapes):
         if finding.rule.severity == lint.ERROR or finding.rule.name == "duplicate-name":
             raise NetError(f"the design is invalid: {finding.message}")
-    return shapes[PHASES[net][-1]]
+    return shapes[phases[-1]]
 
 
 def _header(design: Design, net: str, shapes: NetShapes) -> str:

@@ -7,13 +7,13 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import DesignError
+from ..nets.imagenet import IMAGENET_MEAN
 from ..nets.windows import Window
 from ..text import did_you_mean
 from . import bypass as placement
 from . import validation
 from .design_fields import (
     FIELDS,
-    IMAGENET_MEANS,
     POOL_AFTER,
     SMALL_INPUT,
     STEM_FILTERS,
@@ -86,7 +86,7 @@ class Design(DesignFields):
         """The mean of each channel; none with a mean file."""
         if self.mean_values is not None:
             return self.mean_values
-        return IMAGENET_MEANS if self.channels == 3 and not self.mean_file else ()
+        return IMAGENET_MEAN if self.channels == 3 and not self.mean_file else ()
 
     @property
     def image(self) -> tuple[int, int, int]:

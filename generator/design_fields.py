@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
+from ..nets.imagenet import IMAGENET_CLASSES, IMAGENET_VALIDATION
 from ..nets.solver_rules import POLICIES, SOLVERS
 
 VERSIONS = ("1.0", "1.1")
@@ -23,8 +24,6 @@ STEM_FILTERS = {"1.0": 96, "1.1": 64, "small": 64}
 STEM_WINDOWS = {"1.0": (7, 2, 0), "1.1": (3, 2, 0), "small": (3, 1, 1)}  # kernel, stride, pad
 # Fire modules followed by a pooling; v1.1 is faster because it pools earlier.
 POOL_AFTER = {"1.0": (4, 8), "1.1": (3, 5)}
-IMAGENET_MEANS = (104.0, 117.0, 123.0)
-IMAGENET_CLASSES = 1000
 SMALL_INPUT = 64
 
 
@@ -154,7 +153,9 @@ class DesignFields:
     iter_size: int | None = _option(
         None, "solver", "--iter-size", "passes per update; default: from --effective-batch"
     )
-    val_images: int = _option(50_000, "solver", "--val-images", "images in the validation set")
+    val_images: int = _option(
+        IMAGENET_VALIDATION, "solver", "--val-images", "images in the validation set"
+    )
     test_iter: int | None = _option(
         None, "solver", "--test-iter", "test batches; default: the whole validation set"
     )

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..nets.imagenet import IMAGENET_CLASSES
 from .design import Design
-from .design_fields import IMAGENET_CLASSES, STEM_WINDOWS
+from .design_fields import STEM_WINDOWS
 from .fire import Fire
 from .naming import NAMINGS, Naming, layer_name
 from .style import STYLES, Style
 
-NETS = ("trainval", "train", "val", "deploy")
+# Kind of net -> its phases.
+NET_PHASES: dict[str, tuple[str, ...]] = {
+    "trainval": ("TRAIN", "TEST"),
+    "train": ("TRAIN",),
+    "val": ("TEST",),
+    "deploy": ("TEST",),
+}
 TOP_K = 5
 
 
@@ -48,7 +55,7 @@ class LayerList(NamedTuple):
 
 
 def list_layers(design: Design, net: str) -> LayerList:
-    """List the layers of one of `NETS` for a design."""
+    """List the layers of one of `NET_PHASES` for a design."""
     return _Builder(design, net).build()
 
 
@@ -57,7 +64,7 @@ class _Builder:
 
     def __init__(self, design: Design, net: str) -> None:
         self.design = design
-        self.net = net
+        self.phases = NET_PHASES[net]
         self.style: Style = STYLES[design.style]
         self.names: Naming = NAMINGS[design.naming or self.style.naming]
         self.deploy = net == "deploy"
@@ -99,14 +106,13 @@ class _Builder:
     # Data
 
     def data(self) -> None:
-        phases = {"trainval": ("TRAIN", "TEST"), "train": ("TRAIN",), "val": ("TEST",)}[self.net]
-        for phase in phases:
+        for phase in self.phases:
             self.add(
                 "image_data" if self.design.backend == "imagedata" else "data",
                 "data",
                 [],
                 ["data", "label"],
-                include=phase if len(phases) > 1 else None,
+                include=self.include(phase),
                 **self.transform(phase),
                 **self.source(phase),
             )
@@ -307,11 +313,10 @@ class _Builder:
             if style.deploy_softmax:
                 self.add("softmax", "prob", [scores], ["prob"])
             return
-        phase = {"train": "TRAIN", "val": "TEST"}.get(self.net)
         labelled = [scores, "label"]
-        if phase is None or style.loss_phase in (None, "any", phase):
+        if style.loss_phase in (None, "any", *self.phases):
             self.add("loss", "loss", labelled, ["loss"], include=self.include(style.loss_phase))
-        if self.net == "train" and style.accuracy_phase == "TEST":
+        if style.accuracy_phase == "TEST" and "TEST" not in self.phases:
             return
         include = self.include(style.accuracy_phase)
         top1_k = 1 if style.top1_k else None
@@ -322,4 +327,4 @@ class _Builder:
 
     def include(self, phase: str | None) -> str | None:
         """Return the include rule to write: none in a net of a single phase."""
-        return phase if self.net == "trainval" else None
+        return phase if len(self.phases) > 1 else None

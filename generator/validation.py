@@ -241,5 +241,5 @@ def check_solver(design: DesignFields) -> None:
         raise option_error(design, "gpus", "--cpu runs on none; leave one of the two out")
     if any(not 0 < value < 2**31 for value in design.stepvalues):
         raise option_error(design, "stepvalues", "each must be from 1 to 2147483647")
-    if list(design.stepvalues) != sorted(set(design.stepvalues)) or 0 in design.stepvalues:
-        raise option_error(design, "stepvalues", "must be positive and increase")
+    if list(design.stepvalues) != sorted(set(design.stepvalues)):
+        raise option_error(design, "stepvalues", "must increase")

@@ -25,8 +25,8 @@ class Clock:
 
     def seconds(self, stamp: Stamp) -> float | None:
         """Return seconds since the first day; None for a stripped or impossible stamp."""
-        date, time = stamp
-        if date != self._date and not self._advance(date):
+        day, time = stamp
+        if not day or (day != self._date and not self._advance(day)):
             return None
         if time[:6] != self._minute:
             self._minute = time[:6]

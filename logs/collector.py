@@ -117,7 +117,7 @@ class Collector(Listener):
         if self._fatal is not None:
             self.warn(f"an earlier run ended in an error: {self._fatal.cause}")
             self._fatal = None
-        self._run = _Run(stamp, self._seconds(stamp) or 0.0)
+        self._run = _Run(stamp, self._clock.seconds(stamp) or 0.0)
         self._nets = LoggedNets(self.warn)
         return self._run
 
@@ -134,13 +134,8 @@ class Collector(Listener):
         run.only_headers = False
         return run
 
-    def _seconds(self, stamp: Stamp) -> float | None:
-        return self._clock.seconds(stamp) if stamp[0] else None
-
     def _update_clock(self, stamp: Stamp, run: _Run) -> float | None:
         """Return the seconds since the start of the run, and note them in it."""
-        if not stamp[0]:
-            return None
         seconds = self._clock.seconds(stamp)
         if seconds is None:
             return None
@@ -203,7 +198,8 @@ class Collector(Listener):
         self._update_clock(stamp, run)
         self._command = "test"
         if index == "0" and name in self._batch_names and run.means:
-            run.means = {}
+            run.means = {}  # another test, whose first line the log lacks
+            self._rows.restart_batches()
         self._batch_names[name] = None
         self._rows.batch(index, name, value)
 
@@ -254,7 +250,7 @@ class Collector(Listener):
         handler = _NOTICES.get(kind)
         if handler is not None:
             handler(self, stamp, value)
-        if stamp[0] and self._run is not None:
+        if self._run is not None:
             self._update_clock(stamp, self._run)
 
     def fatal(self, stamp: Stamp, place: str, message: str) -> None:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
+from typing import BinaryIO
 
-from ..errors import OutputError
-from ..text import printable
+from ..formats.files import NewFiles
 from .events import Output
 from .rows import RowSink
 
 BUFFER = 1 << 20
+BATCHES = "batches"  # the kind of row, and its file
 
 
 class CsvRows(RowSink):
-    """Writes one file per kind of row into `folder`; other outputs start another file."""
+    """Writes one of `files` per kind of row into `folder`; other outputs start another file."""
 
-    def __init__(self, folder: Path, force: bool = False) -> None:
+    def __init__(self, folder: Path, files: NewFiles) -> None:
         self._folder = folder
-        self._force = force
-        self._open: dict[tuple[str, tuple[str, ...]], _Table] = {}
+        self._files = files
+        self._tables: dict[tuple[str, tuple[str, ...]], _Table] = {}
         self._train: _Table | None = None
         self._train_names: tuple[str, ...] = ()
         self._batch: tuple[str, list[Output]] | None = None
@@ -69,56 +70,44 @@ class CsvRows(RowSink):
             self._batch = (index, [])
         self._batch[1].append(Output(name, value))
 
+    def restart_batches(self) -> None:
+        """Discard the batches of an earlier test in the same log."""
+        self._batch = None
+        for key in [key for key in self._tables if key[0] == BATCHES]:
+            self._files.discard(self._tables.pop(key).path)
+
+    def finish(self) -> list[Path]:
+        """Write what is left, and return the paths of the files."""
+        self._end_batch()
+        for table in self._tables.values():
+            table.text.flush()
+        return [table.path for table in self._tables.values()]
+
     def _end_batch(self) -> None:
         if self._batch is not None:
             index, outputs = self._batch
             self._batch = None
             values = "".join("," + output.value for output in outputs)
             names = tuple(output.name for output in outputs)
-            self._table("batches", (), names).add(f"{index}{values}\n")
+            self._table(BATCHES, (), names).add(f"{index}{values}\n")
 
     def _table(self, kind: str, columns: tuple[str, ...], names: tuple[str, ...]) -> _Table:
-        table = self._open.get((kind, names))
+        table = self._tables.get((kind, names))
         if table is None:
-            count = sum(other == kind for other, _ in self._open)
+            count = sum(other == kind for other, _ in self._tables)
             path = self._folder / (f"{kind}-{count + 1}.csv" if count else f"{kind}.csv")
-            first = ("batch",) if kind == "batches" else ("segment", "iteration", "seconds")
-            table = _Table(path, (*first, *columns, *names), self._force)
-            self._open[kind, names] = table
+            first = ("batch",) if kind == BATCHES else ("segment", "iteration", "seconds")
+            table = _Table(path, self._files.open(path, BUFFER), (*first, *columns, *names))
+            self._tables[kind, names] = table
         return table
-
-    def close(self) -> list[Path]:
-        """Finish the files, put them in place, and return their paths."""
-        self._end_batch()
-        return [table.close() for table in self._open.values()]
-
-    def abandon(self) -> None:
-        """Remove the unfinished files."""
-        for table in self._open.values():
-            table.abandon()
 
 
 class _Table:
-    """A file that appears only once it is complete."""
+    """A file of rows with the same columns."""
 
-    def __init__(self, path: Path, columns: Sequence[str], force: bool) -> None:
-        if not force and os.path.lexists(path):
-            raise OutputError(f"{printable(str(path))}: exists already; --force replaces it")
-        self._path = path
-        self._part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    def __init__(self, path: Path, file: BinaryIO, columns: Sequence[str]) -> None:
+        self.path = path
         # A surrogate in a name stands for a byte that is not UTF-8; write that byte.
-        self._file = open(  # noqa: SIM115 - it stays open until the log is over
-            self._part, "w", BUFFER, encoding="utf-8", errors="surrogateescape", newline=""
-        )
-        self.add = self._file.write
-        csv.writer(self._file, lineterminator="\n").writerow(columns)
-
-    def close(self) -> Path:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        return self._part.replace(self._path)
-
-    def abandon(self) -> None:
-        self._file.close()
-        self._part.unlink(missing_ok=True)
+        self.text = TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
+        self.add = self.text.write
+        csv.writer(self.text, lineterminator="\n").writerow(columns)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DesignError
-from ..models.card import Card
 from ..text import printable
 from .result import LogResult
 from .scores import LOSS, Score, find_score, score_names, standard_error
+
+if TYPE_CHECKING:
+    from ..models.card import Card
 
 _EXPECTATION = re.compile(
     r"([^=]+?)\s*=\s*([-+.\deE%]+?)(?:\s*(?:\+-|±)\s*([-+.\deE%]+|[.\d]+se))?"

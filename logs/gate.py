@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DesignError
-from ..nets.solver_rules import IMAGENET_VALIDATION
+from ..nets.imagenet import IMAGENET_VALIDATION
 from ..text import did_you_mean, printable
 from .baseline import check_baseline, read_baseline
 from .expectation import Check, Expectation, Tolerance, refuse_percent

@@ -250,7 +250,7 @@ class Parser:
             if index != self._batch:
                 self._batch, self._seen = index, Counter()
             self._listener.batch(stamp, index, _numbered(name, self._seen), value)
-        elif text + " " in _DUMPS or line.text in _DUMPS:
+        elif text + " " in _DUMPS:
             self._flush()
             self._dump = (_DUMPS[text + " "], [])
         elif word in _FIRST_WORDS and self._parse_notice(stamp, text, _FIRST_WORDS[word]):
@@ -275,10 +275,8 @@ class Parser:
             self._compile_block(self._display)
             self._flush()
         elif loss is not None and same and self._display is not None and not self._display.loss:
-            self._display.loss, self._display.speed = (
-                loss,
-                speed,
-            )  # Caffe of 2014 printed the rate first
+            # Caffe of 2014 printed the rate first.
+            self._display.loss, self._display.speed = loss, speed
         elif lr is not None or loss is not None:
             self._flush()
             self._display = _Display(stamp, iteration, speed, loss)
@@ -299,8 +297,8 @@ class Parser:
         for beginning in beginnings:
             if text.startswith(beginning):
                 kind = NOTICES[beginning]
-                if kind == "loss":
-                    self._seen = Counter()
+                if kind in ("test", "loss"):
+                    self._batch, self._seen = "", Counter()
                 if kind not in _QUIET:
                     self._flush()
                 self._testing = kind == "loss" or (self._testing and kind in _QUIET)

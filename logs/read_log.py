@@ -56,25 +56,20 @@ def read_log(
     collector = Collector(str(name), rows, keep_rows)
     parser = Parser(collector)
     try:
-        for data in _unpacked_chunks(source, follow):
+        for data in _unpacked_chunks(source, str(name), follow):
             parser.feed(data)
             if follow and not data and collector.over:
                 break
     except zlib.error:
         collector.warn("the compressed log is damaged or cut; read up to there")
-    except IsADirectoryError:
-        raise FormatError(f"{printable(str(name))}: is a folder; give a log in it") from None
-    except (OSError, ValueError) as error:
-        reason = error_reason(error)
-        raise FormatError(f"{printable(str(name))}: {reason}") from None
     parser.close()
     return collector.finish()
 
 
-def _unpacked_chunks(source: str | Path | IO[bytes], follow: bool) -> Iterator[bytes]:
+def _unpacked_chunks(source: str | Path | IO[bytes], name: str, follow: bool) -> Iterator[bytes]:
     """Yield the bytes of a log as they come, unpacked."""
     unpack: Callable[[bytes], bytes] | None = None
-    for data in _read_chunks(source, follow):
+    for data in _read_chunks(source, name, follow):
         if unpack is None and data:
             unpack = _choose_unpacker(data[:2])
         yield unpack(data) if unpack is not None and data else data
@@ -112,7 +107,16 @@ class _Gzip:
         return unpacked
 
 
-def _read_chunks(source: str | Path | IO[bytes], follow: bool) -> Iterator[bytes]:
+def _read_chunks(source: str | Path | IO[bytes], name: str, follow: bool) -> Iterator[bytes]:
+    try:
+        yield from _raw_chunks(source, follow)
+    except IsADirectoryError:
+        raise FormatError(f"{printable(name)}: is a folder; give a log in it") from None
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{printable(name)}: {error_reason(error)}") from None
+
+
+def _raw_chunks(source: str | Path | IO[bytes], follow: bool) -> Iterator[bytes]:
     if not isinstance(source, str | Path):
         while data := source.read(CHUNK):
             yield data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data

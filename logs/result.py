@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import FormatError
+from ..json_form import from_json, to_json
 from ..text import printable
-from .json_form import from_json, to_json
 from .scores import TOP_K, Score, find_score
 
 FORMAT = 1  # of the JSON form; raised when a reader would have to change

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import models
 from ..errors import DesignError
 from ..formats import toml
 from ..generator.presets import PRESETS
 from ..text import did_you_mean, printable
 
-MODELS = Path(models.__file__).parent
+MODELS = Path(__file__).parent
 IMAGES = "50,000 ImageNet validation images, centre crop 227"
 
 

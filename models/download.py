@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import BinaryIO
 
-import click
-
 from ..errors import DownloadError, OutputError
 from ..formats.files import error_reason, read_bytes, write_files
+from ..progress import StartBar, no_bar
 from ..text import bytes_text, printable
 
 CHUNK = 1 << 16
@@ -33,7 +30,9 @@ def git_blob_id(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
-def download(source: str, out: Path, git_blob: str, force: bool = False) -> bool:
+def download(
+    source: str, out: Path, git_blob: str, force: bool = False, progress: StartBar = no_bar
+) -> bool:
     """Download or copy a file to `out`, and verify it.
 
     A partial download stays beside `out` as a .part, which the next call resumes.
@@ -43,6 +42,7 @@ def download(source: str, out: Path, git_blob: str, force: bool = False) -> bool
         out: where to write the file.
         git_blob: its git blob id.
         force: replace another file at `out`.
+        progress: starts a bar of bytes; 0 if their number is unknown.
 
     Returns:
         False if `out` exists already and is the right file.
@@ -66,7 +66,7 @@ def download(source: str, out: Path, git_blob: str, force: bool = False) -> bool
         raise DownloadError(f"{printable(source)}: give an http or https address")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(source, part)
+        _fetch(source, part, progress)
         try:
             _verify(part.read_bytes(), git_blob, source)
         except DownloadError:
@@ -88,7 +88,7 @@ def _verify(data: bytes, git_blob: str, source: str) -> None:
         )
 
 
-def _fetch(url: str, part: Path) -> None:
+def _fetch(url: str, part: Path, progress: StartBar) -> None:
     """Append the missing bytes of `url` to `part`."""
     have = part.stat().st_size if part.exists() else 0
     response = _open(url, have)
@@ -100,7 +100,7 @@ def _fetch(url: str, part: Path) -> None:
         length = response.headers.get("Content-Length", "")
         total = have + int(length) if length.isdecimal() else None
         with open(part, "ab" if resumed else "wb") as out:
-            _copy(_guarded(lambda: response.read(CHUNK), url), out, total, have)
+            _copy(_guarded(lambda: response.read(CHUNK), url), out, total, have, progress)
     if total is not None and part.stat().st_size < total:
         raise DownloadError(_lost(url, "the connection ended early"))
 
@@ -145,32 +145,15 @@ def _lost(url: str, reason: object) -> str:
     )
 
 
-def _copy(read: Callable[[], bytes], out: BinaryIO, total: int | None, start: int) -> None:
-    with _progress(total, start) as advance:
+def _copy(
+    read: Callable[[], bytes], out: BinaryIO, total: int | None, start: int, progress: StartBar
+) -> None:
+    began, received = time.monotonic(), 0
+    with progress(total or 0) as bar:
         while chunk := read():
             out.write(chunk)
-            advance(len(chunk))
+            received += len(chunk)
+            rate = received / max(time.monotonic() - began, 1e-3)
+            bar.update(start + received, f"{bytes_text(int(rate))}/s")
         out.flush()
         os.fsync(out.fileno())
-
-
-@contextmanager
-def _progress(total: int | None, start: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar with rate and remaining time, on a terminal only."""
-    if not sys.stderr.isatty() or not total:
-        yield lambda count: None
-        return
-    began, received = time.monotonic(), 0
-
-    def rate(item: object) -> str:
-        return f"{bytes_text(int(received / max(time.monotonic() - began, 1e-3)))}/s"
-
-    with click.progressbar(length=total, file=sys.stderr, item_show_func=rate) as bar:
-        bar.update(start)
-
-        def advance(count: int) -> None:
-            nonlocal received
-            received += count
-            bar.update(count, current_item=count)
-
-        yield advance

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from ..errors import FormatError, NetError
 from ..formats import prototxt
-from ..formats.files import read_bytes
+from ..formats.files import STDIN, display_name, read_bytes
 from ..formats.schema import (
     PHASES,
     LayerParameter,
@@ -118,7 +118,8 @@ def read_text(path: str | os.PathLike[str]) -> tuple[str, str]:
     Raises:
         FormatError: the file can't be read, is binary or too large.
     """
-    source = "standard input" if os.fspath(path) == "-" else os.fspath(path)
+    name = os.fspath(path)
+    source = display_name(name) if name == STDIN else name
     return prototxt.decode(read_bytes(path, prototxt.SIZE_LIMIT), source), source
 
 

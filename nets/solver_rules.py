@@ -8,8 +8,8 @@ from typing import Final
 
 from ..formats.schema import SolverParameter
 from ..text import did_you_mean, printable
+from .imagenet import IMAGENET_CLASSES, IMAGENET_VALIDATION
 
-IMAGENET_CLASSES, IMAGENET_VALIDATION = 1000, 50_000
 # Learning rate policy -> the fields it uses (sgd_solver.cpp).
 POLICIES = {
     "fixed": (),
@@ -79,7 +79,7 @@ def _lint_nets(solver: SolverParameter) -> Iterator[str]:
 
 
 def lint_test_iter(
-    test_iter: int, batch: int, images: int | None, classes: int | None
+    test_iter: int, batch: int, images: int | None, classes: int | None, name: str = "test_iter"
 ) -> str | None:
     """Return what is wrong with a solver's `test_iter`; None where it covers the images.
 
@@ -89,6 +89,7 @@ def lint_test_iter(
         images: images in the validation set; None is ImageNet's 50,000 for a net of 1,000 classes,
             and unknown otherwise.
         classes: classes of the net, where known.
+        name: what gives the number of batches, for the message.
     """
     assumed = ""
     if images is None and classes == IMAGENET_CLASSES:
@@ -105,5 +106,5 @@ def lint_test_iter(
         what = f"counts {extra} of {images} images {often}{assumed}"
         if test_iter == right:
             remedy = "a batch that divides it counts each once"
-            return f"test_iter {test_iter} x batch {batch} = {tested} {what}; {remedy}"
-    return f"test_iter {test_iter} x batch {batch} = {tested} {what}; {right} covers them"
+            return f"{name} {test_iter} x batch {batch} = {tested} {what}; {remedy}"
+    return f"{name} {test_iter} x batch {batch} = {tested} {what}; {right} covers them"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..logs.expectation import Check
 from ..logs.gate import all_passed
 from ..logs.result import LogResult
+from ..text import printable
 
 HEADS = ("check", "expected", "got", "difference", "", "remark")
 
@@ -65,12 +66,13 @@ def markdown_table(checks: Sequence[Check], result: LogResult, images: int | Non
     """Return a Markdown heading and table, for the summary page of a CI."""
     verdict = "pass" if all_passed(checks) else "**FAIL**"
     count = f", {images:,} images" if images else ""
-    rows = [" | ".join(cell.replace("|", "\\|") for cell in check_cells(c)) for c in checks]
-    lines = [
-        f"### sqgen gate: {verdict} ({result.net or result.source}{count})",
-        "",
-        "| check | expected | got | difference | | remark |",
-        "|---|---|---|---|---|---|",
-        *(f"| {row} |" for row in rows),
-    ]
-    return "\n".join([*lines, "", ""])
+    lines = [f"### sqgen gate: {verdict} ({printable(result.net or result.source)}{count})", ""]
+    if checks:
+        rows = [_markdown_row(map(printable, check_cells(check))) for check in checks]
+        lines += [_markdown_row(HEADS), "|---|---|---|---|---|---|", *rows, ""]
+    return "\n".join([*lines, ""])
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    escaped = [cell.replace("|", "\\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |"

@@ -12,28 +12,25 @@ import os
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..errors import FormatError, MissingExtraError
 from ..formats.datum import read_datum
 from ..formats.files import error_reason, read_bytes
 from ..formats.list_file import LIST_LIMIT, ListLine, parse_list
 from ..formats.lmdb_reader import LmdbReader, open_lmdb
+from ..formats.schema import (
+    DataParameter,
+    ImageDataParameter,
+    LayerParameter,
+    TransformationParameter,
+)
 from ..nets.data_layers import data_param
 from ..nets.layer_types import Shape
 from ..text import printable
 
-if TYPE_CHECKING:
-    from ..formats.schema import (
-        DataParameter,
-        ImageDataParameter,
-        LayerParameter,
-        TransformationParameter,
-    )
-
 SAMPLE_SIZE = 64
 DIGEST_DIGITS = 16
-LEVELDB, LMDB = 0, 1  # DataParameter.DB; LEVELDB is its default
 
 
 class Dataset(NamedTuple):
@@ -76,7 +73,7 @@ def inspect_dataset(layer: LayerParameter, where: str, flag: str = "--data") -> 
 
 def _inspect_lmdb(param: DataParameter, transform: TransformationParameter) -> Dataset:
     folder = Path(param.source)
-    if param.backend == LEVELDB and (folder / "CURRENT").exists():
+    if param.backend == DataParameter.LEVELDB and (folder / "CURRENT").exists():
         return Dataset(param.source, None, None, None)
     with open_lmdb(param.source) as lmdb:
         first = next(lmdb.values())

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import FormatError, MissingExtraError, SqgenError, StoppedError
-from ..extras import missing_for_engine
+from ..errors import FormatError, SqgenError, StoppedError
+from ..extras import require_engine
 from ..text import printable
 from .subprocess_guard import CANNOT_EXECUTE, SIGNAL_EXIT_BASE, GuardedProcess
 
@@ -99,11 +99,7 @@ def _find_caffe() -> tuple[Engine | None, str]:
 
 
 def _embedded_engine(why: str) -> Engine:
-    missing = missing_for_engine()
-    if missing:
-        raise MissingExtraError(
-            f"{why}, which needs {', '.join(missing)}: pip install 'sqgen[engine]' brings it"
-        )
+    require_engine(f"{why}, which")
     from ..version import __version__
 
     # -P: a random.py in the user's folder must not replace Python's own.
@@ -129,16 +125,20 @@ def _probe_engine(command: tuple[str, ...], why: str) -> Engine:
 
 def _query_version(command: tuple[str, ...], shown: str) -> tuple[int, bytes]:
     """Return the exit code and the output of `--version`."""
-    text, deadline = b"", time.monotonic() + VERSION_TIMEOUT
+    text, deadline, exceeded = b"", time.monotonic() + VERSION_TIMEOUT, ""
     with GuardedProcess([*command, "--version"], lambda number, repeated: None) as process:
         for data in process.read_output():
             text += data
-            if time.monotonic() > deadline or len(text) > VERSION_LIMIT:
+            if len(text) > VERSION_LIMIT:
+                exceeded = f"more than {VERSION_LIMIT >> 20} MiB in answer to --version"
+            elif time.monotonic() > deadline:
+                exceeded = f"no answer to --version in {VERSION_TIMEOUT} s"
+            if exceeded:
                 process.kill()
     if process.stop_signal is not None:
         error = StoppedError("stopped before the run started")
         error.exit_code = SIGNAL_EXIT_BASE + process.stop_signal
         raise error
-    if process.killed:
-        raise SqgenError(f"{shown}: no answer to --version in {VERSION_TIMEOUT} s")
+    if exceeded:
+        raise SqgenError(f"{shown}: {exceeded}")
     return process.exit_code or 0, text

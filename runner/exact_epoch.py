@@ -8,6 +8,7 @@ batches of B and the mean s over those W records, the mean over all N is (n B S 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -69,10 +70,7 @@ def plan_exact_epoch(records: int, batch_size: int, engine_stops: bool) -> Epoch
 
 def lint_iterations(plan: EpochPlan) -> str | None:
     """Return what `--iterations` leaves out or counts twice, or None."""
-    if plan.records is None:
-        return None
-    message = lint_test_iter(plan.iterations, plan.batch_size, plan.records, None)
-    return message.replace("test_iter", "--iterations", 1) if message else None
+    return lint_test_iter(plan.iterations, plan.batch_size, plan.records, None, "--iterations")
 
 
 def subtract_repeated(first: LogResult, second: LogResult, plan: EpochPlan) -> LogResult:
@@ -95,6 +93,6 @@ def subtract_repeated(first: LogResult, second: LogResult, plan: EpochPlan) -> L
 
 def _round_score(score: Score, value: float, records: int) -> float:
     """Round an accuracy to whole images, anything else to the six digits of the logs."""
-    if score.role in (LOSS, OTHER) or not abs(value) < float("inf"):
+    if score.role in (LOSS, OTHER) or not math.isfinite(value):
         return float(f"{value:.6g}")
     return float(f"{round(value * records) / records:.6g}")

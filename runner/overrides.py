@@ -13,11 +13,10 @@ from google.protobuf.message import Message
 
 from ..errors import NetError, SqgenError
 from ..formats import prototxt
-from ..formats.schema import LayerParameter, NetParameter, SolverParameter
+from ..formats.schema import DataParameter, LayerParameter, NetParameter, SolverParameter
 from ..nets.data_layers import data_param, has_countable_records
 from ..nets.definition import NetDefinition
 from ..text import printable
-from .dataset import LMDB
 
 Setting = int | list[int]  # the value of a solver's field
 
@@ -129,7 +128,7 @@ def _override_layer(layer: LayerParameter, override: DataOverride) -> Iterable[s
         yield f"source {printable(param.source)} -> {printable(override.source)}"
         param.source = override.source
         if layer.type == "Data":
-            param.backend = LMDB
+            param.backend = DataParameter.LMDB
     if override.batch_size is not None and override.batch_size != param.batch_size:
         yield f"batch_size {param.batch_size} -> {override.batch_size}"
         param.batch_size = override.batch_size
@@ -160,7 +159,11 @@ def _header_comment(source: str, changes: Iterable[str]) -> str:
 
 
 def solver_file(
-    solver: SolverParameter, source: str, net_paths: dict[str, str], settings: Mapping[str, Setting]
+    solver: SolverParameter,
+    source: str,
+    net_paths: dict[str, str],
+    settings: Mapping[str, Setting],
+    name: str,
 ) -> RunFile:
     """Return the run file of a solver; the message itself stays unchanged.
 
@@ -169,19 +172,20 @@ def solver_file(
         source: its file.
         net_paths: path of a net, as the solver names it -> path of its copy in the run folder.
         settings: field name -> value; a list replaces a repeated field.
+        name: of the file.
     """
     copy = SolverParameter()
     copy.CopyFrom(solver)
     copy.test_net[:] = [net_paths.get(path, path) for path in solver.test_net]
-    for name in ("net", "train_net"):
-        if copy.HasField(name):
-            path = getattr(copy, name)
-            setattr(copy, name, net_paths.get(path, path))
+    for field in ("net", "train_net"):
+        if copy.HasField(field):
+            path = getattr(copy, field)
+            setattr(copy, field, net_paths.get(path, path))
     changes = [
-        change for name, value in settings.items() for change in _set_field(copy, name, value)
+        change for field, value in settings.items() for change in _set_field(copy, field, value)
     ]
     text = _header_comment(source, changes) + prototxt.to_text(copy)
-    return RunFile("solver.prototxt", text, tuple(changes))
+    return RunFile(name, text, tuple(changes))
 
 
 def _set_field(solver: Message, name: str, value: Setting) -> list[str]:

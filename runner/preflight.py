@@ -31,9 +31,10 @@ RANDOM_WEIGHTS_HINT = "; --random-weights scores it all the same"
 
 
 class CheckedNet(NamedTuple):
-    """Shapes of a net in a phase, and the datasets of its data layers in order."""
+    """Shapes of a net in a phase, its data layers, and the dataset of each."""
 
     shapes: NetShapes
+    layers: list[LayerParameter]
     datasets: list[Dataset]
 
 
@@ -49,8 +50,8 @@ def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> CheckedNe
         FormatError: a dataset or mean_file is missing or damaged.
         NetError: the net has lint errors, which stop Caffe.
     """
-    datasets, known = [], {}
-    for layer in data_layers(net, phase):
+    layers, datasets, known = data_layers(net, phase), [], {}
+    for layer in layers:
         where = f"{net.place(layer)}: layer '{printable(layer.name)}'"
         dataset = inspect_dataset(layer, where, flag)
         datasets.append(dataset)
@@ -62,7 +63,7 @@ def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> CheckedNe
         _check_mean_file(layer, where)
     shapes = infer_shapes(net, phase, known=known)
     _check_lint(net, phase, shapes)
-    return CheckedNet(shapes, datasets)
+    return CheckedNet(shapes, layers, datasets)
 
 
 def _check_mean_file(layer: LayerParameter, where: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .dataset import Dataset
 from .engines import Engine
 from .exact_epoch import EpochPlan
+from .preflight import CheckedNet
 
 if TYPE_CHECKING:
     from ..formats.schema import LayerParameter
@@ -151,13 +151,11 @@ class RunRecord:
         }
 
 
-def record_data(
-    datasets: Sequence[Dataset], layers: Sequence[LayerParameter]
-) -> tuple[DataRecord, ...]:
-    """Return the records of data layers; `datasets` are theirs, in the same order."""
+def record_data(net: CheckedNet) -> tuple[DataRecord, ...]:
+    """Return the records of a net's data layers."""
     return tuple(
         DataRecord(dataset, _transform_fields(layer))
-        for dataset, layer in zip(datasets, layers, strict=True)
+        for layer, dataset in zip(net.layers, net.datasets, strict=True)
     )
 
 

@@ -17,7 +17,7 @@ from .options import RunOptions, path_or_none
 from .overrides import RunFile
 from .run_folder import LOG, RunFolder
 from .run_record import RunRecord, TestRecord, TrainRecord
-from .supervise import ProgressSteps, StallPolicy, supervise
+from .supervise import ProgressSteps, supervise
 
 
 class Session:
@@ -76,18 +76,8 @@ class Session:
         arguments = [*arguments, *options.device_flags, *options.arguments]
         self._commands.append((*self.engine.command, *arguments))
         self.folder.write_commands(self._commands)
-        policy = StallPolicy(options.stall_timeout, options.stop_stalled)
         try:
-            return supervise(
-                self.engine,
-                arguments,
-                self.folder,
-                steps,
-                policy,
-                options.log,
-                options.progress,
-                log_name,
-            )
+            return supervise(self.engine, arguments, self.folder, steps, options, log_name)
         except RunError as error:
             error.result = self._add_record(error.result, subject, str(error))
             with contextlib.suppress(OutputError):  # the error may be a full disk

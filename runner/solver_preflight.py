@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..errors import NetError, SqgenError
 from ..formats.files import STDIN
+from ..formats.schema import SolverParameter
 from ..formats.snapshot_files import check_free_space, complete_prefix, newest_solver_state
 from ..nets.definition import parse_solver, read_text
 from ..nets.shapes import NetShapes
@@ -14,11 +15,6 @@ from ..text import printable
 from .engines import CAFFE, Engine
 from .options import RunOptions
 from .preflight import count_snapshots, estimate_snapshot_bytes, has_no_gpu
-
-if TYPE_CHECKING:
-    from ..formats.schema import SolverParameter
-
-CPU, GPU = 0, 1  # SolverParameter.SolverMode
 
 
 class ParsedSolver(NamedTuple):
@@ -55,7 +51,7 @@ def check_solver_mode(options: RunOptions, solver: ParsedSolver, engine: Engine)
     Raises:
         SqgenError: it has none.
     """
-    wants_gpu = solver.param.solver_mode == GPU
+    wants_gpu = solver.param.solver_mode == SolverParameter.GPU
     wants_gpu = wants_gpu and (engine.kind == CAFFE or solver.param.HasField("solver_mode"))
     has_choice = options.cpu or options.gpu is not None or options.caffe is not None
     if wants_gpu and not has_choice and has_no_gpu():

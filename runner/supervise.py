@@ -15,28 +15,15 @@ from ..formats.files import error_reason
 from ..logs.collector import Collector
 from ..logs.parser import Parser
 from ..logs.result import LogResult
-from ..progress import StartBar
 from ..text import printable
 from .engines import Engine
 from .live_progress import LiveProgress
+from .options import RunOptions
 from .outcome import outcome_error
 from .run_folder import LOG, RunFolder
-from .subprocess_guard import STALL_TIMEOUT, GuardedProcess
+from .subprocess_guard import GuardedProcess
 
 LogLine = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class StallPolicy:
-    """What to do about a run that stops printing.
-
-    Attributes:
-        timeout: seconds of silence before it is reported; 0 means never.
-        stop: whether to end the run then.
-    """
-
-    timeout: float = STALL_TIMEOUT
-    stop: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,9 +46,7 @@ def supervise(
     arguments: Sequence[str],
     folder: RunFolder,
     steps: ProgressSteps,
-    stall_policy: StallPolicy,
-    log: LogLine | None,
-    progress: StartBar,
+    options: RunOptions,
     log_name: str = LOG,
 ) -> LogResult:
     """Run the engine until it exits.
@@ -71,9 +56,7 @@ def supervise(
         arguments: the words after its command.
         folder: where its log is written.
         steps: the steps that the progress bar counts.
-        stall_policy: what to do about silence.
-        log: called with a line per event while it runs; None is quiet.
-        progress: makes the progress bar.
+        options: what to do about silence, and where to log and to show progress.
         log_name: file name of its log.
 
     Returns:
@@ -89,13 +72,12 @@ def supervise(
     def log_line(line: str) -> None:
         # A terminal that goes away must not end the run.
         with contextlib.suppress(OSError):
-            if log is not None:
-                log(line)
+            options.log_line(line)
 
-    with folder.open_log(log_name) as file, progress(steps.count) as bar:
+    with folder.open_log(log_name) as file, options.progress(steps.count) as bar:
         log_file = _LogFile(file, path)
         live = LiveProgress(collector, bar, steps.images_per_step, steps.first_iteration)
-        monitor = _Monitor(collector, stall_policy, log_line)
+        monitor = _Monitor(collector, options, log_line)
         stop_log = _StopLog(log_line)
         with GuardedProcess([*engine.command, *arguments], stop_log) as process:
             for data in process.read_output():
@@ -173,9 +155,9 @@ class _StopLog:
 class _Monitor:
     """Reports each trouble once, and silence once until the run prints again."""
 
-    def __init__(self, collector: Collector, stall_policy: StallPolicy, log_line: LogLine) -> None:
+    def __init__(self, collector: Collector, options: RunOptions, log_line: LogLine) -> None:
         self._collector = collector
-        self._policy = stall_policy
+        self._options = options
         self._log_line = log_line
         self._reported: set[str] = set()
         self._last_output = time.monotonic()
@@ -188,12 +170,12 @@ class _Monitor:
             self._last_output, self._is_silent = time.monotonic(), False
             self._report_troubles()
             return
-        timeout = self._policy.timeout
+        timeout = self._options.stall_timeout
         if not timeout or self._is_silent or time.monotonic() - self._last_output < timeout:
             return
         self._is_silent = True
         self._log_line(f"silent for {timeout:g} s; its last lines: {_join(process.last_lines)}")
-        if self._policy.stop:
+        if self._options.stop_stalled:
             self._stalled_lines = process.last_lines
             process.kill()
 
@@ -208,7 +190,7 @@ class _Monitor:
         if self._stalled_lines is None:
             return None
         error = StallError(
-            f"silent for {self._policy.timeout:g} s, so sqgen ended it; its last lines:"
+            f"silent for {self._options.stall_timeout:g} s, so sqgen ended it; its last lines:"
             f" {_join(self._stalled_lines)}; its log: {printable(log)}"
         )
         error.result = result

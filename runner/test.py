@@ -18,7 +18,6 @@ from .options import RunOptions, check_iterations, path_or_none
 from .overrides import (
     DataOverride,
     RunFile,
-    data_layers,
     layer_batch_size,
     net_file,
     override_data,
@@ -83,7 +82,7 @@ def test(
     _check_weights(options, os.fspath(weights), overridden, checked, random_weights)
     engine = options.select_engine()
     session = Session(options, engine, net.source)
-    job = _TestJob(net, override, overridden, checked, engine, iterations)
+    job = _TestJob(net, override, checked, engine, iterations)
     return _run(session, job, os.fspath(weights))
 
 
@@ -115,8 +114,8 @@ class _TestJob:
 
     Args:
         net: the net as given.
-        override: the requested overrides, applied in `overridden`.
-        checked: `overridden` after preflight.
+        override: the requested overrides.
+        checked: the net with them, after preflight.
         engine: the engine that tests it.
         iterations: requested batches; None for each record once.
 
@@ -128,21 +127,19 @@ class _TestJob:
         self,
         net: NetDefinition,
         override: DataOverride,
-        overridden: NetDefinition,
         checked: CheckedNet,
         engine: Engine,
         iterations: int | None,
     ) -> None:
         self._net, self._override = net, override
-        self.datasets = checked.datasets
-        self._layers = data_layers(overridden, "TEST")
+        self.checked = checked
         self.has_iterations = iterations is not None
         self._engine_stops = engine.kind == TORCH and iterations is None
         self.plan = self._plan(iterations)
 
     def _plan(self, iterations: int | None) -> EpochPlan:
-        counts = {dataset.records for dataset in self.datasets}
-        batch_sizes = {layer_batch_size(layer) for layer in self._layers}
+        counts = {dataset.records for dataset in self.checked.datasets}
+        batch_sizes = {layer_batch_size(layer) for layer in self.checked.layers}
         batch_size = max(batch_sizes, default=1)
         if iterations is not None:
             records = counts.pop() if len(counts) == 1 else None
@@ -176,7 +173,7 @@ class _TestJob:
     @property
     def record(self) -> TestRecord:
         """What the test reads, for the record of the run."""
-        return TestRecord(self.plan, record_data(self.datasets, self._layers))
+        return TestRecord(self.plan, record_data(self.checked))
 
 
 def _run(session: Session, job: _TestJob, weights: str) -> LogResult:
@@ -217,7 +214,7 @@ def _add_images(result: LogResult, job: _TestJob) -> LogResult:
         CrashError: the engine reports another number of records.
     """
     plan = job.plan
-    digests = {dataset.digest for dataset in job.datasets}
+    digests = {dataset.digest for dataset in job.checked.datasets}
     result = replace(result, dataset=digests.pop() if len(digests) == 1 else None)
     if plan.engine_stops and result.images != plan.records:
         error = CrashError(

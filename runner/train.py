@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 
 from ..errors import FormatError, NetError, RunError, SqgenError
 from ..formats.caffemodel import split_weights
+from ..formats.schema import SolverParameter
 from ..formats.snapshot_files import newest_snapshot
 from ..logs.result import LogResult
 from ..text import first_few, printable
 from .engines import AUTO
 from .options import RunOptions, path_or_none
-from .overrides import DataOverride, RunFile, Setting, data_layers, layer_batch_size, solver_file
+from .overrides import DataOverride, RunFile, Setting, layer_batch_size, solver_file
 from .preflight import check_solver_state, match_weight_files, weight_warnings
 from .run_folder import RunFolder
 from .run_record import TrainRecord, record_data
 from .session import Session
 from .solver_preflight import (
-    CPU,
     ParsedSolver,
     check_snapshot_room,
     check_solver_mode,
@@ -89,9 +89,7 @@ def train(
     session.create_folder(nets.net_files())
     session.write_file(_solver_file(options, parsed, nets, session.folder))
     images = _log_images_per_update(options, parsed, nets)
-    layers = data_layers(nets.trained, "TRAIN")
-    data_records = record_data(nets.trained_check.datasets, layers)
-    record = TrainRecord(start.path, images, data_records, tests)
+    record = TrainRecord(start.path, images, record_data(nets.trained_check), tests)
     steps = ProgressSteps(parsed.param.max_iter - start.iteration, images, start.iteration)
     arguments = ["train", f"--solver={session.folder.file_path(SOLVER)}", *start.flags]
     try:
@@ -185,22 +183,22 @@ def _solver_file(
     paths = {path: folder.file_path(name) for path, name in nets.file_names.items()}
     settings: dict[str, Setting] = {"test_iter": nets.test_iter}
     if options.cpu:
-        settings["solver_mode"] = CPU
-    return solver_file(solver.param, solver.path, paths, settings)
+        settings["solver_mode"] = SolverParameter.CPU
+    return solver_file(solver.param, solver.path, paths, settings, SOLVER)
 
 
 def _log_images_per_update(options: RunOptions, solver: ParsedSolver, nets: TrainingNets) -> int:
     """Log and return batch size x iter_size x GPUs; 0 if the net reads no countable data."""
-    layers = data_layers(nets.trained, "TRAIN")
-    if not layers:
+    checked = nets.trained_check
+    if not checked.layers:
         return 0
-    batch_size, iter_size = layer_batch_size(layers[0]), max(1, solver.param.iter_size)
+    batch_size, iter_size = layer_batch_size(checked.layers[0]), max(1, solver.param.iter_size)
     images: int = batch_size * iter_size * options.device_count
     factors = [f"{batch_size}"]
     factors += [f"iter_size {iter_size}"] if iter_size > 1 else []
     factors += [f"{options.device_count} GPUs"] if options.device_count > 1 else []
     product = f"{' x '.join(factors)} = {images}" if len(factors) > 1 else f"{images}"
-    records = nets.trained_check.datasets[0].records
+    records = checked.datasets[0].records
     max_iter = solver.param.max_iter
     of = f" of {records:,} records, {max_iter * images / records:.3g} epochs" if records else ""
     options.log_line(f"training: {product} images an update, {max_iter} updates{of}")

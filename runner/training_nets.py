@@ -17,7 +17,6 @@ from .options import RunOptions
 from .overrides import (
     DataOverride,
     RunFile,
-    data_layers,
     layer_batch_size,
     net_file,
     override_data,
@@ -93,13 +92,13 @@ class TrainingNets:
         return tuple(self._plan_test(options, index) for index in range(len(self.tested)))
 
     def _plan_test(self, options: RunOptions, index: int) -> TestNetRecord:
-        layers = data_layers(self.tested[index], "TEST")
-        datasets = self.tested_checks[index].datasets
-        data = record_data(datasets, layers)
-        if len(layers) != 1:
+        checked = self.tested_checks[index]
+        data = record_data(checked)
+        if len(checked.layers) != 1:
             return TestNetRecord(self.test_iter[index], None, None, data)
-        batch_size = self._fit_test(options, index, datasets[0], layer_batch_size(layers[0]))
-        return TestNetRecord(self.test_iter[index], batch_size or None, datasets[0].digest, data)
+        (layer,), (dataset,) = checked.layers, checked.datasets
+        batch_size = self._fit_test(options, index, dataset, layer_batch_size(layer))
+        return TestNetRecord(self.test_iter[index], batch_size or None, dataset.digest, data)
 
     def _fit_test(self, options: RunOptions, index: int, dataset: Dataset, batch_size: int) -> int:
         """Fit one test net to its dataset; return its batch size."""

@@ -15,7 +15,7 @@ from ..errors import SqgenError
 from ..formats.caffemodel import read_caffemodel, serialize
 from ..formats.files import write_files
 from ..logs.result import LogResult
-from ..logs.scores import LOSS, OTHER, standard_error
+from ..logs.scores import LOSS, OTHER, Score, score_names, standard_error
 from ..nets.definition import NetDefinition, read_net
 from ..nets.layer_types import Shape
 from ..nets.shapes import NetShapes
@@ -39,7 +39,7 @@ class Point(NamedTuple):
         path: the file whose size counts.
         bytes: size of that file.
         images: number of images that the scores average.
-        scores: by `top1`, `top5` (or another k) and `loss`.
+        scores: accuracies and losses by their names in the test (`logs/scores.py`).
         folder: the run's folder.
     """
 
@@ -47,14 +47,15 @@ class Point(NamedTuple):
     path: str
     bytes: int
     images: int
-    scores: dict[str, float]
+    scores: dict[str, Score]
     folder: str
 
-    def noise(self, score: str) -> float | None:
+    def noise(self, name: str) -> float | None:
         """Return the standard error of an accuracy over these images; None for a loss."""
-        if score == LOSS:
+        score = self.scores.get(name)
+        if score is None or score.role == LOSS:
             return None
-        return standard_error(self.scores.get(score, -1.0), self.images)
+        return standard_error(score.value, self.images)
 
 
 class Candidate(NamedTuple):
@@ -98,9 +99,7 @@ def measure_tradeoff(
     encoded = _encode_all(weights, settings, net, image) if settings else {}
     new_names = [f"{name}{suffix}" for name in encoded for suffix in ("", ".sqz", ".caffemodel")]
     _check_names([candidate.name for candidate in candidates] + new_names)
-    replace(
-        options, log=None
-    ).select_engine()  # fail before the folder is made if there is no engine
+    replace(options, log=None).select_engine()  # fails before the folder is made
     folder.create()
     for name, (data, model) in encoded.items():
         path = folder.file_path(f"{name}.sqz")
@@ -183,13 +182,13 @@ def _test_candidate(
 
 
 def _point(candidate: Candidate, result: LogResult) -> Point:
-    counted = [score for score in result.scores if score.valid and score.role != OTHER]
+    named = zip(score_names(result.scores), result.scores, strict=True)
     return Point(
         candidate.name,
         candidate.path,
         Path(candidate.path).stat().st_size,
         result.images or 0,
-        {score.short_name: score.value for score in counted},
+        {name: score for name, score in named if score.valid and score.role != OTHER},
         str(result.run["folder"]),
     )
 
@@ -205,24 +204,23 @@ def as_dict(points: Sequence[Point]) -> dict[str, Any]:
 
 
 def _point_dict(point: Point, before: Point) -> dict[str, Any]:
-    changes = {
-        name: value - before.scores[name]
-        for name, value in point.scores.items()
-        if name in before.scores
-    }
-    noise = {name: error for name in point.scores if (error := before.noise(name)) is not None}
+    scores, changes, errors = {}, {}, {}
+    for name, score in point.scores.items():
+        key = _json_key(name, score)
+        scores[key] = score.value
+        if name in before.scores:
+            changes[key] = score.value - before.scores[name].value
+        if (error := before.noise(name)) is not None:
+            errors[key] = error
     return {
         **point._asdict(),
-        "scores": _json_keys(point.scores),
+        "scores": scores,
         "times_smaller": before.bytes / point.bytes,
-        "changes": _json_keys(changes),
-        "standard_errors": _json_keys(noise),
+        "changes": changes,
+        "standard_errors": errors,
     }
 
 
-def _json_keys(values: dict[str, float]) -> dict[str, float]:
-    """Return values by the keys of the JSON form, where `top1` is `top-1`."""
-    return {
-        f"top-{name.removeprefix('top')}" if name != LOSS else name: value
-        for name, value in values.items()
-    }
+def _json_key(name: str, score: Score) -> str:
+    """Return the key of a score in the JSON form: `top-1` for an accuracy called after its role."""
+    return f"top-{score.k}" if score.k and name == score.short_name else name

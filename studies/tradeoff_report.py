@@ -39,11 +39,11 @@ def format_tradeoff(points: Sequence[Point]) -> list[str]:
 
 def _score_cells(name: str, point: Point, before: Point) -> list[str]:
     """Return a score and its change."""
-    value = point.scores.get(name)
-    if value is None:
+    score = point.scores.get(name)
+    if score is None:
         return ["not a number", ""]
-    change = "" if point is before else f"{value - before.scores[name]:+.4g}"
-    return [f"{value:.6g}", change]
+    change = "" if point is before else f"{score.value - before.scores[name].value:+.4g}"
+    return [f"{score.value:.6g}", change]
 
 
 def draw_tradeoff(points: Sequence[Point]) -> Figure:
@@ -55,7 +55,8 @@ def draw_tradeoff(points: Sequence[Point]) -> Figure:
     before, after = points[0], sorted(points[1:], key=lambda point: point.bytes)
     figure = new_figure(7, 4.5)
     axes = figure.subplots()
-    for index, name in enumerate(name for name in before.scores if name != LOSS):
+    names = [name for name, score in before.scores.items() if score.role != LOSS]
+    for index, name in enumerate(names):
         scored = [point for point in after if name in point.scores]
         _plot_score(axes, name, scored, before, f"C{index}")
         if index == 0:
@@ -71,7 +72,7 @@ def draw_tradeoff(points: Sequence[Point]) -> Figure:
 def _plot_score(axes: Axes, name: str, points: Sequence[Point], before: Point, colour: str) -> None:
     axes.errorbar(
         [point.bytes / 1000 for point in points],
-        [point.scores[name] for point in points],
+        [point.scores[name].value for point in points],
         yerr=before.noise(name) or None,
         color=colour,
         fmt="o",
@@ -79,12 +80,12 @@ def _plot_score(axes: Axes, name: str, points: Sequence[Point], before: Point, c
         label=name,
     )
     label = f"{name} before ({before.bytes / 1000:,.0f} kB)"
-    axes.axhline(before.scores[name], color=colour, linestyle="--", label=label)
+    axes.axhline(before.scores[name].value, color=colour, linestyle="--", label=label)
 
 
 def _annotate(axes: Axes, name: str, points: Sequence[Point]) -> None:
     for point in points:
-        place = (point.bytes / 1000, point.scores[name])
+        place = (point.bytes / 1000, point.scores[name].value)
         axes.annotate(
             point.name, place, xytext=(4, 6), textcoords="offset points", size=7, rotation=30
         )

@@ -31,6 +31,25 @@ PYTHON = shlex.quote(sys.executable)
 SIMPLE = build(Design(bypass="simple"))
 
 
+def test_no_escape_sequence_of_a_net_reaches_the_terminal(sqgen: Run, tmp_path: Path) -> None:
+    title = r"\033]0;title\007"
+    text = SIMPLE.replace('"fire9/concat"', f'"fire9{title}"').replace('name: "', f'name: "{title}')
+    (tmp_path / "net").write_text(text)
+    (tmp_path / "other").write_text(text.replace("num_output: 1000", "num_output: 10"))
+    (tmp_path / "odd").write_text(text.replace('bottom: "pool10"', f'bottom: "{title}"'))
+    for arguments in (
+        ["summary", "net", "--phase", "both"],
+        ["lint", "net"],
+        ["lint", "odd"],
+        ["diff", "net", "other"],
+        ["upgrade", "net"],
+    ):
+        done = sqgen(*arguments)
+        shown = (done.stdout + done.stderr).splitlines()
+        assert shown
+        assert not [line for line in shown if not line.isprintable()]
+
+
 def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
     """Exit code 2, nothing on stdout, one line on stderr that has the words."""
     assert done.returncode == 2, done
@@ -40,6 +59,20 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
     assert done.stderr[:-1].isprintable()
     for word in words:
         assert word in done.stderr
+
+
+def test_a_file_without_a_command_names_the_command_that_reads_it(
+    sqgen: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "a.log").touch()
+    (tmp_path / "folder").mkdir()
+    for group, command in (("log", "parse"), ("weights", "show")):
+        done = sqgen(group, "a.log")
+        meant = f"did you mean 'sqgen {group} {command} a.log'? See sqgen {group} --help"
+        assert_one_line(done, f"no command 'a.log'; {meant}")
+        for other in ("gone.log", "folder", "a\0b"):
+            assert_one_line(sqgen(group, other), "; one of ", command)
+    assert_one_line(sqgen("compress", "a.log"), "no command 'a.log'; one of decode, encode, eval")
 
 
 WRONG = [
@@ -104,11 +137,11 @@ WRONG = [
     (["diff", "net.prototxt", "typo.prototxt"], "typo.prototxt:2:3"),
     (["diff", "net.prototxt"], "missing argument"),
     (["upgrade", "junk"], "junk is binary: say where to write it with -o"),
-    (["upgrade", "junk", "-o", "out"], "junk: neither text nor a .caffemodel"),
+    (["upgrade", "junk", "-o", "out"], "junk: is not a .caffemodel"),
     (["upgrade", "net.prototxt", "-o", "net.prototxt"], "exists already; --force"),
     (["upgrade", "huge.prototxt", "-o", "out"], "huge.prototxt"),
     (["bild"], "no command 'bild'; did you mean 'build'?"),
-    (["zoo", "shwo"], "no such command 'shwo'"),
+    (["zoo", "shwo"], "no command 'shwo'; did you mean 'show'?"),
 ]
 
 

@@ -19,7 +19,7 @@ from sqgen import DesignError, NetError, build, parse_net, preset
 from sqgen.compress import sqz_file
 from sqgen.compress.encoding import Compressed, Settings, decode, encode, read_compressed
 from sqgen.compress.prune import PAPER_RULES, DensityRule, find_density, prune
-from sqgen.compress.rounding import nearest_index, round_filters
+from sqgen.compress.rounding import round_filters
 from sqgen.compress.sharing import cumulative_sums, entropy_constrained, k_means
 from sqgen.compress.weighted_layers import find_weighted_layers, to_model
 from sqgen.formats.caffemodel import read_caffemodel
@@ -232,13 +232,20 @@ def test_other_bits_for_some() -> None:
 # Sharing
 
 
+def nearest(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The nearest of increasing values for each weight."""
+    middles = (values[1:].astype(np.float64) + values[:-1]) / 2
+    result: np.ndarray = values[middles.searchsorted(weights)]
+    return result
+
+
 @given(st.lists(st.integers(-20, 20), min_size=1, max_size=9), st.integers(1, 4))
 def test_k_means_is_exact(numbers: list[int], count: int) -> None:
     """No way of cutting the sorted weights into intervals has a smaller error."""
     weights = np.sort(np.array(numbers, np.float32))
     values = k_means(weights, count)
     assert len(values) <= count
-    made = float(np.square(values[nearest_index(weights, values)] - weights).sum())
+    made = float(np.square(nearest(weights, values) - weights).sum())
 
     def best(rest: np.ndarray, left: int) -> float:
         whole = float(np.square(rest - rest.mean()).sum()) if len(rest) else 0.0
@@ -255,7 +262,7 @@ def test_k_means_of_many_values(count: int) -> None:
     """At least as good as a quantizer of many levels in theory (Panter and Dite 1951)."""
     weights = np.random.default_rng(2).laplace(0, 1, 50_000).astype(np.float32)
     values = k_means(weights, count)
-    error = np.square(values[nearest_index(weights, values)] - weights).mean()
+    error = np.square(nearest(weights, values) - weights).mean()
     assert error < 9 / count**2
 
 
@@ -274,7 +281,7 @@ def test_errors_of_a_filter_cancel() -> None:
     filters[np.random.default_rng(5).uniform(size=filters.shape) < 0.6] = 0
     values = k_means(filters[filters != 0], 15)
     made = round_filters(filters, values)
-    plain = np.where(filters != 0, values[nearest_index(filters, values)], 0)
+    plain = np.where(filters != 0, nearest(filters, values), 0)
     assert set(np.unique(made)) <= {0, *values}
     np.testing.assert_array_equal(made == 0, filters == 0)
     sums = [np.abs((x - filters).sum((1, 2))).mean() for x in (made, plain)]
@@ -374,8 +381,8 @@ def test_there_and_back(folder: Path, sqgen: Run) -> None:
     [
         ("encode w.caffemodel -o w.zip", "-o w.zip: end it in .sqz or .net"),
         ("encode w.caffemodel -o w.sqz", "w.sqz: exists already; --force replaces it"),
-        ("encode w.caffemodel -o x.sqz --bits 9", "--bits 9: a shared weight has 2 to 8 bits"),
-        ("encode w.caffemodel -o x.sqz --bits-for conv=9", "--bits-for conv=9: a shared weight"),
+        ("encode w.caffemodel -o x.sqz --bits 9", "9 bits: a shared weight has 2 to 8"),
+        ("encode w.caffemodel -o x.sqz --bits-for conv=9", "9 bits: a shared weight has 2 to 8"),
         ("encode w.caffemodel -o x.sqz --size 430kB", "--size 430kB: give a number of bytes"),
         ("encode w.caffemodel -o x.sqz --size 0", "--size 0: give a number of bytes"),
         ("encode twice.caffemodel -o x.sqz", "two layers with weights have the name 'conv'"),

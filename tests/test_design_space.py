@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from sqgen import Design, DesignError, NetError, build, build_solver, parse_net, summary
 from sqgen.formats import toml
-from sqgen.generator.build import PHASES
 from sqgen.generator.design_fields import FIELDS
-from sqgen.generator.layer_list import NETS
+from sqgen.generator.layer_list import NET_PHASES
 from sqgen.generator.options import command_line, design_from_table, design_to_table, parse_value
 from sqgen.generator.presets import PRESETS, preset
 from sqgen.nets.definition import parse_solver
@@ -47,14 +46,14 @@ def from_command(line: str) -> tuple[Design, str]:
 
 
 @pytest.mark.slow
-@given(designs(), st.sampled_from(NETS))
+@given(designs(), st.sampled_from(list(NET_PHASES)))
 def test_legal_designs_make_nets(design: Design, net: str) -> None:
     text = build(design, net)
     assert build(design, net) == text
     assert min(text.replace("\n", " ")) == " ", "a control character stands unescaped"
     parsed = parse_net(text)
-    summaries = [summary(parsed, phase, design.image) for phase in PHASES[net]]
-    findings = lint_net(parsed, design.image, PHASES[net])
+    summaries = [summary(parsed, phase, design.image) for phase in NET_PHASES[net]]
+    findings = lint_net(parsed, design.image, NET_PHASES[net])
     assert [finding for finding in findings if finding.rule.severity == ERROR] == []
     for one in summaries:
         convolutions = [layer for layer in one.layers if layer.type == "Convolution"]
@@ -87,7 +86,7 @@ def test_design_file_brings_the_design_back(design: Design) -> None:
     assert design_from_table(toml.parse(text.encode(), "design.toml"), "design.toml") == design
 
 
-@given(designs(), st.sampled_from(NETS))
+@given(designs(), st.sampled_from(list(NET_PHASES)))
 def test_the_command_in_the_header_makes_the_same_bytes(design: Design, net: str) -> None:
     text = build(design, net)
     line = text.splitlines()[0].removeprefix("# ")

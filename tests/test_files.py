@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sqgen import OutputError
-from sqgen.formats.files import write_files
+from sqgen.formats.files import NewFiles, write_files
 
 
 def test_all_or_none(tmp_path: Path) -> None:
@@ -43,6 +43,18 @@ def test_only_one_of_many_writers_wins(tmp_path: Path) -> None:
     texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert len(won) <= 1
     assert texts == ({name: str(won[0]) for name in "abc"} if won else {})
+
+
+def test_a_file_that_appears_meanwhile_stays(tmp_path: Path) -> None:
+    def write() -> None:
+        with NewFiles() as files:
+            for name in "abc":
+                files.open(tmp_path / name).write(b"new")
+            (tmp_path / "b").write_text("mine")
+
+    with pytest.raises(OutputError, match="b: exists already"):
+        write()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"b": "mine"}
 
 
 def test_links_are_followed_and_stay(tmp_path: Path) -> None:

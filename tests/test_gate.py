@@ -270,6 +270,28 @@ def test_reports(sqgen: Run, tmp_path: Path) -> None:
     assert "| top1 | at least 0.9 | 0.794613 | -0.105387 | FAIL |" in page
 
 
+def test_a_first_baseline_has_a_verdict_without_a_table(sqgen: Run, tmp_path: Path) -> None:
+    arguments = ["--baseline", "b.json", "--update-baseline", "--markdown", "g.md"]
+    done = sqgen("gate", TEST, *arguments)
+    assert (done.returncode, done.stdout) == (0, f"pass: {TEST} of 297 images\n")
+    assert (tmp_path / "b.json").exists()
+    page = (tmp_path / "g.md").read_text()
+    assert page == "### sqgen gate: pass (squeezenet_digits, 297 images)\n\n"
+
+
+def test_names_of_a_result_are_escaped(sqgen: Run, tmp_path: Path) -> None:
+    plain = json.loads(sqgen("log", "parse", TEST, "--json").stdout)
+    plain["source"] = plain["net"] = "a\x1b]0;title\ab\nc"
+    (tmp_path / "r.json").write_text(json.dumps(plain))
+    done = sqgen("gate", "r.json", "--min", "top1=0.7", "--markdown", "g.md")
+    assert done.stdout.endswith("pass: a\\x1b]0;title\\x07b\\nc of 297 images\n")
+    assert (
+        (tmp_path / "g.md")
+        .read_text()
+        .startswith("### sqgen gate: pass (a\\x1b]0;title\\x07b\\nc, 297 images)\n")
+    )
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_result_comes_back_from_json(name: str, tmp_path: Path) -> None:
     path = tmp_path / "log"

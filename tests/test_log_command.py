@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import errno
 import json
 import re
 import subprocess
@@ -9,6 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from sqgen import OutputError
+from sqgen.formats.files import NewFiles
+from sqgen.logs.read_log import read_log
+from sqgen.logs.rows import RowSink
 
 from . import engine_server
 from .conftest import Run
@@ -45,6 +52,87 @@ def test_csv_keeps_what_was_printed(sqgen: Run, tmp_path: Path) -> None:
     sqgen("log", "parse", "-", "--csv", ".", stdin=text)
     rows = [row.split(",")[3:5] for row in (tmp_path / "train.csv").read_text().splitlines()[1:]]
     assert rows == [["1e-10", "-nan"], ["1e-10", "1e-05"], ["1e-10", "2.30"]]
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize("begins", [True, False])
+def test_of_two_tests_the_batches_of_the_last_are_kept(
+    batches: int, begins: bool, sqgen: Run, tmp_path: Path
+) -> None:
+    """In CSV as in JSON; `begins`: whether the log has the line that begins a test."""
+    head, begin, rest = re.split("(.*Running for.*\n)", text_of("test_digits"))
+    rest = re.sub(rf".*Batch (?:[{batches}-9]|10), .*\n", "", rest)
+    second = re.sub(r"(Batch \d+, accuracy_top1) = .*", r"\1 = 0.5", rest)
+    log = head + begin + rest + (begin if begins else "") + second
+    assert sqgen("log", "parse", "-", "--csv", "out", stdin=log).returncode == 0
+    with open(tmp_path / "out" / "batches.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    plain = json.loads(sqgen("log", "parse", "-", "--json", stdin=log).stdout)
+    assert len(rows) == len(plain["batches"]) == batches
+    assert {row["accuracy_top1"] for row in rows} == {"0.5"}
+    printed = [{name: float(value) for name, value in row.items()} for row in rows]
+    assert printed == [{"batch": b["batch"], **b["outputs"]} for b in plain["batches"]]
+
+
+def test_csv_follows_links_and_writes_all_or_none(sqgen: Run, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").symlink_to("elsewhere.csv")
+    (tmp_path / "elsewhere.csv").write_text("old")
+    log = str(LOGS / "train_two_test_nets.log.gz")
+    (tmp_path / "test.csv").mkdir()
+    done = sqgen("log", "parse", log, "--csv", ".", "--force")
+    assert done.returncode == 2
+    assert "test.csv: is a folder" in done.stderr
+    assert (tmp_path / "elsewhere.csv").read_text() == "old"
+    (tmp_path / "test.csv").rmdir()
+    assert sqgen("log", "parse", log, "--csv", ".", "--force").returncode == 0
+    assert (tmp_path / "train.csv").is_symlink()
+    assert (tmp_path / "elsewhere.csv").read_text().startswith("segment,iteration,")
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_row_that_cannot_be_written_is_no_error_of_the_log(tmp_path: Path) -> None:
+    class FullDisk(RowSink):
+        def batch(self, index: str, name: str, value: str) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write() -> None:
+        with NewFiles() as files:
+            files.open(tmp_path / "out.csv")
+            read_log(str(LOGS / "test_digits.log.gz"), FullDisk())
+
+    with pytest.raises(OutputError, match=r"out.csv: can't write: no space left"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["parse", "train.log"],
+        ["parse", "train.log", "--follow"],
+        ["parse", "train.log", "--csv", "csv"],
+        ["parse", "test.log"],
+        ["parse", "test.log", "--follow"],
+        ["compare", "train.log", "test.log"],
+    ],
+)
+def test_no_escape_sequence_of_a_log_reaches_the_terminal(
+    arguments: list[str], sqgen: Run, tmp_path: Path
+) -> None:
+    """Nor a byte that is not UTF-8, which standard output could not encode."""
+    title = "\x1b]0;title\a\udcff"
+    for kind, name in (("train", "train_two_test_nets"), ("test", "test_digits")):
+        text = text_of(name).replace("accuracy_top5", f"accuracy_top5{title}")
+        text = re.sub("(Solving|Snapshotting to binary proto file) ", rf"\1 {title}", text)
+        last = [line for line in text.splitlines() if line.startswith("I")][-1]
+        fatal = f"F{last[1:].partition(']')[0]}] Check failed: {title}\n"
+        (tmp_path / f"{kind}.log").write_text(text + fatal, errors="surrogateescape")
+    done = sqgen("log", *arguments)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout + done.stderr
+    assert not [line for line in shown.splitlines() if not line.isprintable()]
+    if arguments[0] == "parse" and "--csv" not in arguments:
+        assert r"\x1b]0;title\x07\udcff" in done.stdout
 
 
 def test_struck_scores_and_mistakes(sqgen: Run) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from sqgen import FormatError, LogResult, parse_log
+from sqgen.logs.clock import Clock
 from sqgen.logs.parser import MAX_LINE
 
 from .conftest import DATA
@@ -334,6 +335,13 @@ def test_an_output_of_several_elements() -> None:
 def test_roles_by_name(name: str, role: str, k: int | None) -> None:
     score = parse(f"I1123 02:37:19.366457 1 caffe.cpp:228] {name} = 0.5\n").scores[0]
     assert (score.role, score.k, score.by) == (role, k, "name")
+
+
+def test_a_stripped_stamp_has_no_time() -> None:
+    clock = Clock()
+    assert clock.seconds(("", "")) is None
+    assert clock.seconds(("0230", "00:00:01.5")) == 1.5
+    assert clock.seconds(("", "")) is None
 
 
 def test_a_clock_that_is_set_back() -> None:

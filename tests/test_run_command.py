@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -326,6 +327,17 @@ def test_lines_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(r"5 of 10: at five, \d+ s left\n", err)
+
+
+def test_no_escape_sequence_of_an_output_reaches_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "120")
+    with ProgressBar(10) as bar:
+        bar.update(10, "acc\x1b]0;title\a 0.5")
+    assert r"acc\x1b]0;title\x07 0.5" in terminal.getvalue()
+    assert "\x1b]" not in terminal.getvalue()
 
 
 def test_from_python(place: Place, stand_in: StandIn) -> None:

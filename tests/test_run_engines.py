@@ -142,6 +142,9 @@ def test_odd_answers(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None
         assert str(found).endswith("given by --caffe")
     noisy = "echo libdc1394 error; echo caffe version 1.0.0-rc3; echo 'a\tb\033[1m version'"
     assert select_engine("auto", shlex.join(["/bin/sh", "-c", noisy])).version == "1.0.0-rc3"
+    endless = "/bin/sh -c 'while :; do echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done'"
+    with pytest.raises(SqgenError, match="more than 1 MiB in answer to --version"):
+        select_engine("auto", endless)
     monkeypatch.setattr(engines, "VERSION_TIMEOUT", 0.1)
     silent = "/bin/sh -c 'read line < /dev/zero'"
     with pytest.raises(SqgenError, match="no answer to --version"):

@@ -17,7 +17,7 @@ from sqgen import Design, build, build_solver, parse_net, preset
 from sqgen import templates as room
 from sqgen.formats import prototxt
 from sqgen.formats.schema import NetParameter
-from sqgen.generator.layer_list import NETS
+from sqgen.generator.layer_list import NET_PHASES
 from sqgen.templates.compile_templates import compile_template
 
 from .conftest import DATA
@@ -135,7 +135,7 @@ def test_clean_by_default() -> None:
     assert "accuracy_top5" in layers(classes=5)
 
 
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", NET_PHASES)
 def test_one_phase_nets(net: str) -> None:
     kinds = [layer.type for layer in layers(net).values()]
     assert ("Data" in kinds) == (net != "deploy")

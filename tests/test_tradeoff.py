@@ -11,7 +11,7 @@ import pytest
 from sqgen.compress.encoding import Settings, encode
 from sqgen.errors import NetError, RunError, SqgenError
 from sqgen.formats.caffemodel import read_caffemodel
-from sqgen.logs.scores import standard_error
+from sqgen.logs.scores import LOSS, TOP1, TOP_K, Score, score_names, standard_error
 from sqgen.nets.definition import read_net
 from sqgen.runner.options import RunOptions
 from sqgen.studies.tradeoff import Point, as_dict, measure_tradeoff
@@ -19,7 +19,7 @@ from sqgen.studies.tradeoff_report import draw_tradeoff, format_tradeoff
 
 from .conftest import Run
 from .small_runs import Place, StandIn, calls
-from .small_training import IMAGE
+from .small_training import IMAGE, accuracy
 
 pytestmark = pytest.mark.usefixtures("forked_engine")
 
@@ -65,6 +65,20 @@ def test_what_is_tested_is_what_was_decoded(place: Place, small: Path, tmp_path:
         assert result["completed"]
 
 
+def test_two_accuracies_of_one_k_are_two_scores(place: Place, tmp_path: Path) -> None:
+    net = tmp_path / "net.prototxt"
+    net.write_text(place.net.read_text() + accuracy(name="again"))
+    how = RunOptions(engine="torch", run_dir=tmp_path / "run")
+    points = measure_tradeoff(str(place.weights), [], [Settings(bits=3)], str(net), how)
+    plain = as_dict(points)["points"][1]
+    result = json.loads((Path(points[1].folder) / "result.json").read_text())
+    values = {score["name"]: score["value"] for score in result["scores"]}
+    assert len(values) == 3
+    assert plain["scores"] == values
+    assert plain["standard_errors"].keys() == values.keys() - {"loss"}
+    assert format_tradeoff(points)[0].split()[3::2] == list(values)
+
+
 def test_every_file_is_looked_at_before_anything_runs(
     place: Place, small: Path, tmp_path: Path
 ) -> None:
@@ -96,8 +110,15 @@ def test_a_run_that_fails_ends_it(place: Place, small: Path, tmp_path: Path) -> 
     assert len(calls(called)) == 1
 
 
-BEFORE = Point("before", "w", 5000, 200, {"top1": 0.645, "top5": 0.885, "loss": 1.4}, "r")
-AFTER = Point("small.sqz", "s", 500, 200, {"top1": 0.64, "top5": 0.895, "loss": 1.5}, "r")
+def scores(top1: float, top5: float, loss: float | None = None) -> dict[str, Score]:
+    found = [Score("acc1", top1, TOP1, 1), Score("acc5", top5, TOP_K, 5)]
+    if loss is not None:
+        found.append(Score("loss", loss, LOSS))
+    return dict(zip(score_names(found), found, strict=True))
+
+
+BEFORE = Point("before", "w", 5000, 200, scores(0.645, 0.885, 1.4), "r")
+AFTER = Point("small.sqz", "s", 500, 200, scores(0.64, 0.895, 1.5), "r")
 
 
 def test_table_and_json_say_what_chance_does() -> None:
@@ -121,7 +142,7 @@ def test_scores_that_mean_nothing_are_none() -> None:
 
 def test_plot_has_a_point_a_file() -> None:
     pytest.importorskip("matplotlib", reason="needs matplotlib, the extra sqgen[plot]")
-    smaller = AFTER._replace(name="smaller", bytes=300, scores={"top1": 0.5, "top5": 0.8})
+    smaller = AFTER._replace(name="smaller", bytes=300, scores=scores(0.5, 0.8))
     (axes,) = draw_tradeoff([BEFORE, AFTER, smaller]).axes
     containers: list[Any] = list(axes.containers)
     drawn = [list(bars.lines[0].get_xydata()) for bars in containers]

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sqgen import FormatError, build, parse_net, preset, read_net, summary
 from sqgen.formats import prototxt
-from sqgen.formats.schema import NetParameter
+from sqgen.formats.schema import NetParameter, V1LayerParameter
 from sqgen.nets.definition import parse_solver
 
 from .conftest import DATA, Run
@@ -58,7 +59,9 @@ def test_binary(sqgen: Run, tmp_path: Path) -> None:
     """A V1 caffemodel: layers are renamed, the numbers stay, extra fields too."""
     old = NetParameter()
     prototxt.parse((FOLDER / "v1.old.prototxt").read_text(), old, "v1")
-    blob = next(layer for layer in old.layers if layer.name == "conv1").blobs.add(num=6, width=2)
+    blob = next(layer for layer in old.layers if layer.name == "conv1").blobs.add(
+        num=6, channels=1, height=1, width=2
+    )
     blob.data.extend(range(12))
     (tmp_path / "old.caffemodel").write_bytes(old.SerializeToString())
     assert sqgen("upgrade", "old.caffemodel").returncode == 2
@@ -70,6 +73,32 @@ def test_binary(sqgen: Run, tmp_path: Path) -> None:
     assert conv.blobs[0] == blob
     del conv.blobs[:]
     assert new == recorded("v1")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data.replace(b"conv1", b"conv\xff"), "a layer's name is not UTF-8"),
+        (lambda data: data.replace(b"DATA", b"DAT\xff"), "a name in it is not UTF-8"),
+        (lambda data: b"\x89HDF\r\n\x1a\n" + data, "is HDF5, which is not supported"),
+        (lambda data: data[:-1], "is not a .caffemodel, or is truncated"),
+        (lambda data: data.replace(b"\x08\x06\x10\x01", b"\x08\x07\x10\x01"), "12 elements for"),
+    ],
+)
+def test_a_damaged_caffemodel_is_refused(
+    damage: Callable[[bytes], bytes], message: str, sqgen: Run, tmp_path: Path
+) -> None:
+    """In the words of `weights show`, which reads the same file."""
+    old = NetParameter()
+    layer = old.layers.add(name="conv1", type=V1LayerParameter.CONVOLUTION, bottom=["DATA"])
+    layer.blobs.add(num=6, channels=1, height=1, width=2).data.extend(range(12))
+    (tmp_path / "w").write_bytes(damage(old.SerializeToString()))
+    done = sqgen("upgrade", "w", "-o", "new.caffemodel")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert message in done.stderr
+    assert done.stderr == sqgen("weights", "show", "w").stderr
+    assert not (tmp_path / "new.caffemodel").exists()
 
 
 def test_v1_shapes() -> None:

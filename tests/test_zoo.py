@@ -169,6 +169,50 @@ def test_a_copy_is_verified_too(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+class Recorder:
+    """A bar that records its steps."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.steps: list[int] = []
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        pass
+
+    def update(self, step: int, text: str) -> None:
+        self.steps.append(step)
+        assert text.endswith("B/s")
+
+
+def test_progress_counts_bytes_from_where_a_download_resumes(
+    server: Server, tmp_path: Path
+) -> None:
+    bars: list[Recorder] = []
+
+    def start(total: int) -> Recorder:
+        bars.append(Recorder(total))
+        return bars[-1]
+
+    server.cut = 200_000
+    with pytest.raises(DownloadError):
+        download(server.url, tmp_path / "w", BLOB, progress=start)
+    assert download(server.url, tmp_path / "w", BLOB, progress=start)
+    assert [bar.total for bar in bars] == [len(WEIGHTS), len(WEIGHTS)]
+    assert bars[0].steps[-1] == 200_000 < bars[1].steps[0]
+    assert bars[1].steps[-1] == len(WEIGHTS)
+    assert all(bar.steps == sorted(bar.steps) for bar in bars)
+
+
+def test_download_with_standard_error_closed(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    assert download(server.url, tmp_path / "w", BLOB)
+
+
 def test_published_file(sqgen: Run, shared: Path, tmp_path: Path) -> None:
     copy = shared / "imagenet_sample" / "compressed_SqueezeNet.net"
     done = sqgen("zoo", "download", "deep-compression", "--from", str(copy))

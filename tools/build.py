@@ -11,7 +11,7 @@ from ..formats.files import write_files
 from ..generator.build import build as build_text
 from ..generator.build import design_files
 from ..generator.design import Design
-from ..generator.layer_list import NETS
+from ..generator.layer_list import NET_PHASES
 from ..text import printable
 from .design_options import DesignCommand, design_options, select_design
 from .terminal import write
@@ -20,7 +20,11 @@ from .terminal import write
 @click.command(cls=DesignCommand)
 @design_options
 @click.option(
-    "--net", "net", default="trainval", metavar="|".join(NETS), help="file to print [trainval]"
+    "--net",
+    "net",
+    default="trainval",
+    metavar="|".join(NET_PHASES),
+    help="file to print [trainval]",
 )
 @click.option("--out", metavar="DIR", help="write train_val, deploy and solver into DIR")
 @click.option("--force", is_flag=True, help="with --out, replace files that exist")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +10,7 @@ from ..extras import required
 from ..formats.files import read_bytes
 from ..report.table import table
 from ..text import printable
-from .terminal import echo, parse_size
+from .terminal import echo, parse_size, print_json, print_lines
 
 if TYPE_CHECKING:
     from ..engine.classify import ClassScore
@@ -71,13 +70,12 @@ def classify(
         for path, values in zip(images, probabilities, strict=True)
     ]
     if as_json:
-        echo(json.dumps([_as_dict(path, classes) for path, classes in results], indent=2))
+        print_json([_as_dict(path, classes) for path, classes in results])
         return
     for path, classes in results:
         if len(results) > 1:
-            echo(printable(path))
-        for line in _table(classes):
-            echo(line)
+            echo(path)
+        print_lines(_table(classes))
 
 
 def read_labels(path: str) -> list[str]:

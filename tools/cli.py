@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,9 +12,11 @@ import click
 
 from ..errors import SqgenError
 from ..extras import importing
-from ..text import did_you_mean, printable
+from ..formats.files import error_reason
+from ..text import printable
 from ..version import __version__
-from .terminal import PIPE_CLOSED
+from .group import Group
+from .terminal import exit_on_closed_pipe
 
 # Command -> its line in `sqgen --help`; the module of that name is imported when it runs.
 COMMANDS = {
@@ -42,7 +43,7 @@ NO_ARGUMENTS: type[Exception] | tuple[()] = getattr(click.exceptions, "NoArgsIsH
 LINE = 1500  # maximum characters of an error message
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that imports a command's module when it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -57,15 +58,6 @@ class LazyGroup(click.Group):
             module = import_module(f".{cmd_name}", __package__)
         command: click.Command = getattr(module, cmd_name)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Resolve as click does, but suggest a command for an unknown one."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            hint = did_you_mean(args[0], COMMANDS) or f"; one of {', '.join(COMMANDS)}"
-            raise click.UsageError(f"no command '{printable(args[0])}'{hint}", ctx)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""
@@ -114,10 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(PIPE_CLOSED) from None
+        exit_on_closed_pipe()
     except OSError as error:
-        _fail(f"can't write the result: {(error.strerror or str(error)).lower()}", 2)
+        _fail(f"can't write the result: {error_reason(error)}", 2)
     raise SystemExit(code if isinstance(code, int) else 0)
 
 

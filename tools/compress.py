@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,9 @@ import click
 from ..formats.files import STDIN, check_file_target, write_files
 from ..report.table import table
 from ..text import bytes_text, first_few, printable
+from .group import Group
 from .run_options import batch_option, data_option, mean_option, run_options
-from .terminal import echo, parse_image, warn
+from .terminal import parse_image, print_json, print_lines, warn
 
 if TYPE_CHECKING:
     from ..compress.encoding import Compressed, CompressedLayer, Settings
@@ -30,7 +30,7 @@ _IMAGE = click.option(
 _FORCE = click.option("--force", is_flag=True, help="replace OUT if it exists")
 
 
-@click.group()
+@click.group(cls=Group)
 def compress() -> None:
     """Compress weights with Deep Compression, and decode them.
 
@@ -70,8 +70,7 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
     from ..nets.definition import read_net
 
     net = read_net(net_path)
-    for warning in net.warnings:
-        warn(warning)
+    warn(*net.warnings)
     model = read_compressed(path, net, parse_image(image))
     write_files({Path(out): serialize(model, out)}, force)
     count = sum(bool(layer.blobs) for layer in model.layer)
@@ -138,8 +137,7 @@ def encode(
     net, shape = read_net(net_path), parse_image(image)
     model = read_caffemodel(weights)
     result = encoding.encode(model, net, settings, source=weights, image=shape)
-    for warning in net.warnings:
-        warn(warning)
+    warn(*net.warnings)
     if result.unused:
         dropped = first_few([f"'{name}'" for name in result.unused])
         warn(f"{printable(weights)}: dropped layers that the net lacks: {dropped}")
@@ -148,10 +146,9 @@ def encode(
     write_files({Path(out): result.bytes}, force)
     click.echo(f"wrote {printable(out)}: {_describe_size(result, settings.size)}", err=True)
     if as_json:
-        echo(json.dumps(_as_dict(result, out), indent=2))
+        print_json(_as_dict(result, out))
     else:
-        for line in _report(result):
-            echo(line)
+        print_lines(_report(result))
 
 
 def _parse_settings(
@@ -167,9 +164,7 @@ def _parse_settings(
         raise click.UsageError(f"-o {printable(out)}: end it in .sqz or .net")
     if size is not None and (bits is not None or bits_for):
         raise click.UsageError("--size and --bits or --bits-for: give one")
-    size_limit = None if size is None else _parse_size(size)
-    if bits is not None:
-        _check_bits(bits, f"--bits {bits}")
+    size_limit = None if size is None else _parse_bytes(size)
     from ..compress import encoding
 
     return encoding.Settings(
@@ -235,8 +230,10 @@ def evaluate(
     if not files and not settings:
         raise click.UsageError("nothing to compare: give compressed files, --bits or --size")
     points = measure_tradeoff(weights, files, settings, net_path, options, **test_arguments)
-    for line in [json.dumps(as_dict(points), indent=2)] if as_json else format_tradeoff(points):
-        echo(line)
+    if as_json:
+        print_json(as_dict(points))
+    else:
+        print_lines(format_tradeoff(points))
     if plot is not None and kind is not None:
         write_files({Path(plot): render_figure(draw_tradeoff(points), kind)}, force)
         click.echo(f"wrote {printable(plot)}", err=True)
@@ -249,26 +246,16 @@ def _parse_numbers(flag: str, text: str | None) -> list[int]:
     return [int(word) for word in words]
 
 
-def _parse_size(text: str) -> int:
+def _parse_bytes(text: str) -> int:
     if not text.isdecimal() or len(text) > 18 or not int(text):
         raise click.UsageError(f"--size {printable(text)}: give a number of bytes, such as 430000")
     return int(text)
-
-
-def _check_bits(bits: int, flag: str) -> None:
-    from ..compress.encoding import MAXIMUM_BITS, MINIMUM_BITS
-
-    if not MINIMUM_BITS <= bits <= MAXIMUM_BITS:
-        raise click.UsageError(
-            f"{printable(flag)}: a shared weight has {MINIMUM_BITS} to {MAXIMUM_BITS} bits"
-        )
 
 
 def _parse_bits_for(text: str) -> tuple[str, int]:
     pattern, _, bits = text.rpartition("=")
     if not pattern or not bits.isdecimal() or len(bits) > 2:
         raise click.UsageError(f"--bits-for {printable(text)}: write a pattern and bits as conv1=8")
-    _check_bits(int(bits), f"--bits-for {text}")
     return pattern, int(bits)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,8 @@ import click
 from ..formats.files import write_files
 from ..report.table import table
 from ..text import bytes_text, printable
-from .terminal import echo, parse_size, warn
+from .group import Group
+from .terminal import echo, parse_size, print_json, print_lines, warn
 
 if TYPE_CHECKING:
     from ..datasets.create import CreateResult
@@ -25,7 +25,7 @@ _force = click.option("--force", is_flag=True, help="replace existing files")
 _json = click.option("--json", "as_json", is_flag=True, help="print JSON (docs/data.md)")
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Create LMDBs of images, average and inspect them.
 
@@ -83,8 +83,7 @@ def create(
 
     check_lmdb_target(Path(out), force)
     index = index_images(images, list_file)
-    for line in index.warnings:
-        warn(line)
+    warn(*index.warnings)
     if shuffle is not None:
         index = index.shuffled(shuffle)
     with LmdbWriter(out, force) as writer:
@@ -113,7 +112,7 @@ def _report(out: str, index: ImageIndex, created: CreateResult, as_json: bool) -
             "left_out": [image._asdict() for image in created.skipped],
             "classes": index.classes,
         }
-        echo(json.dumps(result, indent=2))
+        print_json(result)
 
 
 @data.command()
@@ -163,10 +162,9 @@ def info(lmdb: str, jobs: int | None, as_json: bool) -> int:
 
     lmdb_info = inspect_lmdb(lmdb, jobs or available_cores(), item_progress)
     if as_json:
-        echo(json.dumps(info_as_dict(lmdb_info), indent=2))
+        print_json(info_as_dict(lmdb_info))
     else:
-        for line in table(["", ""], info_rows(lmdb_info))[1:]:
-            echo(line)
+        print_lines(table(["", ""], info_rows(lmdb_info))[1:])
     return 1 if lmdb_info.first_bad else 0
 
 

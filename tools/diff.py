@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from ..formats.files import STDIN
 from ..nets.definition import read_net
 from ..nets.diff import diff_nets
 from ..text import printable
-from .terminal import echo, warn
+from .terminal import echo, print_json, warn
 
 LINE = 1000  # maximum characters of a difference
 
@@ -32,12 +30,10 @@ def diff(a: str, b: str, as_json: bool) -> None:
     if a == b == STDIN:
         raise click.UsageError("- and -: standard input can be read once")
     nets = [read_net(path) for path in (a, b)]
-    for net in nets:
-        for warning in net.warnings:
-            warn(warning)
+    warn(*nets[0].warnings, *nets[1].warnings)
     differences = diff_nets(*nets)
     if as_json:
-        echo(json.dumps([difference._asdict() for difference in differences], indent=2))
+        print_json([difference._asdict() for difference in differences])
     elif not differences:
         echo("no differences")
     else:

@@ -12,14 +12,14 @@ from typing import cast
 import click
 
 from ..errors import FormatError
-from ..formats.files import STDIN, read_bytes
+from ..formats.files import STDIN, display_name, read_bytes
 from ..logs.gate import GateOptions, all_passed
 from ..logs.read_log import read_log
 from ..logs.result import LogResult
 from ..report.gate_report import checks_json
 from ..text import printable
 from .gate_options import apply_gate, gate_options, print_checks
-from .terminal import echo
+from .terminal import print_json
 
 JSON_LIMIT = 1 << 28
 
@@ -52,7 +52,7 @@ def gate(source: str, images: int | None, as_json: bool, gate: GateOptions) -> N
     count = result.images if result.images is not None else images
     checks = apply_gate(gate, result, count)
     if as_json:
-        echo(json.dumps(checks_json(checks, count), indent=2))
+        print_json(checks_json(checks, count))
     else:
         print_checks(checks, result, count)
     raise SystemExit(0 if all_passed(checks) else 1)
@@ -68,7 +68,7 @@ def _read_result(source: str) -> LogResult:
                 f"{printable(source)}: is neither a log of Caffe nor a result of sqgen"
             )
         return result
-    name = "standard input" if source == STDIN else printable(source)
+    name = display_name(source)
     try:
         plain = json.loads(read_bytes(source, JSON_LIMIT, "a result").decode("utf-8-sig"))
     except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -19,15 +19,13 @@ from ..logs.expectation import (
     parse_tolerance,
     published_expectations,
 )
-from ..logs.gate import GateOptions, all_passed, evaluate
+from ..logs.gate import DEFAULT_TOLERANCE, GateOptions, all_passed, evaluate
 from ..logs.result import LogResult
-from ..models.card import read_card
 from ..report.gate_report import HEADS, check_cells, junit_xml, markdown_table
 from ..report.table import table
 from ..text import printable
 from .terminal import echo
 
-WITHIN = "0.001"
 _OPTIONS = (
     click.option(
         "--expect",
@@ -43,22 +41,27 @@ _OPTIONS = (
     click.option("--baseline", metavar="FILE", help="no worse than the scores in FILE"),
     click.option("--update-baseline", is_flag=True, help="write --baseline from this result"),
     click.option(
-        "--within", metavar="T", help=f"tolerance of --published and --baseline [{WITHIN}]"
+        "--within",
+        metavar="T",
+        help=f"tolerance of --published and --baseline [{DEFAULT_TOLERANCE.amount:g}]",
     ),
     click.option("--junit", metavar="FILE", help="also write JUnit XML"),
     click.option("--markdown", metavar="FILE", help="append a Markdown table, for a CI's page"),
 )
-_NAMES = (
-    "expect",
-    "minimum",
-    "maximum",
-    "preset",
-    "baseline",
-    "update_baseline",
-    "within",
-    "junit",
-    "markdown",
-)
+
+
+class _Values(NamedTuple):
+    """The values of the options, as click parsed them."""
+
+    expect: tuple[str, ...]
+    minimum: tuple[str, ...]
+    maximum: tuple[str, ...]
+    preset: str | None
+    baseline: str | None
+    update_baseline: bool
+    within: str | None
+    junit: str | None
+    markdown: str | None
 
 
 def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,8 +69,8 @@ def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_gate_options(**values: Any) -> Any:
-        typed = {name: values.pop(name) for name in _NAMES}
-        return command(**values, gate=_parse_options(**typed))
+        mine = _Values(**{name: values.pop(name) for name in _Values._fields})
+        return command(**values, gate=_parse_options(mine))
 
     wrapped: Callable[..., Any] = with_gate_options
     for option in reversed(_OPTIONS):
@@ -75,42 +78,35 @@ def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _parse_options(
-    expect: tuple[str, ...],
-    minimum: tuple[str, ...],
-    maximum: tuple[str, ...],
-    preset: str | None,
-    baseline: str | None,
-    update_baseline: bool,
-    within: str | None,
-    junit: str | None,
-    markdown: str | None,
-) -> GateOptions:
+def _parse_options(values: _Values) -> GateOptions:
     """Parse what was typed.
 
     Raises:
         DesignError: a score or a tolerance is malformed.
         click.UsageError: options that don't go together.
     """
-    bounds = (("=", expect), (">=", minimum), ("<=", maximum))
+    preset, baseline = values.preset, values.baseline
+    bounds = (("=", values.expect), (">=", values.minimum), ("<=", values.maximum))
     expectations = [parse_expectation(text, relation) for relation, ts in bounds for text in ts]
-    tolerance = _parse_within(within or WITHIN)
+    tolerance = DEFAULT_TOLERANCE if values.within is None else _parse_within(values.within)
     if preset is not None:
+        from ..models.card import read_card
+
         expectations += published_expectations(read_card(preset), tolerance)
-    if update_baseline and baseline is None:
+    if values.update_baseline and baseline is None:
         raise click.UsageError("--update-baseline: name the file with --baseline FILE")
-    if within is not None and preset is None and baseline is None:
+    if values.within is not None and preset is None and baseline is None:
         raise click.UsageError("--within: give --published or --baseline, whose tolerance it is")
-    if (junit or markdown) and not expectations and baseline is None:
+    if (values.junit or values.markdown) and not expectations and baseline is None:
         raise click.UsageError("--junit and --markdown: nothing to report; give --expect")
     return GateOptions(
         tuple(expectations),
         preset,
         None if baseline is None else Path(baseline),
-        update_baseline,
+        values.update_baseline,
         tolerance,
-        None if junit is None else Path(junit),
-        markdown,
+        None if values.junit is None else Path(values.junit),
+        values.markdown,
     )
 
 
@@ -171,11 +167,12 @@ def _update_baseline(path: Path, result: LogResult, images: int | None, passed: 
 
 
 def print_checks(checks: Sequence[Check], result: LogResult, images: int | None) -> None:
-    """Print the checks as a table, and the verdict."""
-    lines = table(HEADS, [check_cells(check) for check in checks], right=(2, 3))
-    echo(lines[0], bold=True)
-    for line, check in zip(lines[1:], checks, strict=True):
-        echo(line, fg="green" if check.passed else "red")
+    """Print the checks as a table, if there are any, and the verdict."""
+    if checks:
+        lines = table(HEADS, [check_cells(check) for check in checks], right=(2, 3))
+        echo(lines[0], bold=True)
+        for line, check in zip(lines[1:], checks, strict=True):
+            echo(line, fg="green" if check.passed else "red")
     count = f" of {images:,} images" if images else ""
     verdict = "pass" if all_passed(checks) else "FAIL"
     echo(f"{verdict}: {result.source}{count}", bold=True)

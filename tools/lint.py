@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import click
 
@@ -20,13 +19,19 @@ from ..nets.solver_rules import lint_solver, lint_test_iter
 from ..nets.totals import batch_size
 from ..report.table import table
 from ..text import printable
-from .terminal import echo, parse_image, warn
-
-if TYPE_CHECKING:
-    from ..formats.schema import SolverParameter
+from .terminal import echo, parse_image, print_json, print_lines, warn
 
 LINE = 1000  # maximum characters of a finding
-Row = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """A finding of a rule in a net or solver; its fields are the keys of the JSON form."""
+
+    place: str
+    severity: str
+    rule: str
+    phases: tuple[str, ...]
+    message: str
 
 
 @click.command()
@@ -73,13 +78,12 @@ def lint(
     for path in nets:
         warnings: list[str] = []
         rows += _lint_file(path, solver, frozenset(stages), images, shape, warnings)
-        for warning in dict.fromkeys(warnings):
-            warn(warning)
+        warn(*dict.fromkeys(warnings))
     if as_json:
-        echo(json.dumps(rows, indent=2))
+        print_json([row._asdict() for row in rows])
     else:
         _print_rows(rows)
-    errors = sum(row["severity"] == ERROR for row in rows)
+    errors = sum(row.severity == ERROR for row in rows)
     raise SystemExit(1 if errors else 0)
 
 
@@ -96,29 +100,22 @@ def _lint_file(
     if solver_path is None and is_solver(text):
         solver = parse_solver(text, source, warnings)
         return _solver_rows(solver, source, None, images, image, warnings)
+    if solver_path is None and images is not None:
+        raise click.UsageError("--images goes with a solver, whose test_iter it checks")
     net = parse_net(text, source)
     net = replace(net, stages=net.stages | stages)
     if solver_path is not None:
         solver = parse_solver(*read_text(solver_path), warnings)
         return _solver_rows(solver, solver_path, net, images, image, warnings)
     warnings += net.warnings
-    rows = _net_rows(net, image)
-    if images is not None:
-        raise click.UsageError("--images goes with a solver, whose test_iter it checks")
-    return rows
+    return _net_rows(net, image)
 
 
 def _net_rows(
     net: NetDefinition, image: Shape | None, phases: Sequence[str] = ("TRAIN", "TEST")
 ) -> list[Row]:
     return [
-        {
-            "place": finding.place,
-            "severity": finding.rule.severity,
-            "rule": finding.rule.name,
-            "phases": list(finding.phases),
-            "message": finding.message,
-        }
+        _row(finding.rule.name, finding.place, finding.message, *finding.phases)
         for finding in lint_net(net, image, phases)
     ]
 
@@ -141,13 +138,11 @@ def _solver_rows(
             message = _lint_test_iter(tested, solver.test_iter[index], images, image)
             rows += [_row("test-iter", source, message, "TEST")] if message else []
     rows += [_row(rule, source, message) for rule, message in lint_solver(solver)]
-    return [row for index, row in enumerate(rows) if row not in rows[:index]]
+    return list(dict.fromkeys(rows))
 
 
 def _row(rule: str, place: str, message: str, *phases: str) -> Row:
-    severity = RULES[rule].severity
-    shared = {"place": place, "severity": severity, "rule": rule}
-    return {**shared, "phases": list(phases), "message": message}
+    return Row(place, RULES[rule].severity, rule, phases, message)
 
 
 def _lint_test_iter(
@@ -162,11 +157,11 @@ def _lint_test_iter(
 
 def _print_rows(rows: list[Row]) -> None:
     for row in rows:
-        phases = "" if len(row["phases"]) != 1 else f" ({row['phases'][0]})"
-        colour = "red" if row["severity"] == ERROR else "yellow"
-        line = f"{row['place']}: {row['severity']}: {row['message']}{phases} [{row['rule']}]"
+        phases = "" if len(row.phases) != 1 else f" ({row.phases[0]})"
+        colour = "red" if row.severity == ERROR else "yellow"
+        line = f"{row.place}: {row.severity}: {row.message}{phases} [{row.rule}]"
         echo(printable(line, LINE), fg=colour)
-    errors = sum(row["severity"] == ERROR for row in rows)
+    errors = sum(row.severity == ERROR for row in rows)
     if not rows:
         echo("no findings")
     else:
@@ -179,7 +174,6 @@ def _count_text(count: int, word: str) -> str:
 
 def _print_rules(as_json: bool) -> None:
     if as_json:
-        echo(json.dumps([rule._asdict() for rule in RULES.values()], indent=2))
+        print_json([rule._asdict() for rule in RULES.values()])
         return
-    for line in table(["rule", "severity", "about"], [list(rule) for rule in RULES.values()]):
-        echo(line)
+    print_lines(table(["rule", "severity", "about"], [list(rule) for rule in RULES.values()]))

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from ..errors import OutputError
-from ..formats.files import STDIN, error_reason, write_files
+from ..formats.files import STDIN, NewFiles, write_files
+from ..json_form import to_json
 from ..logs.csv_rows import CsvRows
-from ..logs.json_form import to_json
 from ..logs.read_log import read_log
 from ..logs.result import LogResult
 from ..report.log_text import RowPrinter, format_optional, format_result
 from ..report.table import table
 from ..text import printable
-from .terminal import echo
+from .group import Group
+from .terminal import echo, print_json, print_lines, warn
 
 
-@click.group()
+@click.group(cls=Group, file_command="parse")
 def log() -> None:
     """Read Caffe's logs; print or draw what happened as a table, JSON, CSV or curves.
 
@@ -63,21 +62,20 @@ def parse(
         raise click.UsageError("--table, --json and --csv: give only one")
     if follow and (len(files) > 1 or folder is not None):
         raise click.UsageError("--follow: give one file, and no --csv")
-    folders = [_csv_folder(folder or "", file, files) for file in files]
-    if folder is not None and len(set(folders)) < len(files):
-        raise click.UsageError("--csv: two logs have the same name; give them one by one")
     if folder is not None:
-        for file in files:
-            _write_csv(file, _csv_folder(folder, file, files), force)
+        folders = [_csv_folder(folder, file, files) for file in files]
+        if len(set(folders)) < len(files):
+            raise click.UsageError("--csv: two logs have the same name; give them one by one")
+        for file, folder_of_file in zip(files, folders, strict=True):
+            _write_csv(file, folder_of_file, force)
         return
     results = [_read(file, as_json, follow) for file in files]
     if as_json:
         plain = [result.as_dict() for result in results]
-        echo(json.dumps(plain if len(plain) > 1 else plain[0], indent=2))
+        print_json(plain if len(plain) > 1 else plain[0])
         return
     for result in results:
-        for line in format_result(result):
-            echo(line)
+        print_lines(format_result(result))
 
 
 @log.command()
@@ -118,7 +116,7 @@ def plot(
         for label, file in zip(labels, files, strict=True)
     ]
     write_files({Path(out): render_figure(draw_curves(runs, x, log_scale), file_format)}, force)
-    click.echo(f"wrote {out}", err=True)
+    click.echo(f"wrote {printable(out)}", err=True)
 
 
 @log.command()
@@ -138,17 +136,15 @@ def compare(a: str, b: str, as_json: bool) -> None:
     rows, differences = compare_logs(*results), list(describe_first_differences(*results))
     if as_json:
         plain = [{**row._asdict(), "difference": row.difference} for row in rows]
-        echo(json.dumps(to_json({"compared": plain, "parting": differences}), indent=2))
+        print_json(to_json({"compared": plain, "parting": differences}))
         return
     cells = [[row.name, *map(format_optional, (row.a, row.b, row.difference))] for row in rows]
-    for line in table(["", "A", "B", "B - A"], cells, right=(1, 2, 3)):
-        echo(line)
-    for difference in differences:
-        echo(difference)
+    print_lines(table(["", "A", "B", "B - A"], cells, right=(1, 2, 3)))
+    print_lines(differences)
 
 
 def _read(file: str, as_json: bool, follow: bool) -> LogResult:
-    rows = RowPrinter(lambda line: echo(line)) if follow and not as_json else None
+    rows = RowPrinter(echo) if follow and not as_json else None
     return read_log(file, rows, keep_rows=as_json, follow=follow)
 
 
@@ -166,16 +162,10 @@ def _name(file: str) -> str:
 
 
 def _write_csv(file: str, folder: Path, force: bool) -> None:
-    rows = CsvRows(folder, force)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with NewFiles(force) as files:
+        rows = CsvRows(folder, files)
         result = read_log(file, rows, keep_rows=False)
-        written = rows.close()
-    except OSError as error:
-        raise OutputError(f"{printable(str(folder))}: can't write: {error_reason(error)}") from None
-    finally:
-        rows.abandon()
-    for line in result.warnings:
-        click.echo(f"sqgen: warning: {printable(file)}: {line}", err=True)
+        written = rows.finish()
+    warn(*(f"{printable(file)}: {line}" for line in result.warnings))
     names = ", ".join(path.name for path in written) or "nothing: no rows"
-    click.echo(f"wrote {names} in {folder}", err=True)
+    click.echo(f"wrote {names} in {printable(str(folder))}", err=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ..text import printable
+from ..text import escaped, printable
 
 COLUMNS = 80  # assumed width of a terminal that does not report one
 LINE = 600  # maximum characters of a note
@@ -103,9 +103,9 @@ class ProgressBar:
 
 
 def _fit_to_line(text: str | None) -> str | None:
-    """Cut the text to the terminal's width: a bar that wraps can't be redrawn."""
+    """Escape the text, and cut it to the terminal's width: a bar that wraps can't be redrawn."""
     room = _columns() - _bar_width() - AROUND_BAR
-    return text if text is None else text[: max(0, room)]
+    return text if text is None else escaped(text)[: max(0, room)]
 
 
 def _bar_width() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +14,7 @@ from ..progress import no_bar
 from ..runner.engines import AUTO, CHOICES
 from ..runner.subprocess_guard import STALL_TIMEOUT
 from .progress_bar import ProgressBar, print_note
-from .terminal import echo
+from .terminal import print_json
 
 if TYPE_CHECKING:
     from ..logs.result import LogResult
@@ -95,4 +94,4 @@ def log_run_folder(result: LogResult, options: RunOptions) -> None:
 
 def print_result_json(result: LogResult, **more: Any) -> None:
     """Print a result as JSON, with `more` keys appended."""
-    echo(json.dumps({**result.as_dict(), **more}, indent=2))
+    print_json({**result.as_dict(), **more})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -18,7 +17,7 @@ from ..nets.summary import Summary
 from ..nets.summary import summary as summarize
 from ..report.table import table
 from ..text import bytes_text, printable, shape_text
-from .terminal import echo, parse_image, warn, write
+from .terminal import echo, parse_image, print_json, print_table, warn, write
 
 
 @click.command()
@@ -60,11 +59,10 @@ def summary(
     definition = replace(definition, stages=definition.stages | set(stages))
     shape = parse_image(image)
     phases = _select_phases(definition, phase)
-    for warning in (*definition.warnings, *_assumptions(definition, phases, shape)):
-        warn(warning)
+    warn(*definition.warnings, *_assumptions(definition, phases, shape))
     summaries = [summarize(definition, name, shape) for name in phases]
     if as_json:
-        echo(json.dumps([entry.as_dict() for entry in summaries], indent=2))
+        print_json([entry.as_dict() for entry in summaries])
     elif as_csv:
         _print_csv(summaries)
     else:
@@ -115,9 +113,7 @@ def _print_table(entry: Summary, with_phase: bool) -> None:
     lines = table(heads, rows, right=(4, 5, 6))
     if with_phase:
         echo(f"{entry.phase} {entry.name}".rstrip(), bold=True)
-    echo(lines[0], bold=True)
-    for line in lines[1:-1]:
-        echo(line)
+    print_table(lines[:-1])
     echo(lines[-1], bold=True)
     extra = f", {total.statistics:,} statistics of BatchNorm" if total.statistics else ""
     echo(

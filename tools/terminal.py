@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
 
 import click
 
 from ..errors import OutputError
-from ..text import printable
+from ..text import escaped, printable
 
 PIPE_CLOSED = 141  # a shell's exit code for a program that wrote to a closed pipe: 128 + SIGPIPE
 WARNING = 300  # maximum characters of a warning
@@ -31,20 +33,46 @@ def write(text: str | bytes) -> None:
             " characters; set PYTHONIOENCODING=utf-8"
         ) from None
     except BrokenPipeError:
-        # The interpreter flushes on exit, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(PIPE_CLOSED) from None
+        exit_on_closed_pipe()
+
+
+def exit_on_closed_pipe() -> NoReturn:
+    """Exit with 141; the interpreter flushes on exit, and would complain of standard output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(PIPE_CLOSED) from None
 
 
 def echo(text: str = "", **style: Any) -> None:
-    """Print a line to standard output; styled only on a terminal, and never under NO_COLOR."""
+    """Print a line to standard output; styled only on a terminal, and never under NO_COLOR.
+
+    Escapes control characters: a name in a file may hold an escape sequence.
+    """
+    text = escaped(text)
     coloured = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     write((click.style(text, **style) if style and coloured else text) + "\n")
 
 
-def warn(text: str) -> None:
-    """Print a warning to standard error."""
-    click.echo(f"sqgen: warning: {printable(text, WARNING)}", err=True)
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines to standard output."""
+    for line in lines:
+        echo(line)
+
+
+def print_table(lines: Sequence[str]) -> None:
+    """Print the lines of a table, its heads in bold."""
+    echo(lines[0], bold=True)
+    print_lines(lines[1:])
+
+
+def print_json(plain: object) -> None:
+    """Print plain data as JSON, in ASCII."""
+    write(json.dumps(plain, indent=2) + "\n")
+
+
+def warn(*texts: str) -> None:
+    """Print warnings to standard error."""
+    for text in texts:
+        click.echo(f"sqgen: warning: {printable(text, WARNING)}", err=True)
 
 
 def parse_image(text: str | None) -> tuple[int, int, int] | None:

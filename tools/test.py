@@ -22,7 +22,7 @@ from .run_options import (
     print_result_json,
     run_options,
 )
-from .terminal import echo
+from .terminal import echo, print_lines
 
 if TYPE_CHECKING:
     from ..runner.options import RunOptions
@@ -62,8 +62,7 @@ def test(as_json: bool, gate: GateOptions, options: RunOptions, **arguments: Any
     result = run_test(**arguments, **vars(options))
     log_run_folder(result, options)
     if not as_json:  # before the gate, which may raise
-        for line in _score_lines(result):
-            echo(line)
+        print_lines(_score_lines(result))
     checks = apply_gate(gate, result, result.images) if gate.has_checks else []
     if as_json:
         print_result_json(result, **(checks_json(checks, result.images) if checks else {}))

@@ -16,7 +16,7 @@ from .run_options import (
     print_result_json,
     run_options,
 )
-from .terminal import echo
+from .terminal import print_lines
 
 if TYPE_CHECKING:
     from ..runner.options import RunOptions
@@ -52,6 +52,5 @@ def time(as_json: bool, options: RunOptions, **arguments: Any) -> None:
     if as_json:
         print_result_json(result)
         return
-    for line in format_result(result):
-        echo(line)
+    print_lines(format_result(result))
     log_run_folder(result, options)

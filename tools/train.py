@@ -17,7 +17,7 @@ from .run_options import (
     print_result_json,
     run_options,
 )
-from .terminal import echo
+from .terminal import print_lines
 
 if TYPE_CHECKING:
     from ..runner.options import RunOptions
@@ -53,8 +53,7 @@ def train(as_json: bool, options: RunOptions, **arguments: Any) -> None:
     if as_json:
         print_result_json(result)
     else:
-        for line in format_result(result):
-            echo(line)
+        print_lines(format_result(result))
         log_run_folder(result, options)
     diverged = any(trouble.name == DIVERGED for trouble in result.troubles)
     raise SystemExit(1 if diverged else 0)

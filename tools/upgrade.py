@@ -8,13 +8,9 @@ import click
 
 from ..errors import FormatError
 from ..formats import prototxt
-from ..formats.files import STDIN, is_text, read_bytes, write_files
-from ..formats.upgrade import upgrade_net
+from ..formats.files import BINARY_LIMIT, STDIN, display_name, is_text, read_bytes, write_files
 from ..nets.definition import is_solver, parse_net, parse_solver
-from ..text import printable
 from .terminal import warn, write
-
-BINARY_LIMIT = (1 << 31) - 1  # bytes; protobuf's own limit
 
 
 @click.command()
@@ -34,44 +30,36 @@ def upgrade(path: str, out: str | None, force: bool) -> None:
       sqgen upgrade old.caffemodel -o new.caffemodel
     """
     data = read_bytes(path, BINARY_LIMIT, "a caffemodel")
+    source = display_name(path)
     if not data.strip():
-        raise FormatError(f"{printable(path)}: is empty")
+        raise FormatError(f"{source}: is empty")
     if is_text(data):
-        result, notes = _upgrade_text(data, path)
+        result, notes = _upgrade_text(data, source)
     elif out is None:
-        raise click.UsageError(f"{printable(path)} is binary: say where to write it with -o")
+        raise click.UsageError(f"{source} is binary: say where to write it with -o")
     else:
-        result, notes = _upgrade_binary(data, path)
-    for note in notes:
-        warn(note)
+        result, notes = _upgrade_binary(data, source)
+    warn(*notes)
     if out in (None, STDIN):
         write(result)
     else:
         write_files({Path(str(out)): result}, force)
 
 
-def _upgrade_text(data: bytes, path: str) -> tuple[bytes, list[str]]:
+def _upgrade_text(data: bytes, source: str) -> tuple[bytes, list[str]]:
     if len(data) > prototxt.SIZE_LIMIT:
-        raise FormatError(f"{printable(path)}: larger than 16 MiB, which a prototxt never is")
-    text = prototxt.decode(data, path)
+        raise FormatError(f"{source}: larger than 16 MiB, which a prototxt never is")
+    text = prototxt.decode(data, source)
     if is_solver(text):
         notes: list[str] = []
-        return prototxt.to_text(parse_solver(text, path, notes)).encode(), notes
-    net = parse_net(text, path)
+        return prototxt.to_text(parse_solver(text, source, notes)).encode(), notes
+    net = parse_net(text, source)
     return prototxt.to_text(net.param).encode(), net.warnings + net.notes
 
 
-def _upgrade_binary(data: bytes, path: str) -> tuple[bytes, list[str]]:
-    from google.protobuf.message import DecodeError
+def _upgrade_binary(data: bytes, source: str) -> tuple[bytes, list[str]]:
+    from ..formats.caffemodel import parse_caffemodel, serialize
 
-    from ..formats.schema import NetParameter
-
-    net = NetParameter()
-    try:
-        net.ParseFromString(data)
-    except DecodeError:
-        raise FormatError(f"{printable(path)}: neither text nor a .caffemodel") from None
-    if not (net.layer or net.layers):
-        raise FormatError(f"{printable(path)}: binary, but no .caffemodel: it has no layers")
-    changes = upgrade_net(net, path)
-    return net.SerializeToString(), [f"{printable(path)}: upgraded {what}" for what in changes]
+    changes: list[str] = []
+    net = parse_caffemodel(data, source, changes)
+    return serialize(net, source), [f"{source}: upgraded {what}" for what in changes]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..formats.files import STDIN
+from ..json_form import to_json
 from ..report.table import table
 from ..text import bytes_text, first_few, printable, shape_text
-from .terminal import echo, parse_image, warn
+from .group import Group
+from .terminal import echo, parse_image, print_json, print_table, warn
 
 if TYPE_CHECKING:
     from ..engine.equivalence import Proof
@@ -24,7 +25,7 @@ FORMAT = 1
 _json = click.option("--json", "as_json", is_flag=True, help="print JSON (docs/weights.md)")
 
 
-@click.group()
+@click.group(cls=Group, file_command="show")
 def weights() -> None:
     """Inspect and compare caffemodels, and rename their layers for another net.
 
@@ -63,7 +64,7 @@ def show(file: str, as_json: bool) -> None:
             for layer in layers
         ]
         totals = {**sums._asdict(), "sparsity": sums.sparsity}
-        _print_json({"format": FORMAT, "net": model.name, "layers": rows, "totals": totals})
+        print_json(to_json({"format": FORMAT, "net": model.name, "layers": rows, "totals": totals}))
         return
     _print_statistics(layers, sums)
 
@@ -90,7 +91,7 @@ def _print_statistics(layers: list[LayerStatistics], sums: Sums) -> None:
         for index, blob in enumerate(layer.blobs)
     ]
     heads = "layer type blob shape elements bytes min max mean std zeros".split()
-    _print_table(table([*heads, ""], rows, right=range(4, 11)))
+    print_table(table([*heads, ""], rows, right=range(4, 11)))
     extra = f" and {sums.statistics:,} statistics of BatchNorm" if sums.statistics else ""
     odd = f", {sums.not_finite:,} not finite" if sums.not_finite else ""
     echo(
@@ -139,7 +140,7 @@ def diff(a: str, b: str, tolerance: float, as_json: bool) -> None:
             for row in rows
         ]
         result = {"format": FORMAT, "same": not apart, "tolerance": tolerance, "layers": layers}
-        _print_json(result)
+        print_json(to_json(result))
     else:
         _print_differences(rows, len(apart))
     raise SystemExit(1 if apart else 0)
@@ -155,7 +156,7 @@ def _print_differences(rows: list[LayerDifference], apart: int) -> None:
         ]
         for row in rows
     ]
-    _print_table(table(["layer", "", "largest difference", "relative"], cells, right=[2, 3]))
+    print_table(table(["layer", "", "largest difference", "relative"], cells, right=[2, 3]))
     echo(f"{apart} of {len(rows)} layers differ" if apart else "no differences", bold=True)
 
 
@@ -230,8 +231,7 @@ def map_command(
 
 def _warn_of_net(net: NetDefinition) -> NetDefinition:
     """Print the warnings of a net, and return it."""
-    for warning in net.warnings:
-        warn(warning)
+    warn(*net.warnings)
     return net
 
 
@@ -246,10 +246,10 @@ def _report_mapping(mapped: WeightMapping, proof: Proof | None, as_json: bool, o
             " hardly tests their weights"
         )
     if as_json:
-        _print_json(_mapped_json(mapped, proof, out))
+        print_json(to_json(_mapped_json(mapped, proof, out)))
         return
     rows = [[row.source, row.target, row.how, _moved(row)] for row in mapped.rows]
-    _print_table(table(["from", "to", "how", "channels moved"], rows))
+    print_table(table(["from", "to", "how", "channels moved"], rows))
     shown = "not run to compare the nets"
     if proof is not None:
         shapes = " and ".join(map(shape_text, proof.inputs.values()))
@@ -280,20 +280,8 @@ def _moved(row: MappedLayer) -> str:
     return ", ".join(f"{count} {side}" for side, count in moved.items() if count)
 
 
-# Tables and numbers
-
-
-def _print_table(lines: list[str]) -> None:
-    echo(lines[0], bold=True)
-    for line in lines[1:]:
-        echo(line)
+# Numbers
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
-
-
-def _print_json(result: object) -> None:
-    from ..logs.json_form import to_json
-
-    echo(json.dumps(to_json(result), indent=2))

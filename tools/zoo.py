@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from ..nets.summary import summary
 from ..nets.totals import Totals
 from ..report.table import table
 from ..text import bytes_text
-from .terminal import echo
+from .group import Group
+from .progress_bar import ProgressBar
+from .terminal import print_json, print_lines, write
 
 FILES = {"train_val": "build", "deploy": "build --net deploy", "solver": "solver"}
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.pass_context
 def zoo(context: click.Context, as_json: bool) -> None:
@@ -42,11 +44,10 @@ def zoo(context: click.Context, as_json: bool) -> None:
         return
     cards = [read_card(name) for name in PRESETS]
     if as_json:
-        echo(json.dumps([_as_dict(card) for card in cards], indent=2))
+        print_json([_as_dict(card) for card in cards])
         return
     heads = ["net", "parameters", "MACs", "weights", "top-1", "top-5", "what it is"]
-    for line in table(heads, [_row(card) for card in cards], right=(1, 2, 3, 4, 5)):
-        echo(line)
+    print_lines(table(heads, [_row(card) for card in cards], right=(1, 2, 3, 4, 5)))
 
 
 @zoo.command()
@@ -61,10 +62,9 @@ def show(name: str, as_json: bool) -> None:
     """
     card = read_card(name)
     if as_json:
-        echo(json.dumps(_as_dict(card), indent=2))
+        print_json(_as_dict(card))
         return
-    for line in _detail_lines(card):
-        echo(line)
+    print_lines(_detail_lines(card))
 
 
 @zoo.command("download")
@@ -94,9 +94,10 @@ def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -
     target = Path(out or card.weights.file)
     if target.is_dir():
         target /= card.weights.file
-    downloaded = download(source or card.url, target, card.weights.git_blob, force)
+    bar = partial(ProgressBar, plain_interval=None)
+    downloaded = download(source or card.url, target, card.weights.git_blob, force, bar)
     click.echo("verified" if downloaded else "exists already, verified", err=True)
-    echo(str(target))
+    write(f"{target}\n")
 
 
 def _reproduce_lines(card: Card, weights: Weights) -> Iterator[tuple[str, str]]:

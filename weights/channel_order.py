@@ -15,6 +15,7 @@ the source's. Three steps find the orders of all blobs:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from math import prod
 
 import numpy as np
@@ -28,7 +29,7 @@ Order = NDArray[np.int64]
 # (number of the signature of the blob that a layer makes it in, its index there)
 Channel = tuple[int, int]
 
-_EACH = frozenset(
+_CHANNELWISE = frozenset(
     "ReLU ELU Sigmoid TanH Power PReLU BatchNorm Pooling Scale Bias Softmax LRN".split()
 )
 
@@ -42,34 +43,43 @@ def channel_count(shape: Shape) -> int:
     return shape[1] if len(shape) > 1 else 0
 
 
-def classify_layer(item: LayerShapes) -> str:
-    """Return what a layer does to channels.
+class ChannelUse(Enum):
+    """What a layer does with the channels of its bottoms."""
 
-    Returns:
-        `mix`: its filters read them all; `each`: it treats each alone; `concat`, `combine`,
-        `slice`, `flatten`: Concat, Eltwise, Slice and Flatten; `whole`: their order matters.
-    """
+    FILTERS = "each of its filters reads all of them"
+    CHANNELWISE = "it treats each alone"
+    CONCAT = "it concatenates them"
+    ELTWISE = "it combines those at the same index"
+    SLICE = "it slices them apart"
+    FLATTEN = "it flattens each to several"
+    ORDERED = "their order matters"
+
+
+def classify_layer(item: LayerShapes) -> ChannelUse:
+    """Return what a layer does with channels."""
     layer, axes = item.layer, len(item.bottoms[0])
     kind = layer.type
     if axes < 2:
-        return "whole"
+        return ChannelUse.ORDERED
     if kind in ("Convolution", "InnerProduct"):
         param = layer.convolution_param if kind == "Convolution" else layer.inner_product_param
-        return "mix" if param.axis % axes == 1 else "whole"
+        return ChannelUse.FILTERS if param.axis % axes == 1 else ChannelUse.ORDERED
     if kind in ("Concat", "Slice"):
         if concat_axis(layer) % axes == 1:
-            return kind.lower()
-        return "combine" if kind == "Concat" else "each"
+            return ChannelUse.CONCAT if kind == "Concat" else ChannelUse.SLICE
+        return ChannelUse.ELTWISE if kind == "Concat" else ChannelUse.CHANNELWISE
     if kind == "Eltwise":
-        return "combine"
+        return ChannelUse.ELTWISE
     if kind == "Flatten":
         start = layer.flatten_param.axis % axes
-        return "flatten" if start == 1 else "each" if start > 1 else "whole"
-    if kind in _EACH and len(item.bottoms) == 1:
+        if start == 1:
+            return ChannelUse.FLATTEN
+        return ChannelUse.CHANNELWISE if start > 1 else ChannelUse.ORDERED
+    if kind in _CHANNELWISE and len(item.bottoms) == 1:
         across = kind == "LRN" and layer.lrn_param.norm_region != LRNParameter.WITHIN_CHANNEL
         over = kind == "Softmax" and layer.softmax_param.axis % axes == 0
-        return "whole" if across or over else "each"
-    return "whole"
+        return ChannelUse.ORDERED if across or over else ChannelUse.CHANNELWISE
+    return ChannelUse.ORDERED
 
 
 class ChannelTies:
@@ -132,28 +142,27 @@ class ChannelTies:
             makers: for each top, the number of its signature, which is the same in both nets.
             bottoms: the numbers of its bottoms' channels.
         """
-        kind = classify_layer(item)
-        if kind == "mix":
+        use = classify_layer(item)
+        if use is ChannelUse.FILTERS:
             self.tie(bottoms, item.layer.name)
             filters = self.number_channels(makers[0], channel_count(item.tops[0]))
             return [filters] * len(item.tops)
-        if kind == "concat":
+        if use is ChannelUse.CONCAT:
             return [np.concatenate(bottoms)]
-        if kind == "combine":
+        if use is ChannelUse.ELTWISE:
             return [self.tie(bottoms, item.layer.name)]
-        if kind == "slice":
+        if use is ChannelUse.SLICE:
             return _slice(item, bottoms[0])
-        if kind == "flatten":
+        if use is ChannelUse.FLATTEN:
             return [np.repeat(bottoms[0], _flattened_count(item))]
-        if kind == "each":
+        if use is ChannelUse.CHANNELWISE:
             return [bottoms[0]] * len(item.tops)
         counts = map(channel_count, item.tops)
         return [self.number_channels(*pair) for pair in zip(makers, counts, strict=True)]
 
 
 def _slice(item: LayerShapes, bottom: Order) -> list[Order]:
-    counts = [channel_count(top) for top in item.tops]
-    return np.split(bottom, np.cumsum(counts)[:-1])
+    return np.split(bottom, _starts(item.tops)[1:])
 
 
 def _flattened_count(item: LayerShapes) -> int:
@@ -238,43 +247,44 @@ def propagate_order(
         item, other: the layer in the target and its equal in the source.
         pairs: for each bottom, the index of the source layer's bottom that it equals.
         bottoms: the orders of the target's bottoms.
-        filters: the order of the filters of a layer that mixes.
+        filters: the order of the filters of a layer that has some.
 
     Raises:
         OrderError: with these bottoms the layer can't compute the same.
     """
-    kind = classify_layer(item)
-    if kind == "concat":
-        sizes = [channel_count(shape) for shape in other.bottoms]
-        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        return [
-            np.concatenate([starts[p] + order for p, order in zip(pairs, bottoms, strict=True)])
-        ]
-    if kind in ("mix", "combine") and any((b != bottoms[0]).any() for b in bottoms[1:]):
+    use = classify_layer(item)
+    if use is ChannelUse.CONCAT:
+        starts = _starts(other.bottoms)[list(pairs)]
+        moved = [order + start for order, start in zip(bottoms, starts, strict=True)]
+        return [np.concatenate(moved)]
+    if use in (ChannelUse.FILTERS, ChannelUse.ELTWISE) and any(
+        (b != bottoms[0]).any() for b in bottoms[1:]
+    ):
         raise OrderError("it reads blobs whose channels are in different orders")
-    if kind == "mix":
+    if use is ChannelUse.FILTERS:
         return [filters] * len(item.tops)
-    if kind == "slice":
+    if use is ChannelUse.SLICE:
         parts = []
-        for order, start in zip(_slice(item, bottoms[0]), _starts(item), strict=True):
+        for order, start in zip(_slice(item, bottoms[0]), _starts(item.tops), strict=True):
             order = order - start
             if order.size and (order.min() < 0 or order.max() >= order.size):
                 raise OrderError("it cuts where channels of both parts are in another order")
             parts.append(order)
         return parts
-    if kind == "flatten":
+    if use is ChannelUse.FLATTEN:
         each = _flattened_count(item)
         return [(bottoms[0][:, None] * each + np.arange(each)).reshape(-1)]
-    if kind == "whole":
+    if use is ChannelUse.ORDERED:
         if any(is_permuted(order) for order in bottoms):
             raise OrderError("it reads channels in another order, which changes what it computes")
         return [np.arange(channel_count(shape)) for shape in item.tops]
     return [bottoms[0]] * len(item.tops)
 
 
-def _starts(item: LayerShapes) -> list[int]:
-    sizes = [channel_count(top) for top in item.tops]
-    return [sum(sizes[:index]) for index in range(len(sizes))]
+def _starts(shapes: Sequence[Shape]) -> Order:
+    """Return the first channel of each of several blobs in their concatenation."""
+    sizes = np.array([channel_count(shape) for shape in shapes], dtype=np.int64)
+    return np.cumsum(sizes) - sizes
 
 
 def is_permuted(order: Order) -> bool:
@@ -291,26 +301,26 @@ def permute_blobs(
         item: the target's layer.
         arrays: the blobs, in the target's shapes.
         bottom: the order of what the layer reads.
-        filters: the order of the filters of a layer that mixes.
+        filters: the order of the filters of a layer that has some.
 
     Raises:
         OrderError: channels would move from one group to another.
     """
-    layer, kind = item.layer, classify_layer(item)
-    if kind == "mix" and layer.type == "Convolution":
+    layer, use = item.layer, classify_layer(item)
+    if use is ChannelUse.FILTERS and layer.type == "Convolution":
         weights, *bias = arrays
         return [
             _permute_filters(weights, layer.convolution_param.group, bottom, filters),
             *(b[filters] for b in bias),
         ]
-    if kind == "mix":
+    if use is ChannelUse.FILTERS:
         weights, *bias = arrays
         inner = prod(item.bottoms[0][2:])
         columns = (bottom[:, None] * inner + np.arange(inner)).reshape(-1)
         transposed = layer.inner_product_param.transpose
         rows, columns = (columns, filters) if transposed else (filters, columns)
         return [weights[rows][:, columns], *(b[filters] for b in bias)]
-    if kind != "each":
+    if use is not ChannelUse.CHANNELWISE:
         return list(arrays)
     if layer.type == "BatchNorm":
         mean, variance, factor = arrays

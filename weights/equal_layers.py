@@ -69,10 +69,6 @@ class EqualLayers:
         """Return the source's blob that equals one that a layer of the target makes."""
         return self.makers[self.target.signatures[blob]][1]
 
-    def place(self, item: LayerShapes) -> str:
-        """Return the file and name of a layer of the target, for messages."""
-        return f"{printable(self.target.graph.source)}: layer '{printable(item.layer.name)}'"
-
 
 def find_equal_layers(
     source: InferenceGraph,
@@ -91,22 +87,28 @@ def find_equal_layers(
     inputs = _common_inputs(source, target)
     shapes = {other: shape for _, other, shape in inputs}
     others = {k: v for k, v in source.inputs.items() if k not in shapes and v is not None}
-    result = EqualLayers(
-        source=SignedNet(source, {**others, **shapes}),
-        target=SignedNet(target, {name: shape for name, _, shape in inputs}),
-        inputs=inputs,
-        stored={layer.name: layer.blobs for layer in model.layer if layer.blobs},
-        origins={},
-        missing=[],
-        pairs=[],
-        makers={},
+    finder = _Finder(
+        SignedNet(source, {**others, **shapes}),
+        SignedNet(target, {name: shape for name, _, shape in inputs}),
+        {layer.name: layer.blobs for layer in model.layer if layer.blobs},
+        role,
+        partial,
+        file,
     )
-    finder = _Finder(result, role, partial, file)
     finder.check_stored()
-    finder.sign_source()
+    finder.sign_source(inputs)
     finder.pair_by_names()
     finder.walk_target()
-    return result
+    return EqualLayers(
+        finder.source,
+        finder.target,
+        inputs,
+        finder.stored,
+        finder.origins,
+        finder.missing,
+        finder.pairs,
+        finder.makers,
+    )
 
 
 def _common_inputs(source: InferenceGraph, target: InferenceGraph) -> list[tuple[str, str, Shape]]:
@@ -134,18 +136,30 @@ def _common_inputs(source: InferenceGraph, target: InferenceGraph) -> list[tuple
 
 
 class _Finder:
-    """Fills an EqualLayers."""
+    """Finds the fields of an EqualLayers, which have the same names here."""
 
-    def __init__(self, result: EqualLayers, role: Role, partial: bool, file: str) -> None:
-        self.result, self.role, self.partial, self.file = result, role, partial, file
-        self.source, self.target = result.source, result.target
+    def __init__(
+        self,
+        source: SignedNet,
+        target: SignedNet,
+        stored: dict[str, Sequence[BlobProto]],
+        role: Role,
+        partial: bool,
+        file: str,
+    ) -> None:
+        self.source, self.target, self.stored = source, target, stored
+        self.role, self.partial, self.file = role, partial, file
         self.table = SignatureTable()
+        self.origins: dict[str, tuple[str, str]] = {}
+        self.missing: list[str] = []
+        self.pairs: list[tuple[LayerShapes, LayerShapes]] = []
+        self.makers: dict[int, tuple[LayerShapes, str]] = {}
 
     def check_stored(self) -> None:
         """Check that the blobs in the file have the shapes of the source's."""
         where = printable(self.source.graph.source)
         for name, item in self.source.weighted.items():
-            stored = self.result.stored.get(name, [])
+            stored = self.stored.get(name, [])
             shapes = [blob.shape for blob in item.blobs]
             if stored and describe_mismatch(name, stored, shapes) is not None:
                 shown = _shape_list(map(blob_shape, stored))
@@ -154,10 +168,10 @@ class _Finder:
                     f" weights {shown}; give the net they were trained with: --from NET"
                 )
 
-    def sign_source(self) -> None:
+    def sign_source(self, inputs: Sequence[tuple[str, str, Shape]]) -> None:
         """Sign the inputs of both nets and all that the source makes of them."""
         net = self.source
-        for number, (name, other, shape) in enumerate(self.result.inputs):
+        for number, (name, other, shape) in enumerate(inputs):
             signature = self.table.number(("input", number, shape))
             self.target.signatures[name] = net.signatures[other] = signature
         for item in net.layers:
@@ -167,25 +181,24 @@ class _Finder:
             numbers = net.sign_tops(item, weights, self.table)
             net.signatures |= zip(item.layer.top, numbers, strict=True)
             for number, top in zip(numbers, item.layer.top, strict=True):
-                self.result.makers.setdefault(number, (item, top))
+                self.makers.setdefault(number, (item, top))
 
     # Which layer's weights a layer gets
 
     def pair_by_names(self) -> None:
         """Pair layers of equal names, then those whose names mean the same in their dialects."""
-        origins = self.result.origins
-        free = [name for name in self.source.weighted if name in self.result.stored]
+        free = [name for name in self.source.weighted if name in self.stored]
         waiting = []
         for name in self.target.weighted:
             if name in free:
-                origins[name] = (name, NAME)
+                self.origins[name] = (name, NAME)
                 free.remove(name)
             else:
                 waiting.append(name)
         ours, theirs = _by_role(waiting, self.role), _by_role(free, self.role)
         for role, name in ours.items():
             if role in theirs:
-                origins[name] = (theirs[role], DIALECT)
+                self.origins[name] = (theirs[role], DIALECT)
 
     def pair_by_operation(self, item: LayerShapes) -> None:
         """Pair with the one layer that does the same, or of several alike with the next."""
@@ -198,23 +211,23 @@ class _Finder:
         rivals = [
             name
             for name, other in self.target.weighted.items()
-            if name not in self.result.origins
-            and name not in self.result.missing
+            if name not in self.origins
+            and name not in self.missing
             and self.target.operation(other) == operation
         ]
         if alike and len(alike) != len(rivals):
             several = [" or ".join(f"'{printable(n)}'" for n in each) for each in (alike, rivals)]
             raise NetError(
-                f"{self.result.place(item)}: its weights are ambiguous: {several[0]} may be those"
+                f"{self.target.place(item)}: its weights are ambiguous: {several[0]} may be those"
                 f" of {several[1]}; give it the name of one"
             )
         if alike:
-            self.result.origins[item.layer.name] = (alike[0], ORDER)
+            self.origins[item.layer.name] = (alike[0], ORDER)
 
     def free_names(self) -> list[str]:
         """Return the layers of the source whose weights no layer of the target gets yet."""
-        taken = {name for name, _ in self.result.origins.values()}
-        return [n for n in self.source.weighted if n in self.result.stored and n not in taken]
+        taken = {name for name, _ in self.origins.values()}
+        return [n for n in self.source.weighted if n in self.stored and n not in taken]
 
     # The walk
 
@@ -222,52 +235,52 @@ class _Finder:
         """Sign every blob of the target; refuse the first that the source lacks."""
         for item in self.target.layers:
             name, signed = item.layer.name, self.target.can_sign(item)
-            if signed and item.blobs and name not in self.result.origins:
+            if signed and item.blobs and name not in self.origins:
                 self.pair_by_operation(item)
-            if item.blobs and name not in self.result.origins:
+            if item.blobs and name not in self.origins:
                 self.add_missing(item)
             elif signed:
                 self.add_pair(item)
             elif item.blobs:
                 raise NetError(
-                    f"{self.result.place(item)}: comes after layers without weights, such as"
-                    f" '{printable(self.result.missing[0])}', so that what it gets can't be"
+                    f"{self.target.place(item)}: comes after layers without weights, such as"
+                    f" '{printable(self.missing[0])}', so that what it gets can't be"
                     " proven; rename it, and it starts fresh too"
                 )
 
     def add_missing(self, item: LayerShapes) -> None:
         """Leave a layer without weights, where that is allowed."""
-        self.result.missing.append(item.layer.name)
+        self.missing.append(item.layer.name)
         if self.partial:
             return
         left = [f"'{name}'" for name in self.free_names()]
         over = f"; left over there: {first_few(left)}" if left else ""
         raise NetError(
-            f"{self.result.place(item)}: {self.file} has no weights for it,"
+            f"{self.target.place(item)}: {self.file} has no weights for it,"
             f" by name, dialect or what it does{over}; --partial leaves it out"
         )
 
     def add_pair(self, item: LayerShapes) -> None:
         """Sign a layer's tops and pair it with the source's layer that makes the same."""
-        origin, _ = self.result.origins.get(item.layer.name, (None, ""))
+        origin, _ = self.origins.get(item.layer.name, (None, ""))
         if origin is not None:
             self.check_shapes(item, origin)
         numbers = self.target.sign_tops(item, origin, self.table)
-        if numbers and numbers[0] not in self.result.makers:
+        if numbers and numbers[0] not in self.makers:
             difference = self.describe_difference(item)
-            raise NetError(f"{self.result.place(item)}: the nets differ here: {difference}")
+            raise NetError(f"{self.target.place(item)}: the nets differ here: {difference}")
         self.target.signatures |= zip(item.layer.top, numbers, strict=True)
         if numbers:
-            self.result.pairs.append((item, self.result.makers[numbers[0]][0]))
+            self.pairs.append((item, self.makers[numbers[0]][0]))
 
     def check_shapes(self, item: LayerShapes, origin: str) -> None:
         """Check that a layer can take the blobs of its origin."""
         shapes = [blob.shape for blob in item.blobs]
-        stored = self.result.stored[origin]
+        stored = self.stored[origin]
         if describe_mismatch(origin, stored, shapes) is None:
             return
         raise NetError(
-            f"{self.result.place(item)}: takes blobs of {_shape_list(shapes)}, but"
+            f"{self.target.place(item)}: takes blobs of {_shape_list(shapes)}, but"
             f" '{printable(origin)}' has {_shape_list(map(blob_shape, stored))}; a layer that is to"
             " start fresh needs a name of its own, and --partial"
         )
@@ -277,9 +290,9 @@ class _Finder:
         net, name = self.target, item.layer.name
         source = printable(self.source.graph.source)
         what = f"{item.layer.type} of {_maker_list(net, item)}"
-        if name not in self.result.origins:
+        if name not in self.origins:
             return f"{source} has no such {what}"
-        other = self.source.weighted[self.result.origins[name][0]]
+        other = self.source.weighted[self.origins[name][0]]
         shown = printable(other.layer.name)
         settings = net.settings[name], self.source.settings[other.layer.name]
         for (field, value), (_, there) in zip(*settings, strict=False):

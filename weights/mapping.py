@@ -6,7 +6,7 @@ order, and the weights into that of the target.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..nets.shapes import LayerShapes
 from ..text import printable
 from .channel_order import (
     ChannelTies,
+    ChannelUse,
     Order,
     OrderError,
     channel_count,
@@ -116,20 +117,33 @@ def map_weights(
     orders: dict[str, Order] = {
         name: np.arange(channel_count(shape)) for name, _, shape in equal.inputs
     }
-    result = WeightMapping(
-        [],
-        [],
+    rows: list[MappedLayer] = []
+    arrays: dict[str, list[np.ndarray]] = {}
+    equal_blobs: list[EqualBlobs] = []
+    for item, other in equal.pairs:
+        number = equal.target.signatures[item.layer.top[0]]
+        order = filters.get(number, np.arange(channel_count(item.tops[0])))
+        bottoms = [orders[blob] for blob in item.layer.bottom]
+        try:
+            pairs = _pair_bottoms(equal, item, other)
+            tops = propagate_order(item, other, pairs, bottoms, order)
+            if item.blobs:
+                row, arrays[item.layer.name] = _map_blobs(equal, item, bottoms[0], order)
+                rows.append(row)
+        except OrderError as error:
+            raise NetError(f"{equal.target.place(item)}: {error}") from None
+        orders |= zip(item.layer.top, tops, strict=True)
+        equal_blobs += _equal_blobs(equal, item, tops)
+    used = {row.source for row in rows}
+    return WeightMapping(
+        rows,
+        [name for name in equal.stored if name not in used],
         equal.missing,
-        {},
+        arrays,
         equal.inputs,
         ([item.layer for item, _ in equal.pairs], _common_layers(equal)),
-        [],
+        equal_blobs,
     )
-    for item, other in equal.pairs:
-        _map_layer(equal, (item, other), filters, orders, result)
-    used = {row.source for row in result.rows}
-    result.unused.extend(name for name in equal.stored if name not in used)
-    return result
 
 
 def make_mapped_caffemodel(net: NetDefinition, mapping: WeightMapping) -> NetParameter:
@@ -141,35 +155,30 @@ def make_mapped_caffemodel(net: NetDefinition, mapping: WeightMapping) -> NetPar
     return make_caffemodel(net, mapping.arrays, mapping.missing)
 
 
-def _map_layer(
-    equal: EqualLayers,
-    pair: tuple[LayerShapes, LayerShapes],
-    filters: dict[int, Order],
-    orders: dict[str, Order],
-    result: WeightMapping,
-) -> None:
-    """Add to `orders` those of a layer's tops, and to `result` its weights and equal blobs."""
-    item, other = pair
-    name, tops = item.layer.name, list(item.layer.top)
-    bottoms = [orders[blob] for blob in item.layer.bottom]
-    number = equal.target.signatures[tops[0]]
-    order = filters.get(number, np.arange(channel_count(item.tops[0])))
-    try:
-        top_orders = propagate_order(item, other, _pair_bottoms(equal, *pair), bottoms, order)
-        if item.blobs:
-            origin, how = equal.origins[name]
-            stored = _stored_arrays(equal.stored[origin], item)
-            result.arrays[name] = permute_blobs(item, stored, bottoms[0], order)
-            moved = _count_moved(order) if classify_layer(item) == "mix" else 0
-            result.rows.append(MappedLayer(origin, name, how, _count_moved(bottoms[0]), moved))
-    except OrderError as error:
-        raise NetError(f"{equal.place(item)}: {error}") from None
-    for top, top_order in zip(tops, top_orders, strict=True):
-        orders[top] = top_order
-        if top in equal.outputs and is_permuted(top_order):
-            raise NetError(f"{equal.place(item)}: gives its channels in another order")
+def _map_blobs(
+    equal: EqualLayers, item: LayerShapes, bottom: Order, filters: Order
+) -> tuple[MappedLayer, list[np.ndarray]]:
+    """Return where a layer's weights come from, and the weights in the target's order."""
+    origin, how = equal.origins[item.layer.name]
+    arrays = permute_blobs(item, _stored_arrays(equal.stored[origin], item), bottom, filters)
+    has_filters = classify_layer(item) is ChannelUse.FILTERS
+    moved = _count_moved(filters) if has_filters else 0
+    return MappedLayer(origin, item.layer.name, how, _count_moved(bottom), moved), arrays
+
+
+def _equal_blobs(
+    equal: EqualLayers, item: LayerShapes, orders: Sequence[Order]
+) -> Iterator[EqualBlobs]:
+    """Yield the tops of a layer that has weights or makes outputs, with their equals.
+
+    Raises:
+        NetError: an output has its channels in another order.
+    """
+    for top, order in zip(item.layer.top, orders, strict=True):
+        if top in equal.outputs and is_permuted(order):
+            raise NetError(f"{equal.target.place(item)}: gives its channels in another order")
         if top in equal.outputs or item.blobs:
-            result.equal_blobs.append(EqualBlobs(name, top, equal.equal_blob(top), top_order))
+            yield EqualBlobs(item.layer.name, top, equal.equal_blob(top), order)
 
 
 def _match_filters(equal: EqualLayers) -> dict[int, Order]:
@@ -178,7 +187,7 @@ def _match_filters(equal: EqualLayers) -> dict[int, Order]:
     ours, theirs = _tie(equal, equal.target, ties[0]), _tie(equal, equal.source, ties[1])
     pins = [(ours[name], theirs[other], name) for name, other, _ in equal.inputs]
     for item, other in equal.pairs:
-        if classify_layer(item) == "whole":
+        if classify_layer(item) is ChannelUse.ORDERED:
             blobs = [*zip(item.layer.bottom, other.layer.bottom, strict=True)]
             blobs += zip(item.layer.top, other.layer.top, strict=True)
             pins += [(ours[a], theirs[b], item.layer.name) for a, b in blobs]
@@ -213,7 +222,7 @@ def _tie(equal: EqualLayers, net: SignedNet, ties: ChannelTies) -> dict[str, Ord
 
 def _pair_bottoms(equal: EqualLayers, item: LayerShapes, other: LayerShapes) -> list[int]:
     """Return for each bottom of a layer the index of its equal among the source layer's."""
-    if classify_layer(item) != "concat":
+    if classify_layer(item) is not ChannelUse.CONCAT:
         return list(range(len(item.bottoms)))
     left = [equal.source.signatures[blob] for blob in other.layer.bottom]
     result = []

@@ -19,7 +19,7 @@ from ..nets.layer_types import Shape
 from ..nets.shapes import LayerShapes
 from ..nets.windows import pooling_window
 from ..text import printable
-from .channel_order import channel_count, classify_layer
+from .channel_order import ChannelUse, channel_count, classify_layer
 
 Settings = tuple[tuple[str, Hashable], ...]
 
@@ -107,14 +107,16 @@ class SignedNet:
         self.layers = graph.infer_shapes(shapes)
         for item in self.layers:
             if any(channel_count(top) > MAX_CHANNELS for top in item.tops):
-                name = printable(item.layer.name)
                 raise NetError(
-                    f"{printable(graph.source)}: layer '{name}' has more channels than can be"
-                    f" followed ({MAX_CHANNELS})"
+                    f"{self.place(item)} has more channels than can be followed ({MAX_CHANNELS})"
                 )
         self.weighted = {item.layer.name: item for item in self.layers if item.blobs}
         self.settings = {item.layer.name: layer_settings(item) for item in self.layers}
         self.signatures: dict[str, int] = {}
+
+    def place(self, item: LayerShapes) -> str:
+        """Return the net's file and the name of a layer, for messages."""
+        return f"{printable(self.graph.source)}: layer '{printable(item.layer.name)}'"
 
     def can_sign(self, item: LayerShapes) -> bool:
         """Whether all that a layer reads has a signature."""
@@ -143,4 +145,4 @@ class SignedNet:
         if layer.type == "Eltwise":
             coefficients = list(layer.eltwise_param.coeff) or [1.0] * len(inputs)
             return tuple(sorted(zip(inputs, coefficients, strict=True)))
-        return tuple(sorted(inputs) if classify_layer(item) == "concat" else inputs)
+        return tuple(sorted(inputs) if classify_layer(item) is ChannelUse.CONCAT else inputs)
