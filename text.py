@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+
+# Severity, date, time, thread, file and line, as glog prints them before each message.
+GLOG_PREFIX = r"([IWEF])(\d{4}(?:\d{4})?) (\d\d:\d\d:\d\d(?:\.\d+)?) +(\d+) ([^\s\]]+):(\d+)\] "
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -33,6 +37,11 @@ def printable(text: str, limit: int = 240) -> str:
     shown = escaped(text)
     half = (limit - 3) // 2
     return shown if len(shown) <= limit else f"{shown[:half]}...{shown[-half:]}"
+
+
+def can_forge_line(name: str) -> bool:
+    """Decide whether a name, printed in a log, can look like a line of its own."""
+    return re.search(rf"[\r\n]|{GLOG_PREFIX}", name) is not None
 
 
 def shape_text(shape: Sequence[int]) -> str:

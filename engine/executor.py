@@ -17,7 +17,7 @@ import torch
 
 from ..errors import NetError
 from ..nets.definition import NetDefinition
-from ..nets.layer_types import Shape
+from ..nets.layer_types import AUTOMATIC, Shape
 from ..text import did_you_mean, printable
 from . import glog, memory
 from .batch_run import BatchRun
@@ -34,7 +34,7 @@ from .schedule import Step, layer_steps, schedule_releases, step_graph
 from .setup_log import log_wiring
 from .tape import Tape
 from .tensors import to_array
-from .wiring import AUTOMATIC, wire_net
+from .wiring import wire_net
 from .workers import Workers
 
 if TYPE_CHECKING:

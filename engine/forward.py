@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
+from ..nets.layer_types import AUTOMATIC
 from .hooks import Hooks
 from .kernels.base import BlobValue, LazyConcat, PaddedPlane, PassContext, materialize
 from .schedule import Step
 from .tape import Tape
-from .wiring import AUTOMATIC
 
 Tensor = torch.Tensor
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 INFO, WARNING, ERROR, FATAL = range(4)
 _LETTERS = "IWEF"
-NEWLINE = "\n"
 
 _lock = threading.Lock()
 _threshold = INFO
@@ -33,9 +32,12 @@ def format_shape(shape: Sequence[int]) -> str:
     return "".join(f"{axis} " for axis in shape) + f"({prod(shape)})"
 
 
-def info(text: str, at: str = "") -> None:
-    """Write an `I` line; `at` is Caffe's file:line, or by default the caller's."""
-    _write(INFO, text, at)
+def info(text: str, at: str = "", body: str = "") -> None:
+    """Write an `I` line, and below it the lines of `body`.
+
+    `at` is Caffe's file:line, or by default the caller's.
+    """
+    _write(INFO, text, at, body)
 
 
 def warning(text: str, at: str = "") -> None:
@@ -53,7 +55,7 @@ def fatal(text: str, at: str = "") -> None:
     _write(FATAL, text, at)
 
 
-def _write(severity: int, text: str, at: str) -> None:
+def _write(severity: int, text: str, at: str, body: str = "") -> None:
     if severity < _threshold or sys.stderr is None:
         return
     if not at:
@@ -62,9 +64,11 @@ def _write(severity: int, text: str, at: str) -> None:
     now = time.time()
     stamp = time.strftime("%m%d %H:%M:%S", time.localtime(now))
     prefix = f"{_LETTERS[severity]}{stamp}.{int(now % 1 * 1e6):06d} {threading.get_native_id()}"
+    # A name with a line break must not print a line of its own.
+    message = text.replace("\r", r"\r").replace("\n", r"\n")
     try:
         with _lock:
-            sys.stderr.write(f"{prefix} {at}] {text.removesuffix(NEWLINE)}\n")
+            sys.stderr.write(f"{prefix} {at}] {message}\n{body}")
             sys.stderr.flush()
     except (OSError, ValueError) as problem:
         # A run of days must not end because of its log. A closed pipe stays closed; a full disk may

@@ -25,7 +25,7 @@ def log_net_parameters(net: NetDefinition, layers: Sequence[LayerParameter], pha
     param.state.level = net.level
     del param.state.stage[:]
     param.state.stage.extend(sorted(net.stages) or [""])
-    glog.info(f"Initializing net from parameters: \n{to_text(param)}", "net.cpp:53")
+    glog.info("Initializing net from parameters: ", "net.cpp:53", body=to_text(param))
 
 
 def log_exclusions(net: NetDefinition, phase: str) -> None:

@@ -71,9 +71,8 @@ class Solver:
     ) -> None:
         self.param, self.source = param, source
         self.options, self.next_request = options, next_request
-        glog.info(
-            f"Initializing solver from parameters: \n{prototxt.to_text(param)}", "solver.cpp:45"
-        )
+        dump = prototxt.to_text(param)
+        glog.info("Initializing solver from parameters: ", "solver.cpp:45", body=dump)
         self._check_param()
         nets = read_solver_nets(param, source, level=param.train_state.level)
         _log_training_net(*nets.origins[0])

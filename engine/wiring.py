@@ -12,12 +12,10 @@ from ..errors import NetError
 from ..formats.schema import LayerParameter, ParamSpec
 from ..nets.definition import NetDefinition
 from ..nets.graph import build_graph
-from ..nets.layer_types import LAYER_TYPES, Blob, Shape
+from ..nets.layer_types import AUTOMATIC, LAYER_TYPES, Blob, Shape
 from ..nets.shapes import NetShapes, Problem, infer_shapes
 from ..text import printable
 from .insert_splits import insert_splits
-
-AUTOMATIC = "(automatic)"  # the top of a loss layer that names none: no blob for users
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ FORMAT = 1
 
 def baseline_of(result: LogResult, images: int | None) -> dict[str, Any]:
     """Return the plain data of a baseline file."""
-    values = [score.value for score in result.scores]
+    named = zip(score_names(result.scores), result.scores, strict=True)
     return {
         "format": FORMAT,
         "net": result.net,
         "net_digest": result.net_digest,
         "dataset": result.dataset,
         "images": images,
-        "scores": dict(zip(score_names(result.scores), values, strict=True)),
+        "scores": {name: score.value for name, score in named if math.isfinite(score.value)},
     }
 
 
@@ -81,12 +82,13 @@ def check_baseline(
     for name, value in baseline["scores"].items():
         score = find_score(result.scores, name)
         if score is not None and score.role == LOSS:
-            width = Tolerance(max(0.01 * abs(value), tolerance.amount))
-            yield Expectation(name, "<=", value, width).check(result, images)
+            of_baseline = 0.0 if tolerance.unit == "se" else tolerance.width(value, images)
+            width = Tolerance(max(0.01 * abs(value), of_baseline))
+            yield Expectation(name, "<=", value, width, True).check(result, images)
         else:
             # Whether a higher value of any other output is better is not known.
             relation = "=" if score is not None and score.role == OTHER else ">="
-            yield Expectation(name, relation, value, tolerance).check(result, images)
+            yield Expectation(name, relation, value, tolerance, True).check(result, images)
 
 
 def _check_identity(

@@ -25,7 +25,7 @@ class Clock:
 
     def seconds(self, stamp: Stamp) -> float | None:
         """Return seconds since the first day; None for a stripped or impossible stamp."""
-        day, time = stamp
+        day, time, _ = stamp
         if not day or (day != self._date and not self._advance(day)):
             return None
         if time[:6] != self._minute:

@@ -8,16 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
+from ..nets.layer_types import AUTOMATIC
 from .clock import Clock
 from .events import NEVER, Listener, Output, Stamp
 from .fatal import explain_crash, explain_fatal
 from .lines import COUNT, VALUE, parse_number, parse_optional
-from .logged_net import LoggedNets, read_logged_solver, role_of
+from .logged_net import LoggedNet, LoggedNets, can_forge_lines, read_logged_solver, role_of
 from .result import BatchRow, Fatal, LayerTime, LogResult, Segment, TestRow, TrainRow, Trouble
 from .rows import RowSink, RowStore
 from .scores import LOSS, OTHER, TOP1, Score, score_names
-from .trouble import DIVERGED, RunMonitor, Schedule, diagnose
+from .trouble import DIVERGED, FORGEABLE, RunMonitor, Schedule, diagnose, forgeable_net
 
+LAGGING_DISPLAYS = 2  # by which the thread of a GPU may be behind that of another
 CLOCK_SET_BACK = 60.0  # seconds; less is threads that overtake each other, or a long test
 Item = TypeVar("Item")
 _MAX_ITEMS = 10_000  # entries of a list that only an odd log fills
@@ -50,6 +52,8 @@ class _Run:
         self.last_iteration: int | None = None
         self.done = False
         self.stopped = False  # early, by a signal
+        self.displays = 0
+        self.iterations: dict[str, int] = {}  # the last one that each thread displayed or tested
         self.headers: set[str] = set()
         self.only_headers = True
         self.monitor = RunMonitor()
@@ -109,6 +113,7 @@ class Collector(Listener):
         self._troubles: list[Trouble] = []
         self._protobuf = ""  # libprotobuf's last error
         self._fatal: Fatal | None = None
+        self._forgeable = False  # a name can print any line
 
     # Runs
 
@@ -133,6 +138,31 @@ class Collector(Listener):
         run = self._run or self._begin_run(stamp)
         run.only_headers = False
         return run
+
+    def _run_of_iteration(self, stamp: Stamp, number: int) -> _Run:
+        """Return the run that displays or tests an iteration, which may be a new one."""
+        run = self._run
+        if run is None or self._begins_run(run, stamp[2], number):
+            run = self._begin_run(stamp)
+        if run.first_iteration is None:
+            run.first_iteration = number
+        run.only_headers = False
+        run.iterations[stamp[2]] = number
+        run.last_iteration = max(number, run.last_iteration or 0)
+        return run
+
+    @staticmethod
+    def _begins_run(run: _Run, thread: str, number: int) -> bool:
+        """Decide whether an iteration is of another run, whose header is not in the log.
+
+        A thread of several GPUs may lag behind another, and first appears near the run's beginning.
+        """
+        last = run.iterations.get(thread)
+        if run.done or run.stopped:
+            return last is None or number > last or len(run.iterations) == 1
+        if last is not None:
+            return number < last
+        return number < (run.last_iteration or 0) and run.displays > LAGGING_DISPLAYS
 
     def _update_clock(self, stamp: Stamp, run: _Run) -> float | None:
         """Return the seconds since the start of the run, and note them in it."""
@@ -161,30 +191,29 @@ class Collector(Listener):
         lr: str | None,
     ) -> None:
         """Receive a display."""
+        if loss is None and self._is_repeated_rate(stamp[2]):
+            return
         number = int(iteration)
-        run = self._run
-        if run is None or number < run.monitor.iteration:
-            run = self._begin_run(stamp)
-        run.only_headers = False
-        if run.first_iteration is None:
-            run.first_iteration = number
-            self._command = "train"
-        run.last_iteration = number
+        run = self._run_of_iteration(stamp, number)
+        run.displays += 1
+        self._command = "train"
         run.monitor.add_display(number, parse_optional(loss), parse_optional(lr))
         seconds = self._update_clock(stamp, run)
         self._rows.train(len(self._segments), iteration, seconds, loss, lr, names, values)
 
+    def _is_repeated_rate(self, thread: str) -> bool:
+        """Decide whether a rate alone repeats that of the thread which displays losses.
+
+        Until 2016, Caffe printed it in the threads of all GPUs (sgd_solver.cpp).
+        """
+        run = self._run
+        return run is not None and bool(run.iterations) and thread not in run.iterations
+
     def tested(self, stamp: Stamp, iteration: str, net: str, outputs: Sequence[Output]) -> None:
         """Receive a test while training."""
         number = int(iteration)
-        run = self._run
-        if run is not None and number < run.monitor.iteration and not run.only_headers:
-            self._begin_run(stamp)
-        run = self._run_of_row(stamp)
+        run = self._run_of_iteration(stamp, number)
         self._command = "train"
-        run.last_iteration = number
-        if run.first_iteration is None:
-            run.first_iteration = number
         run.last_tests[net] = list(outputs)
         scores = self._scores_of(run, outputs, int(net))
         top1 = next((score.value for score in scores if score.role == TOP1), None)
@@ -222,15 +251,18 @@ class Collector(Listener):
             self._layer_times.append((layer, {}))
         self._layer_times[-1][1][direction] = value
 
-    def net(self, text: str) -> None:
+    def net(self, text: str, cut: bool) -> None:
         """Receive a net that Caffe printed."""
-        self._nets.add(text)
+        self._nets.add(text, cut)
+        self._forgeable = self._forgeable or can_forge_lines(text)
         if self._command == "unknown" and "\n  phase: TEST\n" in text:
             self._command = "test"
 
     def solver(self, text: str) -> None:
         """Receive the solver of a run."""
         self._run_of_header(NEVER, "solver")
+        self._nets.add_solver(text)
+        self._forgeable = self._forgeable or can_forge_lines(text)
         self._command = "train"
         self._schedule = Schedule(None, None)
         solver = read_logged_solver(text)
@@ -373,7 +405,7 @@ class Collector(Listener):
         net = self._nets.test_net(0)
         scores = []
         for output, value in outputs.items():
-            role, k, by = role_of(output, False, net)
+            role, k, by = role_of(output, False, net, False)
             if role != OTHER:
                 scores.append(Score(output, value, role, k, by))
         names = score_names(scores)
@@ -384,19 +416,27 @@ class Collector(Listener):
         if self._run is None:
             return []
         classes = next((net.classes for net in self._nets.read() if net.classes), None)
-        return list(diagnose(self._run.monitor, self._schedule, classes, len(self._segments)))
+        segment = len(self._segments)
+        troubles = list(diagnose(self._run.monitor, self._schedule, classes, segment))
+        if self._forgeable:
+            troubles.append(forgeable_net(segment))
+        return troubles
 
     # The end
 
     def _scores_of(self, run: _Run, outputs: Sequence[Output], net: int) -> list[Score]:
         logged = self._nets.test_net(net)
-        values = [parse_number(output.value) for output in outputs]
-        valid = all(map(math.isfinite, [*values, run.test_loss]))
+        losses_known = any(output.weight is not None for output in outputs)
+        names = {output.name for output in outputs}
         scores = []
-        for output, value in zip(outputs, values, strict=True):
-            role, k, by = role_of(output.name, output.weight is not None, logged)
-            scores.append(Score(output.name, value, role, k, by, net, valid))
-        return scores
+        for output in outputs:
+            role, k, by = role_of(output.name, output.weight is not None, logged, losses_known)
+            if role != LOSS and f"{output.name.partition('[')[0]}[1]" in names:
+                role, k = OTHER, None  # an accuracy is one number
+            scores.append(Score(output.name, parse_number(output.value), role, k, by, net))
+        losses = [score.value for score in scores if score.role == LOSS]
+        valid = all(map(math.isfinite, [*losses, run.test_loss]))
+        return [replace(score, valid=valid) for score in scores]
 
     def _end_run(self) -> None:
         """Settle the scores and troubles of the run that is read, if any."""
@@ -408,7 +448,7 @@ class Collector(Listener):
         nets = self._nets.read()
         for trouble in self.troubles_so_far():
             _append(self._troubles, trouble)
-            if trouble.name == DIVERGED:
+            if trouble.name in (DIVERGED, FORGEABLE):
                 run.scores = tuple(replace(score, valid=False) for score in run.scores)
         if nets and nets[0].name:
             self._net_name = nets[0].name
@@ -453,7 +493,7 @@ class Collector(Listener):
             command=self._command,
             device=self._device,
             net=self._net_name,
-            net_digest=first.digest if first else None,
+            net_digest=first.digest if first and self._has_tops(first, run.scores) else None,
             solver=self._solver,
             start=segments[0].start if segments else None,
             end=segments[-1].end if segments else None,
@@ -474,6 +514,12 @@ class Collector(Listener):
             fatal=self._fatal,
             completed=bool(segments) and segments[-1].done and self._fatal is None,
         )
+
+    @staticmethod
+    def _has_tops(net: LoggedNet, scores: Sequence[Score]) -> bool:
+        """Decide whether a net makes the outputs that Caffe printed, and so was not cut."""
+        outputs = {score.name.partition("[")[0] for score in scores if not score.net}
+        return outputs <= net.tops | {AUTOMATIC}
 
     def _segments_with_rows(self) -> tuple[Segment, ...]:
         train, test = self._kept.train_rows, self._kept.test_rows
@@ -505,7 +551,7 @@ _NOTICES: dict[str, Callable[[Collector, Stamp, str], None]] = {
 
 
 def _stamp_text(stamp: Stamp) -> str | None:
-    return " ".join(stamp) if stamp[0] else None
+    return " ".join(stamp[:2]) if stamp[0] else None
 
 
 def _first_count(text: str) -> int | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# Date and time as glog prints them: `1123` or `20261123`, `02:37:17.360940`; empty if stripped.
-Stamp = tuple[str, str]
-NEVER: Stamp = ("", "")
+# Date, time and thread as glog prints them: `1123` or `20261123`, `02:37:17.360940`, `4096`; empty
+# if stripped.
+Stamp = tuple[str, str, str]
+NEVER: Stamp = ("", "", "")
 
 
 class Output(NamedTuple):
@@ -45,8 +46,8 @@ class Listener:
     def layer_time(self, layer: str, direction: str, milliseconds: str) -> None:
         """Receive a row of `caffe time`; the layer is empty for the sums."""
 
-    def net(self, text: str) -> None:
-        """Receive a net, which Caffe prints as it creates it."""
+    def net(self, text: str, cut: bool) -> None:
+        """Receive a net, which Caffe prints as it creates it; `cut` if glog cut its end off."""
 
     def solver(self, text: str) -> None:
         """Receive the solver, which Caffe prints as it starts."""

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import DesignError
 from ..text import printable
 from .result import LogResult
-from .scores import LOSS, Score, find_score, score_names, standard_error
+from .scores import (
+    LOSS,
+    Score,
+    find_score,
+    is_accuracy_name,
+    score_names,
+    standard_error,
+)
 
 if TYPE_CHECKING:
     from ..models.card import Card
@@ -18,14 +25,21 @@ _EXPECTATION = re.compile(
     r"([^=]+?)\s*=\s*([-+.\deE%]+?)(?:\s*(?:\+-|±)\s*([-+.\deE%]+|[.\d]+se))?"
 )
 _ROUNDING = 1e-9  # by which two equal decimal fractions may differ in binary
+_COUNT_ROUNDING = 0.01  # images, by which the six digits of a log may be off
+_PLAIN = re.compile(r"[-+]?\d*\.\d+%?")  # a value whose last digit tells its precision
 _FLAGS = {"=": "--expect", ">=": "--min", "<=": "--max"}
 
 
 class Tolerance(NamedTuple):
-    """How far a score may be off: an absolute amount, or standard errors of the images."""
+    """How far a score may be off.
+
+    Attributes:
+        amount: the difference, or the number of units.
+        unit: empty for a difference; `%` of the expected value, or its standard errors `se`.
+    """
 
     amount: float
-    standard_errors: bool = False
+    unit: str = ""
 
     def width(self, expected: float, images: int | None) -> float:
         """Return the tolerance as a difference of scores.
@@ -33,7 +47,9 @@ class Tolerance(NamedTuple):
         Raises:
             DesignError: it is in standard errors, and the number of images is not known.
         """
-        if not self.standard_errors:
+        if self.unit == "%":
+            return abs(expected) * self.amount / 100
+        if not self.unit:
             return self.amount
         noise = standard_error(expected, images)
         if noise is None:
@@ -53,7 +69,7 @@ class Check(NamedTuple):
         difference: got - expected, where both are numbers.
         noise: the standard error of the score, where it has one.
         passed: whether the check passes.
-        reason: why it fails, or a remark.
+        reason: why it fails, or the number of images that are right.
     """
 
     name: str
@@ -66,12 +82,13 @@ class Check(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """A score and its bound: `=`, `>=` or `<=` of a value."""
+    """A score and its bound: `=`, `>=` or `<=` of a value; `measured` in an earlier result."""
 
     name: str
     relation: str
     value: float
     tolerance: Tolerance
+    measured: bool = False
 
     def check(self, result: LogResult, images: int | None) -> Check:
         """Check a result.
@@ -95,8 +112,31 @@ class Expectation(NamedTuple):
             ">=": difference >= -width - _ROUNDING,
             "<=": difference <= width + _ROUNDING,
         }.get(self.relation, False)
-        reason = "" if score.valid else "the loss beside it is not finite, so it means nothing"
+        if not score.valid:
+            reason = "the loss beside it is not finite, so it means nothing"
+        elif score.k and images and math.isfinite(score.value):
+            reason = _count_right(self, score.value, width, images)
+        else:
+            reason = ""
         return Check(name, expected, _format_value(score), difference, noise, passed, reason)
+
+
+def _count_right(expectation: Expectation, value: float, width: float, images: int) -> str:
+    """Return a check of an accuracy as numbers of images that are right."""
+    right, expected = round(value * images), round(expectation.value * images)
+    if expectation.relation != "=" and not expectation.measured:
+        bound = (expectation.value + (width if expectation.relation == "<=" else -width)) * images
+        limit = (
+            f"at least {math.ceil(bound - _COUNT_ROUNDING):,} must be"
+            if expectation.relation == ">="
+            else f"at most {math.floor(bound + _COUNT_ROUNDING):,} may be"
+        )
+        return f"{right:,} of {images:,} are right; {limit}"
+    if right == expected:
+        return f"{right:,} of {images:,} are right"
+    change = f"{abs(right - expected):,} of {images:,} {'fewer' if right < expected else 'more'}"
+    allowed = math.floor(width * images + _COUNT_ROUNDING)
+    return f"{change} are right: {expected:,} -> {right:,}; allowed {allowed:,}"
 
 
 def _format_value(score: Score) -> str:
@@ -106,10 +146,10 @@ def _format_value(score: Score) -> str:
 def parse_expectation(text: str, relation: str) -> Expectation:
     """Parse `top1=0.6038+-0.001`, where a value may be `60.38%` and a tolerance `2se`.
 
-    Without a tolerance, `=` compares as many digits as the value has.
+    Without a tolerance, `=` compares as many decimals as the value has.
 
     Raises:
-        DesignError: it is something else.
+        DesignError: it is something else, or a value without decimals has no tolerance.
     """
     match = _EXPECTATION.fullmatch(text.strip())
     try:
@@ -126,19 +166,26 @@ def parse_expectation(text: str, relation: str) -> Expectation:
             f"{_FLAGS[relation]} {printable(text)}: write a score and a value, such as"
             " top1=0.6038+-0.001"
         ) from None
+    if relation == "=" and tolerance is None and not _PLAIN.fullmatch(value):
+        example = "0.001" if is_accuracy_name(name) else "1%"
+        raise DesignError(
+            f"{_FLAGS[relation]} {printable(text)}: how far may it be off? Write it, such as"
+            f" {printable(name)}={value}+-{example}"
+        )
     return Expectation(name.strip(), relation, bound, allowed)
 
 
 def parse_tolerance(text: str) -> Tolerance:
-    """Parse `0.001`, `0.1%` or `2se`.
+    """Parse `0.001`, `10%` of the expected value, or `2se`.
 
     Raises:
         ValueError: none of them.
     """
-    amount = _parse_amount(text.removesuffix("se"))
+    unit = next((unit for unit in ("%", "se") if text.endswith(unit)), "")
+    amount = _parse_amount(text.removesuffix(unit))
     if amount < 0:
         raise ValueError(text)
-    return Tolerance(amount, text.endswith("se"))
+    return Tolerance(amount, unit)
 
 
 def _parse_amount(text: str) -> float:
@@ -181,5 +228,5 @@ def published_expectations(card: Card, tolerance: Tolerance) -> list[Expectation
         Expectation("top5", relation, accuracy.top5 / 100, tolerance),
     ]
     if accuracy.loss is not None:
-        expected.append(Expectation("loss", "<=", accuracy.loss, Tolerance(0.01 * accuracy.loss)))
+        expected.append(Expectation("loss", "<=", accuracy.loss, Tolerance(1, "%")))
     return expected

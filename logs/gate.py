@@ -10,14 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DesignError
 from ..nets.imagenet import IMAGENET_VALIDATION
-from ..text import did_you_mean, printable
 from .baseline import check_baseline, read_baseline
 from .expectation import Check, Expectation, Tolerance, refuse_percent
 from .result import LogResult
-from .scores import find_score, is_accuracy_name, score_names
-from .trouble import DIVERGED
+from .scores import LOSS, is_accuracy_name, require_score, score_names
+from .trouble import DIVERGED, FORGEABLE
 
 DEFAULT_TOLERANCE = Tolerance(0.001)
 
@@ -103,9 +101,14 @@ def check_run(result: LogResult) -> Iterator[Check]:
     for trouble in result.troubles:
         if trouble.name == DIVERGED and trouble.segment == last:
             yield Check("loss", "a number", "not one", reason=trouble.message)
+        elif trouble.name == FORGEABLE:
+            yield Check("names", "none that can print lines", "one", reason=trouble.message)
     for name, score in zip(score_names(result.scores), result.scores, strict=True):
-        if not math.isfinite(score.value):
+        if score.role == LOSS and not math.isfinite(score.value):
             reason = "the net has diverged: accuracies beside such a loss mean nothing"
+            yield Check(name, "a number", f"{score.value:g}", reason=reason)
+        elif score.k and not math.isfinite(score.value):
+            reason = "of no image, as where every label is ignored"
             yield Check(name, "a number", f"{score.value:g}", reason=reason)
     if not result.scores:
         yield Check("scores", "some", "none", reason="the log has no test scores")
@@ -118,10 +121,7 @@ def _require_scores(result: LogResult, expectations: Sequence[Expectation]) -> N
         DesignError: such a score, or an accuracy above 1.
     """
     for expectation in expectations:
-        score = find_score(result.scores, expectation.name)
-        if score is None and result.completed and result.scores:
-            known = score_names(result.scores)
-            hint = did_you_mean(expectation.name, known) or f"; there: {', '.join(known)}"
-            raise DesignError(f"no score '{printable(expectation.name)}' in the log{hint}")
-        if score is not None and score.k:
-            refuse_percent(expectation)
+        if result.completed and result.scores:
+            score = require_score(result.scores, expectation.name, "the log")
+            if score.k:
+                refuse_percent(expectation)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from ..text import GLOG_PREFIX
+
 # A number as C++ streams print it, on Linux and on Windows: 0.5, 1e-05, -nan, nan(ind), 1.#QNAN.
 VALUE = (
     r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?"
@@ -17,15 +19,15 @@ VALUE = (
 COUNT = r"[0-9]{1,12}"
 _NON_FINITE = re.compile(r"([-+]?)(?:1\.#)?(nan|qnan|snan|ind|inf)", re.IGNORECASE)
 
-PREFIX = r"([IWEF])(\d{4}(?:\d{4})?) (\d\d:\d\d:\d\d(?:\.\d+)?) +(\d+) ([^\s\]]+):(\d+)\] "
-_PREFIX = re.compile(PREFIX)
+_PREFIX = re.compile(GLOG_PREFIX)
 
 ITERATION = re.compile(
     rf"Iteration ({COUNT})(?: \(([^()]*)\))?(?:, [\d./]+ep)?, "
     rf"(?:loss = ({VALUE})|lr = ({VALUE})(?:, \w+ = \S+)*|Testing net(?: \(#({COUNT})\))?)"
 )
 WEIGHTED = rf"(?: \(\* ({VALUE}) = ({VALUE}) loss\))?"
-OUTPUT = re.compile(rf"(Train|Test) net output #({COUNT}): (.+) = ({VALUE}){WEIGHTED}")
+# NVCaffe's SSD prints the name of a score before the number: `mAP #0`.
+OUTPUT = re.compile(rf"(Train|Test) net output (?:\w+ )?#({COUNT}): (.+) = ({VALUE}){WEIGHTED}")
 SCORE_2014 = re.compile(rf"Test (score #{COUNT}): ({VALUE})")
 BATCH = re.compile(rf"Batch ({COUNT}), (.+) = ({VALUE})")
 SCORE = re.compile(rf"(\S.*) = ({VALUE}){WEIGHTED}")
@@ -36,7 +38,9 @@ AVERAGE_TIME = re.compile(
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 RANK = re.compile(r"\[\d+\.\d+\] ")  # NVCaffe's, before its messages
 # A cut line may look whole; these can't be the beginning of something longer.
-CERTAINLY_WHOLE = re.compile(r" loss\)$|Optimization Done\.$|\*\*\* Benchmark ends \*\*\*$")
+CERTAINLY_WHOLE = re.compile(
+    r" loss\)$|Optimization Done(?:\.| in .+)$|\*\*\* Benchmark ends \*\*\*$"
+)
 
 
 class Line(NamedTuple):
@@ -48,10 +52,16 @@ class Line(NamedTuple):
     severity: str
     date: str
     time: str
+    thread: str
     file: str
     number: str
     text: str
     lead: str = ""
+
+    @property
+    def stamp(self) -> tuple[str, str, str]:
+        """Date, time and thread."""
+        return self.date, self.time, self.thread
 
     @property
     def place(self) -> str:
@@ -65,9 +75,10 @@ def split_line(line: str) -> Line:
     for match in _PREFIX.finditer(line):  # noqa: B007 - the last one is wanted
         pass
     if match is None:
-        return Line("", "", "", "", "", line)
-    severity, date, time, _, file, number = match.groups()
-    return Line(severity, date, time, file, number, line[match.end() :], line[: match.start()])
+        return Line("", "", "", "", "", "", line)
+    severity, date, time, thread, file, number = match.groups()
+    text, lead = line[match.end() :], line[: match.start()]
+    return Line(severity, date, time, thread, file, number, text, lead)
 
 
 def parse_number(text: str) -> float:

@@ -30,6 +30,9 @@ from .lines import (
 )
 
 MAX_LINE = 1 << 20  # characters; Caffe prints no longer ones
+# Characters of a message that glog may have cut: at 30,000 bytes (glog's kMaxLogMessageLen), and
+# in the middle of a line, whose rest is no part of a net.
+GLOG_CUTS = range(29_900, 30_100)
 MAX_LEAD = 200  # characters before glog's prefix
 
 # Beginning of a message -> kind of notice; the rest of the message is the value.
@@ -48,7 +51,7 @@ NOTICES = {
     "Snapshotting to ": "snapshot",
     "Snapshotting solver state to ": "state",
     "Optimization stopped early.": "stopped",
-    "Optimization Done.": "done",
+    "Optimization Done": "done",  # NVCaffe: in 2h 8m 22s
     "*** Benchmark begins ***": "time",
     "*** Benchmark ends ***": "timed",
     "Ignoring source layer ": "ignored",
@@ -65,17 +68,19 @@ _DUMPS = {
     "Initializing solver from parameters: ": "solver",
 }
 _DUMP_LINE = re.compile(r"\s*(?:\}|[a-z_0-9]+(?: \{|: .*))\s*")
+_DUMP_STRING = re.compile(r'\s*[a-z_0-9]+: "(?:[^"\\]|\\.)*"\s*')  # it may hold any prefix
 # Errors of gflags, which have no prefix.
 _FLAG_ERROR = re.compile(
     r"ERROR: (?:unknown command line flag|illegal value|flag '|'.*': give one)"
 )
 _SIGNAL = re.compile(r"\*\*\* (?:Aborted at|SIG)")
 # What nearly every line has: a prefix up to the place in the source, and a value.
-_DATED = r"[IWE](\d{4}(?:\d{4})?) (\d\d:\d\d:\d\d\.\d+) +\d+ "
-_UNDATED = r"[IWE]\d{4}(?:\d{4})? \d\d:\d\d:\d\d(?:\.\d+)? +\d+ "
+_FIRST = r"[IWE](\d{4}(?:\d{4})?) (\d\d:\d\d:\d\d\.\d+) +(\d+) "
+_NEXT = r"[IWE]\d{4}(?:\d{4})? \d\d:\d\d:\d\d(?:\.\d+)? +\3 "  # of the same thread
 _USUAL = r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?|-?nan|-?inf"
 # Any notice but these ends a display or a test that is being read.
 _QUIET = {"ignored", "resume", "finetune"}
+_MAX_THREADS = 100  # with an unfinished display or test each
 
 
 class Parser:
@@ -91,9 +96,8 @@ class Parser:
         self._skipping = False
         self._prefixed = False
         self._testing = False  # `caffe test` printed its loss: its scores follow
-        self._dump: tuple[str, list[str]] | None = None
-        self._display: _Display | None = None
-        self._test: tuple[Stamp, str, str, list[Output]] | None = None
+        self._dump: _Dump | None = None
+        self._open: dict[str, _Display | _Test] = {}  # by thread
         self._block: re.Pattern[str] | None = None
         self._block_key: object = None
         self._block_names: tuple[str, ...] = ()
@@ -178,25 +182,28 @@ class Parser:
         return at
 
     def _send_block(self, match: re.Match[str]) -> None:
-        if self._display is not None or self._test is not None:
-            self._flush()
+        groups = match.groups()
+        if self._open:
+            self._flush(groups[2])
         self._end_dump()
         self._testing = False
-        groups = match.groups()
         self._listener.display(
-            (groups[0], groups[1]),
-            groups[2],
+            (groups[0], groups[1], groups[2]),
             groups[3],
             groups[4],
+            groups[5],
             self._block_names,
-            groups[5:-1],
+            groups[6:-1],
             groups[-1],
         )
 
     def _parse_line(self, raw: str) -> None:
         if len(raw) > MAX_LINE:
             return
-        line = split_line(raw)
+        if self._dump is not None and _DUMP_STRING.fullmatch(raw):
+            line = Line("", "", "", "", "", "", raw)
+        else:
+            line = split_line(raw)
         if line.file:
             self._lead = _shape(line.lead[:MAX_LEAD])
         elif self._lead and _shape(raw[: len(self._lead)]) == self._lead:
@@ -207,15 +214,16 @@ class Parser:
         self._end_dump()
         if line.severity == "F":
             self._flush()
-            self._listener.fatal((line.date, line.time), line.place, line.text.strip())
+            self._listener.fatal(line.stamp, line.place, line.text.strip())
         else:
-            self._parse_message(line)
+            self._parse_message(line, len(raw) - len(line.lead))
 
     def _is_bare_message(self, text: str) -> bool:
         """Handle a line without a prefix; return whether it may be a message of a stripped log."""
         if self._dump is not None:
+            self._dump.size += len(text) + 1
             if _DUMP_LINE.fullmatch(text):
-                self._dump[1].append(text)
+                self._dump.lines.append(text)
                 return False
             if not text.strip():
                 return False
@@ -232,19 +240,19 @@ class Parser:
 
     # Messages
 
-    def _parse_message(self, line: Line) -> None:
+    def _parse_message(self, line: Line, raw_length: int) -> None:
         text = line.text.strip()
         if text.startswith("["):
             text = RANK.sub("", text, count=1)
-        stamp = (line.date, line.time)
+        stamp = line.stamp
         word = text.partition(" ")[0]
         if word == "Iteration":
             self._parse_iteration(stamp, text, line.place)
         elif word in ("Train", "Test") and (output := OUTPUT.fullmatch(text)):
             which, _, name, value, weight, _ = output.groups()
-            self._add_output(which, Output(name, value, weight), line.place)
+            self._add_output(line, which, Output(name, value, weight))
         elif word == "Test" and (old := SCORE_2014.fullmatch(text)):
-            self._add_output("Test", Output(*old.groups()), line.place)
+            self._add_output(line, "Test", Output(*old.groups()))
         elif word == "Batch" and (batch := BATCH.fullmatch(text)):
             index, name, value = batch.groups()
             if index != self._batch:
@@ -252,7 +260,7 @@ class Parser:
             self._listener.batch(stamp, index, _numbered(name, self._seen), value)
         elif text + " " in _DUMPS:
             self._flush()
-            self._dump = (_DUMPS[text + " "], [])
+            self._dump = _Dump(_DUMPS[text + " "], raw_length + 1)
         elif word in _FIRST_WORDS and self._parse_notice(stamp, text, _FIRST_WORDS[word]):
             pass
         elif time := LAYER_TIME.fullmatch(text):
@@ -268,30 +276,37 @@ class Parser:
         if match is None:
             return
         iteration, speed, loss, lr, net = match.groups()
-        same = self._display is not None and self._display.iteration == iteration
-        if lr is not None and same and self._display is not None and self._display.lr is None:
-            self._display.lr = lr
-            self._display.places.append(place)
-            self._compile_block(self._display)
-            self._flush()
-        elif loss is not None and same and self._display is not None and not self._display.loss:
-            # Caffe of 2014 printed the rate first.
-            self._display.loss, self._display.speed = loss, speed
+        thread = stamp[2]
+        unfinished = self._open.get(thread)
+        display = unfinished if isinstance(unfinished, _Display) else None
+        if display is not None and display.iteration != iteration:
+            display = None
+        if display is not None and lr is not None and display.lr is None:
+            display.lr = lr
+            display.places.append(place)
+            self._compile_block(display)
+            self._flush(thread)
+        elif display is not None and loss is not None and not display.loss:
+            display.loss, display.speed = loss, speed  # Caffe of 2014 printed the rate first
         elif lr is not None or loss is not None:
-            self._flush()
-            self._display = _Display(stamp, iteration, speed, loss)
-            self._display.lr = lr
-            self._display.places.append(place)
+            display = _Display(stamp, iteration, speed, loss)
+            display.lr = lr
+            display.places.append(place)
+            self._begin(thread, display)
         else:
-            self._flush()
-            self._test = (stamp, iteration, net or "0", [])
+            self._begin(thread, _Test(stamp, iteration, net or "0"))
 
-    def _add_output(self, which: str, output: Output, place: str) -> None:
-        if which == "Train" and self._display is not None:
-            self._display.outputs.append(output)
-            self._display.places.append(place)
-        elif which == "Test" and self._test is not None:
-            self._test[3].append(output)
+    def _begin(self, thread: str, unfinished: _Display | _Test) -> None:
+        self._flush(thread if len(self._open) < _MAX_THREADS else None)
+        self._open[thread] = unfinished
+
+    def _add_output(self, line: Line, which: str, output: Output) -> None:
+        unfinished = self._open.get(line.thread)
+        if which == "Train" and isinstance(unfinished, _Display):
+            unfinished.outputs.append(output)
+            unfinished.places.append(line.place)
+        elif which == "Test" and isinstance(unfinished, _Test):
+            unfinished.outputs.append(output)
 
     def _parse_notice(self, stamp: Stamp, text: str, beginnings: Sequence[str]) -> bool:
         for beginning in beginnings:
@@ -306,33 +321,19 @@ class Parser:
                 return True
         return False
 
-    def _flush(self) -> None:
-        if self._display is not None:
-            display, self._display = self._display, None
-            seen: Counter[str] = Counter()
-            self._listener.display(
-                display.stamp,
-                display.iteration,
-                display.speed,
-                display.loss,
-                tuple(_numbered(output.name, seen) for output in display.outputs),
-                [output.value for output in display.outputs],
-                display.lr,
-            )
-        if self._test is not None:
-            stamp, iteration, net, outputs = self._test
-            self._test = None
-            seen = Counter()
-            named = [o._replace(name=_numbered(o.name, seen)) for o in outputs]
-            if named:
-                self._listener.tested(stamp, iteration, net, named)
+    def _flush(self, thread: str | None = None) -> None:
+        """End what a thread has not finished; None means every thread."""
+        for key in list(self._open) if thread is None else [thread]:
+            unfinished = self._open.pop(key, None)
+            if unfinished is not None:
+                unfinished.send(self._listener)
 
     def _end_dump(self) -> None:
         if self._dump is not None:
-            (kind, lines), self._dump = self._dump, None
-            text = "\n".join(lines)
-            if kind == "net":
-                self._listener.net(text)
+            dump, self._dump = self._dump, None
+            text = "\n".join(dump.lines)
+            if dump.kind == "net":
+                self._listener.net(text, dump.size in GLOG_CUTS)
             else:
                 self._listener.solver(text)
 
@@ -342,11 +343,11 @@ class Parser:
         """Compile a pattern for displays like this one, if it has the usual lines of Caffe."""
         outputs = [(output.name, output.weight) for output in display.outputs]
         key = (outputs, display.places)
-        usual = "" not in (*display.places, display.stamp[0]) and display.loss is not None
+        usual = "" not in (*display.places, *display.stamp) and display.loss is not None
         if key == self._block_key or not usual or not self._fast:
             return
-        prefixes = [rf"{_UNDATED}{re.escape(place)}\] " for place in display.places]
-        prefixes[0] = rf"^{_DATED}{re.escape(display.places[0])}\] "
+        prefixes = [rf"{_NEXT}{re.escape(place)}\] " for place in display.places]
+        prefixes[0] = rf"^{_FIRST}{re.escape(display.places[0])}\] "
         lines = [rf"{prefixes[0]}Iteration ({COUNT})(?: \(([^()\n]*)\))?, loss = ({_USUAL})\n"]
         for index, (name, weight) in enumerate(outputs):
             lines.append(rf"{prefixes[index + 1]}    Train net output #{index}: ")
@@ -354,7 +355,7 @@ class Parser:
             if weight is not None:
                 lines.append(rf" \(\* {re.escape(weight)} = (?:{_USUAL}) loss\)")
             lines.append(r"\n")
-        lines.append(rf"{prefixes[-1]}Iteration \3, lr = ({_USUAL})\n")
+        lines.append(rf"{prefixes[-1]}Iteration \4, lr = ({_USUAL})\n")
         self._block = re.compile("".join(lines), re.MULTILINE)
         self._block_key = key
         seen: Counter[str] = Counter()
@@ -371,6 +372,20 @@ def _numbered(name: str, seen: Counter[str]) -> str:
     return f"{name}[{seen[name] - 1}]" if seen[name] > 1 else name
 
 
+class _Dump:
+    """A net or solver while it is read.
+
+    Attributes:
+        kind: `net` or `solver`.
+        size: characters of the whole message.
+        lines: those that may be of a prototxt.
+    """
+
+    def __init__(self, kind: str, size: int) -> None:
+        self.kind, self.size = kind, size
+        self.lines: list[str] = []
+
+
 class _Display:
     """A display while it is read line by line."""
 
@@ -382,3 +397,33 @@ class _Display:
         self.outputs: list[Output] = []
         self.lr: str | None = None
         self.places: list[str] = []  # of its lines, in Caffe's source
+
+    def send(self, listener: Listener) -> None:
+        """Send it as an event."""
+        seen: Counter[str] = Counter()
+        listener.display(
+            self.stamp,
+            self.iteration,
+            self.speed,
+            self.loss,
+            tuple(_numbered(output.name, seen) for output in self.outputs),
+            [output.value for output in self.outputs],
+            self.lr,
+        )
+
+
+class _Test:
+    """A test while it is read line by line."""
+
+    def __init__(self, stamp: Stamp, iteration: str, net: str) -> None:
+        self.stamp = stamp
+        self.iteration = iteration
+        self.net = net
+        self.outputs: list[Output] = []
+
+    def send(self, listener: Listener) -> None:
+        """Send it as an event, if it has outputs."""
+        seen: Counter[str] = Counter()
+        named = [o._replace(name=_numbered(o.name, seen)) for o in self.outputs]
+        if named:
+            listener.tested(self.stamp, self.iteration, self.net, named)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import DesignError
-from ..text import printable
+from ..text import did_you_mean, printable
 
 # Roles, as in the JSON form of a result.
 TOP1, TOP_K, LOSS, OTHER = "top-1", "top-k", "loss", "output"
@@ -87,6 +87,25 @@ def find_score(scores: Sequence[Score], text: str) -> Score | None:
         several = ", ".join(score.name for score in matches)
         raise DesignError(f"{printable(text)} may be {printable(several)}: name one")
     return matches[0] if matches else None
+
+
+def require_score(scores: Sequence[Score], text: str, where: str) -> Score:
+    """Return the score that a user means.
+
+    Args:
+        scores: those to choose from.
+        text: as for `find_score`.
+        where: what they are of, for the message.
+
+    Raises:
+        DesignError: no score fits, or several.
+    """
+    score = find_score(scores, text)
+    if score is None:
+        names = score_names(scores)
+        hint = did_you_mean(text, names) or f"; there: {', '.join(names) or 'none'}"
+        raise DesignError(f"no score '{printable(text)}' in {where}{printable(hint)}")
+    return score
 
 
 def is_accuracy_name(text: str) -> bool:

@@ -11,6 +11,7 @@ from .result import Trouble
 # -ln(FLT_MIN): the loss of a softmax that gives the label's class probability 0.
 UNDERFLOW = 87.3365
 DIVERGED = "diverged"
+FORGEABLE = "forgeable"
 _MIN_ITERATIONS = 200  # before a run counts as one that does not learn
 _NEAR = 0.01  # of ln(classes)
 
@@ -114,6 +115,17 @@ def diagnose(
         )
     if run.first_non_finite is None and run.first_underflow is None and (classes or 0) > 1:
         yield from _diagnose_no_learning(run, schedule.max_iter, classes or 0, segment)
+
+
+def forgeable_net(segment: int) -> Trouble:
+    """Return the trouble of a net whose names may print lines of a log."""
+    return Trouble(
+        FORGEABLE,
+        "a name in the net or solver has a line break or a log prefix, so that it can print any"
+        " line: no score in this log counts",
+        "write the name without it",
+        segment,
+    )
 
 
 def _is_early(iteration: int, max_iter: int | None) -> bool:

@@ -29,6 +29,7 @@ from .windows import (
     window_extents,
 )
 
+AUTOMATIC = "(automatic)"  # the top of a loss layer that names none: no blob for users
 Shape = tuple[int, ...]
 Shapes = Sequence[Shape]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from google.protobuf.descriptor import FieldDescriptor
 
 from ..formats.schema import PHASES, LayerParameter, TransformationParameter
-from ..text import did_you_mean, printable
+from ..text import can_forge_line, did_you_mean, printable
 from .data_layers import is_transformed
 from .definition import NetDefinition
 from .graph import Graph
@@ -20,6 +20,7 @@ ERROR = "error"
 WARNING = "warning"
 FILLERS = ("constant", "gaussian", "positive_unitball", "uniform", "xavier", "msra", "bilinear")
 MAX_STAGES = 16  # each is checked by itself
+_FORGES = "can print a line of its own into a log: write it without line breaks and log prefixes"
 
 
 class Rule(NamedTuple):
@@ -60,6 +61,7 @@ RULES = {
         Rule("fields", ERROR, "fields that contradict each other, or an unknown filler"),
         Rule("solver", ERROR, "a solver that Caffe refuses: policy, type, gamma, momentum, tests"),
         Rule("empty", ERROR, "a net without layers"),
+        Rule("log-forgery", ERROR, "a name that prints what looks like a line of Caffe's log"),
         Rule("missing-loss", WARNING, "labels in TRAIN but no loss: nothing would be learned"),
         Rule("unsupported", WARNING, "a type of Caffe's that sqgen does not support"),
         Rule("learning-rate", WARNING, "a learning rate policy without a field that it uses"),
@@ -153,6 +155,8 @@ def _state_findings(
         add(rule, layer, message, "TRAIN", "TEST")
     for rule, layer, message in _transform_findings(layers):
         add(rule, layer, message, "TRAIN", "TEST")
+    if can_forge_line(net.param.name):
+        add("log-forgery", None, f"the net's name '{printable(net.param.name)}' {_FORGES}", *phases)
     if not net.param.layer:
         add("empty", None, "the net has no layers", *phases)
     return findings
@@ -167,6 +171,8 @@ def _phase_findings(
     yield from _unused(inferred.graph)
     yield from _repeated_names(layers)
     for layer in layers:
+        for name in filter(can_forge_line, (layer.name, *layer.top)):
+            yield "log-forgery", layer, f"the name '{printable(name)}' {_FORGES}"
         for rule, check in _LAYER_CHECKS.items():
             message = check(layer, phase)
             if message:

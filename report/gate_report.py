@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..logs.expectation import Check
-from ..logs.gate import all_passed
+from ..logs.gate import GateOptions, all_passed
 from ..logs.result import LogResult
 from ..text import printable
 
@@ -22,38 +23,49 @@ def checks_json(checks: Sequence[Check], images: int | None) -> dict[str, Any]:
 def check_cells(check: Check) -> list[str]:
     """Return the cells of a check, under `HEADS`."""
     difference = "" if check.difference is None else f"{check.difference:+.6g}"
-    return [
-        check.name,
-        check.expected,
-        check.got,
-        difference,
-        "pass" if check.passed else "FAIL",
-        "; ".join(filter(None, [check.reason, _compare_with_noise(check)])),
+    verdict = "pass" if check.passed else "FAIL"
+    return [check.name, check.expected, check.got, difference, verdict, check.reason]
+
+
+def describe_subject(result: LogResult, options: GateOptions, images: int | None) -> str:
+    """Return what was checked: net, weights, baseline and images, as far as they are known."""
+    weights = result.run.get("weights") or next(reversed(result.snapshots), None)
+    parts = [
+        result.net,
+        f"weights {weights}" if weights else "",
+        f"baseline {options.baseline}" if options.baseline is not None else "",
+        f"{images:,} images" if images else "",
+        result.source,
     ]
+    return printable(", ".join(filter(None, parts)))
 
 
-def _compare_with_noise(check: Check) -> str:
-    """Return whether the difference is within noise: at most two standard errors."""
-    if check.noise is None or check.difference is None:
-        return ""
-    word = "within" if abs(check.difference) <= 2 * check.noise else "beyond"
-    return f"{word} noise (standard error {check.noise:.2g})"
+def failure_messages(checks: Sequence[Check]) -> list[str]:
+    """Return a sentence for each check that failed."""
+    return [printable(f"{check.name}: {_failure(check)}") for check in checks if not check.passed]
 
 
-def junit_xml(checks: Sequence[Check], result: LogResult) -> bytes:
-    """Return JUnit XML, a test case per check."""
+def _failure(check: Check) -> str:
+    reason = f"; {check.reason}" if check.reason else ""
+    return f"expected {check.expected}, got {check.got}{reason}"
+
+
+def junit_xml(checks: Sequence[Check], result: LogResult, subject: str) -> bytes:
+    """Return JUnit XML, a test case per check; `subject` is of `describe_subject`."""
     import xml.etree.ElementTree as Xml
 
     failed = sum(not check.passed for check in checks)
     suite = Xml.Element("testsuite", name="sqgen gate")
     suite.set("tests", str(len(checks)))
     suite.set("failures", str(failed))
+    properties = Xml.SubElement(suite, "properties")
+    Xml.SubElement(properties, "property", name="subject", value=_xml_text(subject))
     for check in checks:
         case = Xml.SubElement(suite, "testcase", classname=_xml_text(result.net or "net"))
         case.set("name", _xml_text(check.name))
         if not check.passed:
-            text = f"expected {check.expected}, got {check.got}. {check.reason}"
-            Xml.SubElement(case, "failure", message=_xml_text(text.strip()))
+            text = f"{_failure(check)} ({subject})"
+            Xml.SubElement(case, "failure", message=_xml_text(text))
     return bytes(Xml.tostring(suite, encoding="utf-8", xml_declaration=True))
 
 
@@ -62,17 +74,26 @@ def _xml_text(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def markdown_table(checks: Sequence[Check], result: LogResult, images: int | None) -> str:
-    """Return a Markdown heading and table, for the summary page of a CI."""
+def markdown_table(checks: Sequence[Check], subject: str) -> str:
+    """Return a Markdown heading and table, for the summary page of a CI.
+
+    Args:
+        checks: the checks.
+        subject: of `describe_subject`.
+    """
     verdict = "pass" if all_passed(checks) else "**FAIL**"
-    count = f", {images:,} images" if images else ""
-    lines = [f"### sqgen gate: {verdict} ({printable(result.net or result.source)}{count})", ""]
+    lines = [f"### sqgen gate: {verdict}", "", _markdown_text(subject), ""]
     if checks:
-        rows = [_markdown_row(map(printable, check_cells(check))) for check in checks]
-        lines += [_markdown_row(HEADS), "|---|---|---|---|---|---|", *rows, ""]
+        lines += [_markdown_row(HEADS), "|---|---|---|---|---|---|"]
+        lines += [_markdown_row(map(_markdown_text, check_cells(check))) for check in checks]
+        lines.append("")
     return "\n".join([*lines, ""])
 
 
 def _markdown_row(cells: Iterable[str]) -> str:
-    escaped = [cell.replace("|", "\\|") for cell in cells]
-    return f"| {' | '.join(escaped)} |"
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown_text(text: str) -> str:
+    """Escape what Markdown and its HTML would interpret: names may come from a stranger's net."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&])", r"\\\1", printable(text))

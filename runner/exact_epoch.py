@@ -49,6 +49,13 @@ class EpochPlan(NamedTuple):
             return self.records
         return self.iterations * self.batch_size - self.repeated
 
+    @property
+    def last_images(self) -> int:
+        """Number of images in the last batch."""
+        if self.engine_stops and self.records is not None:
+            return self.records - (self.iterations - 1) * self.batch_size
+        return self.batch_size
+
     def __str__(self) -> str:
         of = f" of {self.records:,}" if self.records is not None else ""
         return f"{min(self.images, self.records or self.images):,}{of} images"

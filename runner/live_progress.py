@@ -5,10 +5,34 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ..logs.collector import Collector, TrainProgress
 from ..progress import Bar
 from ..text import number_text
+
+
+@dataclass(frozen=True)
+class ProgressSteps:
+    """The steps that a progress bar counts.
+
+    Attributes:
+        count: batches of a test or iterations of a training; 0 shows no bar.
+        images_per_step: images in each.
+        first_iteration: the iteration that a training resumes from.
+        last_images: images in the last step; None for as many.
+    """
+
+    count: int
+    images_per_step: int
+    first_iteration: int = 0
+    last_images: int | None = None
+
+    def images(self, step: int) -> int:
+        """Return the number of images in a step, which count from 0."""
+        if self.last_images is not None and step == self.count - 1:
+            return self.last_images
+        return self.images_per_step
 
 
 class LiveProgress:
@@ -17,29 +41,27 @@ class LiveProgress:
     Args:
         collector: builds the result.
         bar: the bar to update.
-        images_per_step: images in a test batch or in a training update.
-        first_iteration: the iteration that a training resumes from.
+        steps: the steps that the bar counts.
     """
 
-    def __init__(
-        self, collector: Collector, bar: Bar, images_per_step: int, first_iteration: int = 0
-    ) -> None:
+    def __init__(self, collector: Collector, bar: Bar, steps: ProgressSteps) -> None:
         self._collector = collector
         self._bar = bar
-        self._images_per_step = images_per_step
-        self._first_iteration = first_iteration
+        self._steps = steps
         self._first_time: float | None = None
         self._first_step = 0
         self._sums: dict[str, float] = {}
-        self._batches = 0
+        self._batches = self._images = 0
         self._shown: TrainProgress | None = None
 
     def update(self) -> None:
         """Show rows that are new since the last call."""
         for batch in self._collector.new_batches(self._batches):
+            images = self._steps.images(self._batches)
             for name, value in batch.outputs.items():
-                self._sums[name] = self._sums.get(name, 0.0) + value
+                self._sums[name] = self._sums.get(name, 0.0) + images * value
             self._batches += 1
+            self._images += images
         progress = self._collector.train_progress()
         if self._batches:
             self._update_test()
@@ -48,7 +70,7 @@ class LiveProgress:
             self._update_training(progress)
 
     def _update_test(self) -> None:
-        means = {name: total / self._batches for name, total in self._sums.items()}
+        means = {name: total / self._images for name, total in self._sums.items()}
         self._bar.update(self._batches, f"{self._rate(self._batches)}{self._scores(means)}")
 
     def _update_training(self, progress: TrainProgress) -> None:
@@ -58,7 +80,7 @@ class LiveProgress:
             parts += f"  lr {number_text(row.lr)}" if row.lr is not None else ""
         if test is not None:
             parts += f"  test at {test.iteration}:{self._scores(test.outputs)}"
-        step = max(0, progress.iteration - self._first_iteration)
+        step = max(0, progress.iteration - self._steps.first_iteration)
         self._bar.update(step, f"{self._rate(step)}{parts}")
 
     def _rate(self, step: int) -> str:
@@ -70,7 +92,7 @@ class LiveProgress:
         seconds = now - self._first_time
         if seconds <= 0 or step <= self._first_step:
             return ""
-        return f"{(step - self._first_step) * self._images_per_step / seconds:.0f} images/s"
+        return f"{(step - self._first_step) * self._steps.images_per_step / seconds:.0f} images/s"
 
     def _scores(self, means: Mapping[str, float]) -> str:
         shown = ""

@@ -33,8 +33,9 @@ class DataRecord:
 
 @dataclass(frozen=True)
 class TestRecord:
-    """What a test read."""
+    """What a test read; `weights` as given."""
 
+    weights: str
     plan: EpochPlan
     data: tuple[DataRecord, ...]
 
@@ -48,7 +49,8 @@ class TestRecord:
             "exact": self.plan.engine_stops,
             "whole": self.plan.is_exact,
         }
-        return {"coverage": coverage, "data": [layer.as_dict() for layer in self.data]}
+        data = [layer.as_dict() for layer in self.data]
+        return {"weights": self.weights, "coverage": coverage, "data": data}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import IO
 
 from ..errors import ResourceError, StallError
@@ -17,28 +16,13 @@ from ..logs.parser import Parser
 from ..logs.result import LogResult
 from ..text import printable
 from .engines import Engine
-from .live_progress import LiveProgress
+from .live_progress import LiveProgress, ProgressSteps
 from .options import RunOptions
 from .outcome import outcome_error
 from .run_folder import LOG, RunFolder
 from .subprocess_guard import GuardedProcess
 
 LogLine = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class ProgressSteps:
-    """The steps that a progress bar counts.
-
-    Attributes:
-        count: batches of a test or iterations of a training; 0 shows no bar.
-        images_per_step: images in each.
-        first_iteration: the iteration that a training resumes from.
-    """
-
-    count: int
-    images_per_step: int
-    first_iteration: int = 0
 
 
 def supervise(
@@ -76,7 +60,7 @@ def supervise(
 
     with folder.open_log(log_name) as file, options.progress(steps.count) as bar:
         log_file = _LogFile(file, path)
-        live = LiveProgress(collector, bar, steps.images_per_step, steps.first_iteration)
+        live = LiveProgress(collector, bar, steps)
         monitor = _Monitor(collector, options, log_line)
         stop_log = _StopLog(log_line)
         with GuardedProcess([*engine.command, *arguments], stop_log) as process:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..errors import CrashError, NetError
 from ..formats.caffemodel import split_weights
+from ..logs.logged_net import expected_scores
 from ..logs.result import LogResult
+from ..logs.scores import Score, require_score
 from ..nets.data_layers import reads_files
 from ..nets.definition import NetDefinition, read_net
 from ..text import printable
 from .engines import TORCH, Engine
 from .exact_epoch import EpochPlan, lint_iterations, plan_exact_epoch, subtract_repeated
+from .live_progress import ProgressSteps
 from .options import RunOptions, check_iterations, path_or_none
 from .overrides import (
     DataOverride,
@@ -31,7 +36,6 @@ from .preflight import (
 )
 from .run_record import TestRecord, record_data
 from .session import Session
-from .supervise import ProgressSteps
 
 NET = "net.prototxt"
 AGAIN_NET, AGAIN_LOG = "again.prototxt", "again.log"
@@ -46,6 +50,7 @@ def test(
     batch_size: int | None = None,
     mean: str | os.PathLike[str] | None = None,
     random_weights: bool = False,
+    scores: Sequence[str] = (),
     **run_options: Any,
 ) -> LogResult:
     """Test a net and return its scores.
@@ -61,6 +66,7 @@ def test(
         batch_size: replaces the net's own.
         mean: a mean image that replaces the net's own mean.
         random_weights: allow layers without weights to run on values of their fillers.
+        scores: names of scores that the net must report, or nothing is started.
         run_options: fields of `sqgen.RunOptions`.
 
     Returns:
@@ -78,15 +84,16 @@ def test(
     override = DataOverride("TEST", path_or_none(data), batch_size, path_or_none(mean))
     overridden, _ = override_data(net, [override])
     checked = check_net(overridden, "TEST")
-    _check_scores(options, overridden)
+    _check_scores(options, overridden, scores)
     _check_weights(options, os.fspath(weights), overridden, checked, random_weights)
     engine = options.select_engine()
     session = Session(options, engine, net.source)
-    job = _TestJob(net, override, checked, engine, iterations)
-    return _run(session, job, os.fspath(weights))
+    files = os.fspath(weights)
+    job = _TestJob(net, override, checked, engine, files, iterations)
+    return _run(session, job, files)
 
 
-def _check_scores(options: RunOptions, net: NetDefinition) -> None:
+def _check_scores(options: RunOptions, net: NetDefinition, names: Sequence[str]) -> None:
     layers = net.layers("TEST")
     if not any(map(reads_files, layers)):
         raise NetError(
@@ -95,6 +102,9 @@ def _check_scores(options: RunOptions, net: NetDefinition) -> None:
         )
     if not any(layer.type == "Accuracy" for layer in layers):
         options.warn("the net has no Accuracy layer in TEST, so it reports no top-1 or top-5")
+    expected = expected_scores(net)
+    for name in names:
+        require_score(expected, re.sub(r"\[\d+\]$", "", name), printable(net.source))
 
 
 def _check_weights(
@@ -117,6 +127,7 @@ class _TestJob:
         override: the requested overrides.
         checked: the net with them, after preflight.
         engine: the engine that tests it.
+        weights: as given.
         iterations: requested batches; None for each record once.
 
     Raises:
@@ -129,9 +140,10 @@ class _TestJob:
         override: DataOverride,
         checked: CheckedNet,
         engine: Engine,
+        weights: str,
         iterations: int | None,
     ) -> None:
-        self._net, self._override = net, override
+        self._net, self._override, self._weights = net, override, weights
         self.checked = checked
         self.has_iterations = iterations is not None
         self._engine_stops = engine.kind == TORCH and iterations is None
@@ -165,6 +177,20 @@ class _TestJob:
         )
         return net_file(*override_data(self._net, [override]), name)
 
+    def means_over_images(self, scores: Sequence[Score]) -> tuple[Score, ...]:
+        """Return the scores that are means over images.
+
+        An Accuracy's accuracies by class are not: Caffe averages batches, also those without images
+        of a class (accuracy_layer.cpp).
+        """
+        by_class = {
+            name
+            for node in self.checked.shapes.graph.nodes
+            if node.layer.type == "Accuracy"
+            for name in node.tops[1:]
+        }
+        return tuple(score for score in scores if score.name.partition("[")[0] not in by_class)
+
     @property
     def length_flag(self) -> str:
         """The engine's flag for the number of batches."""
@@ -173,7 +199,7 @@ class _TestJob:
     @property
     def record(self) -> TestRecord:
         """What the test reads, for the record of the run."""
-        return TestRecord(self.plan, record_data(self.checked))
+        return TestRecord(self._weights, self.plan, record_data(self.checked))
 
 
 def _run(session: Session, job: _TestJob, weights: str) -> LogResult:
@@ -192,7 +218,7 @@ def _run(session: Session, job: _TestJob, weights: str) -> LogResult:
         model = session.folder.file_path(net)
         return ["test", f"--model={model}", f"--weights={weights}", length_flag]
 
-    steps = ProgressSteps(plan.iterations, plan.batch_size)
+    steps = ProgressSteps(plan.iterations, plan.batch_size, last_images=plan.last_images)
     result = session.run(arguments(NET, job.length_flag), steps, job.record)
     if plan.repeated:
         options.log_line(f"testing the {plan.repeated} records again that the first run read twice")
@@ -223,4 +249,4 @@ def _add_images(result: LogResult, job: _TestJob) -> LogResult:
         )
         error.result = result
         raise error
-    return replace(result, images=plan.images)
+    return replace(result, images=plan.images, scores=job.means_over_images(result.scores))

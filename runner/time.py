@@ -11,11 +11,11 @@ from ..formats.schema import PHASES
 from ..logs.result import LogResult
 from ..nets.definition import read_net
 from .engines import TIME_ITERATIONS
+from .live_progress import ProgressSteps
 from .options import RunOptions, check_iterations, path_or_none
 from .overrides import DataOverride, net_file, override_data
 from .preflight import check_net, match_weight_files, weight_warnings
 from .session import Session
-from .supervise import ProgressSteps
 from .test import NET
 
 

@@ -15,6 +15,7 @@ from ..formats.snapshot_files import newest_snapshot
 from ..logs.result import LogResult
 from ..text import first_few, printable
 from .engines import AUTO
+from .live_progress import ProgressSteps
 from .options import RunOptions, path_or_none
 from .overrides import DataOverride, RunFile, Setting, layer_batch_size, solver_file
 from .preflight import check_solver_state, match_weight_files, weight_warnings
@@ -28,7 +29,6 @@ from .solver_preflight import (
     read_solver,
     warn_of_snapshots,
 )
-from .supervise import ProgressSteps
 from .training_nets import SOLVER, TrainingNets
 
 

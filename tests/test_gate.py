@@ -17,10 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqgen import DesignError, LogResult, parse_log
+from sqgen.logs.baseline import write_baseline
 from sqgen.logs.expectation import parse_expectation, parse_tolerance
-from sqgen.logs.scores import standard_error
+from sqgen.logs.scores import LOSS, Score
 
 from .conftest import DATA, ROOT, Run
+from .small_runs import Place
 from .test_logs import NAMES, text_of
 
 LOGS = DATA / "logs"
@@ -41,7 +43,10 @@ RESIDUAL = (
         (["--expect", "top1=0.79+-0.005"], True),
         (["--expect", "top1=0.79+-0.004"], False),
         (["--expect", "top1=0.79 ± 0.005"], True),
-        (["--expect", "top1=79%+-0.5%"], True),
+        (["--expect", "top1=79%+-1%"], True),
+        (["--expect", "top1=79%+-0.5%"], False),  # half a percent of it
+        (["--expect", "loss=0.7+-10%"], True),
+        (["--expect", "loss=0.6+-10%"], False),
         (["--expect", "top1=0.84+-2se"], False),
         (["--expect", "top1=0.83+-2se"], True),
         (["--expect", "accuracy_top1=0.794613"], True),
@@ -68,13 +73,28 @@ def test_published_of_the_authors_log(sqgen: Run) -> None:
     assert within.returncode == 0
     other = sqgen("gate", "-", "--published", "dsd", stdin=RESIDUAL)
     assert other.returncode == 1
-    assert "beyond noise (standard error 0.0022)" in other.stdout
+    assert "691 of 50,000 fewer are right: 30,879 -> 30,188; allowed 50" in other.stdout
 
 
-def test_noise_is_told(sqgen: Run) -> None:
-    noise = standard_error(0.794613, 297)
-    assert noise == pytest.approx(0.02344, rel=1e-3)
-    assert "within noise (standard error 0.023)" in sqgen("gate", TEST, "--min", "top1=0.8").stdout
+@pytest.mark.parametrize(
+    ("arguments", "remark"),
+    [
+        (["--min", "top1=0.8"], "236 of 297 are right; at least 238 must be"),
+        (["--min", "top1=0.5"], "236 of 297 are right; at least 149 must be"),
+        (["--max", "top1=0.5"], "236 of 297 are right; at most 148 may be"),
+        (["--expect", "top1=0.794613"], "236 of 297 are right"),
+        (["--expect", "top1=0.84+-0.01"], "13 of 297 fewer are right: 249 -> 236; allowed 2"),
+        (["--expect", "top1=0.78+-2se"], "4 of 297 more are right: 232 -> 236; allowed 14"),
+    ],
+)
+def test_accuracies_are_counted_in_images(sqgen: Run, arguments: list[str], remark: str) -> None:
+    row = sqgen("gate", TEST, *arguments).stdout.splitlines()[1]
+    assert row.endswith(f"  {remark}")
+
+
+def test_noise_is_in_json(sqgen: Run) -> None:
+    (check,) = json.loads(sqgen("gate", TEST, "--min", "top1=0.8", "--json").stdout)["checks"]
+    assert check["noise"] == pytest.approx(0.02344, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +168,7 @@ def test_json_on_standard_input(sqgen: Run) -> None:
 
 
 def test_an_accuracy_beside_nan_is_struck(sqgen: Run) -> None:
-    done = sqgen("gate", str(LOGS / "train_diverged_nan.log.gz"), "--expect", "top1=1")
+    done = sqgen("gate", str(LOGS / "train_diverged_nan.log.gz"), "--min", "top1=1")
     assert done.returncode == 1
     assert "~~1~~" in done.stdout
 
@@ -209,6 +229,10 @@ def test_a_bad_result_makes_no_baseline(sqgen: Run, tmp_path: Path) -> None:
     [
         ([TEST], "nothing to check: give --expect, --min, --max, --published or --baseline"),
         ([TEST, "--expect", "top1"], "--expect top1: write a score and a value, such as top1="),
+        ([TEST, "--expect", "top1=5e-1"], "Write it, such as top1=5e-1+-0.001"),
+        ([TEST, "--expect", "top1=1"], "Write it, such as top1=1+-0.001"),
+        ([TEST, "--expect", "top1=79%"], "Write it, such as top1=79%+-0.001"),
+        ([TEST, "--expect", "loss=2"], "Write it, such as loss=2+-1%"),
         ([TEST, "--expect", "top1=x"], "write a score and a value"),
         ([TEST, "--expect", "top1=nan"], "write a score and a value"),
         ([TEST, "--min", "tpo1=0.5"], "no score 'tpo1' in the log; did you mean 'top1'?"),
@@ -266,17 +290,19 @@ def test_reports(sqgen: Run, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "before", tmp_path / "g2.md")
     sqgen("gate", TEST, "--min", "top1=0.9", "--markdown", "g2.md")
     page = (tmp_path / "g2.md").read_text()
-    assert page.startswith("before\n### sqgen gate: **FAIL** (squeezenet_digits, 297 images)")
+    assert page.startswith("before\n### sqgen gate: **FAIL**\n\nsqueezenet\\_digits, 297 images")
     assert "| top1 | at least 0.9 | 0.794613 | -0.105387 | FAIL |" in page
 
 
 def test_a_first_baseline_has_a_verdict_without_a_table(sqgen: Run, tmp_path: Path) -> None:
     arguments = ["--baseline", "b.json", "--update-baseline", "--markdown", "g.md"]
     done = sqgen("gate", TEST, *arguments)
-    assert (done.returncode, done.stdout) == (0, f"pass: {TEST} of 297 images\n")
+    subject = f"squeezenet_digits, baseline b.json, 297 images, {TEST}"
+    assert (done.returncode, done.stdout) == (0, f"pass: {subject}\n")
     assert (tmp_path / "b.json").exists()
     page = (tmp_path / "g.md").read_text()
-    assert page == "### sqgen gate: pass (squeezenet_digits, 297 images)\n\n"
+    assert page.startswith("### sqgen gate: pass\n\nsqueezenet\\_digits, baseline b.json, 297")
+    assert "|" not in page
 
 
 def test_names_of_a_result_are_escaped(sqgen: Run, tmp_path: Path) -> None:
@@ -284,12 +310,10 @@ def test_names_of_a_result_are_escaped(sqgen: Run, tmp_path: Path) -> None:
     plain["source"] = plain["net"] = "a\x1b]0;title\ab\nc"
     (tmp_path / "r.json").write_text(json.dumps(plain))
     done = sqgen("gate", "r.json", "--min", "top1=0.7", "--markdown", "g.md")
-    assert done.stdout.endswith("pass: a\\x1b]0;title\\x07b\\nc of 297 images\n")
-    assert (
-        (tmp_path / "g.md")
-        .read_text()
-        .startswith("### sqgen gate: pass (a\\x1b]0;title\\x07b\\nc, 297 images)\n")
-    )
+    name = "a\\x1b]0;title\\x07b\\nc"
+    assert done.stdout.endswith(f"pass: {name}, 297 images, {name}\n")
+    page = (tmp_path / "g.md").read_text()
+    assert page.startswith("### sqgen gate: pass\n\na\\\\x1b\\]0;title\\\\x07b\\\\nc, 297 images, ")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -326,21 +350,41 @@ def test_any_text_is_an_expectation_or_one_line(text: str) -> None:
 
 
 def test_tolerances() -> None:
-    assert parse_tolerance("0.1%").amount == pytest.approx(0.001)
+    assert parse_tolerance("10%").width(0.5, None) == pytest.approx(0.05)
+    assert parse_tolerance("0.001").width(0.5, None) == 0.001
     assert parse_tolerance("2se").width(0.5, 100) == pytest.approx(0.1)
 
 
-def test_workflow_of_the_docs_works_as_pasted(tmp_path: Path) -> None:
+def run_steps(workflow: str, folder: Path) -> list[str]:
+    """Run the steps of a workflow in docs/ci.md as pasted, but for its installation."""
     bash, scripts = shutil.which("bash"), sysconfig.get_path("scripts")
     if bash is None or not shutil.which("sqgen", path=scripts):
         pytest.skip("needs bash and an installed sqgen, and one is not here")
-    text = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
-    workflow = text.partition("```yaml\n")[2].partition("```")[0]
-    runs = re.findall(r"- run: \|\n((?: {10}.*\n)+)", workflow)
-    assert len(runs) == 2
-    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    text = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8").partition(f"## {workflow}\n")[2]
+    text = text.partition("```yaml\n")[2].partition("```")[0]
+    steps = [step for step in re.findall(r"- run: \|\n((?: {10}.*\n)+)", text) if "pip" not in step]
     env = {key: value for key, value in os.environ.items() if key != "GITHUB_STEP_SUMMARY"}
     env["PATH"] = os.pathsep.join([scripts, os.environ["PATH"]])
-    for run in runs:
-        subprocess.run([bash, "-e", "-c", run], cwd=tmp_path, env=env, check=True)
+    for step in steps:
+        subprocess.run([bash, "-e", "-c", step], cwd=folder, env=env, check=True)
+    return steps
+
+
+def test_workflow_of_this_repository_works_as_pasted(tmp_path: Path) -> None:
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    assert len(run_steps("A workflow in this repository", tmp_path)) == 2
     assert (tmp_path / "gate.md").exists()
+
+
+def test_workflow_of_another_repository_works_as_pasted(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs PyTorch, which is not here")
+    place = Place(tmp_path)
+    shutil.copy(place.net, tmp_path / "train_val.prototxt")
+    shutil.copy(place.weights, tmp_path / "w.caffemodel")
+    place.data.rename(tmp_path / "val_lmdb")
+    write_baseline(
+        tmp_path / "accuracy.json", LogResult("", scores=(Score("loss", 9.0, LOSS),)), 64
+    )
+    assert len(run_steps("A workflow for your repository", tmp_path)) == 1
+    assert (tmp_path / "accuracy" / "result.json").exists()
+    assert "64 images" in (tmp_path / "accuracy.md").read_text()

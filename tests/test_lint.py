@@ -73,6 +73,7 @@ NETS = {
     + " accuracy_param { top_k: 5 } include { phase: TEST } }",
     "missing-loss": DATA + 'layer { name: "s" type: "Silence" bottom: "label" }' + FC,
     "empty": 'name: "nothing"',
+    "log-forgery": r'name: "a\nb"' + INPUT + simple("ReLU", "data", "c"),
     "unused-blob": DATA + FC + simple("ReLU", "fc", "lost") + LOSS,
     "duplicate-name": INPUT + simple("ReLU", "data", "a") + simple("TanH", "a", "b"),
     "accuracy-in-train": DATA

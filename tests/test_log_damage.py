@@ -37,7 +37,7 @@ class Told(Listener):
     def score(self, *event: Any) -> None:
         self.events.append(("score", *event))
 
-    def net(self, text: str) -> None:
+    def net(self, text: str, cut: bool) -> None:
         self.events.append(("net", text))
 
     def notice(self, *event: Any) -> None:

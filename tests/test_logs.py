@@ -339,9 +339,9 @@ def test_roles_by_name(name: str, role: str, k: int | None) -> None:
 
 def test_a_stripped_stamp_has_no_time() -> None:
     clock = Clock()
-    assert clock.seconds(("", "")) is None
-    assert clock.seconds(("0230", "00:00:01.5")) == 1.5
-    assert clock.seconds(("", "")) is None
+    assert clock.seconds(("", "", "")) is None
+    assert clock.seconds(("0230", "00:00:01.5", "7")) == 1.5
+    assert clock.seconds(("", "", "")) is None
 
 
 def test_a_clock_that_is_set_back() -> None:

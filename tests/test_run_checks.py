@@ -587,12 +587,11 @@ def test_state_and_solver(typed: Typed) -> None:
     assert "resuming from s_iter_6.solverstate, iteration 6" in err
 
 
-def test_scores_are_told_whatever_becomes_of_holding_them(typed: Typed) -> None:
+def test_an_unknown_score_is_refused_before_the_run(typed: Typed) -> None:
     code, out, err = typed.test("--expect", "topp1=0.5")
-    assert code == 2
-    assert "0.794613" in out
-    assert "no score 'topp1' in the log" in err
-    assert "all files are in runs" in err
+    assert (code, out) == (2, "")
+    assert f"no score 'topp1' in {typed.place.net}; did you mean 'top1'?" in err
+    assert not (typed.folder / "runs").exists()
 
 
 def test_what_gflags_refuses_is_wrong_input(typed: Typed, place: Place) -> None:

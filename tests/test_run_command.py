@@ -22,6 +22,9 @@ from typing import Any
 import pytest
 
 import sqgen
+from sqgen.logs.collector import Collector
+from sqgen.logs.events import NEVER, Output
+from sqgen.runner.live_progress import LiveProgress, ProgressSteps
 from sqgen.tools.progress_bar import ProgressBar
 
 from . import engine_server
@@ -119,10 +122,12 @@ def test_json_is_one_document(place: Place, stand_in: StandIn, tmp_path: Path) -
         "changes",
         "seconds",
         "error",
+        "weights",
         "coverage",
         "data",
     ):
         assert name in kept
+    assert kept["weights"] == str(place.weights)
     assert kept["engine"]["kind"] == "caffe"
     assert plain["dataset"] == kept["data"][0]["digest"]
     assert re.fullmatch("lmdb-64-[0-9a-f]{16}", plain["dataset"])
@@ -130,6 +135,45 @@ def test_json_is_one_document(place: Place, stand_in: StandIn, tmp_path: Path) -
     # What is kept can be held again.
     held = run("gate", folder / "result.json", "--expect", "top1=0.794613+-0.0001")
     assert held.returncode == 0, held.stderr
+
+
+def test_a_loss_of_nan_fails_a_test(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
+    """Without a gate, too: accuracies beside it mean nothing."""
+    log = tmp_path / "nan.log"
+    last = rb"loss = 0\.717864 \(\* 1 = 0\.717864 loss\)"
+    log.write_bytes(re.sub(last, b"loss = -nan (* 1 = -nan loss)", log_text("test_digits")))
+    done = run(*typed(place, stand_in(log=log)))
+    assert done.returncode == 1
+    assert "the net has diverged: accuracies beside such a loss mean nothing" in done.stdout
+    as_json = run(*typed(place, stand_in(log=log), "--json"))
+    assert (as_json.returncode, json.loads(as_json.stdout)["passed"]) == (1, False)
+
+
+def test_the_verdict_names_weights_baseline_and_images(place: Place, stand_in: StandIn) -> None:
+    arguments = typed(place, stand_in("test_digits"), "--baseline", "b.json", "--min", "top1=0.9")
+    run(*typed(place, stand_in("test_digits"), "--baseline", "b.json", "--update-baseline"))
+    verdict = run(*arguments).stdout.splitlines()[-1]
+    assert verdict.startswith("FAIL: ")
+    for part in (f"weights {place.weights}", "baseline b.json", "64 images"):
+        assert part in verdict
+
+
+def test_running_means_count_the_last_batch_by_its_images() -> None:
+    steps = ProgressSteps(2, 50, last_images=20)
+    texts: list[str] = []
+
+    class Recorder:
+        def update(self, step: int, text: str) -> None:
+            texts.append(text)
+
+    collector = Collector("caffe.log")
+    live = LiveProgress(collector, Recorder(), steps)
+    for batch, value in enumerate(("0.5", "1")):
+        collector.batch(NEVER, str(batch), "accuracy", value)
+        live.update()
+    collector.score(NEVER, Output("accuracy", "0.642857"))
+    live.update()
+    assert texts[-1].endswith("top1 0.6429")  # (50 * 0.5 + 20 * 1) / 70
 
 
 def test_behind_two_dashes(place: Place, stand_in: StandIn, tmp_path: Path) -> None:

@@ -213,3 +213,15 @@ def test_iterations_warn(prime: Place, tmp_path: Path, monkeypatch: pytest.Monke
     sqgen.test(prime.net, prime.weights, iterations=4, **options)
     assert any("counts 3 of 61 images twice" in line for line in told)
     assert [call[-1] for call in calls(tmp_path / "calls")] == ["--iterations=3", "--iterations=4"]
+
+
+def test_accuracies_by_class_are_no_means_over_images(tmp_path: Path) -> None:
+    """Caffe averages them over batches, counting 0 where a batch has no image of a class."""
+    place = Place(tmp_path)
+    text = place.net.read_text()
+    assert 'top: "accuracy"' in text
+    model = tmp_path / "by_class.prototxt"
+    model.write_text(text.replace('top: "accuracy"', 'top: "accuracy" top: "by_class"'))
+    result = sqgen.test(model, place.weights, engine="torch", run_dir=tmp_path / "run")
+    assert "by_class" in (tmp_path / "run" / "caffe.log").read_text()
+    assert {score.short_name for score in result.scores} == {"top1", "loss"}

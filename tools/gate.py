@@ -54,7 +54,7 @@ def gate(source: str, images: int | None, as_json: bool, gate: GateOptions) -> N
     if as_json:
         print_json(checks_json(checks, count))
     else:
-        print_checks(checks, result, count)
+        print_checks(checks, gate, result, count)
     raise SystemExit(0 if all_passed(checks) else 1)
 
 

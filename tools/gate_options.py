@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -21,7 +22,14 @@ from ..logs.expectation import (
 )
 from ..logs.gate import DEFAULT_TOLERANCE, GateOptions, all_passed, evaluate
 from ..logs.result import LogResult
-from ..report.gate_report import HEADS, check_cells, junit_xml, markdown_table
+from ..report.gate_report import (
+    HEADS,
+    check_cells,
+    describe_subject,
+    failure_messages,
+    junit_xml,
+    markdown_table,
+)
 from ..report.table import table
 from ..text import printable
 from .terminal import echo
@@ -31,7 +39,7 @@ _OPTIONS = (
         "--expect",
         multiple=True,
         metavar="SCORE=X+-T",
-        help="top1=0.6038+-0.001, or +-2se [the digits given]",
+        help="top1=0.6038+-0.001, +-1% or +-2se [its decimals]",
     ),
     click.option("--min", "minimum", multiple=True, metavar="SCORE=X", help="at least X"),
     click.option("--max", "maximum", multiple=True, metavar="SCORE=X", help="at most X"),
@@ -115,7 +123,7 @@ def _parse_within(text: str) -> Tolerance:
         return parse_tolerance(text)
     except ValueError:
         raise DesignError(
-            f"--within {printable(text)}: write an amount or standard errors, such as 0.001 or 2se"
+            f"--within {printable(text)}: write an amount, such as 0.001, 1% or 2se"
         ) from None
 
 
@@ -140,10 +148,15 @@ def apply_gate(gate: GateOptions, result: LogResult, images: int | None) -> list
         OutputError: a file can't be written.
     """
     checks = evaluate(gate, result, images)
+    subject = describe_subject(result, gate, images)
     if gate.junit is not None:
-        write_files({gate.junit: junit_xml(checks, result)}, force=True)
+        write_files({gate.junit: junit_xml(checks, result, subject)}, force=True)
     if gate.markdown is not None:
-        _append(gate.markdown, markdown_table(checks, result, images))
+        _append(gate.markdown, markdown_table(checks, subject))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for message in failure_messages(checks):
+            # An annotation of the run; the percent sign is its escape character.
+            click.echo(f"::error title=sqgen gate::{message.replace('%', '%25')}", err=True)
     if gate.update_baseline and gate.baseline is not None:
         _update_baseline(gate.baseline, result, images, all_passed(checks))
     return checks
@@ -166,13 +179,14 @@ def _update_baseline(path: Path, result: LogResult, images: int | None, passed: 
     click.echo(f"baseline {printable(str(path))} {outcome}", err=True)
 
 
-def print_checks(checks: Sequence[Check], result: LogResult, images: int | None) -> None:
+def print_checks(
+    checks: Sequence[Check], gate: GateOptions, result: LogResult, images: int | None
+) -> None:
     """Print the checks as a table, if there are any, and the verdict."""
     if checks:
         lines = table(HEADS, [check_cells(check) for check in checks], right=(2, 3))
         echo(lines[0], bold=True)
         for line, check in zip(lines[1:], checks, strict=True):
             echo(line, fg="green" if check.passed else "red")
-    count = f" of {images:,} images" if images else ""
     verdict = "pass" if all_passed(checks) else "FAIL"
-    echo(f"{verdict}: {result.source}{count}", bold=True)
+    echo(f"{verdict}: {describe_subject(result, gate, images)}", bold=True)

@@ -59,16 +59,18 @@ def test(as_json: bool, gate: GateOptions, options: RunOptions, **arguments: Any
     from ..runner.test import test as run_test
 
     validate_gate(gate)
-    result = run_test(**arguments, **vars(options))
+    names = [expectation.name for expectation in gate.expectations]
+    result = run_test(**arguments, scores=names, **vars(options))
     log_run_folder(result, options)
     if not as_json:  # before the gate, which may raise
         print_lines(_score_lines(result))
-    checks = apply_gate(gate, result, result.images) if gate.has_checks else []
+    checks = apply_gate(gate, result, result.images)
+    shown = gate.has_checks or not all_passed(checks)
     if as_json:
-        print_result_json(result, **(checks_json(checks, result.images) if checks else {}))
-    elif checks:
+        print_result_json(result, **(checks_json(checks, result.images) if shown else {}))
+    elif shown:
         echo()
-        print_checks(checks, result, result.images)
+        print_checks(checks, gate, result, result.images)
     raise SystemExit(0 if all_passed(checks) else 1)
 
 
