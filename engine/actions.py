@@ -17,6 +17,7 @@ from . import glog, memory
 from .device import select_device
 from .executor import Executor
 from .flags import CommandLine
+from .kernels.convolution import has_bf16
 from .loader import EndOfData
 from .open_net import EngineOptions, open_net
 from .scores import ScoreSums
@@ -37,14 +38,9 @@ def dispatch(action: str, line: CommandLine) -> None:
         SqgenError: an invalid flag, net or file, or a device that this machine lacks.
     """
     memory.keep_freed_memory()
-    if line.text("precision") == "bf16" and not _has_fast_bf16():
+    if line.text("precision") == "bf16" and not (torch.cuda.is_available() or has_bf16()):
         glog.warning("this processor has no bf16 instructions: bf16 is slower than fp32 here")
     {"train": train, "test": test, "time": time, "device_query": device_query}[action](line)
-
-
-def _has_fast_bf16() -> bool:
-    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return torch.cuda.is_available() or (supported is not None and bool(supported()))
 
 
 def _options(line: CommandLine, device: str, seed: int) -> EngineOptions:

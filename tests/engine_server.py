@@ -54,7 +54,10 @@ HEAVY = ("sqgen.engine", "sqgen classify", "sqgen log plot", "sqgen compress eva
 ROOMS = "formats nets weights generator models datasets compress logs runner report studies tools"
 HEAVY_MODULES = ("cv2", "lmdb", "matplotlib.figure", "matplotlib.backends.backend_agg")
 # Read once, by an interpreter or a library that starts.
-AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_")
+AT_START = (
+    *("PYTHON", "LC_", "LANG", "LD_", "MALLOC_"),
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "ATEN_"),
+)
 FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 LENGTH = struct.Struct("=I")
 STATUS = struct.Struct("=i")

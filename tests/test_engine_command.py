@@ -289,6 +289,45 @@ def test_part_that_is_missing(place: Path, part: str, extra: str) -> None:
     assert b"Traceback" not in done.stderr
 
 
+CONVOLUTION = """layer { name: "data" type: "DummyData" top: "data" top: "label"
+  dummy_data_param { shape { dim: 4 dim: 8 dim: 9 dim: 9 } shape { dim: 4 }
+    data_filler { type: "uniform" max: 1 } data_filler { value: 3 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 6 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "point" type: "Convolution" bottom: "conv" top: "point"
+  convolution_param { num_output: 5 kernel_size: 1 weight_filler { type: "xavier" } } }
+layer { name: "pool" type: "Pooling" bottom: "point" top: "pool"
+  pooling_param { pool: AVE global_pooling: true } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "pool" bottom: "label" top: "loss" }
+"""
+INSTRUCTION_SETS = [("AVX2", "avx2"), ("SSE41", "default")]  # without AVX-512, without AVX
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("onednn", "aten"), INSTRUCTION_SETS)
+def test_an_older_processor(place: Path, precision: str, onednn: str, aten: str) -> None:
+    """Every precision runs with the instruction sets that are left."""
+    (place / "conv.prototxt").write_text(CONVOLUTION)
+    (place / "none.caffemodel").write_bytes(NetParameter(name="n", layer=[{}]).SerializeToString())
+    flags = ["--model=conv.prototxt", "--weights=none.caffemodel", "--iterations=2"]
+    (place / "conv_solver.prototxt").write_text(
+        'net: "conv.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 2 display: 1'
+        " random_seed: 3 solver_mode: CPU snapshot_after_train: false"
+    )
+    hidden = {**os.environ, "ONEDNN_MAX_CPU_ISA": onednn, "ATEN_CPU_CAPABILITY": aten}
+    for arguments in (["test", *flags], ["train", "--solver=conv_solver.prototxt"]):
+        command_line = [sys.executable, "-m", "sqgen.engine", *arguments, "--precision", precision]
+        done = subprocess.run(
+            command_line, capture_output=True, text=True, timeout=PATIENCE, check=False, env=hidden
+        )
+        assert done.returncode == 0, done.stderr[-400:]
+        losses = re.findall(r"loss = ([\d.]+)", done.stderr)
+        assert losses
+        assert all(0 < float(loss) < 10 for loss in losses)
+
+
 # Streams
 
 SHELL = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")

@@ -30,7 +30,6 @@ from .base import (
 )
 
 _PLAIN = (F.conv1d, F.conv2d, F.conv3d)
-_ONEDNN_TYPES = (torch.float32, torch.bfloat16)
 
 
 def has_onednn() -> bool:
@@ -40,7 +39,14 @@ def has_onednn() -> bool:
     return available and all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 
+def has_bf16() -> bool:
+    """Return whether this processor has what oneDNN needs for bf16, such as AVX-512."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return supported is not None and bool(supported())
+
+
 _ONEDNN = has_onednn()
+_ONEDNN_TYPES = {torch.float32, torch.bfloat16} if has_bf16() else {torch.float32}
 if _ONEDNN:
     # Overloads: resolving them at each call takes as long as a small convolution.
     _POINTWISE = torch.ops.mkldnn._convolution_pointwise.default
