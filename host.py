@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 from typing import Any
+
+PROC_STAT = Path("/proc/stat")
+_METER_SECONDS = 0.3  # the least time that a CoreMeter measures: ticks are of 0.01 s
 
 
 def available_cores() -> int:
@@ -14,6 +18,40 @@ def available_cores() -> int:
     if sys.platform.startswith("linux"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+class CoreMeter:
+    """Measures from its creation on how many of the available cores other processes keep busy."""
+
+    def __init__(self) -> None:
+        self._start = _busy_seconds()
+
+    def busy_cores(self) -> float:
+        """Return the mean number of busy cores; 0 if it is unknown, or the time too short."""
+        end = _busy_seconds()
+        if self._start is None or end is None:
+            return 0.0
+        seconds, busy, own = (b - a for a, b in zip(self._start, end, strict=True))
+        return max(0.0, (busy - own) / seconds) if seconds >= _METER_SECONDS else 0.0
+
+
+def _busy_seconds() -> tuple[float, float, float] | None:
+    """Return the time, the seconds that the available cores were busy, and this process's part.
+
+    None where the system does not say (proc_stat(5)).
+    """
+    try:
+        lines = PROC_STAT.read_text().splitlines()
+        names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+        ticks = os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError):
+        return None
+    busy = 0
+    for fields in map(str.split, lines):
+        if fields and fields[0] in names:
+            user, nice, system, _, _, irq, softirq, steal = map(int, fields[1:9])
+            busy += user + nice + system + irq + softirq + steal
+    return time.monotonic(), busy / ticks, time.process_time()
 
 
 def describe_machine() -> dict[str, Any]:

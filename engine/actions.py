@@ -31,8 +31,13 @@ SEED_BITS = 62
 NAMES_SHOWN = 5  # layer names in a message
 
 
-def dispatch(action: str, line: CommandLine) -> None:
+def dispatch(action: str, line: CommandLine, busy_cores: float) -> None:
     """Run an action.
+
+    Args:
+        action: its name.
+        line: its flags.
+        busy_cores: how many cores other processes keep busy.
 
     Raises:
         SqgenError: an invalid flag, net or file, or a device that this machine lacks.
@@ -40,12 +45,14 @@ def dispatch(action: str, line: CommandLine) -> None:
     memory.keep_freed_memory()
     if line.text("precision") == "bf16" and not (torch.cuda.is_available() or has_bf16()):
         glog.warning("this processor has no bf16 instructions: bf16 is slower than fp32 here")
-    {"train": train, "test": test, "time": time, "device_query": device_query}[action](line)
+    workers = Workers(line.integer("threads") or None, busy_cores)
+    torch.set_num_threads(workers.layer_threads)
+    {"train": train, "test": test, "time": time, "device_query": device_query}[action](
+        line, workers
+    )
 
 
-def _options(line: CommandLine, device: str, seed: int) -> EngineOptions:
-    workers = Workers(line.integer("threads") or None)
-    torch.set_num_threads(workers.threads)
+def _options(line: CommandLine, device: str, workers: Workers, seed: int) -> EngineOptions:
     return EngineOptions(line.text("precision"), device, workers, seed, line.on("exact"))
 
 
@@ -67,7 +74,7 @@ def _read_net(line: CommandLine) -> NetDefinition:
     return net.in_state(state, line.integer("level"))
 
 
-def train(line: CommandLine) -> None:
+def train(line: CommandLine, workers: Workers) -> None:
     """Train or fine-tune a net."""
     path = _require_flag(line, "solver", "Need a solver definition to train.")
     snapshot, weights = line.text("snapshot"), line.text("weights")
@@ -84,7 +91,7 @@ def train(line: CommandLine) -> None:
     effects = line.text("sigint_effect"), line.text("sighup_effect")
     with SignalHandler(*effects) as signals:
         saved = read_snapshot(snapshot) if snapshot else None
-        options = _options(line, device, _training_seed(param, saved))
+        options = _options(line, device, workers, _training_seed(param, saved))
         solver = Solver(param, source, options, signals.next_request)
         try:
             if saved is not None:
@@ -147,7 +154,7 @@ def _log_device(gpu: str, gpu_place: str, cpu_place: str) -> None:
         glog.info("Use CPU.", cpu_place)
 
 
-def test(line: CommandLine) -> None:
+def test(line: CommandLine, workers: Workers) -> None:
     """Score a net, batch by batch."""
     definition = _read_net(line)
     weights = _require_flag(line, "weights", "Need model weights to score.")
@@ -155,7 +162,7 @@ def test(line: CommandLine) -> None:
     _log_device(gpu, "caffe.cpp:266", "caffe.cpp:275")
     if gpu:
         glog.info(f"GPU device name: {torch.cuda.get_device_name(int(gpu))}", "caffe.cpp:270")
-    net = open_net(definition, "TEST", _options(line, device, _new_seed()))
+    net = open_net(definition, "TEST", _options(line, device, workers, _new_seed()))
     try:
         _load_weights(net, weights)
         _warn_uninitialized(net)
@@ -221,13 +228,13 @@ def _count_iterations(line: CommandLine, net: Executor) -> int:
     return counts.pop()
 
 
-def time(line: CommandLine) -> None:
+def time(line: CommandLine, workers: Workers) -> None:
     """Time each layer, forward and backward."""
     definition = _read_net(line)
     device, gpu = select_device(line)
     _log_device(gpu, "caffe.cpp:339", "caffe.cpp:343")
     phase = line.text("phase") or "TRAIN"
-    net = open_net(definition, phase, _options(line, device, _new_seed()))
+    net = open_net(definition, phase, _options(line, device, workers, _new_seed()))
     try:
         if line.text("weights"):
             _load_weights(net, line.text("weights"))
@@ -236,7 +243,7 @@ def time(line: CommandLine) -> None:
         net.close()
 
 
-def device_query(line: CommandLine) -> None:
+def device_query(line: CommandLine, workers: Workers) -> None:
     """Log the properties of GPUs."""
     gpu = line.text("gpu")
     glog.info(f"Querying GPUs {gpu}", "caffe.cpp:138")

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..errors import SqgenError
 from ..extras import importing, required
 from ..formats.files import error_reason
+from ..host import CoreMeter
 from ..text import did_you_mean, printable
 from ..version import __version__
 from . import glog
@@ -121,9 +122,10 @@ def _dispatch(line: CommandLine) -> int:
         hint = did_you_mean(action, ACTIONS)
         glog.fatal(f"Unknown action: {printable(action)}{hint}", "caffe.cpp:81")
         return FlagError.exit_code
+    meter = CoreMeter()  # while PyTorch loads
     with _exiting_on_interrupt(), required("torch", PROGRAM), importing():
         from . import actions
-    actions.dispatch(action, line)
+    actions.dispatch(action, line, meter.busy_cores())
     return 0
 
 

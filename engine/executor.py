@@ -131,6 +131,8 @@ class Executor:
         self._check_blob_memory()
         if log:
             glog.info("Network initialization done.", "net.cpp:257")
+            if not self._can_split:
+                self.workers.log_busy_cores()
 
     def _make_steps(self) -> list[Step]:
         try:
@@ -141,6 +143,11 @@ class Executor:
     @cached_property
     def _unfused_steps(self) -> list[Step]:
         return layer_steps(self.wiring, self.parameters, self.phase)
+
+    @property
+    def threads(self) -> int:
+        """The number of threads that compute a batch, which its rounding depends on."""
+        return self.workers.threads if self._can_split else self.workers.layer_threads
 
     # Memory
 

@@ -274,7 +274,7 @@ class Solver:
             records=positions.records,
             losses=self.loss.losses,
             smoothed=self.loss.value,
-            threads=self.options.workers.threads,
+            threads=self.net.threads,
             precision=self.options.precision,
         )
         prefix, step = self.param.snapshot_prefix, self.rate.current_step
@@ -314,7 +314,10 @@ class Solver:
         return ""
 
     def _log_resume(self, resume_state: ResumeState) -> None:
-        threads, precision = self.options.workers.threads, self.options.precision
+        workers = self.options.workers
+        if not workers.is_chosen:  # the load of the machine did
+            workers.layer_threads = min(resume_state.threads, workers.threads)
+        threads, precision = self.net.threads, self.options.precision
         if (threads, precision) == (resume_state.threads, resume_state.precision):
             glog.info("Resuming exactly: data and random state continue where they stopped")
         else:

@@ -56,6 +56,7 @@ class LayerClock(Hook):
 def time_layers(executor: Executor, iterations: int) -> None:
     """Time `iterations` batches and log the table that `caffe time` prints."""
     executor.check_whole_batch()
+    executor.workers.log_busy_cores()
     glog.info("Performing Forward", "caffe.cpp:351")
     tape = executor.forward_on_tape()
     glog.info(f"Initial loss: {number_text(tape.loss)}", "caffe.cpp:356")

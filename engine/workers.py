@@ -9,26 +9,54 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from math import ceil
 from threading import Barrier
 from typing import TypeVar
 
 import torch
 
 from ..host import available_cores
+from . import glog
 
 Result = TypeVar("Result")
 RecordRange = tuple[int, int]  # of a micro-batch: its first record, and one past its last
 
+_IGNORED_LOAD = 0.25  # cores that processes take now and then
 CACHED_BYTES = 15 << 20  # of a micro-batch's largest blob: 3 images of SqueezeNet v1.0, 6 in bf16
 
 
 class Workers:
-    """A pool of threads, shared by all nets of a process."""
+    """A pool of threads, shared by all nets of a process.
 
-    def __init__(self, threads: int | None = None) -> None:
+    Args:
+        threads: their number; None is one per core.
+        busy_cores: how many cores other processes keep busy, if `threads` is None.
+
+    Attributes:
+        threads: that share the micro-batches of a batch; beside other processes, too, each gets its
+            part of a core.
+        layer_threads: that compute a layer of a whole batch. They wait for each other at each
+            layer: beside other processes, one on a free core is faster than several.
+        is_chosen: whether the user chose the number.
+    """
+
+    def __init__(self, threads: int | None = None, busy_cores: float = 0.0) -> None:
         self.threads = threads or available_cores()
+        self.is_chosen = threads is not None
+        taken = 0 if self.is_chosen else ceil(busy_cores - _IGNORED_LOAD)
+        self.layer_threads = max(1, self.threads - max(0, taken))
+        self._has_logged = False
         self._pool: ThreadPoolExecutor | None = None
         self._count = 0
+
+    def log_busy_cores(self) -> None:
+        """Log once that layers of a whole batch leave the busy cores alone."""
+        if self.layer_threads < self.threads and not self._has_logged:
+            self._has_logged = True
+            glog.info(
+                f"Each layer runs on {self.layer_threads} of {self.threads} cores: other processes"
+                " keep the rest busy (--threads sets the number)"
+            )
 
     def split_batch(self, records: int, record_bytes: int) -> list[list[RecordRange]]:
         """Split a batch into micro-batches of nearly equal size; return each worker's.
@@ -51,7 +79,7 @@ class Workers:
         """Call `work` on every share in parallel; return the results in the order of the shares."""
         if len(shares) == 1:
             previous = torch.get_num_threads()
-            torch.set_num_threads(self.threads)
+            torch.set_num_threads(self.layer_threads)
             try:
                 return [work(shares[0])]
             finally:
