@@ -1,4 +1,4 @@
-"""Write train.csv, test.csv and batches.csv row by row, numbers as Caffe printed them."""
+"""Write train.csv, test.csv, batches.csv and layers.csv, numbers as Caffe printed them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..formats.files import NewFiles
+from ..text import number_text
 from .events import Output
+from .result import LayerTime
 from .rows import RowSink
 
 BUFFER = 1 << 20
@@ -76,6 +78,16 @@ class CsvRows(RowSink):
         for key in [key for key in self._tables if key[0] == BATCHES]:
             self._files.discard(self._tables.pop(key).path)
 
+    def add_layer_times(self, times: Sequence[LayerTime]) -> None:
+        """Write the rows of layers.csv, in milliseconds."""
+        if not times:
+            return
+        path = self._folder / "layers.csv"
+        columns = ("layer", "forward_ms", "backward_ms")
+        table = self._tables["layers", ()] = _Table(path, self._files.open(path, BUFFER), columns)
+        rows = ((t.layer, _optional(t.forward), _optional(t.backward)) for t in times)
+        csv.writer(table.text, lineterminator="\n").writerows(rows)
+
     def finish(self) -> list[Path]:
         """Write what is left, and return the paths of the files."""
         self._end_batch()
@@ -100,6 +112,10 @@ class CsvRows(RowSink):
             table = _Table(path, self._files.open(path, BUFFER), (*first, *columns, *names))
             self._tables[kind, names] = table
         return table
+
+
+def _optional(value: float | None) -> str:
+    return "" if value is None else number_text(value)
 
 
 class _Table:

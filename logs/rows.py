@@ -1,4 +1,4 @@
-"""Receivers of the rows of a log: `RowStore` stores them, `RowSink` discards them."""
+"""Receivers of the rows of a log: `RowStore` stores them, `LastLosses` the last, `RowSink` none."""
 
 from __future__ import annotations
 
@@ -40,6 +40,27 @@ class RowSink:
 
     def restart_batches(self) -> None:
         """Note that another `caffe test` begins."""
+
+
+class LastLosses(RowSink):
+    """Stores the loss and learning rate that each segment displayed last, as Caffe printed them."""
+
+    def __init__(self) -> None:
+        self.by_segment: dict[int, tuple[str, str]] = {}
+
+    def train(
+        self,
+        segment: int,
+        iteration: str,
+        seconds: float | None,
+        loss: str | None,
+        lr: str | None,
+        names: tuple[str, ...],
+        values: Sequence[str],
+    ) -> None:
+        """Store a display in place of the one before."""
+        earlier = self.by_segment.get(segment, ("", ""))
+        self.by_segment[segment] = (loss or earlier[0], lr or earlier[1])
 
 
 class RowStore(RowSink):

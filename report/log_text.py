@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..logs.events import Output
-from ..logs.result import LogResult
-from ..logs.rows import RowSink
+from ..logs.result import LogResult, Segment
+from ..logs.rows import LastLosses
 from ..logs.scores import LOSS, Score, score_names
 from ..text import number_text
 from .table import table
 
+Losses = Mapping[int, tuple[str, str]]  # segment -> its last training loss and learning rate
 
-def format_result(result: LogResult) -> Iterator[str]:
-    """Yield the lines that describe a result."""
+
+def format_result(result: LogResult, losses: Losses | None = None) -> Iterator[str]:
+    """Yield the lines that describe a result; `losses` replace those of its rows."""
+    losses = last_losses(result) if losses is None else losses
     state = "completed" if result.completed else "not completed"
     yield f"{result.source}: caffe {result.command}, {state}"
     facts = [("net", result.net), ("device", result.device), ("started", result.start or "")]
-    for segment in result.segments if result.command == "train" else ():
+    for number, segment in enumerate(result.segments if result.command == "train" else ()):
         resumed = f", resumed from {segment.resumed_from}" if segment.resumed_from else ""
         duration = "" if segment.seconds is None else f" in {segment.seconds:.1f} s"
         if segment.first_iteration is not None:
             span = f"{segment.first_iteration} to {segment.last_iteration}"
             facts.append(("iterations", f"{span}{duration}{resumed}"))
+            facts.append(("training", _training_text(*losses.get(number, ("", "")))))
     if result.images is not None:
         facts.append(("images", f"{result.images:,} a test"))
     facts += [("finetuned", path) for path in result.finetuned_from]
@@ -47,6 +51,39 @@ def format_result(result: LogResult) -> Iterator[str]:
         place = f" ({fatal.place})" if fatal.place else ""
         yield f"  fatal: {fatal.cause}{place}: {fatal.message}"
         yield f"  do: {fatal.remedy}"
+
+
+def last_losses(result: LogResult) -> Losses:
+    """Return the losses and learning rates displayed last, from the rows of a result."""
+    last: dict[int, tuple[str, str]] = {}
+    for number, segment in enumerate(result.segments):
+        losses = [row.loss for row in segment.train if row.loss is not None]
+        rates = [row.lr for row in segment.train if row.lr is not None]
+        loss, rate = (number_text(values[-1]) if values else "" for values in (losses, rates))
+        last[number] = (loss, rate)
+    return last
+
+
+def _training_text(loss: str, lr: str) -> str:
+    return ", ".join(filter(None, (loss and f"loss {loss}", lr and f"learning rate {lr}")))
+
+
+def format_results(results: Sequence[tuple[LogResult, Losses]]) -> list[str]:
+    """Return a table of several results, a row each."""
+    named = [dict(zip(score_names(r.scores), r.scores, strict=True)) for r, _ in results]
+    names = list(dict.fromkeys(name for scores in named for name in scores))
+    heads = ["log", "caffe", "completed", "iteration", "training loss", *names]
+    rows = []
+    for (result, losses), scores in zip(results, named, strict=True):
+        last = result.segments[-1] if result.segments else Segment()
+        iteration = "" if last.last_iteration is None else str(last.last_iteration)
+        loss, _ = losses.get(len(result.segments) - 1, ("", ""))
+        cells = [format_score(scores[name]) if name in scores else "" for name in names]
+        completed = "yes" if result.completed else "no"
+        rows.append([result.source, result.command, completed, iteration, loss, *cells])
+    used = [c for c in range(len(heads)) if c < 3 or any(row[c] for row in rows)]
+    picked = [[row[column] for column in used] for row in rows]
+    return table([heads[column] for column in used], picked, right=range(3, len(used)))
 
 
 def _score_lines(result: LogResult) -> list[str]:
@@ -77,13 +114,14 @@ def format_optional(value: float | None) -> str:
     return "" if value is None else number_text(value)
 
 
-class RowPrinter(RowSink):
+class RowPrinter(LastLosses):
     """Prints every row as it comes, for logs that are followed.
 
     `print_line` receives a line each.
     """
 
     def __init__(self, print_line: Callable[[str], None]) -> None:
+        super().__init__()
         self._print = print_line
 
     def train(
@@ -97,6 +135,7 @@ class RowPrinter(RowSink):
         values: Sequence[str],
     ) -> None:
         """Print a display."""
+        super().train(segment, iteration, seconds, loss, lr, names, values)
         facts = [f"loss {loss}" if loss else "", f"lr {lr}" if lr else ""]
         facts += [f"{name} {value}" for name, value in zip(names, values, strict=True)]
         self._print(f"iteration {iteration}: {', '.join(filter(None, facts))}")

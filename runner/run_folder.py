@@ -19,12 +19,13 @@ from typing import IO
 
 from ..errors import OutputError
 from ..formats.files import error_reason, write_files
+from ..logs.read_result import LOG, RESULT
 from ..logs.result import LogResult
 from ..text import printable
 from .overrides import RunFile
 
 RUNS = "runs"
-LOG, RESULT, COMMAND = "caffe.log", "result.json", "command"
+COMMAND = "command"
 _MAXIMUM_NUMBER = 1000  # runs of one name in a second
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from ..errors import OutputError, RunError
 from ..host import describe_machine
+from ..logs.read_result import LOG
 from ..logs.result import LogResult
 from .engines import Engine
 from .environment import collect_versions
 from .live_progress import ProgressSteps
 from .options import RunOptions, path_or_none
 from .overrides import RunFile
-from .run_folder import LOG, RunFolder
+from .run_folder import RunFolder
 from .run_record import RunRecord, TestRecord, TrainRecord
 from .supervise import supervise
 

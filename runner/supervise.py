@@ -13,13 +13,14 @@ from ..errors import ResourceError, StallError
 from ..formats.files import error_reason
 from ..logs.collector import Collector
 from ..logs.parser import Parser
+from ..logs.read_result import LOG
 from ..logs.result import LogResult
 from ..text import printable
 from .engines import Engine
 from .live_progress import LiveProgress, ProgressSteps
 from .options import RunOptions
 from .outcome import outcome_error
-from .run_folder import LOG, RunFolder
+from .run_folder import RunFolder
 from .subprocess_guard import GuardedProcess
 
 LogLine = Callable[[str], None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import gzip
 import json
 import re
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sqgen import OutputError
+from sqgen import OutputError, parse_log
 from sqgen.formats.files import NewFiles
 from sqgen.logs.read_log import read_log
 from sqgen.logs.rows import RowSink
@@ -189,3 +190,64 @@ def test_live_from_a_pipe(tmp_path: Path) -> None:
         follower.stdin.close()
         assert "caffe test, completed" in follower.stdout.read()
     assert follower.returncode == 0
+
+
+def test_the_last_loss_and_rate_are_in_the_table(sqgen: Run, shared: Path) -> None:
+    case = shared / "reported" / "35-log-parse-says-nothing-of-a-log-without-tests"
+    shown = sqgen("log", "parse", str(case / "train.log")).stdout
+    assert "  training   loss 1.52, learning rate 0.001\n" in shown
+
+
+def test_several_logs_are_a_row_each(sqgen: Run) -> None:
+    names = ("train_two_test_nets", "test_digits", "train_killed")
+    shown = sqgen("log", "parse", *(str(LOGS / f"{name}.log.gz") for name in names)).stdout
+    head, *rows = shown.splitlines()
+    assert head.split()[:3] == ["log", "caffe", "completed"]
+    assert "training loss" in head
+    states = [tuple(row.split()[1:3]) for row in rows]
+    assert states == [("train", "yes"), ("test", "yes"), ("train", "no")]
+    assert "0.794613" in rows[1]
+
+
+@pytest.mark.parametrize("command", ["parse", "plot", "compare"])
+def test_a_file_that_is_no_log_is_refused(sqgen: Run, tmp_path: Path, command: str) -> None:
+    (tmp_path / "notes.txt").write_text("Dear diary,\n")
+    more = {"plot": ["-o", "x.png"], "compare": [str(LOGS / "test_digits.log.gz")]}
+    done = sqgen("log", command, "notes.txt", *more.get(command, []))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "notes.txt: is neither a log of Caffe nor a result of sqgen" in done.stderr
+
+
+def test_a_result_and_its_run_folder_read_as_their_log(sqgen: Run, tmp_path: Path) -> None:
+    log = LOGS / "train_two_test_nets.log.gz"
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "caffe.log").write_bytes(gzip.decompress(log.read_bytes()))
+    by_log = sqgen("log", "parse", str(log)).stdout.splitlines()[1:]
+    assert sqgen("log", "parse", "run").stdout.splitlines()[1:] == by_log
+    (folder / "result.json").write_text(sqgen("log", "parse", str(log), "--json").stdout)
+    for source in ("run", "run/result.json"):
+        assert sqgen("log", "parse", source).stdout.splitlines()[1:] == by_log
+        assert sqgen("gate", source, "--min", "net1:top1=0.05").returncode == 0
+    assert sqgen("log", "parse", "run", "--csv", "csv").returncode == 0
+    assert (tmp_path / "csv" / "train.csv").exists()
+    assert "is a folder without caffe.log" in sqgen("log", "parse", "csv").stderr
+
+
+def test_times_of_layers_are_csv(sqgen: Run, tmp_path: Path) -> None:
+    log = str(LOGS / "time_digits.log.gz")
+    assert sqgen("log", "parse", log, "--csv", "out").returncode == 0
+    (path,) = (tmp_path / "out").iterdir()
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = parse_log(log).layer_times
+    assert path.name == "layers.csv"
+    assert [(row["layer"], float(row["forward_ms"])) for row in rows] == [
+        (time.layer, time.forward) for time in expected
+    ]
+
+
+def test_csv_takes_no_dash(sqgen: Run) -> None:
+    done = sqgen("log", "parse", str(LOGS / "test_digits.log.gz"), "--csv", "-")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--csv -: give a folder" in done.stderr

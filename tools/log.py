@@ -9,9 +9,17 @@ import click
 from ..formats.files import STDIN, NewFiles, write_files
 from ..json_form import to_json
 from ..logs.csv_rows import CsvRows
-from ..logs.read_log import read_log
+from ..logs.read_result import find_log, read_caffe_log, read_result
 from ..logs.result import LogResult
-from ..report.log_text import RowPrinter, format_optional, format_result
+from ..logs.rows import LastLosses
+from ..report.log_text import (
+    Losses,
+    RowPrinter,
+    format_optional,
+    format_result,
+    format_results,
+    last_losses,
+)
 from ..report.table import table
 from ..text import printable
 from .group import Group
@@ -47,10 +55,10 @@ def parse(
     force: bool,
     follow: bool,
 ) -> None:
-    """Print what happened in logs of caffe train, test and time.
+    """Print what happened in logs of caffe train, test and time; of several, a row each.
 
-    FILE is a log of any version of Caffe, also as .gz, or - for standard input. Anything odd in a
-    log is a warning in its result, never an error.
+    FILE is a log of any version of Caffe, also as .gz, a run folder, a result of --json, or - for
+    standard input. Anything odd in a log is a warning in its result, never an error.
 
     \b
     Examples:
@@ -62,6 +70,8 @@ def parse(
         raise click.UsageError("--table, --json and --csv: give only one")
     if follow and (len(files) > 1 or folder is not None):
         raise click.UsageError("--follow: give one file, and no --csv")
+    if folder == STDIN:
+        raise click.UsageError("--csv -: give a folder; CSV of several kinds is several files")
     if folder is not None:
         folders = [_csv_folder(folder, file, files) for file in files]
         if len(set(folders)) < len(files):
@@ -69,13 +79,12 @@ def parse(
         for file, folder_of_file in zip(files, folders, strict=True):
             _write_csv(file, folder_of_file, force)
         return
-    results = [_read(file, as_json, follow) for file in files]
     if as_json:
-        plain = [result.as_dict() for result in results]
+        plain = [_read(file, True, follow)[0].as_dict() for file in files]
         print_json(plain if len(plain) > 1 else plain[0])
         return
-    for result in results:
-        print_lines(format_result(result))
+    results = [_read(file, False, follow) for file in files]
+    print_lines(format_results(results) if len(results) > 1 else format_result(*results[0]))
 
 
 @log.command()
@@ -112,7 +121,7 @@ def plot(
         name if names.count(name) == 1 else file for name, file in zip(names, files, strict=True)
     ]
     runs = [
-        (label, extract_curves(read_log(file), x, smooth))
+        (label, extract_curves(read_result(file), x, smooth))
         for label, file in zip(labels, files, strict=True)
     ]
     write_files({Path(out): render_figure(draw_curves(runs, x, log_scale), file_format)}, force)
@@ -132,7 +141,7 @@ def compare(a: str, b: str, as_json: bool) -> None:
     """
     from ..logs.compare import compare_logs, describe_first_differences
 
-    results = [read_log(file) for file in (a, b)]
+    results = [read_result(file) for file in (a, b)]
     rows, differences = compare_logs(*results), list(describe_first_differences(*results))
     if as_json:
         plain = [{**row._asdict(), "difference": row.difference} for row in rows]
@@ -143,9 +152,15 @@ def compare(a: str, b: str, as_json: bool) -> None:
     print_lines(differences)
 
 
-def _read(file: str, as_json: bool, follow: bool) -> LogResult:
-    rows = RowPrinter(echo) if follow and not as_json else None
-    return read_log(file, rows, keep_rows=as_json, follow=follow)
+def _read(file: str, as_json: bool, follow: bool) -> tuple[LogResult, Losses]:
+    """Read a result, and the losses that its training displayed last."""
+    last = RowPrinter(echo) if follow else LastLosses()
+    rows = None if as_json else last
+    if follow:
+        result = read_caffe_log(find_log(file), rows, keep_rows=as_json, follow=True)
+    else:
+        result = read_result(file, keep_rows=as_json, rows=rows)
+    return result, last.by_segment or last_losses(result)
 
 
 def _csv_folder(folder: str, file: str, files: tuple[str, ...]) -> Path:
@@ -164,7 +179,8 @@ def _name(file: str) -> str:
 def _write_csv(file: str, folder: Path, force: bool) -> None:
     with NewFiles(force) as files:
         rows = CsvRows(folder, files)
-        result = read_log(file, rows, keep_rows=False)
+        result = read_caffe_log(find_log(file), rows, keep_rows=False)
+        rows.add_layer_times(result.layer_times)
         written = rows.finish()
     warn(*(f"{printable(file)}: {line}" for line in result.warnings))
     names = ", ".join(path.name for path in written) or "nothing: no rows"
