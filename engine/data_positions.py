@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .executor import Executor
@@ -16,8 +16,8 @@ class DataPositions(NamedTuple):
         records: for each net, data layer -> records read.
     """
 
-    passes: list[int]
-    records: list[dict[str, int]]
+    passes: Sequence[int]
+    records: Sequence[Mapping[str, int]]
 
     @classmethod
     def of(cls, nets: Sequence[Executor]) -> DataPositions:

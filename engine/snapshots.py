@@ -9,7 +9,9 @@ solver state comes last.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -20,21 +22,25 @@ from ..errors import FormatError, NetError
 from ..formats.caffemodel import (
     blob_array,
     fill_blob,
+    parse_caffemodel,
     parse_solver_state,
     same_blob_shape,
     serialize,
 )
 from ..formats.files import BINARY_LIMIT, display_name, read_bytes, write_files
-from ..formats.schema import TRAIN, SolverParameter, SolverState
+from ..formats.schema import TRAIN, NetParameter, SolverParameter, SolverState
 from ..formats.snapshot_files import find_weights
+from ..json_form import from_json, to_json
 from ..text import printable
 from . import glog
-from .executor import Executor
+from .executor import PRECISIONS, Executor
 from .optimizer import Optimizer
 from .parameters import to_caffemodel
 from .tensors import to_array
 
 FORMAT = 1
+RESUME_STATE_LIMIT = 1 << 26  # bytes
+_LARGEST = 1 << 63  # above every count and seed
 
 
 @dataclass
@@ -48,19 +54,33 @@ class ResumeState:
         records: for each net, data layer -> records read.
         losses, smoothed: the losses that average_loss averages, and their mean.
         threads, precision: of the run; a resume with others is not bit for bit the same.
-        digest: SHA-256 of the solver state that this belongs to.
+        digest, weights_digest: SHA-256 of the solver state and weights that this belongs to; the
+            latter is empty in states of earlier versions.
     """
 
     iteration: int
     seed: int
-    passes: list[int]
-    records: list[dict[str, int]]
-    losses: list[float]
+    passes: tuple[int, ...]
+    records: tuple[Mapping[str, int], ...]
+    losses: tuple[float, ...]
     smoothed: float
     threads: int
     precision: str
     digest: str = ""
+    weights_digest: str = ""
     format: int = FORMAT
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether every value is one that a run can have."""
+        positions = [position for records in self.records for position in records.values()]
+        numbers = [self.iteration, self.seed, *self.passes, *positions]
+        return (
+            all(0 <= number < _LARGEST for number in numbers)
+            and len(self.passes) == len(self.records)
+            and self.threads > 0
+            and self.precision in PRECISIONS
+        )
 
 
 def write_snapshot(
@@ -73,7 +93,7 @@ def write_snapshot(
         net: the trained net.
         optimizer: its optimizer, whose history is saved.
         step: Caffe's current_step.
-        resume_state: the rest; its digest is set here.
+        resume_state: the rest; its digests are set here.
 
     Raises:
         OutputError: a file can't be written; no partial one is left.
@@ -86,12 +106,13 @@ def write_snapshot(
     for blob in optimizer.history:
         fill_blob(state.history.add(), to_array(blob))
     glog.info(f"Snapshotting solver state to binary proto file {state_path}", "sgd_solver.cpp:284")
-    saved = serialize(state, state_path)
+    saved, weights = serialize(state, state_path), serialize(model, model_path)
     resume_state.digest = sha256(saved).hexdigest()
+    resume_state.weights_digest = sha256(weights).hexdigest()
     write_files(
         {
-            Path(model_path): serialize(model, model_path),
-            Path(f"{base}.sqgenstate"): (json.dumps(asdict(resume_state)) + "\n").encode(),
+            Path(model_path): weights,
+            Path(f"{base}.sqgenstate"): (json.dumps(to_json(resume_state)) + "\n").encode(),
             Path(state_path): saved,
         },
         force=True,
@@ -125,6 +146,25 @@ def read_snapshot(path: str) -> SavedRun:
     return SavedRun(path, state, find_weights(state, path), _read_resume_state(path, data))
 
 
+def read_saved_weights(saved: SavedRun) -> NetParameter | None:
+    """Read the weights of a run to resume; None where its state names none.
+
+    Raises:
+        FormatError: the file can't be read, or another run has replaced it.
+    """
+    if saved.weights is None:
+        return None
+    name = os.fspath(saved.weights)
+    data = read_bytes(name, BINARY_LIMIT, "a caffemodel")
+    expected = saved.resume_state.weights_digest if saved.resume_state is not None else ""
+    if expected and sha256(data).hexdigest() != expected:
+        raise FormatError(
+            f"{printable(name)}: has other weights than {printable(saved.path)} belongs to, as"
+            " after another run with this snapshot_prefix; start from them with --weights"
+        )
+    return parse_caffemodel(data, display_name(name), [])
+
+
 def restore_history(saved: SavedRun, optimizer: Optimizer) -> None:
     """Copy the history of a solver state into the optimizer.
 
@@ -154,15 +194,16 @@ def _check_history(state: SolverState, optimizer: Optimizer, file: str) -> None:
 
 
 def _read_resume_state(path: str, data: bytes) -> ResumeState | None:
-    """Read the resume state beside a solver state of these bytes."""
+    """Read the resume state beside a solver state of these bytes; None where none is valid."""
+    file = Path(path).with_suffix(".sqgenstate")
     try:
-        fields = json.loads(Path(path).with_suffix(".sqgenstate").read_bytes())
-        resume_state = ResumeState(**fields)
-    except (OSError, ValueError, TypeError):
+        plain = json.loads(read_bytes(file, RESUME_STATE_LIMIT, "a resume state"))
+        resume_state = from_json(ResumeState, plain)
+    except (FormatError, ValueError, OverflowError, RecursionError):
         return None
     digest = sha256(data).hexdigest()
     matches = (resume_state.format, resume_state.digest) == (FORMAT, digest)
-    return resume_state if matches else None
+    return resume_state if matches and resume_state.is_valid else None
 
 
 def check_snapshot_format(solver: SolverParameter) -> None:

@@ -32,6 +32,7 @@ from .snapshots import (
     ResumeState,
     SavedRun,
     check_snapshot_format,
+    read_saved_weights,
     restore_history,
     write_snapshot,
 )
@@ -270,9 +271,9 @@ class Solver:
         resume_state = ResumeState(
             iteration=self.iteration,
             seed=self.options.seed,
-            passes=positions.passes,
-            records=positions.records,
-            losses=self.loss.losses,
+            passes=tuple(positions.passes),
+            records=tuple(positions.records),
+            losses=tuple(self.loss.losses),
             smoothed=self.loss.value,
             threads=self.net.threads,
             precision=self.options.precision,
@@ -289,10 +290,11 @@ class Solver:
         glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
         restore_history(saved, self.optimizer)
         file = printable(saved.path)
-        if saved.weights is None:
+        weights = read_saved_weights(saved)
+        if weights is None:
             glog.warning(f"{file} names no weights: the net keeps its initial ones")
         else:
-            self.net.load(read_caffemodel(saved.weights), os.fspath(saved.weights))
+            self.net.load(weights, os.fspath(saved.weights or ""))
         self.iteration = saved.state.iter
         self.rate.current_step = saved.state.current_step
         problem = self._restore_positions(saved.resume_state)
@@ -309,7 +311,7 @@ class Solver:
         if not positions.fits(self.nets):
             return "is of nets with other data layers"
         positions.restore(self.nets)
-        self.loss.restore(resume_state.losses, resume_state.smoothed)
+        self.loss.restore(list(resume_state.losses), resume_state.smoothed)
         self._log_resume(resume_state)
         return ""
 

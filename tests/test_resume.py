@@ -301,6 +301,84 @@ def test_without_its_position_a_state_resumes_as_caffe_does(
     assert resumed[1] == from_iteration(run_messages(fresh), 0)[1]
 
 
+@pytest.fixture
+def snapshot(folder: Path, train: Engine, tmp_path: Path) -> Path:
+    """A folder of its own with the files of a run of 6 iterations."""
+    place = folder / tmp_path.name
+    if not place.exists():
+        make_run(
+            folder,
+            tmp_path.name,
+            net(),
+            f'net: "net.prototxt" weights: "{START}" snapshot_prefix: "s" snapshot: 3 max_iter: 6'
+            ' base_lr: 0.02 lr_policy: "fixed"',
+        )
+    train(place)
+    return place
+
+
+def test_weights_of_another_run_are_refused(
+    snapshot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With them, a resume would be exact and wrong: two runs with one prefix."""
+    shutil.copy(snapshot / "s_iter_6.caffemodel", snapshot / "s_iter_3.caffemodel")
+    code, log = engine((*TRAIN, "--snapshot=s_iter_3.solverstate"), capsys)
+    assert code == 2
+    assert "s_iter_3.caffemodel: has other weights than s_iter_3.solverstate belongs to" in log
+    assert "start from them with --weights" in log
+    earlier = json.loads((snapshot / "s_iter_3.sqgenstate").read_text())
+    del earlier["weights_digest"]  # as before it was kept
+    (snapshot / "s_iter_3.sqgenstate").write_text(json.dumps(earlier))
+    code, log = engine((*TRAIN, "--snapshot=s_iter_3.solverstate"), capsys)
+    assert (code, "Resuming exactly" in log) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("iteration", "3"),
+        ("seed", None),
+        ("seed", -1),
+        ("seed", 0.5),
+        ("seed", 10**400),
+        ("passes", None),
+        ("passes", [3, 3]),
+        ("passes", {"0": 3}),
+        ("passes", [-1]),
+        ("records", [{"data": "3"}]),
+        ("records", [{"data": 10**30}]),
+        ("records", [[]]),
+        ("losses", ["0.5"]),
+        ("losses", None),
+        ("smoothed", 10**400),
+        ("smoothed", {}),
+        ("threads", "\x1b[31m"),
+        ("threads", 0),
+        ("precision", "fp8"),
+        ("precision", 1),
+        ("another", 1),
+    ],
+)
+def test_values_of_another_kind_are_no_resume_state(
+    snapshot: Path, field: str, value: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though the digest fits: nothing but its own checks protects the file."""
+    file = snapshot / "s_iter_3.sqgenstate"
+    file.write_text(json.dumps({**json.loads(file.read_text()), field: value}))
+    code, log = engine((*TRAIN, "--snapshot=s_iter_3.solverstate"), capsys)
+    assert code == 0
+    assert "has no matching .sqgenstate beside it: resuming as Caffe does" in log
+    assert "defect" not in log
+
+
+def test_a_resume_state_may_be_nested_without_end(
+    snapshot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (snapshot / "s_iter_3.sqgenstate").write_text("[" * 100_000)
+    code, log = engine((*TRAIN, "--snapshot=s_iter_3.solverstate"), capsys)
+    assert (code, "has no matching .sqgenstate" in log) == (0, True)
+
+
 def test_other_threads_and_precision_are_told(
     folder: Path, train: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
