@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .errors import (
         CrashError,
         DesignError,
+        DivergedError,
         DownloadError,
         FormatError,
         MissingExtraError,
@@ -52,6 +53,7 @@ _HOMES = {
     ".errors": (
         "CrashError",
         "DesignError",
+        "DivergedError",
         "DownloadError",
         "FormatError",
         "MissingExtraError",
@@ -86,6 +88,7 @@ __all__ = [
     "Design",
     "DesignError",
     "Difference",
+    "DivergedError",
     "DownloadError",
     "Finding",
     "FormatError",

@@ -8,6 +8,7 @@
     ├── MissingExtraError 2  an optional package is missing; the message names the extra
     ├── DownloadError     3  weights that can't be downloaded or fail verification
     └── RunError             a run of caffe that did not complete
+        ├── DivergedError 1  the loss became nan or inf, and sqgen ended the training
         ├── RefusedError  2  caffe refused a file, a net or a flag
         ├── ResourceError 4  out of memory, disk space or GPU failure
         ├── CrashError    5  caffe crashed, was killed, or exited without a reason
@@ -61,6 +62,12 @@ class RunError(SqgenError):
     """A run of caffe that did not complete; `result` is the LogResult up to where it ended."""
 
     result: Any = None
+
+
+class DivergedError(RunError):
+    """The loss became nan or inf, and sqgen ended the training."""
+
+    exit_code = 1
 
 
 class RefusedError(RunError):

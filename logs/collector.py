@@ -411,6 +411,11 @@ class Collector(Listener):
         names = score_names(scores)
         return {name: score.value for name, score in zip(names, scores, strict=True)}
 
+    @property
+    def has_diverged(self) -> bool:
+        """Whether the loss was nan or inf twice in a row: once may be a spike."""
+        return self._run is not None and self._run.monitor.non_finite_in_row > 1
+
     def troubles_so_far(self) -> list[Trouble]:
         """Return what is wrong with the run that is read, up to here."""
         if self._run is None:

@@ -25,6 +25,7 @@ class RunMonitor:
         self.last_loss = 0.0
         self.last_test_loss = 0.0
         self.first_non_finite: tuple[int, float] | None = None  # iteration and loss
+        self.non_finite_in_row = 0  # displays and tests, up to the last one
         self.first_underflow: int | None = None
         self.underflows = 0
         self.zero_rate_since: int | None = None
@@ -37,6 +38,7 @@ class RunMonitor:
         self.iteration = iteration
         if loss is not None:
             self.last_loss = loss
+            self.non_finite_in_row = 0 if math.isfinite(loss) else self.non_finite_in_row + 1
             if not math.isfinite(loss):
                 self.first_non_finite = self.first_non_finite or (iteration, loss)
             elif abs(loss - UNDERFLOW) < 0.01:
@@ -57,6 +59,7 @@ class RunMonitor:
         non_finite = [loss for loss in losses if not math.isfinite(loss)]
         if losses:
             self.last_test_loss = losses[0]
+            self.non_finite_in_row = self.non_finite_in_row + 1 if non_finite else 0
         if non_finite:
             self.first_non_finite = self.first_non_finite or (iteration, non_finite[0])
         elif top1 is not None:

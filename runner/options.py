@@ -30,6 +30,7 @@ class RunOptions:
         run_dir: the folder to make; None makes `runs/<time>-<name>`.
         stall_timeout: seconds of silence before it is reported; 0 means never.
         stop_stalled: end a run that is silent for that long.
+        keep_going: let a training whose loss is nan or inf go on.
         arguments: further arguments for the engine, passed on unchanged.
         log: called with a line per event; None is quiet.
         progress: makes the progress bar.
@@ -45,6 +46,7 @@ class RunOptions:
     run_dir: str | os.PathLike[str] | None = None
     stall_timeout: float = STALL_TIMEOUT
     stop_stalled: bool = False
+    keep_going: bool = False
     arguments: Sequence[str] = ()
     log: Callable[[str], None] | None = None
     progress: StartBar = no_bar

@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import IO
 
-from ..errors import ResourceError, StallError
+from ..errors import DivergedError, ResourceError, StallError
 from ..formats.files import error_reason
 from ..logs.collector import Collector
 from ..logs.parser import Parser
 from ..logs.read_result import LOG
 from ..logs.result import LogResult
+from ..logs.trouble import DIVERGED
 from ..text import printable
 from .engines import Engine
 from .live_progress import LiveProgress, ProgressSteps
@@ -78,6 +79,7 @@ def supervise(
     error = (
         log_file.error(result)
         or monitor.stall_error(result, path)
+        or monitor.diverged_error(result, path)
         or outcome_error(engine, process, result, path)
     )
     if error is not None:
@@ -148,12 +150,16 @@ class _Monitor:
         self._last_output = time.monotonic()
         self._is_silent = False
         self._stalled_lines: list[str] | None = None
+        self._has_stopped_diverged = False
 
     def check(self, process: GuardedProcess, printed: bool) -> None:
         """Report new trouble if the run `printed` something, else a silence past the timeout."""
         if printed:
             self._last_output, self._is_silent = time.monotonic(), False
             self._report_troubles()
+            if self._collector.has_diverged and not self._options.keep_going:
+                self._has_stopped_diverged = True
+                process.kill()  # a snapshot of such weights would be the newest to resume from
             return
         timeout = self._options.stall_timeout
         if not timeout or self._is_silent or time.monotonic() - self._last_output < timeout:
@@ -177,6 +183,18 @@ class _Monitor:
         error = StallError(
             f"silent for {self._options.stall_timeout:g} s, so sqgen ended it; its last lines:"
             f" {_join(self._stalled_lines)}; its log: {printable(log)}"
+        )
+        error.result = result
+        return error
+
+    def diverged_error(self, result: LogResult, log: str) -> DivergedError | None:
+        """Return the error of a training that was ended for its loss, or None."""
+        if not self._has_stopped_diverged or result.completed:
+            return None
+        trouble = next(one for one in result.troubles if one.name == DIVERGED)
+        error = DivergedError(
+            f"{trouble.message}, so sqgen ended the training; {trouble.remedy} (--keep-going lets"
+            f" it run); its log: {printable(log)}"
         )
         error.result = result
         return error

@@ -205,12 +205,30 @@ def test_a_training(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "caffe train, completed" in done.stdout
     assert "training: 8 images an update, 6 updates of 64 records, 0.75 epochs" in done.stderr
-    done = run(
-        "train", "--solver", place.solver, "--caffe", stand_in("train_diverged_nan"), "--json"
-    )
+    diverging = ("train", "--solver", place.solver, "--caffe", stand_in("train_diverged_nan"))
+    done = run(*diverging, "--keep-going", "--json")
     assert done.returncode == 1
     assert "trouble: the loss is nan" in done.stderr
     assert json.loads(done.stdout)["troubles"][0]["name"] == "diverged"
+
+
+def test_a_training_stops_where_its_loss_is_nan(
+    place: Place, stand_in: StandIn, tmp_path: Path
+) -> None:
+    """Before its end, and without a snapshot of such weights."""
+    log = log_text("train_diverged_nan")
+    lines = log.splitlines()
+    nan = [number for number, line in enumerate(lines) if b", loss = -nan" in line]
+    caffe = stand_in("train_diverged_nan", lines=nan[1] + 5, wait=True, ignore=["SIGINT"])
+    arguments = ("train", "--solver", place.solver, "--caffe", caffe, "--run-dir", "run")
+    done = run(*arguments, timeout=PATIENCE)
+    assert (done.returncode, done.stdout) == (1, "")
+    message = done.stderr.splitlines()[-1]
+    assert "the loss is nan from iteration" in message
+    assert "so sqgen ended the training; lower base_lr" in message
+    assert "--keep-going lets it run" in message
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["completed"], result["troubles"][0]["name"]) == (False, "diverged")
 
 
 def test_a_timing(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
@@ -351,7 +369,7 @@ def test_a_reader_that_goes_away(
     lines = len(log_text("train_diverged_nan").splitlines()) - 200
     caffe = stand_in("train_diverged_nan", lines=lines, on_sigint=tail, alive=living.path)
     arguments = ["train", "--solver", str(place.solver), "--caffe", caffe, "--run-dir", "run"]
-    process = start(arguments, tmp_path)
+    process = start([*arguments, "--keep-going"], tmp_path)
     child = living.ready()
     assert process.stderr is not None
     process.stderr.close()

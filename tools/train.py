@@ -32,13 +32,14 @@ if TYPE_CHECKING:
 @click.option("--val-data", metavar="LMDB", help="test dataset, instead of the net's own")
 @batch_option
 @mean_option
+@click.option("--keep-going", is_flag=True, help="don't stop where the loss is nan or inf")
 @run_options
 @engine_arguments
-def train(as_json: bool, options: RunOptions, **arguments: Any) -> None:
+def train(as_json: bool, options: RunOptions, keep_going: bool, **arguments: Any) -> None:
     """Train a net, fine-tune it, or resume a training.
 
-    Ctrl-C makes it write a snapshot and stop; a second Ctrl-C kills it. Exit code 1 means that
-    the loss became nan or inf.
+    Ctrl-C makes it write a snapshot and stop; a second Ctrl-C kills it. Where the loss is nan or
+    inf twice in a row, it stops without a snapshot: exit code 1.
 
     \b
     Examples:
@@ -49,7 +50,7 @@ def train(as_json: bool, options: RunOptions, **arguments: Any) -> None:
     """
     from ..runner.train import train as run_train
 
-    result = run_train(**arguments, **vars(options))
+    result = run_train(**arguments, **{**vars(options), "keep_going": keep_going})
     if as_json:
         print_result_json(result)
     else:
