@@ -93,3 +93,19 @@ def list_gpus() -> list[str]:
         model = next((line.partition(":")[2].strip() for line in lines if "Model" in line), "GPU")
         models.append(model)
     return models
+
+
+def visible_gpus(gpus: list[str]) -> list[str]:
+    """Return those of all GPUs that CUDA_VISIBLE_DEVICES leaves to this process, in its order."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return gpus
+    visible = []
+    for word in map(str.strip, chosen.split(",")):
+        if word.startswith(("GPU-", "MIG-")):
+            visible.append(word)
+        elif word.isascii() and word.isdigit() and int(word) < len(gpus):
+            visible.append(gpus[int(word)])
+        else:
+            break  # CUDA ignores what follows an invalid entry
+    return visible

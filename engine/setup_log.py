@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from ..formats.prototxt import to_text
+from ..formats.prototxt import debug_text
 from ..formats.schema import PHASES, LayerParameter, NetParameter
 from ..nets.definition import NetDefinition, layer_is_in
 from ..text import number_text
@@ -25,7 +25,7 @@ def log_net_parameters(net: NetDefinition, layers: Sequence[LayerParameter], pha
     param.state.level = net.level
     del param.state.stage[:]
     param.state.stage.extend(sorted(net.stages) or [""])
-    glog.info("Initializing net from parameters: ", "net.cpp:53", body=to_text(param))
+    glog.info("Initializing net from parameters: ", "net.cpp:53", body=debug_text(param))
 
 
 def log_exclusions(net: NetDefinition, phase: str) -> None:

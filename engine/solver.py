@@ -72,7 +72,7 @@ class Solver:
     ) -> None:
         self.param, self.source = param, source
         self.options, self.next_request = options, next_request
-        dump = prototxt.to_text(param)
+        dump = prototxt.debug_text(param)
         glog.info("Initializing solver from parameters: ", "solver.cpp:45", body=dump)
         self._check_param()
         nets = read_solver_nets(param, source, level=param.train_state.level)

@@ -70,6 +70,11 @@ def to_text(message: Message) -> str:
     return str(text_format.MessageToString(message))
 
 
+def debug_text(message: Message) -> str:
+    """Return a message as Caffe logs it (DebugString): whole numbers without a decimal point."""
+    return re.sub(r"^( *\w+: -?\d+)\.0$", r"\1", to_text(message), flags=re.MULTILINE)
+
+
 def _format_error(error: text_format.ParseError, message: Message, source: str) -> FormatError:
     reason = printable(re.sub(_POSITION, "", str(error)).strip().rstrip("."), 200)
     unknown = re.search(_UNKNOWN, reason)

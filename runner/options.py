@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import SqgenError
-from ..host import list_gpus
+from ..host import list_gpus, visible_gpus
 from ..progress import StartBar, no_bar
 from ..text import printable
-from .engines import AUTO, CHOICES, Engine, select_engine
+from .engines import AUTO, CHOICES, TORCH, Engine, select_engine
 from .preflight import check_gpus
 from .subprocess_guard import STALL_TIMEOUT
 
@@ -90,6 +90,11 @@ class RunOptions:
             raise SqgenError("--gpu and --cpu: give one")
         check_gpus(self.requested_gpus, self.caffe is not None)
         engine = select_engine(self.engine, self.caffe)
+        if engine.kind == TORCH and self.requested_gpus and not self.requested_gpus.isdigit():
+            raise SqgenError(
+                f"--gpu {self.gpu}: the embedded engine runs on one GPU; give its number, or a real"
+                " caffe"
+            )
         self.log_line(f"engine {engine}")
         return engine
 
@@ -107,7 +112,7 @@ class RunOptions:
     def device_count(self) -> int:
         """Number of devices that each compute a batch; `all` counts the driver's GPUs."""
         if self.gpu == "all":
-            return max(1, len(list_gpus()))
+            return max(1, len(visible_gpus(list_gpus())))
         return len((self.requested_gpus or "0").split(","))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import FormatError, NetError, SqgenError
 from ..formats.caffemodel import read_caffemodel, read_solver_state
 from ..formats.snapshot_files import find_weights
-from ..host import list_gpus
+from ..host import list_gpus, visible_gpus
 from ..nets.definition import NetDefinition
 from ..nets.layer_types import LAYER_TYPES
 from ..nets.lint import ERROR, lint_net
@@ -153,16 +154,18 @@ def check_gpus(requested: str | None, custom_command: bool) -> None:
         raise SqgenError(f"--gpu {printable(requested)}: write 0, 0,1 or all")
     if custom_command or not _driver_lists_gpus():
         return
-    count = len(list_gpus())
+    count = len(visible_gpus(list_gpus()))
     if count and (requested == "all" or max(map(int, requested.split(","))) < count):
         return
     has = f"{count} GPUs, numbered from 0" if count else "no GPU that a driver knows"
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        has += f", with CUDA_VISIBLE_DEVICES={printable(os.environ['CUDA_VISIBLE_DEVICES'])}"
     raise SqgenError(f"--gpu {requested}: this machine has {has}; --cpu runs it on the CPU")
 
 
 def has_no_gpu() -> bool:
     """Return whether this machine certainly has no GPU."""
-    return _driver_lists_gpus() and not list_gpus()
+    return _driver_lists_gpus() and not visible_gpus(list_gpus())
 
 
 def _driver_lists_gpus() -> bool:

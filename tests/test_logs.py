@@ -17,10 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 
 from sqgen import FormatError, LogResult, parse_log
+from sqgen.formats import prototxt
+from sqgen.formats.schema import NetParameter, SolverParameter
 from sqgen.logs.clock import Clock
-from sqgen.logs.parser import MAX_LINE
+from sqgen.logs.events import Listener
+from sqgen.logs.parser import MAX_LINE, Parser
 
 from .conftest import DATA
 
@@ -579,3 +583,24 @@ def test_dead_relus_and_chance_are_named() -> None:
     )
     assert [t.name for t in parse(HEAD + tests).troubles] == ["chance"]
     assert "no test net has a loss" in parse(HEAD + tests).warnings[0]
+
+
+@pytest.mark.parametrize("name", ["train_two_test_nets", "train_batchnorm", "test_digits"])
+def test_messages_print_as_in_caffes_log(name: str) -> None:
+    """To the letter: `mean_value: 104`, not `104.0`."""
+    dumps: list[tuple[str, Message]] = []
+
+    class Collector(Listener):
+        def net(self, text: str, cut: bool) -> None:
+            dumps.append((text, NetParameter()))
+
+        def solver(self, text: str) -> None:
+            dumps.append((text, SolverParameter()))
+
+    parser = Parser(Collector())
+    parser.feed(text_of(name).encode())
+    parser.close()
+    assert dumps
+    for text, message in dumps:
+        prototxt.parse(text, message, name)
+        assert prototxt.debug_text(message) == text + "\n"

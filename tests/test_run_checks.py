@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sqgen import host
+from sqgen import errors, host
 from sqgen.formats.caffemodel import fill_blob, read_caffemodel
 from sqgen.formats.schema import NetParameter
 from sqgen.runner import preflight
@@ -511,6 +511,43 @@ def test_gpus(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "_driver_lists_gpus", lambda: False)
     preflight.check_gpus("0,7", False)
     assert isinstance(host.list_gpus(), list)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "left"),
+    [
+        (None, ["a", "b", "c"]),
+        ("", []),
+        ("-1", []),
+        ("1", ["b"]),
+        ("2, 0", ["c", "a"]),
+        ("0,7,1", ["a"]),  # CUDA ignores what follows an invalid entry
+        ("GPU-5a", ["GPU-5a"]),
+    ],
+)
+def test_visible_gpus(chosen: str | None, left: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert host.visible_gpus(["a", "b", "c"]) == left
+    monkeypatch.setattr(preflight, "_driver_lists_gpus", lambda: True)
+    monkeypatch.setattr(preflight, "list_gpus", lambda: ["a", "b", "c"])
+    if len(left) > 1:
+        preflight.check_gpus("1", False)
+    else:
+        with pytest.raises(
+            errors.SqgenError, match=r"--gpu 1: this machine has .*CUDA_VISIBLE_DEVICES="
+        ):
+            preflight.check_gpus("1", False)
+
+
+def test_the_embedded_engine_takes_one_gpu(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "list_gpus", lambda: ["a", "b"])
+    test = ("test", "--model", typed.place.net, "--weights", typed.place.weights)
+    for gpu in ("0,1", "all"):
+        done = typed.run(*test, "--engine", "torch", "--gpu", gpu)
+        typed.refused(done, f"--gpu {gpu}: the embedded engine runs on one GPU")
+    assert not (typed.folder / "runs").exists()
 
 
 def test_room_for_snapshots(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
