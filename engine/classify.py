@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import FormatError, NetError
 from ..formats import images
+from ..nets.data_layers import is_transformed
+from ..nets.definition import read_net
 from ..nets.imagenet import IMAGENET_MEAN
-from ..text import printable
+from ..text import number_text, printable
 from .api import Net
+from .transform import read_mean
 
 IMAGENET_INPUTS, IMAGENET_SIZE = (224, 227), 256  # images are resized to 256 and cropped
 BATCH_SIZE = 32
@@ -105,6 +109,43 @@ def choose_preprocessing(
     if len(mean) not in (1, channels):
         raise NetError(f"--mean has {len(mean)} values for {channels} channels")
     return Preprocessing(resize, (height, width), mean, scale, channels)
+
+
+def describe_preprocessing(preprocessing: Preprocessing) -> str:
+    """Return what is done to an image, in words."""
+    resize = "x".join(map(str, preprocessing.resize))
+    crop = "x".join(map(str, preprocessing.crop))
+    centre = "" if preprocessing.crop == preprocessing.resize else f", its centre {crop} taken"
+    mean = ",".join(map(number_text, preprocessing.mean))
+    return f"resized to {resize}{centre}, mean {mean}, scale {number_text(preprocessing.scale)}"
+
+
+def trained_transform(path: str) -> tuple[list[float] | None, float]:
+    """Return mean and scale of the data layer of a train_val net; the mean is None without one.
+
+    The mean of a mean_file is that of its channels.
+
+    Raises:
+        SqgenError: the net can't be read, has no data layer with a transform, or no mean_file.
+    """
+    net = read_net(path)
+    for phase in ("TEST", "TRAIN"):
+        for layer in filter(is_transformed, net.layers(phase)):
+            param = layer.transform_param
+            if param.mean_file:
+                where = f"{net.place(layer)}: layer '{printable(layer.name)}'"
+                return channel_means(param.mean_file, where), param.scale
+            return list(param.mean_value) or [0.0], param.scale
+    raise NetError(f"{printable(path)}: no data layer tells a transform; give the train_val net")
+
+
+def channel_means(path: str, where: str) -> list[float]:
+    """Return the mean of each channel of a mean file (B, G, R).
+
+    Raises:
+        FormatError: it can't be read, or is not a mean image.
+    """
+    return [float(value) for value in read_mean(Path(path), where).mean((0, 1), dtype=np.float64)]
 
 
 def choose_output(net: Net, name: str | None) -> str:

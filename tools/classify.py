@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ from ..extras import required
 from ..formats.files import read_bytes
 from ..report.table import table
 from ..text import printable
-from .terminal import echo, parse_size, print_json, print_lines
+from .terminal import echo, parse_size, print_json, print_lines, warn
 
 if TYPE_CHECKING:
     from ..engine.classify import ClassScore
@@ -27,10 +28,13 @@ LABELS_LIMIT = 16 << 20
 @click.option(
     "--resize", metavar="HxW", help="resize images [256x256 for nets of ImageNet, else the input]"
 )
+@click.option("--like", metavar="TRAIN_VAL", help="mean and scale as in this net's data layer")
 @click.option(
-    "--mean", metavar="B,G,R", help="subtract per channel [104,117,123; 0 for gray images]"
+    "--mean",
+    metavar="B,G,R|FILE",
+    help="subtract per channel, or a mean file's means [104,117,123; gray: 0]",
 )
-@click.option("--scale", default=1.0, show_default=True, help="factor on pixels after the mean")
+@click.option("--scale", type=float, help="factor on pixels after the mean [1]")
 @click.option("--output", metavar="BLOB", help="output blob, if the net has several")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def classify(
@@ -40,35 +44,56 @@ def classify(
     labels: str | None,
     top: int,
     resize: str | None,
+    like: str | None,
     mean: str | None,
-    scale: float,
+    scale: float | None,
     output: str | None,
     as_json: bool,
 ) -> None:
     """Print the most probable classes of images.
 
-    Each image is resized, and the net sees its centre, as in the published tests.
+    Each image is resized, and the net sees its centre, as in the published tests. A deploy net
+    does not say how its images were preprocessed: --like names the net that it was trained by.
 
     \b
-    Example:
+    Examples:
       sqgen classify --model deploy.prototxt --weights squeezenet.caffemodel \\
         --labels synset_words.txt cat.jpg dog.png
+      sqgen classify --model deploy.prototxt --weights my.caffemodel \\
+        --like train_val.prototxt cat.jpg
     """
     if top < 1:
         raise click.UsageError(f"--top {top}: give one or more")
     names = None if labels is None else read_labels(labels)
     size = None if resize is None else parse_size(resize)
-    means = None if mean is None else _parse_mean(mean)
+    if like is not None and (mean is not None or scale is not None):
+        raise click.UsageError("--like: tells mean and scale; give it or --mean and --scale")
+    numbers = None if mean is None or Path(mean).is_file() else _parse_mean(mean)
     with required("torch", "sqgen classify"):
         from ..engine import classify as engine
     net = engine.load_net(model, weights)
-    preprocessing = engine.choose_preprocessing(net, size, means, scale)
+    if like is not None:
+        means, scale = engine.trained_transform(like)
+    elif mean is not None and numbers is None:
+        means = engine.channel_means(mean, "--mean")
+    else:
+        means = numbers
+    factor = 1.0 if scale is None else scale
+    preprocessing = engine.choose_preprocessing(net, size, means, factor)
     blob = engine.choose_output(net, output)
     probabilities = engine.class_probabilities(net, preprocessing, images, blob)
     results = [
         (path, engine.top_classes(values, top, names))
         for path, values in zip(images, probabilities, strict=True)
     ]
+    done = engine.describe_preprocessing(preprocessing)
+    if means is None and scale is None:
+        warn(
+            f"nothing tells how the net's images were preprocessed, so they were {done}; --like"
+            " TRAIN_VAL tells it, or --mean and --scale"
+        )
+    elif numbers is None:
+        click.echo(f"sqgen: images were {done}", err=True)
     if as_json:
         print_json([_as_dict(path, classes) for path, classes in results])
         return
