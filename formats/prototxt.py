@@ -7,6 +7,7 @@ a misspelt name, and the fields of Caffe's forks (`fork_fields.py`).
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
@@ -18,6 +19,11 @@ SIZE_LIMIT = 16 << 20  # the largest published net (ResNet-152) is a hundredth o
 
 _UNKNOWN = r'type "(?:caffe\.)?([\w.]+)" has no (field|value) named "?([\w.]+)'
 PARSED = (1 << 31, 0)  # position behind every line: of an error in a text that parsed
+# Strings and comments, or else what Caffe's parser (protobuf's tokenizer.cc) refuses.
+_SCAN = re.compile(
+    r"""\"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|\#[^\n]*"""
+    r"""|([^\x00-\x7f]|(?<![\w.])\d\w*_\w*|(?<![eE])\+[\w.]*)"""
+)
 _POSITION = r"^\d+:\d+ : "
 
 
@@ -44,6 +50,7 @@ def parse(text: str, message: Message, source: str) -> list[str]:
         FormatError: the text has an error; the message has `source:line:column`, and a suggestion
             for a misspelt name.
     """
+    _check_characters(text, source)
     try:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
@@ -63,6 +70,29 @@ def parse(text: str, message: Message, source: str) -> list[str]:
         raise
     except text_format.ParseError as error:
         raise _format_error(error, message, source) from None
+
+
+def _check_characters(text: str, source: str) -> None:
+    """Refuse what Python's parser takes and Caffe's does not, such as a no-break space.
+
+    Raises:
+        FormatError: the first of these; the message has `source:line:column`.
+    """
+    for match in _SCAN.finditer(text):
+        found = match[1]
+        if found is None:
+            continue
+        line = text.count("\n", 0, match.start()) + 1
+        column = match.start() - text.rfind("\n", 0, match.start())
+        if found.isascii():
+            what = f"'{found}' is no number for Caffe; write it without '+' and '_'"
+        else:
+            code = f"U+{ord(found):04X}"
+            name = unicodedata.name(found, "a byte that is not UTF-8")
+            what = f"{code} ({name.lower()}) outside of a string; Caffe takes ASCII alone there"
+        error = FormatError(f"{printable(source)}:{line}:{column}: {what}")
+        error.position = (line, column)
+        raise error
 
 
 def to_text(message: Message) -> str:
@@ -85,6 +115,12 @@ def _format_error(error: text_format.ParseError, message: Message, source: str) 
         owner, kind, word = unknown.groups()
         reason = f"{owner} has no {kind} '{word}'"
         hint = did_you_mean(word, _names(message, owner, kind))
+    if reason.endswith("got /"):
+        hint = "; comments begin with #, not //"
+    elif reason.startswith("V1LayerParameter.LayerType has no value"):
+        hint = (
+            "; types in quotes belong into `layer`, and those of `layers` are words as CONVOLUTION"
+        )
     line, column = error.GetLine() or 0, error.GetColumn() or 0
     format_error = FormatError(f"{printable(source)}:{line}:{column}: {reason}{hint}")
     format_error.position = (line, column)

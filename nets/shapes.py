@@ -12,10 +12,13 @@ from typing import NamedTuple
 from ..errors import NetError
 from ..formats.schema import LayerParameter, ParamSpec
 from ..text import did_you_mean, printable
+from .data_layers import declared_batch_size, is_data_layer
 from .definition import NetDefinition
 from .graph import Bottom, Graph, Node, build_graph
 from .layer_types import LAYER_TYPES, MAX_ELEMENTS, UNSUPPORTED, Blob, LayerType, Shape
 from .windows import ShapeError, UnknownSizeError
+
+_NEEDS_INPUT = 'has input_param but no data_param, so it is an input: write type: "Input"'
 
 
 class LayerShapes(NamedTuple):
@@ -122,7 +125,10 @@ class _Walk:
             blobs = kind.blobs(layer, bottoms)
             macs = kind.macs(tops, blobs)
         except UnknownSizeError as error:
-            self.problem("image-size", layer, str(error))
+            if _is_misspelt_input(layer):
+                self.problem("shape", layer, _NEEDS_INPUT)
+            else:
+                self.problem("image-size", layer, str(error))
             return
         except ShapeError as error:
             self.problem("shape", layer, str(error))
@@ -130,7 +136,7 @@ class _Walk:
         self.check_params(layer, blobs)
         for shape in (*tops, *(blob.shape for blob in blobs)):
             if any(axis <= 0 for axis in shape):
-                self.problem("shape", layer, f"its top has a shape without elements: {shape}")
+                self.problem("shape", layer, _describe_empty(layer, shape))
                 return
             if prod(shape) > MAX_ELEMENTS:
                 self.problem("shape", layer, f"{shape} is more than Caffe can count (2^31 - 1)")
@@ -144,7 +150,10 @@ class _Walk:
             what = f"type '{layer.type}' is Caffe's, but not supported here"
             self.problem("unsupported", layer, f"{what}: the shapes of its tops are unknown")
         elif kind is None:
-            hint = did_you_mean(layer.type, [*LAYER_TYPES, *UNSUPPORTED])
+            if "depthwise" in layer.type.lower():
+                hint = "; a depthwise convolution is a Convolution with group = num_output"
+            else:
+                hint = did_you_mean(layer.type, [*LAYER_TYPES, *UNSUPPORTED])
             self.problem("type", layer, f"no layer type '{printable(layer.type)}'{hint}")
         return kind
 
@@ -239,3 +248,16 @@ class _Walk:
             self.problem("blob-count", layer, f"has {tops} tops but {weights} loss_weight")
             return False
         return True
+
+
+def _describe_empty(layer: LayerParameter, shape: Shape) -> str:
+    if _is_misspelt_input(layer):
+        return _NEEDS_INPUT
+    if is_data_layer(layer) and declared_batch_size(layer) is None and not shape[0]:
+        return "batch_size is missing, so that a batch has no images"
+    return f"its top has a shape without elements: {shape}"
+
+
+def _is_misspelt_input(layer: LayerParameter) -> bool:
+    """Whether a layer is what Netscope writes for an Input layer."""
+    return layer.type == "Data" and layer.HasField("input_param") and not layer.data_param.source

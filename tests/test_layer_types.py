@@ -157,7 +157,7 @@ def test_sources(
     ("kind", "transform", "params", "message"),
     [
         ("Data", "", "data_param { batch_size: 2 }", "no crop_size.*--image CxHxW"),
-        ("Data", "crop_size: 5", "data_param { }", "without elements"),
+        ("Data", "crop_size: 5", "data_param { }", "batch_size is missing"),
         (
             "ImageData",
             "crop_size: 9",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from sqgen import LogResult, lint_net, parse_log, parse_net
+from sqgen import FormatError, LogResult, lint_net, parse_log, parse_net
 from sqgen.engine import glog
 from sqgen.logs.baseline import read_baseline
 
@@ -369,3 +370,49 @@ def test_names_can_not_write_markdown_or_annotations(
     (annotation,) = [line for line in outcome.stderr.splitlines() if line.startswith("::error")]
     assert annotation.startswith("::error title=sqgen gate::![x]")
     assert "100%25: expected at least 0.9, got 0.5" in annotation
+
+
+# 18, 19, 23, 25, 26, 38: what a person meant
+
+
+@pytest.mark.parametrize(
+    ("case", "file", "message"),
+    [
+        ("18-depthwise-did-you-mean-convolution", "deploy.prototxt", "with group = num_output"),
+        ("18-depthwise-did-you-mean-convolution", "with_group.prototxt", "with group = num_output"),
+        ("19-data-layer-with-input-param", "net.prototxt", 'write type: "Input"'),
+        ("23-nbsp-passes-lint", "net.prototxt", "13:1: U+00A0 (no-break space) outside of a"),
+        ("25-v1-layer-with-a-type-in-quotes", "deploy.prototxt", "belong into `layer`"),
+        ("26-double-slash-comments", "train_val.prototxt", "comments begin with #, not //"),
+        ("38-batch-size-left-out", "train_val.prototxt", "batch_size is missing"),
+    ],
+)
+def test_lint_says_what_was_meant(
+    sqgen: Run, shared: Path, case: str, file: str, message: str
+) -> None:
+    done = sqgen("lint", str(shared / "reported" / case / file))
+    assert done.returncode in (1, 2)
+    assert message in done.stdout + done.stderr
+    assert "did you mean" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ('name: "caf\u00e9" # d\u00e9j\u00e0 vu', None),
+        ("name: 'it\\'s # \u3000'", None),
+        ("layer { power_param { scale: 1e+5 shift: -1E-3 } }", None),
+        ("input_dim:\u30001", "1:11: U+3000"),
+        ("input:\u2028'x'", "1:7: U+2028"),
+        ("name: 'n'\n  input_dim: \uff11", "2:14: U+FF11"),
+        ("input_dim: 1_0", "1:12: '1_0' is no number"),
+        ("input_dim: +8", "1:12: '+8' is no number"),
+    ],
+)
+def test_a_prototxt_is_ascii_outside_of_strings(text: str, refused: str | None) -> None:
+    """As in Caffe, whose parser takes fewer characters than Python's."""
+    if refused is None:
+        parse_net(text, "n")
+    else:
+        with pytest.raises(FormatError, match=re.escape(f"n:{refused}")):
+            parse_net(text, "n")
