@@ -53,6 +53,7 @@ class _Run:
         self.done = False
         self.stopped = False  # early, by a signal
         self.displays = 0
+        self.thread: str | None = None  # of the last display or test
         self.iterations: dict[str, int] = {}  # the last one that each thread displayed or tested
         self.headers: set[str] = set()
         self.only_headers = True
@@ -147,6 +148,7 @@ class Collector(Listener):
         if run.first_iteration is None:
             run.first_iteration = number
         run.only_headers = False
+        run.thread = stamp[2]
         run.iterations[stamp[2]] = number
         run.last_iteration = max(number, run.last_iteration or 0)
         return run
@@ -191,12 +193,22 @@ class Collector(Listener):
         lr: str | None,
     ) -> None:
         """Receive a display."""
-        if loss is None and self._is_repeated_rate(stamp[2]):
-            return
         number = int(iteration)
-        run = self._run_of_iteration(stamp, number)
+        run = self._run
+        # Nearly every display is of the thread of the one before, and further on.
+        if (
+            run is not None
+            and run.thread == stamp[2]
+            and number > (run.last_iteration or 0)
+            and not (run.done or run.stopped)
+        ):
+            run.iterations[run.thread] = run.last_iteration = number
+        elif loss is None and self._is_repeated_rate(stamp[2]):
+            return
+        else:
+            run = self._run_of_iteration(stamp, number)
+            self._command = "train"
         run.displays += 1
-        self._command = "train"
         run.monitor.add_display(number, parse_optional(loss), parse_optional(lr))
         seconds = self._update_clock(stamp, run)
         self._rows.train(len(self._segments), iteration, seconds, loss, lr, names, values)

@@ -38,10 +38,12 @@ class RunMonitor:
         self.iteration = iteration
         if loss is not None:
             self.last_loss = loss
-            self.non_finite_in_row = 0 if math.isfinite(loss) else self.non_finite_in_row + 1
-            if not math.isfinite(loss):
+            if math.isfinite(loss):
+                self.non_finite_in_row = 0
+            else:
+                self.non_finite_in_row += 1
                 self.first_non_finite = self.first_non_finite or (iteration, loss)
-            elif abs(loss - UNDERFLOW) < 0.01:
+            if abs(loss - UNDERFLOW) < 0.01:
                 self.underflows += 1
                 if self.first_underflow is None:
                     self.first_underflow = iteration
