@@ -41,7 +41,9 @@ def printable(text: str, limit: int = 240) -> str:
 
 def can_forge_line(name: str) -> bool:
     """Decide whether a name, printed in a log, can look like a line of its own."""
-    return re.search(rf"[\r\n]|{GLOG_PREFIX}", name) is not None
+    if "\r" in name or "\n" in name:
+        return True
+    return "] " in name and re.search(GLOG_PREFIX, name) is not None
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -45,11 +45,12 @@ def dispatch(action: str, line: CommandLine, busy_cores: float) -> None:
     memory.keep_freed_memory()
     if line.text("precision") == "bf16" and not (torch.cuda.is_available() or has_bf16()):
         glog.warning("this processor has no bf16 instructions: bf16 is slower than fp32 here")
+    if action == "device_query":
+        device_query(line)
+        return
     workers = Workers(line.integer("threads") or None, busy_cores)
     torch.set_num_threads(workers.layer_threads)
-    {"train": train, "test": test, "time": time, "device_query": device_query}[action](
-        line, workers
-    )
+    {"train": train, "test": test, "time": time}[action](line, workers)
 
 
 def _options(line: CommandLine, device: str, workers: Workers, seed: int) -> EngineOptions:
@@ -243,7 +244,7 @@ def time(line: CommandLine, workers: Workers) -> None:
         net.close()
 
 
-def device_query(line: CommandLine, workers: Workers) -> None:
+def device_query(line: CommandLine) -> None:
     """Log the properties of GPUs."""
     gpu = line.text("gpu")
     glog.info(f"Querying GPUs {gpu}", "caffe.cpp:138")

@@ -120,10 +120,10 @@ def describe_preprocessing(preprocessing: Preprocessing) -> str:
     return f"resized to {resize}{centre}, mean {mean}, scale {number_text(preprocessing.scale)}"
 
 
-def trained_transform(path: str) -> tuple[list[float] | None, float]:
-    """Return mean and scale of the data layer of a train_val net; the mean is None without one.
+def trained_transform(path: str) -> tuple[list[float], float]:
+    """Return the mean and the scale of a train_val net's data layer.
 
-    The mean of a mean_file is that of its channels.
+    The mean of a mean_file is that of its channels; without any, it is 0.
 
     Raises:
         SqgenError: the net can't be read, has no data layer with a transform, or no mean_file.

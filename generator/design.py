@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +23,6 @@ from .design_fields import (
 from .fire import Fire, fire_modules
 
 
-@dataclass(frozen=True)  # again, so that errors of its constructor name Design
 class Design(DesignFields):
     """A SqueezeNet: architecture, data, style and solver. Fields that are None are derived.
 
@@ -165,3 +164,8 @@ class Design(DesignFields):
             if option not in FIELDS:
                 raise DesignError(f"no design option '{option}'{did_you_mean(option, FIELDS)}")
         return replace(self, **options) if options else self
+
+
+# Errors of the constructor name the class that users know. A decorator of its own would make the
+# same methods again, which takes 2 ms of each start.
+DesignFields.__init__.__qualname__ = "Design.__init__"

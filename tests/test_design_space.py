@@ -215,6 +215,8 @@ def test_a_classifier_named_as_another_layer() -> None:
 def test_unknown_field_and_net() -> None:
     with pytest.raises(DesignError, match="no design option 'clases'; did you mean 'classes'"):
         Design().with_options(clases=10)
+    with pytest.raises(TypeError, match=r"^Design\.__init__\(\) got an unexpected .*'clases'"):
+        Design(clases=10)  # type: ignore[call-arg]
     with pytest.raises(DesignError, match="--net trainvl: not known; did you mean 'trainval'"):
         build(net="trainvl")
 

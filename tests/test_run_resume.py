@@ -42,7 +42,7 @@ SOLVER = "max_iter: 30 snapshot: 10 momentum: 0.9 display: 1 test_iter: 4 test_i
 
 
 def stopped(place: Place, folder: Path, *more: str) -> tuple[int, str]:
-    """Train, interrupted after a few iterations; the exit code and what was said."""
+    """Train, interrupted after a few iterations; the exit code and the log lines."""
     solver = folder / "solver.prototxt"
     solver.write_text(place.solver_text(SOLVER.replace("max_iter: 30", "max_iter: 1000000")))
     process = start(["train", "--solver", str(solver), "--run-dir", "first", *more], folder)

@@ -72,28 +72,21 @@ def classify(
     with required("torch", "sqgen classify"):
         from ..engine import classify as engine
     net = engine.load_net(model, weights)
+    means = numbers
     if like is not None:
         means, scale = engine.trained_transform(like)
     elif mean is not None and numbers is None:
         means = engine.channel_means(mean, "--mean")
-    else:
-        means = numbers
-    factor = 1.0 if scale is None else scale
-    preprocessing = engine.choose_preprocessing(net, size, means, factor)
+    preprocessing = engine.choose_preprocessing(net, size, means, 1.0 if scale is None else scale)
     blob = engine.choose_output(net, output)
     probabilities = engine.class_probabilities(net, preprocessing, images, blob)
     results = [
         (path, engine.top_classes(values, top, names))
         for path, values in zip(images, probabilities, strict=True)
     ]
-    done = engine.describe_preprocessing(preprocessing)
-    if means is None and scale is None:
-        warn(
-            f"nothing tells how the net's images were preprocessed, so they were {done}; --like"
-            " TRAIN_VAL tells it, or --mean and --scale"
-        )
-    elif numbers is None:
-        click.echo(f"sqgen: images were {done}", err=True)
+    if numbers is None:
+        is_assumed = means is None and scale is None
+        _report_preprocessing(engine.describe_preprocessing(preprocessing), is_assumed)
     if as_json:
         print_json([_as_dict(path, classes) for path, classes in results])
         return
@@ -101,6 +94,17 @@ def classify(
         if len(results) > 1:
             echo(path)
         print_lines(_table(classes))
+
+
+def _report_preprocessing(done: str, is_assumed: bool) -> None:
+    """Say what was done to the images, where the user did not type it."""
+    if is_assumed:
+        warn(
+            f"nothing tells how the net's images were preprocessed, so they were {done}; --like"
+            " TRAIN_VAL tells it, or --mean and --scale"
+        )
+    else:
+        click.echo(f"sqgen: images were {done}", err=True)
 
 
 def read_labels(path: str) -> list[str]:

@@ -10,8 +10,6 @@ from ..report.gate_report import checks_json
 from .gate_options import apply_gate, gate_options, print_checks
 from .terminal import print_json
 
-JSON_LIMIT = 1 << 28
-
 
 @click.command()
 @click.argument("source", metavar="RESULT|LOG")

@@ -141,7 +141,9 @@ def validate_gate(gate: GateOptions) -> None:
 
 
 def apply_gate(gate: GateOptions, result: LogResult, images: int | None) -> list[Check]:
-    """Check a result, and write the reports and the baseline that the options name.
+    """Check a result; write the reports and the baseline that the options name.
+
+    In GitHub Actions, print each failed check as an annotation of the run, too.
 
     Raises:
         DesignError: an expected score that the result does not have.
