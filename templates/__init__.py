@@ -19,11 +19,22 @@ FOLDER = Path(__file__).parent
 NAMES = ("layers.j2", "net.prototxt.j2", "solver.prototxt.j2")
 
 
+# Protobuf text's escapes, by code point.
+_ESCAPES = {code: f"\\{code:03o}" for code in range(32)} | {
+    ord(character): escape
+    for character, escape in (
+        ('"', r"\""),
+        ("\\", r"\\"),
+        ("\n", r"\n"),
+        ("\r", r"\r"),
+        ("\t", r"\t"),
+    )
+}
+
+
 def quote(text: str) -> str:
     r"""Quote a string for protobuf text; escape quotes, backslashes and control characters."""
-    named = {'"': r"\"", "\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
-    shown = "".join(named.get(c) or (f"\\{ord(c):03o}" if ord(c) < 32 else c) for c in text)
-    return f'"{shown}"'
+    return f'"{text.translate(_ESCAPES)}"'
 
 
 def number(value: float) -> str:
