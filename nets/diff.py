@@ -18,7 +18,7 @@ from ..formats.schema import LayerParameter
 from ..text import printable
 from .definition import NetDefinition
 from .graph import build_graph
-from .layer_types import rename_old_axis
+from .layer_families.shaping import rename_old_axis
 
 _SKIPPED = ("name", "type", "bottom", "top", "include", "exclude", "blobs")
 # Fields that have a meaning when set, even to their default (Caffe asks has_x()).

@@ -123,7 +123,7 @@ class _Walk:
             known = () if bottoms else self.known.get(layer.name, ())
             tops = list(known) or kind.top_shapes(layer, bottoms, self.image)
             blobs = kind.blobs(layer, bottoms)
-            macs = kind.macs(tops, blobs)
+            macs = kind.macs(bottoms, tops, blobs)
         except UnknownSizeError as error:
             if _is_misspelt_input(layer):
                 self.problem("shape", layer, _NEEDS_INPUT)

@@ -12,7 +12,8 @@ import click
 from ..errors import FormatError
 from ..nets.data_layers import has_countable_records
 from ..nets.definition import NetDefinition, read_net
-from ..nets.layer_types import ASSUMED_CHANNELS, Shape, channels_by_transform
+from ..nets.layer_families.data import ASSUMED_CHANNELS, channels_by_transform
+from ..nets.layer_types import Shape
 from ..nets.summary import Summary
 from ..nets.summary import summary as summarize
 from ..report.table import table

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.schema import LRNParameter
-from ..nets.layer_types import Shape, concat_axis
+from ..nets.layer_families.shaping import concat_axis
+from ..nets.layer_types import Shape
 from ..nets.shapes import LayerShapes
 
 Order = NDArray[np.int64]

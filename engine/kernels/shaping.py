@@ -7,7 +7,8 @@ from itertools import pairwise
 import torch
 
 from ...formats.schema import EltwiseParameter
-from ...nets.layer_types import LAYER_TYPES, concat_axis
+from ...nets.layer_families.shaping import concat_axis
+from ...nets.layer_types import LAYER_TYPES
 from .base import Kernel, LazyConcat, PassContext, Tensor, Tensors, Value, canonical, materialize
 
 
