@@ -357,10 +357,14 @@ class Collector(Listener):
         path = value.rpartition(" file ")[2].strip()
         _append(self._snapshots, path)
         match = re.search(r"_iter_([0-9]{1,12})\.caffemodel", path)
-        interval = self._solver.get("snapshot", 0)
-        if match is None or not self._solver:
+        if match is None:
             return
         iteration = int(match[1])
+        if self._run is not None:
+            self._run.last_iteration = max(iteration, self._run.last_iteration or 0)
+        if not self._solver:
+            return
+        interval = self._solver.get("snapshot", 0)
         if iteration != self._schedule.max_iter and (not interval or iteration % interval):
             _append(self._signals, f"snapshot out of turn at iteration {iteration}")
 

@@ -60,7 +60,8 @@ class Segment:
         start, end: stamps as printed, `20261123 02:37:17.360940` or without the year.
         seconds: between them.
         resumed_from: the solver state, if any.
-        first_iteration, last_iteration: of the displays and tests.
+        first_iteration: of the displays and tests.
+        last_iteration: of the displays, tests and snapshots.
         train, test: the rows; empty if they were not stored.
         done: whether the run completed.
     """

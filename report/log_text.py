@@ -23,8 +23,9 @@ def format_result(result: LogResult, losses: Losses | None = None) -> Iterator[s
     for number, segment in enumerate(result.segments if result.command == "train" else ()):
         resumed = f", resumed from {segment.resumed_from}" if segment.resumed_from else ""
         duration = "" if segment.seconds is None else f" in {segment.seconds:.1f} s"
-        if segment.first_iteration is not None:
-            span = f"{segment.first_iteration} to {segment.last_iteration}"
+        if segment.last_iteration is not None:
+            first = "" if segment.first_iteration is None else f"{segment.first_iteration} "
+            span = f"{first}to {segment.last_iteration}"
             facts.append(("iterations", f"{span}{duration}{resumed}"))
             facts.append(("training", _training_text(*losses.get(number, ("", "")))))
     if result.images is not None:

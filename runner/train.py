@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 from ..errors import FormatError, NetError, RunError, SqgenError
 from ..formats.caffemodel import split_weights
+from ..formats.files import STDIN
 from ..formats.schema import SolverParameter
 from ..formats.snapshot_files import newest_snapshot
+from ..formats.snapshot_lock import SnapshotLock
 from ..logs.result import LogResult
 from ..text import first_few, printable
-from .engines import AUTO
+from .engines import AUTO, TORCH
 from .live_progress import ProgressSteps
 from .options import RunOptions, path_or_none
 from .overrides import DataOverride, RunFile, Setting, layer_batch_size, solver_file
@@ -85,21 +87,31 @@ def train(
     tests = nets.plan_tests(options)
     engine = options.select_engine()
     check_solver_mode(options, parsed, engine)
-    session = Session(options, engine, parsed.path)
-    session.create_folder(nets.net_files())
-    session.write_file(_solver_file(options, parsed, nets, session.folder))
-    images = _log_images_per_update(options, parsed, nets)
-    record = TrainRecord(start.path, images, record_data(nets.trained_check), tests)
-    steps = ProgressSteps(parsed.param.max_iter - start.iteration, images, start.iteration)
-    arguments = ["train", f"--solver={session.folder.file_path(SOLVER)}", *start.flags]
-    try:
-        result = session.run(arguments, steps, record)
-    except RunError as error:
-        if error.result.snapshots:
-            changes = {"data": data, "val-data": val_data, "batch-size": batch_size, "mean": mean}
-            command = _resume_command(options, parsed, changes)
-            error.args = (f"{error}; go on with {command}",)
-        raise
+    with SnapshotLock(parsed.param.snapshot_prefix) as lock:
+        if engine.kind == TORCH:
+            lock.release()  # it was free, and the engine takes it itself
+        session = Session(options, engine, parsed.path)
+        session.create_folder(nets.net_files())
+        session.write_file(_solver_file(options, parsed, nets, session.folder))
+        images = _log_images_per_update(options, parsed, nets)
+        record = TrainRecord(start.path, images, record_data(nets.trained_check), tests)
+        steps = ProgressSteps(parsed.param.max_iter - start.iteration, images, start.iteration)
+        arguments = ["train", f"--solver={session.folder.file_path(SOLVER)}", *start.flags]
+        try:
+            result = session.run(arguments, steps, record)
+        except RunError as error:
+            if error.result.snapshots:
+                changes = {
+                    "data": data,
+                    "val-data": val_data,
+                    "batch-size": batch_size,
+                    "mean": mean,
+                }
+                if os.fspath(solver) == STDIN:  # only the copy is left, which has the changes
+                    parsed, changes = parsed._replace(path=session.folder.file_path(SOLVER)), {}
+                command = _resume_command(options, parsed, changes)
+                error.args = (f"{error}; go on with {command}",)
+            raise
     result = replace(result, dataset=tests[0].digest if tests else None)
     return session.write_result(result, record)
 
@@ -114,6 +126,7 @@ def _resume_command(
     for name, value in values.items():
         words += [f"--{name}", str(value)] if value is not None else []
     words += ["--cpu"] if options.cpu else []
+    words += ["--keep-going"] if options.keep_going else []
     return shlex.join([*words, *(("--", *options.arguments) if options.arguments else ())])
 
 

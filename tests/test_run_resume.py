@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -108,6 +109,40 @@ def pair(prefix: str, iteration: int, when: int, place: Place) -> Path:
     state.write_bytes(bytes(message.SerializeToString()))
     os.utime(state, ns=(when, when))
     return state
+
+
+@pytest.mark.slow
+def test_the_command_to_go_on_works_for_a_solver_from_stdin(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the error says where the training is, though nothing was displayed."""
+    monkeypatch.delenv("CAFFE_ROOT", raising=False)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "--solver", "-", "--run-dir", "run", "--batch-size", "4", "--keep-going"]
+    process = start(words, tmp_path, stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(place.solver_text("max_iter: 1000000 snapshot: 10"))
+    process.stdin.close()
+    process.stdin = None
+    while not Path("s_iter_10.solverstate").exists():
+        with suppress(subprocess.TimeoutExpired):
+            raise AssertionError(process.wait(0.05))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    at = newest_snapshot("s")
+    assert at is not None
+    last = err.splitlines()[-1]
+    iteration = at.iteration
+    assert f"near iteration {iteration}; its last snapshot is s_iter_{iteration}." in last
+    command = shlex.split(last.partition("go on with ")[2])
+    assert command == "sqgen train --solver run/solver.prototxt --resume --keep-going".split()
+    copy = Path("run/solver.prototxt")
+    copy.write_text(copy.read_text().replace("max_iter: 1000000", f"max_iter: {iteration + 1}"))
+    resumed = start(command[1:], tmp_path)
+    out, err = resumed.communicate(timeout=PATIENCE)
+    assert resumed.returncode == 0, err
+    assert f"iterations to {iteration + 1}" in " ".join(out.split())
 
 
 PREFIXES = (
