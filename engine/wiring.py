@@ -13,7 +13,7 @@ from ..formats.schema import LayerParameter, ParamSpec
 from ..nets.definition import NetDefinition
 from ..nets.graph import build_graph
 from ..nets.layer_types import AUTOMATIC, LAYER_TYPES, Blob, Shape
-from ..nets.shapes import NetShapes, Problem, infer_shapes
+from ..nets.shapes import NetShapes, Problem, infer_shapes, stage_hint
 from ..text import printable
 from .insert_splits import insert_splits
 
@@ -119,7 +119,9 @@ def _hint_other_phase(
     here = {name for layer in layers for name in layer.top}
     everywhere = {name for layer in net.param.layer for name in layer.top}
     missing = [n for n in problem.layer.bottom if n in everywhere and n not in here]
-    return f" in phase {phase}; it exists in another phase or stage" if missing else ""
+    if not missing:
+        return ""
+    return f" in phase {phase}{stage_hint(net) or '; it exists in another phase or stage'}"
 
 
 def _check_rules(net: NetDefinition, layer: LayerParameter) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -56,6 +56,12 @@ class NetDefinition:
         return replace(self, stages=self.stages | set(state.stage), level=level)
 
     @cached_property
+    def stage_names(self) -> list[str]:
+        """The stages that the layers' rules name, sorted."""
+        rules = [rule for layer in self.param.layer for rule in (*layer.include, *layer.exclude)]
+        return sorted({stage for rule in rules for stage in (*rule.stage, *rule.not_stage)})
+
+    @cached_property
     def lines(self) -> list[int]:
         """The line of each layer of `param`; empty where there is no text."""
         lines = layer_lines(self.text)
@@ -79,9 +85,13 @@ class NetDefinition:
         layers = list(self.param.layer)
         return layers, dict(zip(map(id, layers), self.lines, strict=False))
 
+    def line(self, layer: LayerParameter | None) -> int:
+        """Return the line of a layer; 0 where it is unknown."""
+        return self._places[1].get(id(layer), 0)
+
     def place(self, layer: LayerParameter | None) -> str:
         """Return `file:line` of a layer, or the file where no line is known."""
-        line = self._places[1].get(id(layer))
+        line = self.line(layer)
         return printable(self.source) + (f":{line}" if line else "")
 
 
@@ -124,7 +134,7 @@ def read_text(path: str | os.PathLike[str]) -> tuple[str, str]:
 
 
 def parse_net(text: str, source: str = "net") -> NetDefinition:
-    """Parse a net and upgrade it to the current format.
+    """Parse a net, or a solver with a net inside, and upgrade it to the current format.
 
     Raises:
         FormatError: `text` is no net; the message has source:line:column.
@@ -136,7 +146,7 @@ def parse_net(text: str, source: str = "net") -> NetDefinition:
         warnings = prototxt.parse(text, param, source)
     except FormatError as error:
         if is_solver(text):
-            raise FormatError(f"{printable(source)}: is a solver, not a net") from None
+            return _net_in_solver(text, source)
         raise _likelier_error(error, text, source) from None
     from ..formats.upgrade import INPUT_HEADER, upgrade_net
 
@@ -151,6 +161,52 @@ def parse_net(text: str, source: str = "net") -> NetDefinition:
     return NetDefinition(
         param, source, warnings, text, stages=frozenset(param.state.stage), notes=notes
     )
+
+
+def _net_in_solver(text: str, source: str) -> NetDefinition:
+    """Parse the nets inside a solver as one: that to train is in TRAIN, the first to test in TEST.
+
+    Raises:
+        FormatError: there is none.
+    """
+    solver = parse_solver(text, source)
+    train = parse_inner_nets(text, source, "net_param", "train_net_param")
+    tests = parse_inner_nets(text, source, "test_net_param")
+    if not train:
+        other = solver.net or solver.train_net
+        hint = f"; it trains {printable(other)}" if other else ""
+        raise FormatError(f"{printable(source)}: is a solver, not a net{hint}")
+    if not tests:
+        return train[0]
+    state = solver.test_state[0] if solver.test_state else NetState()
+    return _joined(train[0].in_state(solver.train_state), tests[0].in_state(state, state.level))
+
+
+def parse_inner_nets(text: str, source: str, *fields: str) -> list[NetDefinition]:
+    """Parse the nets that fields of a solver hold; their lines are those of the solver's file."""
+    return [
+        # Blank lines in place of what stands before it.
+        parse_net("\n" * text.count("\n", 0, start) + text[start:end], source)
+        for name, _, start, end in _top_level_messages(text)
+        if name in fields
+    ]
+
+
+def _joined(train: NetDefinition, test: NetDefinition) -> NetDefinition:
+    """Return a net that is one net in TRAIN and another in TEST."""
+    param, lines = NetParameter(name=train.param.name), []
+    for phase, net in (("TRAIN", train), ("TEST", test)):
+        for layer in net.layers(phase):
+            copy = param.layer.add()
+            copy.CopyFrom(layer)
+            copy.ClearField("exclude")
+            del copy.include[:]
+            copy.include.add(phase=PHASES[phase])
+            lines.append(net.line(layer))
+    warnings = train.warnings + test.warnings
+    joined = NetDefinition(param, train.source, warnings, prototxt.to_text(param))
+    joined.lines = lines
+    return joined
 
 
 def is_solver(text: str) -> bool:
@@ -208,15 +264,26 @@ def parse_solver(
 def layer_lines(text: str) -> list[int]:
     """Return the line on which each top-level `layer` or `layers` of a prototxt starts."""
     lines: list[int] = []
-    depth, line, end = 0, 1, 0
+    line, end = 1, 0
+    for name, start, *_ in _top_level_messages(text):
+        line += text.count("\n", end, start)
+        end = start
+        if name in ("layer", "layers"):
+            lines.append(line)
+    return lines
+
+
+def _top_level_messages(text: str) -> Iterator[tuple[str, int, int, int]]:
+    """Yield name and start of each message of a prototxt, and start and end of its body."""
+    depth, name, start, body = 0, "", 0, 0
     for token in re.finditer(_WORDS, text):
-        line += text.count("\n", end, token.start())
-        end = token.start()
         word = token.group()
         if word in "{<":
+            body = token.end() if depth == 0 else body
             depth += 1
         elif word in "}>":
             depth -= 1
-        elif depth == 0 and word in ("layer", "layers"):
-            lines.append(line)
-    return lines
+            if depth == 0:
+                yield name, start, body, token.start()
+        elif depth == 0:
+            name, start = word, token.start()

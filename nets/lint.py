@@ -73,6 +73,7 @@ RULES = {
         Rule("transform", WARNING, "TRAIN and TEST differ in scale, mean or crop"),
         Rule("test-mirror", WARNING, "images mirrored at random in TEST"),
         Rule("padded-1x1", WARNING, "padding around a 1x1 convolution: a border of bias alone"),
+        Rule("missing-net", WARNING, "a solver whose net is not where it says"),
         Rule("test-iter", WARNING, "test_iter x batch is not the validation set, each image once"),
     )
 }
@@ -96,7 +97,9 @@ def lint_net(
     states = [net]
     if not net.stages:
         # Layers of stages are for runs that name one: an error without a stage may be none in each.
-        states += [replace(net, stages=frozenset([stage])) for stage in _stages(net)]
+        states += [
+            replace(net, stages=frozenset([stage])) for stage in net.stage_names[:MAX_STAGES]
+        ]
     findings = _state_findings(states[0], image, phases, shapes)
     for state in states[1:]:
         others = _state_findings(state, image, phases, None)
@@ -109,12 +112,6 @@ def lint_net(
 
 _Raw = tuple[str, LayerParameter | None, str]  # rule, layer, message
 _Findings = dict[tuple[str, int, str], Finding]
-
-
-def _stages(net: NetDefinition) -> list[str]:
-    rules = (rule for layer in net.param.layer for rule in (*layer.include, *layer.exclude))
-    stages = {stage for rule in rules for stage in (*rule.stage, *rule.not_stage)}
-    return sorted(stages)[:MAX_STAGES]
 
 
 def _without_stage(finding: Finding) -> Finding:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..errors import NetError
 from ..formats.schema import LayerParameter, ParamSpec
-from ..text import did_you_mean, printable
+from ..text import did_you_mean, first_few, printable
 from .data_layers import declared_batch_size, is_data_layer
 from .definition import NetDefinition
 from .graph import Bottom, Graph, Node, build_graph
@@ -83,8 +83,15 @@ def require_shapes(net: NetDefinition, phase: str, image: Shape | None = None) -
     """
     result = infer_shapes(net, phase, image)
     for problem in result.problems:
-        raise NetError(f"{net.place(problem.layer)}: {problem.message}")
+        raise NetError(f"{net.place(problem.layer)}: {problem.message}{stage_hint(net)}")
     return result
+
+
+def stage_hint(net: NetDefinition) -> str:
+    """Return a hint at the stages of a net that is read without any, or nothing."""
+    if net.stages or not net.stage_names:
+        return ""
+    return f"; it has layers for stages {first_few(net.stage_names, 5)}: give --stage NAME"
 
 
 class _Walk:

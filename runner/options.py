@@ -15,7 +15,9 @@ from .preflight import check_gpus
 from .subprocess_guard import STALL_TIMEOUT
 
 # Flags of caffe that sqgen sets itself, and counts images by.
-_RESERVED_FLAGS = ("exact", "gpu", "iterations", "model", "phase", "snapshot", "solver", "weights")
+_RESERVED_FLAGS = frozenset(
+    "exact gpu iterations level model phase snapshot solver stage weights".split()
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         if isinstance(self.arguments, str):
             raise SqgenError(
-                f"arguments '{printable(self.arguments)}': give a list, such as ['--level=1']"
+                f"arguments '{printable(self.arguments)}': give a list, such as ['--threads=1']"
             )
         if self.arguments and not self.arguments[0].startswith("-"):
             raise SqgenError(

@@ -145,6 +145,13 @@ def _override_layer(layer: LayerParameter, override: DataOverride) -> Iterable[s
                 param.ClearField(name)
 
 
+def state_flags(net: NetDefinition) -> list[str]:
+    """Return `caffe`'s flags for the level and the stages that are not in the net's file."""
+    stages = sorted(net.stages - set(net.param.state.stage))
+    flags = [f"--stage={','.join(stages)}"] if stages else []
+    return [*flags, f"--level={net.level}"] if net.level else flags
+
+
 def net_file(net: NetDefinition, changes: Sequence[str], name: str) -> RunFile:
     """Return the run file of a net with `changes` applied; without any, its original text."""
     if not changes:
@@ -158,6 +165,11 @@ def _header_comment(source: str, changes: Iterable[str]) -> str:
     return "".join(f"# {line}\n" for line in lines)
 
 
+def inner_net_key(field: str, index: int = 0) -> str:
+    """Return what stands for the path of a net inside a solver, and names its copy."""
+    return f"{field}_{index}.prototxt" if field == "test_net_param" else f"{field}.prototxt"
+
+
 def solver_file(
     solver: SolverParameter,
     source: str,
@@ -167,25 +179,37 @@ def solver_file(
 ) -> RunFile:
     """Return the run file of a solver; the message itself stays unchanged.
 
+    Nets inside it become files, as overrides change these.
+
     Args:
         solver: the SolverParameter.
         source: its file.
-        net_paths: path of a net, as the solver names it -> path of its copy in the run folder.
+        net_paths: path of a net, as the solver names it, or `inner_net_key` -> path of its copy in
+            the run folder.
         settings: field name -> value; a list replaces a repeated field.
         name: of the file.
     """
     copy = SolverParameter()
     copy.CopyFrom(solver)
-    copy.test_net[:] = [net_paths.get(path, path) for path in solver.test_net]
+    inner = [inner_net_key("test_net_param", n) for n in range(len(solver.test_net_param))]
+    copy.test_net[:] = [net_paths.get(path, path) for path in (*inner, *solver.test_net)]
+    copy.ClearField("test_net_param")
     for field in ("net", "train_net"):
-        if copy.HasField(field):
-            path = getattr(copy, field)
-            setattr(copy, field, net_paths.get(path, path))
+        _set_net(copy, field, net_paths)
     changes = [
         change for field, value in settings.items() for change in _set_field(copy, field, value)
     ]
     text = _header_comment(source, changes) + prototxt.to_text(copy)
     return RunFile(name, text, tuple(changes))
+
+
+def _set_net(solver: Message, field: str, net_paths: Mapping[str, str]) -> None:
+    """Replace the path of a net, or the net inside, by the path of its copy."""
+    param = f"{field}_param"
+    path = inner_net_key(param) if solver.HasField(param) else getattr(solver, field)
+    solver.ClearField(param)
+    if path:
+        setattr(solver, field, net_paths.get(path, path))
 
 
 def _set_field(solver: Message, name: str, value: Setting) -> list[str]:

@@ -78,7 +78,8 @@ def _check_mean_file(layer: LayerParameter, where: str) -> None:
 
 def _check_lint(net: NetDefinition, phase: str, shapes: NetShapes) -> None:
     findings = lint_net(net, phases=[phase], shapes={phase: shapes})
-    errors = [finding for finding in findings if finding.rule.severity == ERROR]
+    # An error without a stage is one in this state, if it names none.
+    errors = [each for each in findings if each.rule.severity == ERROR or each.rule.name == "stage"]
     if errors:
         more = f" (and {len(errors) - 1} more: sqgen lint)" if len(errors) > 1 else ""
         raise NetError(f"{errors[0].place}: {errors[0].message} [{errors[0].rule.name}]{more}")

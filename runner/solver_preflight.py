@@ -18,10 +18,11 @@ from .preflight import count_snapshots, estimate_snapshot_bytes, has_no_gpu
 
 
 class ParsedSolver(NamedTuple):
-    """A SolverParameter with its snapshot_prefix completed, and the path of its file."""
+    """A SolverParameter with its snapshot_prefix completed, the path of its file, and its text."""
 
     param: SolverParameter
     path: str
+    text: str
 
 
 def read_solver(options: RunOptions, path: str) -> ParsedSolver:
@@ -40,7 +41,7 @@ def read_solver(options: RunOptions, path: str) -> ParsedSolver:
         warnings.append(f"{printable(source)}: {message}")
     options.warn(*warnings)
     complete_prefix(param, "" if path == STDIN else path)
-    return ParsedSolver(param, source)
+    return ParsedSolver(param, source, text)
 
 
 def check_solver_mode(options: RunOptions, solver: ParsedSolver, engine: Engine) -> None:

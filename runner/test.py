@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import CrashError, NetError
 from ..formats.caffemodel import split_weights
+from ..formats.schema import NetState
 from ..logs.logged_net import expected_scores
 from ..logs.result import LogResult
 from ..logs.scores import Score, require_score
@@ -26,6 +27,7 @@ from .overrides import (
     layer_batch_size,
     net_file,
     override_data,
+    state_flags,
 )
 from .preflight import (
     CheckedNet,
@@ -51,6 +53,8 @@ def test(
     mean: str | os.PathLike[str] | None = None,
     random_weights: bool = False,
     scores: Sequence[str] = (),
+    stages: Sequence[str] = (),
+    level: int = 0,
     **run_options: Any,
 ) -> LogResult:
     """Test a net and return its scores.
@@ -67,6 +71,7 @@ def test(
         mean: a mean image that replaces the net's own mean.
         random_weights: allow layers without weights to run on values of their fillers.
         scores: names of scores that the net must report, or nothing is started.
+        stages, level: select layers by their rules, as `caffe` does by --stage and --level.
         run_options: fields of `sqgen.RunOptions`.
 
     Returns:
@@ -79,7 +84,7 @@ def test(
     options = RunOptions(**run_options)
     if iterations is not None:
         check_iterations(iterations)
-    net = read_net(model)
+    net = read_net(model).in_state(NetState(stage=stages), level)
     options.warn(*net.warnings)
     override = DataOverride("TEST", path_or_none(data), batch_size, path_or_none(mean))
     overridden, _ = override_data(net, [override])
@@ -143,7 +148,7 @@ class _TestJob:
         weights: str,
         iterations: int | None,
     ) -> None:
-        self._net, self._override, self._weights = net, override, weights
+        self.net, self._override, self._weights = net, override, weights
         self.checked = checked
         self.has_iterations = iterations is not None
         self._engine_stops = engine.kind == TORCH and iterations is None
@@ -159,7 +164,7 @@ class _TestJob:
         if len(counts) == 1 and len(batch_sizes) == 1 and None not in counts:
             return plan_exact_epoch(counts.pop() or 0, batch_size, self._engine_stops)
         raise NetError(
-            f"{printable(self._net.source)}: its records can't be counted as one set; give"
+            f"{printable(self.net.source)}: its records can't be counted as one set; give"
             " --iterations N"
         )
 
@@ -175,7 +180,7 @@ class _TestJob:
             sequential,
             requested.flag,
         )
-        return net_file(*override_data(self._net, [override]), name)
+        return net_file(*override_data(self.net, [override]), name)
 
     def means_over_images(self, scores: Sequence[Score]) -> tuple[Score, ...]:
         """Return the scores that are means over images.
@@ -216,7 +221,8 @@ def _run(session: Session, job: _TestJob, weights: str) -> LogResult:
 
     def arguments(net: str, length_flag: str) -> list[str]:
         model = session.folder.file_path(net)
-        return ["test", f"--model={model}", f"--weights={weights}", length_flag]
+        flags = [length_flag, *state_flags(job.net)]
+        return ["test", f"--model={model}", f"--weights={weights}", *flags]
 
     steps = ProgressSteps(plan.iterations, plan.batch_size, last_images=plan.last_images)
     result = session.run(arguments(NET, job.length_flag), steps, job.record)

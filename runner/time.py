@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import SqgenError
 from ..formats.caffemodel import split_weights
-from ..formats.schema import PHASES
+from ..formats.schema import PHASES, NetState
 from ..logs.result import LogResult
 from ..nets.definition import read_net
 from .engines import TIME_ITERATIONS
 from .live_progress import ProgressSteps
 from .options import RunOptions, check_iterations, path_or_none
-from .overrides import DataOverride, net_file, override_data
+from .overrides import DataOverride, net_file, override_data, state_flags
 from .preflight import check_net, match_weight_files, weight_warnings
 from .session import Session
 from .test import NET
@@ -27,6 +28,8 @@ def time(
     iterations: int = TIME_ITERATIONS,
     batch_size: int | None = None,
     phase: str = "TRAIN",
+    stages: Sequence[str] = (),
+    level: int = 0,
     **run_options: Any,
 ) -> LogResult:
     """Time each layer of a net, forward and backward, as `caffe time` does.
@@ -38,6 +41,7 @@ def time(
         iterations: passes to average.
         batch_size: replaces the net's own.
         phase: `TRAIN` or `TEST`.
+        stages, level: select layers by their rules, as `caffe` does by --stage and --level.
         run_options: fields of `sqgen.RunOptions`.
 
     Returns:
@@ -51,7 +55,7 @@ def time(
     if phase not in PHASES:
         raise SqgenError(f"no phase '{phase}'; TRAIN or TEST")
     check_iterations(iterations)
-    net = read_net(model)
+    net = read_net(model).in_state(NetState(stage=stages), level)
     options.warn(*net.warnings)
     override = DataOverride(phase, path_or_none(data), batch_size)
     overridden, changes = override_data(net, [override])
@@ -65,5 +69,6 @@ def time(
     arguments += [] if weights is None else [f"--weights={os.fspath(weights)}"]
     # TRAIN is the default, and older versions of Caffe lack the flag.
     arguments += ["--phase=TEST"] if phase == "TEST" else []
+    arguments += state_flags(net)
     result = session.run(arguments, ProgressSteps(0, 1), None)
     return session.write_result(result, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -44,6 +44,8 @@ def train(
     val_data: str | os.PathLike[str] | None = None,
     batch_size: int | None = None,
     mean: str | os.PathLike[str] | None = None,
+    stages: Sequence[str] = (),
+    level: int = 0,
     **run_options: Any,
 ) -> LogResult:
     """Train a net and return the result.
@@ -60,6 +62,7 @@ def train(
         val_data: one that replaces the test data; test_iter then covers it.
         batch_size: replaces the trained net's own.
         mean: a mean image that replaces the nets' own means.
+        stages, level: of the trained net, as `caffe` takes them by --stage and --level.
         run_options: fields of `sqgen.RunOptions`.
 
     Returns:
@@ -77,7 +80,9 @@ def train(
     test_override = DataOverride(
         "TEST", path_or_none(val_data), None, path_or_none(mean), flag="--val-data"
     )
-    nets = TrainingNets(options, parsed, train_override, test_override)
+    if stages:
+        parsed.param.train_state.stage.extend(stages)
+    nets = TrainingNets(options, parsed, train_override, test_override, level)
     start = _find_start(
         options, parsed, nets, path_or_none(weights), path_or_none(snapshot), resume
     )
@@ -97,19 +102,22 @@ def train(
         record = TrainRecord(start.path, images, record_data(nets.trained_check), tests)
         steps = ProgressSteps(parsed.param.max_iter - start.iteration, images, start.iteration)
         arguments = ["train", f"--solver={session.folder.file_path(SOLVER)}", *start.flags]
+        arguments += [f"--level={level}"] if level else []
         try:
             result = session.run(arguments, steps, record)
         except RunError as error:
             if error.result.snapshots:
-                changes = {
+                changes: dict[str, object] = {
                     "data": data,
                     "val-data": val_data,
                     "batch-size": batch_size,
                     "mean": mean,
                 }
                 if os.fspath(solver) == STDIN:  # only the copy is left, which has the changes
-                    parsed, changes = parsed._replace(path=session.folder.file_path(SOLVER)), {}
-                command = _resume_command(options, parsed, changes)
+                    parsed = parsed._replace(path=session.folder.file_path(SOLVER))
+                    changes, stages = {}, ()
+                changes["level"] = level or None
+                command = _resume_command(options, parsed, changes, stages)
                 error.args = (f"{error}; go on with {command}",)
             raise
     result = replace(result, dataset=tests[0].digest if tests else None)
@@ -117,7 +125,10 @@ def train(
 
 
 def _resume_command(
-    options: RunOptions, solver: ParsedSolver, changes: Mapping[str, object]
+    options: RunOptions,
+    solver: ParsedSolver,
+    changes: Mapping[str, object],
+    stages: Sequence[str],
 ) -> str:
     """Return the command that resumes a training that stopped."""
     engine = options.engine if options.engine != AUTO else None
@@ -125,6 +136,7 @@ def _resume_command(
     words = ["sqgen", "train", "--solver", solver.path, "--resume"]
     for name, value in values.items():
         words += [f"--{name}", str(value)] if value is not None else []
+    words += [word for stage in stages for word in ("--stage", stage)]
     words += ["--cpu"] if options.cpu else []
     words += ["--keep-going"] if options.keep_going else []
     return shlex.join([*words, *(("--", *options.arguments) if options.arguments else ())])

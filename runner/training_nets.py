@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from .options import RunOptions
 from .overrides import (
     DataOverride,
     RunFile,
+    inner_net_key,
     layer_batch_size,
     net_file,
     override_data,
@@ -43,13 +44,18 @@ class TrainingNets:
     """
 
     def __init__(
-        self, options: RunOptions, solver: ParsedSolver, train: DataOverride, test: DataOverride
+        self,
+        options: RunOptions,
+        solver: ParsedSolver,
+        train: DataOverride,
+        test: DataOverride,
+        level: int = 0,
     ) -> None:
         self._test_override = test
-        nets = read_solver_nets(solver.param, solver.path)
-        self._paths = [path for _, path in nets.origins]
+        nets = read_solver_nets(solver.param, solver.path, level=level, text=solver.text)
+        self._paths = _net_keys(nets.origins)
         # Before any check of a net fails: the other file of that name may have been meant.
-        _warn_of_namesakes(options, self._paths, solver.path)
+        _warn_of_namesakes(options, (path for _, path in nets.origins), solver.path)
         if test.source is not None and not nets.tested:
             raise NetError(
                 f"--val-data {printable(test.source)}: {printable(solver.path)} tests nothing;"
@@ -71,11 +77,6 @@ class TrainingNets:
         earlier = self._files.get(path)
         current = net if earlier is None else replace(net, param=earlier.param)
         overridden, changes = override_data(current, [override])
-        if changes and not path:
-            raise NetError(
-                f"{printable(net.source)}: the net stands in the solver itself; give it a file of"
-                " its own to run it on other data"
-            )
         self._files[path] = overridden
         self._changes.setdefault(path, []).extend(changes)
 
@@ -118,9 +119,9 @@ class TrainingNets:
 
     @property
     def file_names(self) -> dict[str, str]:
-        """Path of each net's file -> the name of its copy in the run folder."""
+        """Key of each net -> the name of its copy in the run folder."""
         names: dict[str, str] = {}
-        for path in filter(None, self._files):
+        for path in self._files:
             name = Path(path).name
             while name in (*names.values(), SOLVER):
                 name = f"{Path(name).stem}_{Path(name).suffix}"
@@ -133,6 +134,15 @@ class TrainingNets:
             net_file(self._files[path], self._changes[path], name)
             for path, name in self.file_names.items()
         ]
+
+
+def _net_keys(origins: Sequence[tuple[str, str]]) -> list[str]:
+    """Return what tells the files of nets apart: paths, and keys for nets inside the solver."""
+    fields = [field for field, _ in origins]
+    return [
+        path or inner_net_key(field, fields[:index].count("test_net_param"))
+        for index, (field, path) in enumerate(origins)
+    ]
 
 
 def _warn_of_namesakes(options: RunOptions, paths: Iterable[str], source: str) -> None:

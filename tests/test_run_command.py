@@ -432,7 +432,7 @@ def test_from_python(place: Place, stand_in: StandIn) -> None:
 def test_what_goes_on_after_a_crash(place: Place, stand_in: StandIn, tmp_path: Path) -> None:
     """The error of a training with a snapshot has the command, with all that was typed."""
     caffe = stand_in("train_sighup_sigint", then="SIGKILL", calls=tmp_path / "calls")
-    how: dict[str, Any] = {"gpu": 0, "batch_size": 4, "arguments": ["--level=1"]}
+    how: dict[str, Any] = {"gpu": 0, "batch_size": 4, "arguments": ["--v=1"]}
     with pytest.raises(sqgen.CrashError) as caught:
         sqgen.train(place.solver, caffe=caffe, data=place.data, **how)
     _, command = str(caught.value).split("; go on with ")
@@ -441,7 +441,7 @@ def test_what_goes_on_after_a_crash(place: Place, stand_in: StandIn, tmp_path: P
     typed = {"--data": str(place.data), "--batch-size": "4", "--gpu": "0", "--caffe": caffe}
     for flag, value in typed.items():
         assert words[words.index(flag) + 1] == value
-    assert words[-2:] == ["--", "--level=1"]
+    assert words[-2:] == ["--", "--v=1"]
     assert "--gpu=0" in calls(tmp_path / "calls")[0]
 
 
@@ -464,7 +464,7 @@ def test_mistakes_in_python(place: Place, stand_in: StandIn) -> None:
         {"run_dir": "a\0b"},
         {"gpu": "x"},
         {"gpu": -1},
-        {"arguments": "--level=1"},
+        {"arguments": "--v=1"},
         {"arguments": ["--iterations=3"]},
         {"arguments": ["-model", "x"]},
         {"data": "a\0b"},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import sqgen
-from sqgen import NetError
+from sqgen import NetError, parse_net
 from sqgen.formats.prototxt import to_text
 from sqgen.nets.definition import parse_solver
 
@@ -240,21 +240,39 @@ def test_several_test_nets(runs: Runs, place: Place) -> None:
 
 
 def test_nets_in_the_solver(runs: Runs, place: Place) -> None:
+    """They become files of their own, on which overrides work."""
     inline = f"net_param {{ {place.net.read_text()} }}"
     text = re.sub(r'net: ".*?"', lambda match: inline, place.solver_text())
-    run = runs.train(text)
-    assert [path.name for path in Path(run["folder"]).glob("*.prototxt")] == ["solver.prototxt"]
-    assert sources(runs.file("solver.prototxt")) == [str(place.data)] * 2
-    with pytest.raises(NetError, match="the net stands in the solver itself"):
-        runs.train(text, data=place.folder / "other" / ".." / "data")
+    runs.train(text)
+    solver = solver_of(runs)
+    assert not solver.HasField("net_param")
+    assert sources(Path(solver.net).read_text()) == [str(place.data)] * 2
+    other = runs.folder / "other"
+    other.symlink_to(place.data)
+    runs.train(text, data=other)
+    assert sources(Path(solver_of(runs).net).read_text()) == [str(other), str(place.data)]
+
+
+def test_several_nets_in_the_solver(runs: Runs, place: Place) -> None:
+    """The net to train was taken for each of them."""
+    nets = [place.net.read_text().replace('"small"', f'"{name}"') for name in ("a", "b", "c")]
+    fields = ("train_net_param", "test_net_param", "test_net_param")
+    inline = "".join(f"{field} {{ {net} }} " for field, net in zip(fields, nets, strict=True))
+    inline += "test_iter: 4 test_iter: 4 test_interval: 3 "
+    text = re.sub(r'net: ".*?"', lambda match: inline, place.solver_text())
+    runs.train(text)
+    solver = solver_of(runs)
+    names = [parse_net(Path(path).read_text()).param.name for path in solver.test_net]
+    assert names == ["b", "c"]
+    assert Path(solver.train_net).name == "train_net_param.prototxt"
 
 
 def test_gpus_reach_the_command(runs: Runs, place: Place) -> None:
     told: list[str] = []
     runs.test(place.net.read_text(), gpu="0")
     assert runs.call[-1] == "--gpu=0"
-    run = runs.train(place.solver_text(), gpu="0,1", log=told.append, arguments=["--level=1", "-x"])
-    assert runs.call[-3:] == ["--gpu=0,1", "--level=1", "-x"]
+    run = runs.train(place.solver_text(), gpu="0,1", log=told.append, arguments=["-v=1", "-x"])
+    assert runs.call[-3:] == ["--gpu=0,1", "-v=1", "-x"]
     assert run["images_an_update"] == 16
     assert any("8 x 2 GPUs = 16 images an update" in line for line in told)
     runs.train(place.solver_text("max_iter: 6 iter_size: 3"), gpu="1", log=told.append)

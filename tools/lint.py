@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import click
 
 from ..formats.files import STDIN
-from ..formats.schema import SolverParameter
+from ..formats.schema import NetState, SolverParameter
 from ..nets.definition import NetDefinition, is_solver, parse_net, parse_solver, read_text
 from ..nets.layer_types import Shape
 from ..nets.lint import ERROR, RULES, lint_net
 from ..nets.shapes import infer_shapes
-from ..nets.solver_nets import read_solver_nets
+from ..nets.solver_nets import read_solver_nets, relocate_nets
 from ..nets.solver_rules import lint_solver, lint_test_iter
 from ..nets.totals import batch_size
 from ..report.table import table
 from ..text import printable
+from .state_options import stage_option
 from .terminal import echo, parse_image, print_json, print_lines, warn
 
 LINE = 1000  # maximum characters of a finding
@@ -39,9 +39,7 @@ class Row(NamedTuple):
 @click.option("--solver", metavar="FILE", help="also check its test_iter against the net's batch")
 @click.option("--images", type=click.IntRange(min=1), help="images in the validation set")
 @click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it")
-@click.option(
-    "--stage", "stages", multiple=True, metavar="NAME", help="include layers of this stage"
-)
+@stage_option
 @click.option("--rules", is_flag=True, help="list the rules")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def lint(
@@ -77,7 +75,7 @@ def lint(
     rows: list[Row] = []
     for path in nets:
         warnings: list[str] = []
-        rows += _lint_file(path, solver, frozenset(stages), images, shape, warnings)
+        rows += _lint_file(path, solver, NetState(stage=stages), images, shape, warnings)
         warn(*dict.fromkeys(warnings))
     if as_json:
         print_json([row._asdict() for row in rows])
@@ -90,7 +88,7 @@ def lint(
 def _lint_file(
     path: str,
     solver_path: str | None,
-    stages: frozenset[str],
+    state: NetState,
     images: int | None,
     image: Shape | None,
     warnings: list[str],
@@ -99,11 +97,10 @@ def _lint_file(
     text, source = read_text(path)
     if solver_path is None and is_solver(text):
         solver = parse_solver(text, source, warnings)
-        return _solver_rows(solver, source, None, images, image, warnings)
+        return _solver_rows(solver, source, None, images, image, warnings, text)
     if solver_path is None and images is not None:
         raise click.UsageError("--images goes with a solver, whose test_iter it checks")
-    net = parse_net(text, source)
-    net = replace(net, stages=net.stages | stages)
+    net = parse_net(text, source).in_state(state)
     if solver_path is not None:
         solver = parse_solver(*read_text(solver_path), warnings)
         return _solver_rows(solver, solver_path, net, images, image, warnings)
@@ -127,9 +124,37 @@ def _solver_rows(
     images: int | None,
     image: Shape | None,
     warnings: list[str],
+    text: str = "",
 ) -> list[Row]:
     """Lint a solver, the net it trains, and each net it tests; `net` replaces those it names."""
-    nets = read_solver_nets(solver, source, net)
+    rows = [_row(rule, source, message) for rule, message in lint_solver(solver)]
+    if net is None:
+        solver, lost = relocate_nets(solver, source)
+        rows += [_row("missing-net", source, _describe_lost(*each)) for each in lost.items()]
+        if not all(lost.values()):
+            return rows
+    return [*_nets_rows(solver, source, net, images, image, warnings, text), *rows]
+
+
+def _describe_lost(path: str, found: str) -> str:
+    if found:
+        return f"net '{printable(path)}' is not there; {printable(found)} is checked in its place"
+    return (
+        f"net '{printable(path)}' is not there, so no net is checked; sqgen lint NET --solver FILE"
+        " checks both"
+    )
+
+
+def _nets_rows(
+    solver: SolverParameter,
+    source: str,
+    net: NetDefinition | None,
+    images: int | None,
+    image: Shape | None,
+    warnings: list[str],
+    text: str,
+) -> list[Row]:
+    nets = read_solver_nets(solver, source, net, text=text)
     warnings += [warning for net in (nets.trained, *nets.tested) for warning in net.warnings]
     rows = _net_rows(nets.trained, image, ["TRAIN"])
     for index, tested in enumerate(nets.tested):
@@ -137,7 +162,6 @@ def _solver_rows(
         if index < len(solver.test_iter):
             message = _lint_test_iter(tested, solver.test_iter[index], images, image)
             rows += [_row("test-iter", source, message, "TEST")] if message else []
-    rows += [_row(rule, source, message) for rule, message in lint_solver(solver)]
     return list(dict.fromkeys(rows))
 
 

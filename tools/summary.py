@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import replace
 
 import click
 
 from ..errors import FormatError
+from ..formats.schema import NetState
 from ..nets.data_layers import has_countable_records
 from ..nets.definition import NetDefinition, read_net
 from ..nets.layer_families.data import ASSUMED_CHANNELS, channels_by_transform
@@ -18,6 +18,7 @@ from ..nets.summary import Summary
 from ..nets.summary import summary as summarize
 from ..report.table import table
 from ..text import bytes_text, printable, shape_text
+from .state_options import stage_option
 from .terminal import echo, parse_image, print_json, print_table, warn, write
 
 
@@ -30,9 +31,7 @@ from .terminal import echo, parse_image, print_json, print_table, warn, write
     help="phase of the layers [TEST]",
 )
 @click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it")
-@click.option(
-    "--stage", "stages", multiple=True, metavar="NAME", help="include layers of this stage"
-)
+@stage_option
 @click.option("--json", "as_json", is_flag=True, help="print JSON, a list with an entry per phase")
 @click.option("--csv", "as_csv", is_flag=True, help="print CSV, a row per layer")
 def summary(
@@ -56,8 +55,7 @@ def summary(
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv: give one")
-    definition = read_net(net)
-    definition = replace(definition, stages=definition.stages | set(stages))
+    definition = read_net(net).in_state(NetState(stage=stages))
     shape = parse_image(image)
     phases = _select_phases(definition, phase)
     warn(*definition.warnings, *_assumptions(definition, phases, shape))

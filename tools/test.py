@@ -22,6 +22,7 @@ from .run_options import (
     print_result_json,
     run_options,
 )
+from .state_options import level_option, stage_option
 from .terminal import echo, print_lines
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 @batch_option
 @mean_option
 @click.option("--random-weights", is_flag=True, help="allow layers without weights")
+@stage_option
+@level_option
 @gate_options
 @run_options
 @engine_arguments

@@ -16,6 +16,7 @@ from .run_options import (
     print_result_json,
     run_options,
 )
+from .state_options import level_option, stage_option
 from .terminal import print_lines
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 @click.option(
     "--phase", type=click.Choice(["TRAIN", "TEST"]), default="TRAIN", help="phase to time [TRAIN]"
 )
+@stage_option
+@level_option
 @run_options
 @engine_arguments
 def time(as_json: bool, options: RunOptions, **arguments: Any) -> None:

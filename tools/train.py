@@ -17,6 +17,7 @@ from .run_options import (
     print_result_json,
     run_options,
 )
+from .state_options import level_option, stage_option
 from .terminal import print_lines
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 @click.option("--val-data", metavar="LMDB", help="test dataset, instead of the net's own")
 @batch_option
 @mean_option
+@stage_option
+@level_option
 @click.option("--keep-going", is_flag=True, help="don't stop where the loss is nan or inf")
 @run_options
 @engine_arguments
