@@ -91,7 +91,11 @@ def wire_net(net: NetDefinition, phase: str, known: Mapping[str, Sequence[Shape]
     if shapes.problems:
         raise _shape_error(net, shapes.problems[0], layers, phase)
     wired = _set_up_layers(layers, shapes)
-    _decide_backward(wired, net.param.force_backward)
+    _decide_backward(wired)
+    if phase == "TRAIN":
+        _check_differentiable(net, layers, wired)
+    if net.param.force_backward:
+        _force_backward(wired)
     weights = {
         name: weight
         for layer in wired
@@ -175,14 +179,38 @@ def _outputs(layers: Sequence[WiredLayer]) -> list[str]:
     return [name for name in graph.output_names() if name != AUTOMATIC]
 
 
-def _decide_backward(layers: list[WiredLayer], force: bool) -> None:
+def _decide_backward(layers: list[WiredLayer]) -> None:
     """Decide which layers and bottoms take part in the backward pass (Net::Init)."""
     _propagate_needs(layers)
     _drop_unneeded(layers)
-    if force:
-        for layer in layers:
-            layer.needs_backward = True
-            layer.bottom_needs = [True] * len(layer.bottoms)
+
+
+def _force_backward(layers: list[WiredLayer]) -> None:
+    for layer in layers:
+        layer.needs_backward = True
+        layer.bottom_needs = [True] * len(layer.bottoms)
+
+
+def _check_differentiable(
+    net: NetDefinition, layers: Sequence[LayerParameter], wired: Sequence[WiredLayer]
+) -> None:
+    """Refuse gradients that a layer can't pass on: there Caffe ends a training."""
+    for layer in wired:
+        kind = LAYER_TYPES[layer.type]
+        for index in kind.undifferentiable:
+            if not (layer.needs_backward and layer.bottom_needs[index]):
+                continue
+            place = net.place(next(each for each in layers if each.name == layer.name))
+            constant = [range(len(layer.bottoms))[i] for i in kind.undifferentiable]
+            downs = (str(i not in constant).lower() for i in range(len(layer.bottoms)))
+            hint = "give it " + " ".join(f"propagate_down: {down}" for down in downs)
+            if any(layer.loss_weights) and not kind.automatic_tops:
+                hint = "take its loss_weight out"
+            raise NetError(
+                f"{place}: layer '{printable(layer.name)}': {layer.type} has no gradient for its"
+                f" bottom '{printable(layer.bottoms[index])}', which depends on learned"
+                f" parameters; {hint}"
+            )
 
 
 def _propagate_needs(layers: list[WiredLayer]) -> None:

@@ -27,8 +27,7 @@ FAMILIES = (data, convolution, pooling, neurons, normalization, shaping, scores)
 
 # Registered in BVLC Caffe, but not supported here.
 UNSUPPORTED = frozenset(
-    "AbsVal BNLL BatchReindex Clip ContrastiveLoss Crop Deconvolution Embed Exp Filter HDF5Data"
-    " HDF5Output HingeLoss Im2col InfogainLoss LSTM LSTMUnit Log MVN MultinomialLogisticLoss"
-    " Parameter Python RNN Reduction SPP SigmoidCrossEntropyLoss Swish Threshold Tile"
-    " WindowData".split()
+    "BatchReindex ContrastiveLoss Crop Deconvolution Embed Filter HDF5Data HDF5Output HingeLoss"
+    " Im2col InfogainLoss LSTM LSTMUnit MVN MultinomialLogisticLoss Parameter Python RNN Reduction"
+    " SPP SigmoidCrossEntropyLoss Tile WindowData".split()
 )

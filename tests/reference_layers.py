@@ -435,6 +435,58 @@ def _power(call: _Call) -> tuple[list[Array], _Backward]:
     return _slope(y, power * y / x if shift == 0 else power * scale * y / base)
 
 
+@_rule("Exp")
+def _exp(call: _Call) -> tuple[list[Array], _Backward]:
+    """y = base^(shift + scale * x); a base of -1 is e."""
+    param = call.layer.exp_param
+    log_base = 1.0 if param.base == -1 else math.log(param.base)
+    y = np.exp(log_base * (param.shift + param.scale * call.x))
+    return _slope(y, y * log_base * param.scale)
+
+
+@_rule("Log")
+def _log(call: _Call) -> tuple[list[Array], _Backward]:
+    """y = log(shift + scale * x) / log(base); a base of -1 is e."""
+    param = call.layer.log_param
+    log_base = 1.0 if param.base == -1 else math.log(param.base)
+    inner = param.shift + param.scale * call.x
+    return _slope(np.log(inner) / log_base, param.scale / log_base / inner)
+
+
+@_rule("AbsVal")
+def _abs_val(call: _Call) -> tuple[list[Array], _Backward]:
+    return _slope(np.abs(call.x), np.sign(call.x))
+
+
+@_rule("BNLL")
+def _bnll(call: _Call) -> tuple[list[Array], _Backward]:
+    """y = log(1 + exp(x))."""
+    x = call.x
+    power = np.exp(np.minimum(x, 50))
+    return _slope(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), power / (power + 1))
+
+
+@_rule("Swish")
+def _swish(call: _Call) -> tuple[list[Array], _Backward]:
+    """y = x / (1 + exp(-beta * x))."""
+    beta, x = call.layer.swish_param.beta, call.x
+    sigmoid = 0.5 * np.tanh(0.5 * beta * x) + 0.5
+    y = x * sigmoid
+    return _slope(y, beta * y + sigmoid * (1 - beta * y))
+
+
+@_rule("Clip")
+def _clip(call: _Call) -> tuple[list[Array], _Backward]:
+    param, x = call.layer.clip_param, call.x
+    y = np.maximum(param.min, np.minimum(x, param.max))
+    return _slope(y, ((x >= param.min) & (x <= param.max)).astype(np.float64))
+
+
+@_rule("Threshold")
+def _threshold(call: _Call) -> tuple[list[Array], _Backward]:
+    return [(call.x > call.layer.threshold_param.threshold).astype(np.float64)], _none(call)
+
+
 @_rule("Dropout")
 def _dropout(call: _Call) -> tuple[list[Array], _Backward]:
     if call.train:

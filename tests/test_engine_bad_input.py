@@ -581,7 +581,25 @@ NETS: dict[str, tuple[str, str]] = {
         + IP
         + 'layer { name: "a" type: "Accuracy" bottom: "ip" bottom: "label" top: "a"'
         + " loss_weight: 1 }",
-        "net.prototxt: layer 'a': an Accuracy has no gradient; take its loss_weight out",
+        "layer 'a': Accuracy has no gradient for its bottom 'ip', which depends on learned"
+        " parameters; take its loss_weight out",
+    ),
+    "no gradient": (
+        DUMMY
+        + IP
+        + 'layer { name: "t" type: "Threshold" bottom: "ip" top: "t" }'
+        + LOSS.replace('bottom: "ip"', 'bottom: "t"'),
+        "net.prototxt:3: layer 't': Threshold has no gradient for its bottom 'ip', which depends on"
+        " learned parameters; give it propagate_down: false",
+    ),
+    "no gradient of labels": (
+        DUMMY
+        + IP
+        + 'layer { name: "l" type: "Slice" bottom: "ip" top: "l" top: "m"'
+        + " slice_param { slice_point: 1 } }"
+        + LOSS.replace('bottom: "ip"', 'bottom: "m"').replace('bottom: "label"', 'bottom: "l"'),
+        "layer 'loss': SoftmaxWithLoss has no gradient for its bottom 'l', which depends on learned"
+        " parameters; give it propagate_down: true propagate_down: false",
     ),
     "filler": (DUMMY + IP.replace("xavier", "xaver"), "no filler 'xaver'; did you mean 'xavier'?"),
     "deviation": (DUMMY + IP.replace('"xavier"', '"gaussian" std: -1'), "std"),

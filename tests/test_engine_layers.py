@@ -472,12 +472,15 @@ def test_a_blob_read_twice_gathers_both_gradients(device: str) -> None:
     assert_same(found.blobs["b0"], 2 * bottom**2, "gradient", 1e-9)
 
 
-# Not Power and Eltwise, whose gradients Caffe gets wrong there: it overwrites what it reads.
+# Not Power, Eltwise, BNLL, Log and Clip, whose gradients Caffe gets wrong there: it overwrites what
+# it reads.
 IN_PLACE = {
     "ReLU": "relu_param { negative_slope: 0.3 }",
     "ELU": "elu_param { alpha: 0.4 }",
     "Sigmoid": "",
     "TanH": "",
+    "Exp": "exp_param { scale: -0.5 }",
+    "Swish": "",
     "PReLU": "",
     "BatchNorm": "",
     "Scale": "scale_param { bias_term: true }",

@@ -1,6 +1,6 @@
 """`reference_layers.py` against Caffe's recorded results and numerical gradients.
 
-`data/engine/layers.json` has layers that `caffe train` (master, 9b89154) ran for one iteration: the
+`data/engine/layers.json` has layers that BVLC Caffe (master, 9b89154) ran for one iteration: the
 tops, the updated statistics of BatchNorm, and the gradients of bottoms and parameter blobs, given
 those of the tops (for a loss: its weight). Values are float32, but tops without gradients have the
 6 digits that Caffe prints.
@@ -126,6 +126,12 @@ DIFFERENTIABLE = [
     ("Power", "power_param { power: 3 scale: -2 }", [(2, 3)], 1),
     ("Power", "power_param { power: 2 scale: 3 shift: -1 }", [(2, 3)], 1),
     ("Power", "power_param { scale: 3 shift: -1 }", [(2, 3)], 1),
+    ("Exp", "exp_param { base: 2 scale: -0.5 shift: 1 }", [(2, 3)], 1),
+    ("Log", "log_param { base: 2 scale: 0.5 shift: 3 }", [(2, 3)], 1),
+    ("AbsVal", "", [(2, 3)], 1),
+    ("BNLL", "", [(2, 3)], 1),
+    ("Swish", "swish_param { beta: 1.5 }", [(2, 3)], 1),
+    ("Clip", "clip_param { min: -0.9 max: 0.7 }", [(2, 3, 2)], 1),
     ("BatchNorm", "", [(3, 2, 2, 4)], 1),
     ("BatchNorm", "batch_norm_param { use_global_stats: true }", [(3, 2, 4)], 1),
     ("Scale", "scale_param { num_axes: 2 bias_term: true }", [(2, 3, 2, 4)], 1),

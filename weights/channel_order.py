@@ -31,7 +31,8 @@ Order = NDArray[np.int64]
 Channel = tuple[int, int]
 
 _CHANNELWISE = frozenset(
-    "ReLU ELU Sigmoid TanH Power PReLU BatchNorm Pooling Scale Bias Softmax LRN".split()
+    "ReLU ELU Sigmoid TanH Power Exp Log AbsVal BNLL Swish Clip Threshold PReLU BatchNorm Pooling"
+    " Scale Bias Softmax LRN".split()
 )
 
 

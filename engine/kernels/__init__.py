@@ -9,7 +9,22 @@ from ..wiring import WiredLayer
 from .base import Kernel
 from .convolution import Convolution, InnerProduct
 from .losses import Accuracy, ArgMax, EuclideanLoss, Softmax, SoftmaxWithLoss
-from .neurons import ELU, Dropout, Power, PReLU, ReLU, Sigmoid, TanH
+from .neurons import (
+    BNLL,
+    ELU,
+    AbsVal,
+    Clip,
+    Dropout,
+    Exp,
+    Log,
+    Power,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    Swish,
+    TanH,
+    Threshold,
+)
 from .normalization import BatchNorm, Bias, Scale
 from .pooling import LRN, Pooling
 from .shaping import Concat, Eltwise, Reshape, Silence, Slice, Split
@@ -27,6 +42,13 @@ KERNELS: dict[str, type[Kernel]] = {
     "Sigmoid": Sigmoid,
     "TanH": TanH,
     "Power": Power,
+    "Exp": Exp,
+    "Log": Log,
+    "AbsVal": AbsVal,
+    "BNLL": BNLL,
+    "Swish": Swish,
+    "Clip": Clip,
+    "Threshold": Threshold,
     "Dropout": Dropout,
     "BatchNorm": BatchNorm,
     "Scale": Scale,

@@ -181,12 +181,6 @@ class Accuracy(ClassificationKernel):
     As in Caffe, comparisons with nan are false, so that nan outputs have accuracy 1.
     """
 
-    def set_up(self) -> None:
-        """Refuse a loss_weight in training, at which Caffe ends: there is no gradient."""
-        super().set_up()
-        if self.phase == "TRAIN" and any(self.layer.loss_weights):
-            raise ValueError("an Accuracy has no gradient; take its loss_weight out")
-
     def _params(self) -> tuple[AccuracyParameter, AccuracyParameter]:
         return self.param.accuracy_param, self.param.accuracy_param
 

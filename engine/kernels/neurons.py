@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 
@@ -67,6 +69,69 @@ class Power(Kernel):
             return [torch.where(torch.zeros_like(x, dtype=torch.bool), x, constant)]
         y = x * param.scale + param.shift
         return [y if param.power == 1 else y**param.power]
+
+
+class Exp(Kernel):
+    """exp_layer.cpp: base^(shift + scale * x), by default e^x."""
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Compute each element."""
+        param = self.param.exp_param
+        log_base = 1.0 if param.base == -1 else log(param.base)
+        return [torch.exp((bottoms[0] * param.scale + param.shift) * log_base)]
+
+
+class Log(Kernel):
+    """log_layer.cpp: the logarithm of shift + scale * x to a base, by default e."""
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Compute each element."""
+        param = self.param.log_param
+        log_base = 1.0 if param.base == -1 else log(param.base)
+        return [torch.log(bottoms[0] * param.scale + param.shift) / log_base]
+
+
+class AbsVal(Kernel):
+    """The absolute value; its gradient at 0 is 0."""
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Compute each element."""
+        return [bottoms[0].abs()]
+
+
+class BNLL(Kernel):
+    """bnll_layer.cpp: log(1 + exp(x)), the binomial normal log likelihood."""
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Compute each element."""
+        return [F.softplus(bottoms[0], threshold=50)]  # kBNLL_THRESHOLD, where float64 has x
+
+
+class Swish(Kernel):
+    """swish_layer.cpp: x * sigmoid(beta * x)."""
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Compute each element."""
+        x = bottoms[0]
+        return [x * torch.sigmoid(self.param.swish_param.beta * x)]
+
+
+class Clip(Kernel):
+    """clip_layer.cpp: max(min, min(x, max)); the gradient passes at both limits."""
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Compute each element."""
+        param = self.param.clip_param
+        return [bottoms[0].clamp(max=param.max).clamp(min=param.min)]
+
+
+class Threshold(Kernel):
+    """threshold_layer.cpp: 1 above the threshold, else 0; without a gradient."""
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Compute each element."""
+        x = bottoms[0]
+        return [(x > self.param.threshold_param.threshold).to(x.dtype)]
 
 
 class Dropout(Kernel):

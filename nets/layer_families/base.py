@@ -36,6 +36,8 @@ class LayerType(NamedTuple):
         macs: (bottom shapes, top shapes, blobs) -> multiply-accumulates for the whole batch.
         bottom_count, top_count: minimum and maximum of bottoms and tops; None is no limit.
         in_place: whether a top may be its bottom.
+        undifferentiable: indices of the bottoms at which Caffe's backward pass ends a training,
+            such as labels; -1 is the last.
         ends_net: whether its tops are results, so that no layer has to read them.
         automatic_tops: the number of tops that Caffe adds to a layer without any (AutoTopBlobs).
     """
@@ -46,6 +48,7 @@ class LayerType(NamedTuple):
     bottom_count: tuple[int, int | None]
     top_count: tuple[int, int | None]
     in_place: bool
+    undifferentiable: tuple[int, ...]
     ends_net: bool
     automatic_tops: int
 
@@ -61,6 +64,7 @@ def register(
     bottom_count: tuple[int, int | None] = (1, 1),
     top_count: tuple[int, int | None] = (1, 1),
     in_place: bool = False,
+    undifferentiable: tuple[int, ...] = (),
     ends_net: bool = False,
     automatic_tops: int = 0,
 ) -> None:
@@ -69,7 +73,15 @@ def register(
         if name in LAYER_TYPES:
             raise ValueError(f"layer type {name} is registered twice")
         LAYER_TYPES[name] = LayerType(
-            top_shapes, blobs, macs, bottom_count, top_count, in_place, ends_net, automatic_tops
+            top_shapes,
+            blobs,
+            macs,
+            bottom_count,
+            top_count,
+            in_place,
+            undifferentiable,
+            ends_net,
+            automatic_tops,
         )
 
 

@@ -69,6 +69,7 @@ register(
     top_shapes=_softmax_loss,
     bottom_count=(2, 2),
     top_count=(0, 1),
+    undifferentiable=(1,),
     ends_net=True,
     automatic_tops=1,
 )
@@ -80,5 +81,12 @@ register(
     ends_net=True,
     automatic_tops=1,
 )
-register("Accuracy", top_shapes=_accuracy, bottom_count=(2, 2), top_count=(1, 2), ends_net=True)
-register("ArgMax", top_shapes=_arg_max, ends_net=True)
+register(
+    "Accuracy",
+    top_shapes=_accuracy,
+    bottom_count=(2, 2),
+    top_count=(1, 2),
+    undifferentiable=(0, 1),
+    ends_net=True,
+)
+register("ArgMax", top_shapes=_arg_max, undifferentiable=(0,), ends_net=True)
