@@ -6,15 +6,18 @@ a blob has at most one reader. No pass hides a blob to keep or a layer to observ
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 
 from .kernels.convolution import Convolution
 from .kernels.neurons import Dropout, ReLU
+from .kernels.normalization import BatchNorm, Scale
 from .kernels.pooling import MAX, Pooling
 from .kernels.shaping import Split
 from .parameters import Parameters
 from .schedule import Step, layer_steps, schedule_releases
 from .wiring import Wiring
+
+COMPUTES_RELU = (Convolution, BatchNorm)
 
 
 def fused_schedule(
@@ -35,34 +38,78 @@ def fused_schedule(
     """
     keep = {*keep, *wiring.outputs}
     steps = layer_steps(wiring, parameters, phase)
-    steps = fuse_relu_into_convolution(steps, keep, observed, phase)
+    steps = fuse_scale_into_batch_norm(steps, keep, observed, phase)
+    steps = fuse_relu_into_maker(steps, keep, observed, phase)
     steps = fuse_relu_gradient_into_pooling(steps, observed)
     steps = bypass_splits(steps, keep, observed)
     return schedule_releases(steps, keep)
 
 
-def fuse_relu_into_convolution(
+def fuse_scale_into_batch_norm(
     steps: Sequence[Step], keep: Container[str], observed: Container[str], phase: str
 ) -> list[Step]:
-    """Let a convolution compute the ReLU that reads it, unless a gradient stops between the two."""
+    """Let a BatchNorm compute the Scale with a bias per channel that reads it."""
+
+    def absorb(maker: Step, step: Step) -> bool:
+        param = step.kernel.param.scale_param
+        channels = maker.layer.top_shapes[0][1:2]
+        if not (
+            isinstance(step.kernel, Scale)
+            and isinstance(maker.kernel, BatchNorm)
+            and [blob.shape for blob in step.layer.blobs] == [channels, channels]
+            and param.axis == 1
+        ):
+            return False
+        maker.parameters = [*maker.parameters, *step.parameters]
+        return True
+
+    return _fuse_into_maker(steps, keep, observed, phase, absorb)
+
+
+def fuse_relu_into_maker(
+    steps: Sequence[Step], keep: Container[str], observed: Container[str], phase: str
+) -> list[Step]:
+    """Let a convolution or a BatchNorm compute the ReLU that reads it."""
+
+    def absorb(maker: Step, step: Step) -> bool:
+        if not (
+            isinstance(step.kernel, ReLU)
+            and not step.kernel.param.relu_param.negative_slope
+            and isinstance(maker.kernel, COMPUTES_RELU)
+            and not maker.kernel.relu
+        ):
+            return False
+        maker.kernel.relu = True
+        return True
+
+    return _fuse_into_maker(steps, keep, observed, phase, absorb)
+
+
+def _fuse_into_maker(
+    steps: Sequence[Step],
+    keep: Container[str],
+    observed: Container[str],
+    phase: str,
+    absorb: Callable[[Step, Step], bool],
+) -> list[Step]:
+    """Drop each step that the maker of its only bottom absorbs.
+
+    None where a gradient stops between the two, or where someone looks at one of them.
+    """
     result: list[Step] = []
     makers: dict[str, Step] = {}
     for step in steps:
         maker = makers.get(step.bottoms[0]) if step.bottoms else None
         if (
-            isinstance(step.kernel, ReLU)
-            and not step.kernel.param.relu_param.negative_slope
-            and maker is not None
-            and isinstance(maker.kernel, Convolution)
+            maker is not None
             and maker.tops == step.bottoms
-            and not maker.kernel.relu
             and not maker.is_loss
             and (phase == "TEST" or not any(step.stop_gradient))
             and (step.tops == step.bottoms or step.bottoms[0] not in keep)
             and step.layer.name not in observed
             and maker.layer.name not in observed
+            and absorb(maker, step)
         ):
-            maker.kernel.relu = True
             maker.tops = step.tops
             maker.loss_weights = step.loss_weights
             makers[step.tops[0]] = maker
@@ -84,7 +131,7 @@ def fuse_relu_gradient_into_pooling(steps: list[Step], observed: Container[str])
             and pool.native
             and len(step.tops) == 1
             and maker is not None
-            and isinstance(maker.kernel, Convolution)
+            and isinstance(maker.kernel, COMPUTES_RELU)
             and maker.kernel.relu
             and not maker.is_loss
             and step.layer.name not in observed
