@@ -445,3 +445,92 @@ def test_an_array_of_another_shape_is_one_line(array: Array, message: str) -> No
     for run in (net.forward, net.forward_on_tape, net.forward_between):
         with pytest.raises(NetError, match=message):
             run({"data": array})
+
+
+def in_place(layer_type: str, rest: str = "") -> str:
+    return small_nets.layer(layer_type, layer_type.lower(), "conv", "conv", rest)
+
+
+BIASED = "scale_param { bias_term: true }"
+POOL = small_nets.layer("Pooling", "pool", "conv", "pool", "pooling_param { kernel_size: 2 }")
+OWN_TOPS = (
+    small_nets.layer("BatchNorm", "batchnorm", "conv", "b")
+    + small_nets.layer("Scale", "scale", "b", "s", BIASED)
+    + small_nets.layer("ReLU", "relu", "s", "r")
+)
+STORED = "batch_norm_param { use_global_stats: true }"
+# The layers between the convolution and the loss, and how many of them become one step.
+NORMALIZED = {
+    "in place": (in_place("BatchNorm") + in_place("Scale", BIASED) + in_place("ReLU"), 3),
+    "pooled": (in_place("BatchNorm") + in_place("Scale", BIASED) + in_place("ReLU") + POOL, 3),
+    "own tops": (OWN_TOPS, 3),
+    "no Scale": (in_place("BatchNorm") + in_place("ReLU"), 2),
+    "no ReLU": (in_place("BatchNorm") + in_place("Scale", BIASED), 2),
+    "no bias": (in_place("BatchNorm") + in_place("Scale") + in_place("ReLU"), 1),
+    "one factor": (
+        in_place("BatchNorm")
+        + in_place("Scale", "scale_param { num_axes: 0 bias_term: true }")
+        + in_place("ReLU"),
+        1,
+    ),
+    "stored": (in_place("BatchNorm", STORED) + in_place("Scale", BIASED) + in_place("ReLU"), 3),
+}
+
+
+def normalized(middle: str, precision: str = "fp64") -> Executor:
+    tops = [name for name in ("pool", "r", "conv") if f'top: "{name}"' in middle]
+    convolution = f"convolution_param {{ num_output: 4 kernel_size: 3 {GAUSSIAN} }}"
+    text = (
+        'layer { name: "data" type: "Input" top: "data"'
+        " input_param { shape { dim: 6 dim: 3 dim: 8 dim: 6 } } }\n"
+        'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 6 } } }\n'
+        + small_nets.layer("Convolution", "conv", "data", rest=convolution)
+        + middle
+        + small_nets.layer(
+            "InnerProduct",
+            "ip",
+            tops[0],
+            "ip",
+            f"inner_product_param {{ num_output: 4 {GAUSSIAN} }}",
+        )
+        + small_nets.layer("SoftmaxWithLoss", "loss", "ip label", "loss")
+    )
+    return Executor(parse_net(text), "TRAIN", precision=precision, workers=Workers(2), seed=3)
+
+
+@pytest.mark.parametrize("case", NORMALIZED)
+def test_a_fused_batch_norm_is_that_of_its_layers(case: str) -> None:
+    middle, fused = NORMALIZED[case]
+    inputs = {
+        "data": np.random.default_rng(5).normal(3, 2, (6, 3, 8, 6)),
+        "label": np.arange(6) % 4,
+    }
+    net, alone = normalized(middle), normalized(middle)
+    computed = [layer for layer in net.wiring.layers if layer.type != "Input"]
+    assert len(net.steps) == len(computed) - fused + 1
+    trained = net.train_batch(inputs)
+    tape = alone.forward_on_tape(inputs)
+    wanted = tape.backward().parameters
+    assert trained.loss == pytest.approx(tape.loss, rel=1e-9)
+    names = net.parameters.names()
+    for (layer, number), gradient in wanted.items():
+        parameter = net.parameters.unique[net.parameters.of_layer[names.index(layer)][number]]
+        np.testing.assert_allclose(to_array(parameter.grad), gradient, rtol=1e-7, atol=1e-10)
+    for ours, theirs in zip(net.blobs("batchnorm"), alone.blobs("batchnorm"), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+
+
+def test_batch_norm_keeps_its_bottom_and_top_for_the_backward_pass() -> None:
+    """Of all that one convolution's blob costs: twice its size."""
+    net = normalized(NORMALIZED["in place"][0], "fp32")
+    inputs = {"data": np.zeros((6, 3, 8, 6)), "label": np.arange(6) % 4}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.shape[-3:] == (4, 6, 4):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        net.train_batch(inputs)
+    assert sum(kept.values()) == 2 * 6 * 4 * 6 * 4
