@@ -515,6 +515,7 @@ def test_a_fused_batch_norm_is_that_of_its_layers(case: str) -> None:
     names = net.parameters.names()
     for (layer, number), gradient in wanted.items():
         parameter = net.parameters.unique[net.parameters.of_layer[names.index(layer)][number]]
+        assert parameter.grad is not None
         np.testing.assert_allclose(to_array(parameter.grad), gradient, rtol=1e-7, atol=1e-10)
     for ours, theirs in zip(net.blobs("batchnorm"), alone.blobs("batchnorm"), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)

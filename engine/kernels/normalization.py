@@ -80,7 +80,7 @@ class _BatchNormWithRelu(torch.autograd.Function):
         centered = (x - channel_view(mean, x, 1)).to(x.dtype)
         rows = _rows(centered)
         variance = torch.zeros_like(mean)
-        for part in rows.split(max(1, _PART // x.shape[1])):
+        for part in torch.split(rows, max(1, _PART // x.shape[1])):
             variance += part.to(dtype).square().sum(0)
         variance /= len(rows)
         zeros = torch.zeros_like(mean)
