@@ -26,7 +26,7 @@ PACKAGES = {
     "sklearn": Package("scikit-learn", "digits"),
     "torch": Package("PyTorch", "engine"),
 }
-ENGINE = ("torch", "lmdb", "cv2")  # modules that the embedded engine imports
+ENGINE = ("torch", "cv2")  # modules that the embedded engine imports
 
 
 @contextmanager

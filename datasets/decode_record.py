@@ -1,12 +1,10 @@
-"""Decode the records of an LMDB to pixels; find the key of a bad one."""
+"""Decode the records of an LMDB to pixels."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from contextlib import closing
 from itertools import chain
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -14,9 +12,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..formats.datum import Record, Value, raw_values, read_datum
 from ..formats.images import UNCHANGED, decode
-from ..formats.lmdb_pages import find_leaf, read_meta
-from ..formats.lmdb_reader import DATA_FILE, LmdbReader, lmdb_package
-from ..text import printable
+from ..formats.lmdb_reader import LmdbReader
 from .encode_record import Shape
 from .ordered_map import map_in_order
 
@@ -50,10 +46,9 @@ def decode_records(
 ) -> Generator[DecodedRecord | FormatError, None, None]:
     """Yield all records in order; for a bad one, the error without the record's number.
 
-    The pixels of raw records are views into the file. Close the iterator before the reader: until
-    then, threads read from it.
+    Close the iterator before the reader: until then, threads read from it.
     """
-    values = reader.values(copy=False)
+    values = reader.values()
     first = next(values)
     result = _decode(first)
     # Raw records need no decoding, so threads would not help.
@@ -79,23 +74,3 @@ def _pixels(record: Record) -> Array:
     if record.encoded:
         return decode(record.data, UNCHANGED, _NAME).transpose(2, 0, 1)
     return raw_values(record, _NAME)
-
-
-def read_key(path: str, number: int) -> str:
-    """Return the printable key of record `number` (from 0); no reader may have the LMDB open.
-
-    Raises:
-        FormatError: the tree of pages is damaged.
-    """
-    shown = printable(path)
-    data = os.fspath(Path(path) / DATA_FILE)
-    key, passed = find_leaf(data, shown, read_meta(data, shown), number)
-    with (
-        lmdb_package().open(path, readonly=True, lock=False) as env,
-        env.begin() as reading,
-        reading.cursor() as cursor,
-    ):
-        cursor.set_key(key)
-        for _ in range(number - passed):
-            cursor.next()
-        return printable(os.fsdecode(cursor.key()))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..formats.lmdb_reader import DATA_FILE, open_lmdb
 from ..progress import StartProgress, no_progress
 from ..text import bytes_text, shape_text
-from .decode_record import DecodedRecord, decode_records, read_key
+from .decode_record import DecodedRecord, decode_records
 from .encode_record import Shape
 
 FORMAT = 1
@@ -77,6 +77,7 @@ def inspect_lmdb(path: str, jobs: int, progress: StartProgress = no_progress) ->
                 first = first if bad else (number, str(result))
                 bad += 1
             advance()
+        first_bad = BadRecord(first[0], reader.printable_key(first[0]), first[1]) if bad else None
     return LmdbInfo(
         path=path,
         records=records,
@@ -87,7 +88,7 @@ def inspect_lmdb(path: str, jobs: int, progress: StartProgress = no_progress) ->
         sizes=dict(sorted(sizes.items())),
         labels=dict(sorted(labels.items())),
         bad_records=bad,
-        first_bad=BadRecord(first[0], read_key(path, first[0]), first[1]) if bad else None,
+        first_bad=first_bad,
     )
 
 

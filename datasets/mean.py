@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..formats.lmdb_reader import open_lmdb
+from ..formats.lmdb_reader import LmdbReader, open_lmdb
 from ..formats.schema import BlobProto
 from ..progress import StartProgress, no_progress
 from ..text import printable, shape_text
-from .decode_record import DecodedRecord, decode_records, read_key
+from .decode_record import DecodedRecord, decode_records
 
 Floats = NDArray[np.float32]
 
@@ -42,26 +42,12 @@ class Mean(NamedTuple):
         return bytes(blob.SerializeToString())
 
 
-class _BadRecordError(Exception):
-    def __init__(self, number: int, reason: str) -> None:
-        super().__init__(reason)
-        self.number = number
-
-
 def compute_mean(path: str, jobs: int, progress: StartProgress = no_progress) -> Mean:
     """Compute the mean image of an LMDB.
 
     Raises:
         FormatError: the LMDB can't be opened, or a record is bad or not of the first's size.
     """
-    try:
-        return _mean(path, jobs, progress)
-    except _BadRecordError as error:
-        shown, key = printable(path), read_key(path, error.number)
-        raise FormatError(f"{shown}: record {error.number} (from 0), {key}: {error}") from None
-
-
-def _mean(path: str, jobs: int, progress: StartProgress) -> Mean:
     total: Floats | None = None
     with (
         open_lmdb(path) as reader,
@@ -70,16 +56,21 @@ def _mean(path: str, jobs: int, progress: StartProgress) -> Mean:
     ):
         for number, record in enumerate(records):
             if not isinstance(record, DecodedRecord):
-                raise _BadRecordError(number, str(record))
+                raise _bad_record(reader, number, str(record))
             if total is None:
                 total = np.zeros(record.shape, np.float32)
             if record.shape != total.shape:
                 shape, first = shape_text(record.shape), shape_text(total.shape)
                 reason = f"is {shape}, the first is {first}; make all of one size"
-                raise _BadRecordError(number, reason)
+                raise _bad_record(reader, number, reason)
             total += record.pixels
             advance()
         count = reader.entries
     assert total is not None  # open_lmdb refuses an empty LMDB
     total /= np.float32(count)
     return Mean(total, count)
+
+
+def _bad_record(reader: LmdbReader, number: int, reason: str) -> FormatError:
+    where = f"{printable(reader.path)}: record {number} (from 0), {reader.printable_key(number)}"
+    return FormatError(f"{where}: {reason}")

@@ -7,7 +7,7 @@ saved `position` with the batches that it would have read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from math import prod
@@ -133,32 +133,39 @@ class Loader:
         self._closed = True
         if self._ahead is not None:
             self._ahead.close()
-            if self._ahead.alive:  # a thread may still read the mapped file
+            if self._ahead.alive:  # a thread may still read the file
                 return
         self._reader.close()
 
     def _jobs(self, position: int) -> Jobs[Batch]:
         """Yield batches from `position` on, each with the tasks that fill it."""
         records = self._reader.raw_records(position, self._exact)
-        while chunk := list(islice(records, self.batch_size)):
-            yield self._make_job(chunk, position)
-            position += len(chunk)
+        while count := self._batch_count(position):
+            yield self._make_job(records, position, count)
+            position += count
 
-    def _make_job(self, records: list[Any], position: int) -> tuple[Batch, list[Task]]:
+    def _batch_count(self, position: int) -> int:
+        return min(self.batch_size, self.records - position) if self._exact else self.batch_size
+
+    def _make_job(
+        self, records: Iterator[Any], position: int, count: int
+    ) -> tuple[Batch, list[Task]]:
         channels, height, width = self.shape
-        count = len(records)
         pixels = np.empty((count, height, width, channels), self._type)
         labels = np.empty(count, np.float32)
         bits = self._transformer.random_bits(position, count)
         tasks: list[Task] = []
         for start in range(0, count, TASK_RECORDS):
             part = slice(start, start + TASK_RECORDS)
-            arguments = (records[part], bits[part], pixels[part], labels[part])
+            some: Iterable[Any] = islice(records, len(bits[part]))
+            if self._workers:  # else the reader runs the tasks, and a record is read when it is due
+                some = list(some)
+            arguments = (some, bits[part], pixels[part], labels[part])
             tasks.append(partial(self._fill, *arguments))
         top = pixels.transpose(0, 3, 1, 2)
         return Batch(top, labels if self._labels else None, self._finished), tasks
 
-    def _fill(self, records: list[Any], bits: list[int], pixels: Array, labels: Floats) -> None:
+    def _fill(self, records: Iterable[Any], bits: list[int], pixels: Array, labels: Floats) -> None:
         for index, record in enumerate(records):
             image = self._reader.decode(record)
             self._transformer.apply(image, bits[index], pixels[index])

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..counter_rng import bits, domain, key, permutation
 from ..errors import FormatError
-from ..formats.datum import Record, Value, raw_values, read_datum
+from ..formats.datum import Value, raw_values, read_datum
 from ..formats.files import read_bytes
 from ..formats.images import COLOR, GRAY, UNCHANGED, read_image, resize
 from ..formats.images import decode as decode_image
@@ -58,7 +58,7 @@ class RecordReader(ABC, Generic[Raw]):
         """
 
     def close(self) -> None:
-        """Close the files; raw records may not be used afterwards."""
+        """Close the files."""
 
 
 class LmdbRecordReader(RecordReader[tuple[int, Value]]):
@@ -92,7 +92,7 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
         self._color, self._gray = param.force_color, param.force_gray
         self.warnings = []
         try:
-            first = self._parse(next(self.raw_records(0, once=True)))
+            first = read_datum(next(self._file.values()), self._place(0))
         except BaseException:
             self.close()
             raise
@@ -101,10 +101,10 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
             self.warnings.append("force_color and force_gray only for encoded datum")
 
     def raw_records(self, position: int, once: bool) -> Iterator[tuple[int, Value]]:
-        """Yield (number in the pass, value); the value is a view into the file."""
+        """Yield (number in the pass, value)."""
         start = position if once else position % self.count
         while True:
-            for number, value in enumerate(self._file.values(start, copy=False), start):
+            for number, value in enumerate(self._file.values(start), start):
                 if number == self.count - 1 and not once and self._on_restart:
                     self._on_restart()
                 yield number, value
@@ -115,12 +115,10 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
     def _place(self, number: int) -> str:
         return f"{self._name}: record {number} (from 0)"
 
-    def _parse(self, raw: tuple[int, Value]) -> Record:
-        return read_datum(raw[1], self._place(raw[0]))
-
     def decode(self, raw: tuple[int, Value]) -> Image:
         """Decode a compressed image, or view raw pixels without copying them."""
-        name, record = self._place(raw[0]), self._parse(raw)
+        name = self._place(raw[0])
+        record = read_datum(raw[1], name)
         if record.encoded:
             pixels: np.ndarray[Any, Any] = decode_image(record.data, self._flag(), name)
             return Image(pixels, False, record.label, name)
@@ -132,7 +130,7 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
         return COLOR if self._color else GRAY if self._gray else UNCHANGED
 
     def close(self) -> None:
-        """Unmap the LMDB."""
+        """Close the LMDB."""
         self._file.close()
 
 

@@ -1,67 +1,104 @@
 """Read Caffe's LMDBs: folders with a `data.mdb`, whose records are in the order of their keys.
 
-`lmdb_pages` checks the file before LMDB opens it. There is no lock file, so that the folder may be
-read-only. Readers of one file share an environment: LMDB may open a file only once in a process.
+The file is read with pread, not mapped: a file that is truncated while it is mapped ends the
+process with SIGBUS. Its branch pages are checked when it opens, all others as they are read. There
+is no lock file, so that the folder may be read-only; the lmdb package is not needed.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 from ..errors import FormatError
-from ..extras import required
 from ..text import printable
 from .files import error_reason
-from .lmdb_pages import Meta, find_leaf, read_meta
+from .lmdb_pages import (
+    BRANCH_FLAG,
+    HEADER,
+    LEAF_FLAG,
+    MAX_DEPTH,
+    META_SIZE,
+    Meta,
+    Overflow,
+    PageError,
+    child,
+    key,
+    may_be_meta,
+    node_count,
+    node_offsets,
+    overflow_pages,
+    overflow_value,
+    parse_meta,
+    values,
+)
 
 DATA_FILE = "data.mdb"
-STEP_LIMIT = 64  # up to here, stepping over records is faster than walking the tree
+READ_BYTES = 1 << 18  # of neighbouring values that are read together
+_CLOSED = -1
+_WRONG_COUNT = "wrong number of records"
 
 
-def lmdb_package() -> Any:
-    """Import lmdb, which is an extra.
+class _DataFile:
+    """An open `data.mdb`, read by offset from any thread."""
 
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    with required("lmdb", "an LMDB"):
-        import lmdb
-    return lmdb
-
-
-class _Environments:
-    """Open environments with their number of readers, by device and inode of the data file."""
-
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.shown = printable(str(path))
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         self._lock = threading.Lock()
-        self._open: dict[tuple[int, int], tuple[Any, int]] = {}
 
-    def acquire(self, data: Path) -> tuple[tuple[int, int], Any]:
-        """Return the key and the environment of a data file, opened if no reader has it."""
-        status = data.stat()
-        key = (status.st_dev, status.st_ino)
-        with self._lock:
-            env, readers = self._open.get(key, (None, 0))
-            if env is None:
-                env = lmdb_package().open(str(data.parent), readonly=True, lock=False)
-            self._open[key] = (env, readers + 1)
-        return key, env
+    def close(self) -> None:
+        """Close the file. Closing twice is allowed."""
+        descriptor, self._descriptor = self._descriptor, _CLOSED
+        if descriptor != _CLOSED:
+            os.close(descriptor)
 
-    def release(self, key: tuple[int, int]) -> None:
-        """Close the environment after its last reader."""
-        with self._lock:
-            env, readers = self._open.pop(key)
-            if readers > 1:
-                self._open[key] = (env, readers - 1)
-            else:
-                env.close()
+    @property
+    def size(self) -> int:
+        """Bytes of the file now."""
+        return os.fstat(self._descriptor).st_size
 
+    def read_some(self, start: int, size: int) -> bytes:
+        """Return up to `size` bytes, fewer only at the end of the file."""
+        if hasattr(os, "pread"):
+            return os.pread(self._descriptor, size, start)
+        with self._lock:  # Windows
+            os.lseek(self._descriptor, start, os.SEEK_SET)
+            return os.read(self._descriptor, size)
 
-_environments = _Environments()
+    def read(self, start: int, size: int) -> bytes:
+        """Return `size` bytes.
+
+        Raises:
+            FormatError: they are not there, or can't be read.
+        """
+        try:
+            data = self.read_some(start, size)
+        except (OSError, OverflowError) as error:
+            raise FormatError(f"{self.shown}: {error_reason(error)}") from None
+        if len(data) < size:
+            raise self.truncated(f"{start + size:,}")
+        return data
+
+    def truncated(self, needed: str) -> FormatError:
+        """Return the error of a file that is too short."""
+        return FormatError(
+            f"{self.shown}: truncated: has {self.size:,} bytes and needs {needed}; copy or make"
+            " the LMDB again"
+        )
+
+    @contextmanager
+    def checked(self) -> Iterator[None]:
+        """Turn a PageError of the block into a FormatError that names the file."""
+        try:
+            yield
+        except PageError as error:
+            raise FormatError(f"{self.shown}: damaged ({error}); make the LMDB again") from None
 
 
 class LmdbReader:
@@ -72,68 +109,141 @@ class LmdbReader:
         entries: the number of records, at least 1.
     """
 
-    def __init__(self, path: str, data: Path, meta: Meta) -> None:
+    def __init__(self, path: str, data: Path) -> None:
         self.path = path
-        self.entries = meta.entries
-        self._data = data
-        self._meta = meta
-        self._key, self._env = _environments.acquire(data)
-        self._closed = False
+        self._file = _DataFile(data)
+        try:
+            with self._file.checked():
+                self._meta = _read_meta(self._file)
+                self._leaves = self._find_leaves()
+        except BaseException:
+            self.close()
+            raise
+        self.entries = self._meta.entries
+        self._run_pages = READ_BYTES // self._meta.page_size
+        self._ends: list[int] = []  # number of records up to and with each leaf, once needed
 
     def __repr__(self) -> str:
         return f"LmdbReader({printable(self.path)}: {self.entries} records)"
 
-    def values(self, start: int = 0, copy: bool = True) -> Iterator[bytes | memoryview]:
+    def values(self, start: int = 0) -> Iterator[memoryview]:
         """Yield the values from record number `start` (from 0) to the last, in the order of keys.
 
-        Does not read the records before `start`. Run an iterator in one thread only.
+        Does not read the values before `start`. Run an iterator in one thread only.
 
         Args:
             start: the number of the first record; from `entries` on, there are none.
-            copy: whether to yield bytes. Otherwise yields views into the file, which cost nothing
-                and **must not be used after `close()`**.
 
         Raises:
-            FormatError: the tree of pages is damaged.
+            FormatError: the file is damaged, or was truncated since it was opened.
         """
-        if start >= self.entries:
-            return
-        read = start
-        try:
-            with self._env.begin(buffers=not copy) as reading, reading.cursor() as cursor:
-                self._move(cursor, start)
-                for value in cursor.iternext(keys=False, values=True):
-                    read += 1
-                    yield value
-        except lmdb_package().Error as error:
-            raise FormatError(f"{printable(self.path)}: damaged ({error}); make it again") from None
-        if read != self.entries:
-            raise self._wrong_count()
+        if start < self.entries:
+            with self._file.checked():
+                yield from self._values(start)
 
-    def _wrong_count(self) -> FormatError:
-        shown = printable(self.path)
-        return FormatError(f"{shown}: damaged (wrong number of records); make the LMDB again")
+    def _values(self, start: int) -> Iterator[memoryview]:
+        first, skipped = self._find(start) if start else (0, 0)
+        count, previous = start, b""
+        for leaf in self._leaves[first:]:
+            page, offsets = self._leaf(leaf)
+            lowest = key(page, offsets[0])
+            if lowest <= previous and not self._meta.flags:  # else the order is another one
+                raise PageError(f"page {leaf} has keys out of order")
+            previous = lowest
+            count += len(offsets) - skipped
+            if count > self.entries:
+                break
+            yield from self._leaf_values(page, offsets[skipped:])
+            skipped = 0
+        if count != self.entries:
+            raise PageError(_WRONG_COUNT)
 
-    def _move(self, cursor: Any, start: int) -> None:
-        """Move the cursor to record `start`.
+    def printable_key(self, number: int) -> str:
+        """Return the key of record `number` (from 0) for messages.
 
-        py-lmdb touches all data of every record that a cursor passes, so passing many reads them.
+        Raises:
+            FormatError: the file is damaged, or was truncated since it was opened.
         """
-        number = 0
-        exists = cursor.first()
-        if start > STEP_LIMIT and not self._meta.flags:
-            key, number = find_leaf(str(self._data), printable(self.path), self._meta, start)
-            exists = cursor.set_key(key)
-        for _ in range(start - number):
-            exists = exists and cursor.next()
-        if not exists:
-            raise self._wrong_count()
+        with self._file.checked():
+            first, index = self._find(number)
+            page, offsets = self._leaf(self._leaves[first])
+            return printable(os.fsdecode(key(page, offsets[index])))
+
+    def _page(self, number: int) -> bytes:
+        if number > self._meta.last_page:
+            raise PageError(f"page {number} of {self._meta.last_page + 1}")
+        return self._file.read(number * self._meta.page_size, self._meta.page_size)
+
+    def _leaf(self, number: int) -> tuple[bytes, tuple[int, ...]]:
+        page = self._page(number)
+        return page, node_offsets(page, number, LEAF_FLAG)
+
+    def _find_leaves(self) -> list[int]:
+        """Return the leaf pages in the order of their keys, from the branch pages alone."""
+        level = [self._meta.root]
+        seen = set(level)
+        for _ in range(self._meta.depth - 1):
+            children: list[int] = []
+            for number in level:
+                page = self._page(number)
+                offsets = node_offsets(page, number, BRANCH_FLAG)
+                children += [child(page, offset) for offset in offsets]
+                if len(seen) + len(children) > self._meta.last_page + 1:
+                    raise PageError("more pages in its tree than in the file")
+            level, pages = children, len(seen) + len(children)
+            seen.update(children)
+            if len(seen) != pages:
+                raise PageError("a page twice in its tree")
+        return level
+
+    def _find(self, number: int) -> tuple[int, int]:
+        """Return the leaf, by its place among the leaves, and the index in it of a record."""
+        if not self._ends:
+            counts = (node_count(self._page(leaf), leaf, LEAF_FLAG) for leaf in self._leaves)
+            self._ends = list(accumulate(counts))
+        if self._ends[-1] != self.entries:
+            raise PageError(_WRONG_COUNT)
+        leaf = bisect_right(self._ends, number)
+        return leaf, number - (self._ends[leaf - 1] if leaf else 0)
+
+    def _leaf_values(self, page: bytes, offsets: Sequence[int]) -> Iterator[memoryview]:
+        """Yield values of a leaf page; read neighbours among the overflow pages together."""
+        run: list[Overflow] = []
+        end, limit = 0, 0  # the page behind the run, and the last that it may reach
+        for value in values(page, offsets):
+            if not isinstance(value, Overflow):
+                if run:
+                    yield from self._read_run(run)
+                    run = []
+                yield value
+                continue
+            after = value.page + overflow_pages(value.size, self._meta.page_size)
+            if run and (value.page != end or after > limit):
+                yield from self._read_run(run)
+                run = []
+            if not run:
+                limit = value.page + self._run_pages
+            run.append(value)
+            end = after
+        if run:
+            yield from self._read_run(run)
+
+    def _read_run(self, run: list[Overflow]) -> Iterator[memoryview]:
+        """Yield the values of neighbouring overflow pages."""
+        page_size, first, last = self._meta.page_size, run[0], run[-1]
+        start, size = first.page * page_size, (last.page - first.page) * page_size
+        size += HEADER + last.size
+        if start + size > (self._meta.last_page + 1) * page_size:
+            raise PageError(f"a value behind its {self._meta.last_page + 1} pages")
+        if size > READ_BYTES:  # alone: don't read so much if its size is damaged
+            overflow_value(self._file.read(start, HEADER), 0, first, page_size)
+        pages = self._file.read(start, size)
+        for value in run:
+            yield overflow_value(pages, (value.page - first.page) * page_size, value, page_size)
 
     def close(self) -> None:
-        """Unmap the file, which invalidates views of its values. Closing twice is allowed."""
-        if not self._closed:
-            self._closed = True
-            _environments.release(self._key)
+        """Close the file. Closing twice is allowed."""
+        self._file.close()
 
     def __enter__(self) -> LmdbReader:
         return self
@@ -142,24 +252,41 @@ class LmdbReader:
         self.close()
 
 
+def _read_meta(file: _DataFile) -> Meta:
+    """Return the valid meta page, after checking the size of the file."""
+    first = _meta_page(file, 0)
+    second = _meta_page(file, first.page_size)
+    meta = second if second.transaction > first.transaction else first
+    needed = (meta.last_page + 1) * meta.page_size
+    if file.size < needed:
+        raise file.truncated(f"{needed:,}")
+    if not meta.entries:
+        raise FormatError(f"{file.shown}: holds no records; make the LMDB again")
+    if not 0 < meta.depth <= MAX_DEPTH:
+        raise PageError(f"a tree of {meta.depth} levels")
+    return meta
+
+
+def _meta_page(file: _DataFile, start: int) -> Meta:
+    page = file.read_some(start, META_SIZE)
+    if len(page) < META_SIZE and may_be_meta(page):
+        raise file.truncated("two pages at least")
+    return parse_meta(page, file.shown)
+
+
 def open_lmdb(path: str | os.PathLike[str]) -> LmdbReader:
     """Open the LMDB in folder `path`, read-only and without a lock.
 
     Raises:
         FormatError: there is no LMDB, or a LEVELDB, or one that is truncated, empty or damaged.
-        MissingExtraError: the `lmdb` package is not installed.
     """
     name = os.fspath(path)
     shown = printable(name)
-    lmdb = lmdb_package()
     try:
-        data = _data_file(Path(name), shown)
-        return LmdbReader(name, data, read_meta(str(data), printable(str(data))))
+        return LmdbReader(name, _data_file(Path(name), shown))
     except (OSError, ValueError) as error:
         reason = error_reason(error)
         raise FormatError(f"{shown}: {reason}; check the name and who may read it") from None
-    except (lmdb.Error, MemoryError) as error:
-        raise FormatError(f"{shown}: LMDB can't open it: {error}") from None
 
 
 def _data_file(folder: Path, shown: str) -> Path:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError, OutputError
+from ..extras import required
 from ..text import printable
 from .files import error_reason
-from .lmdb_reader import DATA_FILE, lmdb_package
+from .lmdb_reader import DATA_FILE
 
 KEY_LIMIT = 511  # bytes of a key: MDB_MAXKEYSIZE of mdb.c
 LOCK_FILE, LABELS_FILE = "lock.mdb", "labels.txt"
@@ -25,6 +26,17 @@ MAP_SIZE = 1 << 30  # bytes; the map grows as needed
 # Small, because no new images are decoded while a batch is written.
 BATCH_RECORDS, BATCH_BYTES = 1000, 4 << 20
 REOPEN_BATCHES = 64  # touched pages of the map count as memory until it is unmapped
+
+
+def lmdb_package() -> Any:
+    """Import lmdb, which is an extra.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    with required("lmdb", "writing an LMDB"):
+        import lmdb
+    return lmdb
 
 
 class LmdbWriter:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import random
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import lmdb
@@ -13,9 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqgen.errors import FormatError, MissingExtraError
+from sqgen.errors import FormatError
 from sqgen.formats import datum as datums
-from sqgen.formats import lmdb_reader
 from sqgen.formats.datum import parse_datum
 from sqgen.formats.lmdb_reader import open_lmdb
 from sqgen.formats.schema import Datum
@@ -23,6 +25,7 @@ from sqgen.formats.schema import Datum
 from .databases import make_lmdb, raw
 
 META = 16  # bytes of a page's header, before the meta
+PAGE = 4096
 
 
 def values_of(folder: Path) -> list[bytes]:
@@ -50,11 +53,26 @@ def test_values_from_every_start(tmp_path: Path) -> None:
         assert list(opened.values(3000)) == list(opened.values(10**9)) == []
 
 
-def test_views_are_the_same_bytes(small: Path) -> None:
+def test_same_as_lmdb(small: Path) -> None:
+    """Keys and values are those of LMDB's own cursor."""
+    with lmdb.open(str(small), readonly=True, lock=False) as env, env.begin() as reading:
+        expected = list(reading.cursor())
     with open_lmdb(small) as opened:
-        views = list(opened.values(copy=False))
-        assert all(isinstance(view, memoryview) for view in views)
-        assert [bytes(view) for view in views] == list(opened.values())
+        keys = [opened.printable_key(number).encode() for number in range(opened.entries)]
+        assert list(zip(keys, map(bytes, opened.values()), strict=True)) == expected
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_values_of_every_size(tmp_path: Path, shuffled: bool) -> None:
+    """On the leaf page, on neighbouring pages read together, larger than one read."""
+    sizes = [0, 1, 1000, 2027, 2028, 2029, 4080, 4081, 70_000, 262_128, 262_129, 600_000] * 3
+    order = sorted(range(len(sizes)), key=lambda n: n * 7 % 31) if shuffled else range(len(sizes))
+    made = {b"%04d" % n: bytes([n]) * size for n, size in enumerate(sizes)}
+    with lmdb.open(str(tmp_path / "db"), map_size=1 << 26) as env:
+        for number in order:  # pages that are freed and used again, in another order
+            with env.begin(write=True) as writing:
+                writing.put(b"%04d" % number, made[b"%04d" % number])
+    assert values_of(tmp_path / "db") == list(made.values())
 
 
 def test_skipping_reads_no_records(tmp_path: Path) -> None:
@@ -68,7 +86,7 @@ def resident():
     words = open("/proc/self/statm").read().split()
     return int(words[2]) * os.sysconf("SC_PAGE_SIZE")
 before = resident()
-next(opened.values(499, copy=False))
+next(opened.values(499))
 print(resident() - before)
 """
     if not Path("/proc/self/statm").exists():
@@ -210,21 +228,147 @@ def test_the_newer_state_counts(tmp_path: Path) -> None:
         open_lmdb(folder)
 
 
-def test_broken_tree_is_told(tmp_path: Path) -> None:
+def test_truncated_while_read(tmp_path: Path) -> None:
+    """A mapped file would end the process with SIGBUS."""
+    folder = make_lmdb(tmp_path / "db", (bytes(5000) for _ in range(300)))
+    with open_lmdb(folder) as opened:
+        values = opened.values()
+        assert len(next(values)) == 5000
+        os.truncate(folder / "data.mdb", 100_000)
+        with pytest.raises(FormatError, match="truncated: has 100,000 bytes and needs"):
+            list(values)
+
+
+def damage(folder: Path, page: int, at: int, change: bytes) -> Path:
+    """Overwrite bytes of a page, and return the folder."""
+    with open(folder / "data.mdb", "r+b") as file:
+        file.seek(page * PAGE + at)
+        file.write(change)
+    return folder
+
+
+def pages_of(folder: Path, flag: int) -> list[int]:
+    """The pages with a flag: 1 for branches, 2 for leaves, 4 for overflow pages."""
+    data = (folder / "data.mdb").read_bytes()
+    starts = range(2 * PAGE, len(data), PAGE)
+    return [
+        at // PAGE
+        for at in starts
+        if struct.unpack_from("<QHH", data, at)[::2] == (at // PAGE, flag)
+    ]
+
+
+BRANCH, LEAF, OVERFLOW = 1, 2, 4
+U64 = struct.Struct("<Q")
+
+
+@pytest.mark.parametrize(
+    ("flag", "at", "change", "said"),
+    [
+        (LEAF, 10, b"\0\0", "is no leaf"),
+        (LEAF, 0, U64.pack(3), "is no leaf"),
+        (LEAF, 12, b"\x10\0", "has no records"),
+        (LEAF, 12, b"\xfe\xff", "records"),
+        (LEAF, 16, b"\xff\xff", "has a record outside of it"),
+        (BRANCH, 10, b"\0\0", "is no branch"),
+        (OVERFLOW, 10, b"\0\0", "is not the start of a value of 5,000 bytes"),
+        (OVERFLOW, 12, b"\x01\0\0\0", "is not the start of a value of 5,000 bytes"),
+    ],
+)
+def test_damaged_page(tmp_path: Path, flag: int, at: int, change: bytes, said: str) -> None:
+    folder = make_lmdb(tmp_path / "db", (bytes(5000) for _ in range(300)))
+    damage(folder, pages_of(folder, flag)[-1], at, change)
+    with pytest.raises(FormatError, match=f"data.mdb: damaged .*{said}.*; make the LMDB again"):
+        values_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda node: node[:4] + b"\x02\0" + node[6:], "several values, or a database inside"),
+        (lambda node: node[:6] + b"\xff\xff" + node[8:], "outside of its page"),
+        (lambda node: b"\xff\xff\xff\xff" + node[4:], "outside of its page"),
+        (lambda node: b"\xff\xff\xff\x7f" + node[4:], "a value behind its"),
+        (lambda node: node[:-8] + U64.pack(1 << 40), "a value behind its"),
+        (lambda node: node[:-8] + U64.pack(2**64 - 1), "a value behind its"),
+        (lambda node: node[:-8] + U64.pack(2), "is not the start of a value"),
+    ],
+)
+def test_damaged_record(tmp_path: Path, change: Callable[[bytes], bytes], said: str) -> None:
+    folder = make_lmdb(tmp_path / "db", [bytes(5000)])
+    (leaf,) = pages_of(folder, LEAF)
+    page = (folder / "data.mdb").read_bytes()[leaf * PAGE :]
+    (at,) = struct.unpack_from("<H", page, 16)
+    node = page[at : at + 8 + len(b"00000000_file0.png") + 8]
+    damage(folder, leaf, at, change(node))
+    with pytest.raises(FormatError, match=said):
+        values_of(folder)
+
+
+@pytest.mark.parametrize("to", ["itself", "its neighbour", "nowhere"])
+def test_damaged_branch(tmp_path: Path, to: str) -> None:
+    """A tree with a circle, or with a leaf twice, ends; and it opens no more."""
+    folder = make_lmdb(tmp_path / "db", (bytes(5000) for _ in range(300)))
+    (branch,) = pages_of(folder, BRANCH)
+    page = (folder / "data.mdb").read_bytes()[branch * PAGE :]
+    first, second = struct.unpack_from("<2H", page, 16)
+    target = {"itself": struct.pack("<HHH", branch, 0, 0), "nowhere": b"\xff" * 6}
+    damage(folder, branch, first, target.get(to, page[second : second + 6]))
+    with pytest.raises(FormatError, match="damaged"):
+        values_of(folder)
+
+
+def test_wrong_number_of_records(tmp_path: Path) -> None:
     folder = make_lmdb(tmp_path / "db", (b"%d" % n for n in range(2000)))
-    data = folder / "data.mdb"
-    whole = bytearray(data.read_bytes())
-    for page in range(2, len(whole) // 4096):
-        whole[page * 4096 + 10 : page * 4096 + 12] = b"\0\0"  # flags: neither branch nor leaf
-    data.write_bytes(whole)
-    with open_lmdb(folder) as opened, pytest.raises(FormatError, match="damaged"):
-        next(opened.values(1000))
+    for entries in (1, 1999, 2001, 1 << 62):
+        for meta in (0, 1):
+            damage(folder, meta, META + 24 + 48 + 32, U64.pack(entries))
+        with open_lmdb(folder) as opened:
+            assert opened.entries == entries
+            with pytest.raises(FormatError, match="wrong number of records"):
+                list(opened.values())
+            if entries > 1:
+                with pytest.raises(FormatError, match="wrong number of records"):
+                    next(opened.values(1))
 
 
-def test_without_the_package(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def damaged_at_random(data: bytes, tree: list[int], chosen: random.Random) -> bytes:
+    """Change the pages of the tree, or any other: bits, small and large numbers."""
+    changed = bytearray(data)
+    for _ in range(chosen.randint(1, 4)):
+        page = chosen.choice(tree if chosen.random() < 0.7 else range(len(data) // PAGE))
+        at = page * PAGE + chosen.randrange(chosen.choice([16, 200, PAGE - 8]))
+        if chosen.random() < 0.5:
+            changed[at] ^= 1 << chosen.randrange(8)
+        else:
+            value = chosen.choice([0, 1, 2, 0xFFFF, 0x7FFFFFFF, 2**64 - 1, len(data) // PAGE])
+            width = chosen.choice([2, 4, 8])
+            changed[at : at + width] = (value % (1 << 8 * width)).to_bytes(width, "little")
+    return bytes(changed)
+
+
+def test_random_damage(tmp_path: Path, small: Path) -> None:
+    """Damage is found, or changes no more than the bytes of a few values and keys."""
+    data, expected = (small / "data.mdb").read_bytes(), values_of(small)
+    tree = [0, 1, *pages_of(small, BRANCH), *pages_of(small, LEAF)]
+    found = 0
+    for seed in range(300):
+        (tmp_path / "data.mdb").write_bytes(damaged_at_random(data, tree, random.Random(seed)))
+        try:
+            with open_lmdb(tmp_path) as opened:
+                values = list(opened.values())
+                opened.printable_key(opened.entries - 1)
+        except FormatError as error:
+            assert str(tmp_path) in str(error)
+            found += 1
+        else:
+            assert sum(a != b for a, b in zip(values, expected, strict=True)) <= 4, seed
+    assert found > 100
+
+
+def test_needs_no_package(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'sqgen\[lmdb\]'"):
-        lmdb_reader.open_lmdb(small)
+    assert len(values_of(small)) == 280
 
 
 def test_sample(shared: Path) -> None:

@@ -154,6 +154,6 @@ def test_odd_answers(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None
 def test_torch_takes_no_caffe(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SqgenError, match="takes no --caffe"):
         select_engine("torch", stand_in())
-    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "lmdb" else object())
-    with pytest.raises(SqgenError, match=r"needs the lmdb package: pip install 'sqgen\[engine\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "cv2" else object())
+    with pytest.raises(SqgenError, match=r"needs OpenCV: pip install 'sqgen\[engine\]'"):
         select_engine()
