@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import BinaryIO
@@ -20,8 +21,9 @@ from ..text import bytes_text, printable
 
 CHUNK = 1 << 16
 TIMEOUT = 30.0  # seconds without data
+SLOW_BYTES, SLOW_SECONDS = 1 << 14, 30.0  # a download ends that gets fewer bytes in this time
+LIMIT = 1 << 26  # bytes: ten times the largest published file
 HTTP_PARTIAL, HTTP_RANGE = 206, 416
-COPY_LIMIT = 1 << 28
 URL_LENGTH = 300  # characters of an address in messages
 
 
@@ -53,11 +55,11 @@ def download(
         OutputError: `out` is another file and `force` is not set, or can't be written.
     """
     if os.path.lexists(out) and not force:
-        if out.is_file() and git_blob_id(out.read_bytes()) == git_blob:
+        if _is_file_of(out, git_blob):
             return False
         raise OutputError(f"{printable(str(out))}: exists and is another file; --force replaces it")
     if re.match(r"[a-z]+://", source, re.IGNORECASE) is None:
-        data = read_bytes(source, COPY_LIMIT, "a published file")
+        data = read_bytes(source, LIMIT, "a published file")
         _verify(data, git_blob, source)
         write_files({out: data}, force=True)
         return True
@@ -66,12 +68,15 @@ def download(
         raise DownloadError(f"{printable(source)}: give an http or https address")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(source, part, progress)
-        try:
-            _verify(part.read_bytes(), git_blob, source)
-        except DownloadError:
-            part.unlink()  # resuming from it would fail again
-            raise
+        with _open_part(part) as file:
+            try:
+                _fetch(source, file, progress)
+                file.seek(0)
+                _verify(file.read(), git_blob, source)
+            except DownloadError as error:
+                if isinstance(error, _WrongFileError) or not file.seek(0, os.SEEK_END):
+                    part.unlink()  # resuming from it would fail again, or gain nothing
+                raise
         part.replace(out)
     except OSError as error:
         name = printable(str(error.filename or out))
@@ -79,30 +84,108 @@ def download(
     return True
 
 
+class _WrongFileError(DownloadError):
+    """The bytes that came are not those of the published file."""
+
+
+def _is_file_of(path: Path, git_blob: str) -> bool:
+    """Whether a file has that git blob id."""
+    return (
+        path.is_file()
+        and path.stat().st_size <= LIMIT
+        and git_blob_id(path.read_bytes()) == git_blob
+    )
+
+
+def _open_part(path: Path) -> BinaryIO:
+    """Open a partial download, or begin one: a file of the user's own, never what a link names.
+
+    Raises:
+        OutputError: something else has its name.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    if not path.is_symlink():
+        descriptor = os.open(path, flags, 0o666)
+        status = os.fstat(descriptor)
+        is_own = status.st_uid == getattr(os, "getuid", lambda: status.st_uid)()
+        if is_own and stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            return open(descriptor, "r+b")
+        os.close(descriptor)
+    raise OutputError(f"{printable(str(path))}: is not a partial download of yours; remove it")
+
+
 def _verify(data: bytes, git_blob: str, source: str) -> None:
     actual = git_blob_id(data)
     if actual != git_blob:
-        raise DownloadError(
+        raise _WrongFileError(
             f"{printable(source, URL_LENGTH)}: not the published file: its git blob is {actual},"
             f" not {git_blob}; nothing was kept"
         )
 
 
-def _fetch(url: str, part: Path, progress: StartBar) -> None:
+def _fetch(url: str, part: BinaryIO, progress: StartBar) -> None:
     """Append the missing bytes of `url` to `part`."""
-    have = part.stat().st_size if part.exists() else 0
+    have = part.seek(0, os.SEEK_END)
+    if have > LIMIT:
+        raise _too_large(url)
     response = _open(url, have)
     if response is None:
         return  # `part` is complete; `_verify` checks it
     with response:
-        resumed = response.status == HTTP_PARTIAL
-        have = have if resumed else 0
-        length = response.headers.get("Content-Length", "")
-        total = have + int(length) if length.isdecimal() else None
-        with open(part, "ab" if resumed else "wb") as out:
-            _copy(_guarded(lambda: response.read(CHUNK), url), out, total, have, progress)
-    if total is not None and part.stat().st_size < total:
+        if response.status == HTTP_PARTIAL:
+            _check_range(url, response, have)
+        else:
+            have = 0
+        total = _total(url, response, have)
+        part.truncate(part.seek(have))
+        got = have + _copy(_chunks(response, url, have), part, total, have, progress)
+    if total is not None and got < total:
         raise DownloadError(_lost(url, "the connection ended early"))
+
+
+def _total(url: str, response: HTTPResponse, have: int) -> int | None:
+    """Return the bytes of the whole file, from the length of the answer; None without one."""
+    length = response.headers.get("Content-Length", "").strip()
+    if not length:
+        return None
+    if re.fullmatch("[0-9]+", length) is None:
+        raise DownloadError(_lost(url, f"answers a Content-Length of '{printable(length, 20)}'"))
+    if len(length) > len(str(LIMIT)) or have + int(length) > LIMIT:
+        raise _too_large(url)
+    return have + int(length)
+
+
+def _check_range(url: str, response: HTTPResponse, have: int) -> None:
+    """Check that a partial answer continues the bytes that are there."""
+    answered = response.headers.get("Content-Range", "")
+    if answered and re.match(rf"bytes {have}-", answered, re.IGNORECASE) is None:
+        raise _WrongFileError(
+            _lost(url, f"answers bytes '{printable(answered, 40)}' instead of those from {have} on")
+        )
+
+
+def _too_large(url: str) -> DownloadError:
+    return _WrongFileError(
+        f"{printable(url, URL_LENGTH)}: not the published file: larger than {LIMIT >> 20} MiB;"
+        " nothing was kept"
+    )
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Return an opener of http and https, also behind redirections and a proxy."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.UnknownHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPRedirectHandler,
+        urllib.request.HTTPErrorProcessor,
+    ):
+        opener.add_handler(handler())
+    return opener
 
 
 def _open(url: str, have: int) -> HTTPResponse | None:
@@ -112,12 +195,13 @@ def _open(url: str, have: int) -> HTTPResponse | None:
         headers["Range"] = f"bytes={have}-"
     try:
         request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s) was checked
-        response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310
+        response: HTTPResponse = _opener().open(request, timeout=TIMEOUT)
         return response
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == HTTP_RANGE and have:
             return None
-        reason = printable(f"{error.code} {error.reason}")
+        reason = printable(f"{error.code} {error.reason.splitlines()[0] if error.reason else ''}")
         raise DownloadError(f"{printable(url, URL_LENGTH)}: {reason}; check the address") from None
     except urllib.error.URLError as error:
         raise DownloadError(_lost(url, error.reason)) from None
@@ -125,16 +209,28 @@ def _open(url: str, have: int) -> HTTPResponse | None:
         raise DownloadError(_lost(url, error)) from None
 
 
-def _guarded(read: Callable[[], bytes], url: str) -> Callable[[], bytes]:
-    """Wrap `read` to raise DownloadError, so that errors of the connection and the disk differ."""
+def _chunks(response: HTTPResponse, url: str, have: int) -> Iterator[bytes]:
+    """Yield what arrives, as it arrives.
 
-    def guarded() -> bytes:
+    All errors are DownloadErrors, so that those of the connection and of the disk differ.
+    """
+    received, counted, since = 0, 0, time.monotonic()  # counted: received `since` the last check
+    while True:
         try:
-            return read()
+            chunk = response.read1(CHUNK)
         except (OSError, HTTPException) as error:
             raise DownloadError(_lost(url, error)) from None
-
-    return guarded
+        if not chunk:
+            return
+        received += len(chunk)
+        counted += len(chunk)
+        if have + received > LIMIT:
+            raise _too_large(url)
+        if time.monotonic() - since > SLOW_SECONDS:
+            if counted < SLOW_BYTES:
+                raise DownloadError(_lost(url, f"{counted} bytes in {SLOW_SECONDS:g} s"))
+            counted, since = 0, time.monotonic()
+        yield chunk
 
 
 def _lost(url: str, reason: object) -> str:
@@ -146,14 +242,16 @@ def _lost(url: str, reason: object) -> str:
 
 
 def _copy(
-    read: Callable[[], bytes], out: BinaryIO, total: int | None, start: int, progress: StartBar
-) -> None:
+    chunks: Iterator[bytes], out: BinaryIO, total: int | None, start: int, progress: StartBar
+) -> int:
+    """Write all chunks; return the number of bytes."""
     began, received = time.monotonic(), 0
     with progress(total or 0) as bar:
-        while chunk := read():
+        for chunk in chunks:
             out.write(chunk)
             received += len(chunk)
             rate = received / max(time.monotonic() - began, 1e-3)
             bar.update(start + received, f"{bytes_text(int(rate))}/s")
         out.flush()
         os.fsync(out.fileno())
+    return received

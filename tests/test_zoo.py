@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 
 from sqgen.errors import DownloadError, FormatError, OutputError
 from sqgen.generator.presets import PRESETS
+from sqgen.models import download as download_module
 from sqgen.models.download import download, git_blob_id
 
 from .conftest import Run
@@ -114,6 +118,7 @@ def test_a_wrong_part_does_not_stay(server: Server, tmp_path: Path) -> None:
 def test_nothing_is_there(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="404"):
         download(server.url + "2", tmp_path / "weights", BLOB)
+    assert list(tmp_path.iterdir()) == []
     server.shutdown()
     server.server_close()
     with pytest.raises(DownloadError, match="connection refused"):
@@ -145,6 +150,132 @@ def test_a_server_that_is_none(tmp_path: Path) -> None:
             with pytest.raises(DownloadError, match="same command to resume"):
                 download(f"http://127.0.0.1:{server.getsockname()[1]}/w", tmp_path / "w", BLOB)
             thread.join()
+
+
+@contextmanager
+def answering(*parts: bytes, pause: threading.Event | None = None) -> Iterator[str]:
+    """The address of a server that answers every request with the parts, whatever is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection, suppress(OSError):
+                        connection.recv(1 << 16)
+                        for part in parts:
+                            connection.sendall(part)
+                        if pause is not None:
+                            pause.wait()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}/w"
+        finally:
+            if pause is not None:
+                pause.set()
+            server.shutdown(socket.SHUT_RDWR)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", "larger than 64 MiB; nothing was kept"),
+        (b"Content-Length: 67108865\r\n\r\n", "larger than 64 MiB; nothing was kept"),
+        (b"Content-Length: -1\r\n\r\n", "answers a Content-Length of '-1'"),
+        (b"Content-Length: 1e3\r\n\r\n", "answers a Content-Length of '1e3'"),
+        (b"Content-Length: 10\r\n\r\nabc", "the connection ended early"),
+        (b"\r\nabc", "not the published file"),
+        (b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\nabc", "to resume"),
+        (b"X: " + b"y" * 100_000 + b"\r\n\r\n", "to resume"),
+    ],
+)
+def test_lying_headers(tmp_path: Path, answer: bytes, reason: str) -> None:
+    with answering(OK + answer) as url, pytest.raises(DownloadError, match=reason) as caught:
+        download(url, tmp_path / "w", BLOB)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_download_has_an_end(tmp_path: Path) -> None:
+    megabyte = b"x" * (1 << 20)
+    with (
+        answering(OK + b"\r\n", *[megabyte] * 100) as url,
+        pytest.raises(DownloadError, match="larger than 64 MiB; nothing was kept"),
+    ):
+        download(url, tmp_path / "w", BLOB)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sent", [b"", OK, OK + b"Content-Length: 10\r\n\r\nabc"])
+def test_a_server_that_stops_sending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(download_module, "TIMEOUT", 0.2)
+    with (
+        answering(sent, pause=threading.Event()) as url,
+        pytest.raises(DownloadError, match="timed out; run the same command to resume"),
+    ):
+        download(url, tmp_path / "w", BLOB)
+
+
+def test_a_server_that_sends_too_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download_module, "SLOW_SECONDS", 0.0)
+    with (
+        answering(OK + b"\r\n", b"x" * 100) as url,
+        pytest.raises(DownloadError, match="100 bytes in 0 s; run the same command to resume"),
+    ):
+        download(url, tmp_path / "w", BLOB)
+
+
+@pytest.mark.parametrize(
+    ("to", "reason"),
+    [
+        ("/w", "302 .*infinite loop.*; check the address"),
+        ("file:///etc/hostname", "not allowed|unknown url type"),
+        ("ftp://127.0.0.1:1/w", "unknown url type: ftp"),
+        ("http://127.0.0.1:1/w", "[Cc]onnection refused"),
+    ],
+)
+def test_redirections(tmp_path: Path, to: str, reason: str) -> None:
+    answer = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + to.encode() + b"\r\n\r\n"
+    with answering(answer) as url, pytest.raises(DownloadError, match=reason) as caught:
+        download(url, tmp_path / "w", BLOB)
+    assert str(caught.value).isprintable()
+
+
+def test_another_part_of_the_file(tmp_path: Path) -> None:
+    """Bytes that don't continue the partial download are not appended to it."""
+    part = tmp_path / f"w.{BLOB[:8]}.part"
+    part.write_bytes(WEIGHTS[:1000])
+    answer = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-9/20\r\n\r\n0123456789"
+    with answering(answer) as url, pytest.raises(DownloadError, match="answers bytes 'bytes 0-9"):
+        download(url, tmp_path / "w", BLOB)
+    assert not part.exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "folder", "pipe"])
+def test_a_part_that_is_no_file_of_ours(server: Server, tmp_path: Path, kind: str) -> None:
+    """It would send the bytes to another file."""
+    other, part = tmp_path / "other", tmp_path / f"w.{BLOB[:8]}.part"
+    if kind != "dangling link":
+        other.write_bytes(b"precious")
+    if "link" in kind:
+        (part.hardlink_to if kind == "hard link" else part.symlink_to)(other)
+    elif kind == "folder":
+        part.mkdir()
+    else:
+        os.mkfifo(part)
+    with pytest.raises(OutputError, match=re.escape(str(part))) as caught:
+        download(server.url, tmp_path / "w", BLOB)
+    assert "\n" not in str(caught.value)
+    assert server.ranges == []
+    assert (other.read_bytes() == b"precious") if kind != "dangling link" else not other.exists()
 
 
 def test_another_file_is_not_replaced_unless_forced(server: Server, tmp_path: Path) -> None:
