@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 # Severity, date, time, thread, file and line, as glog prints them before each message.
 GLOG_PREFIX = r"([IWEF])(\d{4}(?:\d{4})?) (\d\d:\d\d:\d\d(?:\.\d+)?) +(\d+) ([^\s\]]+):(\d+)\] "
+_SHELL_SAFE = r"[\w@%+=:,./-]+"  # as shlex
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -37,6 +38,25 @@ def printable(text: str, limit: int = 240) -> str:
     shown = escaped(text)
     half = (limit - 3) // 2
     return shown if len(shown) <= limit else f"{shown[:half]}...{shown[-half:]}"
+
+
+def shell_quote(text: str) -> str:
+    """Quote `text` as one word of a POSIX shell, on one line (`$'...'` if necessary)."""
+    if re.fullmatch(_SHELL_SAFE, text, re.ASCII):
+        return text
+    if text.isprintable():
+        return "'" + text.replace("'", "'\\''") + "'"
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + "".join(c if c.isprintable() else _ansi_c(c) for c in escaped) + "'"
+
+
+def shell_join(words: Iterable[str]) -> str:
+    """Return words as a command that can be pasted into a POSIX shell."""
+    return " ".join(map(shell_quote, words))
+
+
+def _ansi_c(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def can_forge_line(name: str) -> bool:

@@ -10,6 +10,7 @@ from ..formats import prototxt
 from ..formats.schema import SolverParameter
 from ..nets import lint
 from ..nets.definition import NetDefinition, parse_net
+from ..nets.image_transform import ImageTransform
 from ..nets.shapes import NetShapes, infer_shapes
 from ..nets.totals import totals
 from ..templates import render
@@ -65,6 +66,20 @@ def _header(design: Design, net: str, shapes: NetShapes) -> str:
         f"# {command_line('build', design, net)}\n"
         f"# sqgen {__version__}: {total.parameters:,} parameters,"
         f" {total.macs:,} multiply-accumulates an image of {design.size}x{design.size}\n"
+        f"{_transform(design).comment() if net == 'deploy' else ''}"
+    )
+
+
+def _transform(design: Design) -> ImageTransform:
+    """Return how the data layers of a design transform images; cropped ones are of any size."""
+    size = (design.size, design.size)
+    return ImageTransform(
+        {1: "gray", 3: "BGR"}.get(design.channels),
+        None if design.crop else size,
+        size if design.crop else None,
+        None if design.mean_file else design.means or (0.0,),
+        design.mean_file or None,
+        design.scale,
     )
 
 

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from ..errors import DesignError
-from ..text import did_you_mean, printable
+from ..text import did_you_mean, printable, shell_quote
 from .design import Design
 from .design_fields import FIELDS
 from .presets import PRESETS, preset
-
-_SAFE = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
-
-
-def shell_quote(text: str) -> str:
-    """Quote `text` as one word of a POSIX shell, on one line (`$'...'` if necessary)."""
-    if _SAFE.fullmatch(text):
-        return text
-    if text.isprintable():
-        return "'" + text.replace("'", "'\\''") + "'"
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return "$'" + "".join(c if c.isprintable() else _ansi_c(c) for c in escaped) + "'"
-
-
-def _ansi_c(character: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in character.encode())
 
 
 def format_value(value: object) -> str:

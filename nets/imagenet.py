@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 IMAGENET_CLASSES = 1000
 IMAGENET_VALIDATION = 50_000  # images of the validation set
 IMAGENET_MEAN = (104.0, 117.0, 123.0)  # B, G, R, as the published nets subtract it
+
+
+def imagenet_class_names() -> list[str]:
+    """Return the WordNet id and the name of each class, in the order of Caffe's labels."""
+    path = Path(__file__).with_name("imagenet_classes.txt")
+    return path.read_text(encoding="ascii").splitlines()

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from ..text import did_you_mean, first_few, printable
 from .data_layers import declared_batch_size, is_data_layer
 from .definition import NetDefinition
 from .graph import Bottom, Graph, Node, build_graph
+from .layer_families.data import ASSUMED_CHANNELS, channels_by_transform
 from .layer_types import LAYER_TYPES, MAX_ELEMENTS, UNSUPPORTED, Blob, LayerType, Shape
 from .windows import ShapeError, UnknownSizeError
 
@@ -92,6 +93,18 @@ def stage_hint(net: NetDefinition) -> str:
     if net.stages or not net.stage_names:
         return ""
     return f"; it has layers for stages {first_few(net.stage_names, 5)}: give --stage NAME"
+
+
+def assumed_channels(net: NetDefinition, layers: Sequence[LayerParameter]) -> Iterator[str]:
+    """Yield a warning about the first layer whose records' channels are assumed."""
+    for layer in layers:
+        if layer.type == "Data" and channels_by_transform(layer) is None:
+            name = printable(layer.name)
+            yield (
+                f"{net.place(layer)}: layer '{name}': assuming records of {ASSUMED_CHANNELS}"
+                " channels; --image CxHxW overrides this"
+            )
+            return
 
 
 class _Walk:

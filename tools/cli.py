@@ -25,6 +25,7 @@ COMMANDS = {
     "summary": "Print shapes, parameters and MACs of a net.",
     "lint": "Check nets and solvers for errors and oversights.",
     "diff": "Compare the meaning of two nets.",
+    "deploy": "Make the deploy net of a net.",
     "upgrade": "Write an old prototxt or caffemodel in the current format.",
     "test": "Test a net on each image once, and check its scores.",
     "train": "Train a net, or resume a training.",

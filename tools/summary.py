@@ -12,8 +12,8 @@ from ..errors import FormatError
 from ..formats.schema import NetState
 from ..nets.data_layers import has_countable_records
 from ..nets.definition import NetDefinition, read_net
-from ..nets.layer_families.data import ASSUMED_CHANNELS, channels_by_transform
 from ..nets.layer_types import Shape
+from ..nets.shapes import assumed_channels
 from ..nets.summary import Summary
 from ..nets.summary import summary as summarize
 from ..report.table import table
@@ -74,14 +74,8 @@ def _assumptions(net: NetDefinition, phases: list[str], image: Shape | None) -> 
     layers = [layer for phase in phases for layer in net.layers(phase)]
     if image is not None and not any(map(has_countable_records, layers)):
         yield f"--image {shape_text(image)}: no layer of the net reads images"
-    for layer in layers if image is None else []:
-        if layer.type == "Data" and channels_by_transform(layer) is None:
-            name = printable(layer.name)
-            yield (
-                f"{net.place(layer)}: layer '{name}': assuming records of {ASSUMED_CHANNELS}"
-                " channels; --image CxHxW overrides this"
-            )
-            return
+    if image is None:
+        yield from assumed_channels(net, layers)
 
 
 def _select_phases(net: NetDefinition, phase: str) -> list[str]:
