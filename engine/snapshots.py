@@ -9,7 +9,6 @@ solver state comes last.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,14 +21,13 @@ from ..errors import FormatError, NetError
 from ..formats.caffemodel import (
     blob_array,
     fill_blob,
-    parse_caffemodel,
     parse_solver_state,
     same_blob_shape,
     serialize,
 )
 from ..formats.files import BINARY_LIMIT, display_name, read_bytes, write_files
-from ..formats.schema import TRAIN, NetParameter, SolverParameter, SolverState
-from ..formats.snapshot_files import find_weights
+from ..formats.schema import TRAIN, SolverParameter, SolverState
+from ..formats.snapshot_files import RESUME_STATE_LIMIT, find_weights
 from ..json_form import from_json, to_json
 from ..text import printable
 from . import glog
@@ -39,7 +37,6 @@ from .parameters import to_caffemodel
 from .tensors import to_array
 
 FORMAT = 1
-RESUME_STATE_LIMIT = 1 << 26  # bytes
 _LARGEST = 1 << 63  # above every count and seed
 
 
@@ -139,30 +136,11 @@ def read_snapshot(path: str) -> SavedRun:
     """Read a solver state and the resume state beside it.
 
     Raises:
-        FormatError: the file can't be read, or its weights are missing.
+        FormatError: the file can't be read, or its weights are missing or another run's.
     """
     data = read_bytes(path, BINARY_LIMIT, "a solver state")
     state = parse_solver_state(data, display_name(path))
     return SavedRun(path, state, find_weights(state, path), _read_resume_state(path, data))
-
-
-def read_saved_weights(saved: SavedRun) -> NetParameter | None:
-    """Read the weights of a run to resume; None where its state names none.
-
-    Raises:
-        FormatError: the file can't be read, or another run has replaced it.
-    """
-    if saved.weights is None:
-        return None
-    name = os.fspath(saved.weights)
-    data = read_bytes(name, BINARY_LIMIT, "a caffemodel")
-    expected = saved.resume_state.weights_digest if saved.resume_state is not None else ""
-    if expected and sha256(data).hexdigest() != expected:
-        raise FormatError(
-            f"{printable(name)}: has other weights than {printable(saved.path)} belongs to, as"
-            " after another run with this snapshot_prefix; start from them with --weights"
-        )
-    return parse_caffemodel(data, display_name(name), [])
 
 
 def restore_history(saved: SavedRun, optimizer: Optimizer) -> None:

@@ -32,7 +32,6 @@ from .snapshots import (
     ResumeState,
     SavedRun,
     check_snapshot_format,
-    read_saved_weights,
     restore_history,
     write_snapshot,
 )
@@ -290,11 +289,10 @@ class Solver:
         glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
         restore_history(saved, self.optimizer)
         file = printable(saved.path)
-        weights = read_saved_weights(saved)
-        if weights is None:
+        if saved.weights is None:
             glog.warning(f"{file} names no weights: the net keeps its initial ones")
         else:
-            self.net.load(weights, os.fspath(saved.weights or ""))
+            self.net.load(read_caffemodel(saved.weights), os.fspath(saved.weights))
         self.iteration = saved.state.iter
         self.rate.current_step = saved.state.current_step
         problem = self._restore_positions(saved.resume_state)

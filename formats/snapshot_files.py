@@ -1,23 +1,28 @@
 """Snapshot files: their prefix, the disk space they need, and the newest complete pair.
 
 A snapshot is `PREFIX_iter_N.caffemodel` and `PREFIX_iter_N.solverstate`, which names the first.
+`sqgen-caffe` adds `PREFIX_iter_N.sqgenstate`, which has the digests of both.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import FormatError, OutputError
 from ..text import printable
 from .caffemodel import read_caffemodel, read_solver_state
-from .files import error_reason
+from .files import BINARY_LIMIT, error_reason, read_bytes
 from .schema import SolverParameter, SolverState
+
+RESUME_STATE_LIMIT = 1 << 26  # bytes
 
 
 def complete_prefix(solver: SolverParameter, source: str) -> str:
@@ -89,19 +94,44 @@ def find_weights(state: SolverState, path: str) -> Path | None:
         The path; None if the state names none.
 
     Raises:
-        FormatError: the caffemodel is in neither place.
+        FormatError: the caffemodel is in neither place, or another run has replaced it or the
+            state.
     """
     if not state.HasField("learned_net"):
         return None
     named = Path(state.learned_net)
-    beside = Path(path).parent / named.name
-    for candidate in (named, beside):
-        if os.path.isfile(candidate):  # noqa: PTH113 - returns False for a name that is too long
-            return candidate
+    places = dict.fromkeys((named, Path(path).parent / named.name))
+    found = [place for place in places if os.path.isfile(place)]  # noqa: PTH113 - a name may be too long
+    if not found:
+        raise FormatError(
+            f"{printable(path)}: its weights {printable(state.learned_net)} are not there, nor"
+            " beside it; put the .caffemodel of the same iteration next to it"
+        )
+    state_digest, weights_digest = _read_digests(path)
+    if not weights_digest:
+        return found[0]
+    equal = next((place for place in found if _digest(place) == weights_digest), None)
+    if (equal is not None) == (_digest(path) == state_digest):
+        return equal or found[0]
     raise FormatError(
-        f"{printable(path)}: its weights {printable(state.learned_net)} are not there, nor beside"
-        " it; put the .caffemodel of the same iteration next to it"
+        f"{printable(path)}: another run with this snapshot_prefix has replaced"
+        f" {printable(str(found[0])) if equal is None else 'it, but not its weights'}; start from"
+        " the weights with --weights"
     )
+
+
+def _read_digests(path: str) -> tuple[str, str]:
+    """Return the digests of a solver state and its weights from the file beside it, or nothing."""
+    try:
+        file = Path(path).with_suffix(".sqgenstate")
+        plain = json.loads(read_bytes(file, RESUME_STATE_LIMIT, "a resume state"))
+        return plain["digest"], plain["weights_digest"]
+    except (FormatError, ValueError, LookupError, TypeError, RecursionError):
+        return "", ""
+
+
+def _digest(path: str | Path) -> str:
+    return sha256(read_bytes(path, BINARY_LIMIT, "a snapshot")).hexdigest()
 
 
 def newest_solver_state(prefix: str) -> str | None:

@@ -182,7 +182,8 @@ def check_solver_state(path: str) -> int:
     """Check a solver state and that its weights exist; return its iteration.
 
     Raises:
-        FormatError: it is a caffemodel or no solver state, or its weights are missing.
+        FormatError: it is a caffemodel or no solver state, or its weights are missing or another
+            run's.
     """
     if path.endswith(".h5"):
         raise FormatError(f"{printable(path)}: is HDF5, which is not supported")

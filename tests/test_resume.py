@@ -16,13 +16,16 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import pytest
 
 from sqgen.engine.snapshots import read_snapshot
+from sqgen.errors import FormatError
 from sqgen.formats.caffemodel import read_caffemodel, read_solver_state
+from sqgen.formats.snapshot_files import newest_snapshot
+from sqgen.runner.preflight import check_solver_state
 
 from .devices import device_flags
 from .small_training import (
@@ -38,11 +41,13 @@ from .small_training import (
     dropout,
     engine,
     final,
+    flat,
     loss,
     make_run,
     net,
     run_messages,
     spawn,
+    weights,
     write_data,
 )
 
@@ -317,15 +322,75 @@ def snapshot(folder: Path, train: Engine, tmp_path: Path) -> Path:
     return place
 
 
-def test_weights_of_another_run_are_refused(
+@pytest.fixture
+def other_run(snapshot: Path, train: Engine, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files of a run that starts from the end of `snapshot`'s."""
+    place = snapshot.parent / f"{snapshot.name}_other"
+    shutil.copytree(snapshot, place)
+    shutil.copy(place / "s_iter_6.caffemodel", place / START)
+    train(place)
+    monkeypatch.chdir(snapshot)
+    return place
+
+
+KINDS_OF_FILES = ("caffemodel", "sqgenstate", "solverstate")
+
+
+@pytest.mark.parametrize("replaced", range(8))
+def test_two_runs_with_one_prefix(
+    replaced: int, snapshot: Path, other_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A resume of any mixture of their files is exact and right, or refused, or as Caffe does it.
+
+    The last is left where weights and solver state are of one run, and the .sqgenstate of another.
+    """
+    kinds = {kind for bit, kind in enumerate(KINDS_OF_FILES) if replaced & 1 << bit}
+    for kind in kinds:
+        shutil.copy(other_run / f"s_iter_3.{kind}", snapshot)
+    code, log = engine((*TRAIN, "--snapshot=s_iter_3.solverstate"), capsys)
+    (snapshot / "s_iter_6.solverstate").unlink()
+    resumed = newest_snapshot("s")
+    if kinds in (set(), set(KINDS_OF_FILES)):
+        assert (code, "Resuming exactly" in log) == (0, True)
+        whole = other_run if kinds else snapshot
+        assert np.array_equal(weights_of(snapshot, 6), weights_of(whole, 6))
+    elif kinds in ({"sqgenstate"}, {"caffemodel", "solverstate"}):
+        assert (code, "resuming as Caffe does" in log) == (0, True)
+    else:
+        assert code == 2
+        assert "s_iter_3.solverstate: another run with this snapshot_prefix has replaced" in log
+        assert "start from the weights with --weights" in log
+        assert resumed is None  # --resume takes an older one
+        with pytest.raises(FormatError, match="another run with this snapshot_prefix"):
+            check_solver_state("s_iter_3.solverstate")
+        return
+    assert resumed is not None
+    assert resumed.path == "s_iter_3.solverstate"
+
+
+def weights_of(place: Path, iteration: int) -> np.ndarray[Any, Any]:
+    blobs = weights(place / f"s_iter_{iteration}.caffemodel").values()
+    return flat([blob for layer in blobs for blob in layer])
+
+
+def test_files_put_aside_are_a_snapshot_of_their_own(
+    snapshot: Path, other_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though the state names weights that another run has replaced since."""
+    aside = snapshot / "aside"
+    aside.mkdir()
+    for kind in KINDS_OF_FILES:
+        shutil.copy(snapshot / f"s_iter_3.{kind}", aside)
+        shutil.copy(other_run / f"s_iter_3.{kind}", snapshot)
+    whole = weights_of(snapshot, 6)
+    code, log = engine((*TRAIN, "--snapshot=aside/s_iter_3.solverstate"), capsys)
+    assert (code, "Resuming exactly" in log) == (0, True)
+    assert np.array_equal(weights_of(snapshot, 6), whole)
+
+
+def test_states_of_earlier_versions_resume(
     snapshot: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With them, a resume would be exact and wrong: two runs with one prefix."""
-    shutil.copy(snapshot / "s_iter_6.caffemodel", snapshot / "s_iter_3.caffemodel")
-    code, log = engine((*TRAIN, "--snapshot=s_iter_3.solverstate"), capsys)
-    assert code == 2
-    assert "s_iter_3.caffemodel: has other weights than s_iter_3.solverstate belongs to" in log
-    assert "start from them with --weights" in log
     earlier = json.loads((snapshot / "s_iter_3.sqgenstate").read_text())
     del earlier["weights_digest"]  # as before it was kept
     (snapshot / "s_iter_3.sqgenstate").write_text(json.dumps(earlier))
