@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ from .terminal import echo, parse_image, print_json, print_table, warn
 
 if TYPE_CHECKING:
     from ..engine.equivalence import Proof
+    from ..formats.schema import NetParameter
     from ..nets.definition import NetDefinition
+    from ..nets.inference_graph import InferenceGraph
     from ..weights.mapping import MappedLayer, WeightMapping
     from ..weights.statistics import BlobStatistics, LayerDifference, LayerStatistics, Sums
 
@@ -178,6 +181,9 @@ def _both_shapes(row: LayerDifference) -> str:
 @click.option("--from", "trained", metavar="NET", help="IN's net [the layers stored in IN]")
 @click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it")
 @click.option("--partial", is_flag=True, help="allow layers of NET without weights")
+@click.option(
+    "--ignore-bypass", is_flag=True, help="leave out bypasses that only one of the nets has"
+)
 @click.option("--no-proof", is_flag=True, help="skip running both nets to compare them")
 @click.option("--force", is_flag=True, help="replace OUT if it exists")
 @_json
@@ -188,6 +194,7 @@ def map_command(
     trained: str | None,
     image: str | None,
     partial: bool,
+    ignore_bypass: bool,
     no_proof: bool,
     force: bool,
     as_json: bool,
@@ -199,8 +206,10 @@ def map_command(
     Concat. Then runs both nets on random inputs, and writes OUT if they agree.
 
     \b
-    Example:
+    Examples:
       sqgen weights map squeezenet.caffemodel out.caffemodel --to new.prototxt
+      sqgen weights map in.caffemodel out.caffemodel --to bypass.prototxt \\
+        --ignore-bypass
     """
     if [source, target, trained].count(STDIN) > 1:
         raise click.UsageError("-: standard input can be read once")
@@ -210,10 +219,9 @@ def map_command(
     from ..engine.equivalence import load_engine, prove
     from ..formats.caffemodel import read_caffemodel, serialize
     from ..formats.files import write_files
-    from ..generator.naming import layer_role
     from ..nets.definition import read_net
     from ..nets.inference_graph import inference_graph, inference_graph_of_model
-    from ..weights.mapping import make_mapped_caffemodel, map_weights
+    from ..weights.mapping import make_mapped_caffemodel
 
     model = read_caffemodel(source)
     net = read_net(target)
@@ -222,11 +230,37 @@ def map_command(
     else:
         theirs = inference_graph(_warn_of_net(read_net(trained)), shape)
     ours = inference_graph(_warn_of_net(net), shape)
-    mapped = map_weights(theirs, ours, model, layer_role, partial, source)
+    mapped = _map_weights(theirs, ours, model, partial, ignore_bypass, source)
     data = serialize(make_mapped_caffemodel(net, mapped), out)
     proof = None if no_proof else prove(load_engine(), theirs, ours, mapped, model)
     write_files({Path(out): data}, force)
     _report_mapping(mapped, proof, as_json, out)
+
+
+def _map_weights(
+    theirs: InferenceGraph,
+    ours: InferenceGraph,
+    model: NetParameter,
+    partial: bool,
+    ignore_bypass: bool,
+    file: str,
+) -> WeightMapping:
+    """Map weights; an error names --ignore-bypass where that is all that is needed."""
+    from ..errors import NetError
+    from ..generator.naming import layer_role
+    from ..weights.mapping import map_weights
+
+    def map_them(ignoring: bool) -> WeightMapping:
+        return map_weights(theirs, ours, model, layer_role, partial, ignoring, file)
+
+    try:
+        return map_them(ignore_bypass)
+    except NetError as error:
+        if not ignore_bypass:
+            with suppress(NetError):
+                map_them(True)
+                error.args = (f"{error}; --ignore-bypass maps all but the bypasses",)
+        raise
 
 
 def _warn_of_net(net: NetDefinition) -> NetDefinition:
@@ -239,7 +273,12 @@ def _report_mapping(mapped: WeightMapping, proof: Proof | None, as_json: bool, o
     if mapped.unused:
         warn(f"not used: {', '.join(map(printable, mapped.unused))}")
     if mapped.missing:
-        warn(f"no weights for: {', '.join(map(printable, mapped.missing))}")
+        names = ", ".join(map(printable, mapped.missing))
+        warn(f"no weights for, so that they start from their fillers: {names}")
+    for where, sums in zip(("IN", "NET"), mapped.bypasses, strict=True):
+        if sums:
+            names = ", ".join(map(printable, sums))
+            warn(f"bypasses of {where} alone, so that the nets compute the same without: {names}")
     if proof is not None and proof.blind:
         warn(
             f"{first_few(proof.blind)}: the same output for both inputs, so comparing the nets"
@@ -271,6 +310,7 @@ def _mapped_json(mapped: WeightMapping, proof: Proof | None, out: str) -> dict[s
         "layers": [row._asdict() for row in mapped.rows],
         "unused": mapped.unused,
         "missing": mapped.missing,
+        "bypasses": {"in": mapped.bypasses[0], "net": mapped.bypasses[1]},
         "proof": shown,
     }
 

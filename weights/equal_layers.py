@@ -22,6 +22,7 @@ from ..nets.inference_graph import InferenceGraph
 from ..nets.layer_types import Shape
 from ..nets.shapes import LayerShapes
 from ..text import first_few, printable, shape_text
+from .bypasses import Bypass, differing_bypasses, without_bypasses
 from .match import describe_mismatch
 from .signatures import SignatureTable, SignedNet
 
@@ -44,6 +45,7 @@ class EqualLayers:
         missing: names of the target's layers that get no weights.
         pairs: (target's, source's) layers that compute the same, in the target's order.
         makers: number of a signature -> (the source's layer that makes such a blob, the blob).
+        bypasses: names of sums in the source and in the target that were left out.
     """
 
     source: SignedNet
@@ -54,6 +56,7 @@ class EqualLayers:
     missing: list[str]
     pairs: list[tuple[LayerShapes, LayerShapes]]
     makers: dict[int, tuple[LayerShapes, str]]
+    bypasses: tuple[list[str], list[str]]
 
     @cached_property
     def common(self) -> frozenset[int]:
@@ -76,6 +79,7 @@ def find_equal_layers(
     model: NetParameter,
     role: Role,
     partial: bool,
+    ignore_bypass: bool,
     file: str,
 ) -> EqualLayers:
     """Match all layers of the target with layers of the source; arguments as of `map_weights`.
@@ -85,30 +89,52 @@ def find_equal_layers(
             gets no weights.
     """
     inputs = _common_inputs(source, target)
-    shapes = {other: shape for _, other, shape in inputs}
-    others = {k: v for k, v in source.inputs.items() if k not in shapes and v is not None}
-    finder = _Finder(
-        SignedNet(source, {**others, **shapes}),
-        SignedNet(target, {name: shape for name, _, shape in inputs}),
-        {layer.name: layer.blobs for layer in model.layer if layer.blobs},
-        role,
-        partial,
-        file,
-    )
+    theirs, ours = _unsigned_nets(source, target, inputs)
+    weighted = list(ours.weighted)
+    left_out: tuple[list[Bypass], list[Bypass]] = ([], [])
+    if ignore_bypass:
+        left_out = differing_bypasses(theirs, ours, {name: other for name, other, _ in inputs})
+        source = without_bypasses(source, left_out[0])
+        target = without_bypasses(target, left_out[1])
+        theirs, ours = _unsigned_nets(source, target, inputs)
+    stored: dict[str, Sequence[BlobProto]] = {
+        layer.name: layer.blobs for layer in model.layer if layer.blobs
+    }
+    finder = _Finder(theirs, ours, stored, role, partial, file)
     finder.check_stored()
     finder.sign_source(inputs)
     finder.pair_by_names()
     finder.walk_target()
+    missing = {*finder.missing, *(name for name in weighted if name not in ours.weighted)}
     return EqualLayers(
-        finder.source,
-        finder.target,
+        theirs,
+        ours,
         inputs,
-        finder.stored,
+        stored,
         finder.origins,
-        finder.missing,
+        [name for name in weighted if name in missing],
         finder.pairs,
         finder.makers,
+        ([bypass.layer for bypass in left_out[0]], [bypass.layer for bypass in left_out[1]]),
     )
+
+
+def _unsigned_nets(
+    source: InferenceGraph, target: InferenceGraph, inputs: Sequence[tuple[str, str, Shape]]
+) -> tuple[SignedNet, SignedNet]:
+    """Return both nets in the shapes of their common inputs, without signatures."""
+    shapes = {other: shape for _, other, shape in inputs}
+    others: dict[str, Shape] = {}
+    for name, shape in source.inputs.items():
+        if shape is None and name not in shapes:
+            raise NetError(
+                f"{printable(source.source)}: no layer makes '{printable(name)}'; give the net that"
+                " the weights are of: --from NET"
+            )
+        if shape is not None and name not in shapes:
+            others[name] = shape
+    own = {name: shape for name, _, shape in inputs}
+    return SignedNet(source, {**others, **shapes}), SignedNet(target, own)
 
 
 def _common_inputs(source: InferenceGraph, target: InferenceGraph) -> list[tuple[str, str, Shape]]:

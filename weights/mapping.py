@@ -79,6 +79,7 @@ class WeightMapping(NamedTuple):
         layers: the layers of the target and of the source that compute the same, as in their
             inference graphs.
         equal_blobs: the tops of layers with weights, and the outputs.
+        bypasses: names of the sums in the source and in the target whose bypasses were left out.
     """
 
     rows: list[MappedLayer]
@@ -88,6 +89,7 @@ class WeightMapping(NamedTuple):
     inputs: list[tuple[str, str, Shape]]
     layers: tuple[list[LayerParameter], list[LayerParameter]]
     equal_blobs: list[EqualBlobs]
+    bypasses: tuple[list[str], list[str]]
 
 
 def map_weights(
@@ -96,6 +98,7 @@ def map_weights(
     model: NetParameter,
     role: Role = lambda name: None,
     partial: bool = False,
+    ignore_bypass: bool = False,
     file: str = "the file",
 ) -> WeightMapping:
     """Find the weights of `target` among those of `source`.
@@ -106,13 +109,15 @@ def map_weights(
         model: the NetParameter with the weights.
         role: returns what the name of a layer means in the known dialects; None for nothing.
         partial: whether layers of the target may get no weights, nor the layers that follow them.
+        ignore_bypass: leave out bypasses that only one net has; what is in the target's gets no
+            weights.
         file: the name of the file of the weights, for messages.
 
     Raises:
         NetError: the nets compute different things, with the first layer that differs; or a layer
             gets no weights.
     """
-    equal = find_equal_layers(source, target, model, role, partial, printable(file))
+    equal = find_equal_layers(source, target, model, role, partial, ignore_bypass, printable(file))
     filters = _match_filters(equal)
     orders: dict[str, Order] = {
         name: np.arange(channel_count(shape)) for name, _, shape in equal.inputs
@@ -143,6 +148,7 @@ def map_weights(
         equal.inputs,
         ([item.layer for item, _ in equal.pairs], _common_layers(equal)),
         equal_blobs,
+        equal.bypasses,
     )
 
 
