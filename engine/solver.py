@@ -18,7 +18,8 @@ from ..formats.snapshot_files import check_free_space
 from ..nets.definition import NetDefinition
 from ..nets.solver_nets import read_solver_nets
 from ..nets.solver_rules import lint_solver
-from ..text import number_text, printable
+from ..text import first_few, number_text, printable
+from ..weights.match import fits_few
 from . import glog
 from .data_positions import DataPositions
 from .executor import BatchResult, Executor
@@ -127,7 +128,20 @@ class Solver:
             for name in split_weights(names, "weights"):
                 glog.info(f"Finetuning from {name}", "solver.cpp:72")
                 net.load(read_caffemodel(name), name)
+        if self.param.weights and number == 0:
+            self._warn_of_few(net)
         return net
+
+    @staticmethod
+    def _warn_of_few(net: Executor) -> None:
+        """Warn of weights for few layers, as of a net with other names; Caffe says nothing."""
+        missing = sorted(net.uninitialized)
+        count = sum(bool(layer.blobs) for layer in net.wiring.layers)
+        if fits_few(count - len(missing), len(missing)):
+            glog.warning(
+                f"The weights fit {count - len(missing)} of {count} layers; start from their"
+                f" fillers: {first_few(missing)}"
+            )
 
     # The run
 

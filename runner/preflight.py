@@ -23,6 +23,7 @@ from ..text import first_few, printable
 from ..weights.match import WeightMatch, match_weights
 from .dataset import Dataset, inspect_dataset
 from .overrides import data_layers
+from .suggest_mapping import suggest_mapping
 
 if TYPE_CHECKING:
     from ..formats.schema import LayerParameter, SolverParameter
@@ -98,7 +99,11 @@ def match_weight_files(paths: Sequence[str], shapes: NetShapes) -> WeightMatch:
 
 
 def require_weights(
-    matching: WeightMatch, net: NetDefinition, weights: str, hint: str = RANDOM_WEIGHTS_HINT
+    matching: WeightMatch,
+    net: NetDefinition,
+    weights: str,
+    data: Sequence[Dataset],
+    hint: str = RANDOM_WEIGHTS_HINT,
 ) -> None:
     """Refuse to score a net whose weights are missing, all zero, or not finite.
 
@@ -106,6 +111,7 @@ def require_weights(
         matching: of the weights and the net.
         net: for messages.
         weights: the path, for messages.
+        data: datasets of the net, for the size of images.
         hint: appended to messages: the option that turns this check off.
 
     Raises:
@@ -115,10 +121,10 @@ def require_weights(
     if matching.missing:
         missing, unused = first_few(matching.missing), first_few(matching.unused)
         instead = f"; it has weights for {unused} instead" if unused else ""
-        rename = " or, if only names differ, sqgen weights map" if unused else ""
+        rename = suggest_mapping(weights, net, data, len(matching.matched))
         raise NetError(
-            f"{shown}: has no weights for {len(matching.missing)} of the layers of"
-            f" {printable(net.source)} ({missing}){instead}; give the net's own{rename}{hint}"
+            f"{shown}: has no weights for {len(matching.missing)} of {matching.layer_count} layers"
+            f" of {printable(net.source)} ({missing}){instead}; give the net's own{rename}{hint}"
         )
     if matching.all_zero and len(matching.all_zero) == len(matching.matched):
         raise NetError(f"{shown}: all weights are zero; fetch the file again{hint}")

@@ -120,7 +120,7 @@ def _check_weights(
         if matching.missing:
             options.warn(f"{len(matching.missing)} layers run on random weights, as requested")
     else:
-        require_weights(matching, net, weights)
+        require_weights(matching, net, weights, checked.datasets)
     options.warn(*weight_warnings(matching))
 
 

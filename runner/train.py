@@ -6,21 +6,17 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..errors import FormatError, NetError, RunError, SqgenError
-from ..formats.caffemodel import split_weights
+from ..errors import RunError
 from ..formats.files import STDIN
 from ..formats.schema import SolverParameter
-from ..formats.snapshot_files import newest_snapshot
 from ..formats.snapshot_lock import SnapshotLock
 from ..logs.result import LogResult
-from ..text import first_few, printable
 from .engines import AUTO, TORCH
 from .live_progress import ProgressSteps
 from .options import RunOptions, path_or_none
 from .overrides import DataOverride, RunFile, Setting, layer_batch_size, solver_file
-from .preflight import check_solver_state, match_weight_files, weight_warnings
 from .run_folder import RunFolder
 from .run_record import TrainRecord, record_data
 from .session import Session
@@ -32,6 +28,7 @@ from .solver_preflight import (
     warn_of_snapshots,
 )
 from .training_nets import SOLVER, TrainingNets
+from .training_start import StartOptions, find_start
 
 
 def train(
@@ -46,6 +43,8 @@ def train(
     mean: str | os.PathLike[str] | None = None,
     stages: Sequence[str] = (),
     level: int = 0,
+    partial_weights: bool = False,
+    keep_test_iter: bool = False,
     **run_options: Any,
 ) -> LogResult:
     """Train a net and return the result.
@@ -62,6 +61,8 @@ def train(
         val_data: one that replaces the test data; test_iter then covers it.
         batch_size: replaces the trained net's own.
         mean: a mean image that replaces the nets' own means.
+        partial_weights: allow weights that fit fewer than half of the layers.
+        keep_test_iter: don't fit test_iter to the test data.
         stages, level: of the trained net, as `caffe` takes them by --stage and --level.
         run_options: fields of `sqgen.RunOptions`.
 
@@ -73,8 +74,6 @@ def train(
         RunError: the run did not complete; `result` is the partial result.
     """
     options = RunOptions(**run_options)
-    if (weights is not None) + (snapshot is not None) + resume > 1:
-        raise SqgenError("--weights, --snapshot and --resume: give one")
     parsed = read_solver(options, os.fspath(solver))
     train_override = DataOverride("TRAIN", path_or_none(data), batch_size, path_or_none(mean))
     test_override = DataOverride(
@@ -83,13 +82,12 @@ def train(
     if stages:
         parsed.param.train_state.stage.extend(stages)
     nets = TrainingNets(options, parsed, train_override, test_override, level)
-    start = _find_start(
-        options, parsed, nets, path_or_none(weights), path_or_none(snapshot), resume
-    )
+    wanted = StartOptions(path_or_none(weights), path_or_none(snapshot), resume, partial_weights)
+    start = find_start(options, parsed, nets, wanted)
     check_snapshot_room(options, parsed, nets.trained_check.shapes, start.iteration)
     if start.iteration == 0:
         warn_of_snapshots(options, parsed.param.snapshot_prefix)
-    tests = nets.plan_tests(options)
+    tests = nets.plan_tests(options, keep_test_iter)
     engine = options.select_engine()
     check_solver_mode(options, parsed, engine)
     with SnapshotLock(parsed.param.snapshot_prefix) as lock:
@@ -117,7 +115,7 @@ def train(
                     parsed = parsed._replace(path=session.folder.file_path(SOLVER))
                     changes, stages = {}, ()
                 changes["level"] = level or None
-                command = _resume_command(options, parsed, changes, stages)
+                command = _resume_command(options, parsed, changes, stages, keep_test_iter)
                 error.args = (f"{error}; go on with {command}",)
             raise
     result = replace(result, dataset=tests[0].digest if tests else None)
@@ -129,6 +127,7 @@ def _resume_command(
     solver: ParsedSolver,
     changes: Mapping[str, object],
     stages: Sequence[str],
+    keep_test_iter: bool,
 ) -> str:
     """Return the command that resumes a training that stopped."""
     engine = options.engine if options.engine != AUTO else None
@@ -139,67 +138,8 @@ def _resume_command(
     words += [word for stage in stages for word in ("--stage", stage)]
     words += ["--cpu"] if options.cpu else []
     words += ["--keep-going"] if options.keep_going else []
+    words += ["--keep-test-iter"] if keep_test_iter else []
     return shlex.join([*words, *(("--", *options.arguments) if options.arguments else ())])
-
-
-class _Start(NamedTuple):
-    """Where a training starts: flags for caffe, iteration, and the file."""
-
-    flags: list[str]
-    iteration: int = 0
-    path: str | None = None
-
-
-def _find_start(
-    options: RunOptions,
-    solver: ParsedSolver,
-    nets: TrainingNets,
-    weights: str | None,
-    snapshot: str | None,
-    resume: bool,
-) -> _Start:
-    if weights is not None:
-        _check_fine_tuning(options, nets, weights)
-        return _Start([f"--weights={weights}"], 0, weights)
-    if resume:
-        snapshot = _newest_snapshot(options, solver)
-    if snapshot is None:
-        if solver.param.weights:
-            _check_fine_tuning(options, nets, ",".join(solver.param.weights))
-        return _Start([])
-    iteration = check_solver_state(snapshot)
-    if iteration >= solver.param.max_iter:
-        raise FormatError(
-            f"{printable(snapshot)}: is of iteration {iteration}, and max_iter of"
-            f" {printable(solver.path)} is {solver.param.max_iter}: nothing is left to do"
-        )
-    options.log_line(f"resuming from {printable(snapshot)}, iteration {iteration}")
-    return _Start([f"--snapshot={snapshot}"], iteration, snapshot)
-
-
-def _newest_snapshot(options: RunOptions, solver: ParsedSolver) -> str:
-    prefix = solver.param.snapshot_prefix
-    snapshot = newest_snapshot(prefix)
-    if snapshot is None:
-        raise FormatError(
-            f"--resume: no complete snapshot {printable(prefix)}_iter_*.solverstate; leave --resume"
-            " out to start"
-        )
-    options.warn(*snapshot.remarks)
-    return snapshot.path
-
-
-def _check_fine_tuning(options: RunOptions, nets: TrainingNets, weights: str) -> None:
-    """Log which layers the weights leave to their fillers; refuse weights that match no layer."""
-    matching = match_weight_files(split_weights(weights), nets.trained_check.shapes)
-    if not matching.matched:
-        raise NetError(
-            f"{printable(weights)}: has weights for none of the layers of"
-            f" {printable(nets.trained.source)}; sqgen weights map renames them"
-        )
-    if matching.missing:
-        options.log_line(f"start from their fillers: {first_few(matching.missing)}")
-    options.warn(*weight_warnings(matching))
 
 
 def _solver_file(

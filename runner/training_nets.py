@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import NetError
+from ..formats.schema import LayerParameter
 from ..nets.definition import NetDefinition
 from ..nets.solver_nets import path_beside_solver, read_solver_nets
 from ..nets.solver_rules import lint_test_iter
 from ..text import printable
-from .dataset import Dataset
 from .exact_epoch import plan_exact_epoch
 from .options import RunOptions
 from .overrides import (
@@ -84,38 +84,55 @@ class TrainingNets:
         """Return a net with all overrides of its file."""
         return replace(net, param=self._files[self._paths[index]].param)
 
-    def plan_tests(self, options: RunOptions) -> tuple[TestNetRecord, ...]:
-        """Fit batch size and test_iter to `--val-data`, or lint each test_iter.
+    def plan_tests(
+        self, options: RunOptions, keep_test_iter: bool = False
+    ) -> tuple[TestNetRecord, ...]:
+        """Fit batch size and test_iter of each test net to its dataset; lint what is left.
+
+        Args:
+            options: log what is corrected.
+            keep_test_iter: leave both as they are.
 
         Returns:
             What each test net reads.
         """
-        return tuple(self._plan_test(options, index) for index in range(len(self.tested)))
+        return tuple(
+            self._plan_test(options, index, keep_test_iter) for index in range(len(self.tested))
+        )
 
-    def _plan_test(self, options: RunOptions, index: int) -> TestNetRecord:
+    def _plan_test(self, options: RunOptions, index: int, keep_test_iter: bool) -> TestNetRecord:
         checked = self.tested_checks[index]
         data = record_data(checked)
         if len(checked.layers) != 1:
             return TestNetRecord(self.test_iter[index], None, None, data)
         (layer,), (dataset,) = checked.layers, checked.datasets
-        batch_size = self._fit_test(options, index, dataset, layer_batch_size(layer))
-        return TestNetRecord(self.test_iter[index], batch_size or None, dataset.digest, data)
-
-    def _fit_test(self, options: RunOptions, index: int, dataset: Dataset, batch_size: int) -> int:
-        """Fit one test net to its dataset; return its batch size."""
-        if dataset.records is None:
-            return batch_size
-        if self._test_override.source is not None:
-            plan = plan_exact_epoch(dataset.records, batch_size, engine_stops=False)
-            self.test_iter[index] = plan.iterations
-            if plan.batch_size != batch_size:
-                override = DataOverride("TEST", None, plan.batch_size)
-                self._override(self.tested[index], self._paths[index + 1], override)
-            batch_size = plan.batch_size
-        warning = lint_test_iter(self.test_iter[index], batch_size, dataset.records, None)
+        batch_size, records = layer_batch_size(layer), dataset.records
+        if records is not None and not keep_test_iter:
+            batch_size = self._fit_test(options, index, records, layer)
+        warning = lint_test_iter(self.test_iter[index], batch_size, records, None)
         if warning is not None:
             options.warn(f"test net {index}: {warning}")
-        return batch_size
+        return TestNetRecord(self.test_iter[index], batch_size or None, dataset.digest, data)
+
+    def _fit_test(
+        self, options: RunOptions, index: int, records: int, layer: LayerParameter
+    ) -> int:
+        """Fit one test net to its records; return its batch size."""
+        batch_size, test_iter = layer_batch_size(layer), self.test_iter[index]
+        wrong = lint_test_iter(test_iter, batch_size, records, None)
+        plan = plan_exact_epoch(records, batch_size, engine_stops=False)
+        net = self.tested[index]
+        if layer in net.layers("TRAIN"):  # whose batch size is the training's too
+            plan = plan._replace(batch_size=batch_size, iterations=-(-records // batch_size))
+        if (plan.batch_size, plan.iterations) == (batch_size, test_iter):
+            return batch_size
+        if wrong is not None and self._test_override.source is None:
+            options.warn(f"test net {index}: {wrong}; corrected, unless --keep-test-iter is given")
+        self.test_iter[index] = plan.iterations
+        if plan.batch_size != batch_size:
+            override = DataOverride("TEST", None, plan.batch_size)
+            self._override(net, self._paths[index + 1], override)
+        return plan.batch_size
 
     @property
     def file_names(self) -> dict[str, str]:

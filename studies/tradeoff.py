@@ -132,7 +132,7 @@ def _read_candidate(
     name = Path(path).name
     if _is_compressed(path):
         return Candidate(name, path, serialize(read_compressed(path, net, image), path))
-    require_weights(match_weight_files([path], shapes), net, path, hint="")
+    require_weights(match_weight_files([path], shapes), net, path, (), hint="")
     return Candidate(name, path)
 
 

@@ -123,7 +123,7 @@ def _more(model: Any) -> None:
 
 WEIGHTS: dict[str, tuple[Callable[[Any], object], str]] = {
     "zeros": (_zeros, "all weights are zero; fetch the file again; --random-weights"),
-    "another name": (_rename, "has no weights for 1 of the layers of"),
+    "another name": (_rename, "has no weights for 1 of 3 layers of"),
     "another shape": (_reshape, "layer 'conv1', blob 0 is 7x3x3x3 there and 6x3x3x3 in the net"),
     "fewer blobs": (_fewer, "layer 'conv1' has 1 blobs there and 2 in the net"),
     "no blobs": (_none, "layer 'conv1' has 0 blobs there and 2 in the net"),
@@ -600,7 +600,7 @@ def test_what_starts_fresh(typed: Typed) -> None:
     for more, solver in cases:
         code, _, err = typed.train(*more, solver=solver)
         assert code == 0
-        assert "start from their fillers: conv1" in err
+        assert "weights fit 2 of 3 layers; start from their fillers: conv1" in err
         assert "warning: weights that the net has no layer for: other" in err
         typed.calls.unlink()
     shutil.rmtree(typed.folder / "runs")
@@ -610,7 +610,7 @@ def test_what_starts_fresh(typed: Typed) -> None:
             layer.name += "_other"
 
     path = typed.file("w.caffemodel", changed(typed.place, rename_all))
-    typed.refused(typed.train("--weights", path), "has weights for none of the layers of")
+    typed.refused(typed.train("--weights", path), "has weights for none of the 3 layers of")
 
 
 def test_state_and_solver(typed: Typed) -> None:

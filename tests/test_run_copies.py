@@ -232,11 +232,65 @@ def test_several_test_nets(runs: Runs, place: Place) -> None:
     text = text.replace(str(place.net), "n.prototxt")
     runs.train(text, log=told.append)
     assert any("test net 0: test_iter 4 x batch 4 = 16 leaves out 48 of 64" in x for x in told)
+    assert list(solver_of(runs).test_iter) == [16, 4]
     assert not any("test net 1" in line for line in told)
     run = runs.train(text, val_data=place.data)
     assert list(solver_of(runs).test_iter) == [16, 4]
     assert [test["batch"] for test in run["tests"]] == [4, 16]
     assert run["changes"] == ["test_iter 4, 4 -> 16, 4"]
+
+
+# Batch of the net, test_iter -> those of the copy, for 64 records; and what is said.
+TESTS = {
+    "right": (16, 4, 16, 4, ""),
+    "wraps": (16, 6, 16, 4, "test_iter 6 x batch 16 = 96 counts 32 of 64 images twice; 4 covers"),
+    "falls short": (16, 1, 16, 4, "test_iter 1 x batch 16 = 16 leaves out 48 of 64 images; 4"),
+    "no divisor": (50, 2, 32, 2, "counts 36 of 64 images twice; a batch that divides it counts"),
+    "a batch too large": (100, 1, 64, 1, "counts 36 of 64 images twice"),
+}
+
+
+@pytest.mark.parametrize("kind", TESTS)
+def test_a_test_iter_of_another_set_is_corrected(kind: str, runs: Runs, place: Place) -> None:
+    """In the copies, by the records that are there."""
+    batch, test_iter, fitting, iterations, wanted = TESTS[kind]
+    net = place.here(small.net(inputs=small.data("TRAIN", 8) + small.data("TEST", batch)))
+    (runs.folder / "n.prototxt").write_text(net)
+    text = place.solver_text(f"max_iter: 6 test_iter: {test_iter} test_interval: 3")
+    text = text.replace(str(place.net), "n.prototxt")
+    said: list[str] = []
+    run = runs.train(text, log=said.append)
+    assert list(solver_of(runs).test_iter) == [iterations]
+    assert [test["batch"] for test in run["tests"]] == [fitting]
+    assert re.findall(r"batch_size: (\d+)", runs.file("n.prototxt")) == ["8", str(fitting)]
+    remarks = [line for line in said if line.startswith("warning: test net 0: ")]
+    assert len(remarks) == bool(wanted)
+    for line in remarks:
+        assert wanted in line
+        assert line.endswith("; corrected, unless --keep-test-iter is given")
+    assert (f"in the copy: test_iter {test_iter} -> {iterations}" in said) == (
+        test_iter != iterations
+    )
+    said.clear()
+    runs.train(text, log=said.append, keep_test_iter=True)
+    assert list(solver_of(runs).test_iter) == [test_iter]
+    assert runs.file("n.prototxt") == net
+    remarks = [line for line in said if line.startswith("warning: test net 0: ")]
+    assert len(remarks) == bool(wanted)
+    assert not any("corrected" in line for line in remarks)
+
+
+def test_a_batch_that_training_shares_stays(runs: Runs, place: Place) -> None:
+    """One data layer for both phases: only test_iter is fitted, and the rest is said."""
+    inputs = small.data("TRAIN", 50).replace("include { phase: TRAIN  }", "")
+    (runs.folder / "n.prototxt").write_text(place.here(small.net(inputs=inputs)))
+    text = place.solver_text("max_iter: 6 test_iter: 9 test_interval: 3")
+    said: list[str] = []
+    runs.train(text.replace(str(place.net), "n.prototxt"), log=said.append)
+    assert list(solver_of(runs).test_iter) == [2]
+    assert re.findall(r"batch_size: (\d+)", runs.file("n.prototxt")) == ["50"]
+    wraps = "warning: test net 0: test_iter 2 x batch 50 = 100 counts 36 of 64 images twice"
+    assert f"{wraps}; a batch that divides it counts each once" in said
 
 
 def test_nets_in_the_solver(runs: Runs, place: Place) -> None:

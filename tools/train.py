@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 @mean_option
 @stage_option
 @level_option
+@click.option("--partial-weights", is_flag=True, help="allow weights that fit few of the layers")
+@click.option("--keep-test-iter", is_flag=True, help="don't fit test_iter to the test data")
 @click.option("--keep-going", is_flag=True, help="don't stop where the loss is nan or inf")
 @run_options
 @engine_arguments

@@ -33,6 +33,16 @@ class WeightMatch(NamedTuple):
     all_zero: list[str]
     not_finite: list[str]
 
+    @property
+    def layer_count(self) -> int:
+        """Number of the net's layers with parameters."""
+        return len(self.matched) + len(self.missing)
+
+
+def fits_few(matched: int, missing: int) -> bool:
+    """Decide whether weights fit so few layers that others were probably meant: less than half."""
+    return matched < missing
+
 
 def match_weights(shapes: NetShapes, models: Iterable[tuple[str, NetParameter]]) -> WeightMatch:
     """Match caffemodels to the layers of a net in one phase.
