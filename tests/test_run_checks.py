@@ -324,8 +324,8 @@ REFUSALS: dict[str, tuple[Refusal, str, str]] = {
         lambda typed: typed.run(
             "test", "--model", typed.place.solver, "--weights", typed.place.weights
         ),
-        "solver.prototxt: ",
-        "is a solver, not a net",
+        "solver.prototxt: is a solver, not a net; it trains {place}/net.prototxt",
+        "net.prototxt",
     ),
     "a net as a solver": (
         lambda typed: typed.run("train", "--solver", typed.place.net),
