@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +12,20 @@ import numpy as np
 
 from ..errors import FormatError, NetError
 from ..formats import images
+from ..formats.schema import NetState
 from ..nets.data_layers import is_transformed
-from ..nets.definition import read_net
-from ..nets.imagenet import IMAGENET_MEAN
+from ..nets.definition import NetDefinition, read_net
+from ..nets.deploy import deploy_net
+from ..nets.family import is_squeezenet
+from ..nets.image_transform import (
+    ImageTransform,
+    Size,
+    layer_transform,
+    read_comment,
+    transforming_layer,
+)
+from ..nets.imagenet import IMAGENET_CLASSES, IMAGENET_MEAN
+from ..nets.shapes import require_shapes
 from ..text import number_text, printable
 from .api import Net
 from .transform import read_mean
@@ -27,16 +40,16 @@ class Preprocessing(NamedTuple):
     Attributes:
         resize: (height, width) of the resized image.
         crop: (height, width) of its centre, the net's input.
-        mean: subtracted, one value or one per channel (B, G, R).
+        mean: subtracted, one value or one per channel, in their order.
         scale: multiplied after the mean.
-        channels: 3 for colour, 1 for gray.
+        channels: one of `image_transform.ORDERS`.
     """
 
-    resize: tuple[int, int]
-    crop: tuple[int, int]
+    resize: Size
+    crop: Size
     mean: Sequence[float]
     scale: float
-    channels: int
+    channels: str
 
     def load_image(self, path: str) -> np.ndarray:
         """Return (channels, height, width) as float32.
@@ -44,12 +57,22 @@ class Preprocessing(NamedTuple):
         Raises:
             FormatError: the file is no image.
         """
-        flag = images.COLOR if self.channels == 3 else images.GRAY
+        flag = images.GRAY if self.channels == "gray" else images.COLOR
         pixels = images.resize(images.read_image(path, flag)[1], *self.resize)
         top, left = ((a - b) // 2 for a, b in zip(self.resize, self.crop, strict=True))
         pixels = pixels[top : top + self.crop[0], left : left + self.crop[1]]
+        if self.channels == "RGB":
+            pixels = pixels[:, :, ::-1]
         values = pixels.astype(np.float32) - np.array(self.mean, dtype=np.float32)
         return np.ascontiguousarray(values.transpose(2, 0, 1) * np.float32(self.scale))
+
+    def __str__(self) -> str:
+        """Describe what is done to an image."""
+        resize, crop = ("x".join(map(str, size)) for size in (self.resize, self.crop))
+        centre = "" if crop == resize else f", its centre {crop} taken"
+        mean = ",".join(map(number_text, self.mean))
+        order = " in RGB" if self.channels == "RGB" else ""
+        return f"resized to {resize}{centre}, mean {mean}{order}, scale {number_text(self.scale)}"
 
 
 class ClassScore(NamedTuple):
@@ -60,13 +83,43 @@ class ClassScore(NamedTuple):
     probability: float
 
 
-def load_net(model: str, weights: str) -> Net:
+class Model(NamedTuple):
+    """A net to classify by.
+
+    Attributes:
+        definition: the net; of a train_val, its deploy net.
+        transform: what its data layer or its header says; None without both.
+        is_imagenet: whether it is a SqueezeNet with as many outputs as ImageNet has classes.
+    """
+
+    definition: NetDefinition
+    transform: ImageTransform | None
+    is_imagenet: bool
+
+
+def read_model(path: str, stages: Sequence[str] = ()) -> Model:
+    """Read a deploy net, or make the deploy net of a train_val.
+
+    Raises:
+        SqgenError: it can't be read, or is no valid net.
+    """
+    net = read_net(path).in_state(NetState(stage=stages))
+    transform = read_transform(net)
+    if any(map(is_transformed, net.layers("TEST"))):
+        net = NetDefinition(deploy_net(net).param, net.source, net.warnings)
+    shapes = require_shapes(net, "TEST")
+    outputs = {prod(shapes.blobs[name][1:]) for name in shapes.graph.output_names()}
+    is_imagenet = outputs == {IMAGENET_CLASSES} and is_squeezenet(shapes.graph)
+    return Model(net, transform, is_imagenet)
+
+
+def load_net(model: Model, weights: str) -> Net:
     """Load a net whose layers all have weights.
 
     Raises:
         SqgenError: a file can't be read, or a layer has no weights.
     """
-    net = Net(model, weights, partial=True)
+    net = Net(model.definition, weights, partial=True)
     if net.uninitialized:
         raise NetError(
             f"{printable(weights)}: has no weights for layer '{printable(net.uninitialized[0])}'"
@@ -75,22 +128,61 @@ def load_net(model: str, weights: str) -> Net:
     return net
 
 
+def read_transform(net: NetDefinition) -> ImageTransform | None:
+    """Return the transform that a net's data layer or its header says; None without both.
+
+    Raises:
+        FormatError: a line of the header is malformed.
+    """
+    layer = transforming_layer(net)
+    return read_comment(net) if layer is None else layer_transform(layer)
+
+
+def trained_transform(path: str) -> ImageTransform:
+    """Return the transform that a train_val or a deploy net with a header says.
+
+    Raises:
+        SqgenError: the net can't be read, or says none.
+    """
+    transform = read_transform(read_net(path))
+    if transform is None:
+        raise NetError(
+            f"{printable(path)}: no data layer tells a transform; give the train_val net"
+        )
+    return transform
+
+
+def resolve_mean(transform: ImageTransform, source: str) -> ImageTransform:
+    """Read the channels' means of a mean file, where the transform lacks them.
+
+    Args:
+        transform: its mean_file is in the working folder, or beside `source`.
+        source: the net that says it.
+
+    Raises:
+        FormatError: the file can't be read, or is not a mean image.
+    """
+    if transform.mean is not None or transform.mean_file is None:
+        return transform
+    path = Path(transform.mean_file)
+    beside = Path(source).parent / path
+    place = beside if beside.is_file() and not path.is_file() else path
+    return transform._replace(mean=channel_means(str(place), f"{printable(source)}; --mean"))
+
+
 def choose_preprocessing(
-    net: Net,
-    resize: tuple[int, int] | None = None,
-    mean: Sequence[float] | None = None,
-    scale: float = 1.0,
+    net: Net, transform: ImageTransform | None, overrides: ImageTransform
 ) -> Preprocessing:
     """Return the preprocessing for a net.
 
     Args:
         net: takes one input of images.
-        resize: (height, width); by default 256x256 for nets of ImageNet, else the input's size.
-        mean: by default ImageNet's for colour images, 0 for gray ones.
-        scale: multiplied after the mean.
+        transform: what its data layer or header says, or None. Images that are cropped from an
+            unknown size are resized to 256x256 for the sizes of ImageNet, else to the input's.
+        overrides: what counts in its place, where set.
 
     Raises:
-        NetError: the net takes no images, or they do not fit resize or mean.
+        NetError: the net takes no images, or they do not fit the size or the mean.
     """
     shapes = list(net.inputs.values())
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] not in (1, 3):
@@ -99,53 +191,37 @@ def choose_preprocessing(
             f"classifies by nets with one input of images, not {shown}; give the deploy prototxt"
         )
     channels, height, width = shapes[0][1:]
+    told = transform or ImageTransform(crop=(height, width))
+    told = told._replace(**{k: v for k, v in overrides._asdict().items() if v is not None})
+    resize = told.resize
     if resize is None:
-        is_imagenet = height == width and height in IMAGENET_INPUTS
-        resize = (IMAGENET_SIZE, IMAGENET_SIZE) if is_imagenet else (height, width)
+        is_cropped = told.crop and height == width and height in IMAGENET_INPUTS
+        resize = (IMAGENET_SIZE, IMAGENET_SIZE) if is_cropped else (height, width)
     if resize[0] < height or resize[1] < width:
-        raise NetError(f"--resize {resize[0]}x{resize[1]}: the net takes {height}x{width} of it")
-    if mean is None:
-        mean = IMAGENET_MEAN if channels == 3 else (0.0,)
+        raise NetError(
+            f"--resize {resize[0]}x{resize[1]}: the net takes {height}x{width} of its images"
+        )
+    mean = told.mean or (0.0,)
     if len(mean) not in (1, channels):
         raise NetError(f"--mean has {len(mean)} values for {channels} channels")
-    return Preprocessing(resize, (height, width), mean, scale, channels)
+    order = "gray" if channels == 1 else "RGB" if told.channels == "RGB" else "BGR"
+    scale = 1.0 if told.scale is None else told.scale
+    return Preprocessing(resize, (height, width), mean, scale, order)
 
 
-def describe_preprocessing(preprocessing: Preprocessing) -> str:
-    """Return what is done to an image, in words."""
-    resize = "x".join(map(str, preprocessing.resize))
-    crop = "x".join(map(str, preprocessing.crop))
-    centre = "" if preprocessing.crop == preprocessing.resize else f", its centre {crop} taken"
-    mean = ",".join(map(number_text, preprocessing.mean))
-    return f"resized to {resize}{centre}, mean {mean}, scale {number_text(preprocessing.scale)}"
+# The transform of the published nets.
+IMAGENET_TRANSFORM = ImageTransform(
+    channels="BGR", resize=(IMAGENET_SIZE, IMAGENET_SIZE), mean=IMAGENET_MEAN
+)
 
 
-def trained_transform(path: str) -> tuple[list[float], float]:
-    """Return the mean and the scale of a train_val net's data layer.
-
-    The mean of a mean_file is that of its channels; without any, it is 0.
-
-    Raises:
-        SqgenError: the net can't be read, has no data layer with a transform, or no mean_file.
-    """
-    net = read_net(path)
-    for phase in ("TEST", "TRAIN"):
-        for layer in filter(is_transformed, net.layers(phase)):
-            param = layer.transform_param
-            if param.mean_file:
-                where = f"{net.place(layer)}: layer '{printable(layer.name)}'"
-                return channel_means(param.mean_file, where), param.scale
-            return list(param.mean_value) or [0.0], param.scale
-    raise NetError(f"{printable(path)}: no data layer tells a transform; give the train_val net")
-
-
-def channel_means(path: str, where: str) -> list[float]:
+def channel_means(path: str, where: str) -> tuple[float, ...]:
     """Return the mean of each channel of a mean file (B, G, R).
 
     Raises:
         FormatError: it can't be read, or is not a mean image.
     """
-    return [float(value) for value in read_mean(Path(path), where).mean((0, 1), dtype=np.float64)]
+    return tuple(map(float, read_mean(Path(path), where).mean((0, 1), dtype=np.float64)))
 
 
 def choose_output(net: Net, name: str | None) -> str:
@@ -162,18 +238,32 @@ def choose_output(net: Net, name: str | None) -> str:
 
 
 def class_probabilities(
-    net: Net, preprocessing: Preprocessing, paths: Sequence[str], output: str
-) -> Iterator[np.ndarray]:
-    """Yield (classes,) probabilities for each image, computed in batches.
+    net: Net, preprocessing: Preprocessing, paths: Iterable[str], output: str
+) -> Iterator[tuple[str, np.ndarray | FormatError]]:
+    """Yield each path with (classes,) probabilities, or with why it is no image.
 
-    Raises:
-        FormatError: a file is no image.
+    Images are read and computed in batches.
     """
-    for start in range(0, len(paths), BATCH_SIZE):
-        batch = np.stack([preprocessing.load_image(p) for p in paths[start : start + BATCH_SIZE]])
-        scores = net.forward(batch)[output].reshape(len(batch), -1).astype(np.float64)
-        # Some of the published deploy nets end before the Softmax.
-        yield from scores if net.producer_type(output) == "Softmax" else _softmax(scores)
+    remaining = iter(paths)
+    while batch := list(islice(remaining, BATCH_SIZE)):
+        loaded = [(path, _try_image(preprocessing, path)) for path in batch]
+        pixels = [image for _, image in loaded if not isinstance(image, FormatError)]
+        rows = iter(_probabilities(net, np.stack(pixels), output) if pixels else ())
+        for path, image in loaded:
+            yield path, image if isinstance(image, FormatError) else next(rows)
+
+
+def _try_image(preprocessing: Preprocessing, path: str) -> np.ndarray | FormatError:
+    try:
+        return preprocessing.load_image(path)
+    except FormatError as error:
+        return error
+
+
+def _probabilities(net: Net, batch: np.ndarray, output: str) -> np.ndarray:
+    scores: np.ndarray = net.forward(batch)[output].reshape(len(batch), -1).astype(np.float64)
+    # Some of the published deploy nets end before the Softmax.
+    return scores if net.producer_type(output) == "Softmax" else _softmax(scores)
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ part with gray, and Caffe trains on that.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -18,12 +19,14 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..extras import required
 from ..text import printable
-from .files import read_bytes
+from .files import error_reason, read_bytes
 
 Pixels = NDArray[np.uint8]
 
 UNCHANGED, GRAY, COLOR = -1, 0, 1  # cv2.IMREAD_*
 
+# Of image files in folders.
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 IMAGE_LIMIT = 1 << 30  # bytes of an image file
 
 _JPEG, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
@@ -44,6 +47,24 @@ def opencv() -> Any:
     if logging is not None:
         logging.setLogLevel(logging.LOG_LEVEL_SILENT)
     return cv2
+
+
+def find_images(folder: str) -> Iterator[str]:
+    """Yield the image files below a folder, sorted; names that begin with a dot are skipped.
+
+    Raises:
+        FormatError: a folder can't be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        name = printable(str(error.filename))
+        raise FormatError(f"{name}: {error_reason(error)}; check who may read it") from None
+
+    for above, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield os.path.join(above, name)  # noqa: PTH118 - as the folder was typed
 
 
 def read_image(path: str | os.PathLike[str], flag: int, where: str = "") -> tuple[bytes, Pixels]:

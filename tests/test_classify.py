@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import sqgen
+from sqgen import Net, parse_net
 from sqgen.formats.caffemodel import fill_blob
 from sqgen.formats.schema import BlobProto
 
-from .conftest import Run, published_weights
+from .conftest import ROOT, Run, published_weights
 
 # Two classes by the mean of a channel: bluer or redder.
 NET = """
@@ -158,7 +159,9 @@ def test_mistakes_are_one_line(
     assert done.stdout == ""
 
 
-def test_preprocessing_is_told_and_comes_from_the_training_net(sqgen: Run, shared: Path) -> None:
+def test_preprocessing_is_told_and_comes_from_the_training_net(
+    sqgen: Run, shared: Path, tmp_path: Path
+) -> None:
     """The shipped digits net answered 6 of 8 wrongly in silence, by ImageNet's means."""
     case = shared / "reported" / "29-classify-silently-takes-imagenet-means"
     model = ("--model", str(case / "deploy.prototxt"), "--weights", str(case / "digits.caffemodel"))
@@ -173,11 +176,20 @@ def test_preprocessing_is_told_and_comes_from_the_training_net(sqgen: Run, share
 
     count, told = right()
     assert (count, told.startswith("sqgen: warning: nothing tells how")) == (2, True)
-    assert "resized to 32x32, mean 104,117,123, scale 1; --like TRAIN_VAL tells it" in told
+    assert "resized to 32x32, mean 0, scale 1; --like TRAIN_VAL tells it" in told
+    done = "resized to 32x32, mean 77.6, scale 0.0078125"
     count, told = right("--like", str(case / "tv.prototxt"))
     assert count == 6
-    assert told == "sqgen: images were resized to 32x32, mean 77.6, scale 0.0078125\n"
+    assert told == f"sqgen: images are {done} (as {case / 'tv.prototxt'})\n"
     assert right("--mean", "78", "--scale", "0.0078125") == (6, "")
+    design = ROOT / "models" / "digits" / "design.toml"
+    built = sqgen("build", "--design", str(design), "--net", "deploy")
+    (tmp_path / "built.prototxt").write_text(built.stdout)
+    assert right("--model", "built.prototxt")[0] == 6
+    made = sqgen("deploy", str(case / "tv.prototxt"), "--image", "3x32x32", "-o", "made.prototxt")
+    assert made.returncode == 0, made.stderr
+    count, told = right("--model", "made.prototxt")
+    assert (count, told) == (6, f"sqgen: images are {done} (as made.prototxt)\n")
 
 
 def test_a_mean_file_counts_by_its_channels(tmp_path: Path, sqgen: Run) -> None:
@@ -204,6 +216,172 @@ def test_a_mean_file_counts_by_its_channels(tmp_path: Path, sqgen: Run) -> None:
     assert (both.returncode, "--like: tells mean and scale" in both.stderr) == (2, True)
     none = sqgen("classify", *model, "--like", "deploy.prototxt", "blue.png")
     assert (none.returncode, "no data layer tells a transform" in none.stderr) == (2, True)
+
+
+def header(**lines: str) -> str:
+    return "# preprocessing\n" + "".join(f"#   {key}: {value}\n" for key, value in lines.items())
+
+
+def probability(sqgen: Run, *options: str, image: str = "blue.png") -> tuple[float, str]:
+    """The probability of class 0, and what was said."""
+    model = ("--model", "deploy.prototxt", "--weights", "w.caffemodel")
+    done = sqgen("classify", *model, *options, "--json", image)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)[0]["classes"]
+    return next(row["probability"] for row in rows if row["class"] == 0), done.stderr
+
+
+def sigmoid(x: float) -> float:
+    return float(1 / (1 + np.exp(-x)))
+
+
+def test_the_header_of_a_deploy_net_says_the_transform(tmp_path: Path, sqgen: Run) -> None:
+    """(200, 10, 0) in BGR; the net takes 0.01 of each end."""
+    make(tmp_path, header(mean="100,0,50", scale="0.5") + NET + SOFTMAX)
+    value, said = probability(sqgen)
+    assert value == pytest.approx(sigmoid(0.01 * 0.5 * (100 - -50)), rel=1e-5)
+    assert said == (
+        "sqgen: images are resized to 4x6, mean 100,0,50, scale 0.5 (as deploy.prototxt)\n"
+    )
+    value, said = probability(sqgen, "--mean", "0")  # the option counts, the rest stays
+    assert value == pytest.approx(sigmoid(0.01 * 0.5 * 200), rel=1e-5)
+    assert "mean 0, scale 0.5" in said
+    assert "scale 2" in probability(sqgen, "--scale", "2")[1]
+    deploy = tmp_path / "deploy.prototxt"
+    deploy.write_text(header(channels="RGB", resize="8x9", crop="4x6") + NET + SOFTMAX)
+    value, said = probability(sqgen)
+    assert value == pytest.approx(sigmoid(-0.01 * 200), rel=1e-5)
+    assert "resized to 8x9, its centre 4x6 taken, mean 0 in RGB, scale 1" in said
+    (tmp_path / "plain.prototxt").write_text(NET + SOFTMAX)
+    like = probability(sqgen, "--model", "plain.prototxt", "--like", "deploy.prototxt")
+    assert like[0] == value
+    deploy.write_text(header(mean="1,2") + NET + SOFTMAX)
+    wrong = sqgen("classify", "--model", "deploy.prototxt", "--weights", "w.caffemodel", "blue.png")
+    assert (wrong.returncode, "mean has 2 values for 3" in wrong.stderr) == (2, True)
+
+
+def test_a_mean_file_of_the_header_is_beside_the_net(tmp_path: Path, sqgen: Run) -> None:
+    make(tmp_path, header(mean_file="mean.binaryproto") + NET + SOFTMAX)
+    gone = sqgen("classify", "--model", "deploy.prototxt", "--weights", "w.caffemodel", "blue.png")
+    assert (gone.returncode, "mean.binaryproto: no such file" in gone.stderr) == (2, True)
+    assert "--mean" in gone.stderr
+    blob = BlobProto()
+    fill_blob(blob, np.full((1, 3, 4, 6), [[[[7]]]], np.float32))
+    (tmp_path / "mean.binaryproto").write_bytes(blob.SerializeToString())
+    assert "mean 7,7,7" in probability(sqgen)[1]
+    (tmp_path / "net").mkdir()
+    for name in ("deploy.prototxt", "mean.binaryproto"):
+        (tmp_path / name).rename(tmp_path / "net" / name)
+    assert "mean 7,7,7" in probability(sqgen, "--model", "net/deploy.prototxt")[1]
+
+
+def test_a_train_val_is_its_own_transform(tmp_path: Path, sqgen: Run) -> None:
+    make(tmp_path)
+    text = (
+        'layer { name: "d" type: "Data" top: "data" top: "label" transform_param { mean_value: 100'
+        " crop_size: 4 scale: 0.5 } data_param { batch_size: 8 } }"
+        + NET[NET.index('layer { name: "mean"') :]
+        + 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }'
+    )
+    (tmp_path / "tv.prototxt").write_text(text)
+    value, said = probability(sqgen, "--model", "tv.prototxt")
+    assert value == pytest.approx(sigmoid(0.01 * 0.5 * 200), rel=1e-5)
+    assert "resized to 4x4, mean 100, scale 0.5 (as tv.prototxt)" in said
+    staged = NET.replace('top: "data"', 'top: "data" include { stage: "deploy" }') + SOFTMAX
+    (tmp_path / "all.prototxt").write_text(staged)
+    probability(sqgen, "--model", "all.prototxt", "--stage", "deploy")
+    command = ("classify", "--model", "all.prototxt", "--weights", "w.caffemodel", "blue.png")
+    assert "stages deploy: give --stage NAME" in sqgen(*command).stderr
+
+
+SOME = ("classify", "--model", "deploy.prototxt", "--weights", "w.caffemodel", "--mean", "0")
+
+
+def test_folders_and_bad_images(tmp_path: Path, sqgen: Run) -> None:
+    make(tmp_path)
+    folder = tmp_path / "photos" / "more"
+    folder.mkdir(parents=True)
+    (tmp_path / "blue.png").rename(folder / "B.PNG")
+    (tmp_path / "red.png").rename(tmp_path / "photos" / "z.png")
+    (folder / "a.jpg").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("none either")
+    (folder / ".hidden.png").write_bytes(b"")
+    done = sqgen(*SOME, "--top", "1", "photos")
+    assert done.returncode == 1
+    named = [line for line in done.stdout.splitlines() if line.startswith("photos")]
+    assert named == ["photos/z.png", "photos/more/B.PNG"]
+    assert done.stderr == (
+        "sqgen: photos/more/a.jpg: can't be decoded as an image (8 bytes); replace it\n"
+    )
+    rows = json.loads(sqgen(*SOME, "--json", "photos", "none.png").stdout)
+    assert [row["image"] for row in rows] == [*named, "photos/more/a.jpg", "none.png"]
+    assert [sorted(row) for row in rows[1:]] == [["classes", "image"]] + [["error", "image"]] * 2
+    bad = sqgen(*SOME, "photos/more/a.jpg", "none.png")
+    assert (bad.returncode, bad.stderr.count("\n"), bad.stdout) == (2, 2, "")
+    (tmp_path / "empty").mkdir()
+    assert "empty: has no images (.bmp, " in sqgen(*SOME, "empty").stderr
+
+
+def test_many_images_go_through_in_batches(tmp_path: Path, sqgen: Run) -> None:
+    """More than a batch, with bad ones among them: each gets its own result."""
+    make(tmp_path)
+    (tmp_path / "many").mkdir()
+    for index in range(70):
+        image = np.full((4, 6, 3), (index, 0, 0), np.uint8)
+        if index % 9:
+            cv2.imwrite(str(tmp_path / "many" / f"{index:02}.png"), image)
+        else:
+            (tmp_path / "many" / f"{index:02}.png").write_bytes(b"")
+    rows = json.loads(sqgen(*SOME, "--json", "many").stdout)
+    assert len(rows) == 70
+    for index, row in enumerate(rows):
+        assert row["image"] == f"many/{index:02}.png"
+        assert ("error" in row) == (index % 9 == 0)
+        if index % 9:
+            scores = {each["class"]: each["probability"] for each in row["classes"]}
+            assert scores[0] == pytest.approx(sigmoid(0.01 * index), rel=1e-4)
+
+
+FIRE = """
+layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }
+layer { name: "s" type: "Convolution" bottom: "data" top: "s" convolution_param {
+  num_output: 2 kernel_size: 1 } }
+layer { name: "r" type: "ReLU" bottom: "s" top: "s" }
+layer { name: "e1" type: "Convolution" bottom: "s" top: "e1" convolution_param {
+  num_output: 500 kernel_size: 1 } }
+layer { name: "e3" type: "Convolution" bottom: "s" top: "e3" convolution_param {
+  num_output: 500 kernel_size: 3 pad: 1 } }
+layer { name: "cat" type: "Concat" bottom: "e1" bottom: "e3" top: "cat" }
+layer { name: "pool" type: "Pooling" bottom: "cat" top: "pool" pooling_param {
+  pool: AVE global_pooling: true } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "is_known"),
+    [
+        (FIRE, True),
+        (FIRE.replace("500", "5"), False),  # classes of its own
+        (FIRE.replace("kernel_size: 3 pad: 1", "kernel_size: 1"), False),  # another family
+    ],
+)
+def test_imagenet_counts_for_its_nets_alone(
+    text: str, is_known: bool, tmp_path: Path, sqgen: Run
+) -> None:
+    make(tmp_path)
+    net = Net(parse_net(text))
+    (tmp_path / "fire.prototxt").write_text(text)
+    net.save(tmp_path / "fire.caffemodel")
+    model = ("classify", "--model", "fire.prototxt", "--weights", "fire.caffemodel")
+    done = sqgen(*model, "--json", "blue.png")
+    names = {row["class"]: row["name"] for row in json.loads(done.stdout)[0]["classes"]}
+    assert (names[0] == "n01440764 tench") == is_known
+    assert ("mean 104,117,123, scale 1 (as ImageNet's nets)" in done.stderr) == is_known
+    assert ("nothing tells" in done.stderr) != is_known
+    if is_known:
+        (tmp_path / "own.txt").write_text("\n".join(map(str, range(1000))))
+        own = sqgen(*model, "--labels", "own.txt", "--json", "blue.png")
+        assert json.loads(own.stdout)[0]["classes"][0]["name"] == "0"
 
 
 @pytest.mark.process
@@ -235,7 +413,6 @@ def test_real_images(shared: Path, tmp_path: Path, sqgen: Run) -> None:
     done = sqgen(
         "classify",
         *("--model", str(model), "--weights", "w.caffemodel", "--json"),
-        *("--labels", str(shared / "facts" / "imagenet_labels.txt")),
         *(str(source / "images" / name) for name in images),
     )
     best = [row["classes"][0]["name"] for row in json.loads(done.stdout)]

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from textwrap import indent
 from typing import Any, NoReturn
 
 import click
@@ -67,6 +68,15 @@ def print_table(lines: Sequence[str]) -> None:
 def print_json(plain: object) -> None:
     """Print plain data as JSON, in ASCII."""
     write(json.dumps(plain, indent=2) + "\n")
+
+
+def print_json_rows(rows: Iterable[object]) -> None:
+    """Print plain data as a JSON list, each row as it comes."""
+    before = "[\n"
+    for row in rows:
+        write(before + indent(json.dumps(row, indent=2), "  "))
+        before = ",\n"
+    write("[]\n" if before == "[\n" else "\n]\n")
 
 
 def warn(*texts: str) -> None:
