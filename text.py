@@ -10,13 +10,16 @@ GLOG_PREFIX = r"([IWEF])(\d{4}(?:\d{4})?) (\d\d:\d\d:\d\d(?:\.\d+)?) +(\d+) ([^\
 _SHELL_SAFE = r"[\w@%+=:,./-]+"  # as shlex
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'X'?` for the closest known word, or an empty string."""
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return `; did you mean 'X'?` for the closest known word, or an empty string.
+
+    `cutoff`, from 0 to 1, is the least similarity of a word that is suggested.
+    """
     import difflib  # slow to import, and only errors need it
 
     names = list(known)
     folded = {name.lower(): name for name in names}
-    match = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    match = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=cutoff)
     return f"; did you mean '{folded[match[0]]}'?" if match else ""
 
 

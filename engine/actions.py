@@ -9,6 +9,7 @@ import torch
 from ..errors import FormatError, NetError
 from ..formats.caffemodel import read_caffemodel, split_weights
 from ..formats.files import STDIN
+from ..formats.fork_fields import TESTED
 from ..formats.schema import NetState, SolverParameter
 from ..formats.snapshot_files import complete_prefix
 from ..formats.snapshot_lock import SnapshotLock
@@ -159,6 +160,7 @@ def _log_device(gpu: str, gpu_place: str, cpu_place: str) -> None:
 def test(line: CommandLine, workers: Workers) -> None:
     """Score a net, batch by batch."""
     definition = _read_net(line)
+    definition.require_caffe("TEST", TESTED)
     weights = _require_flag(line, "weights", "Need model weights to score.")
     device, gpu = select_device(line)
     _log_device(gpu, "caffe.cpp:266", "caffe.cpp:275")

@@ -76,6 +76,7 @@ class Solver:
         glog.info("Initializing solver from parameters: ", "solver.cpp:45", body=dump)
         self._check_param()
         nets = read_solver_nets(param, source, level=param.train_state.level)
+        nets.require_caffe()
         _log_training_net(*nets.origins[0])
         self.net = self._open_net(nets.trained, "TRAIN", 0)
         self.tests = []

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import NetError
+from ..formats.fork_fields import COMPUTED
 from ..formats.schema import LayerParameter, ParamSpec
 from ..nets.definition import NetDefinition
 from ..nets.graph import build_graph
@@ -80,8 +81,10 @@ def wire_net(net: NetDefinition, phase: str, known: Mapping[str, Sequence[Shape]
         known: layer name -> top shapes of layers whose data determines them.
 
     Raises:
+        FormatError: a field of a fork changes what a layer computes.
         NetError: Caffe would refuse the net; names file:line and the layer.
     """
+    net.require_caffe(phase, COMPUTED)
     for layer in net.param.layer:
         _check_rules(net, layer)
     layers = net.layers(phase)

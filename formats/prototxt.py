@@ -1,32 +1,24 @@
 """Parse and print `.prototxt` files: protocol buffer text.
 
-protobuf's own parser reads them. This module adds file:line:column to every error, a suggestion for
-a misspelt name, and the fields of Caffe's forks (`fork_fields.py`).
+`text_parser.py` reads them. This module adds file:line:column to every error, a suggestion for a
+misspelt name, and what is known of the fields of Caffe's forks (`fork_fields.py`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from ..errors import FormatError
 from ..text import did_you_mean, printable
+from .fork_fields import Effect, ForkField, ForkUse, find_fork_field
+from .schema import LayerParameter
+from .text_parser import Field, Scalar, TextError, TextParser, UnknownField, is_repeated
 
 SIZE_LIMIT = 16 << 20  # the largest published net (ResNet-152) is a hundredth of this
-
-_UNKNOWN = r'type "(?:caffe\.)?([\w.]+)" has no (field|value) named "?([\w.]+)'
-PARSED = (1 << 31, 0)  # position behind every line: of an error in a text that parsed
-# Strings and comments, or else what Caffe's parser (protobuf's tokenizer.cc) refuses.
-_SCAN = (
-    r"""\"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|\#[^\n]*"""
-    r"""|([^\x00-\x7f]|(?<![\w.])\d\w*_\w*|(?<![eE])\+[\w.]*)"""
-)
-# One of these is in a text of ASCII that the scan refuses; the scan itself takes as long as lint.
-_SUSPECTS = ("+", "0x", "0X")
-_GROUPED_DIGITS = re.compile(r"_\d")
-_POSITION = r"^\d+:\d+ : "
 
 
 def decode(data: bytes, source: str) -> str:
@@ -45,65 +37,109 @@ def decode(data: bytes, source: str) -> str:
     return data.decode("utf-8", errors="surrogateescape")
 
 
-def parse(text: str, message: Message, source: str) -> list[str]:
-    """Fill `message` from text; return a warning for each dropped field of a fork.
+class Parsed(NamedTuple):
+    """What `parse` read besides the message.
+
+    Attributes:
+        fields: those of the text, in order.
+        fork_uses: the fields of forks that change anything, which the message lacks.
+        warnings: on those of forks that change nothing, and on strings, a line each.
+    """
+
+    fields: list[Field]
+    fork_uses: list[ForkUse]
+    warnings: list[str]
+
+
+def parse(
+    text: str, message: Message, source: str, is_foreign: Callable[[str], bool] = lambda kind: False
+) -> Parsed:
+    """Fill `message` from text.
+
+    Args:
+        text: the prototxt.
+        message: the message to fill.
+        source: the text's file, for messages.
+        is_foreign: whether a layer type is not Caffe's, so that its fields can't be known.
 
     Raises:
-        FormatError: the text has an error; the message has `source:line:column`, and a suggestion
-            for a misspelt name.
+        FormatError: Caffe can't parse the text; the message has `source:line:column`, and a
+            suggestion for a misspelt name.
     """
-    _check_characters(text, source)
+    parser = TextParser(text)
     try:
-        text_format.Parse(text, message)
-    except text_format.ParseError as error:
-        if not re.search(_UNKNOWN, str(error)):
-            raise _format_error(error, message, source) from None
-    except RecursionError:
-        raise FormatError(f"{printable(source)}: messages are nested too deeply") from None
-    else:
-        return []
-    from . import fork_fields
-
-    message.Clear()
-    try:
-        return fork_fields.parse(text, message, source)
-    except FormatError as error:
-        error.position = PARSED
-        raise
-    except text_format.ParseError as error:
-        raise _format_error(error, message, source) from None
-
-
-def _check_characters(text: str, source: str) -> None:
-    """Refuse what Python's parser takes and Caffe's does not, such as a no-break space.
-
-    Raises:
-        FormatError: the first of these; the message has `source:line:column`.
-    """
-    suspicious = any(word in text for word in _SUSPECTS) or _GROUPED_DIGITS.search(text)
-    if text.isascii() and not suspicious:
-        return
-    for match in re.finditer(_SCAN, text):
-        found = match[1]
-        if found is None:
-            continue
-        line = text.count("\n", 0, match.start()) + 1
-        column = match.start() - text.rfind("\n", 0, match.start())
-        if found.isascii():
-            what = f"'{found}' is no number for Caffe; write it without '+' and '_'"
+        fields = parser.parse(message)
+        error = None
+    except TextError as raised:
+        error = raised
+    uses: list[ForkUse] = []
+    warnings: list[str] = []
+    for unknown in parser.unknown:
+        field = find_fork_field(unknown) or _field_of_foreign_layer(unknown, is_foreign)
+        if field is None:
+            raise _format_error(_describe_unknown(unknown), text, unknown.offset, source)
+        line = line_of(text, unknown.offset)
+        if field.name == "ceil_mode":
+            what = _read_ceil_mode(unknown)
+            if not what:
+                what = "ceil_mode and round_mode contradict each other; keep one"
+                raise _format_error(what, text, unknown.offset, source)
+        elif field.effect is Effect.NOTHING or unknown.value == field.neutral:
+            what = "is dropped: Caffe computes the same without it"
         else:
-            import unicodedata
+            uses.append(ForkUse(field, unknown.value, line, unknown.entry))
+            continue
+        name = f"{unknown.name} {field.name}" if unknown.enum else field.path
+        warnings.append(f"{printable(source)}:{line}: {name} ({field.fork}) {what}")
+    if error is not None:
+        raise _format_error(str(error), text, error.offset, source) from None
+    for offset in parser.escaped:
+        warnings.append(
+            f"{printable(source)}:{line_of(text, offset)}: a string that is not UTF-8 is read with"
+            " its bytes as escapes; write the file as UTF-8"
+        )
+    return Parsed(fields, uses, list(dict.fromkeys(warnings)))
 
-            code = f"U+{ord(found):04X}"
-            name = unicodedata.name(found, "a byte that is not UTF-8")
-            what = f"{code} ({name.lower()}) outside of a string; Caffe takes ASCII alone there"
-        error = FormatError(f"{printable(source)}:{line}:{column}: {what}")
-        error.position = (line, column)
-        raise error
+
+def line_of(text: str, offset: int) -> int:
+    """Return the number of the line of an offset."""
+    return text.count("\n", 0, offset) + 1
+
+
+def scalar_text(value: Scalar) -> str:
+    """Return the value of an unknown field as a prototxt has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _field_of_foreign_layer(
+    unknown: UnknownField, is_foreign: Callable[[str], bool]
+) -> ForkField | None:
+    """Return a field of a layer whose type is not Caffe's; None for a layer of Caffe."""
+    for message in unknown.path:
+        if isinstance(message, LayerParameter) and message.type and is_foreign(message.type):
+            kind, owner = printable(message.type), unknown.message.DESCRIPTOR.name
+            about = "is for a layer type that Caffe lacks"
+            return ForkField(f"type {kind}", owner, unknown.name, Effect.NOTHING, about)
+    return None
+
+
+def _read_ceil_mode(unknown: UnknownField) -> str:
+    """Set Caffe's round_mode to what ceil_mode says; nothing where the two contradict."""
+    param: Any = unknown.message
+    mode = "CEIL" if unknown.value in (True, "t", 1) else "FLOOR"
+    number = param.DESCRIPTOR.enum_types_by_name["RoundMode"].values_by_name[mode].number
+    if param.HasField("round_mode") and param.round_mode != number:
+        return ""
+    param.round_mode = number
+    return f"is read as Caffe's round_mode: {mode}"
 
 
 def to_text(message: Message) -> str:
     """Return a message as protobuf text, indented by two spaces."""
+    from google.protobuf import text_format  # slow to import
+
     return str(text_format.MessageToString(message))
 
 
@@ -112,34 +148,28 @@ def debug_text(message: Message) -> str:
     return re.sub(r"^( *\w+: -?\d+)\.0$", r"\1", to_text(message), flags=re.MULTILINE)
 
 
-def _format_error(error: text_format.ParseError, message: Message, source: str) -> FormatError:
-    reason = printable(re.sub(_POSITION, "", str(error)).strip().rstrip("."), 200)
-    unknown = re.search(_UNKNOWN, reason)
-    hint = ""
-    if "codec can't" in reason:
-        reason = "a string that is not UTF-8; write the file as UTF-8"
-    elif unknown:
-        owner, kind, word = unknown.groups()
-        reason = f"{owner} has no {kind} '{word}'"
-        hint = did_you_mean(word, _names(message, owner, kind))
-    if reason.endswith("got /"):
-        hint = "; comments begin with #, not //"
-    elif reason.startswith("V1LayerParameter.LayerType has no value"):
-        hint = (
+def _format_error(reason: str, text: str, offset: int, source: str) -> FormatError:
+    line = line_of(text, offset)
+    column = offset - text.rfind("\n", 0, offset)
+    if "LayerType" in reason and "got" in reason:
+        reason += (
             "; types in quotes belong into `layer`, and those of `layers` are words as CONVOLUTION"
         )
-    line, column = error.GetLine() or 0, error.GetColumn() or 0
-    format_error = FormatError(f"{printable(source)}:{line}:{column}: {reason}{hint}")
-    format_error.position = (line, column)
-    return format_error
+    error = FormatError(f"{printable(source)}:{line}:{column}: {reason}")
+    error.position = (line, column)
+    return error
 
 
-def _names(message: Message, owner: str, kind: str) -> list[str]:
-    """Return the fields of a message, or the values of an enum, that `owner` names."""
-    file = message.DESCRIPTOR.file
-    name, _, nested = owner.partition(".")
-    message_type = file.message_types_by_name.get(name)
-    if kind == "field" and message_type is not None:
-        return list(message_type.fields_by_name)
-    enums = message_type.enum_types_by_name if message_type else file.enum_types_by_name
-    return list(enums[nested or name].values_by_name)
+def _describe_unknown(unknown: UnknownField) -> str:
+    """Say which field or value is unknown, and suggest one that following it can't set twice."""
+    descriptor: Any = unknown.message.DESCRIPTOR
+    if unknown.enum:
+        word = printable(str(unknown.value))
+        names = descriptor.fields_by_name[unknown.name].enum_type.values_by_name
+        return f"{unknown.enum} has no value '{word}'{did_you_mean(word, names)}"
+    is_set = {field.name for field, _ in unknown.message.ListFields()}
+    repeated = {field.name for field in descriptor.fields if is_repeated(field)}
+    names = set(descriptor.fields_by_name) - (is_set - repeated)
+    # Forks beyond the table have fields like Caffe's: stepearly is no misspelt stepsize.
+    hint = did_you_mean(unknown.name, sorted(names), cutoff=0.7)
+    return f"{descriptor.name} has no field '{printable(unknown.name)}'{hint}"

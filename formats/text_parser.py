@@ -48,11 +48,19 @@ _MEANT = {
 
 
 class Field(NamedTuple):
-    """A field of the text: its name, the offset of the name, and the fields of its message."""
+    """A field of the text.
+
+    Attributes:
+        name: as written.
+        offset: of the name in the text.
+        fields: those of its message; none where it is a scalar.
+        body: where the text of its message, between the braces, begins and ends.
+    """
 
     name: str
     offset: int
     fields: list[Field]
+    body: tuple[int, int] = (0, 0)
 
 
 class UnknownField(NamedTuple):
@@ -197,8 +205,9 @@ class TextParser:
 
     def _value(self, message: Any, kind: _FieldKind, offset: int, fields: list[Field]) -> None:
         below: list[Field] = []
+        index = len(fields)
         if len(self._path) == 1:
-            self._entry = len(fields)  # a list has an entry for each of its values
+            self._entry = index  # a list has an entry for each of its values
         fields.append(Field(kind.name, offset, below))
         if kind.read is None:
             child = getattr(message, kind.name)
@@ -206,7 +215,8 @@ class TextParser:
                 child = child.add()
             else:
                 child.SetInParent()  # a message without fields is set, too
-            self._message(child, below)
+            body = self._message(child, below)
+            fields[index] = Field(kind.name, offset, below, body)
             return
         value = kind.read(self, kind.descriptor)
         if value is None:
@@ -216,16 +226,20 @@ class TextParser:
         else:
             setattr(message, kind.name, value)
 
-    def _message(self, message: Message, fields: list[Field]) -> None:
+    def _message(self, message: Message, fields: list[Field]) -> tuple[int, int]:
+        """Read a message; return where its text begins and ends."""
+        start = self._offset + 1
         closing = _CLOSINGS.get(self._take("{", "<"))
         if closing is None:
             raise self._error("'{'")
         self._path.append(message)
-        while not self._take(closing):
-            if self._kind != _NAME:
-                raise self._error(f"'{closing}'")
+        while self._kind == _NAME:
             self._field(message, fields)
+        end = self._offset
+        if not self._take(closing):
+            raise self._error(f"'{closing}'")
         self._path.pop()
+        return start, end
 
     def _unknown_value(self) -> Scalar:
         """Read the value of a field that the schema lacks, by its form."""

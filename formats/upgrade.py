@@ -9,6 +9,7 @@ and continues with a half-upgraded net.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -111,15 +112,24 @@ _DATA_PARAMS = {
 }
 
 
-def upgrade_net(net: NetParameter, source: str = "net") -> list[str]:
+def upgrade_net(
+    net: NetParameter, source: str = "net", origins: list[Any] | None = None
+) -> list[str]:
     """Upgrade a net in place; return a phrase for each change.
+
+    Args:
+        net: the net.
+        source: its file, for messages.
+        origins: where each `layer` or `layers` is from; changed as the net is, but for the layer
+            that an input header becomes, at the start.
 
     Raises:
         FormatError: the file mixes generations, or has something that Caffe can't upgrade.
     """
     changes = []
+    origins = [] if origins is None else origins
     if any(layer.HasField("layer") for layer in net.layers):
-        _v0_to_v1(net, source)
+        _v0_to_v1(net, source, origins)
         changes.append("V0 layers")
     if _move_transforms(net):
         changes.append("transformation fields of the data layers")
@@ -166,8 +176,10 @@ def _copy(value: object, target: Message, field: str) -> None:
 # V0: each `layers` entry wraps the layer in `layer`, with a lower-case type.
 
 
-def _v0_to_v1(net: NetParameter, source: str) -> None:
+def _v0_to_v1(net: NetParameter, source: str, origins: list[Any]) -> None:
+    is_padding = [layer.layer.type == "padding" for layer in net.layers]
     upgraded = [_v0_layer(layer, source) for layer in _fold_padding(net, source)]
+    origins[:] = [each for each, folded in zip(origins, is_padding, strict=False) if not folded]
     del net.layers[:]
     net.layers.extend(upgraded)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from ..errors import FormatError, NetError
 from ..formats import prototxt
 from ..formats.files import STDIN, display_name, read_bytes
+from ..formats.fork_fields import Effect, ForkUse
 from ..formats.schema import (
     PHASES,
     LayerParameter,
@@ -20,11 +21,23 @@ from ..formats.schema import (
     SolverParameter,
 )
 from ..text import printable
+from .layer_types import is_caffe_type
 
 BYTE_ORDER_MARK = "\ufeff"
-# Compiled on use: few runs need these patterns.
-_EMPTY = r"(?:\s|#[^\n]*)*"
-_WORDS = r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[{}<>]|\w+"""
+_LAYERS = ("layer", "layers")
+_REMEDIES = {
+    Effect.RECORDS: "prepare the records so and take it out, or run that fork: --caffe COMMAND",
+    Effect.TRAINING: "take it out, or run that fork: --caffe COMMAND",
+    Effect.FUNCTION: "write it with Caffe's own layers",
+    Effect.SHAPE: "write it with Caffe's own layers",
+}
+
+
+class LayerOrigin(NamedTuple):
+    """Where a layer stands in the file, and the fields of forks that it is read without."""
+
+    line: int
+    fork_uses: tuple[ForkUse, ...] = ()
 
 
 @dataclass(eq=False, repr=False)
@@ -38,6 +51,8 @@ class NetDefinition:
         text: the prototxt that it was parsed from, or empty.
         level, stages: the NetState that selects layers; stages of the net's own `state` as read.
         notes: harmless changes on reading, a line each.
+        origins: of each layer of `param`; empty for a net that is from no text.
+        fork_uses: the fields of forks that the net as a whole is read without.
     """
 
     param: NetParameter
@@ -47,6 +62,8 @@ class NetDefinition:
     level: int = 0
     stages: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
+    origins: list[LayerOrigin] = field(default_factory=list)
+    fork_uses: list[ForkUse] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"NetDefinition({printable(self.source)}: {len(self.param.layer)} layers)"
@@ -61,13 +78,6 @@ class NetDefinition:
         rules = [rule for layer in self.param.layer for rule in (*layer.include, *layer.exclude)]
         return sorted({stage for rule in rules for stage in (*rule.stage, *rule.not_stage)})
 
-    @cached_property
-    def lines(self) -> list[int]:
-        """The line of each layer of `param`; empty where there is no text."""
-        lines = layer_lines(self.text)
-        added = len(self.param.layer) - len(lines)  # upgrade makes a layer of an input header
-        return [1] * added + lines if self.text and added >= 0 else []
-
     def layers(self, phase: str) -> list[LayerParameter]:
         """Return the layers that Caffe keeps for a phase, `TRAIN` or `TEST`, in order.
 
@@ -80,19 +90,54 @@ class NetDefinition:
         return [layer for layer in self.param.layer if layer_is_in(layer, *state)]
 
     @cached_property
-    def _places(self) -> tuple[list[LayerParameter], dict[int, int]]:
-        """The layers, so that their ids stay valid, and id -> line."""
+    def _origins(self) -> tuple[list[LayerParameter], dict[int, LayerOrigin]]:
+        """The layers, so that their ids stay valid, and id -> origin."""
         layers = list(self.param.layer)
-        return layers, dict(zip(map(id, layers), self.lines, strict=False))
+        return layers, dict(zip(map(id, layers), self.origins, strict=False))
 
-    def line(self, layer: LayerParameter | None) -> int:
-        """Return the line of a layer; 0 where it is unknown."""
-        return self._places[1].get(id(layer), 0)
+    def origin(self, layer: LayerParameter | None) -> LayerOrigin:
+        """Return where a layer is from; its line is 0 where that is unknown."""
+        return self._origins[1].get(id(layer), LayerOrigin(0))
 
     def place(self, layer: LayerParameter | None) -> str:
         """Return `file:line` of a layer, or the file where no line is known."""
-        line = self.line(layer)
+        line = self.origin(layer).line
         return printable(self.source) + (f":{line}" if line else "")
+
+    def require_caffe(
+        self, phase: str, effects: Collection[Effect], names: Collection[str] | None = None
+    ) -> None:
+        """Check that no field of a fork that a phase is read without changes one of `effects`.
+
+        `names` are those of the layers that matter, or None for all.
+
+        Raises:
+            FormatError: the first such field, with file:line, whose it is, and what to do.
+        """
+        uses = [(use, "") for use in self.fork_uses]
+        for layer in self.layers(phase):
+            if names is None or layer.name in names:
+                name = f"layer '{printable(layer.name)}': "
+                uses += [(use, name) for use in self.origin(layer).fork_uses]
+        for use, name in uses:
+            if use.field.effect in effects:
+                raise _fork_error(use, self.source, name)
+
+
+def _fork_error(use: ForkUse, source: str, layer: str = "") -> FormatError:
+    field = use.field
+    return FormatError(
+        f"{printable(source)}:{use.line}: {layer}{field.path} ({field.fork}) {field.about}, which"
+        f" Caffe does not; {_REMEDIES[field.effect]}"
+    )
+
+
+def _fork_warnings(uses: Iterable[ForkUse], source: str) -> list[str]:
+    return [
+        f"{printable(source)}:{use.line}: {use.field.path} ({use.field.fork}) is left out: it"
+        f" {use.field.about}"
+        for use in uses
+    ]
 
 
 def layer_is_in(layer: LayerParameter, phase: int, level: int, stages: Set[str]) -> bool:
@@ -143,23 +188,34 @@ def parse_net(text: str, source: str = "net") -> NetDefinition:
     marked = text.startswith(BYTE_ORDER_MARK)
     text = text.removeprefix(BYTE_ORDER_MARK)
     try:
-        warnings = prototxt.parse(text, param, source)
+        parsed = prototxt.parse(text, param, source, _is_foreign)
     except FormatError as error:
         if is_solver(text):
             return _net_in_solver(text, source)
         raise _likelier_error(error, text, source) from None
     from ..formats.upgrade import INPUT_HEADER, upgrade_net
 
+    origins = _layer_origins(text, parsed)
+    warnings = parsed.warnings + _fork_warnings(parsed.fork_uses, source)
     notes: list[str] = []
-    for change in upgrade_net(param, source):
+    for change in upgrade_net(param, source, origins):
         # Published deploy nets have an input header, and its upgrade loses nothing: no warning.
         lines = notes if change == INPUT_HEADER else warnings
         lines.append(f"{printable(source)}: upgraded {change}")
+    if len(origins) < len(param.layer):
+        origins.insert(0, LayerOrigin(_line_of_field(text, parsed, "input")))
     if marked:
         warnings.append(f"{printable(source)}: has a byte order mark, which Caffe can't read")
-    # The level comes from the flag of `caffe` alone; stages of file and flag add up.
     return NetDefinition(
-        param, source, warnings, text, stages=frozenset(param.state.stage), notes=notes
+        param,
+        source,
+        warnings,
+        text,
+        # The level comes from the flag of `caffe` alone; stages of file and flag add up.
+        stages=frozenset(param.state.stage),
+        notes=notes,
+        origins=origins,
+        fork_uses=[u for u in parsed.fork_uses if parsed.fields[u.entry].name not in _LAYERS],
     )
 
 
@@ -169,7 +225,7 @@ def _net_in_solver(text: str, source: str) -> NetDefinition:
     Raises:
         FormatError: there is none.
     """
-    solver = parse_solver(text, source)
+    solver = parse_solver(text, source, allow_forks=True)
     train = parse_inner_nets(text, source, "net_param", "train_net_param")
     tests = parse_inner_nets(text, source, "test_net_param")
     if not train:
@@ -184,17 +240,19 @@ def _net_in_solver(text: str, source: str) -> NetDefinition:
 
 def parse_inner_nets(text: str, source: str, *fields: str) -> list[NetDefinition]:
     """Parse the nets that fields of a solver hold; their lines are those of the solver's file."""
+    text = text.removeprefix(BYTE_ORDER_MARK)
+    parsed = prototxt.parse(text, SolverParameter(), source, _is_foreign)
     return [
         # Blank lines in place of what stands before it.
         parse_net("\n" * text.count("\n", 0, start) + text[start:end], source)
-        for name, _, start, end in _top_level_messages(text)
-        if name in fields
+        for field, (start, end) in ((field, field.body) for field in parsed.fields)
+        if field.name in fields
     ]
 
 
 def _joined(train: NetDefinition, test: NetDefinition) -> NetDefinition:
     """Return a net that is one net in TRAIN and another in TEST."""
-    param, lines = NetParameter(name=train.param.name), []
+    param, origins = NetParameter(name=train.param.name), []
     for phase, net in (("TRAIN", train), ("TEST", test)):
         for layer in net.layers(phase):
             copy = param.layer.add()
@@ -202,88 +260,100 @@ def _joined(train: NetDefinition, test: NetDefinition) -> NetDefinition:
             copy.ClearField("exclude")
             del copy.include[:]
             copy.include.add(phase=PHASES[phase])
-            lines.append(net.line(layer))
-    warnings = train.warnings + test.warnings
-    joined = NetDefinition(param, train.source, warnings, prototxt.to_text(param))
-    joined.lines = lines
-    return joined
+            origins.append(net.origin(layer))
+    return NetDefinition(
+        param,
+        train.source,
+        train.warnings + test.warnings,
+        prototxt.to_text(param),
+        origins=origins,
+        fork_uses=train.fork_uses + test.fork_uses,
+    )
+
+
+def _layer_origins(text: str, parsed: prototxt.Parsed) -> list[LayerOrigin]:
+    return [
+        LayerOrigin(
+            prototxt.line_of(text, field.offset),
+            tuple(use for use in parsed.fork_uses if use.entry == entry),
+        )
+        for entry, field in enumerate(parsed.fields)
+        if field.name in _LAYERS
+    ]
+
+
+def _line_of_field(text: str, parsed: prototxt.Parsed, name: str) -> int:
+    """Return the line of the first field of a name at the top level."""
+    offsets = (field.offset for field in parsed.fields if field.name == name)
+    return prototxt.line_of(text, next(offsets, 0))
 
 
 def is_solver(text: str) -> bool:
     """Whether a prototxt is a solver."""
+    solver = SolverParameter()
     try:
-        prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), SolverParameter(), "solver")
+        parsed = prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), solver, "solver", _is_foreign)
     except FormatError:
         return False
-    return not re.fullmatch(_EMPTY, text)
+    return bool(parsed.fields)
 
 
 def _is_net(text: str) -> bool:
     """Whether a prototxt is a net with layers."""
     net = NetParameter()
     try:
-        prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), net, "net")
+        prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), net, "net", _is_foreign)
     except FormatError:
         return False
     return bool(net.layer or net.layers)
 
 
+def _is_foreign(layer_type: str) -> bool:
+    return not is_caffe_type(layer_type)
+
+
 def _likelier_error(error: FormatError, text: str, source: str) -> FormatError:
     """Return the error of parsing a net, or of a solver where parsing that gets further."""
     try:
-        prototxt.parse(text, SolverParameter(), source)
+        prototxt.parse(text, SolverParameter(), source, _is_foreign)
     except FormatError as other:
         return max(error, other, key=lambda each: each.position)
     return error
 
 
 def parse_solver(
-    text: str, source: str = "solver", warnings: list[str] | None = None
+    text: str,
+    source: str = "solver",
+    warnings: list[str] | None = None,
+    allow_forks: bool = False,
 ) -> SolverParameter:
-    """Parse a SolverParameter; append what was left out or upgraded to `warnings`.
+    """Parse a SolverParameter.
+
+    Args:
+        text: the prototxt.
+        source: its file, for messages.
+        warnings: receives what was left out or upgraded.
+        allow_forks: leave out fields of forks that change a training, too, with a warning.
 
     Raises:
         FormatError: `text` is no solver; the message has source:line:column.
     """
     solver = SolverParameter()
     try:
-        changes = prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), solver, source)
+        parsed = prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), solver, source, _is_foreign)
     except FormatError:
         if _is_net(text):
             raise FormatError(f"{printable(source)}: is a net, not a solver") from None
         raise
+    # Those of a net inside are that net's.
+    uses = [use for use in parsed.fork_uses if not parsed.fields[use.entry].fields]
+    if uses and not allow_forks:
+        raise _fork_error(uses[0], source)
     from ..formats.upgrade import upgrade_solver
 
+    changes = parsed.warnings + _fork_warnings(uses, source)
     upgrades = upgrade_solver(solver, source)
     changes += [f"{printable(source)}: upgraded {change}" for change in upgrades]
     if warnings is not None:
         warnings += changes
     return solver
-
-
-def layer_lines(text: str) -> list[int]:
-    """Return the line on which each top-level `layer` or `layers` of a prototxt starts."""
-    lines: list[int] = []
-    line, end = 1, 0
-    for name, start, *_ in _top_level_messages(text):
-        line += text.count("\n", end, start)
-        end = start
-        if name in ("layer", "layers"):
-            lines.append(line)
-    return lines
-
-
-def _top_level_messages(text: str) -> Iterator[tuple[str, int, int, int]]:
-    """Yield name and start of each message of a prototxt, and start and end of its body."""
-    depth, name, start, body = 0, "", 0, 0
-    for token in re.finditer(_WORDS, text):
-        word = token.group()
-        if word in "{<":
-            body = token.end() if depth == 0 else body
-            depth += 1
-        elif word in "}>":
-            depth -= 1
-            if depth == 0:
-                yield name, start, body, token.start()
-        elif depth == 0:
-            name, start = word, token.start()

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from google.protobuf.message import Message
 
 from ..errors import NetError
+from ..formats.fork_fields import COMPUTED
 from ..formats.schema import LayerParameter, NetParameter
 from ..text import printable
 from .data_layers import is_data_layer, is_transformed
@@ -63,6 +64,7 @@ def deploy_net(
         keep_dropout: keep Dropout layers, which do nothing in TEST.
 
     Raises:
+        FormatError: a field of a fork changes what a layer computes.
         NetError: a layer reads what no layer makes, the size of an input is unknown, nothing is
             left, or Caffe would refuse the result.
     """
@@ -74,6 +76,7 @@ def deploy_net(
     cut = _Cut(graph, net.layers("TRAIN"))
     if not cut.kept:
         raise NetError(f"{printable(net.source)}: has no outputs in TEST{stage_hint(net)}")
+    net.require_caffe("TEST", COMPUTED, {node.layer.name for node in cut.kept if node.bottoms})
     param = NetParameter()
     if net.param.name:
         param.name = net.param.name

@@ -7,13 +7,15 @@ defaults and the generation of the format make no difference.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
 from ..errors import NetError
+from ..formats import prototxt
+from ..formats.fork_fields import ForkUse
 from ..formats.schema import LayerParameter
 from ..text import printable
 from .definition import NetDefinition
@@ -46,10 +48,14 @@ class Difference(NamedTuple):
 
 
 class _Node(NamedTuple):
-    """A layer and its inputs, as (name of the layer that makes it, index of the top) a bottom."""
+    """A layer, its inputs, and the fields of forks that it is read without.
+
+    An input is (name of the layer that makes the bottom, index of the top).
+    """
 
     layer: LayerParameter
     inputs: list[tuple[str, int]]
+    fork_uses: tuple[ForkUse, ...]
 
 
 def diff_nets(a: NetDefinition, b: NetDefinition) -> list[Difference]:
@@ -65,6 +71,8 @@ def diff_nets(a: NetDefinition, b: NetDefinition) -> list[Difference]:
     if a.stages != b.stages:
         shown = [", ".join(sorted(net.stages)) or "none" for net in (a, b)]
         differences["", f"the net's stages are {shown[0]} in A, {shown[1]} in B"] = []
+    for text in _fork_differences(a.fork_uses, b.fork_uses):
+        differences["", text] = []
     for phase in ("TRAIN", "TEST"):
         for level, stages in _states(a, b):
             nets = [replace(net, level=level, stages=net.stages | stages) for net in (a, b)]
@@ -100,11 +108,12 @@ def _states(a: NetDefinition, b: NetDefinition) -> list[tuple[int, frozenset[str
 
 def _named_nodes(net: NetDefinition, phase: str) -> dict[str, _Node]:
     """Name of each layer -> the layer and what it reads; repeated names get a number."""
-    graph = build_graph(map(canonical, net.layers(phase)))
+    layers = net.layers(phase)
+    graph = build_graph(map(canonical, layers))
     names: list[str] = []
     seen: Counter[str] = Counter()
     nodes: dict[str, _Node] = {}
-    for node in graph.nodes:
+    for node, layer in zip(graph.nodes, layers, strict=True):
         name = node.layer.name
         seen[name] += 1
         names.append(f"{name} (number {seen[name]})" if seen[name] > 1 else name)
@@ -112,7 +121,7 @@ def _named_nodes(net: NetDefinition, phase: str) -> dict[str, _Node]:
             (f"?{blob}", 0) if source is None else (names[source.layer], source.position)
             for blob, source in zip(node.bottoms, node.sources, strict=True)
         ]
-        nodes[names[-1]] = _Node(node.layer, inputs)
+        nodes[names[-1]] = _Node(node.layer, inputs, net.origin(layer).fork_uses)
     return nodes
 
 
@@ -241,6 +250,16 @@ def _node_differences(a: _Node, b: _Node, renamed: dict[str, str]) -> Iterator[s
         shown = [" and ".join(f"'{printable(top)}'" for top in each) for each in tops]
         yield f"its top is {shown[0] or 'none'} in A, {shown[1] or 'none'} in B"
     yield from _field_differences(a.layer, b.layer, "")
+    yield from _fork_differences(a.fork_uses, b.fork_uses)
+
+
+def _fork_differences(a: Iterable[ForkUse], b: Iterable[ForkUse]) -> Iterator[str]:
+    """Describe fields of forks whose values differ; one that is not set has Caffe's behaviour."""
+    values = [{use.field.path: prototxt.scalar_text(use.value) for use in uses} for uses in (a, b)]
+    for path in sorted(values[0].keys() | values[1].keys()):
+        shown = [printable(each.get(path, "not set")) for each in values]
+        if shown[0] != shown[1]:
+            yield f"{path} is {shown[0]} in A, {shown[1]} in B"
 
 
 def _field_differences(a: Message, b: Message, prefix: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import NetError
+from ..formats.fork_fields import COMPUTED
 from ..formats.schema import LayerParameter, NetParameter
 from ..text import printable
 from .data_layers import is_data_layer
@@ -83,12 +84,15 @@ def inference_graph(net: NetDefinition, image: Shape | None = None) -> Inference
         image: (channels, height, width) of the records of data layers that don't say.
 
     Raises:
+        FormatError: a field of a fork changes what a layer computes.
         NetError: the net has no layers in TEST, or two of one name.
     """
     layers = net.layers("TEST")
     if not layers:
         raise NetError(f"{printable(net.source)}: has no layers in TEST")
-    return _build_graph(layers, net.source, image)
+    graph = _build_graph(layers, net.source, image)
+    net.require_caffe("TEST", COMPUTED, {layer.name for layer in graph.layers})
+    return graph
 
 
 def inference_graph_of_model(

@@ -18,6 +18,7 @@ __all__ = [
     "Blob",
     "LayerType",
     "Shape",
+    "is_caffe_type",
 ]
 
 AUTOMATIC = "(automatic)"  # the top of a loss layer that names none: no blob for users
@@ -31,3 +32,8 @@ UNSUPPORTED = frozenset(
     " Im2col InfogainLoss LSTM LSTMUnit MVN MultinomialLogisticLoss Parameter Python RNN Reduction"
     " SPP SigmoidCrossEntropyLoss Tile WindowData".split()
 )
+
+
+def is_caffe_type(name: str) -> bool:
+    """Whether Caffe has a layer type of this name."""
+    return name in LAYER_TYPES or name in UNSUPPORTED

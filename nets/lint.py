@@ -63,7 +63,7 @@ RULES = {
         Rule("empty", ERROR, "a net without layers"),
         Rule("log-forgery", ERROR, "a name that prints what looks like a line of Caffe's log"),
         Rule("missing-loss", WARNING, "labels in TRAIN but no loss: nothing would be learned"),
-        Rule("unsupported", WARNING, "a type of Caffe's that sqgen does not support"),
+        Rule("unsupported", WARNING, "a type or a fork's field that sqgen does not support"),
         Rule("learning-rate", WARNING, "a learning rate policy without a field that it uses"),
         Rule("stage", WARNING, "an error in runs that name no stage, where layers are of stages"),
         Rule("image-size", WARNING, "shapes that depend on the data: --image CxHxW"),

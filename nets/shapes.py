@@ -10,10 +10,12 @@ from math import prod
 from typing import NamedTuple
 
 from ..errors import NetError
+from ..formats.fork_fields import Effect
 from ..formats.schema import LayerParameter, ParamSpec
 from ..text import did_you_mean, first_few, printable
 from .data_layers import declared_batch_size, is_data_layer
 from .definition import NetDefinition
+from .fork_types import describe_unknown_type
 from .graph import Bottom, Graph, Node, build_graph
 from .layer_families.data import ASSUMED_CHANNELS, channels_by_transform
 from .layer_types import LAYER_TYPES, MAX_ELEMENTS, UNSUPPORTED, Blob, LayerType, Shape
@@ -70,7 +72,7 @@ def infer_shapes(
         image: (channels, height, width) of the records of data layers, where known.
         known: name of a data layer -> the shapes of its tops, where its records were read.
     """
-    walk = _Walk(build_graph(net.layers(phase)), image, known or {})
+    walk = _Walk(net, build_graph(net.layers(phase)), image, known or {})
     for node in walk.graph.nodes:
         walk.visit(node)
     return NetShapes(walk.layers, walk.shapes, walk.problems, walk.graph)
@@ -112,10 +114,12 @@ class _Walk:
 
     def __init__(
         self,
+        net: NetDefinition,
         graph: Graph[LayerParameter],
         image: Shape | None,
         known: Mapping[str, Sequence[Shape]],
     ) -> None:
+        self.net = net
         self.graph = graph
         self.image = image
         self.known = known
@@ -166,15 +170,16 @@ class _Walk:
 
     def known_type(self, layer: LayerParameter) -> LayerType | None:
         kind = LAYER_TYPES.get(layer.type)
+        for use in self.net.origin(layer).fork_uses:
+            if use.field.effect is Effect.SHAPE:
+                what = f"{use.field.path} ({use.field.fork}) {use.field.about}"
+                self.problem("unsupported", layer, f"{what}: its shapes are unknown")
+                return None
         if kind is None and layer.type in UNSUPPORTED:
             what = f"type '{layer.type}' is Caffe's, but not supported here"
             self.problem("unsupported", layer, f"{what}: the shapes of its tops are unknown")
         elif kind is None:
-            if "depthwise" in layer.type.lower():
-                hint = "; a depthwise convolution is a Convolution with group = num_output"
-            else:
-                hint = did_you_mean(layer.type, [*LAYER_TYPES, *UNSUPPORTED])
-            self.problem("type", layer, f"no layer type '{printable(layer.type)}'{hint}")
+            self.problem("type", layer, describe_unknown_type(layer.type))
         return kind
 
     def check_bottoms(self, node: Node[LayerParameter]) -> bool:

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from ..errors import FormatError
 from ..formats import prototxt
+from ..formats.fork_fields import TESTED, TRAINED
 from ..formats.schema import SolverParameter
 from ..text import printable
 from .definition import NetDefinition, parse_inner_nets, read_net
@@ -29,6 +30,16 @@ class SolverNets(NamedTuple):
     trained: NetDefinition
     tested: list[NetDefinition]
     origins: list[tuple[str, str]]
+
+    def require_caffe(self) -> None:
+        """Check that no net is read without a field of a fork that changes the training.
+
+        Raises:
+            FormatError: one is.
+        """
+        self.trained.require_caffe("TRAIN", TRAINED)
+        for net in self.tested:
+            net.require_caffe("TEST", TESTED)
 
 
 def read_solver_nets(

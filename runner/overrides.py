@@ -13,7 +13,8 @@ from google.protobuf.message import Message
 
 from ..errors import NetError, SqgenError
 from ..formats import prototxt
-from ..formats.schema import DataParameter, LayerParameter, NetParameter, SolverParameter
+from ..formats.fork_fields import TRAINED
+from ..formats.schema import PHASES, DataParameter, LayerParameter, NetParameter, SolverParameter
 from ..nets.data_layers import data_param, has_countable_records
 from ..nets.definition import NetDefinition
 from ..text import printable
@@ -153,9 +154,15 @@ def state_flags(net: NetDefinition) -> list[str]:
 
 
 def net_file(net: NetDefinition, changes: Sequence[str], name: str) -> RunFile:
-    """Return the run file of a net with `changes` applied; without any, its original text."""
+    """Return the run file of a net with `changes` applied; without any, its original text.
+
+    Raises:
+        FormatError: it can't have a field of a fork that changes the run.
+    """
     if not changes:
         return RunFile(name, net.text)
+    for phase in PHASES:  # the copy is Caffe's, without them
+        net.require_caffe(phase, TRAINED)
     text = _header_comment(net.source, changes) + prototxt.to_text(net.param)
     return RunFile(name, text, tuple(changes))
 

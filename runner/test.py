@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import CrashError, NetError
 from ..formats.caffemodel import split_weights
+from ..formats.fork_fields import TESTED
 from ..formats.schema import NetState
 from ..logs.logged_net import expected_scores
 from ..logs.result import LogResult
@@ -92,6 +93,8 @@ def test(
     _check_scores(options, overridden, scores)
     _check_weights(options, os.fspath(weights), overridden, checked, random_weights)
     engine = options.select_engine()
+    if engine.kind == TORCH:
+        net.require_caffe("TEST", TESTED)
     session = Session(options, engine, net.source)
     files = os.fspath(weights)
     job = _TestJob(net, override, checked, engine, files, iterations)

@@ -89,6 +89,8 @@ def train(
         warn_of_snapshots(options, parsed.param.snapshot_prefix)
     tests = nets.plan_tests(options, keep_test_iter)
     engine = options.select_engine()
+    if engine.kind == TORCH:
+        nets.given.require_caffe()
     check_solver_mode(options, parsed, engine)
     with SnapshotLock(parsed.param.snapshot_prefix) as lock:
         if engine.kind == TORCH:

@@ -35,6 +35,7 @@ class TrainingNets:
     Several nets may come from one file, in different states; overrides apply to the file.
 
     Attributes:
+        given: the nets without overrides.
         trained, tested: the trained net, and a test net per test_iter.
         trained_check, tested_checks: their shapes and datasets.
         test_iter: batches per test of each test net.
@@ -53,6 +54,7 @@ class TrainingNets:
     ) -> None:
         self._test_override = test
         nets = read_solver_nets(solver.param, solver.path, level=level, text=solver.text)
+        self.given = nets
         self._paths = _net_keys(nets.origins)
         # Before any check of a net fails: the other file of that name may have been meant.
         _warn_of_namesakes(options, (path for _, path in nets.origins), solver.path)

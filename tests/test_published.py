@@ -36,7 +36,7 @@ def written(name: str, file: str) -> dict[str, Any]:
     solver = file == "solver"
     text = build_solver(preset(name)) if solver else build(preset(name), file)
     message = SolverParameter() if solver else NetParameter()
-    assert prototxt.parse(text, message, name) == []
+    assert prototxt.parse(text, message, name).warnings == []
     fields = json_format.MessageToDict(message, preserving_proto_field_name=True)
     assert isinstance(fields, dict)
     return fields

@@ -405,7 +405,7 @@ def test_lint_says_what_was_meant(
         ("input_dim:\u30001", "1:11: U+3000"),
         ("input:\u2028'x'", "1:7: U+2028"),
         ("name: 'n'\n  input_dim: \uff11", "2:14: U+FF11"),
-        ("input_dim: 1_0", "1:12: '1_0' is no number"),
+        ("input_dim: 1_0", "1:12: '1_0' is no number for Caffe"),
         ("input_dim: +8", "1:12: '+8' is no number"),
     ],
 )

@@ -337,7 +337,7 @@ REFUSALS: dict[str, tuple[Refusal, str, str]] = {
         "net.prototxt:1: layer 'a': no layer type 'Inpt'",
         "did you mean 'Input'? [type]",
     ),
-    "half a net": (_score(net="layer {"), "net.prototxt:1:7: ", 'Expected "}"'),
+    "half a net": (_score(net="layer {"), "net.prototxt:1:8: ", "Expected '}', but the file ends"),
     "an empty net": (_score(net=""), "net.prototxt: ", "the net has no layers [empty]"),
     "weights as a snapshot": (
         lambda typed: typed.train("--snapshot", typed.place.weights),

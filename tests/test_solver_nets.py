@@ -34,7 +34,7 @@ def test_a_net_inside_is_that_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "solver.prototxt").write_text(text)
     net = read_net(tmp_path / "solver.prototxt")
     assert to_text(net.param) == to_text(parse_net(NET).param)
-    assert [net.line(layer) for layer in net.param.layer] == [6, 8, 10]
+    assert [net.origin(layer).line for layer in net.param.layer] == [6, 8, 10]
     assert text.splitlines()[9].endswith('top: "fc"')
     assert parse_net(net.text).param == net.param  # what a run folder gets
 

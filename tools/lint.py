@@ -96,13 +96,13 @@ def _lint_file(
     """Lint a solver, a net, or a net with the solver that trains it; append to `warnings`."""
     text, source = read_text(path)
     if solver_path is None and is_solver(text):
-        solver = parse_solver(text, source, warnings)
+        solver = parse_solver(text, source, warnings, allow_forks=True)
         return _solver_rows(solver, source, None, images, image, warnings, text)
     if solver_path is None and images is not None:
         raise click.UsageError("--images goes with a solver, whose test_iter it checks")
     net = parse_net(text, source).in_state(state)
     if solver_path is not None:
-        solver = parse_solver(*read_text(solver_path), warnings)
+        solver = parse_solver(*read_text(solver_path), warnings, allow_forks=True)
         return _solver_rows(solver, solver_path, net, images, image, warnings)
     warnings += net.warnings
     return _net_rows(net, image)

@@ -52,7 +52,7 @@ def _upgrade_text(data: bytes, source: str) -> tuple[bytes, list[str]]:
     text = prototxt.decode(data, source)
     if is_solver(text):
         notes: list[str] = []
-        return prototxt.to_text(parse_solver(text, source, notes)).encode(), notes
+        return prototxt.to_text(parse_solver(text, source, notes, allow_forks=True)).encode(), notes
     net = parse_net(text, source)
     return prototxt.to_text(net.param).encode(), net.warnings + net.notes
 

@@ -1,0 +1,42 @@
+"""The table of layer types that forks of Caffe added, and whose they are."""
+
+from __future__ import annotations
+
+from ..text import did_you_mean, printable
+from .layer_types import LAYER_TYPES, UNSUPPORTED
+
+_DEPTHWISE = "a depthwise convolution, which is a Convolution with group = num_output"
+_FORKS = {
+    "SSD's": "AnnotatedData DetectionEvaluate DetectionOutput MultiBoxLoss Normalize Permute"
+    " PriorBox VideoData",
+    "Fast R-CNN's": "ROIPooling SmoothL1Loss",
+    "Faster R-CNN's": "Proposal",
+    "R-FCN's": "BoxAnnotatorOHEM PSROIPooling SmoothL1LossOHEM SoftmaxWithLossOHEM",
+    "SENet's": "Axpy",
+    "NVCaffe's": "DetectNetTransformation L1Loss TRT",
+    "Intel Caffe's": "BoxData EvalDetection MKLBatchNorm MnActivation SpatialDropout",
+    "SegNet's": "BN DenseImageData Upsample",
+    "PSPNet's and DeepLab's": "AdaptiveBiasChannel BiasChannel DenseCRF DomainTransform"
+    " DomainTransformForwardOnly ImageSegData Interp MatRead MatWrite SegAccuracy SpatialProduct"
+    " UniqueLabel",
+    "TSN's": "BatchReduction Gather Scatter SegData SyncBN",
+    "ParseNet's": "Grouping ParseEvaluate ParseOutput UnPooling",
+    "Ristretto's": "ConvolutionRistretto DeconvolutionRistretto FcRistretto LRNRistretto",
+    "MobileNet-YOLO's": "AssistedExcitation GaussianYolov3 LaneData ReLU6 RegionLoss Reorg"
+    " SegmentationEvaluate YoloDetectionOutput YoloSeg Yolov3 Yolov3DetectionOutput",
+    "Caffe-jacinto's": "IOUAccuracy ImageLabelData ImageLabelListData ImageLabelTransformation"
+    " SegmentationAccuracy SoftmaxWithWeightedLoss",
+    "ShuffleNet's": "ShuffleChannel",
+    _DEPTHWISE: "ConvolutionDepthwise DepthwiseConvolution",
+}
+FORK_TYPES = {name: fork for fork, names in _FORKS.items() for name in names.split()}
+
+
+def describe_unknown_type(name: str) -> str:
+    """Say that Caffe has no such layer type, whose it is, or which was meant."""
+    what = f"no layer type '{printable(name)}'"
+    if name in FORK_TYPES:
+        return f"{what} in Caffe; it is {FORK_TYPES[name]}"
+    if "depthwise" in name.lower():
+        return f"{what}; by its name it is {_DEPTHWISE}"
+    return f"{what}{did_you_mean(name, [*LAYER_TYPES, *UNSUPPORTED])}"
