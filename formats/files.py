@@ -100,12 +100,14 @@ class NewFiles:
         self._force = force
         self._files: dict[Path, BinaryIO] = {}
         self._temporaries: dict[Path, Path] = {}
+        self._folders: list[Path] = []  # those that were missing, the outermost first
         self._latest = Path()
 
     def open(self, path: Path, buffer_size: int = DEFAULT_BUFFER_SIZE) -> BinaryIO:
         """Begin a file."""
         check_file_target(path, self._force)
         self._latest = path
+        self._folders += reversed([folder for folder in path.parents if not folder.exists()])
         path.parent.mkdir(parents=True, exist_ok=True)
         target = _target(path)
         temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
@@ -141,6 +143,9 @@ class NewFiles:
         finally:
             for path in list(self._files):
                 self.discard(path)
+            for folder in reversed(self._folders):
+                with suppress(OSError):  # it has files
+                    folder.rmdir()
 
     def _place(self) -> None:
         """Sync and rename all; without `force`, undo it if one of the files has appeared."""

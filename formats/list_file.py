@@ -8,7 +8,8 @@ from typing import NamedTuple
 from ..errors import FormatError
 
 LIST_LIMIT = 1 << 30  # bytes
-_LABEL = re.compile(r"\s*[+-]?\d+", re.ASCII)
+_LABEL = re.compile(r"\s*([+-]?)0*(\d+)", re.ASCII)
+_DIGITS = 18  # of a label; a longer one is cut, and stays too large for any use
 
 
 class ListLine(NamedTuple):
@@ -48,4 +49,5 @@ def parse_list(text: bytes, source: str) -> list[ListLine]:
 def _line(line: str) -> ListLine:
     file, space, last = line.rpartition(" ")
     label = _LABEL.match(last)
-    return ListLine(file if space else line, int(label.group()) if label else 0, bool(label))
+    value = int(label[1] + label[2][:_DIGITS]) if label else 0
+    return ListLine(file if space else line, value, bool(label))

@@ -13,6 +13,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_MAX_DOTS = 1000  # in a line: tomllib takes quadratic memory for a key of very many parts
+
 
 def parse(data: bytes, source: str) -> dict[str, Any]:
     """Return the tables of a TOML file.
@@ -20,6 +22,8 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
     Raises:
         FormatError: the bytes are not TOML.
     """
+    if any(line.count(b".") > _MAX_DOTS for line in data.split(b"\n")):
+        raise FormatError(f"{printable(source)}: not a TOML file: nested too deeply")
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
     except RecursionError:

@@ -24,6 +24,17 @@ def test_all_or_none(tmp_path: Path) -> None:
     }
 
 
+def test_folders_that_were_made_for_nothing_go(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    too_long = tmp_path / "old" / "new" / ("x" * 300)
+    with pytest.raises(OutputError, match="file name too long"):
+        write_files({tmp_path / "old" / "new" / "inner" / "file": b"x", too_long: b"x"})
+    assert list(tmp_path.rglob("*")) == [tmp_path / "old"]
+    with NewFiles() as files:
+        files.open(tmp_path / "old" / "new" / "file").write(b"x")
+    assert (tmp_path / "old" / "new" / "file").read_bytes() == b"x"
+
+
 def test_only_one_of_many_writers_wins(tmp_path: Path) -> None:
     """Each writes three files that belong together; what is there is of one of them."""
     won: list[int] = []
