@@ -12,7 +12,7 @@ from ..nets.layer_types import AUTOMATIC
 from .clock import Clock
 from .events import NEVER, Listener, Output, Stamp
 from .fatal import explain_crash, explain_fatal
-from .lines import COUNT, VALUE, parse_number, parse_optional
+from .lines import COUNT, MAX_LINE, VALUE, parse_number, parse_optional
 from .logged_net import LoggedNet, LoggedNets, can_forge_lines, read_logged_solver, role_of
 from .result import BatchRow, Fatal, LayerTime, LogResult, Segment, TestRow, TrainRow, Trouble
 from .rows import RowSink, RowStore
@@ -107,10 +107,10 @@ class Collector(Listener):
         self._layer_times: list[tuple[str, dict[str, float]]] = []
         self._total_ms: dict[str, float] = {}
         self._snapshots: list[str] = []
-        self._finetuned_from: list[str] = []
+        self._finetuned_from: dict[str, None] = {}
         self._signals: list[str] = []
-        self._ignored_layers: list[str] = []
-        self._warnings: list[str] = []
+        self._ignored_layers: dict[str, None] = {}
+        self._warnings: dict[str, None] = {}
         self._troubles: list[Trouble] = []
         self._protobuf = ""  # libprotobuf's last error
         self._fatal: Fatal | None = None
@@ -303,13 +303,20 @@ class Collector(Listener):
             self._update_clock(stamp, self._run)
         self._fatal = explain_fatal(message, place, self._protobuf)
 
+    def overlong(self) -> None:
+        """Note a line that is too long."""
+        self.warn(
+            f"a line is longer than {MAX_LINE:,} characters, which no message of Caffe is; only its"
+            " end was read"
+        )
+
     def cut(self) -> None:
         """Note that the log ends within a line."""
         self.warn("the last line is cut off and was left out")
 
     def warn(self, text: str) -> None:
         """Add a warning to the result, once."""
-        _append_unique(self._warnings, text)
+        _add(self._warnings, text)
 
     # Notices
 
@@ -369,10 +376,10 @@ class Collector(Listener):
             _append(self._signals, f"snapshot out of turn at iteration {iteration}")
 
     def _on_finetune(self, stamp: Stamp, value: str) -> None:
-        _append_unique(self._finetuned_from, value.strip())
+        _add(self._finetuned_from, value.strip())
 
     def _on_ignored(self, stamp: Stamp, value: str) -> None:
-        _append_unique(self._ignored_layers, value.strip())
+        _add(self._ignored_layers, value.strip())
 
     def _on_stopped(self, stamp: Stamp, value: str) -> None:
         if self._run is not None:
@@ -586,6 +593,7 @@ def _append(items: list[Item], item: Item) -> None:
         items.append(item)
 
 
-def _append_unique(items: list[Item], item: Item) -> None:
-    if item not in items:
-        _append(items, item)
+def _add(items: dict[str, None], item: str) -> None:
+    """Add to an ordered set, up to that limit."""
+    if len(items) < _MAX_ITEMS:
+        items[item] = None

@@ -58,5 +58,8 @@ class Listener:
     def fatal(self, stamp: Stamp, place: str, message: str) -> None:
         """Receive a fatal error."""
 
+    def overlong(self) -> None:
+        """Note a line that is longer than any of Caffe's, of which only the end was read."""
+
     def cut(self) -> None:
         """Note that the log ends within a line."""

@@ -6,6 +6,7 @@ import re
 
 from .result import Fatal
 
+_MAX_MESSAGE = 2000  # characters to search for a cause: some patterns take quadratic time
 # (pattern of the message, cause, remedy); the first match counts.
 _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
@@ -274,7 +275,7 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
 def explain_fatal(message: str, place: str, context: str = "") -> Fatal:
     """Return cause and remedy of a fatal message; `context` is libprotobuf's line, if any."""
     for pattern, cause, remedy in _CAUSES:
-        match = re.search(pattern, message)
+        match = re.search(pattern, message[:_MAX_MESSAGE])
         if match:
             cause = cause.format(**match.groupdict())
             return Fatal(message, place, cause + _position(context), remedy)

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from ..text import GLOG_PREFIX
 
+# Characters of a line. glog prints at most 30,000 bytes of a message; what other programs left on
+# its line may stand before them.
+MAX_LINE = 1 << 16
 # A number as C++ streams print it, on Linux and on Windows: 0.5, 1e-05, -nan, nan(ind), 1.#QNAN.
 VALUE = (
     r"[-+]?(?:\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?"
@@ -31,7 +34,9 @@ OUTPUT = re.compile(rf"(Train|Test) net output (?:\w+ )?#({COUNT}): (.+) = ({VAL
 SCORE_2014 = re.compile(rf"Test (score #{COUNT}): ({VALUE})")
 BATCH = re.compile(rf"Batch ({COUNT}), (.+) = ({VALUE})")
 SCORE = re.compile(rf"(\S.*) = ({VALUE}){WEIGHTED}")
-LAYER_TIME = re.compile(rf"(\S.*?)\s+(forward|backward): ({VALUE}) ms\.")
+# What follows the name of a layer. Searched for, since a name may hold blanks: `(.*?)\s+` before it
+# would take quadratic time in a line of blanks.
+LAYER_TIME = re.compile(rf"\s(forward|backward): ({VALUE}) ms\.\Z")
 AVERAGE_TIME = re.compile(
     rf"(?:Average )?(Forward pass|Backward pass|Forward-Backward|Total Time): ({VALUE}) ms\."
 )

@@ -26,6 +26,8 @@ from ..text import GLOG_PREFIX
 from .scores import LOSS, OTHER, TOP1, TOP_K, Score
 
 _MAX_DROPPED = 100  # fields of a message that are left out before it counts as unreadable
+_MAX_PARSED = 1 << 23  # characters, of all attempts at a message
+_MAX_NETS = 1000  # of one run
 # A string that prints a line of its own where Caffe logs it unescaped: `name: "a\nb"`, or with a
 # prefix of glog's. Caffe logs no param_str of Python layers.
 _FORGERY = re.compile(rf'\s*(?!param_str:)\w+: "(?:(?:[^"\\]|\\[^nr])*\\[nr]|.*{GLOG_PREFIX})')
@@ -120,8 +122,9 @@ class LoggedNets:
 
     def add(self, text: str, cut: bool) -> None:
         """Add a net as Caffe printed it; `cut` if its end may be missing."""
-        self._dumps.append((text, cut))
-        self._nets = None
+        if len(self._dumps) < _MAX_NETS:
+            self._dumps.append((text, cut))
+            self._nets = None
 
     def add_solver(self, text: str) -> None:
         """Add the net in a solver as Caffe printed it, for a log without its TEST net."""
@@ -184,7 +187,8 @@ def _known_lines(text: str) -> tuple[list[str], bool]:
 def _parse(lines: list[str], param: Param) -> tuple[Param, bool]:
     """Fill a message with what can be read, and return whether that is all of it."""
     complete = True
-    for _ in range(_MAX_DROPPED):
+    size = sum(map(len, lines)) + 1
+    for _ in range(min(_MAX_DROPPED, 2 + _MAX_PARSED // size)):
         try:
             text_format.Parse("\n".join(lines), param, allow_unknown_field=not complete)
         except text_format.ParseError as error:

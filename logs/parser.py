@@ -21,6 +21,7 @@ from .lines import (
     COUNT,
     ITERATION,
     LAYER_TIME,
+    MAX_LINE,
     OUTPUT,
     RANK,
     SCORE,
@@ -29,7 +30,8 @@ from .lines import (
     split_line,
 )
 
-MAX_LINE = 1 << 20  # characters; Caffe prints no longer ones
+_MAX_REST = 4 * (MAX_LINE + 1)  # bytes that are more than MAX_LINE characters, whatever they encode
+MAX_DUMP = 1 << 22  # characters of a net or solver; the largest published nets take a tenth
 # Characters of a message that glog may have cut: at 30,000 bytes (glog's kMaxLogMessageLen), and
 # in the middle of a line, whose rest is no part of a net.
 GLOG_CUTS = range(29_900, 30_100)
@@ -78,9 +80,14 @@ _SIGNAL = re.compile(r"\*\*\* (?:Aborted at|SIG)")
 _FIRST = r"[IWE](\d{4}(?:\d{4})?) (\d\d:\d\d:\d\d\.\d+) +(\d+) "
 _NEXT = r"[IWE]\d{4}(?:\d{4})? \d\d:\d\d:\d\d(?:\.\d+)? +\3 "  # of the same thread
 _USUAL = r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?|-?nan|-?inf"
+_FILLING = "\n" * 64  # millions of blank lines, not the few that a program prints
+_BLANK_LINES = re.compile(r"\n{64,}")
 # Any notice but these ends a display or a test that is being read.
 _QUIET = {"ignored", "resume", "finetune"}
 _MAX_THREADS = 100  # with an unfinished display or test each
+# A pattern is worth its compilation where displays look alike, as those of a training do.
+_MAX_PATTERNS = 100
+_MAX_PATTERN_OUTPUTS = 1000
 
 
 class Parser:
@@ -93,7 +100,6 @@ class Parser:
         self._listener = listener
         self._fast = fast
         self._rest = b""
-        self._skipping = False
         self._prefixed = False
         self._testing = False  # `caffe test` printed its loss: its scores follow
         self._dump: _Dump | None = None
@@ -101,6 +107,7 @@ class Parser:
         self._block: re.Pattern[str] | None = None
         self._block_key: object = None
         self._block_names: tuple[str, ...] = ()
+        self._block_count = 0
         self._lead = ""  # what precedes the prefix of every line, its digits as 0
         self._batch = ""
         self._seen: Counter[str] = Counter()  # names of this batch, or of the scores
@@ -109,31 +116,18 @@ class Parser:
         """Parse more of the log, cut anywhere."""
         end = data.rfind(b"\n") + 1
         if not end:
-            self._keep_rest(data)
+            self._rest = (self._rest + data)[-_MAX_REST:]
             return
-        if self._skipping:
-            start = data.find(b"\n") + 1
-            self._skipping = False
-            self._rest = b""
-            whole = data[start:end]
-        else:
-            whole = self._rest + data[:end]
-        self._rest = b""
-        self._keep_rest(data[end:])
+        whole = self._rest + data[:end]
+        self._rest = data[end:][-_MAX_REST:]
         text = whole.decode("utf-8", errors="surrogateescape")
         if "\r" in text:
             text = text.replace("\r\n", "\n")
+        if _FILLING in text:
+            text = _BLANK_LINES.sub("\n", text)
         if "\x1b" in text:
             text = COLOURS.sub("", text)
         self._parse_text(text)
-
-    def _keep_rest(self, data: bytes) -> None:
-        """Keep the beginning of a line, unless it is too long."""
-        if self._skipping:
-            return
-        self._rest += data
-        if len(self._rest) > MAX_LINE:
-            self._rest, self._skipping = b"", True
 
     def close(self) -> None:
         """End the log. A last line without a newline counts only if it can't have been cut."""
@@ -144,7 +138,7 @@ class Parser:
             rest = ""
         self._flush()
         self._end_dump()
-        if rest or self._skipping:
+        if rest:
             self._listener.cut()
 
     # Whole lines
@@ -199,7 +193,10 @@ class Parser:
 
     def _parse_line(self, raw: str) -> None:
         if len(raw) > MAX_LINE:
-            return
+            self._listener.overlong()
+            raw = raw[-MAX_LINE:]
+            if not split_line(raw).file:
+                return
         if self._dump is not None and _DUMP_STRING.fullmatch(raw):
             line = Line("", "", "", "", "", "", raw)
         else:
@@ -223,7 +220,8 @@ class Parser:
         if self._dump is not None:
             self._dump.size += len(text) + 1
             if _DUMP_LINE.fullmatch(text):
-                self._dump.lines.append(text)
+                if self._dump.size <= MAX_DUMP:
+                    self._dump.lines.append(text)
                 return False
             if not text.strip():
                 return False
@@ -263,8 +261,8 @@ class Parser:
             self._dump = _Dump(_DUMPS[text + " "], raw_length + 1)
         elif word in _FIRST_WORDS and self._parse_notice(stamp, text, _FIRST_WORDS[word]):
             pass
-        elif time := LAYER_TIME.fullmatch(text):
-            self._listener.layer_time(*time.groups())
+        elif time := LAYER_TIME.search(text):
+            self._listener.layer_time(text[: time.start()].rstrip(), *time.groups())
         elif average := AVERAGE_TIME.fullmatch(text):
             self._listener.layer_time("", *average.groups())
         elif (self._testing or line.file == "caffe.cpp") and (score := SCORE.fullmatch(text)):
@@ -333,7 +331,7 @@ class Parser:
             dump, self._dump = self._dump, None
             text = "\n".join(dump.lines)
             if dump.kind == "net":
-                self._listener.net(text, dump.size in GLOG_CUTS)
+                self._listener.net(text, dump.size in GLOG_CUTS or dump.size > MAX_DUMP)
             else:
                 self._listener.solver(text)
 
@@ -346,6 +344,9 @@ class Parser:
         usual = "" not in (*display.places, *display.stamp) and display.loss is not None
         if key == self._block_key or not usual or not self._fast:
             return
+        if len(outputs) > _MAX_PATTERN_OUTPUTS or self._block_count == _MAX_PATTERNS:
+            return
+        self._block_count += 1
         prefixes = [rf"{_NEXT}{re.escape(place)}\] " for place in display.places]
         prefixes[0] = rf"^{_FIRST}{re.escape(display.places[0])}\] "
         lines = [rf"{prefixes[0]}Iteration ({COUNT})(?: \(([^()\n]*)\))?, loss = ({_USUAL})\n"]

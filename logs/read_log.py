@@ -7,7 +7,8 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +22,10 @@ from .rows import RowSink
 
 CHUNK = 1 << 20
 POLL = 0.25  # seconds between reads of a growing file
+_SLICE = 1 << 12  # bytes of a .gz to unpack at a time: zlib copies those that a member leaves over
+# Packed logs have a tenth of their size, and the dullest a twentieth; what unpacks to far more was
+# made to fill memory and time.
+_MAX_RATIO, _MIN_SUSPECT = 100, 1 << 22
 
 
 def parse_log(source: str | Path | IO[bytes]) -> LogResult:
@@ -68,43 +73,53 @@ def read_log(
 
 def _unpacked_chunks(source: str | Path | IO[bytes], name: str, follow: bool) -> Iterator[bytes]:
     """Yield the bytes of a log as they come, unpacked."""
-    unpack: Callable[[bytes], bytes] | None = None
-    for data in _read_chunks(source, name, follow):
-        if unpack is None and data:
-            unpack = _choose_unpacker(data[:2])
-        yield unpack(data) if unpack is not None and data else data
-    if isinstance(unpack, _Gzip) and not unpack.whole:
-        raise zlib.error
-
-
-def _choose_unpacker(start: bytes) -> Callable[[bytes], bytes]:
-    if start == b"\x1f\x8b":
-        return _Gzip()
-    if start in (b"\xff\xfe", b"\xfe\xff"):  # what PowerShell writes
+    chunks = _read_chunks(source, name, follow)
+    start = b""
+    for start in chunks:
+        if start:
+            break
+    chunks = chain((start,), chunks)
+    if start.startswith(b"\x1f\x8b"):
+        yield from _unpack_gzip(chunks, name)
+    elif start.startswith((b"\xff\xfe", b"\xfe\xff")):  # what PowerShell writes
         decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
-        return lambda data: decoder.decode(data).encode()
-    return lambda data: data
+        yield from (decoder.decode(data).encode() for data in chunks)
+    else:
+        yield from chunks
 
 
-class _Gzip:
-    """Unpacks a .gz, or several in one file, as it comes."""
+def _unpack_gzip(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """Unpack a .gz, or several in one file, as it comes.
 
-    def __init__(self) -> None:
-        self._member = zlib.decompressobj(wbits=31)
-
-    @property
-    def whole(self) -> bool:
-        """Whether the packed data came to its end."""
-        return self._member.eof
-
-    def __call__(self, data: bytes) -> bytes:
-        """Unpack `data`."""
-        unpacked = self._member.decompress(data)
-        while self._member.eof and self._member.unused_data.startswith(b"\x1f\x8b"):
-            rest = self._member.unused_data
-            self._member = zlib.decompressobj(wbits=31)
-            unpacked += self._member.decompress(rest)
-        return unpacked
+    Raises:
+        FormatError: it unpacks to more than a log can be.
+        zlib.error: it is damaged or cut.
+    """
+    member = zlib.decompressobj(wbits=31)
+    packed = unpacked = 0
+    for chunk in chunks:
+        packed += len(chunk)
+        for start in range(0, len(chunk), _SLICE):
+            data = chunk[start : start + _SLICE]
+            while data:
+                if member.eof:
+                    data = data.lstrip(b"\0")  # padding
+                    member = zlib.decompressobj(wbits=31) if data else member
+                    continue
+                piece = member.decompress(data, CHUNK)
+                unpacked += len(piece)
+                if piece:
+                    yield piece
+                data = member.unused_data if member.eof else member.unconsumed_tail
+            if unpacked > max(_MIN_SUSPECT, _MAX_RATIO * packed):
+                raise FormatError(
+                    f"{printable(name)}: unpacks to more than {_MAX_RATIO} times its size, which no"
+                    " log does; unpack it, and look at it first"
+                )
+        if not chunk:
+            yield b""
+    if not member.eof:
+        raise zlib.error
 
 
 def _read_chunks(source: str | Path | IO[bytes], name: str, follow: bool) -> Iterator[bytes]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import random
 import re
+import tracemalloc
+import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sqgen import FormatError, parse_log
+from sqgen.logs.collector import Collector
 from sqgen.logs.events import Listener, Output
 from sqgen.logs.lines import VALUE, parse_number, split_line
 from sqgen.logs.parser import Parser
@@ -139,3 +145,72 @@ def test_prefixes() -> None:
     cut = split_line("I1123 02:37:17.36 1 a.cpp:1] loss = 2.3I1123 02:37:18.0 1 b.cpp:2] Use CPU.")
     assert (cut.place, cut.text) == ("b.cpp:2", "Use CPU.")
     assert Output("a", "1").weight is None
+
+
+P = "I1123 00:00:00.0 1 a.cpp:1] "
+# Each took minutes, or gigabytes, or both.
+LONG = {
+    "blanks": f"{P}conv1{' ' * 1_000_000}x\n",
+    "lines of blanks": f"{P}conv1{' ' * 60_000}x\n" * 20,
+    "bare blanks": f"conv1{' ' * 60_000}x\n" * 20,
+    "checks": f"F{P[1:]}{'fd != -1 ' * 6000}\n" * 20,
+    "ignored layers": "".join(f"{P}Ignoring source layer c{n}\n" for n in range(60_000)),
+    "blank lines": "\n" * 20_000_000,
+    "names": "".join(
+        f"{P}Iteration {n}, loss = 1\n{P}    Train net output #0: n{n} = 1\n"
+        f"{P}Iteration {n}, lr = 1\n"
+        for n in range(3000)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_time_is_linear(name: str) -> None:
+    """Seconds where it was minutes: the suite would stand still."""
+    parse(text_of("test_digits") + LONG[name])
+
+
+@pytest.mark.parametrize("filling", [b"\0", b"\n", b" "])
+def test_a_bomb_is_refused_before_it_unpacks(tmp_path: Path, filling: bytes) -> None:
+    path = tmp_path / "x.log.gz"
+    packer = zlib.compressobj(9, wbits=31)
+    pieces = [packer.compress(filling * (1 << 20)) for _ in range(100)]
+    path.write_bytes(b"".join([*pieces, packer.flush()]))
+    with pytest.raises(FormatError, match="unpacks to more than 100 times its size"):
+        parse_log(path)
+
+
+def test_a_gz_of_many_members(tmp_path: Path) -> None:
+    text = text_of("test_digits").encode()
+    path = tmp_path / "x.log.gz"
+    empty, half = gzip.compress(b""), len(text) // 2
+    path.write_bytes(
+        empty * 20_000 + gzip.compress(text[:half]) + gzip.compress(text[half:]) + b"\0" * 100
+    )
+    result = parse_log(path)
+    assert result.scores == parse(text).scores
+    assert not any("damaged" in warning for warning in result.warnings)
+    path.write_bytes(path.read_bytes() + b"rubbish")
+    assert any("damaged" in warning for warning in parse_log(path).warnings)
+
+
+def test_a_line_without_end_takes_no_memory() -> None:
+    collector = Collector("x")
+    parser = Parser(collector)
+    tracemalloc.start()
+    for _ in range(200):
+        parser.feed(b"\xc3" * (1 << 20))
+    parser.feed(f"{P}Snapshotting to binary proto file a_iter_1.caffemodel\n".encode())
+    parser.close()
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+    result = collector.finish()
+    assert result.snapshots == ("a_iter_1.caffemodel",)
+    assert any("longer than 65,536 characters" in warning for warning in result.warnings)
+
+
+def test_an_endless_net_is_a_cut_one() -> None:
+    layer = 'layer {\n  name: "d"\n  type: "Data"\n  top: "x"\n  top: "acc"\n}\n'
+    text = f"{P}Initializing net from parameters: \nstate {{\n  phase: TEST\n}}\n"
+    result = parse(text + layer * 80_000 + f"{P}Use CPU.\n{P}x\n")
+    assert result.device == "CPU"

@@ -24,7 +24,7 @@ from sqgen.formats import prototxt
 from sqgen.formats.schema import NetParameter, SolverParameter
 from sqgen.logs.clock import Clock
 from sqgen.logs.events import Listener
-from sqgen.logs.parser import MAX_LINE, Parser
+from sqgen.logs.parser import Parser
 
 from .conftest import DATA
 
@@ -448,8 +448,8 @@ def test_a_line_of_100_megabytes(end: str) -> None:
     result = parse_log(Long())
     names = [score.name for score in result.scores]
     assert names[:3] == ["accuracy_top1", "accuracy_top5", "loss"]
-    assert ("tail" in names) == bool(end)
-    assert MAX_LINE < 100 << 20
+    assert "tail" in names  # where a line begins within another, it counts
+    assert "only its end was read" in result.warnings[0]
 
 
 def test_damaged_gz_and_unreadable(tmp_path: Path) -> None:
