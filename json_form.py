@@ -1,7 +1,12 @@
-"""Convert frozen dataclasses to plain JSON data and back: nan and inf are words, tuples lists."""
+"""Frozen dataclasses as JSON and back: nan and inf are words, tuples lists.
+
+All JSON that sqgen reads or writes goes through here. What is read may come from a stranger: every
+fault of it is a ValueError.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import types
 from collections.abc import Mapping
@@ -12,8 +17,30 @@ from .text import printable
 
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _KINDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
+_INTEGERS = range(-(1 << 63), 1 << 64)  # what a field of any format holds
 _FIELDS: dict[type, dict[str, tuple[Any, bool]]] = {}  # see _fields_of
 Value = TypeVar("Value")
+
+
+def dumps(value: Any) -> str:
+    """Return plain data or a dataclass as the text of a JSON file, in ASCII."""
+    return json.dumps(to_json(value), indent=2, allow_nan=False) + "\n"
+
+
+def loads(data: bytes) -> Any:
+    """Parse a JSON file in UTF-8.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f'{text} is not JSON; "{text.lower().removesuffix("inity")}" in quotes is')
 
 
 def to_json(value: Any) -> Any:
@@ -72,7 +99,10 @@ def _place(where: str, key: object) -> str:
 
 def _wrong(where: str, expected: str, value: object) -> ValueError:
     kinds = {dict: "an object", list: "a list", type(None): "null"}
-    shown = kinds.get(type(value)) or printable(repr(value), 60)
+    if isinstance(value, int) and value not in _INTEGERS:
+        shown = "one of more than 64 bits"
+    else:
+        shown = kinds.get(type(value)) or printable(repr(value), 60)
     return ValueError(f"{where or 'the whole'}: expected {expected}, got {shown}")
 
 
@@ -98,11 +128,14 @@ def _read(hint: Any, value: object, where: str) -> Any:
 
 
 def _read_scalar(kind: type, value: object, where: str) -> object:
-    if kind is float:
-        if isinstance(value, str) and value in _NON_FINITE:
-            return _NON_FINITE[value]
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
-        return value
+    if kind is float and isinstance(value, str) and value in _NON_FINITE:
+        return _NON_FINITE[value]
+    if isinstance(value, bool):
+        is_valid = kind is bool
+    elif isinstance(value, int):
+        is_valid = kind in (int, float) and value in _INTEGERS
+    else:
+        is_valid = isinstance(value, kind)
+    if is_valid:
+        return float(value) if kind is float else value  # type: ignore[arg-type]
     raise _wrong(where, _KINDS[kind], value)

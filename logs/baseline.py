@@ -2,73 +2,85 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import FormatError
 from ..formats.files import read_bytes, write_files
+from ..json_form import dumps, from_json, loads
 from ..text import printable
 from .expectation import Check, Expectation, Tolerance
 from .result import LogResult
 from .scores import LOSS, OTHER, find_score, score_names
 
 FORMAT = 1
+LIMIT = 1 << 20  # bytes
 
 
-def baseline_of(result: LogResult, images: int | None) -> dict[str, Any]:
-    """Return the plain data of a baseline file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The content of a baseline file.
+
+    Attributes:
+        net, net_digest, dataset: as in `LogResult`.
+        images: number of images that the scores average, if known.
+        scores: by the names of `score_names`; older files name them by their outputs.
+    """
+
+    format: int
+    net: str = ""
+    net_digest: str | None = None
+    dataset: str | None = None
+    images: int | None = None
+    scores: Mapping[str, float]
+
+
+def baseline_of(result: LogResult, images: int | None) -> Baseline:
+    """Return the baseline that a result makes."""
     named = zip(score_names(result.scores), result.scores, strict=True)
-    return {
-        "format": FORMAT,
-        "net": result.net,
-        "net_digest": result.net_digest,
-        "dataset": result.dataset,
-        "images": images,
-        "scores": {name: score.value for name, score in named if math.isfinite(score.value)},
-    }
+    scores = {name: score.value for name, score in named if math.isfinite(score.value)}
+    return Baseline(
+        format=FORMAT,
+        net=result.net,
+        net_digest=result.net_digest,
+        dataset=result.dataset,
+        images=images,
+        scores=scores,
+    )
 
 
 def write_baseline(path: Path, result: LogResult, images: int | None) -> None:
     """Write or replace a baseline file."""
-    text = json.dumps(baseline_of(result, images), indent=2) + "\n"
-    write_files({path: text.encode()}, force=True)
+    write_files({path: dumps(baseline_of(result, images)).encode()}, force=True)
 
 
-def read_baseline(path: Path) -> dict[str, Any]:
-    """Read a baseline file. Older ones name the scores by their outputs.
+def read_baseline(path: Path) -> Baseline:
+    """Read a baseline file.
 
     Raises:
         FormatError: there is no such file, or it is no baseline.
     """
+    name = printable(str(path))
     if not path.exists():
-        raise FormatError(f"{printable(str(path))}: no baseline yet; --update-baseline makes it")
+        raise FormatError(f"{name}: no baseline yet; --update-baseline makes it")
     try:
-        plain = json.loads(read_bytes(path, 1 << 20, "a baseline"))
+        baseline = from_json(Baseline, loads(read_bytes(path, LIMIT, "a baseline")))
+        if baseline.format != FORMAT:
+            raise ValueError(f"its format is {baseline.format}, not {FORMAT}")
+        if not baseline.scores:
+            raise ValueError("it has no scores")
+        if not all(map(math.isfinite, baseline.scores.values())):
+            raise ValueError("a score is not a number")
     except ValueError as error:
-        raise FormatError(f"{printable(str(path))}: is not JSON: {error}") from None
-    if not _is_baseline(plain):
-        raise FormatError(f"{printable(str(path))}: is no baseline of sqgen gate")
-    assert isinstance(plain, dict)
-    return plain
-
-
-def _is_baseline(plain: Any) -> bool:
-    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
-        return False
-    scores, images = plain.get("scores"), plain.get("images")
-    return (
-        isinstance(scores, dict)
-        and bool(scores)
-        and all(isinstance(v, int | float) and not isinstance(v, bool) for v in scores.values())
-        and (images is None or isinstance(images, int))
-    )
+        reason = printable(str(error))
+        raise FormatError(f"{name}: is no baseline of sqgen gate: {reason}") from None
+    return baseline
 
 
 def check_baseline(
-    baseline: dict[str, Any], result: LogResult, images: int | None, tolerance: Tolerance
+    baseline: Baseline, result: LogResult, images: int | None, tolerance: Tolerance
 ) -> Iterator[Check]:
     """Check that net, data and images are the baseline's, and that no score is worse.
 
@@ -79,7 +91,7 @@ def check_baseline(
         tolerance: of a score; a loss may also be 1% above.
     """
     yield from _check_identity(baseline, result, images)
-    for name, value in baseline["scores"].items():
+    for name, value in baseline.scores.items():
         score = find_score(result.scores, name)
         if score is not None and score.role == LOSS:
             of_baseline = 0.0 if tolerance.unit == "se" else tolerance.width(value, images)
@@ -91,16 +103,16 @@ def check_baseline(
             yield Expectation(name, relation, value, tolerance, True).check(result, images)
 
 
-def _check_identity(
-    baseline: dict[str, Any], result: LogResult, images: int | None
-) -> Iterator[Check]:
+def _check_identity(baseline: Baseline, result: LogResult, images: int | None) -> Iterator[Check]:
     """Yield a failed check for another net, other data, and fewer images."""
-    current = baseline_of(result, images)
-    for key, word in (("net", "net"), ("net_digest", "net's layers"), ("dataset", "dataset")):
-        if baseline.get(key) and baseline[key] != current[key]:
-            got = str(current[key] or "not known")
-            yield Check(word, str(baseline[key]), got, reason=f"another {word} than the baseline's")
-    expected = baseline.get("images")
-    if expected and (images is None or images < expected):
+    for word, before, now in (
+        ("net", baseline.net, result.net),
+        ("net's layers", baseline.net_digest, result.net_digest),
+        ("dataset", baseline.dataset, result.dataset),
+    ):
+        if before and before != now:
+            reason = f"another {word} than the baseline's"
+            yield Check(word, before, now or "not known", reason=reason)
+    if baseline.images and (images is None or images < baseline.images):
         got = "not known" if images is None else f"{images}"
-        yield Check("images", f"{expected}", got, reason="fewer images than the baseline's")
+        yield Check("images", f"{baseline.images}", got, reason="fewer images than the baseline's")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import io
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import cast
 
 from ..errors import FormatError
 from ..formats.files import STDIN, display_name, read_bytes
+from ..json_form import loads
 from ..text import printable
 from .read_log import read_log
 from .result import LogResult
@@ -81,11 +81,10 @@ def read_caffe_log(
 def _read_json(source: str) -> LogResult:
     name = display_name(source)
     try:
-        plain = json.loads(read_bytes(source, JSON_LIMIT, "a result").decode("utf-8-sig"))
+        plain = loads(read_bytes(source, JSON_LIMIT, "a result"))
     except ValueError as error:
-        raise FormatError(f"{name}: begins like JSON, but is invalid: {error}") from None
-    except RecursionError:
-        raise FormatError(f"{name}: is nested too deeply for a result") from None
+        reason = printable(str(error))
+        raise FormatError(f"{name}: begins like JSON, but is invalid: {reason}") from None
     if not isinstance(plain, dict):
         raise FormatError(f"{name}: holds several results; give one")
     try:

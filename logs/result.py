@@ -194,5 +194,5 @@ class LogResult:
         values = {key: value for key, value in plain.items() if key != "format"}
         try:
             return from_json(cls, values)
-        except (OverflowError, ValueError) as error:
+        except ValueError as error:
             raise FormatError(f"is no result of sqgen log parse: {printable(str(error))}") from None

@@ -9,7 +9,6 @@ runs/20261124-093000-train_val/
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import time
@@ -19,6 +18,7 @@ from typing import IO
 
 from ..errors import OutputError
 from ..formats.files import error_reason, write_files
+from ..json_form import dumps
 from ..logs.read_result import LOG, RESULT
 from ..logs.result import LogResult
 from ..text import printable
@@ -102,5 +102,5 @@ class RunFolder:
 
     def write_result(self, result: LogResult) -> None:
         """Write the result as JSON."""
-        text = json.dumps(result.as_dict(), indent=2) + "\n"
+        text = dumps(result.as_dict())
         write_files({self.path / RESULT: text.encode()}, force=True)

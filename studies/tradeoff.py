@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +13,7 @@ from ..compress.encoding import Settings, encode, read_compressed
 from ..errors import SqgenError
 from ..formats.caffemodel import read_caffemodel, serialize
 from ..formats.files import write_files
+from ..json_form import dumps
 from ..logs.result import LogResult
 from ..logs.scores import LOSS, OTHER, Score, score_names, standard_error
 from ..nets.definition import NetDefinition, read_net
@@ -109,7 +109,7 @@ def measure_tradeoff(
     for number, candidate in enumerate(candidates, 1):
         options.log_line(f"{printable(candidate.name)}, {number} of {len(candidates)}")
         points.append(_test_candidate(candidate, folder, net_path, options, test_options))
-    text = json.dumps(as_dict(points), indent=2) + "\n"
+    text = dumps(as_dict(points))
     write_files({folder.path / TABLE: text.encode()}, force=True)
     options.log_line(f"all of it is in {folder.path}")
     return points

@@ -240,7 +240,10 @@ def test_a_bad_result_makes_no_baseline(sqgen: Run, tmp_path: Path) -> None:
         ([TEST, "--min", "top1=79"], "top1: 79 is more than 1; write 79%"),
         ([TEST, "--min", "top1=0.5", "--images", "9"], "--images 9: the log says 297"),
         (["array.json", "--min", "top1=0"], "array.json: holds several results; give one"),
-        (["deep.json", "--min", "top1=0"], "deep.json: is nested too deeply"),
+        (
+            ["deep.json", "--min", "top1=0"],
+            "deep.json: begins like JSON, but is invalid: it is nested",
+        ),
         (["null.json", "--min", "top1=0"], "null.json: is no result of sqgen log parse"),
         ([TEST, "--baseline", "empty.json"], "empty.json: is no baseline of sqgen gate"),
         ([TEST, "--baseline", "text.json"], "text.json: is no baseline of sqgen gate"),
@@ -255,7 +258,7 @@ def test_a_bad_result_makes_no_baseline(sqgen: Run, tmp_path: Path) -> None:
         (["bad.json", "--min", "top1=0"], "bad.json: begins like JSON, but is invalid"),
         (["other.json", "--min", "top1=0"], "other.json: is no result of sqgen log parse"),
         ([TEST, "--baseline", "other.json"], "other.json: is no baseline of sqgen gate"),
-        ([TEST, "--baseline", "bad.json"], "bad.json: is not JSON"),
+        ([TEST, "--baseline", "bad.json"], "bad.json: is no baseline of sqgen gate: Expecting"),
         (["-", "--expect", "top1=0.6+-2se"], "give --images N"),
     ],
 )
@@ -388,3 +391,49 @@ def test_workflow_of_another_repository_works_as_pasted(tmp_path: Path) -> None:
     assert len(run_steps("A workflow for your repository", tmp_path)) == 1
     assert (tmp_path / "accuracy" / "result.json").exists()
     assert "64 images" in (tmp_path / "accuracy.md").read_text()
+
+
+DEEP = '{"format": 1, "net": ' + "[" * 100_000
+HOSTILE = [
+    "1" + "0" * 400,
+    "9" * 5000,
+    "-" + "9" * 400,
+    "NaN",
+    "Infinity",
+    "true",
+    "[]",
+    "{}",
+    '"x"',
+]
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, "null", '"nan"', '"inf"', "1e999"])
+def test_a_damaged_baseline_is_misuse(sqgen: Run, tmp_path: Path, value: str) -> None:
+    (tmp_path / "b.json").write_text(f'{{"format": 1, "scores": {{"loss": {value}}}}}')
+    refused(sqgen, "b.json: is no baseline of sqgen gate: ", TEST, "--baseline", "b.json")
+
+
+@pytest.mark.parametrize(
+    "text", [DEEP, "", "[]", "{}", '{"format": 1}', '{"format": 1, "scores": {}}', "\xff"]
+)
+def test_a_file_that_is_no_baseline(sqgen: Run, tmp_path: Path, text: str) -> None:
+    (tmp_path / "b.json").write_text(text, encoding="latin-1")
+    refused(sqgen, "b.json: is no baseline of sqgen gate: ", TEST, "--baseline", "b.json")
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize("field", ["images", "segments", "net", "scores", "signals", "total_ms"])
+def test_a_damaged_result_is_misuse(sqgen: Run, tmp_path: Path, field: str, value: str) -> None:
+    if (field, value) in {("segments", "[]"), ("scores", "[]"), ("signals", "[]"), ("net", '"x"')}:
+        value = "1"
+    if (field, value) == ("total_ms", "{}"):
+        value = f'{{"a": {HOSTILE[0]}}}'
+    (tmp_path / "r.json").write_text(f'{{"format": 1, "source": "x", "{field}": {value}}}')
+    refused(sqgen, "r.json: ", "r.json", "--min", "top1=0")
+
+
+def refused(sqgen: Run, start: str, *arguments: str) -> None:
+    done = sqgen("gate", *arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done
+    assert done.stderr.startswith(f"sqgen: {start}")
+    assert len(done.stderr) < 500

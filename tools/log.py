@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from ..formats.files import STDIN, NewFiles, write_files
-from ..json_form import to_json
 from ..logs.csv_rows import CsvRows
 from ..logs.read_result import find_log, read_caffe_log, read_result
 from ..logs.result import LogResult
@@ -145,7 +144,7 @@ def compare(a: str, b: str, as_json: bool) -> None:
     rows, differences = compare_logs(*results), list(describe_first_differences(*results))
     if as_json:
         plain = [{**row._asdict(), "difference": row.difference} for row in rows]
-        print_json(to_json({"compared": plain, "parting": differences}))
+        print_json({"compared": plain, "parting": differences})
         return
     cells = [[row.name, *map(format_optional, (row.a, row.b, row.difference))] for row in rows]
     print_lines(table(["", "A", "B", "B - A"], cells, right=(1, 2, 3)))

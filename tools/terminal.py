@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import OutputError
+from ..json_form import dumps
 from ..text import escaped, printable
 
 PIPE_CLOSED = 141  # a shell's exit code for a program that wrote to a closed pipe: 128 + SIGPIPE
@@ -66,15 +66,15 @@ def print_table(lines: Sequence[str]) -> None:
 
 
 def print_json(plain: object) -> None:
-    """Print plain data as JSON, in ASCII."""
-    write(json.dumps(plain, indent=2) + "\n")
+    """Print plain data as JSON, in ASCII; nan and inf are the strings `nan`, `inf`, `-inf`."""
+    write(dumps(plain))
 
 
 def print_json_rows(rows: Iterable[object]) -> None:
     """Print plain data as a JSON list, each row as it comes."""
     before = "[\n"
     for row in rows:
-        write(before + indent(json.dumps(row, indent=2), "  "))
+        write(before + indent(dumps(row).rstrip(), "  "))
         before = ",\n"
     write("[]\n" if before == "[\n" else "\n]\n")
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..formats.files import STDIN
-from ..json_form import to_json
 from ..report.table import table
 from ..text import bytes_text, first_few, printable, shape_text
 from .group import Group
@@ -67,7 +66,7 @@ def show(file: str, as_json: bool) -> None:
             for layer in layers
         ]
         totals = {**sums._asdict(), "sparsity": sums.sparsity}
-        print_json(to_json({"format": FORMAT, "net": model.name, "layers": rows, "totals": totals}))
+        print_json({"format": FORMAT, "net": model.name, "layers": rows, "totals": totals})
         return
     _print_statistics(layers, sums)
 
@@ -143,7 +142,7 @@ def diff(a: str, b: str, tolerance: float, as_json: bool) -> None:
             for row in rows
         ]
         result = {"format": FORMAT, "same": not apart, "tolerance": tolerance, "layers": layers}
-        print_json(to_json(result))
+        print_json(result)
     else:
         _print_differences(rows, len(apart))
     raise SystemExit(1 if apart else 0)
@@ -285,7 +284,7 @@ def _report_mapping(mapped: WeightMapping, proof: Proof | None, as_json: bool, o
             " hardly tests their weights"
         )
     if as_json:
-        print_json(to_json(_mapped_json(mapped, proof, out)))
+        print_json(_mapped_json(mapped, proof, out))
         return
     rows = [[row.source, row.target, row.how, _moved(row)] for row in mapped.rows]
     print_table(table(["from", "to", "how", "channels moved"], rows))
