@@ -8,7 +8,7 @@ DIGITS := build/digits
 DIGITS_NET := models/digits
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-accuracy test test-gpu lint models train-digits schema templates bench wheel clean
+.PHONY: help setup test-accuracy test test-gpu fuzz lint models train-digits schema templates bench wheel clean
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: $(STAMP) ## run the tests (sets everything up first); ARGS= goes to pytest
 
 test-gpu: $(STAMP) ## run the tests that need a GPU
 	$(BIN)/python -m pytest -m cuda -v $(ARGS)
+
+fuzz: $(STAMP) ## run commands on damaged files; ARGS="--seconds 600", "--kills 50", "--help"
+	$(BIN)/python -m sqgen.tests.fuzz $(ARGS)
 
 lint: $(STAMP) ## ruff check, ruff format and mypy
 	$(BIN)/ruff check .

@@ -144,6 +144,7 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    memory: int | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `python -m MODULE ARGUMENTS` in a fork, to its end.
 
@@ -154,6 +155,7 @@ def run(
         cwd: the folder it runs in [this process's].
         env: variables beside those of this process.
         timeout: seconds until it is killed.
+        memory: bytes that it may allocate [as many as this process].
 
     Raises:
         subprocess.TimeoutExpired: it was killed.
@@ -176,6 +178,7 @@ def run(
         "env": environment,
         "cwd": os.fsencode(cwd or Path.cwd()),
         "streams": [0, 1, 2],
+        **({} if memory is None else {"memory": memory}),
         "ignored": [n for n in _forwarded() if signal.getsignal(n) is signal.SIG_IGN],
     }
     with contextlib.ExitStack() as stack:
@@ -447,6 +450,10 @@ def become(request: dict[str, Any], streams: list[int], program: str) -> None:
         os.umask(request["umask"])
     if "limits" in request:
         _take_limits(request["limits"])
+    if "memory" in request:
+        pages = int(Path("/proc/self/statm").read_text().split()[5])  # of data, so far
+        limit = pages * resource.getpagesize() + request["memory"]
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in request["ignored"]:

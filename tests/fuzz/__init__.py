@@ -1,0 +1,1 @@
+"""Damaged inputs and killed trainings (`make fuzz`)."""
