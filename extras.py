@@ -21,6 +21,7 @@ class Package(NamedTuple):
 # Top-level module -> its package.
 PACKAGES = {
     "cv2": Package("OpenCV", "engine"),
+    "h5py": Package("h5py", "hdf5"),
     "lmdb": Package("the lmdb package", "lmdb"),
     "matplotlib": Package("matplotlib", "plot"),
     "sklearn": Package("scikit-learn", "digits"),

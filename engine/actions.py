@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from ..errors import FormatError, NetError
+from ..errors import NetError
 from ..formats.caffemodel import read_caffemodel, split_weights
 from ..formats.files import STDIN
 from ..formats.fork_fields import TESTED
@@ -113,10 +113,6 @@ def _check_start(snapshot: str, weights: str) -> None:
         raise NetError(
             "Give a snapshot to resume training or weights to finetune but not both"
             " (--snapshot, --weights)"
-        )
-    if snapshot.endswith(".h5"):
-        raise FormatError(
-            f"{printable(snapshot)}: is HDF5, which is not supported; give the .solverstate"
         )
 
 

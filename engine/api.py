@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import NetError
-from ..formats.caffemodel import read_caffemodel, serialize
+from ..formats.caffemodel import encode_caffemodel, read_caffemodel
 from ..formats.files import write_files
 from ..formats.schema import PHASES
 from ..nets.definition import NetDefinition, read_net
@@ -31,7 +31,7 @@ class Net:
 
     Args:
         prototxt: the net's file, or the result of `sqgen.read_net` or `sqgen.parse_net`.
-        weights: a `.caffemodel`; without one, fillers initialize the net.
+        weights: a `.caffemodel` or `.caffemodel.h5`; without one, fillers initialize the net.
         phase: `TEST` or `TRAIN`.
         precision: `fp32`, `bf16` or `fp64`.
         threads: compute threads; one per core by default.
@@ -154,11 +154,13 @@ class Net:
         self._executor.set_blobs(layer, arrays)
 
     def save(self, path: str | os.PathLike[str], force: bool = False) -> None:
-        """Write the parameters as a `.caffemodel`; a failure leaves no partial file.
+        """Write the parameters as a `.caffemodel`, or as HDF5 where `path` ends in `.h5`.
+
+        A failure leaves no partial file.
 
         Raises:
             OutputError: the file can't be written, or exists and `force` is not set.
         """
         net = self._executor
         model = to_caffemodel(net.name, net.parameters, PHASES[net.phase], diffs=False)
-        write_files({Path(path): serialize(model, os.fspath(path))}, force)
+        write_files({Path(path): encode_caffemodel(model, os.fspath(path))}, force)

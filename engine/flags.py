@@ -30,7 +30,7 @@ FLAGS = (
     Flag("solver", "the solver: a prototxt"),
     Flag("model", "the net: a prototxt"),
     Flag("weights", ".caffemodel files to start from or to test, comma-separated"),
-    Flag("snapshot", "a .solverstate to resume from"),
+    Flag("snapshot", "a .solverstate or .solverstate.h5 to resume from"),
     Flag("iterations", "batches to test or passes to time", 50),
     Flag("gpu", "the number of the one GPU to use"),
     Flag("phase", "the phase that 'time' runs, TRAIN by default", "", ("", "TRAIN", "TEST")),

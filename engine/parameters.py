@@ -12,7 +12,13 @@ import numpy as np
 import torch
 
 from ..errors import NetError
-from ..formats.caffemodel import blob_array, blob_shape, fill_blob, same_blob_shape
+from ..formats.caffemodel import (
+    blob_array,
+    blob_shape,
+    fill_blob,
+    is_shared_blob,
+    same_blob_shape,
+)
 from ..formats.schema import BlobProto, NetParameter, ParamSpec
 from ..text import printable
 from . import glog
@@ -75,6 +81,11 @@ class Parameters:
     def names(self) -> list[str]:
         """Return the layers' names."""
         return [layer.name for layer in self.layers]
+
+    def owns(self, number: int, index: int) -> bool:
+        """Return whether a blob of layer `number` is no other layer's, shared by name."""
+        parameter = self.unique[self.of_layer[number][index]]
+        return (parameter.layer, parameter.index) == (self.layers[number].name, index)
 
 
 def make_parameters(
@@ -162,14 +173,16 @@ def _log_sharing(name: str, owner: Parameter) -> None:
 def load_weights(parameters: Parameters, model: NetParameter, source: str, log: bool) -> set[str]:
     """Copy the blobs of a NetParameter by layer name (Net::CopyTrainedLayersFrom).
 
+    A blob that a layer before shares may be missing, as in HDF5, which has it once.
+
     Returns:
-        The names of the layers that were loaded.
+        The names of the layers whose blobs were all loaded.
 
     Raises:
         NetError: a layer whose blobs differ in number or shape; then nothing is copied.
     """
     by_name = _index_layers(parameters)
-    copies: list[tuple[Parameter, BlobProto]] = []
+    copies: dict[int, BlobProto] = {}  # by number of the parameter
     for stored in model.layer:
         number = by_name.get(stored.name, -1)
         if number < 0:
@@ -177,21 +190,28 @@ def load_weights(parameters: Parameters, model: NetParameter, source: str, log: 
                 glog.info(f"Ignoring source layer {stored.name}", "net.cpp:742")
             continue
         layer, indices = parameters.layers[number], parameters.of_layer[number]
-        if len(indices) != len(stored.blobs):
+        present = {i: blob for i, blob in enumerate(stored.blobs) if not is_shared_blob(blob)}
+        missing = [i for i in range(len(indices)) if i not in present]
+        owned = [i for i in missing if parameters.owns(number, i)]
+        if len(stored.blobs) > len(indices) or owned:
             raise NetError(
                 f"{source}: Incompatible number of blobs for layer {layer.name}:"
-                f" {len(stored.blobs)} in the file, {len(indices)} in the net; give the net's own"
+                f" {len(present)} in the file, {len(indices)} in the net; give the net's own"
                 " weights, or rename the layer to initialize it"
             )
-        for index, blob in enumerate(stored.blobs):
+        for index, blob in present.items():
             if not same_blob_shape(blob, layer.blobs[index].shape):
                 raise NetError(_mismatch(source, layer, index, blob_shape(blob)))
-            copies.append((parameters.unique[indices[index]], blob))
+            copies[indices[index]] = blob
     with torch.no_grad():
-        for parameter, blob in copies:
-            array = blob_array(blob).reshape(tuple(parameter.data.shape))
-            parameter.data.copy_(torch.from_numpy(array))
-    return {stored.name for stored in model.layer if stored.blobs and stored.name in by_name}
+        for number, blob in copies.items():
+            data = parameters.unique[number].data
+            data.copy_(torch.from_numpy(blob_array(blob).reshape(tuple(data.shape))))
+    return {
+        layer.name
+        for layer, indices in zip(parameters.layers, parameters.of_layer, strict=True)
+        if indices and copies.keys() >= {*indices}
+    }
 
 
 def _index_layers(parameters: Parameters) -> dict[str, int]:

@@ -1,9 +1,9 @@
 """Snapshots: the two files that Caffe writes, and a third that makes a resume exact.
 
-`PREFIX_iter_N.caffemodel` and `.solverstate` are Caffe's. `PREFIX_iter_N.sqgenstate` (JSON) holds
-what Caffe loses: the seed, the position of each data layer, the losses to average. It names the
-digest of its solver state, and is ignored beside any other. No file is ever written in part; the
-solver state comes last.
+`PREFIX_iter_N.caffemodel` and `.solverstate` are Caffe's, with a final `.h5` for `snapshot_format:
+HDF5`. `PREFIX_iter_N.sqgenstate` (JSON) holds what Caffe loses: the seed, the position of each data
+layer, the losses to average. It names the digest of its solver state, and is ignored beside any
+other. No file is ever written in part; the solver state comes last.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ import torch
 from ..errors import FormatError, NetError
 from ..formats.caffemodel import (
     blob_array,
+    encode_caffemodel,
+    encode_solver_state,
     fill_blob,
     parse_solver_state,
     same_blob_shape,
-    serialize,
 )
 from ..formats.files import BINARY_LIMIT, display_name, read_bytes, write_files
+from ..formats.hdf5_file import hdf5_package
+from ..formats.hdf5_snapshot import SUFFIX, unwritable_name
 from ..formats.schema import TRAIN, SolverParameter, SolverState
-from ..formats.snapshot_files import RESUME_STATE_LIMIT, find_weights
+from ..formats.snapshot_files import RESUME_STATE_LIMIT, find_weights, resume_state_path
 from ..json_form import from_json, to_json
 from ..text import printable
 from . import glog
@@ -96,14 +99,19 @@ def write_snapshot(
         OutputError: a file can't be written; no partial one is left.
     """
     base = f"{prefix}_iter_{resume_state.iteration}"
-    model_path, state_path = f"{base}.caffemodel", f"{base}.solverstate"
-    glog.info(f"Snapshotting to binary proto file {model_path}", "solver.cpp:464")
+    hdf5 = optimizer.solver.snapshot_format == SolverParameter.HDF5
+    ending, kind = (SUFFIX, "HDF5") if hdf5 else ("", "binary proto")
+    model_path, state_path = f"{base}.caffemodel{ending}", f"{base}.solverstate{ending}"
+    place = "solver.cpp:474" if hdf5 else "solver.cpp:464"
+    glog.info(f"Snapshotting to {kind} file {model_path}", place)
     model = to_caffemodel(net.name, net.parameters, TRAIN, optimizer.solver.snapshot_diff)
     state = SolverState(iter=resume_state.iteration, learned_net=model_path, current_step=step)
     for blob in optimizer.history:
         fill_blob(state.history.add(), to_array(blob))
-    glog.info(f"Snapshotting solver state to binary proto file {state_path}", "sgd_solver.cpp:284")
-    saved, weights = serialize(state, state_path), serialize(model, model_path)
+    place = "sgd_solver.cpp:296" if hdf5 else "sgd_solver.cpp:284"
+    glog.info(f"Snapshotting solver state to {kind} file {state_path}", place)
+    saved = encode_solver_state(state, state_path)
+    weights = encode_caffemodel(model, model_path)
     resume_state.digest = sha256(saved).hexdigest()
     resume_state.weights_digest = sha256(weights).hexdigest()
     write_files(
@@ -173,9 +181,10 @@ def _check_history(state: SolverState, optimizer: Optimizer, file: str) -> None:
 
 def _read_resume_state(path: str, data: bytes) -> ResumeState | None:
     """Read the resume state beside a solver state of these bytes; None where none is valid."""
-    file = Path(path).with_suffix(".sqgenstate")
     try:
-        plain = json.loads(read_bytes(file, RESUME_STATE_LIMIT, "a resume state"))
+        plain = json.loads(
+            read_bytes(resume_state_path(path), RESUME_STATE_LIMIT, "a resume state")
+        )
         resume_state = from_json(ResumeState, plain)
     except (FormatError, ValueError, OverflowError, RecursionError):
         return None
@@ -184,11 +193,16 @@ def _read_resume_state(path: str, data: bytes) -> ResumeState | None:
     return resume_state if matches and resume_state.is_valid else None
 
 
-def check_snapshot_format(solver: SolverParameter) -> None:
-    """Check that the solver writes snapshots as binary protobuf.
+def check_snapshot_format(solver: SolverParameter, net: Executor) -> None:
+    """Check before the training that its snapshots can be written.
 
     Raises:
-        NetError: it wants HDF5.
+        NetError: HDF5 can't have the names of the net's layers.
+        MissingExtraError: h5py, which HDF5 needs, is not installed.
     """
-    if solver.snapshot_format != SolverParameter.BINARYPROTO:
-        raise NetError("snapshot_format HDF5 is not supported; use BINARYPROTO, Caffe's default")
+    if solver.snapshot_format != SolverParameter.HDF5:
+        return
+    hdf5_package()
+    problem = unwritable_name(net.parameters.names())
+    if problem:
+        raise NetError(f"snapshot_format HDF5: {problem}; write BINARYPROTO, or rename the layer")

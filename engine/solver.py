@@ -96,7 +96,7 @@ class Solver:
         self.stopped = False
         # During tests: the positions before them, from which a resumed run tests again.
         self._positions_before_test: DataPositions | None = None
-        self._check_disk_space()
+        self._check_snapshots()
         glog.info("Solver scaffolding done.", "solver.cpp:57")
 
     @property
@@ -109,15 +109,15 @@ class Solver:
             if rule == "solver":
                 raise NetError(f"{printable(self.source)}: {message}")
             glog.warning(f"{printable(self.source)}: {message}")
-        check_snapshot_format(self.param)
         if self.param.debug_info:
             glog.warning("debug_info is not supported and has no effect")
         if not self.param.base_lr:
             glog.warning("base_lr is 0 or missing: the net learns nothing")
 
-    def _check_disk_space(self) -> None:
+    def _check_snapshots(self) -> None:
         if not (self.param.snapshot or self.param.snapshot_after_train):
             return
+        check_snapshot_format(self.param, self.net)
         arrays = [parameter.data for parameter in self.net.parameters.unique]
         blobs = sum(array.numel() * array.element_size() for array in arrays)
         copies = 1 + self.optimizer.history_blobs + bool(self.param.snapshot_diff)

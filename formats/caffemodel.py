@@ -1,11 +1,14 @@
-"""Read Caffe's binary files of weights and solver states; convert blobs to and from NumPy arrays.
+"""Read and write Caffe's files of weights and solver states; convert blobs from and to arrays.
 
-Reading upgrades old files (V0 and V1 layers), as Caffe does.
+Reading upgrades old binary files (V0 and V1 layers), as Caffe does. HDF5 files are known by their
+contents when read, and by the ending `.h5` when written (hdf5_snapshot.py). They name no types of
+layers and don't repeat shared blobs: such a blob is one without shape and data (`is_shared_blob`).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -14,15 +17,28 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 from ..errors import FormatError
 from ..text import printable, shape_text
 from .files import BINARY_LIMIT, display_name, read_bytes
+from .hdf5_file import is_hdf5
+from .hdf5_snapshot import (
+    SUFFIX,
+    LayerArrays,
+    StateArrays,
+    read_state,
+    read_weights,
+    write_state,
+    write_weights,
+)
 from .schema import BlobProto, NetParameter, SolverState
 
 _CHUNK = 1 << 26  # elements appended to a blob at a time: protobuf parses 2 GiB at most
+_NOT_HERE = (
+    "a blob that layers share is in HDF5 once, without the names of the others; give the weights as"
+    " a .caffemodel"
+)
 _LENGTH_DELIMITED = 2  # wire type of a packed field
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def read_caffemodel(path: str | os.PathLike[str]) -> NetParameter:
-    """Read a `.caffemodel`, or standard input for `-`, and upgrade it to today's format.
+    """Read a `.caffemodel` or `.caffemodel.h5`, or standard input for `-`, in today's format.
 
     Raises:
         FormatError: the file can't be read, is truncated, damaged or of another kind.
@@ -32,7 +48,7 @@ def read_caffemodel(path: str | os.PathLike[str]) -> NetParameter:
 
 
 def parse_caffemodel(data: bytes, source: str, changes: list[str]) -> NetParameter:
-    """Parse the bytes of a `.caffemodel` and upgrade it to today's format.
+    """Parse the bytes of a `.caffemodel` or `.caffemodel.h5`; upgrade it to today's format.
 
     Args:
         data: the file's contents.
@@ -42,7 +58,9 @@ def parse_caffemodel(data: bytes, source: str, changes: list[str]) -> NetParamet
     Raises:
         FormatError: the data is truncated, damaged or of another kind.
     """
-    _check_binary(data, source)
+    _check_not_empty(data, source)
+    if is_hdf5(data):
+        return _net_from_hdf5(data, source)
     net = _parse_net(data)
     if net is None:
         if _parse_solver_state(data) is not None:
@@ -80,7 +98,7 @@ def split_weights(weights: str, what: str = "--weights") -> list[str]:
 
 
 def read_solver_state(path: str | os.PathLike[str]) -> SolverState:
-    """Read a `.solverstate`.
+    """Read a `.solverstate` or `.solverstate.h5`.
 
     Raises:
         FormatError: the file can't be read, is truncated, damaged or of another kind.
@@ -90,13 +108,13 @@ def read_solver_state(path: str | os.PathLike[str]) -> SolverState:
 
 
 def parse_solver_state(data: bytes, source: str) -> SolverState:
-    """Parse the bytes of a `.solverstate`; `source` is its file.
+    """Parse the bytes of a `.solverstate` or `.solverstate.h5`; `source` is its file.
 
     Raises:
         FormatError: they are truncated, damaged or of another kind.
     """
-    _check_binary(data, source)
-    state = _parse_solver_state(data)
+    _check_not_empty(data, source)
+    state = _state_from_hdf5(data, source) if is_hdf5(data) else _parse_solver_state(data)
     if state is None:
         if is_caffemodel(data):
             what = "is a .caffemodel; --snapshot takes the .solverstate beside it"
@@ -111,10 +129,29 @@ def parse_solver_state(data: bytes, source: str) -> SolverState:
 
 
 def blob_array(blob: BlobProto) -> np.ndarray:
-    """Return the data of a BlobProto in its shape: float64 if it has double_data, else float32."""
-    double = blob.double_data
-    flat = np.array(double) if double else np.array(blob.data, dtype=np.float32)
-    return flat.reshape(blob_shape(blob))
+    """Return the data of a BlobProto in its shape: float64 if it has double_data, else float32.
+
+    Raises:
+        FormatError: it is not in the file (`is_shared_blob`).
+    """
+    if is_shared_blob(blob):
+        raise FormatError(_NOT_HERE)
+    return _array(blob.double_data, blob.data, blob_shape(blob))
+
+
+def _diff_array(blob: BlobProto) -> np.ndarray | None:
+    has_diff = blob.diff or blob.double_diff
+    return _array(blob.double_diff, blob.diff, blob_shape(blob)) if has_diff else None
+
+
+def _array(doubles: Sequence[float], floats: Sequence[float], shape: Sequence[int]) -> np.ndarray:
+    flat = np.array(doubles) if doubles else np.array(floats, dtype=np.float32)
+    return flat.reshape(shape)
+
+
+def is_shared_blob(blob: BlobProto) -> bool:
+    """Return whether a blob is not in the file, since HDF5 has it in another layer."""
+    return not (blob.HasField("shape") or _has_old_shape(blob) or element_count(blob))
 
 
 def blob_shape(blob: BlobProto) -> tuple[int, ...]:
@@ -178,6 +215,67 @@ def _varint(number: int) -> bytes:
     return bytes([*groups, number])
 
 
+def encode_caffemodel(model: NetParameter, path: str) -> bytes:
+    """Return the bytes of weights for a file: HDF5 where its name ends in `.h5`, else binary.
+
+    Raises:
+        FormatError: HDF5 can't have its layers, or it is larger than 2 GiB, protobuf's limit.
+        MissingExtraError: h5py is not installed.
+    """
+    if path.endswith(SUFFIX):
+        return write_weights(_owned_arrays(model), printable(path))
+    if any(map(is_shared_blob, (blob for layer in model.layer for blob in layer.blobs))):
+        raise FormatError(f"{printable(path)}: {_NOT_HERE}")
+    return serialize(model, path)
+
+
+def encode_solver_state(state: SolverState, path: str) -> bytes:
+    """Return the bytes of a solver state for a file; see `encode_caffemodel`."""
+    if path.endswith(SUFFIX):
+        learned_net = state.learned_net if state.HasField("learned_net") else None
+        history = list(map(blob_array, state.history))
+        return write_state(StateArrays(state.iter, learned_net, state.current_step, history))
+    return serialize(state, path)
+
+
+def _owned_arrays(model: NetParameter) -> list[LayerArrays]:
+    """Return the blobs of each layer, without those that a layer before shares by name."""
+    owned: set[str] = set()
+    layers = []
+    for layer in model.layer:
+        names = [spec.name for spec in layer.param[: len(layer.blobs)]]
+        names += [""] * (len(layer.blobs) - len(names))
+        blobs = [
+            None if name in owned or is_shared_blob(blob) else blob_array(blob)
+            for name, blob in zip(names, layer.blobs, strict=True)
+        ]
+        owned |= {*names} - {""}
+        diffs = list(map(_diff_array, layer.blobs))
+        layers.append(LayerArrays(layer.name, blobs, diffs))
+    return layers
+
+
+def _net_from_hdf5(data: bytes, source: str) -> NetParameter:
+    model = NetParameter()
+    for name, blobs, _ in read_weights(data, source):
+        layer = model.layer.add(name=name)
+        for array in blobs:
+            blob = layer.blobs.add()
+            if array is not None:
+                fill_blob(blob, array)
+    return model
+
+
+def _state_from_hdf5(data: bytes, source: str) -> SolverState:
+    arrays = read_state(data, source)
+    state = SolverState(iter=arrays.iteration, current_step=arrays.current_step)
+    if arrays.learned_net is not None:
+        state.learned_net = arrays.learned_net
+    for array in arrays.history:
+        fill_blob(state.history.add(), array)
+    return state
+
+
 def serialize(message: Message, name: str) -> bytes:
     """Return the bytes of a message; `name` stands for it in the error.
 
@@ -190,9 +288,7 @@ def serialize(message: Message, name: str) -> bytes:
         raise FormatError(f"{name}: larger than the 2 GiB that protobuf can write") from None
 
 
-def _check_binary(data: bytes, source: str) -> None:
-    if data.startswith(_HDF5):
-        raise FormatError(f"{source}: is HDF5, which is not supported; give the binary proto file")
+def _check_not_empty(data: bytes, source: str) -> None:
     if not data:
         raise FormatError(f"{source}: is empty")
 
@@ -208,6 +304,8 @@ def _check_blob(blob: BlobProto, where: str) -> None:
         raise FormatError(
             f"{where}: has {elements} elements for shape {shape_text(shape)}; the file is damaged"
         )
+    if (len(blob.double_diff) or len(blob.diff)) not in (0, elements):
+        raise FormatError(f"{where}: has a diff of another size; the file is damaged")
 
 
 def is_caffemodel(data: bytes) -> bool:

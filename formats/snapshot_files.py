@@ -1,7 +1,8 @@
 """Snapshot files: their prefix, the disk space they need, and the newest complete pair.
 
-A snapshot is `PREFIX_iter_N.caffemodel` and `PREFIX_iter_N.solverstate`, which names the first.
-`sqgen-caffe` adds `PREFIX_iter_N.sqgenstate`, which has the digests of both.
+A snapshot is `PREFIX_iter_N.caffemodel` and `PREFIX_iter_N.solverstate`, which names the first;
+both end in `.h5` where they are HDF5. `sqgen-caffe` adds `PREFIX_iter_N.sqgenstate`, which has the
+digests of both.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..errors import FormatError, OutputError
 from ..text import printable
 from .caffemodel import read_caffemodel, read_solver_state
 from .files import BINARY_LIMIT, error_reason, read_bytes
+from .hdf5_snapshot import SUFFIX
 from .schema import SolverParameter, SolverState
 
 RESUME_STATE_LIMIT = 1 << 26  # bytes
@@ -120,10 +122,15 @@ def find_weights(state: SolverState, path: str) -> Path | None:
     )
 
 
+def resume_state_path(path: str) -> Path:
+    """Return the file of the resume state that belongs to a solver state."""
+    return Path(path.removesuffix(SUFFIX)).with_suffix(".sqgenstate")
+
+
 def _read_digests(path: str) -> tuple[str, str]:
     """Return the digests of a solver state and its weights from the file beside it, or nothing."""
     try:
-        file = Path(path).with_suffix(".sqgenstate")
+        file = resume_state_path(path)
         plain = json.loads(read_bytes(file, RESUME_STATE_LIMIT, "a resume state"))
         return plain["digest"], plain["weights_digest"]
     except (FormatError, ValueError, LookupError, TypeError, RecursionError):
@@ -188,7 +195,7 @@ def newest_snapshot(prefix: str) -> Snapshot | None:
 def _states(prefix: str) -> Iterator[tuple[int, int, str]]:
     """Yield (modification time in ns, iteration, path) of every solver state of a prefix."""
     folder, stem = Path(prefix).parent, Path(prefix).name
-    pattern = re.compile(re.escape(stem) + r"_iter_([0-9]{1,10})\.solverstate")
+    pattern = re.compile(re.escape(stem) + r"_iter_([0-9]{1,10})\.solverstate(?:\.h5)?")
     try:
         paths = list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):

@@ -191,8 +191,6 @@ def check_solver_state(path: str) -> int:
         FormatError: it is a caffemodel or no solver state, or its weights are missing or another
             run's.
     """
-    if path.endswith(".h5"):
-        raise FormatError(f"{printable(path)}: is HDF5, which is not supported")
     state = read_solver_state(path)
     find_weights(state, path)
     return state.iter

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ..errors import NetError, SqgenError
 from ..formats.files import STDIN
+from ..formats.hdf5_snapshot import unwritable_name
 from ..formats.schema import SolverParameter
 from ..formats.snapshot_files import check_free_space, complete_prefix, newest_solver_state
 from ..nets.definition import parse_solver, read_text
@@ -74,18 +75,31 @@ def check_snapshot_room(
         start: the iteration that the training starts from.
 
     Raises:
+        NetError: HDF5 can't have the names of the net's layers.
         OutputError: no snapshot can be written.
     """
     count = count_snapshots(solver.param, start)
     if not count:
         options.warn("the solver writes no snapshots: the trained weights are lost at the end")
         return
+    _check_hdf5_names(solver, shapes)
     size = estimate_snapshot_bytes(solver.param, shapes)
     free = check_free_space(solver.param.snapshot_prefix, size)
     if free < size * count:
         options.warn(
             f"{count} snapshots of {size >> 20} MiB are more than the {free >> 20} MiB"
             f" that are free at {printable(solver.param.snapshot_prefix)}"
+        )
+
+
+def _check_hdf5_names(solver: ParsedSolver, shapes: NetShapes) -> None:
+    if solver.param.snapshot_format != SolverParameter.HDF5:
+        return
+    problem = unwritable_name(item.layer.name for item in shapes.layers)
+    if problem:
+        raise NetError(
+            f"{printable(solver.path)}: snapshot_format HDF5: {problem}; write BINARYPROTO, or"
+            " rename the layer"
         )
 
 

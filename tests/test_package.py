@@ -23,7 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-HEAVY = {"numpy", "torch", "cv2", "PIL", "matplotlib", "tomli_w", "hypothesis", "lmdb"}
+HEAVY = {"numpy", "torch", "cv2", "PIL", "matplotlib", "tomli_w", "hypothesis", "lmdb", "h5py"}
 
 
 def loaded_by(code: str) -> set[str]:

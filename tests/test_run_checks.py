@@ -349,11 +349,6 @@ REFUSALS: dict[str, tuple[Refusal, str, str]] = {
         "solver.prototxt: ",
         WEIGHTS_MISTAKEN,
     ),
-    "a snapshot in HDF5": (
-        _train_with("--snapshot", "x.solverstate.h5"),
-        "x.solverstate.h5: ",
-        "is HDF5, which is not supported",
-    ),
     "an unknown solver type": (
         _train_by('max_iter: 6 type: "SDG"'),
         "solver.prototxt: no type 'SDG'",

@@ -155,7 +155,6 @@ def test_old_files(sqgen: Run, tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"\xff" * 50, "is not a .caffemodel"),
-        (b"\x89HDF\r\n\x1a\n", "is HDF5"),
         (SolverState(iter=3, learned_net="x").SerializeToString(), "is a solver state"),
         (
             model_of(("a", [np.ones(9, np.float32)])).SerializeToString()[:-3],

@@ -66,13 +66,13 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
     if Path(out).suffix.lower() in LAYOUTS:
         raise click.UsageError(f"-o {printable(out)}: end it in .caffemodel")
     from ..compress.encoding import read_compressed
-    from ..formats.caffemodel import serialize
+    from ..formats.caffemodel import encode_caffemodel
     from ..nets.definition import read_net
 
     net = read_net(net_path)
     warn(*net.warnings)
     model = read_compressed(path, net, parse_image(image))
-    write_files({Path(out): serialize(model, out)}, force)
+    write_files({Path(out): encode_caffemodel(model, out)}, force)
     count = sum(bool(layer.blobs) for layer in model.layer)
     click.echo(f"wrote {printable(out)}: {count} layers with weights", err=True)
 

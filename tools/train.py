@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--solver", required=True, metavar="SOLVER", help="the solver's prototxt")
 @click.option("--weights", metavar="W", help="fine-tune from caffemodels, separated by commas")
-@click.option("--snapshot", metavar="STATE", help="resume from a .solverstate")
+@click.option("--snapshot", metavar="STATE", help="resume from a .solverstate or .solverstate.h5")
 @click.option("--resume", is_flag=True, help="resume from the newest snapshot")
 @data_option
 @click.option("--val-data", metavar="LMDB", help="test dataset, instead of the net's own")

@@ -20,14 +20,15 @@ from .terminal import warn, write
 def upgrade(path: str, out: str | None, force: bool) -> None:
     """Write an old net, solver or caffemodel in the current format.
 
-    FILE is a prototxt (V0 and V1 layers, input headers, solver_type) or a binary .caffemodel,
-    which needs -o. Fields of known forks of Caffe are dropped if that keeps the meaning; standard
-    error lists each.
+    FILE is a prototxt (V0 and V1 layers, input headers, solver_type), or a caffemodel, which needs
+    -o: binary or HDF5, and written as HDF5 if OUT ends in .h5. Fields of known forks of Caffe are
+    dropped if that keeps the meaning; standard error lists each.
 
     \b
     Examples:
       sqgen upgrade old.prototxt > new.prototxt
       sqgen upgrade old.caffemodel -o new.caffemodel
+      sqgen upgrade net.caffemodel -o net.caffemodel.h5
     """
     data = read_bytes(path, BINARY_LIMIT, "a caffemodel")
     source = display_name(path)
@@ -38,7 +39,7 @@ def upgrade(path: str, out: str | None, force: bool) -> None:
     elif out is None:
         raise click.UsageError(f"{source} is binary: say where to write it with -o")
     else:
-        result, notes = _upgrade_binary(data, source)
+        result, notes = _upgrade_binary(data, source, out)
     warn(*notes)
     if out in (None, STDIN):
         write(result)
@@ -57,9 +58,9 @@ def _upgrade_text(data: bytes, source: str) -> tuple[bytes, list[str]]:
     return prototxt.to_text(net.param).encode(), net.warnings + net.notes
 
 
-def _upgrade_binary(data: bytes, source: str) -> tuple[bytes, list[str]]:
-    from ..formats.caffemodel import parse_caffemodel, serialize
+def _upgrade_binary(data: bytes, source: str, out: str) -> tuple[bytes, list[str]]:
+    from ..formats.caffemodel import encode_caffemodel, parse_caffemodel
 
     changes: list[str] = []
     net = parse_caffemodel(data, source, changes)
-    return serialize(net, source), [f"{source}: upgraded {what}" for what in changes]
+    return encode_caffemodel(net, out), [f"{source}: upgraded {what}" for what in changes]

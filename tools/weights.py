@@ -216,7 +216,7 @@ def map_command(
         raise click.UsageError("- as OUT: give a file; the table goes to standard output")
     shape = parse_image(image)
     from ..engine.equivalence import load_engine, prove
-    from ..formats.caffemodel import read_caffemodel, serialize
+    from ..formats.caffemodel import encode_caffemodel, read_caffemodel
     from ..formats.files import write_files
     from ..nets.definition import read_net
     from ..nets.inference_graph import inference_graph, inference_graph_of_model
@@ -230,7 +230,7 @@ def map_command(
         theirs = inference_graph(_warn_of_net(read_net(trained)), shape)
     ours = inference_graph(_warn_of_net(net), shape)
     mapped = _map_weights(theirs, ours, model, partial, ignore_bypass, source)
-    data = serialize(make_mapped_caffemodel(net, mapped), out)
+    data = encode_caffemodel(make_mapped_caffemodel(net, mapped), out)
     proof = None if no_proof else prove(load_engine(), theirs, ours, mapped, model)
     write_files({Path(out): data}, force)
     _report_mapping(mapped, proof, as_json, out)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..errors import NetError
-from ..formats.caffemodel import blob_array, blob_shape, same_blob_shape
+from ..formats.caffemodel import blob_array, blob_shape, is_shared_blob, same_blob_shape
 from ..formats.schema import BlobProto, LayerParameter, NetParameter
 from ..nets.layer_types import Shape
 from ..nets.shapes import NetShapes
@@ -59,12 +59,13 @@ def match_weights(shapes: NetShapes, models: Iterable[tuple[str, NetParameter]])
     net_blobs: dict[str, list[Shape]] = {}
     for item in shapes.layers:
         net_blobs.setdefault(item.layer.name, [blob.shape for blob in item.blobs])
+    shared = _shared_blobs(shapes)
     stored: dict[str, Sequence[BlobProto]] = {}
     unused: dict[str, None] = {}
     for source, model in models:
         for layer in model.layer:
             if layer.name in net_blobs:
-                _check_blobs(source, layer, net_blobs[layer.name])
+                _check_blobs(source, layer, net_blobs[layer.name], shared[layer.name])
                 stored[layer.name] = layer.blobs
             elif layer.blobs:
                 unused[layer.name] = None
@@ -73,8 +74,8 @@ def match_weights(shapes: NetShapes, models: Iterable[tuple[str, NetParameter]])
     missing = [name for name in weighted if name not in stored]
     result = WeightMatch(matched, missing, list(unused), [], [])
     for name in matched:
-        arrays = [blob_array(blob) for blob in stored[name]]
-        if arrays[0].size and not arrays[0].any():
+        arrays = [blob_array(blob) for blob in stored[name] if not is_shared_blob(blob)]
+        if arrays and arrays[0].size and not arrays[0].any():
             result.all_zero.append(name)
         # The sum in float64 is faster to check than each value, and overflows for none of float32.
         if not all(abs(float(array.sum(dtype="f8"))) < float("inf") for array in arrays):
@@ -82,8 +83,21 @@ def match_weights(shapes: NetShapes, models: Iterable[tuple[str, NetParameter]])
     return result
 
 
-def _check_blobs(source: str, layer: LayerParameter, shapes: Sequence[Shape]) -> None:
-    mismatch = describe_mismatch(layer.name, layer.blobs, shapes)
+def _shared_blobs(shapes: NetShapes) -> dict[str, list[bool]]:
+    """Return for each layer which of its blobs are a layer's before it, shared by name."""
+    owned: set[str] = set()
+    shared: dict[str, list[bool]] = {}
+    for item in shapes.layers:
+        names = [spec.name for spec in item.layer.param]
+        shared.setdefault(item.layer.name, [name in owned for name in names])
+        owned |= {*names} - {""}
+    return shared
+
+
+def _check_blobs(
+    source: str, layer: LayerParameter, shapes: Sequence[Shape], shared: Sequence[bool]
+) -> None:
+    mismatch = describe_mismatch(layer.name, layer.blobs, shapes, shared)
     if mismatch is not None:
         raise NetError(
             f"{printable(source)}: {mismatch}; give the net's own weights, or rename the layer to"
@@ -91,19 +105,27 @@ def _check_blobs(source: str, layer: LayerParameter, shapes: Sequence[Shape]) ->
         )
 
 
-def describe_mismatch(name: str, blobs: Sequence[BlobProto], shapes: Sequence[Shape]) -> str | None:
+def describe_mismatch(
+    name: str,
+    blobs: Sequence[BlobProto],
+    shapes: Sequence[Shape],
+    shared: Sequence[bool] = (),
+) -> str | None:
     """Return how stored blobs differ from those of a net's layer; None where they fit.
 
     Args:
         name: the layer's name.
         blobs: the BlobProtos stored under it.
         shapes: the shapes of the blobs in the net.
+        shared: which of them a layer before has, so that HDF5 lacks them here.
     """
     layer = f"layer '{printable(name)}'"
-    if len(blobs) != len(shapes):
-        return f"{layer} has {len(blobs)} blobs there and {len(shapes)} in the net"
-    for index, (blob, shape) in enumerate(zip(blobs, shapes, strict=True)):
-        if not same_blob_shape(blob, shape):
-            there, here = shape_text(blob_shape(blob)), shape_text(shape)
+    present = {i: blob for i, blob in enumerate(blobs) if not is_shared_blob(blob)}
+    required = {i for i in range(len(shapes)) if not (i < len(shared) and shared[i])}
+    if len(blobs) > len(shapes) or not required <= present.keys():
+        return f"{layer} has {len(present)} blobs there and {len(shapes)} in the net"
+    for index, blob in present.items():
+        if not same_blob_shape(blob, shapes[index]):
+            there, here = shape_text(blob_shape(blob)), shape_text(shapes[index])
             return f"{layer}, blob {index} is {there} there and {here} in the net"
     return None
