@@ -220,7 +220,8 @@ def _count_iterations(line: CommandLine, net: Executor) -> int:
         raise NetError("--exact tests every record once, so it takes no --iterations; give one")
     if not net.loaders:
         raise NetError(
-            "--exact needs a Data or ImageData layer in the TEST phase, whose records it counts"
+            "--exact needs a Data, ImageData or HDF5Data layer in the TEST phase, whose records it"
+            " counts"
         )
     counts = {-(-loader.records // loader.batch_size) for loader in net.loaders.values()}
     if len(counts) > 1:

@@ -17,7 +17,7 @@ import torch
 
 from ..errors import NetError
 from ..nets.definition import NetDefinition
-from ..nets.layer_types import AUTOMATIC, Shape
+from ..nets.layer_types import AUTOMATIC
 from ..text import did_you_mean, printable
 from . import glog, memory
 from .batch_run import BatchRun
@@ -67,7 +67,7 @@ class Executor:
     Args:
         definition: the net, in its state.
         phase: `TRAIN` or `TEST`.
-        loaders: of Data and ImageData layers, by layer name; other inputs come from arrays.
+        loaders: of data layers that read files, by layer name; other inputs come from arrays.
         precision: fp32, bf16 (activations; parameters stay float32) or fp64.
         device: PyTorch's name of the device.
         workers: the threads; None makes new ones.
@@ -107,7 +107,7 @@ class Executor:
         self.seed, self.number = seed, number
         self.log = log
         self.passes = 0
-        known = {name: _loader_shapes(loader) for name, loader in self.loaders.items()}
+        known = {name: loader.top_shapes for name, loader in self.loaders.items()}
         self.wiring = wire_net(definition, phase, known)
         if log:
             log_wiring(self.wiring)
@@ -482,7 +482,3 @@ class Executor:
     def close(self) -> None:
         """End the threads that read data."""
         self.inputs.close()
-
-
-def _loader_shapes(loader: Loader) -> list[Shape]:
-    return [(loader.batch_size, *loader.shape), (loader.batch_size,)]

@@ -85,7 +85,7 @@ class InputLayers:
 
     Args:
         layers: the data layers, in order.
-        loaders: of Data and ImageData layers, by layer name.
+        loaders: of data layers that read files, by layer name.
         source: the net's file, for messages.
         dtype: of the tops that layers read.
         device: of these tops.
@@ -143,7 +143,7 @@ class InputLayers:
         layer = self.layers[number]
         loader = self.loaders.get(layer.name)
         if loader is not None:
-            return dict(zip(layer.tops, _load_batch(loader), strict=False))
+            return dict(zip(layer.tops, _load_batch(loader), strict=True))
         blobs = {}
         for index, name in enumerate(layer.tops):
             shape = layer.top_shapes[index]
@@ -162,10 +162,8 @@ class InputLayers:
 def _load_batch(loader: Loader) -> list[InputBlob]:
     batch = loader.next()
     mean = None if loader.mean is None else torch.from_numpy(np.asarray(loader.mean))
-    blobs = [InputBlob(torch.from_numpy(batch.data), mean, loader.scale, batch.finished)]
-    if batch.labels is not None:
-        blobs.append(InputBlob(torch.from_numpy(batch.labels)))
-    return blobs
+    first, *others = map(torch.from_numpy, batch.tops)
+    return [InputBlob(first, mean, loader.scale, batch.finished), *map(InputBlob, others)]
 
 
 def read_array(layer: WiredLayer, name: str, values: ArrayLike, shape: Shape) -> InputBlob:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ..counter_rng import key
@@ -11,7 +12,9 @@ from ..nets.definition import NetDefinition
 from ..text import printable
 from . import glog
 from .executor import Executor
-from .loader import Loader, open_loader
+from .hdf5_loader import Hdf5Loader
+from .loader import Loader
+from .open_loader import open_loader
 from .setup_log import log_exclusions, log_net_parameters
 from .workers import Workers
 
@@ -83,29 +86,46 @@ def open_net(
 def _open_loader(
     definition: NetDefinition, layer: LayerParameter, phase: str, options: EngineOptions, seed: int
 ) -> Loader:
-    where = f"{definition.place(layer)}: layer '{printable(layer.name)}'"
-    image_list = layer.type == "ImageData"
-    if image_list:
+    if layer.type == "ImageData":
         glog.info(f"Opening file {layer.image_data_param.source}", "image_data_layer.cpp:38")
+    elif layer.type == "HDF5Data":
+        source = layer.hdf5_data_param.source
+        place = "hdf5_data_layer.cpp:81"
+        glog.info(f"Loading list of HDF5 filenames from: {source}", place)
     loader = open_loader(
         layer,
         phase,
         seed=seed,
-        where=where,
+        where=f"{definition.place(layer)}: layer '{printable(layer.name)}'",
         exact=options.exact,
-        on_restart=None if image_list else _log_restart,
+        on_restart=_log_restart if layer.type == "Data" else None,
         threads=options.workers.threads,
     )
     for warning in loader.warnings:
         glog.error(warning)
-    if image_list:
+    _log_opened(layer, loader)
+    return loader
+
+
+def _log_opened(layer: LayerParameter, loader: Loader) -> None:
+    if isinstance(loader, Hdf5Loader):
+        glog.info(f"Number of HDF5 files: {len(loader.files.files)}", "hdf5_data_layer.cpp:95")
+        for name in loader.files.type_classes:
+            _log_type_class(name)
+        return
+    if layer.type == "ImageData":
         glog.info(f"A total of {loader.records} images.", "image_data_layer.cpp:63")
     else:
         glog.info(f"Opened lmdb {layer.data_param.source}", "db_lmdb.cpp:35")
-    shape = ",".join(map(str, (loader.batch_size, *loader.shape)))
-    place = "image_data_layer.cpp:91" if image_list else "data_layer.cpp:45"
+    shape = ",".join(map(str, loader.top_shapes[0]))
+    place = "image_data_layer.cpp:91" if layer.type == "ImageData" else "data_layer.cpp:45"
     glog.info(f"output data size: {shape}", place)
-    return loader
+
+
+@cache
+def _log_type_class(name: str) -> None:
+    """Log the type class of a dataset: once in a process, as LOG_FIRST_N does."""
+    glog.info(f"Datatype class: H5T_{name}", "hdf5.cpp:33" if name == "FLOAT" else "hdf5.cpp:36")
 
 
 def _log_restart() -> None:

@@ -14,7 +14,6 @@ import numpy as np
 from ..errors import FormatError, SqgenError
 from ..extras import required
 from ..text import printable
-from .files import error_reason
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_AXES = 32  # kMaxBlobAxes (include/caffe/blob.hpp)
@@ -44,6 +43,13 @@ def is_hdf5(data: bytes) -> bool:
         if data.startswith(SIGNATURE, offset):
             return True
         offset = max(512, 2 * offset)
+    return False
+
+
+def is_hdf5_file(path: str) -> bool:
+    """Check whether a file can be read and is HDF5."""
+    with suppress(OSError, ValueError), open(path, "rb") as file:
+        return is_hdf5(file.read(1 << 16))
     return False
 
 
@@ -114,6 +120,10 @@ class Hdf5File:
     def type_class(self, name: str) -> str:
         """Return the type class of a dataset, such as `FLOAT`."""
         return self._type_class(self._dataset(name), name)
+
+    def number_type(self, name: str) -> str:
+        """Return the type of a dataset's numbers, such as `float32`."""
+        return str(self._dataset(name).dtype.newbyteorder("="))
 
     def is_double(self, name: str) -> bool:
         """Return whether a dataset has floats of more than 4 bytes."""
@@ -189,7 +199,8 @@ class Hdf5File:
             raise FormatError(f"{self._place(name)} does not fit into memory") from None
         except Exception as error:
             if isinstance(error, OSError) and error.errno:
-                raise FormatError(f"{self.shown}: {error_reason(error)}; check the name") from None
+                reason = os.strerror(error.errno).lower()  # HDF5's own text is of many lines
+                raise FormatError(f"{self.shown}: {reason}; check the name") from None
             what = f"damaged at {printable(name)}" if name else "no HDF5 file, or damaged"
             raise FormatError(f"{self.shown}: {what}; make or fetch it again") from None
 

@@ -39,7 +39,7 @@ DATA_LAYER_TYPES = {
         "image_data_param", from_files=True, countable=True, transformed=True
     ),
     "MemoryData": DataLayerType("memory_data_param", transformed=True),
-    "HDF5Data": DataLayerType("hdf5_data_param", from_files=True),
+    "HDF5Data": DataLayerType("hdf5_data_param", from_files=True, countable=True),
     "WindowData": DataLayerType("window_data_param", from_files=True, transformed=True),
     "Input": DataLayerType("input_param"),
     "DummyData": DataLayerType("dummy_data_param"),

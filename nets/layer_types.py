@@ -28,7 +28,7 @@ FAMILIES = (data, convolution, pooling, neurons, normalization, shaping, scores)
 
 # Registered in BVLC Caffe, but not supported here.
 UNSUPPORTED = frozenset(
-    "BatchReindex ContrastiveLoss Crop Deconvolution Embed Filter HDF5Data HDF5Output HingeLoss"
+    "BatchReindex ContrastiveLoss Crop Deconvolution Embed Filter HingeLoss"
     " Im2col InfogainLoss LSTM LSTMUnit MVN MultinomialLogisticLoss Parameter Python RNN Reduction"
     " SPP SigmoidCrossEntropyLoss Tile WindowData".split()
 )

@@ -3,20 +3,25 @@
 The digest is cheap enough to store with every result. `lmdb-N-H` is an LMDB of N records; H is
 the first 16 hex digits of SHA-256 over N and a fixed sample of `SAMPLE_SIZE` records, spaced evenly
 from the first to the last, each as its length and value. `list-N-H` is a list of N images; H is
-over the list itself and the sizes of such a sample of its files. See docs/running.md.
+over the list itself and the sizes of such a sample of its files. `hdf5-N-H` is N records of an
+HDF5Data layer; H is over N and such a sample, each the values of its tops as float32, whatever the
+files' own types. See docs/running.md.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import FormatError, MissingExtraError
 from ..formats.datum import read_datum
 from ..formats.files import error_reason, read_bytes
+from ..formats.hdf5_data import open_hdf5_data
 from ..formats.list_file import LIST_LIMIT, ListLine, parse_list
 from ..formats.lmdb_reader import LmdbReader, open_lmdb
 from ..formats.schema import (
@@ -37,20 +42,22 @@ class Dataset(NamedTuple):
     """The records that a data layer reads.
 
     Attributes:
-        source: the folder of an LMDB, or the list of images.
+        source: the folder of an LMDB, or the list of images or HDF5 files.
         records: number of records; None if unknown (a LEVELDB).
         image: (channels, height, width) of the first record; None if unknown.
         digest: see above; None if the records are unknown.
+        record_shapes: of each top of an HDF5Data layer, whose files alone say them.
     """
 
     source: str
     records: int | None
     image: Shape | None
     digest: str | None
+    record_shapes: Sequence[Shape] = ()
 
 
 def inspect_dataset(layer: LayerParameter, where: str, flag: str = "--data") -> Dataset:
-    """Open the dataset of a Data or ImageData layer; count and sample its records.
+    """Open the dataset of a Data, ImageData or HDF5Data layer; count and sample its records.
 
     Args:
         layer: the LayerParameter.
@@ -66,6 +73,8 @@ def inspect_dataset(layer: LayerParameter, where: str, flag: str = "--data") -> 
     try:
         if layer.type == "ImageData":
             return _inspect_list(layer.image_data_param)
+        if layer.type == "HDF5Data":
+            return _inspect_hdf5(layer)
         return _inspect_lmdb(layer.data_param, layer.transform_param)
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from None
@@ -135,3 +144,17 @@ def _file_size(root: str, line: ListLine, where: str) -> int:
     except (OSError, ValueError) as error:
         reason = error_reason(error)
         raise FormatError(f"{where}: {printable(root + line.file)}: {reason}") from None
+
+
+def _inspect_hdf5(layer: LayerParameter) -> Dataset:
+    data = open_hdf5_data(layer, Path())
+    count = sum(data.records)
+    ends = list(accumulate(data.records))  # of the files
+    digest = sha256(b"%d" % count)
+    for index in sample_indices(count):
+        file = bisect_right(ends, index)
+        row = index - ends[file] + data.records[file]
+        for values in data.read(file, slice(row, row + 1)):
+            digest.update(values.astype("<f4").tobytes())
+    name = f"hdf5-{count}-{digest.hexdigest()[:DIGEST_DIGITS]}"
+    return Dataset(layer.hdf5_data_param.source, count, None, name, data.shapes)

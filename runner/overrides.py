@@ -15,7 +15,7 @@ from ..errors import NetError, SqgenError
 from ..formats import prototxt
 from ..formats.fork_fields import TRAINED
 from ..formats.schema import PHASES, DataParameter, LayerParameter, NetParameter, SolverParameter
-from ..nets.data_layers import data_param, has_countable_records
+from ..nets.data_layers import data_param, has_countable_records, is_transformed
 from ..nets.definition import NetDefinition
 from ..text import printable
 
@@ -28,7 +28,7 @@ class DataOverride:
 
     Attributes:
         phase: `TRAIN` or `TEST`.
-        source: an LMDB or list of images; None keeps the layer's.
+        source: an LMDB, or a list of images or HDF5 files; None keeps the layer's.
         batch_size: None keeps the layer's.
         mean_file: a mean image that replaces the layer's mean; None keeps that.
         sequential: clear rand_skip and shuffle, so that an epoch reads each record once.
@@ -100,7 +100,9 @@ def _check_target(
     where = f"{override.flag} {printable(override.source or '')}: {printable(net.source)}"
     if not layers:
         hint = "; it is a deploy net, give the train_val" if _is_deploy(net) else ""
-        raise NetError(f"{where} has no Data or ImageData layer in {override.phase}{hint}")
+        raise NetError(
+            f"{where} has no Data, ImageData or HDF5Data layer in {override.phase}{hint}"
+        )
     name = printable(layers[0].name)
     if len(layers) > 1:
         names = ", ".join(printable(layer.name) for layer in layers)
@@ -111,11 +113,18 @@ def _check_target(
     in_both = any(layer is layers[0] for layer in net.layers(other_phase))
     if in_both and override.flag != "--data":
         raise NetError(f"{where}: layer '{name}' reads in both phases; give it an include for each")
-    reads_list = layers[0].type == "ImageData"
+    wanted = _SOURCES[layers[0].type]
     source = Path(override.source or "")
-    if source.exists() and source.is_dir() == reads_list:
-        wanted = "a list of images, a file" if reads_list else "an LMDB, a folder"
+    if source.exists() and source.is_dir() == wanted.endswith("a file"):
         raise NetError(f"{where}: layer '{name}' reads {wanted}")
+
+
+# Type of a data layer -> what its source is.
+_SOURCES = {
+    "Data": "an LMDB, a folder",
+    "ImageData": "a list of images, a file",
+    "HDF5Data": "a list of HDF5 files, a file",
+}
 
 
 def _is_deploy(net: NetDefinition) -> bool:
@@ -133,6 +142,12 @@ def _override_layer(layer: LayerParameter, override: DataOverride) -> Iterable[s
     if override.batch_size is not None and override.batch_size != param.batch_size:
         yield f"batch_size {param.batch_size} -> {override.batch_size}"
         param.batch_size = override.batch_size
+    if override.mean_file is not None and not is_transformed(layer):
+        name = printable(layer.name)
+        raise NetError(
+            f"--mean {printable(override.mean_file)}: layer '{name}' is {layer.type}, which"
+            " does not transform data; subtract the mean in its files"
+        )
     if override.mean_file is not None and override.mean_file != transform.mean_file:
         values = ", ".join(f"{value:g}" for value in transform.mean_value)
         before = f"mean_value {values}" if values else f"mean_file {transform.mean_file or 'none'}"

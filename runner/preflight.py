@@ -22,7 +22,7 @@ from ..nets.windows import ShapeError
 from ..text import first_few, printable
 from ..weights.match import WeightMatch, match_weights
 from .dataset import Dataset, inspect_dataset
-from .overrides import data_layers
+from .overrides import data_layers, layer_batch_size
 from .suggest_mapping import suggest_mapping
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> CheckedNe
         where = f"{net.place(layer)}: layer '{printable(layer.name)}'"
         dataset = inspect_dataset(layer, where, flag)
         datasets.append(dataset)
-        if dataset.image is not None:
+        if dataset.record_shapes:
+            batch = layer_batch_size(layer)
+            known[layer.name] = [(batch, *shape) for shape in dataset.record_shapes]
+        elif dataset.image is not None:
             try:
                 known[layer.name] = LAYER_TYPES[layer.type].top_shapes(layer, [], dataset.image)
             except ShapeError as error:

@@ -11,7 +11,8 @@ import lmdb
 import numpy as np
 from google.protobuf import text_format
 
-from sqgen.engine.loader import Loader, open_loader
+from sqgen.engine.image_loader import ImageLoader
+from sqgen.engine.open_loader import open_loader
 from sqgen.formats.schema import Datum, NetParameter
 
 
@@ -62,5 +63,7 @@ def data_layer(path: Path | str, batch: int, transform: str = "", top: str = '"l
     )
 
 
-def opened(one: Any, phase: str = "TRAIN", seed: int = 5, **options: Any) -> Loader:
-    return open_loader(one, phase, seed=seed, where="net:7", **options)
+def opened(one: Any, phase: str = "TRAIN", seed: int = 5, **options: Any) -> ImageLoader:
+    loader = open_loader(one, phase, seed=seed, where="net:7", **options)
+    assert isinstance(loader, ImageLoader)
+    return loader

@@ -41,7 +41,7 @@ def test_columns() -> None:
         *("Data", "ImageData", "HDF5Data", "WindowData")
     }
     assert {name for name in layers if has_countable_records(layers[name])} == {
-        *("Data", "ImageData")
+        *("Data", "ImageData", "HDF5Data")
     }
     assert {name for name in layers if is_transformed(layers[name])} == {
         *("Data", "ImageData", "MemoryData", "WindowData")

@@ -679,7 +679,7 @@ def test_exact_where_it_means_nothing(refused: Refused) -> None:
     assert line == "--exact tests every record once, so it takes no --iterations; give one"
     Path("deploy.prototxt").write_text(INPUT + IP)
     line = refused("test", "--model=deploy.prototxt", "--weights=w.caffemodel", "--exact")
-    assert line.startswith("--exact needs a Data or ImageData layer in the TEST phase")
+    assert line.startswith("--exact needs a Data, ImageData or HDF5Data layer in the TEST phase")
 
 
 # Memory

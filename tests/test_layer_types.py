@@ -24,7 +24,7 @@ from sqgen.nets.windows import Window
 from .conftest import DATA
 
 CASES = json.loads((DATA / "caffe_shapes.json").read_text())
-FROM_FILES = {"Data", "ImageData"}
+FROM_FILES = {"Data", "ImageData", "HDF5Data", "HDF5Output"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
@@ -55,7 +55,7 @@ def test_every_type_is_recorded() -> None:
 
 def test_no_type_is_both_supported_and_not() -> None:
     assert not UNSUPPORTED & set(LAYER_TYPES)
-    assert len(LAYER_TYPES) == 38
+    assert len(LAYER_TYPES) == 40
 
 
 @pytest.mark.parametrize("name", sorted(UNSUPPORTED))

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sqgen.engine import loader
+from sqgen.engine import image_loader
 from sqgen.engine.loader import Batch, EndOfData, Loader
 from sqgen.engine.prefetch import Jobs, Prefetch, Task
 from sqgen.errors import FormatError
@@ -92,7 +92,7 @@ def joined(batches: list[Batch]) -> list[float]:
 @pytest.mark.parametrize("kind", ["raw", "encoded", "mixed", "images"])
 def test_all_kinds_give_the_same(folder: Path, kind: str) -> None:
     source = opened(layers_of(folder, 3)[kind])
-    assert source.shape == (3, 4, 4)
+    assert source.top_shapes == [(3, 3, 4, 4), (3,)]
     assert (source.batch_size, source.records, source.position) == (3, COUNT, 0)
     batch = source.next()
     assert source.position == 3
@@ -310,7 +310,7 @@ def without(text: str) -> Callable[[Any], None]:
         (lambda one: one.data_param.ClearField("batch_size"), "batch_size must be 1 or more"),
         (without("data"), "no source"),
         (lambda one: setattr(one.data_param, "source", "/nowhere"), "/nowhere: no such folder"),
-        (lambda one: setattr(one, "type", "HDF5Data"), "layer type HDF5Data reads no data"),
+        (lambda one: setattr(one, "type", "WindowData"), "layer type WindowData reads no data"),
     ],
 )
 def test_data_that_is_refused(folder: Path, change: Callable[[Any], None], said: str) -> None:
@@ -403,7 +403,7 @@ def test_not_much_is_read_ahead(
         jobs.close()
         return Prefetch(jobs, depth, workers)  # reads nothing
 
-    monkeypatch.setattr(loader, "Prefetch", start)
+    monkeypatch.setattr(image_loader, "Prefetch", start)
     one = data_layer(make_lmdb(tmp_path / "db", [raw(0, 3, 100, 100)]), batch)
     one.data_param.prefetch = prefetch
     source = opened(one)

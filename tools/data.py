@@ -11,7 +11,7 @@ from ..formats.files import write_files
 from ..report.table import table
 from ..text import bytes_text, printable
 from .group import Group
-from .terminal import echo, parse_size, print_json, print_lines, warn
+from .terminal import echo, parse_size, print_json, print_lines, print_table, warn
 
 if TYPE_CHECKING:
     from ..datasets.create import CreateResult
@@ -27,7 +27,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="print JSON (docs/d
 
 @click.group(cls=Group)
 def data() -> None:
-    """Create LMDBs of images, average and inspect them.
+    """Create LMDBs of images, average and inspect them; inspect HDF5 files.
 
     \b
     Examples:
@@ -143,29 +143,47 @@ def mean(lmdb: str, out: str | None, jobs: int | None, force: bool) -> None:
 
 
 @data.command()
-@click.argument("lmdb", metavar="LMDB")
+@click.argument("path", metavar="LMDB|HDF5")
 @_jobs
 @_json
-def info(lmdb: str, jobs: int | None, as_json: bool) -> int:
-    """Inspect all records of an LMDB: sizes, labels, and the first damaged record.
+def info(path: str, jobs: int | None, as_json: bool) -> int:
+    """Inspect all records of an LMDB or HDF5 file.
 
-    Exit code 1 if a record is damaged.
+    Prints sizes, labels and the first damaged record of an LMDB; exit code 1 if there is one.
+    Prints the shape and range of each dataset of an HDF5 file.
 
     \b
     Example:
       sqgen data info train_lmdb
     """
+    from ..formats.hdf5_file import is_hdf5_file
+
+    if is_hdf5_file(path):
+        _print_hdf5(path, as_json)
+        return 0
     from ..datasets.inspect import as_json as info_as_dict
     from ..datasets.inspect import info_rows, inspect_lmdb
     from ..host import available_cores
     from .progress_bar import item_progress
 
-    lmdb_info = inspect_lmdb(lmdb, jobs or available_cores(), item_progress)
+    lmdb_info = inspect_lmdb(path, jobs or available_cores(), item_progress)
     if as_json:
         print_json(info_as_dict(lmdb_info))
     else:
         print_lines(table(["", ""], info_rows(lmdb_info))[1:])
     return 1 if lmdb_info.first_bad else 0
+
+
+def _print_hdf5(path: str, as_json: bool) -> None:
+    from ..datasets import inspect_hdf5
+    from .progress_bar import item_progress
+
+    datasets = inspect_hdf5.inspect_hdf5(path, item_progress)
+    if as_json:
+        print_json(inspect_hdf5.as_json(path, datasets))
+    else:
+        rows = inspect_hdf5.info_rows(datasets)
+        print_table(table(inspect_hdf5.HEADS, rows, right=[2, 4, 5, 6]))
 
 
 @data.command()

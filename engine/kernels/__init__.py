@@ -8,6 +8,7 @@ from ...text import printable
 from ..wiring import WiredLayer
 from .base import Kernel
 from .convolution import Convolution, InnerProduct
+from .hdf5_output import HDF5Output
 from .losses import Accuracy, ArgMax, EuclideanLoss, Softmax, SoftmaxWithLoss
 from .neurons import (
     BNLL,
@@ -60,6 +61,7 @@ KERNELS: dict[str, type[Kernel]] = {
     "Reshape": Reshape,
     "Eltwise": Eltwise,
     "Silence": Silence,
+    "HDF5Output": HDF5Output,
     "Softmax": Softmax,
     "SoftmaxWithLoss": SoftmaxWithLoss,
     "EuclideanLoss": EuclideanLoss,

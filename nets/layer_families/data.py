@@ -1,4 +1,7 @@
-"""Data layers: the shapes of their tops, from the prototxt and the size of the records."""
+"""Data layers: the shapes of their tops, from the prototxt and the size of the records.
+
+HDF5Output, which saves what HDF5Data reads, is here too.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Sequence
 
 from ...formats.schema import LayerParameter
 from ..windows import ShapeError, UnknownSizeError
-from .base import Shape, Shapes, register
+from .base import Shape, Shapes, register, shape_list
 
 ASSUMED_CHANNELS = 3  # of records, where the prototxt does not say
 
@@ -79,6 +82,16 @@ def _dummy_data(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> 
     return _per_top(layer, shapes)
 
 
+def _hdf5_data(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    """The files alone say; with a size of images, further tops count as labels."""
+    if layer.HasField("transform_param"):
+        raise ShapeError("HDF5Data does not transform data: remove transform_param")
+    if image is None:
+        raise UnknownSizeError("the shapes of its tops are in its HDF5 files; give --image CxHxW")
+    batch = layer.hdf5_data_param.batch_size
+    return [(batch, *image), *[(batch,)] * (len(layer.top) - 1)]
+
+
 def _input(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     return _per_top(layer, [tuple(shape.dim) for shape in layer.input_param.shape])
 
@@ -89,8 +102,23 @@ def _per_top(layer: LayerParameter, shapes: list[Shape]) -> list[Shape]:
     return shapes if len(shapes) == len(layer.top) else shapes * len(layer.top)
 
 
+def _hdf5_output(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    if not layer.hdf5_output_param.file_name:
+        raise ShapeError("no file_name; name the HDF5 file to write")
+    data, label = bottoms
+    if len(data) > 4 or len(label) > 4:
+        raise ShapeError(f"{shape_list(bottoms)}: it saves blobs of four axes at most")
+    if data[:1] != label[:1]:
+        raise ShapeError(f"{shape_list(bottoms)} differ in their batch size")
+    return []
+
+
 register("Data", top_shapes=_data, bottom_count=(0, 0), top_count=(1, 2))
 register("ImageData", top_shapes=_image_data, bottom_count=(0, 0), top_count=(2, 2))
 register("MemoryData", top_shapes=_memory_data, bottom_count=(0, 0), top_count=(2, 2))
+register("HDF5Data", top_shapes=_hdf5_data, bottom_count=(0, 0), top_count=(1, None))
 register("DummyData", top_shapes=_dummy_data, bottom_count=(0, 0), top_count=(1, None))
 register("Input", top_shapes=_input, bottom_count=(0, 0), top_count=(1, None))
+register(
+    "HDF5Output", top_shapes=_hdf5_output, bottom_count=(2, 2), top_count=(0, 0), ends_net=True
+)

@@ -1,0 +1,107 @@
+"""Inspect an HDF5 file: read every dataset; count its records and odd values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..formats.hdf5_file import Hdf5File
+from ..progress import StartProgress, no_progress
+from ..text import number_text, printable, shape_text
+
+FORMAT = 1
+_PART = 1 << 22  # numbers read at a time
+
+
+class DatasetInfo(NamedTuple):
+    """A dataset.
+
+    Attributes:
+        name: its path in the file, the name of a top where it has no group.
+        type: of its numbers, such as `float32`.
+        shape: the records first.
+        minimum, maximum: of the finite numbers; None where there are none.
+        not_finite: how many numbers are not.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    minimum: float | None
+    maximum: float | None
+    not_finite: int
+
+
+def inspect_hdf5(path: str, progress: StartProgress = no_progress) -> list[DatasetInfo]:
+    """Read all datasets of an HDF5 file.
+
+    Raises:
+        FormatError: it can't be opened, is damaged, or has a dataset that is not of numbers.
+    """
+    with Hdf5File(path, printable(path)) as file:
+        names = list(_dataset_names(file, ""))
+        with progress(len(names), "datasets") as advance:
+            found = []
+            for name in names:
+                found.append(_inspect(file, name))
+                advance()
+    return found
+
+
+def _dataset_names(file: Hdf5File, group: str) -> Iterator[str]:
+    for name in file.names(group or "/"):
+        path = f"{group}/{name}" if group else name
+        if file.is_group(path):
+            yield from _dataset_names(file, path)
+        else:
+            yield path
+
+
+def _inspect(file: Hdf5File, name: str) -> DatasetInfo:
+    shape = file.shape(name)
+    lows, highs, not_finite = [], [], 0
+    for part in _parts(shape):
+        values = file.read(name, part, np.float64)
+        finite = values[np.isfinite(values)]
+        not_finite += values.size - finite.size
+        if finite.size:
+            lows.append(float(finite.min()))
+            highs.append(float(finite.max()))
+    low, high = min(lows, default=None), max(highs, default=None)
+    return DatasetInfo(name, file.number_type(name), shape, low, high, not_finite)
+
+
+def _parts(shape: tuple[int, ...]) -> Iterator[slice | None]:
+    """Yield ranges of records; None for a scalar."""
+    if not shape:
+        yield None
+        return
+    step = max(1, _PART // max(1, prod(shape[1:])))
+    yield from (slice(start, start + step) for start in range(0, shape[0], step))
+
+
+def as_json(path: str, datasets: list[DatasetInfo]) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    return {"format": FORMAT, "path": path, "datasets": [each._asdict() for each in datasets]}
+
+
+HEADS = ["dataset", "type", "records", "shape", "min", "max", "not finite"]
+
+
+def info_rows(datasets: list[DatasetInfo]) -> list[list[str]]:
+    """Return the rows of the table that `sqgen data info` prints, under `HEADS`."""
+    return [
+        [
+            each.name,
+            each.type,
+            f"{each.shape[0]:,}" if each.shape else "",
+            shape_text(each.shape[1:]) if each.shape else "scalar",
+            "" if each.minimum is None else number_text(each.minimum),
+            "" if each.maximum is None else number_text(each.maximum),
+            f"{each.not_finite:,}" if each.not_finite else "",
+        ]
+        for each in datasets
+    ]

@@ -1,0 +1,93 @@
+"""The loader of Data and ImageData layers: records are decoded and transformed on threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .loader import AHEAD_BYTES, Batch, Loader
+from .prefetch import Jobs, Prefetch, Task
+from .reader import RecordReader
+from .transform import Array, Floats, Image, Transformer
+
+TASK_RECORDS = 4  # decoded by one task
+
+
+class ImageLoader(Loader):
+    """The batches of a layer of images."""
+
+    def __init__(
+        self,
+        reader: RecordReader[Any],
+        transformer: Transformer,
+        first: Image,
+        *,
+        batch_size: int,
+        labels: bool,
+        exact: bool,
+        prefetch: int,
+        threads: int,
+    ) -> None:
+        """Take the shape from the first record; reading ahead starts later.
+
+        Raises:
+            FormatError: the first record does not fit the transform.
+        """
+        self._shape = transformer.fit(first)
+        tops = [(batch_size, *self._shape), (batch_size,)]
+        super().__init__(tops[: 1 + labels], reader.count)
+        self.mean, self.scale = transformer.mean, transformer.scale
+        self.warnings = reader.warnings
+        self._reader, self._transformer = reader, transformer
+        self._labels, self._exact = labels, exact
+        self._finished = transformer.finished
+        self._type = np.dtype(np.float32 if self._finished else np.uint8)
+        size = batch_size * prod(self._shape) * self._type.itemsize
+        self._depth = max(1, min(prefetch, AHEAD_BYTES // size))
+        costly = reader.compressed or self._finished
+        self._workers = threads if costly and threads > 1 else 0
+
+    def _read_ahead(self) -> Prefetch[Batch]:
+        return Prefetch(self._jobs(self.position), self._depth, self._workers)
+
+    def _close_files(self) -> None:
+        self._reader.close()
+
+    def _jobs(self, position: int) -> Jobs[Batch]:
+        """Yield batches from `position` on, each with the tasks that fill it."""
+        records = self._reader.raw_records(position, self._exact)
+        while count := self._batch_count(position):
+            yield self._make_job(records, position, count)
+            position += count
+
+    def _batch_count(self, position: int) -> int:
+        return min(self.batch_size, self.records - position) if self._exact else self.batch_size
+
+    def _make_job(
+        self, records: Iterator[Any], position: int, count: int
+    ) -> tuple[Batch, list[Task]]:
+        channels, height, width = self._shape
+        pixels = np.empty((count, height, width, channels), self._type)
+        labels = np.empty(count, np.float32)
+        bits = self._transformer.random_bits(position, count)
+        tasks: list[Task] = []
+        for start in range(0, count, TASK_RECORDS):
+            part = slice(start, start + TASK_RECORDS)
+            some: Iterable[Any] = islice(records, len(bits[part]))
+            if self._workers:  # else the reader runs the tasks, and a record is read when it is due
+                some = list(some)
+            arguments = (some, bits[part], pixels[part], labels[part])
+            tasks.append(partial(self._fill, *arguments))
+        top = pixels.transpose(0, 3, 1, 2)
+        return Batch([top, labels] if self._labels else [top], self._finished), tasks
+
+    def _fill(self, records: Iterable[Any], bits: list[int], pixels: Array, labels: Floats) -> None:
+        for index, record in enumerate(records):
+            image = self._reader.decode(record)
+            self._transformer.apply(image, bits[index], pixels[index])
+            labels[index] = image.label

@@ -1,0 +1,113 @@
+"""Open the data of a layer: choose its reader and loader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FormatError
+from ..formats.hdf5_data import open_hdf5_data
+from ..formats.schema import DataParameter
+from ..nets.data_layers import data_param, has_countable_records
+from .hdf5_loader import Hdf5Loader
+from .image_loader import ImageLoader
+from .loader import Loader
+from .reader import ImageListReader, LmdbRecordReader, RecordReader
+from .transform import Image, Transformer
+
+if TYPE_CHECKING:
+    from ..formats.schema import LayerParameter
+
+
+def open_loader(
+    layer: LayerParameter,
+    phase: str,
+    *,
+    seed: int,
+    where: str,
+    base: Path | None = None,
+    exact: bool = False,
+    on_restart: Callable[[], None] | None = None,
+    threads: int = 1,
+) -> Loader:
+    """Open the data of a Data, ImageData or HDF5Data layer.
+
+    Args:
+        layer: the LayerParameter, upgraded.
+        phase: `TRAIN` or `TEST`.
+        seed: of crops, mirrors, order and skip.
+        where: file:line and name of the layer, for messages.
+        base: the folder of relative paths; the current one if None.
+        exact: read each record once, ignoring rand_skip; the last batch may be smaller.
+        on_restart: called at the last record of each pass over a Data layer, where Caffe logs it;
+            by the reading thread, ahead of `next()`.
+        threads: workers that decode compressed records.
+
+    Raises:
+        FormatError: the data can't be read, or the first record does not fit the transform.
+    """
+    if not has_countable_records(layer):
+        raise FormatError(f"{where}: layer type {layer.type} reads no data")
+    batch_size = _batch_size(data_param(layer), where)
+    if layer.type == "HDF5Data":
+        return _open_hdf5(layer, base or Path(), batch_size, seed, exact, where)
+    transformer = Transformer(layer.transform_param, phase, seed, where, base)
+    reader = _open_reader(layer, base or Path(), seed, where, on_restart)
+    try:
+        return ImageLoader(
+            reader,
+            transformer,
+            _read_first(reader),
+            batch_size=batch_size,
+            labels=len(layer.top) > 1,
+            exact=exact,
+            prefetch=layer.data_param.prefetch,
+            threads=threads,
+        )
+    except BaseException:
+        reader.close()
+        raise
+
+
+def _open_hdf5(
+    layer: LayerParameter, base: Path, batch_size: int, seed: int, exact: bool, where: str
+) -> Hdf5Loader:
+    try:
+        data = open_hdf5_data(layer, base)
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from None
+    shuffle = layer.hdf5_data_param.shuffle
+    return Hdf5Loader(data, batch_size=batch_size, shuffle=shuffle, seed=seed, exact=exact)
+
+
+def _open_reader(
+    layer: LayerParameter,
+    base: Path,
+    seed: int,
+    where: str,
+    on_restart: Callable[[], None] | None,
+) -> RecordReader[Any]:
+    if layer.type == "ImageData":
+        return ImageListReader(layer.image_data_param, base, seed, where)
+    if layer.data_param.backend != DataParameter.LMDB:
+        default = "" if layer.data_param.HasField("backend") else " (the default)"
+        raise FormatError(
+            f"{where}: backend LEVELDB{default} can't be read yet;"
+            " convert the data and write backend: LMDB"
+        )
+    return LmdbRecordReader(
+        base / layer.data_param.source, layer.transform_param, where, on_restart
+    )
+
+
+def _batch_size(param: Any, where: str) -> int:
+    if not param.batch_size:
+        raise FormatError(f"{where}: batch_size must be 1 or more")
+    if not param.source:
+        raise FormatError(f"{where}: no source; name the data")
+    return int(param.batch_size)
+
+
+def _read_first(reader: RecordReader[Any]) -> Image:
+    return reader.decode(next(iter(reader.raw_records(0, once=True))))
