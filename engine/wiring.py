@@ -84,7 +84,6 @@ def wire_net(net: NetDefinition, phase: str, known: Mapping[str, Sequence[Shape]
         FormatError: a field of a fork changes what a layer computes.
         NetError: Caffe would refuse the net; names file:line and the layer.
     """
-    net.require_caffe(phase, COMPUTED)
     for layer in net.param.layer:
         _check_rules(net, layer)
     layers = net.layers(phase)
@@ -93,6 +92,7 @@ def wire_net(net: NetDefinition, phase: str, known: Mapping[str, Sequence[Shape]
     shapes = infer_shapes(net, phase, known=known)
     if shapes.problems:
         raise _shape_error(net, shapes.problems[0], layers, phase)
+    net.require_caffe(phase, COMPUTED)
     wired = _set_up_layers(layers, shapes)
     _decide_backward(wired)
     if phase == "TRAIN":

@@ -22,11 +22,12 @@ class Effect(Enum):
     TRAINING = "how weights are initialized and updated"
     FUNCTION = "what a layer computes"
     SHAPE = "what a layer computes, and the shapes of its blobs"
+    FOREIGN = "a layer of a type that Caffe lacks, which is remarked itself"
 
 
 # What a field must not change for a command to go on: one that computes a net, one that also reads
 # its records, and one that also trains it.
-COMPUTED = frozenset((Effect.FUNCTION, Effect.SHAPE))
+COMPUTED = frozenset((Effect.FUNCTION, Effect.SHAPE, Effect.FOREIGN))
 TESTED = COMPUTED | {Effect.RECORDS}
 TRAINED = TESTED | {Effect.TRAINING}
 

@@ -75,7 +75,7 @@ def parse(
     uses: list[ForkUse] = []
     warnings: list[str] = []
     for unknown in parser.unknown:
-        field = find_fork_field(unknown) or _field_of_foreign_layer(unknown, is_foreign)
+        field = _field_of_foreign_layer(unknown, is_foreign) or find_fork_field(unknown)
         if field is None:
             raise _format_error(_describe_unknown(unknown), text, unknown.offset, source)
         line = line_of(text, unknown.offset)
@@ -121,7 +121,7 @@ def _field_of_foreign_layer(
         if isinstance(message, LayerParameter) and message.type and is_foreign(message.type):
             kind, owner = printable(message.type), unknown.message.DESCRIPTOR.name
             about = "is for a layer type that Caffe lacks"
-            return ForkField(f"type {kind}", owner, unknown.name, Effect.NOTHING, about)
+            return ForkField(f"type {kind}", owner, unknown.name, Effect.FOREIGN, about)
     return None
 
 

@@ -30,6 +30,7 @@ _REMEDIES = {
     Effect.TRAINING: "take it out, or run that fork: --caffe COMMAND",
     Effect.FUNCTION: "write it with Caffe's own layers",
     Effect.SHAPE: "write it with Caffe's own layers",
+    Effect.FOREIGN: "write it with Caffe's own layers",
 }
 
 
@@ -105,17 +106,20 @@ class NetDefinition:
         return printable(self.source) + (f":{line}" if line else "")
 
     def require_caffe(
-        self, phase: str, effects: Collection[Effect], names: Collection[str] | None = None
+        self, phase: str | None, effects: Collection[Effect], names: Collection[str] | None = None
     ) -> None:
-        """Check that no field of a fork that a phase is read without changes one of `effects`.
+        """Check that no field of a fork that the net is read without changes one of `effects`.
 
-        `names` are those of the layers that matter, or None for all.
+        Args:
+            phase: of the layers that matter; None for all layers.
+            effects: what must not change.
+            names: those of the layers that matter; None for all.
 
         Raises:
             FormatError: the first such field, with file:line, whose it is, and what to do.
         """
         uses = [(use, "") for use in self.fork_uses]
-        for layer in self.layers(phase):
+        for layer in self.layers(phase) if phase else self.param.layer:
             if names is None or layer.name in names:
                 name = f"layer '{printable(layer.name)}': "
                 uses += [(use, name) for use in self.origin(layer).fork_uses]
@@ -137,6 +141,7 @@ def _fork_warnings(uses: Iterable[ForkUse], source: str) -> list[str]:
         f"{printable(source)}:{use.line}: {use.field.path} ({use.field.fork}) is left out: it"
         f" {use.field.about}"
         for use in uses
+        if use.field.effect is not Effect.FOREIGN
     ]
 
 

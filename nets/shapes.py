@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ from .layer_families.data import ASSUMED_CHANNELS, channels_by_transform
 from .layer_types import LAYER_TYPES, MAX_ELEMENTS, UNSUPPORTED, Blob, LayerType, Shape
 from .windows import ShapeError, UnknownSizeError
 
+# Rules of layers that have no row in the table: all else can be known.
+UNKNOWN_LAYERS = ("type", "unsupported")
 _NEEDS_INPUT = 'has input_param but no data_param, so it is an input: write type: "Input"'
 
 
@@ -78,14 +80,18 @@ def infer_shapes(
     return NetShapes(walk.layers, walk.shapes, walk.problems, walk.graph)
 
 
-def require_shapes(net: NetDefinition, phase: str, image: Shape | None = None) -> NetShapes:
-    """Infer shapes; raise the first problem.
+def require_shapes(
+    net: NetDefinition, phase: str, image: Shape | None = None, allow: Container[str] = ()
+) -> NetShapes:
+    """Infer shapes; raise the first problem of a rule that is not in `allow`.
 
     Raises:
-        NetError: the first problem, with file:line and the layer's name.
+        NetError: that problem, with file:line and the layer's name.
     """
     result = infer_shapes(net, phase, image)
     for problem in result.problems:
+        if problem.rule in allow:
+            continue
         raise NetError(f"{net.place(problem.layer)}: {problem.message}{stage_hint(net)}")
     return result
 

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from ..errors import NetError, SqgenError
 from ..formats import prototxt
 from ..formats.fork_fields import TRAINED
-from ..formats.schema import PHASES, DataParameter, LayerParameter, NetParameter, SolverParameter
+from ..formats.schema import DataParameter, LayerParameter, NetParameter, SolverParameter
 from ..nets.data_layers import data_param, has_countable_records, is_transformed
 from ..nets.definition import NetDefinition
 from ..text import printable
@@ -176,8 +176,7 @@ def net_file(net: NetDefinition, changes: Sequence[str], name: str) -> RunFile:
     """
     if not changes:
         return RunFile(name, net.text)
-    for phase in PHASES:  # the copy is Caffe's, without them
-        net.require_caffe(phase, TRAINED)
+    net.require_caffe(None, TRAINED)  # the copy is Caffe's, without them
     text = _header_comment(net.source, changes) + prototxt.to_text(net.param)
     return RunFile(name, text, tuple(changes))
 

@@ -57,7 +57,10 @@ def test_legal_designs_make_nets(design: Design, net: str) -> None:
     assert [finding for finding in findings if finding.rule.severity == ERROR] == []
     for one in summaries:
         convolutions = [layer for layer in one.layers if layer.type == "Convolution"]
-        assert convolutions[-1].tops[0][1][1] == design.classes
+        shape = convolutions[-1].tops[0][1]
+        assert shape is not None
+        assert shape[1] == design.classes
+        assert one.unknown == []
         assert one.totals.batch >= 1
 
 

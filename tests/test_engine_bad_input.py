@@ -640,7 +640,6 @@ NETS: dict[str, tuple[str, str]] = {
     "syntax": (DUMMY + "layer { name: ", "net.prototxt:2:"),
     "not closed": (DUMMY + "layer { ", "net.prototxt:2:"),
     "solver": ('net: "n.prototxt" base_lr: 1', "net.prototxt: is a solver, not a net"),
-    "no UTF-8": (one("ReLU", top="a\\377b"), "net.prototxt:2:"),
 }
 
 
@@ -754,7 +753,7 @@ SOLVERS: dict[str, str] = {
     'snapshot: 1; snapshot_prefix: "w.caffemodel/s"': ": not a directory; change the",
     'snapshot: 1; snapshot_prefix: "a\\000b"': "Cannot write to snapshot prefix",
     'weights: "gone"': "gone: no such file or directory",
-    "base_lrr: 1": "solver.prototxt:7:1: SolverParameter has no field 'base_lrr'; did you mean",
+    "gama: 1": "solver.prototxt:7:1: SolverParameter has no field 'gama'; did you mean 'gamma'?",
     "solver_mode: FPGA": "solver.prototxt:7:14: SolverParameter.SolverMode has no value 'FPGA'",
     "base_lr: ": "solver.prototxt:3:1: ",
 }

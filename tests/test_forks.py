@@ -186,8 +186,11 @@ def test_another_shape_is_unknown() -> None:
         'layer { name: "p" type: "Pooling" bottom: "data" top: "p"\n'
         " pooling_param { kernel_size: 2 torch_pooling: true } }"
     )
-    with pytest.raises(NetError, match=r"n:2: layer 'p': PoolingParameter.torch_pooling .NVCaffe."):
-        summary(parse_net(text, "n"))
+    found = summary(parse_net(text, "n"))
+    assert (found.unknown, found.layers[-1].tops) == (["p"], [("p", None)])
+    assert found.warnings[0].startswith("n:2: layer 'p': PoolingParameter.torch_pooling (NVCaffe)")
+    with pytest.raises(NetError, match="torch_pooling"):
+        Net(parse_net(text, "n"))
 
 
 @pytest.mark.parametrize(
@@ -243,14 +246,20 @@ def test_reported_nets(case: str, sqgen: Run, shared: Path) -> None:
     assert sqgen("upgrade", net).returncode == 0
 
 
-def test_a_field_of_a_layer_that_caffe_lacks() -> None:
+def test_a_field_of_a_layer_that_caffe_lacks(sqgen: Run) -> None:
     text = net_input() + (
         'layer { name: "x" type: "Mine" bottom: "data" top: "x" mine_param { a { b: [1] } } }\n'
-        'layer { type: "Mine" convolution_param { kernel_sise: 3 } }'
+        'layer { name: "y" type: "PriorBox" bottom: "x" prior_box_param { min_size: 3 } }'
     )
     net = parse_net(text, "n")
-    assert [layer.type for layer in net.param.layer] == ["Input", "Mine", "Mine"]
-    assert net.warnings[0].startswith("n:2: LayerParameter.mine_param (type Mine) is dropped")
+    assert [layer.type for layer in net.param.layer] == ["Input", "Mine", "PriorBox"]
+    assert net.warnings == []  # the types are remarked
+    (difference,) = diff_nets(net, parse_net(text.replace("min_size: 3", "min_size: 4"), "n"))
+    assert difference.layer == "y"
+    assert difference.message.startswith("LayerParameter.prior_box_param is { min_size : 3 } in A")
+    done = sqgen("upgrade", "-", stdin=text)  # it would lose the field
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "standard input:2: layer 'x': LayerParameter.mine_param (type Mine) is" in done.stderr
     with pytest.raises(FormatError, match="n:1:27: LayerParameter has no field 'mine_param'"):
         parse_net('layer { type: "Pooling"    mine_param { a: 1 } }'.replace("    ", "   "), "n")
 

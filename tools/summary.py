@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import click
 
@@ -17,9 +17,11 @@ from ..nets.shapes import assumed_channels
 from ..nets.summary import Summary
 from ..nets.summary import summary as summarize
 from ..report.table import table
-from ..text import bytes_text, printable, shape_text
+from ..text import bytes_text, first_few, printable, shape_text
 from .state_options import stage_option
 from .terminal import echo, parse_image, print_json, print_table, warn, write
+
+UNKNOWN = "?"
 
 
 @click.command()
@@ -46,7 +48,8 @@ def summary(
 
     NET is a prototxt of any version of Caffe, or - for standard input. MACs are
     multiply-accumulates of convolutions and inner products for one image; activation bytes are
-    float32 for the whole batch.
+    float32 for the whole batch. Of a layer whose type is unknown, and of those below it, these
+    are unknown (?), and the totals are lower bounds.
 
     \b
     Examples:
@@ -60,6 +63,7 @@ def summary(
     phases = _select_phases(definition, phase)
     warn(*definition.warnings, *_assumptions(definition, phases, shape))
     summaries = [summarize(definition, name, shape) for name in phases]
+    warn(*dict.fromkeys(line for entry in summaries for line in entry.warnings))
     if as_json:
         print_json([entry.as_dict() for entry in summaries])
     elif as_csv:
@@ -91,17 +95,16 @@ def _print_table(entry: Summary, with_phase: bool) -> None:
         [
             layer.name,
             layer.type,
-            " ".join(shape_text(shape) for _, shape in layer.bottoms),
-            " ".join(shape_text(shape) for _, shape in layer.tops),
-            f"{layer.parameters:,}" if layer.parameters else "",
-            f"{layer.macs:,}" if layer.macs else "",
-            f"{layer.activation_bytes:,}" if layer.activation_bytes else "",
+            _shapes(layer.bottoms, UNKNOWN),
+            _shapes(layer.tops, UNKNOWN),
+            *map(_count, (layer.parameters, layer.macs, layer.activation_bytes)),
         ]
         for layer in entry.layers
     ]
     total = entry.totals
     sums = (total.parameters, total.macs, total.activation_bytes)
-    rows.append(["total", "", "", "", *(f"{number:,}" for number in sums)])
+    least = "at least " if entry.unknown else ""
+    rows.append([f"total {least}".rstrip(), "", "", "", *(f"{number:,}" for number in sums)])
     heads = ["layer", "type", "bottom", "top", "parameters", "MACs", "bytes"]
     lines = table(heads, rows, right=(4, 5, 6))
     if with_phase:
@@ -110,10 +113,21 @@ def _print_table(entry: Summary, with_phase: bool) -> None:
     echo(lines[-1], bold=True)
     extra = f", {total.statistics:,} statistics of BatchNorm" if total.statistics else ""
     echo(
-        f"{total.parameters:,} parameters ({bytes_text(total.weight_bytes)} of float32{extra}), "
+        f"{least}{total.parameters:,} parameters"
+        f" ({bytes_text(total.weight_bytes)} of float32{extra}), "
         f"{total.macs:,} MACs an image, {bytes_text(total.activation_bytes)} of activations "
         f"at batch {total.batch}"
     )
+    if entry.unknown:
+        echo(f"unknown: {first_few(entry.unknown)}")
+
+
+def _shapes(blobs: Iterable[tuple[str, Shape | None]], unknown: str) -> str:
+    return " ".join(unknown if shape is None else shape_text(shape) for _, shape in blobs)
+
+
+def _count(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}" if value else ""
 
 
 def _print_csv(summaries: list[Summary]) -> None:
@@ -128,8 +142,8 @@ def _print_csv(summaries: list[Summary]) -> None:
                     entry.phase,
                     layer.name,
                     layer.type,
-                    " ".join(shape_text(shape) for _, shape in layer.bottoms),
-                    " ".join(shape_text(shape) for _, shape in layer.tops),
+                    _shapes(layer.bottoms, ""),
+                    _shapes(layer.tops, ""),
                     layer.parameters,
                     layer.statistics,
                     layer.macs,

@@ -9,6 +9,7 @@ import click
 from ..errors import FormatError
 from ..formats import prototxt
 from ..formats.files import BINARY_LIMIT, STDIN, display_name, is_text, read_bytes, write_files
+from ..formats.fork_fields import COMPUTED
 from ..nets.definition import is_solver, parse_net, parse_solver
 from .terminal import warn, write
 
@@ -55,6 +56,7 @@ def _upgrade_text(data: bytes, source: str) -> tuple[bytes, list[str]]:
         notes: list[str] = []
         return prototxt.to_text(parse_solver(text, source, notes, allow_forks=True)).encode(), notes
     net = parse_net(text, source)
+    net.require_caffe(None, COMPUTED)
     return prototxt.to_text(net.param).encode(), net.warnings + net.notes
 
 
