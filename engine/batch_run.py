@@ -112,7 +112,9 @@ class BatchRun:
         shares = workers.split_batch(self.records, record_bytes)
         normalizers: dict[int, float] = {}
         if self.gradients:
-            normalizers = loss_normalizers(self.steps, self.labels, self.inputs, self.records)
+            normalizers = loss_normalizers(
+                self.steps, self.labels, self.inputs, self.records, self.dtype
+            )
 
         def work(ranges: list[RecordRange]) -> _WorkerResult:
             result = _WorkerResult()

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from math import prod
 
+import torch
+
 from ..nets.layer_types import LAYER_TYPES
 from ..nets.windows import ShapeError
 from .input_batch import InputBlob
@@ -89,6 +91,7 @@ def loss_normalizers(
     labels: Mapping[int, str],
     inputs: Mapping[str, InputBlob],
     records: int,
+    dtype: torch.dtype,
 ) -> dict[int, float]:
     """Return the number of each loss layer -> its divisor, from the labels of the whole batch.
 
@@ -97,9 +100,12 @@ def loss_normalizers(
         labels: from `loss_labels`.
         inputs: the tops of the data layers.
         records: in the batch.
+        dtype: of the inputs.
     """
-    kernels = [step.kernel for step in steps if step.kernel.reduces and step.is_loss]
-    return {
-        kernel.index: kernel.normalizer(inputs[labels[kernel.index]].values, records)
-        for kernel in kernels
-    }
+    divisors = {}
+    for step in steps:
+        if step.kernel.reduces and step.is_loss:
+            index = step.kernel.index
+            values = inputs[labels[index]].slice_records(0, records, dtype, torch.device("cpu"))
+            divisors[index] = step.kernel.normalizer(values, records)
+    return divisors

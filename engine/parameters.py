@@ -31,7 +31,9 @@ Tensor = torch.Tensor
 # Layer type -> the message with its fillers, and the filler of each blob.
 _FILLER_FIELDS = {
     "Convolution": ("convolution_param", ("weight_filler", "bias_filler")),
+    "Deconvolution": ("convolution_param", ("weight_filler", "bias_filler")),
     "InnerProduct": ("inner_product_param", ("weight_filler", "bias_filler")),
+    "Embed": ("embed_param", ("weight_filler", "bias_filler")),
     "PReLU": ("prelu_param", ("filler",)),
     "Scale": ("scale_param", ("filler", "bias_filler")),
     "Bias": ("bias_param", ("filler",)),
@@ -141,7 +143,7 @@ def _initial_values(
 ) -> np.ndarray:
     message, fields = _FILLER_FIELDS.get(layer.type, ("", ()))
     if not message:
-        return np.zeros(shape, dtype=np.float32)  # BatchNorm
+        return np.zeros(shape, dtype=np.float32)  # BatchNorm, Parameter
     # Scale with two bottoms has no blob but the bias.
     first = len(fields) - len(layer.blobs) if len(layer.bottoms) > 1 else 0
     param = getattr(layer.param, message)

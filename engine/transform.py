@@ -11,26 +11,22 @@ record's position in the run, so that a resumed run needs no saved state.
 
 from __future__ import annotations
 
-from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from .. import counter_rng
 from ..errors import FormatError
-from ..formats.caffemodel import blob_array, blob_shape, element_count
-from ..formats.files import read_bytes
+from ..formats.caffemodel import read_blob
 from ..formats.images import opencv
-from ..formats.schema import BlobProto, TransformationParameter
+from ..formats.schema import TransformationParameter
 from ..text import printable, shape_text
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Shape = tuple[int, int, int]
 
-MEAN_LIMIT = 1 << 30  # maximum bytes of a mean file
 _DOMAIN = counter_rng.domain("transfor")  # as many letters as a domain takes
 _MERGED = range(2, 5)  # numbers of channels for which cv2.merge is fast
 _BITS = 31  # random bits of each crop offset
@@ -242,21 +238,14 @@ def read_mean(path: Path, where: str) -> Floats:
     Raises:
         FormatError: the file can't be read, or is not a mean image.
     """
-    name = f"{where}: mean file {printable(str(path))}"
     try:
-        blob = BlobProto.FromString(read_bytes(path, MEAN_LIMIT, "a mean file"))
+        images = read_blob(path, "a mean file", "make it with compute_image_mean")
     except FormatError as error:
         raise FormatError(f"{where}: mean file {error}") from None
-    except DecodeError:
-        raise FormatError(f"{name}: not a BlobProto; make it with compute_image_mean") from None
-    shape, elements = blob_shape(blob), element_count(blob)
-    if len(shape) != 4 or min(shape) < 1:
-        dims = " ".join(map(str, shape)) or "none"
-        raise FormatError(f"{name}: needs the dimensions 1 channels height width, has {dims}")
-    if elements != prod(shape):
-        raise FormatError(
-            f"{name}: declares {shape_text(shape)} but holds {elements:,} values;"
-            " make it with compute_image_mean"
-        )
-    first = blob_array(blob)[0].astype(np.float32, copy=False)
+    if images.ndim != 4 or min(images.shape) < 1:
+        dims = " ".join(map(str, images.shape)) or "none"
+        name = printable(str(path))
+        what = f"needs the dimensions 1 channels height width, has {dims}"
+        raise FormatError(f"{where}: mean file {name}: {what}")
+    first = images[0].astype(np.float32, copy=False)
     return np.ascontiguousarray(first.transpose(1, 2, 0))

@@ -199,21 +199,20 @@ def _check_differentiable(
 ) -> None:
     """Refuse gradients that a layer can't pass on: there Caffe ends a training."""
     for layer in wired:
-        kind = LAYER_TYPES[layer.type]
-        for index in kind.undifferentiable:
-            if not (layer.needs_backward and layer.bottom_needs[index]):
-                continue
-            place = net.place(next(each for each in layers if each.name == layer.name))
-            constant = [range(len(layer.bottoms))[i] for i in kind.undifferentiable]
-            downs = (str(i not in constant).lower() for i in range(len(layer.bottoms)))
-            hint = "give it " + " ".join(f"propagate_down: {down}" for down in downs)
-            if any(layer.loss_weights) and not kind.automatic_tops:
-                hint = "take its loss_weight out"
-            raise NetError(
-                f"{place}: layer '{printable(layer.name)}': {layer.type} has no gradient for its"
-                f" bottom '{printable(layer.bottoms[index])}', which depends on learned"
-                f" parameters; {hint}"
-            )
+        kind, count = LAYER_TYPES[layer.type], len(layer.bottoms)
+        constant = [i % count for i in kind.undifferentiable if i < count]
+        needed = [i for i in constant if layer.needs_backward and layer.bottom_needs[i]]
+        if not needed:
+            continue
+        downs = (f"propagate_down: {str(i not in constant).lower()}" for i in range(count))
+        scored = any(layer.loss_weights) and not kind.automatic_tops
+        hint = "take its loss_weight out" if scored else f"give it {' '.join(downs)}"
+        place = net.place(next(each for each in layers if each.name == layer.name))
+        raise NetError(
+            f"{place}: layer '{printable(layer.name)}': {layer.type} has no gradient for its"
+            f" bottom '{printable(layer.bottoms[needed[0]])}', which depends on learned"
+            f" parameters; {hint}"
+        )
 
 
 def _propagate_needs(layers: list[WiredLayer]) -> None:

@@ -34,6 +34,7 @@ _NOT_HERE = (
     "a blob that layers share is in HDF5 once, without the names of the others; give the weights as"
     " a .caffemodel"
 )
+BLOB_LIMIT = 1 << 30  # maximum bytes of a file with one blob
 _LENGTH_DELIMITED = 2  # wire type of a packed field
 
 
@@ -126,6 +127,26 @@ def parse_solver_state(data: bytes, source: str) -> SolverState:
     for index, blob in enumerate(state.history):
         _check_blob(blob, f"{source}: history {index}")
     return state
+
+
+def read_blob(path: str | os.PathLike[str], kind: str, remedy: str) -> np.ndarray:
+    """Read a file with one BlobProto (`.binaryproto`): float64 if it has double_data, else float32.
+
+    Args:
+        path: the file.
+        kind: what it should be, for messages.
+        remedy: what to do about a file that is none.
+
+    Raises:
+        FormatError: it can't be read, is none, or its values don't fill its shape.
+    """
+    data, shown = read_bytes(path, BLOB_LIMIT, kind), display_name(path)
+    try:
+        blob = BlobProto.FromString(data)
+    except DecodeError:
+        raise FormatError(f"{shown}: not a BlobProto; {remedy}") from None
+    _check_blob(blob, shown)
+    return blob_array(blob)
 
 
 def blob_array(blob: BlobProto) -> np.ndarray:

@@ -129,7 +129,7 @@ def canonical(layer: LayerParameter) -> LayerParameter:
     """Return a copy of a layer in which each meaning is written in one way."""
     copy = type(layer)()
     copy.CopyFrom(layer)
-    if copy.type == "Convolution":
+    if copy.type in ("Convolution", "Deconvolution", "Im2col"):
         _unify_window(copy.convolution_param, {"kernel_size": 0, "stride": 1, "pad": 0})
         if not copy.convolution_param.dilation:
             copy.convolution_param.dilation.append(1)

@@ -140,7 +140,7 @@ def _build_graph(
             continue
         tops = [blobs.make_name(node, index) for index in range(len(node.tops))]
         layer.bottom[:], layer.top[:] = bottoms, tops
-        if bottoms:
+        if bottoms or layer.type == "Parameter":
             kept.append(layer)
         else:
             shapes = _input_shapes(layer, image, source)

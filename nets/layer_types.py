@@ -6,7 +6,16 @@ Shapes are tuples of axes, batch first. A rule raises ShapeError where Caffe's c
 
 from __future__ import annotations
 
-from .layer_families import convolution, data, neurons, normalization, pooling, scores, shaping
+from .layer_families import (
+    classification,
+    convolution,
+    data,
+    losses,
+    neurons,
+    normalization,
+    pooling,
+    shaping,
+)
 from .layer_families.base import LAYER_TYPES, MAX_ELEMENTS, Blob, LayerType, Shape
 
 __all__ = [
@@ -24,14 +33,19 @@ __all__ = [
 AUTOMATIC = "(automatic)"  # the top of a loss layer that names none: no blob for users
 
 # Importing a family adds its rows to LAYER_TYPES.
-FAMILIES = (data, convolution, pooling, neurons, normalization, shaping, scores)
+FAMILIES = (
+    data,
+    convolution,
+    pooling,
+    neurons,
+    normalization,
+    shaping,
+    classification,
+    losses,
+)
 
 # Registered in BVLC Caffe, but not supported here.
-UNSUPPORTED = frozenset(
-    "BatchReindex ContrastiveLoss Crop Deconvolution Embed Filter HingeLoss"
-    " Im2col InfogainLoss LSTM LSTMUnit MVN MultinomialLogisticLoss Parameter Python RNN Reduction"
-    " SPP SigmoidCrossEntropyLoss Tile WindowData".split()
-)
+UNSUPPORTED = frozenset("LSTM LSTMUnit Python RNN WindowData".split())
 
 
 def is_caffe_type(name: str) -> bool:

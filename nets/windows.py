@@ -49,6 +49,10 @@ class Window(NamedTuple):
             extent -= 1
         return extent
 
+    def transposed_extent(self, size: int) -> int:
+        """Return the output size of a Deconvolution (deconv_layer.cpp); may be 0 or less."""
+        return self.stride * (size - 1) + self.dilation * (self.kernel - 1) + 1 - 2 * self.pad
+
 
 def axis_index(axis: int, axes: int) -> int:
     """Return a possibly negative axis as an index (Blob::CanonicalAxisIndex)."""
@@ -71,6 +75,19 @@ def window_extents(windows: Sequence[Window], sizes: Sequence[int]) -> tuple[int
                 f"its input of {shape} shrinks to nothing: a window of {window.kernel}"
                 f" does not fit in {size} with pad {window.pad}"
             )
+    return extents
+
+
+def transposed_extents(windows: Sequence[Window], sizes: Sequence[int]) -> tuple[int, ...]:
+    """Return the output size of a Deconvolution along every axis.
+
+    Raises:
+        ShapeError: nothing is left.
+    """
+    extents = tuple(w.transposed_extent(size) for w, size in zip(windows, sizes, strict=True))
+    for window, extent in zip(windows, extents, strict=True):
+        if extent <= 0:
+            raise ShapeError(f"pad {window.pad} leaves nothing of its output")
     return extents
 
 

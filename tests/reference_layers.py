@@ -205,6 +205,99 @@ def _convolution(call: _Call) -> tuple[list[Array], _Backward]:
     return [forward(x) for x in call.bottoms], backward
 
 
+@_rule("Deconvolution")
+def _deconvolution(call: _Call) -> tuple[list[Array], _Backward]:
+    """y[o, stride * position + dilation * k - pad] += w[c, o, k] * x[c, position], plus b[o]."""
+    param = call.layer.convolution_param
+    axis = param.axis % call.x.ndim
+    channels, *size = call.x.shape[axis:]
+    axes, group, outputs = len(size), param.group, param.num_output
+    kernel = _per_axis(param, "kernel", "_size", axes, 0)
+    stride = _per_axis(param, "stride", "", axes, 1)
+    pad = _per_axis(param, "pad", "", axes, 0)
+    dilation = _per_axis(param, "dilation", "", axes, 1)
+    weights = call.blobs[0]
+    whole = [stride[i] * (size[i] - 1) + dilation[i] * (kernel[i] - 1) + 1 for i in range(axes)]
+    inner = (slice(None), slice(None), *(slice(pad[i], whole[i] - pad[i]) for i in range(axes)))
+
+    def pairs() -> Iterator[tuple[int, int, tuple[int, ...], tuple[Any, ...]]]:
+        """Every input, output of its group, kernel offset, and the places it is added to."""
+        each = outputs // group
+        for c in range(channels):
+            for o in range(each):
+                for k in np.ndindex(*kernel):
+                    starts = [k[i] * dilation[i] for i in range(axes)]
+                    ends = [s + stride[i] * (size[i] - 1) + 1 for i, s in enumerate(starts)]
+                    cut = tuple(map(slice, starts, ends, stride))
+                    yield c, o, k, (slice(None), c // (channels // group) * each + o, *cut)
+
+    def forward(x: Array) -> Array:
+        images = x.reshape(-1, channels, *size)
+        y = np.zeros((len(images), outputs, *whole))
+        for c, o, k, place in pairs():
+            y[place] += weights[(c, o, *k)] * images[:, c]
+        y = y[inner]
+        if param.bias_term:
+            y = y + call.blobs[1].reshape(-1, *[1] * axes)
+        return y.reshape(*x.shape[:axis], outputs, *y.shape[2:])
+
+    def backward(gradients: list[Array]) -> tuple[Gradients, Gradients]:
+        d_weights, d_bias = np.zeros_like(weights), np.zeros(outputs)
+        d_bottoms: Gradients = []
+        for x, gradient in zip(call.bottoms, gradients, strict=True):
+            images = x.reshape(-1, channels, *size)
+            d_images = np.zeros_like(images)
+            padded = np.zeros((len(images), outputs, *whole))
+            padded[inner] = gradient.reshape(len(images), outputs, *gradient.shape[axis + 1 :])
+            d_bias += padded[inner].sum((0, *range(2, 2 + axes)))
+            for c, o, k, place in pairs():
+                d_weights[(c, o, *k)] += (padded[place] * images[:, c]).sum()
+                d_images[:, c] += weights[(c, o, *k)] * padded[place]
+            d_bottoms.append(d_images.reshape(x.shape))
+        d_blobs: Gradients = [d_weights, d_bias]
+        return d_bottoms, d_blobs[: len(call.blobs)]
+
+    return [forward(x) for x in call.bottoms], backward
+
+
+@_rule("Im2col")
+def _im2col(call: _Call) -> tuple[list[Array], _Backward]:
+    """y[c, k, position] = x[c, stride * position + dilation * k - pad], or 0 outside."""
+    param, x = call.layer.convolution_param, call.x
+    axis = param.axis % x.ndim
+    channels, *size = x.shape[axis:]
+    axes = len(size)
+    kernel = _per_axis(param, "kernel", "_size", axes, 0)
+    stride = _per_axis(param, "stride", "", axes, 1)
+    pad = _per_axis(param, "pad", "", axes, 0)
+    dilation = _per_axis(param, "dilation", "", axes, 1)
+    span = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    out = [int((size[i] + 2 * pad[i] - span[i]) / stride[i]) + 1 for i in range(axes)]
+    images = x.reshape(-1, channels, *size)
+    shape = (len(images), channels, *kernel, *out)
+
+    def inside() -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """The offset and position, and the pixel, of each place that is no padding."""
+        for place in np.ndindex(*kernel, *out):
+            at = [place[axes + i] * stride[i] + place[i] * dilation[i] for i in range(axes)]
+            pixel = tuple(at[i] - pad[i] for i in range(axes))
+            if all(0 <= pixel[i] < size[i] for i in range(axes)):
+                yield place, pixel
+
+    every: Any = (slice(None), slice(None))
+    y = np.zeros(shape)
+    for place, pixel in inside():
+        y[every + place] = images[every + pixel]
+
+    def backward(gradients: list[Array]) -> tuple[Gradients, Gradients]:
+        g, bottom = gradients[0].reshape(shape), np.zeros_like(images)
+        for place, pixel in inside():
+            bottom[every + pixel] += g[every + place]
+        return [bottom.reshape(x.shape)], []
+
+    return [y.reshape(*x.shape[:axis], channels * math.prod(kernel), *out)], backward
+
+
 def _pooling_windows(
     param: Any, size: Sequence[int]
 ) -> tuple[tuple[int, ...], list[list[tuple[int, int, int]]]]:
@@ -298,6 +391,38 @@ def _stochastic_pooling(call: _Call) -> tuple[list[Array], _Backward]:
     return [top], _none(call)
 
 
+@_rule("SPP")
+def _spp(call: _Call) -> tuple[list[Array], _Backward]:
+    """Poolings into 2^level x 2^level windows, flattened and joined where there are several."""
+    param, x = call.layer.spp_param, call.x
+    levels = []
+    for level in range(param.pyramid_height):
+        bins = 2**level
+        pooling = parse_net('layer { name: "p" type: "Pooling" bottom: "x" top: "p" }')
+        layer = pooling.param.layer[0]
+        layer.pooling_param.pool = param.pool
+        for side, size in (("h", x.shape[2]), ("w", x.shape[3])):
+            kernel = math.ceil(size / bins)
+            setattr(layer.pooling_param, f"kernel_{side}", kernel)
+            setattr(layer.pooling_param, f"stride_{side}", kernel)
+            setattr(layer.pooling_param, f"pad_{side}", (kernel * bins - size + 1) // 2)
+        levels.append(_pooling(_Call(layer, call.train, [x], [])))
+    tops = [made[0][0] for made in levels]
+    flat = [top.reshape(len(x), -1) for top in tops]
+    ends = np.cumsum([top.shape[1] for top in flat])[:-1]
+
+    def backward(gradients: list[Array]) -> tuple[Gradients, Gradients]:
+        parts = np.split(gradients[0].reshape(len(x), -1), ends, 1)
+        total = np.zeros_like(x)
+        for (_, back), top, part in zip(levels, tops, parts, strict=True):
+            gradient = back([part.reshape(top.shape)])[0][0]
+            assert gradient is not None
+            total += gradient
+        return [total], []
+
+    return tops if len(tops) == 1 else [np.concatenate(flat, 1)], backward
+
+
 @_rule("LRN")
 def _lrn(call: _Call) -> tuple[list[Array], _Backward]:
     """y = x * s^-beta; see the two regions for s."""
@@ -364,6 +489,24 @@ def _inner_product(call: _Call) -> tuple[list[Array], _Backward]:
         return [(g @ weights.T).reshape(x.shape)], blobs[: len(call.blobs)]
 
     return [y.reshape(*x.shape[:axis], param.num_output)], backward
+
+
+@_rule("Embed")
+def _embed(call: _Call) -> tuple[list[Array], _Backward]:
+    """y = w[x] + b, with x cut to an integer."""
+    index = np.trunc(call.x).astype(np.int64)
+    y = call.blobs[0][index]
+    if call.layer.embed_param.bias_term:
+        y = y + call.blobs[1]
+
+    def backward(gradients: list[Array]) -> tuple[Gradients, Gradients]:
+        d_weights = np.zeros_like(call.blobs[0])
+        rows = gradients[0].reshape(index.size, -1)
+        np.add.at(d_weights, index.ravel(), rows)
+        blobs: Gradients = [d_weights, rows.sum(0)]
+        return [None], blobs[: len(call.blobs)]
+
+    return [y], backward
 
 
 # Element by element
@@ -531,6 +674,27 @@ def _batch_norm(call: _Call) -> tuple[list[Array], _Backward]:
     return [y], backward
 
 
+@_rule("MVN")
+def _mvn(call: _Call) -> tuple[list[Array], _Backward]:
+    """y = (x - mean) / (sqrt(variance) + eps); the gradient takes eps for part of the root."""
+    param = call.layer.mvn_param
+    x = call.x.reshape(call.x.shape + (1,) * (4 - call.x.ndim))
+    axes = (1, 2, 3) if param.across_channels else (2, 3)
+    y = x - x.mean(axes, keepdims=True)
+    deviation = np.ones(1)
+    if param.normalize_variance:
+        deviation = np.sqrt((y**2).mean(axes, keepdims=True)) + param.eps
+        y = y / deviation
+
+    def backward(gradients: list[Array]) -> tuple[Gradients, Gradients]:
+        g = gradients[0] - gradients[0].mean(axes, keepdims=True)
+        if param.normalize_variance:
+            g = (g - y * (gradients[0] * y).mean(axes, keepdims=True)) / deviation
+        return [g.reshape(call.x.shape)], []
+
+    return [y], backward
+
+
 def _cover(small: Array, x: Array, axis: int) -> tuple[Array, tuple[int, ...]]:
     """A blob broadcast over x from `axis` on, and the axes of x that it lacks."""
     axis = axis % x.ndim if small.ndim else 0
@@ -663,6 +827,84 @@ def _reshape(call: _Call) -> tuple[list[Array], _Backward]:
     return _reshaped(call.x, (*shape[:start], *middle, *shape[end:]))
 
 
+@_rule("Crop")
+def _crop(call: _Call) -> tuple[list[Array], _Backward]:
+    """The first bottom from its offsets on, as long as the second."""
+    param, (x, reference) = call.layer.crop_param, call.bottoms
+    axis = param.axis % x.ndim
+    offsets = list(param.offset) or [0]
+    offsets = [0] * axis + (offsets if len(offsets) > 1 else offsets * (x.ndim - axis))
+    sizes = x.shape[:axis] + reference.shape[axis : x.ndim]
+    part = tuple(slice(start, start + size) for start, size in zip(offsets, sizes, strict=True))
+
+    def backward(gradients: list[Array]) -> tuple[Gradients, Gradients]:
+        bottom = np.zeros_like(x)
+        bottom[part] = gradients[0]
+        return [bottom, None], []
+
+    return [x[part].copy()], backward
+
+
+@_rule("Tile")
+def _tile(call: _Call) -> tuple[list[Array], _Backward]:
+    param, x = call.layer.tile_param, call.x
+    axis = param.axis % x.ndim
+    apart = (*x.shape[:axis], param.tiles, *x.shape[axis:])
+    return [np.concatenate([x] * param.tiles, axis)], lambda gradients: (
+        [gradients[0].reshape(apart).sum(axis)],
+        [],
+    )
+
+
+@_rule("Reduction")
+def _reduction(call: _Call) -> tuple[list[Array], _Backward]:
+    """coeff times the sum (1), sum of absolute values (2) or squares (3), or mean (4)."""
+    param, x = call.layer.reduction_param, call.x
+    axis = param.axis % x.ndim
+    rows = x.reshape(*x.shape[:axis], -1)
+    terms = (rows, np.abs(rows), rows**2, rows / rows.shape[-1])[param.operation - 1]
+    ones = np.ones_like(rows)
+    slopes = (ones, np.sign(rows), 2 * rows, ones / rows.shape[-1])[param.operation - 1]
+
+    def backward(gradients: list[Array]) -> tuple[Gradients, Gradients]:
+        return [(param.coeff * gradients[0][..., None] * slopes).reshape(x.shape)], []
+
+    return [param.coeff * terms.sum(-1)], backward
+
+
+def _selected(x: Array, index: Any) -> tuple[Array, Callable[[Array], Array]]:
+    """Records of x, and the gradient of x from theirs."""
+
+    def back(gradient: Array) -> Array:
+        bottom = np.zeros_like(x)
+        np.add.at(bottom, index, gradient)
+        return bottom
+
+    return x[index], back
+
+
+@_rule("BatchReindex")
+def _batch_reindex(call: _Call) -> tuple[list[Array], _Backward]:
+    y, back = _selected(call.x, np.trunc(call.bottoms[1]).astype(np.int64))
+    return [y], lambda gradients: ([back(gradients[0]), None], [])
+
+
+@_rule("Filter")
+def _filter(call: _Call) -> tuple[list[Array], _Backward]:
+    """The records whose selector is not 0."""
+    index = np.flatnonzero(call.bottoms[-1])
+    parts = [_selected(x, index) for x in call.bottoms[:-1]]
+    return [y for y, _ in parts], lambda gradients: (
+        [*(back(g) for (_, back), g in zip(parts, gradients, strict=True)), None],
+        [],
+    )
+
+
+@_rule("Parameter")
+def _parameter(call: _Call) -> tuple[list[Array], _Backward]:
+    return [call.blobs[0].copy()], lambda gradients: ([], [gradients[0]])
+
+
 # Ends
 
 
@@ -714,6 +956,100 @@ def _softmax_loss(call: _Call) -> tuple[list[Array], _Backward]:
         return [(gradients[0] * d / divisor).reshape(x.shape), None], []
 
     return [np.array(loss)], backward
+
+
+@_rule("InfogainLoss")
+def _infogain_loss(call: _Call) -> tuple[list[Array], _Backward]:
+    """-sum over l of H[label, l] * log(max(p[l], 1e-20)), added up and divided by at least 1."""
+    param, x = call.layer.loss_param, call.x
+    axis = call.layer.infogain_loss_param.axis
+    labels, counts = _labels(call, param, axis)
+    outer, inner = labels.shape
+    softmax = _probabilities(x, axis)
+    p = softmax.reshape(outer, -1, inner)
+    classes = p.shape[1]
+    matrix = call.bottoms[2].reshape(classes, classes)
+    divisor = max(1, (outer * inner, int(counts.sum()), outer, 1)[param.normalization])
+    d, loss = np.zeros_like(p), 0.0
+    for i, j in np.ndindex(outer, inner):
+        if counts[i, j]:
+            row = matrix[labels[i, j]]
+            loss -= (row * np.log(np.maximum(p[i, :, j], 1e-20))).sum() / divisor
+            d[i, :, j] = (p[i, :, j] * row.sum() - row) / divisor
+
+    def backward(gradients: list[Array]) -> tuple[Gradients, Gradients]:
+        return [(gradients[0] * d).reshape(x.shape), None, None], []
+
+    return [np.array(loss), softmax][: call.tops], backward
+
+
+@_rule("MultinomialLogisticLoss")
+def _multinomial_loss(call: _Call) -> tuple[list[Array], _Backward]:
+    """-log(max(p[label], 1e-20)) of one label a record, averaged over records."""
+    x, records = call.x, len(call.x)
+    rows = x.reshape(records, -1)
+    places = (np.arange(records), np.trunc(call.bottoms[1].ravel()[:records]).astype(np.int64))
+    chosen = np.maximum(rows[places], 1e-20)
+    d = np.zeros_like(rows)
+    d[places] = -1 / chosen / records
+    loss = np.array(-np.log(chosen).sum() / records)
+    return [loss], lambda gradients: ([(gradients[0] * d).reshape(x.shape), None], [])
+
+
+@_rule("HingeLoss")
+def _hinge_loss(call: _Call) -> tuple[list[Array], _Backward]:
+    """max(0, 1 + x), for the label 1 - x; added up (L1) or squared (L2), averaged over records."""
+    x, records = call.x, len(call.x)
+    signs = np.ones((records, x.size // records))
+    labels = np.trunc(call.bottoms[1].ravel()[:records]).astype(np.int64)
+    signs[np.arange(records), labels] = -1
+    margins = np.maximum(0, 1 + signs * x.reshape(records, -1))
+    squared = call.layer.hinge_loss_param.norm == 2
+    loss = np.array((margins**2 if squared else margins).sum() / records)
+    slopes = signs * (2 * margins if squared else np.sign(margins)) / records
+    return [loss], lambda gradients: ([(gradients[0] * slopes).reshape(x.shape), None], [])
+
+
+@_rule("SigmoidCrossEntropyLoss")
+def _sigmoid_loss(call: _Call) -> tuple[list[Array], _Backward]:
+    """max(x, 0) - x * target + log(1 + exp(-|x|)), added up and divided by at least 1."""
+    param, x = call.layer.loss_param, call.x
+    targets = call.bottoms[1].reshape(x.shape)
+    counts = np.ones(x.shape, bool)
+    if param.HasField("ignore_label"):
+        counts = np.trunc(targets) != param.ignore_label
+    mode = param.normalization if param.HasField("normalization") else 2
+    if param.HasField("normalize") and not param.HasField("normalization"):
+        mode = 1 if param.normalize else 2
+    divisor = max(1, (x.size, int(counts.sum()), len(x), 1)[mode])
+    losses = np.maximum(x, 0) - x * targets + np.log1p(np.exp(-np.abs(x)))
+    d = counts * (0.5 * np.tanh(0.5 * x) + 0.5 - targets) / divisor
+    loss = np.array((losses * counts).sum() / divisor)
+    return [loss], lambda gradients: ([gradients[0] * d, None], [])
+
+
+@_rule("ContrastiveLoss")
+def _contrastive_loss(call: _Call) -> tuple[list[Array], _Backward]:
+    """Half of d^2 of similar pairs, of max(margin - d, 0)^2 of others, averaged over pairs."""
+    param, records = call.layer.contrastive_loss_param, len(call.x)
+    difference = call.x.reshape(records, -1) - call.bottoms[1].reshape(records, -1)
+    squares = (difference**2).sum(1)
+    distances = np.sqrt(squares)
+    if param.legacy_version:  # max(margin - d^2, 0)
+        others = np.maximum(param.margin - squares, 0)
+        slopes = -np.sign(others)
+    else:
+        gaps = np.maximum(param.margin - distances, 0)
+        others, slopes = gaps**2, -gaps / (distances + 1e-4)
+    similar = np.trunc(call.bottoms[2].ravel()[:records]) != 0
+    loss = np.array(np.where(similar, squares, others).sum() / records / 2)
+    d = np.where(similar, 1.0, slopes)[:, None] * difference / records
+
+    def backward(gradients: list[Array]) -> tuple[Gradients, Gradients]:
+        first = (gradients[0] * d).reshape(call.x.shape)
+        return [first, -first.reshape(call.bottoms[1].shape), None], []
+
+    return [loss], backward
 
 
 @_rule("EuclideanLoss")

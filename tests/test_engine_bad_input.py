@@ -26,7 +26,7 @@ from sqgen.formats.caffemodel import (
     read_caffemodel,
     read_solver_state,
 )
-from sqgen.formats.schema import Datum, NetParameter, SolverState
+from sqgen.formats.schema import BlobProto, Datum, NetParameter, SolverState
 
 from . import engine_server
 from .databases import encoded, image_file, make_lmdb, raw
@@ -48,6 +48,9 @@ IP = (
     ' num_output: 10 weight_filler { type: "xavier" } } }\n'
 )
 LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }\n'
+INFOGAIN = LOSS.replace("SoftmaxWithLoss", "InfogainLoss").replace(
+    " }\n", ' infogain_loss_param { source: "FILE" } }\n'
+)
 MEMORY_DATA = (
     'layer { name: "data" type: "MemoryData" top: "data" top: "label" memory_data_param {'
     " batch_size: 2 channels: 3 height: 8 width: 9 } }\n"
@@ -403,7 +406,7 @@ def test_label_out_of_range(refused: Refused, action: str, label: int) -> None:
         ('mean_file: "gone"', "layer 'data': mean file gone: no such file"),
         ('mean_file: "."', "is a folder"),
         ('mean_file: "w.caffemodel"', "layer 'data': mean file w.caffemodel: "),
-        ('mean_file: "empty"', "needs the dimensions 1 channels height width, has none"),
+        ('mean_file: "empty"', "layer 'data': mean file empty: has 0 elements for shape scalar"),
         ('mean_file: "gone" mean_value: 1', "both mean_file and mean_value; keep one of them"),
         ("crop_size: 10", "8x9 is smaller than crop_size 10 of net.prototxt:1: layer 'data'"),
     ],
@@ -583,6 +586,30 @@ NETS: dict[str, tuple[str, str]] = {
         "layer 'a': Accuracy has no gradient for its bottom 'ip', which depends on learned"
         " parameters; take its loss_weight out",
     ),
+    "index of an Embed": (
+        one("Embed", "embed_param { num_output: 2 input_dim: 10 }", 'bottom: "label"').replace(
+            "dim: 2 } }", "dim: 2 } data_filler { } data_filler { value: 10 } }"
+        ),
+        "layer 'x': index 10 (number 0 of the blob) is not from 0 to 9",
+    ),
+    "index of a BatchReindex": (
+        one("BatchReindex", "", 'bottom: "data" bottom: "label"').replace(
+            "dim: 2 } }", "dim: 2 } data_filler { } data_filler { value: -0.5 } }"
+        ),
+        "layer 'x': index -1 (number 0 of the blob) is not from 0 to 1",
+    ),
+    "infogain matrix": (
+        DUMMY + IP + INFOGAIN.replace("FILE", "gone"),
+        "layer 'loss': gone: no such file",
+    ),
+    "infogain matrix of another size": (
+        DUMMY + IP + INFOGAIN.replace("FILE", "small.binaryproto"),
+        "layer 'loss': small.binaryproto: the infogain matrix has 4 elements, not 10 x 10",
+    ),
+    "no infogain matrix": (
+        DUMMY + IP + INFOGAIN.replace("FILE", ""),
+        "layer 'loss': give the infogain matrix as source, or as a third bottom",
+    ),
     "no gradient": (
         DUMMY
         + IP
@@ -646,6 +673,9 @@ NETS: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("case", NETS)
 def test_net(refused: Refused, case: str) -> None:
     net, said = NETS[case]
+    blob = BlobProto()
+    fill_blob(blob, np.ones((2, 2), np.float32))
+    Path("small.binaryproto").write_bytes(blob.SerializeToString())
     line = timed(refused, net)
     assert said in line
     assert "net.prototxt" in line or "layer '" in line

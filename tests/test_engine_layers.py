@@ -8,6 +8,7 @@ cases, each axis with another value.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ from hypothesis import strategies as st
 from sqgen import parse_net
 from sqgen.engine.executor import Executor
 from sqgen.engine.tensors import to_array
+from sqgen.engine.workers import Workers
+from sqgen.formats.caffemodel import fill_blob
+from sqgen.formats.schema import BlobProto
 from sqgen.nets.layer_types import LAYER_TYPES
 from sqgen.nets.shapes import infer_shapes
 
@@ -28,6 +32,7 @@ from .test_reference_layers import (
     CASES,
     DIFFERENTIABLE,
     IDS,
+    SINKS,
     SOURCES,
     Array,
     Case,
@@ -231,7 +236,7 @@ def test_differentiable_layer(
 
 
 def test_every_type_that_computes_is_checked() -> None:
-    assert set(map(kind, CASES)) == set(LAYER_TYPES) - SOURCES
+    assert set(map(kind, CASES)) == set(LAYER_TYPES) - SOURCES - SINKS
 
 
 def rounded(values: Array) -> Array:
@@ -273,6 +278,27 @@ LONG = [
     ("ArgMax", "", [(BATCH, 3)], 1),
     ("EuclideanLoss", "", [(BATCH, 3), (BATCH, 3)], 1),
     ("Silence", "", [(BATCH, 3)], 0),
+    ("Deconvolution", "convolution_param { num_output: 2 kernel_size: 3 stride: 2 }",
+     [(BATCH, 3, 3, 2)], 1),
+    ("Deconvolution", "convolution_param { num_output: 2 kernel_size: 3 axis: 0 }",
+     [(BATCH, 3)], 1),
+    ("Im2col", "convolution_param { kernel_size: 2 }", [(BATCH, 2, 3, 4)], 1),
+    ("Im2col", "convolution_param { kernel_size: 2 axis: 0 }", [(BATCH, 4)], 1),
+    ("SPP", "spp_param { pyramid_height: 2 }", [(BATCH, 2, 4, 3)], 1),
+    ("SPP", "spp_param { pyramid_height: 1 pool: AVE }", [(BATCH, 2, 4, 3)], 1),
+    ("MVN", "mvn_param { across_channels: true }", [(BATCH, 2, 3)], 1),
+    ("Crop", "crop_param { offset: 1 }", [(BATCH, 2, 4, 5), (BATCH, 1, 2, 3)], 1),
+    ("Crop", "crop_param { axis: 0 offset: 2 offset: 0 }", [(BATCH, 3), (5, 2)], 1),
+    ("Tile", "tile_param { tiles: 2 }", [(BATCH, 3)], 1),
+    ("Tile", "tile_param { tiles: 2 axis: 0 }", [(BATCH, 3)], 1),
+    ("Reduction", "reduction_param { operation: SUMSQ }", [(BATCH, 3)], 1),
+    ("Reduction", "reduction_param { operation: MEAN axis: 1 }", [(BATCH, 3)], 1),
+    ("Reduction", "loss_weight: 2 reduction_param { operation: ASUM axis: 1 }", [(BATCH, 3)], 1),
+    ("Filter", "", [(BATCH, 3), (BATCH, 2, 2), (BATCH,)], 2),
+    ("SigmoidCrossEntropyLoss", "", [(BATCH, 3), (BATCH, 3)], 1),
+    ("SigmoidCrossEntropyLoss", "loss_param { ignore_label: 1 normalization: VALID }",
+     [(BATCH, 3), (BATCH, 3)], 1),
+    ("ContrastiveLoss", "", [(BATCH, 3), (BATCH, 3), (BATCH,)], 1),
 ]  # fmt: skip
 LABELLED = [
     ("SoftmaxWithLoss", params, 1)
@@ -284,6 +310,7 @@ LABELLED = [
         "loss_param { normalization: NONE }",
     )
 ] + [
+    ("HingeLoss", "", 1),
     ("Accuracy", "", 2),
     ("Accuracy", "accuracy_param { ignore_label: 0 }", 2),
     ("Accuracy", "accuracy_param { top_k: 2 }", 1),
@@ -309,6 +336,98 @@ def test_a_long_batch(
 
 
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+@pytest.mark.parametrize(
+    ("name", "params", "shape", "count"),
+    [
+        ("BatchReindex", "", (BATCH, 3), BATCH),
+        ("Embed", "embed_param { num_output: 3 input_dim: 7 }", None, 7),
+        ("Embed", "embed_param { num_output: 2 input_dim: 4 bias_term: false }", None, 4),
+    ],
+)
+def test_a_long_batch_of_indices(
+    name: str, params: str, shape: tuple[int, ...] | None, count: int, phase: str, device: str
+) -> None:
+    index = np.random.default_rng(1).integers(0, count, BATCH) + 0.25  # which Caffe cuts off
+    bottoms = [np.asarray(index)]
+    if shape is not None:
+        bottoms.insert(0, values_like(np.empty(shape), 2))
+    blobs = blobs_for(name, params, bottoms)
+    text = layer_text(name, params, len(bottoms), 1)
+    made = reference_layers.run(text, phase, bottoms, blobs).tops
+    check(text, phase, bottoms, blobs, [values_like(made[0], 7)], device)
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("HingeLoss", ""),
+        ("HingeLoss", "hinge_loss_param { norm: L2 }"),
+        ("MultinomialLogisticLoss", ""),
+        ("InfogainLoss", "loss_param { ignore_label: 2 }"),
+    ],
+)
+def test_a_long_batch_with_a_label_a_record(
+    name: str, params: str, phase: str, device: str
+) -> None:
+    labels = np.asarray(np.random.default_rng(3).integers(0, 4, BATCH), np.float64)
+    bottoms = [np.abs(values_like(np.empty((BATCH, 4)), 4)) + 0.25, labels]
+    if name == "InfogainLoss":
+        bottoms.append(values_like(np.empty((4, 4)), 5))
+    check(layer_text(name, params, len(bottoms), 1), phase, bottoms, [], None, device)
+
+
+LEARNED = """
+layer { name: "d" type: "Input" top: "b0" input_param { shape { dim: 13 dim: 4 } } }
+layer { name: "l" type: "Input" top: "b1" input_param { shape { dim: 13 LABELS } } }
+layer { name: "it" type: "Scale" bottom: "b0" top: "s" scale_param { bias_term: true } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "labels", "split"),
+    [
+        ("SoftmaxWithLoss", "loss_param { ignore_label: 1 }", "", True),
+        ("HingeLoss", "hinge_loss_param { norm: L2 }", "", True),
+        ("HingeLoss", "", "dim: 2", False),
+        ("MultinomialLogisticLoss", "", "", True),
+        ("SigmoidCrossEntropyLoss", "loss_weight: 0.5", "dim: 4", True),
+        ("SigmoidCrossEntropyLoss", "loss_param { normalization: FULL }", "dim: 4", True),
+        (
+            "SigmoidCrossEntropyLoss",
+            "loss_param { ignore_label: 1 normalization: VALID }",
+            "dim: 4",
+            True,
+        ),
+        ("EuclideanLoss", "", "dim: 4", True),
+    ],
+)
+def test_training_in_micro_batches_is_as_whole(
+    name: str, params: str, labels: str, split: bool
+) -> None:
+    """The divisor of a loss is that of the whole batch."""
+    text = LEARNED.replace("LABELS", labels) + layer_text(name, params, 2, 1).replace(
+        '"it"', '"loss"'
+    ).replace('"b0"', '"s"')
+    net = Executor(parse_net(text), "TRAIN", precision="fp64", workers=Workers(2))
+    assert net._can_split == split
+    net.set_blobs("it", [np.array([1.0, 2.0, 0.5, 1.5]), np.array([0.5, 1.0, 0.25, 2.0])])
+    generator = np.random.default_rng(2)
+    shape = net.wiring.layers[1].top_shapes[0]
+    inputs = {
+        "b0": np.abs(generator.normal(0, 1, (BATCH, 4))),
+        "b1": np.asarray(generator.integers(0, 4, shape), np.float64),
+    }
+    loss = net.train_batch(inputs).loss
+    tape = net.forward_on_tape(inputs)
+    assert loss == pytest.approx(tape.loss, rel=1e-9)
+    for index, gradient in enumerate(tape.backward().parameters.values()):
+        found = net.parameters.unique[index].grad
+        assert found is not None
+        np.testing.assert_allclose(to_array(found), gradient, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 @pytest.mark.parametrize(("name", "params", "tops"), LABELLED)
 def test_a_long_batch_with_labels(
     name: str, params: str, tops: int, phase: str, device: str
@@ -320,6 +439,57 @@ def test_a_long_batch_with_labels(
     scores = np.round(values_like(np.empty((BATCH, 4, 2, 3)), 4) * 2)
     text = layer_text(name, params, 2, tops)
     check(text, phase, [scores, labels], [], None, device, backward=name != "Accuracy")
+
+
+@pytest.mark.parametrize("params", ["", "loss_param { ignore_label: 1 normalization: BATCH_SIZE }"])
+def test_an_infogain_matrix_from_a_file_is_as_from_a_bottom(
+    params: str, tmp_path: Path, device: str
+) -> None:
+    scores = values_like(np.empty((BATCH, 4)), 4)
+    labels = np.asarray(np.arange(BATCH) % 4, np.float64)
+    matrix = values_like(np.empty((1, 1, 4, 4)), 5)
+    blob = BlobProto()
+    fill_blob(blob, matrix)
+    (tmp_path / "h.binaryproto").write_bytes(blob.SerializeToString())
+    source = f'infogain_loss_param {{ source: "{tmp_path}/h.binaryproto" }}'
+    texts = [
+        layer_text("InfogainLoss", f"{params} {source}", 2, 1),
+        layer_text("InfogainLoss", params, 3, 1),
+    ]
+    results = []
+    for text, bottoms in zip(texts, ([scores, labels], [scores, labels, matrix]), strict=True):
+        net = make(text, "TRAIN", bottoms, [], "fp64", device)
+        results.append(gradients_of(net, named("b", bottoms)))
+    from_file, from_bottom = results
+    assert_same(from_file.outputs["t0"], np.asarray(from_bottom.outputs["t0"]), "loss", 1e-9)
+    assert_same(from_file.blobs["b0"], np.asarray(from_bottom.blobs["b0"]), "gradient", 1e-9)
+
+
+FILTERED = """
+layer { name: "it" type: "Filter" bottom: "b0" bottom: "b1" top: "f" }
+layer { name: "c" type: "Convolution" bottom: "f" top: "c"
+  convolution_param { num_output: 2 kernel_size: 2 weight_filler { type: "xavier" } } }
+layer { name: "r" type: "ReLU" bottom: "c" top: "c" }
+layer { name: "p" type: "Pooling" bottom: "c" top: "p" pooling_param { global_pooling: true } }
+layer { name: "ip" type: "InnerProduct" bottom: "p" top: "ip"
+  inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "l" type: "Reduction" bottom: "ip" top: "l" loss_weight: 1 }
+"""
+
+
+@pytest.mark.parametrize("precision", ["fp64", "fp32"])
+@pytest.mark.parametrize("chosen", [[], [2], [0, 1, 2, 3]])
+def test_layers_behind_a_filter_take_any_number_of_records(
+    chosen: list[int], precision: str, device: str
+) -> None:
+    images, selector = values_like(np.empty((4, 3, 3, 4)), 1), np.zeros(4)
+    selector[chosen] = -1
+    text = with_inputs(FILTERED, [images, selector])
+    net = Executor(parse_net(text), "TRAIN", precision=precision, device=device)
+    made = net.forward({"b0": images, "b1": selector}, keep=("ip",))
+    assert made["ip"].shape == (len(chosen), 3)
+    assert made["l"] == pytest.approx(made["ip"].sum(), rel=1e-5)
+    assert net.train_batch({"b0": images, "b1": selector}).loss == pytest.approx(float(made["l"]))
 
 
 # Lazy forms: what a layer leaves for the next one to compute
@@ -472,8 +642,8 @@ def test_a_blob_read_twice_gathers_both_gradients(device: str) -> None:
     assert_same(found.blobs["b0"], 2 * bottom**2, "gradient", 1e-9)
 
 
-# Not Power, Eltwise, BNLL, Log and Clip, whose gradients Caffe gets wrong there: it overwrites what
-# it reads.
+# Not Power, Eltwise, BNLL, Log, Clip and MVN, whose gradients Caffe gets wrong there: it overwrites
+# what it reads.
 IN_PLACE = {
     "ReLU": "relu_param { negative_slope: 0.3 }",
     "ELU": "elu_param { alpha: 0.4 }",
@@ -566,6 +736,30 @@ def test_convolutions_as_drawn(
     )
     values = [values_like(np.empty(shape), seed) for seed in range(bottoms)]
     check_drawn("Convolution", f"convolution_param {{ {params} }}", values, device, bottoms)
+
+
+@drawn
+@given(st.data(), st.integers(1, 3), st.integers(1, 3), st.booleans())
+def test_deconvolutions_and_columns_as_drawn(
+    device: str, data: st.DataObject, axes: int, group: int, bias: bool
+) -> None:
+    def each(low: int, high: int) -> list[int]:
+        return [data.draw(st.integers(low, high)) for _ in range(axes)]
+
+    shape = (data.draw(st.integers(1, 2)), group * data.draw(st.integers(1, 2)), *each(1, 4))
+    windows = " ".join(
+        repeated(field, each(low, high))
+        for field, low, high in (
+            ("kernel_size", 1, 4 if axes < 3 else 2),
+            ("stride", 1, 3),
+            ("pad", 0, 3),
+            ("dilation", 1, 2),
+        )
+    )
+    values = [values_like(np.empty(shape), axes)]
+    check_drawn("Im2col", f"convolution_param {{ {windows} }}", values, device)
+    filters = f"num_output: {group * 2} group: {group} bias_term: {str(bias).lower()}"
+    check_drawn("Deconvolution", f"convolution_param {{ {filters} {windows} }}", values, device)
 
 
 @drawn

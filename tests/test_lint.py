@@ -45,7 +45,7 @@ def image(phase: str, transform: str) -> str:
 TWO_WAYS = image("TRAIN", "crop_size: 8 scale: 0.5") + "%s" + FC + LOSS
 NETS = {
     "type": INPUT + simple("Deconvoluted", "data", "out"),
-    "unsupported": INPUT + simple("Deconvolution", "data", "out"),
+    "unsupported": INPUT + simple("LSTM", "data", "out"),
     "image-size": image("TRAIN", "") + image("TEST", "") + LOSS.replace('"fc"', '"data"'),
     "fields": INPUT
     + simple(

@@ -175,6 +175,9 @@ FOLLOWED = {
     "in place": layer("ReLU", "r", "j", "j") + layer("Power", "w", "j", "j") + conv("y", "j", 3),
     "Softmax": layer("Softmax", "p", "j") + conv("y", "p", 3),
     "Concat again": conv("c", "data", 2) + layer("Concat", "k", "j c") + conv("y", "k", 3),
+    "Swish": layer("Swish", "w", "j")
+    + layer("Clip", "c", "w", rest="clip_param { min: -1 max: 1 }")
+    + conv("y", "c", 3),
     "sum": conv("c", "data", 6) + layer("Eltwise", "e", "c j") + conv("y", "e", 3),
     "sum that weighs": conv("c", "data", 6)
     + layer("Eltwise", "e", "c j", rest="eltwise_param { coeff: 1 coeff: -2 }")
@@ -188,6 +191,27 @@ def test_orders_are_followed_through(kind: str) -> None:
     found, model = mapped(*pair)
     assert any(row.inputs for row in found.rows)
     assert_same_function(*pair, found, model)
+
+
+DECONVOLUTION = layer(
+    "Deconvolution",
+    "y",
+    "data",
+    rest="convolution_param { num_output: 3 kernel_size: 4 stride: 2 }",
+)
+
+
+def test_layers_without_bottoms_or_known_channels_map_by_name() -> None:
+    text = (
+        net_input()
+        + 'layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 3 } } }\n'
+        + layer("Scale", "s", "data p", rest="scale_param { axis: 1 }")
+        + DECONVOLUTION.replace("data", "s")
+        + layer("Reduction", "r", "y", rest="reduction_param { axis: 1 coeff: 0.01 }")
+    )
+    found, model = mapped(text, text)
+    assert {row.target for row in found.rows} == {"p", "y"}
+    assert_same_function(text, text, found, model)
 
 
 def renamed(text: str, names: str) -> str:
@@ -217,6 +241,16 @@ REFUSED = {
         net_input() + conv("y", "data", 3, 3),
         net_input() + conv("y", "data", 3, 3, "stride: 2"),
         "layer 'y': the nets differ here: stride is 2, but 1 in 'y' of source",
+    ),
+    "another stride of a Deconvolution": (
+        net_input() + DECONVOLUTION,
+        net_input() + DECONVOLUTION.replace("stride: 2", "stride: 3"),
+        "layer 'y': the nets differ here: stride is 3, but 2 in 'y' of source",
+    ),
+    "a Deconvolution of an order": (
+        ONE + DECONVOLUTION.replace("data", "j"),
+        TWO + DECONVOLUTION.replace("data", "j"),
+        "'y': its channels have to keep their order, and can't",
     ),
     "a layer between": (
         net_input() + conv("a", "data", 3) + conv("y", "a", 3),

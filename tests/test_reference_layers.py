@@ -28,7 +28,8 @@ Array = npt.NDArray[np.float64]
 Case = dict[str, Any]
 
 CASES: list[Case] = json.loads((DATA / "engine" / "layers.json").read_text())
-SOURCES = {"Data", "ImageData", "MemoryData", "DummyData", "Input"}
+SOURCES = {"Data", "ImageData", "MemoryData", "DummyData", "Input", "HDF5Data"}
+SINKS = {"HDF5Output"}
 
 
 def kind(case: Case) -> str:
@@ -92,7 +93,7 @@ def test_reference_is_as_caffe(case: Case) -> None:
 
 
 def test_every_type_that_computes_is_recorded() -> None:
-    computing = set(LAYER_TYPES) - SOURCES
+    computing = set(LAYER_TYPES) - SOURCES - SINKS
     assert set(reference_layers.RULES) == computing
     kinds = Counter(map(kind, CASES))
     assert set(kinds) == computing
@@ -148,7 +149,28 @@ DIFFERENTIABLE = [
     ("Flatten", "flatten_param { axis: 2 }", [(2, 3, 2, 4)], 1),
     ("Reshape", "reshape_param { shape { dim: 0 dim: -1 dim: 2 } }", [(2, 4, 3)], 1),
     ("Softmax", "softmax_param { axis: 2 }", [(2, 2, 4, 3)], 1),
+    ("Deconvolution", "convolution_param { num_output: 4 kernel_h: 3 kernel_w: 2 pad_h: 2 pad_w: 0"
+     " stride_h: 1 stride_w: 2 dilation: 2 dilation: 1 group: 2 }", [(2, 2, 4, 3)], 1),
+    ("Deconvolution", "convolution_param { num_output: 2 kernel_size: 3 stride: 2 }",
+     [(2, 1, 3)] * 2, 2),
+    ("Im2col", "convolution_param { kernel_h: 2 kernel_w: 3 stride_h: 2 stride_w: 1 pad_h: 0"
+     " pad_w: 1 }", [(2, 2, 4, 3)], 1),
+    ("SPP", "spp_param { pyramid_height: 2 }", [(2, 2, 3, 4)], 1),
+    ("SPP", "spp_param { pyramid_height: 3 pool: AVE }", [(1, 2, 7, 4)], 1),
+    ("MVN", "", [(2, 3, 2, 4)], 1),
+    ("MVN", "mvn_param { across_channels: true }", [(2, 3, 4)], 1),
+    ("MVN", "mvn_param { normalize_variance: false }", [(2, 3, 2, 2)], 1),
+    ("Crop", "crop_param { axis: 1 offset: 1 offset: 0 }", [(2, 4, 5), (1, 3, 4)], 1),
+    ("Tile", "tile_param { tiles: 3 }", [(2, 3, 2)], 1),
+    ("Reduction", "", [(2, 3, 2)], 1),
+    ("Reduction", "reduction_param { operation: ASUM axis: 1 coeff: -2 }", [(2, 3, 2)], 1),
+    ("Reduction", "reduction_param { operation: SUMSQ axis: 2 }", [(2, 3, 2)], 1),
+    ("Reduction", "reduction_param { operation: MEAN axis: 1 coeff: 3 }", [(2, 3, 2)], 1),
+    ("Parameter", "parameter_param { shape { dim: 2 dim: 3 } }", [], 1),
     ("EuclideanLoss", "", [(3, 4), (3, 2, 2)], 1),
+    ("SigmoidCrossEntropyLoss", "", [(3, 4), (3, 2, 2)], 1),
+    ("SigmoidCrossEntropyLoss", "loss_param { ignore_label: 0 normalization: VALID }",
+     [(3, 4), (3, 4)], 1),
 ]  # fmt: skip
 
 
@@ -188,11 +210,42 @@ def test_reference_gradients_by_differences(
     check_by_differences(text, bottoms, blobs_for(name, params, bottoms))
 
 
-def test_softmax_loss_gradients_by_differences() -> None:
-    labels = np.array([[0, 3, 1], [2, 1, 3]])
-    for params in ("", "loss_param { ignore_label: 1 normalization: BATCH_SIZE }"):
-        text = layer_text("SoftmaxWithLoss", params, 2, 1)
-        check_by_differences(text, [spread_out((2, 4, 3), 0), labels.astype(float)], [])
+LABELS = np.array([[0, 3, 1], [2, 1, 3]], np.float64)
+MATRIX = spread_out((4, 4), 2)
+PAIRS = [spread_out((6, 2), 0), spread_out((6, 2), 1) * 0.8]
+SIMILAR = np.array([1, 0, 0, 1, 0, 0], np.float64)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "bottoms"),
+    [
+        ("SoftmaxWithLoss", "", [spread_out((2, 4, 3), 0), LABELS]),
+        (
+            "SoftmaxWithLoss",
+            "loss_param { ignore_label: 1 normalization: BATCH_SIZE }",
+            [spread_out((2, 4, 3), 0), LABELS],
+        ),
+        ("InfogainLoss", "", [spread_out((2, 4, 3), 0), LABELS, MATRIX]),
+        (
+            "InfogainLoss",
+            "infogain_loss_param { axis: 2 } loss_param { ignore_label: 3 normalization: FULL }",
+            [spread_out((2, 3, 4), 0), LABELS, MATRIX],
+        ),
+        ("MultinomialLogisticLoss", "", [np.abs(spread_out((3, 4), 0)), LABELS[0]]),
+        ("HingeLoss", "", [spread_out((3, 4), 0) + 0.01, LABELS[0]]),
+        ("HingeLoss", "hinge_loss_param { norm: L2 }", [spread_out((3, 2, 2), 0), LABELS[0]]),
+        (
+            "ContrastiveLoss",
+            "contrastive_loss_param { margin: 4 legacy_version: true }",
+            [*PAIRS, SIMILAR],
+        ),
+    ],
+)
+def test_gradients_of_losses_with_labels_by_differences(
+    name: str, params: str, bottoms: list[Array]
+) -> None:
+    text = layer_text(name, params, len(bottoms), 1)
+    check_by_differences(text, [bottom.copy() for bottom in bottoms], [])
 
 
 def check_by_differences(text: str, bottoms: list[Array], blobs: list[Array]) -> None:

@@ -263,10 +263,11 @@ def test_a_later_record_that_differs(text: str, image: Any, said: str) -> None:
     ("blob", "said"),
     [
         (b"\xff\xff", "not a BlobProto"),
-        (BlobProto(), "has none"),
+        (BlobProto(), "has 0 elements for shape scalar"),
         (BlobProto(shape={"dim": [3, 6, 8]}, data=[0] * 144), "has 3 6 8"),
-        (BlobProto(num=1, channels=3, height=6, width=8, data=[0] * 5), "1x3x6x8 but holds 5"),
-        (BlobProto(num=1, channels=-3, height=6, width=8), "has 1 -3 6 8"),
+        (BlobProto(num=1, channels=3, height=6, width=8, data=[0] * 5), "has 5 elements for"),
+        (BlobProto(num=1, channels=-3, height=6, width=8), "for shape 1x-3x6x8"),
+        (BlobProto(num=0, channels=3, height=6, width=8), "has 0 3 6 8"),
     ],
 )
 def test_mean_files_that_are_none(tmp_path: Path, blob: Any, said: str) -> None:

@@ -59,8 +59,8 @@ class ChannelUse(Enum):
 
 def classify_layer(item: LayerShapes) -> ChannelUse:
     """Return what a layer does with channels."""
-    layer, axes = item.layer, len(item.bottoms[0])
-    kind = layer.type
+    layer, kind = item.layer, item.layer.type
+    axes = len(item.bottoms[0]) if item.bottoms else 0
     if axes < 2:
         return ChannelUse.ORDERED
     if kind in ("Convolution", "InnerProduct"):

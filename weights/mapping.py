@@ -129,11 +129,12 @@ def map_weights(
         number = equal.target.signatures[item.layer.top[0]]
         order = filters.get(number, np.arange(channel_count(item.tops[0])))
         bottoms = [orders[blob] for blob in item.layer.bottom]
+        inputs = bottoms[0] if bottoms else np.arange(0)  # a Parameter has none
         try:
             pairs = _pair_bottoms(equal, item, other)
             tops = propagate_order(item, other, pairs, bottoms, order)
             if item.blobs:
-                row, arrays[item.layer.name] = _map_blobs(equal, item, bottoms[0], order)
+                row, arrays[item.layer.name] = _map_blobs(equal, item, inputs, order)
                 rows.append(row)
         except OrderError as error:
             raise NetError(f"{equal.target.place(item)}: {error}") from None

@@ -41,7 +41,7 @@ def layer_settings(item: LayerShapes) -> Settings:
     param = _type_param(layer)
     if param is None:
         return tuple(settings)
-    axes = len(item.bottoms[0])
+    axes = len(item.bottoms[0]) if item.bottoms else 0
     for descriptor in param.DESCRIPTOR.fields:
         name = descriptor.name
         value = getattr(param, name)
@@ -72,6 +72,8 @@ def _pooling_settings(item: LayerShapes, param: PoolingParameter) -> list[tuple[
 
 def _type_param(layer: LayerParameter) -> Message | None:
     """Return the message with the parameters of a layer's type; None where it has none."""
+    if layer.type in ("Deconvolution", "Im2col"):
+        return layer.convolution_param
     wanted = f"{layer.type.lower()}param"
     for descriptor in layer.DESCRIPTOR.fields:
         if descriptor.name.replace("_", "") == wanted:

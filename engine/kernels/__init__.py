@@ -7,9 +7,20 @@ from ...nets.layer_types import UNSUPPORTED
 from ...text import printable
 from ..wiring import WiredLayer
 from .base import Kernel
+from .classification import Accuracy, ArgMax, Softmax
 from .convolution import Convolution, InnerProduct
+from .deconvolution import Deconvolution, Im2col
 from .hdf5_output import HDF5Output
-from .losses import Accuracy, ArgMax, EuclideanLoss, Softmax, SoftmaxWithLoss
+from .indexing import BatchReindex, Embed, Filter
+from .losses import (
+    ContrastiveLoss,
+    EuclideanLoss,
+    HingeLoss,
+    InfogainLoss,
+    MultinomialLogisticLoss,
+    SigmoidCrossEntropyLoss,
+    SoftmaxWithLoss,
+)
 from .neurons import (
     BNLL,
     ELU,
@@ -26,48 +37,75 @@ from .neurons import (
     TanH,
     Threshold,
 )
-from .normalization import BatchNorm, Bias, Scale
-from .pooling import LRN, Pooling
-from .shaping import Concat, Eltwise, Reshape, Silence, Slice, Split
+from .normalization import MVN, BatchNorm, Bias, Scale
+from .pooling import LRN, SPP, Pooling
+from .shaping import (
+    Concat,
+    Crop,
+    Eltwise,
+    Parameter,
+    Reduction,
+    Reshape,
+    Silence,
+    Slice,
+    Split,
+    Tile,
+)
 
 SOURCES = frozenset(DATA_LAYER_TYPES) - UNSUPPORTED
 
-KERNELS: dict[str, type[Kernel]] = {
-    "Convolution": Convolution,
-    "Pooling": Pooling,
-    "LRN": LRN,
-    "InnerProduct": InnerProduct,
-    "ReLU": ReLU,
-    "PReLU": PReLU,
-    "ELU": ELU,
-    "Sigmoid": Sigmoid,
-    "TanH": TanH,
-    "Power": Power,
-    "Exp": Exp,
-    "Log": Log,
-    "AbsVal": AbsVal,
-    "BNLL": BNLL,
-    "Swish": Swish,
-    "Clip": Clip,
-    "Threshold": Threshold,
-    "Dropout": Dropout,
-    "BatchNorm": BatchNorm,
-    "Scale": Scale,
-    "Bias": Bias,
-    "Concat": Concat,
-    "Slice": Slice,
-    "Split": Split,
-    "Flatten": Reshape,
-    "Reshape": Reshape,
-    "Eltwise": Eltwise,
-    "Silence": Silence,
-    "HDF5Output": HDF5Output,
-    "Softmax": Softmax,
-    "SoftmaxWithLoss": SoftmaxWithLoss,
-    "EuclideanLoss": EuclideanLoss,
-    "Accuracy": Accuracy,
-    "ArgMax": ArgMax,
-}
+_KERNELS: tuple[type[Kernel], ...] = (
+    Convolution,
+    Deconvolution,
+    Im2col,
+    InnerProduct,
+    Embed,
+    Pooling,
+    SPP,
+    LRN,
+    ReLU,
+    PReLU,
+    ELU,
+    Sigmoid,
+    TanH,
+    Power,
+    Exp,
+    Log,
+    AbsVal,
+    BNLL,
+    Swish,
+    Clip,
+    Threshold,
+    Dropout,
+    BatchNorm,
+    MVN,
+    Scale,
+    Bias,
+    Concat,
+    Slice,
+    Split,
+    Reshape,
+    Eltwise,
+    Crop,
+    Tile,
+    Reduction,
+    BatchReindex,
+    Filter,
+    Parameter,
+    Silence,
+    HDF5Output,
+    Softmax,
+    SoftmaxWithLoss,
+    InfogainLoss,
+    MultinomialLogisticLoss,
+    HingeLoss,
+    SigmoidCrossEntropyLoss,
+    EuclideanLoss,
+    ContrastiveLoss,
+    Accuracy,
+    ArgMax,
+)
+KERNELS = {kernel.__name__: kernel for kernel in _KERNELS} | {"Flatten": Reshape}
 
 
 def kernel_of(layer: WiredLayer, index: int, phase: str) -> Kernel:

@@ -157,6 +157,11 @@ class Kernel:
         raise NotImplementedError(self.layer.type)
 
 
+def widen(x: Tensor) -> Tensor:
+    """Return bf16 as float32, which holds sums and indices of classes."""
+    return x.float() if x.dtype == torch.bfloat16 else x
+
+
 def canonical(axis: int, tensor: Tensor) -> int:
     """Return a possibly negative axis as an index."""
     return axis % tensor.dim()

@@ -7,14 +7,14 @@ faster than the plain operator (`benchmarks/engine.py` measures the whole).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from ...nets.windows import Window, axis_index, convolution_windows
+from ...nets.windows import axis_index, convolution_windows
 from .base import (
     BlobValue,
     Kernel,
@@ -54,7 +54,44 @@ if _ONEDNN:
     _REORDER = torch.ops.mkldnn._reorder_convolution_weight.default
 
 
-class Convolution(Kernel):
+class WindowKernel(Kernel):
+    """A layer with windows along 1 to 3 spatial axes, those behind the axis of the channels."""
+
+    def set_up(self) -> None:
+        """Read the windows along each spatial axis."""
+        param = self.param.convolution_param
+        shape = self.layer.bottom_shapes[0]
+        self.axis = axis_index(param.axis, len(shape))
+        self.spatial = shape[self.axis + 1 :]
+        if not 1 <= len(self.spatial) <= 3:
+            raise ValueError(f"convolves {len(self.spatial)} spatial axes; 1 to 3 are supported")
+        self.windows = convolution_windows(param, len(self.spatial))
+        self.kernel = [window.kernel for window in self.windows]
+        self.stride = [window.stride for window in self.windows]
+        self.pad = [window.pad for window in self.windows]
+        self.dilation = [window.dilation for window in self.windows]
+        self.group = param.group
+
+    def end_pad(self) -> list[int]:
+        """Return, in F.pad's order, the zeros that a kernel larger than its padded input reads."""
+        pads: list[int] = []
+        for window, size in zip(self.windows, self.spatial, strict=True):
+            span = window.dilation * (window.kernel - 1) + 1
+            reach = (window.extent(size) - 1) * window.stride + span
+            pads = [0, max(0, reach - size - 2 * window.pad), *pads]
+        return pads if any(pads) else []
+
+    def over_images(self, function: Callable[[Any], BlobValue], bottom: Value) -> BlobValue:
+        """Apply a function of (images, channels, ...) to a bottom with any axes before these."""
+        if self.axis == 1:
+            return function(bottom)
+        x = materialize(bottom)
+        outer = x.shape[: self.axis]
+        y = materialize(function(x.reshape(prod(outer), *x.shape[self.axis :])))
+        return y.reshape(*outer, *y.shape[1:])
+
+
+class Convolution(WindowKernel):
     """conv_layer.cpp, base_conv_layer.cpp.
 
     Attributes:
@@ -67,45 +104,21 @@ class Convolution(Kernel):
     masks = True
 
     def set_up(self) -> None:
-        """Read the windows along each spatial axis."""
-        param = self.param.convolution_param
-        shape = self.layer.bottom_shapes[0]
-        self.axis = axis_index(param.axis, len(shape))
-        spatial = shape[self.axis + 1 :]
-        if not 1 <= len(spatial) <= 3:
-            raise ValueError(f"convolves {len(spatial)} spatial axes; 1 to 3 are supported")
-        windows = convolution_windows(param, len(spatial))
-        self.kernel = [window.kernel for window in windows]
-        self.stride = [window.stride for window in windows]
-        self.pad = [window.pad for window in windows]
-        self.dilation = [window.dilation for window in windows]
-        self.group = param.group
-        self.end_pad = self._end_pad(windows, spatial)
+        """Read the windows, and decide whether it is a matrix product at each pixel."""
+        super().set_up()
+        self._end_pad = self.end_pad()
         self.pointwise = set(self.kernel) == set(self.stride) == {1}
-
-    def _end_pad(self, windows: list[Window], sizes: tuple[int, ...]) -> list[int]:
-        """Return, in F.pad's order, the zeros that a kernel larger than its padded input reads."""
-        pads: list[int] = []
-        for window, size in zip(windows, sizes, strict=True):
-            span = window.dilation * (window.kernel - 1) + 1
-            reach = (window.extent(size) - 1) * window.stride + span
-            pads = [0, max(0, reach - size - 2 * window.pad), *pads]
-        return pads if any(pads) else []
 
     def forward(
         self, context: PassContext, bottoms: list[Value], blobs: Tensors
     ) -> Sequence[BlobValue]:
         """Convolve each bottom."""
         weight, bias = blobs[0], blobs[1] if len(blobs) > 1 else None
-        if self.axis == 1:
-            return [self._convolve(context, bottom, weight, bias) for bottom in bottoms]
-        tops = []
-        for bottom in map(materialize, bottoms):
-            outer = bottom.shape[: self.axis]
-            x = bottom.reshape(prod(outer), *bottom.shape[self.axis :])
-            y = materialize(self._convolve(context, x, weight, bias))
-            tops.append(y.reshape(*outer, *y.shape[1:]))
-        return tops
+
+        def convolve(x: Value) -> BlobValue:
+            return self._convolve(context, x, weight, bias)
+
+        return [self.over_images(convolve, bottom) for bottom in bottoms]
 
     def _convolve(
         self, context: PassContext, x: Value, weight: Tensor, bias: Tensor | None
@@ -135,7 +148,7 @@ class Convolution(Kernel):
         return PaddedPlane(y, F.relu(border) if self.relu else border, self.pad)
 
     def _pad_end(self, x: Tensor) -> Tensor:
-        return F.pad(x, self.end_pad) if self.end_pad else x
+        return F.pad(x, self._end_pad) if self._end_pad else x
 
     def _plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         convolve = _PLAIN[len(self.kernel) - 1]

@@ -1,231 +1,278 @@
-"""The last layers of a net: Softmax, losses, Accuracy, ArgMax."""
+"""Losses. Where Caffe differentiates another value than it reports, so do these."""
 
 from __future__ import annotations
 
 from math import prod
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from ...errors import NetError
-from ...formats.schema import AccuracyParameter, LossParameter, SoftmaxParameter
-from .base import Kernel, PassContext, Tensor, Tensors, canonical
+from ...errors import FormatError
+from ...formats.caffemodel import read_blob
+from ...formats.schema import HingeLossParameter, LossParameter
+from .base import Kernel, PassContext, Tensor, Tensors, widen
+from .classification import ClassificationKernel
 
 FLT_MIN = torch.finfo(torch.float32).tiny
+LOG_THRESHOLD = 1e-20  # kLOG_THRESHOLD (loss_layer.hpp)
 FULL, VALID, BATCH_SIZE = LossParameter.FULL, LossParameter.VALID, LossParameter.BATCH_SIZE
 
 
-def _widen(x: Tensor) -> Tensor:
-    """Return bf16 as float32, which holds sums and indices of classes."""
-    return x.float() if x.dtype == torch.bfloat16 else x
-
-
-class Softmax(Kernel):
-    """softmax_layer.cpp."""
-
-    def set_up(self) -> None:
-        """Records are independent unless the axis is 0."""
-        axes = len(self.layer.bottom_shapes[0])
-        self.per_record = self.param.softmax_param.axis % axes != 0
-
-    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
-        """Compute probabilities along `axis`."""
-        x = bottoms[0]
-        return [F.softmax(x, canonical(self.param.softmax_param.axis, x))]
-
-
-class ClassificationKernel(Kernel):
-    """Compares scores with labels: a class for each position outside the class axis."""
+class Loss(Kernel):
+    """A sum of losses, divided by a number that depends on the labels and the batch size."""
 
     reduces = True
 
-    def set_up(self) -> None:
-        """Read the class axis and ignore_label."""
-        param, ignoring = self._params()
-        shape = self.layer.bottom_shapes[0]
-        self.axis = param.axis % len(shape)
-        self.classes = shape[self.axis]
-        self.per_record = self.axis != 0
-        has_ignored = ignoring.HasField("ignore_label")
-        self.ignored: int | None = ignoring.ignore_label if has_ignored else None
-
-    def _params(
-        self,
-    ) -> tuple[SoftmaxParameter | AccuracyParameter, LossParameter | AccuracyParameter]:
-        """Return the messages with `axis` and with `ignore_label`."""
-        raise NotImplementedError
-
-    def rows(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scores (positions, classes) and labels (positions,) as integers."""
-        rows = _widen(scores.movedim(self.axis, -1).reshape(-1, self.classes))
-        return rows, self.flatten_labels(labels)
-
-    @staticmethod
-    def flatten_labels(labels: Tensor) -> Tensor:
-        """Return labels as integers (positions,)."""
-        return labels.reshape(-1).long()  # static_cast<int> rounds towards zero
-
-    def check_labels(self, flat: Tensor) -> None:
-        """Check integer labels; a GPU has to finish its work for it.
-
-        Raises:
-            NetError: a label outside the classes.
-        """
-        wrong = (flat < 0) | (flat >= self.classes)
-        if self.ignored is not None:
-            wrong &= flat != self.ignored
-        if wrong.any():
-            item = int(wrong.nonzero()[0])
-            raise NetError(
-                f"layer '{self.layer.name}': label {int(flat[item])} (item {item} of the batch)"
-                f" is none of its {self.classes} classes, 0 to {self.classes - 1}; check the data"
-                " or num_output"
-            )
-
-    def valid(self, labels: Tensor) -> Tensor:
-        """Return whether each label counts (positions,)."""
-        if self.ignored is None:
-            return torch.ones_like(labels, dtype=torch.bool)
-        return labels != self.ignored
-
-
-class SoftmaxWithLoss(ClassificationKernel):
-    """softmax_loss_layer.cpp: -log of the label's probability, which is at least FLT_MIN."""
-
-    def _params(self) -> tuple[SoftmaxParameter, LossParameter]:
-        return self.param.softmax_param, self.param.loss_param
-
-    def normalizer(self, labels: Tensor, records: int) -> float:
-        """Return the divisor of the summed losses (SoftmaxWithLossLayer::get_normalizer).
+    def divisor(self, labels: Tensor, records: int) -> float:
+        """Return the divisor; by default the number of records.
 
         Args:
-            labels: of the whole batch.
-            records: its size.
+            labels: the second bottom.
+            records: of the batch.
 
         Raises:
             NetError: a label outside the classes.
         """
+        return float(records)
+
+    def total(self, bottoms: Tensors) -> Tensor:
+        """Return the sum of the losses, whose gradient is Caffe's."""
+        raise NotImplementedError(self.layer.type)
+
+    def normalizer(self, labels: Tensor, records: int) -> float:
+        """Return the divisor for the whole batch, from its labels."""
+        return self.divisor(labels, records)
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Compute the scalar loss."""
+        divisor = self.divisor(bottoms[1], bottoms[0].shape[0])
+        return [self.total(bottoms) / divisor]
+
+    def objective(self, context: PassContext, bottoms: Tensors) -> Tensor:
+        """Compute a micro-batch's part of the loss; `normalizer` has checked the labels."""
+        return self.total(bottoms) / context.normalizers[self.index]
+
+
+def _normalization(param: LossParameter, default: int) -> int:
+    """Return the mode of a loss; `normalize` is the older field."""
+    if param.HasField("normalization"):
+        return param.normalization
+    if param.HasField("normalize"):
+        return VALID if param.normalize else BATCH_SIZE
+    return default
+
+
+class _ClassLoss(ClassificationKernel, Loss):
+    """A loss of the log of a softmax, of which Caffe reports a clamped value."""
+
+    def divisor(self, labels: Tensor, records: int) -> float:
+        """Return the count that `normalization` says, at least 1."""
         flat = self.flatten_labels(labels)
         self.check_labels(flat)
-        return self._divisor(flat, records)
-
-    def _divisor(self, labels: Tensor, records: int) -> float:
-        loss = self.param.loss_param
-        mode = loss.normalization
-        if not loss.HasField("normalization") and loss.HasField("normalize"):
-            mode = VALID if loss.normalize else BATCH_SIZE
+        mode = _normalization(self.param.loss_param, VALID)
         count = 1
         if mode == FULL or (mode == VALID and self.ignored is None):
-            count = len(labels)
+            count = len(flat)
         elif mode == VALID:
-            count = int(self.valid(labels).sum())
+            count = int(self.valid(flat).sum())
         elif mode == BATCH_SIZE:
             count = records * prod(self.layer.bottom_shapes[0][1 : self.axis])
         return float(max(1, count))
 
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
         """Compute the scalar loss that Caffe reports, with the gradient that Caffe uses."""
-        rows, labels = self.rows(*bottoms)
-        self.check_labels(labels)
-        divisor = self._divisor(labels, bottoms[0].shape[0])
+        divisor = self.divisor(bottoms[1], bottoms[0].shape[0])
         with torch.no_grad():
-            reported = self._reported(rows, labels) / divisor
+            reported = self._reported(bottoms) / divisor
         if not context.gradients:
             return [reported]
-        smooth = self._cross_entropy(rows, labels) / divisor
+        smooth = self.total(bottoms) / divisor
         return [smooth + (reported - smooth).detach()]
 
-    def objective(self, context: PassContext, bottoms: list[Tensor]) -> Tensor:
-        """Compute a micro-batch's part of the loss; `normalizer` has checked the labels."""
-        return self._cross_entropy(*self.rows(*bottoms)) / context.normalizers[self.index]
-
-    def _reported(self, rows: Tensor, labels: Tensor) -> Tensor:
+    def _reported(self, bottoms: Tensors) -> Tensor:
         """Return the sum of the losses that Caffe reports."""
+        raise NotImplementedError(self.layer.type)
+
+
+class SoftmaxWithLoss(_ClassLoss):
+    """softmax_loss_layer.cpp: -log of the label's probability, which is at least FLT_MIN."""
+
+    def _options(self) -> tuple[int, LossParameter]:
+        return self.param.softmax_param.axis, self.param.loss_param
+
+    def total(self, bottoms: Tensors) -> Tensor:
+        """Return the sum of the losses without the clamp, which Caffe's gradient ignores."""
+        ignored = -100 if self.ignored is None else self.ignored
+        return F.cross_entropy(*self.rows(*bottoms), reduction="sum", ignore_index=ignored)
+
+    def _reported(self, bottoms: Tensors) -> Tensor:
+        rows, labels = self.rows(*bottoms)
         valid = self.valid(labels)
         chosen = labels.where(valid, torch.zeros_like(labels))
         probability = F.softmax(rows, 1).gather(1, chosen[:, None])[:, 0]
         return (-torch.log(probability.clamp(min=FLT_MIN)) * valid).sum()
 
-    def _cross_entropy(self, rows: Tensor, labels: Tensor) -> Tensor:
-        """Return the sum of the losses without the clamp, which Caffe's gradient ignores."""
-        ignored = -100 if self.ignored is None else self.ignored
-        return F.cross_entropy(rows, labels, reduction="sum", ignore_index=ignored)
 
+class InfogainLoss(_ClassLoss):
+    """infogain_loss_layer.cpp: cross entropy weighted by a row of a matrix, that of the label.
 
-class EuclideanLoss(Kernel):
-    """euclidean_loss_layer.cpp: half the squared distance, averaged over records."""
+    The matrix is the third bottom or a file. A second top has the probabilities.
+    """
 
-    reduces = True
+    def set_up(self) -> None:
+        """Read the matrix's file."""
+        super().set_up()
+        self._matrix: Tensor | None = None
+        if len(self.layer.bottoms) > 2:
+            self.per_record = False  # the matrix goes with the whole batch
+            return
+        path = Path(self.param.infogain_loss_param.source)
+        try:
+            values = torch.from_numpy(
+                read_blob(path, "an infogain matrix", "write it as a BlobProto")
+            )
+        except FormatError as error:
+            raise ValueError(str(error)) from None
+        if values.numel() != self.classes**2:
+            size = f"{values.numel()} elements, not {self.classes} x {self.classes}"
+            raise ValueError(f"{path}: the infogain matrix has {size}")
+        self._matrix = values
 
-    def normalizer(self, labels: Tensor, records: int) -> float:
-        """Return the records of the whole batch."""
-        return float(records)
+    def _options(self) -> tuple[int, LossParameter]:
+        return self.param.infogain_loss_param.axis, self.param.loss_param
 
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
-        """Compute the scalar loss."""
-        return [self._distance(bottoms) / bottoms[0].shape[0]]
+        """Compute the scalar loss, and the probabilities as a second top."""
+        tops = super().forward(context, bottoms, blobs)
+        if len(self.layer.tops) > 1:
+            tops.append(F.softmax(bottoms[0].detach(), self.axis))
+        return tops
 
-    def objective(self, context: PassContext, bottoms: list[Tensor]) -> Tensor:
-        """Compute the loss of a micro-batch, divided by the whole batch's records."""
-        return self._distance(bottoms) / context.normalizers[self.index]
+    def total(self, bottoms: Tensors) -> Tensor:
+        """Return the sum of the losses without the clamp, which Caffe's gradient ignores."""
+        rows, labels = self.rows(*bottoms[:2])
+        return -(self._weights(bottoms, rows, labels) * F.log_softmax(rows, 1)).sum()
 
-    @staticmethod
-    def _distance(bottoms: list[Tensor]) -> Tensor:
-        a, b = map(_widen, bottoms)
+    def _reported(self, bottoms: Tensors) -> Tensor:
+        rows, labels = self.rows(*bottoms[:2])
+        logs = torch.log(F.softmax(rows, 1).clamp(min=LOG_THRESHOLD))
+        return -(self._weights(bottoms, rows, labels) * logs).sum()
+
+    def _weights(self, bottoms: Tensors, rows: Tensor, labels: Tensor) -> Tensor:
+        """Return the matrix's row of each label, zeros for an ignored one."""
+        matrix = bottoms[2].detach() if self._matrix is None else self._matrix
+        matrix = matrix.reshape(self.classes, self.classes).to(rows)
+        valid = self.valid(labels)
+        return matrix[labels.where(valid, torch.zeros_like(labels))] * valid[:, None]
+
+
+class _RecordLoss(ClassificationKernel, Loss):
+    """A loss of one label a record: all other axes are its classes."""
+
+    def set_up(self) -> None:
+        """Count the classes; of more labels than records Caffe reads the first ones."""
+        scores, labels = self.layer.bottom_shapes
+        self.classes = prod(scores[1:])
+        self.ignored = None
+        self.per_record = prod(labels) == scores[0]
+
+    def rows(self, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores (records, classes) and labels (records,) as integers."""
+        records = len(scores)
+        return widen(scores.reshape(records, -1)), self.flatten_labels(labels)[:records]
+
+    def divisor(self, labels: Tensor, records: int) -> float:
+        """Return the number of records."""
+        self.check_labels(self.flatten_labels(labels)[:records])
+        return float(records)
+
+
+class MultinomialLogisticLoss(_RecordLoss):
+    """multinomial_logistic_loss_layer.cpp: -log of the label's probability, the bottom's."""
+
+    def total(self, bottoms: Tensors) -> Tensor:
+        """Return the sum of the losses; the clamp does not stop the gradient."""
+        rows, labels = self.rows(*bottoms)
+        probability = rows.gather(1, labels[:, None])
+        clamped = probability.detach().clamp(min=LOG_THRESHOLD)
+        return -torch.log(clamped + (probability - probability.detach())).sum()
+
+
+class HingeLoss(_RecordLoss):
+    """hinge_loss_layer.cpp: max(0, 1 + score), for the label 1 - score; or its square (L2)."""
+
+    def total(self, bottoms: Tensors) -> Tensor:
+        """Return the sum over all classes."""
+        rows, labels = self.rows(*bottoms)
+        signs = torch.ones_like(rows).scatter_(1, labels[:, None], -1.0)
+        margins = F.relu(1 + signs * rows)
+        squared = self.param.hinge_loss_param.norm == HingeLossParameter.L2
+        return (margins * margins if squared else margins).sum()
+
+
+class EuclideanLoss(Loss):
+    """euclidean_loss_layer.cpp: half the squared distance, averaged over records."""
+
+    def total(self, bottoms: Tensors) -> Tensor:
+        """Return half the sum of squared differences."""
+        a, b = map(widen, bottoms)
         return ((a - b.reshape(a.shape)) ** 2).sum() / 2
 
 
-class Accuracy(ClassificationKernel):
-    """accuracy_layer.cpp: top-k accuracy; a tie with the label's score counts as better.
+class SigmoidCrossEntropyLoss(Loss):
+    """sigmoid_cross_entropy_loss_layer.cpp: of each score's sigmoid with a target from 0 to 1."""
 
-    As in Caffe, comparisons with nan are false, so that nan outputs have accuracy 1.
+    def total(self, bottoms: Tensors) -> Tensor:
+        """Return the sum over all scores whose target is not ignored."""
+        scores, targets = map(widen, bottoms)
+        targets = targets.detach().reshape(scores.shape)
+        losses = F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
+        return losses.where(self._valid(targets), torch.zeros_like(losses)).sum()
+
+    def _valid(self, targets: Tensor) -> Tensor:
+        param = self.param.loss_param
+        if not param.HasField("ignore_label"):
+            return torch.ones_like(targets, dtype=torch.bool)
+        return targets.long() != param.ignore_label  # static_cast<int> rounds towards zero
+
+    def divisor(self, labels: Tensor, records: int) -> float:
+        """Return the count that `normalization` says, at least 1; by default that of records."""
+        mode = _normalization(self.param.loss_param, BATCH_SIZE)
+        count = {FULL: labels.numel(), BATCH_SIZE: records}.get(mode, 1)
+        if mode == VALID:
+            count = int(self._valid(labels).sum())
+        return float(max(1, count))
+
+
+class ContrastiveLoss(Loss):
+    """contrastive_loss_layer.cpp: pairs of features, and whether both are of one class.
+
+    Half the squared distance of a similar pair, half the square of margin - distance of others;
+    `legacy_version` has margin - distance^2 for these. Hadsell et al. 2006.
     """
 
-    def _params(self) -> tuple[AccuracyParameter, AccuracyParameter]:
-        return self.param.accuracy_param, self.param.accuracy_param
-
-    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
-        """Compute the accuracy; as a second top, that of each class."""
-        rows, labels = self.rows(*bottoms)
-        self.check_labels(labels)
-        valid = self.valid(labels)
-        rows, labels = rows[valid], labels[valid]
-        label_scores = rows.gather(1, labels[:, None])
-        better = (rows >= label_scores).sum(1) - 1  # without the label itself
-        correct = (better < self.param.accuracy_param.top_k).to(rows.dtype)
-        tops = [correct.sum() / max(1, len(correct))]
-        if len(self.layer.tops) > 1:
-            hits = rows.new_zeros(self.classes).index_add_(0, labels, correct)
-            counts = torch.bincount(labels, minlength=self.classes)
-            tops.append(hits / counts.clamp(min=1))
-        return tops
-
-
-class ArgMax(Kernel):
-    """argmax_layer.cpp: indices or scores of the top_k largest; the last of equals comes first."""
-
     def set_up(self) -> None:
-        """Records are independent unless the axis is 0; by default all other axes are flattened."""
-        param = self.param.argmax_param
-        axes = len(self.layer.bottom_shapes[0])
-        self.per_record = not param.HasField("axis") or param.axis % axes != 0
+        """Records are independent where each has one label."""
+        self.per_record = prod(self.layer.bottom_shapes[2]) == self.layer.bottom_shapes[0][0]
 
-    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
-        """Return indices as floats, scores, or both."""
-        param, x = self.param.argmax_param, _widen(bottoms[0])
-        if param.HasField("axis"):
-            axis = canonical(param.axis, x)
-            values, indices = self._largest(x.movedim(axis, -1))
-            chosen = values if param.out_max_val else indices.to(x.dtype)
-            return [chosen.movedim(-1, axis)]
-        values, indices = self._largest(x.flatten(1))
-        columns = [indices.to(x.dtype), values] if param.out_max_val else [indices.to(x.dtype)]
-        tail = (1,) * (x.dim() - 3)
-        return [torch.stack(columns, 1).reshape(x.shape[0], len(columns), param.top_k, *tail)]
+    def total(self, bottoms: Tensors) -> Tensor:
+        """Return the sum over pairs."""
+        a, b, labels = map(widen, bottoms)
+        records = len(a)
+        difference = (a - b.reshape(a.shape)).reshape(records, -1)
+        squares = (difference * difference).sum(1)
+        param = self.param.contrastive_loss_param
+        if param.legacy_version:
+            others = F.relu(param.margin - squares)
+        else:
+            others = F.relu(param.margin - _distance(difference, squares)) ** 2
+        similar = labels.detach().reshape(-1)[:records].long() != 0
+        return torch.where(similar, squares, others).sum() / 2
 
-    def _largest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """std::partial_sort of (score, index) pairs with std::greater."""
-        flipped = x.flip(-1)
-        order = flipped.sort(dim=-1, descending=True, stable=True).indices
-        indices = x.shape[-1] - 1 - order[..., : self.param.argmax_param.top_k]
-        return x.gather(-1, indices), indices
+
+def _distance(difference: Tensor, squares: Tensor) -> Tensor:
+    """Return the root of `squares`, whose gradient Caffe divides by the distance + 1e-4."""
+    distance = squares.detach().sqrt()
+    slope = (difference.detach() * difference).sum(1) / (distance + 1e-4)
+    return distance + (slope - slope.detach())

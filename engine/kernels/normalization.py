@@ -1,4 +1,4 @@
-"""BatchNorm, Scale and Bias: layers with a value per channel."""
+"""BatchNorm, MVN, Scale and Bias: layers with a value per channel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from .base import Kernel, PassContext, Tensor, Tensors, canonical, channel_view
+from ...nets.layer_families.base import four_axes
+from .base import Kernel, PassContext, Tensor, Tensors, canonical, channel_view, widen
 
 _PART = 1 << 18  # elements that fit into a core's cache
 
@@ -114,6 +115,24 @@ def _channels_last(x: Tensor) -> Tensor:
 def _rows(x: Tensor) -> Tensor:
     """Return x as (positions, channels)."""
     return x.movedim(1, -1).reshape(-1, x.shape[1])
+
+
+class MVN(Kernel):
+    """mvn_layer.cpp: (x - mean) / (deviation + eps) of each channel's plane, or of each record."""
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Normalize; the top has four axes."""
+        param, x = self.param.mvn_param, bottoms[0]
+        axes = (1, 2, 3) if param.across_channels else (2, 3)
+        wide = widen(x).reshape(four_axes(tuple(x.shape)))
+        centered = wide - wide.mean(axes, keepdim=True)
+        if not param.normalize_variance:
+            return [centered.to(x.dtype)]
+        squares = centered.detach().square()
+        deviation = squares.mean(axes, keepdim=True).sqrt() + param.eps
+        # Caffe's gradient is that of a deviation with this slope: it takes eps for part of it.
+        slope = (centered.detach() / deviation * centered).mean(axes, keepdim=True)
+        return [(centered / (deviation + (slope - slope.detach()))).to(x.dtype)]
 
 
 class Scale(Kernel):

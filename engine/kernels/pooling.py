@@ -1,14 +1,16 @@
-"""Pooling and LRN (pooling_layer.cpp, lrn_layer.cpp), with Caffe's window extents."""
+"""Pooling, SPP and LRN (pooling_layer.cpp, lrn_layer.cpp), with Caffe's window extents."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 
 from ...formats.schema import LRNParameter, PoolingParameter
+from ...nets.layer_families.pooling import pyramid_levels
 from ...nets.windows import Window, pooling_window
 from .base import (
     BlobValue,
@@ -187,6 +189,23 @@ class _MaxPoolOfRelu(torch.autograd.Function):
             g, x, kernel, stride, pad, [1, 1], True, where
         )
         return g, None, None, None
+
+
+class SPP(Kernel):
+    """spp_layer.cpp: spatial pyramid pooling, several poolings of one bottom. He et al. 2014."""
+
+    def set_up(self) -> None:
+        """Make the pooling of each level."""
+        bottom = self.layer.bottom_shapes[0]
+        self._levels = [
+            Pooling(replace(self.layer, param=level), self.index + (number << 32), self.phase)
+            for number, level in enumerate(pyramid_levels(self.param, bottom))
+        ]
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Pool at each level; several are flattened and concatenated."""
+        tops = [materialize(level.forward(context, bottoms, [])[0]) for level in self._levels]
+        return tops if len(tops) == 1 else [torch.cat([top.flatten(1) for top in tops], 1)]
 
 
 class LRN(Kernel):

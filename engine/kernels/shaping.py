@@ -1,4 +1,4 @@
-"""Layers that rearrange or combine: Concat, Slice, Split, Flatten, Reshape, Eltwise, Silence."""
+"""Layers that rearrange, combine or cut: Concat, Slice, Eltwise, Crop, Reduction and others."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ from itertools import pairwise
 
 import torch
 
-from ...formats.schema import EltwiseParameter
-from ...nets.layer_families.shaping import concat_axis
+from ...formats.schema import EltwiseParameter, ReductionParameter
+from ...nets.layer_families.shaping import concat_axis, crop_offsets
 from ...nets.layer_types import LAYER_TYPES
-from .base import Kernel, LazyConcat, PassContext, Tensor, Tensors, Value, canonical, materialize
+from .base import (
+    Kernel,
+    LazyConcat,
+    PassContext,
+    Tensor,
+    Tensors,
+    Value,
+    canonical,
+    materialize,
+    widen,
+)
 
 
 class Concat(Kernel):
@@ -81,6 +91,56 @@ class Eltwise(Kernel):
                 # As in Caffe, the second bottom wins a tie with the first; later ones don't.
                 y = torch.where(y > x if number == 0 else y >= x, y, x)
         return [y]
+
+
+class Crop(Kernel):
+    """crop_layer.cpp: the part of the first bottom that is as large as the second."""
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Cut the axes from `axis` on, each from its offset on."""
+        x, reference = bottoms
+        offsets = crop_offsets(self.param, x.dim())
+        for axis, offset in enumerate(offsets, x.dim() - len(offsets)):
+            x = x.narrow(axis, offset, reference.shape[axis])
+        return [x]
+
+
+class Tile(Kernel):
+    """tile_layer.cpp: the bottom several times in a row along an axis."""
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Repeat the bottom."""
+        param = self.param.tile_param
+        return [torch.cat(bottoms * param.tiles, canonical(param.axis, bottoms[0]))]
+
+
+class Reduction(Kernel):
+    """reduction_layer.cpp: coeff times the sum, mean, or sum of squares or absolute values."""
+
+    def set_up(self) -> None:
+        """Records are independent unless the axis is 0."""
+        self.per_record = self.param.reduction_param.axis % len(self.layer.bottom_shapes[0]) != 0
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Reduce the axes from `axis` on to one value."""
+        param = self.param.reduction_param
+        x = widen(bottoms[0]).flatten(canonical(param.axis, bottoms[0]))
+        if param.operation == ReductionParameter.ASUM:
+            x = x.abs()
+        elif param.operation == ReductionParameter.SUMSQ:
+            x = x * x
+        y = x.mean(-1) if param.operation == ReductionParameter.MEAN else x.sum(-1)
+        return [y * param.coeff]
+
+
+class Parameter(Kernel):
+    """parameter_layer.hpp: a learned blob as a top."""
+
+    per_record = False
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Return a copy, so that what holds the top does not see the next update."""
+        return [blobs[0].clone()]
 
 
 class Silence(Kernel):

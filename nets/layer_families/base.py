@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ...formats.schema import LayerParameter
 from ...text import shape_text
+from ..windows import ShapeError
 
 Shape = tuple[int, ...]
 Shapes = Sequence[Shape]
@@ -88,6 +89,17 @@ def register(
 def same(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     """Return the shape of the first bottom: the rule of elementwise layers."""
     return [bottoms[0]]
+
+
+def four_axes(shape: Shape) -> Shape:
+    """Return (num, channels, height, width), 1 where axes are missing (Blob::LegacyShape).
+
+    Raises:
+        ShapeError: a blob of more axes.
+    """
+    if len(shape) > 4:
+        raise ShapeError(f"takes at most 4 axes, not {shape}")
+    return shape + (1,) * (4 - len(shape))
 
 
 def shape_list(shapes: Shapes) -> str:

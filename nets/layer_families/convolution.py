@@ -1,4 +1,4 @@
-"""Convolution and InnerProduct: shapes, parameter blobs and multiply-accumulates."""
+"""Layers with windows or weights of all channels: shapes, parameter blobs, multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -6,47 +6,89 @@ from collections.abc import Sequence
 from math import prod
 
 from ...formats.schema import LayerParameter
-from ..windows import ShapeError, along_axes, axis_index, convolution_windows, window_extents
+from ..windows import (
+    ShapeError,
+    along_axes,
+    axis_index,
+    convolution_windows,
+    transposed_extents,
+    window_extents,
+)
 from .base import MAX_ELEMENTS, Blob, Shape, Shapes, register
 
 
 def _convolution(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
-    param = layer.convolution_param
+    """Follow base_conv_layer.cpp, of which a Deconvolution is the reverse."""
+    param, bottom = layer.convolution_param, bottoms[0]
     if len(layer.top) != len(bottoms):
         raise ShapeError(f"it has {len(bottoms)} bottoms but {len(layer.top)} tops; give as many")
-    tops = []
-    for bottom in bottoms:
-        if bottom != bottoms[0]:
-            raise ShapeError("all its bottoms must have the same shape")
-        axis = axis_index(param.axis, len(bottom))
-        channels, group = bottom[axis], param.group
-        if not param.num_output:
-            raise ShapeError("num_output must be positive")
-        if not group or channels % group or param.num_output % group:
-            raise ShapeError(
-                f"group {group} must divide its {channels} input and {param.num_output} output"
-                " channels"
-            )
-        spatial = bottom[axis + 1 :]
-        windows = convolution_windows(param, len(spatial))
+    if any(shape != bottom for shape in bottoms):
+        raise ShapeError("all its bottoms must have the same shape")
+    axis = axis_index(param.axis, len(bottom))
+    channels, group = bottom[axis], param.group
+    if not param.num_output:
+        raise ShapeError("num_output must be positive")
+    if not group or channels % group or param.num_output % group:
+        raise ShapeError(
+            f"group {group} must divide its {channels} input and {param.num_output} output channels"
+        )
+    spatial = bottom[axis + 1 :]
+    windows = convolution_windows(param, len(spatial))
+    if layer.type == "Deconvolution":
+        extents = transposed_extents(windows, spatial)
+        positions = param.num_output * prod(spatial)
+    else:
         extents = window_extents(windows, spatial)
-        if prod(extents) * channels * prod(w.kernel for w in windows) > MAX_ELEMENTS:
-            raise ShapeError("its column buffer has more elements than Caffe can count (2^31 - 1)")
-        tops.append((*bottom[:axis], param.num_output, *extents))
-    return tops
+        positions = channels * prod(extents)
+    if positions * prod(w.kernel for w in windows) > MAX_ELEMENTS:
+        raise ShapeError("its column buffer has more elements than Caffe can count (2^31 - 1)")
+    return [(*bottom[:axis], param.num_output, *extents)] * len(bottoms)
 
 
 def _convolution_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
+    """Filters are (outputs, inputs of a group, ...); of a Deconvolution (inputs, outputs, ...)."""
     param, bottom = layer.convolution_param, bottoms[0]
     axis = axis_index(param.axis, len(bottom))
     kernel = along_axes(param, "kernel_size", len(bottom) - axis - 1)
-    weights = Blob((param.num_output, bottom[axis] // param.group, *kernel))
+    outer, inner = param.num_output, bottom[axis]
+    if layer.type == "Deconvolution":
+        outer, inner = inner, outer
+    weights = Blob((outer, inner // param.group, *kernel))
     return [weights, Blob((param.num_output,))] if param.bias_term else [weights]
 
 
 def _convolution_macs(bottoms: Shapes, tops: Shapes, blobs: Sequence[Blob]) -> int:
     """Count one multiply-accumulate for each output element and weight of its filter, no biases."""
     return sum(map(prod, tops)) * prod(blobs[0].shape[1:])
+
+
+def _deconvolution_macs(bottoms: Shapes, tops: Shapes, blobs: Sequence[Blob]) -> int:
+    """Count one multiply-accumulate for each input element and weight of its filter, no biases."""
+    return sum(map(prod, bottoms)) * prod(blobs[0].shape[1:])
+
+
+def _im2col(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    param, bottom = layer.convolution_param, bottoms[0]
+    axis = axis_index(param.axis, len(bottom))
+    spatial = bottom[axis + 1 :]
+    if not spatial:
+        raise ShapeError(f"needs an axis behind axis {axis} of its bottom, {bottom}")
+    windows = convolution_windows(param, len(spatial))
+    channels = bottom[axis] * prod(window.kernel for window in windows)
+    return [(*bottom[:axis], channels, *window_extents(windows, spatial))]
+
+
+def _embed(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    param = layer.embed_param
+    if not (param.num_output and param.input_dim):
+        raise ShapeError("num_output and input_dim must be positive")
+    return [(*bottoms[0], param.num_output)]
+
+
+def _embed_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
+    param = layer.embed_param
+    weights = Blob((param.input_dim, param.num_output))
+    return [weights, Blob((param.num_output,))] if param.bias_term else [weights]
 
 
 def _inner_product(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
@@ -77,8 +119,18 @@ register(
     top_count=(1, None),
 )
 register(
+    "Deconvolution",
+    top_shapes=_convolution,
+    blobs=_convolution_blobs,
+    macs=_deconvolution_macs,
+    bottom_count=(1, None),
+    top_count=(1, None),
+)
+register("Im2col", top_shapes=_im2col)
+register(
     "InnerProduct",
     top_shapes=_inner_product,
     blobs=_inner_product_blobs,
     macs=_inner_product_macs,
 )
+register("Embed", top_shapes=_embed, blobs=_embed_blobs, undifferentiable=(0,))

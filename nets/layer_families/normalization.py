@@ -1,16 +1,20 @@
-"""BatchNorm, Scale, Bias and PReLU: layers with parameters per channel."""
+"""BatchNorm, MVN, Scale, Bias and PReLU: layers with a value per channel."""
 
 from __future__ import annotations
 
 from ...formats.schema import BiasParameter, LayerParameter, ScaleParameter
 from ..windows import ShapeError, axis_index
-from .base import Blob, Shape, ShapeRule, Shapes, register
+from .base import Blob, Shape, ShapeRule, Shapes, four_axes, register
 
 
 def _channelled(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     if len(bottoms[0]) < 2:
         raise ShapeError(f"needs channels, which are axis 1, but its bottom is {bottoms[0]}")
     return [bottoms[0]]
+
+
+def _mvn(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    return [four_axes(bottoms[0])]
 
 
 def _batch_norm_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
@@ -58,6 +62,7 @@ def _scaled(field: str) -> ShapeRule:
 
 
 register("PReLU", top_shapes=_channelled, blobs=_prelu_blobs, in_place=True)
+register("MVN", top_shapes=_mvn, in_place=True)
 register("BatchNorm", top_shapes=_channelled, blobs=_batch_norm_blobs, in_place=True)
 register(
     "Scale",

@@ -1,4 +1,4 @@
-"""Layers that rearrange or combine blobs: Concat, Slice, Split, Eltwise, Flatten, Reshape."""
+"""Layers that rearrange, combine or select elements, and Parameter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ...formats.schema import EltwiseParameter, LayerParameter
 from ..windows import ShapeError, axis_index
-from .base import Shape, Shapes, register, shape_list
+from .base import Blob, Shape, Shapes, register, shape_list
 
 
 def concat_axis(layer: LayerParameter) -> int:
@@ -108,6 +108,73 @@ def _reshape(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> lis
     return [tuple(shape)]
 
 
+def crop_offsets(layer: LayerParameter, axes: int) -> list[int]:
+    """Return where a Crop starts on each axis from its `axis` on.
+
+    Args:
+        layer: the Crop layer.
+        axes: of its bottom.
+    """
+    offsets = list(layer.crop_param.offset) or [0]
+    cropped = axes - axis_index(layer.crop_param.axis, axes)
+    return offsets if len(offsets) > 1 else offsets * cropped
+
+
+def _crop(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    """The second bottom gives the size of the axes from `axis` on."""
+    bottom, reference = bottoms
+    offsets = crop_offsets(layer, len(bottom))
+    axis = axis_index(layer.crop_param.axis, len(bottom))
+    if len(offsets) != len(bottom) - axis:
+        raise ShapeError(f"{len(offsets)} offset for {len(bottom) - axis} axes; give 1 or each")
+    sizes = reference[axis : len(bottom)]
+    if len(sizes) != len(offsets):
+        raise ShapeError(f"{reference} has not the axes of {bottom}")
+    for number, (offset, size) in enumerate(zip(offsets, sizes, strict=True), axis):
+        if offset + size > bottom[number]:
+            raise ShapeError(f"{size} from offset {offset} on go past axis {number} of {bottom}")
+    return [(*bottom[:axis], *sizes)]
+
+
+def _tile(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    param, bottom = layer.tile_param, bottoms[0]
+    axis = axis_index(param.axis, len(bottom))
+    if param.tiles <= 0:
+        raise ShapeError("tiles must be positive")
+    return [(*bottom[:axis], bottom[axis] * param.tiles, *bottom[axis + 1 :])]
+
+
+def _reduction(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    return [bottoms[0][: axis_index(layer.reduction_param.axis, len(bottoms[0]))]]
+
+
+def _batch_reindex(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    bottom, index = bottoms
+    if not bottom or len(index) != 1:
+        raise ShapeError(f"needs records and a blob of one axis, not {shape_list(bottoms)}")
+    return [(*index, *bottom[1:])]
+
+
+def _filter(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    """The tops of a net that has not run yet: all records."""
+    *filtered, selector = bottoms
+    if len(layer.top) != len(filtered):
+        raise ShapeError(f"it has {len(filtered)} bottoms and a selector, so give as many tops")
+    if not selector or any(size != 1 for size in selector[1:]):
+        raise ShapeError(f"its selector has one value per record, not {selector}")
+    if any(bottom[:1] != selector[:1] for bottom in filtered):
+        raise ShapeError(f"its bottoms are of other batches: {shape_list(bottoms)}")
+    return filtered
+
+
+def _parameter(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
+    return [tuple(layer.parameter_param.shape.dim)]
+
+
+def _parameter_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
+    return [Blob(tuple(layer.parameter_param.shape.dim))]
+
+
 register("Concat", top_shapes=_concat, bottom_count=(1, None))
 register("Slice", top_shapes=_slice, top_count=(1, None))
 register("Split", top_shapes=_split, top_count=(1, None))
@@ -117,3 +184,15 @@ register("Reshape", top_shapes=_reshape)
 register(
     "Silence", top_shapes=lambda layer, bottoms, image: [], bottom_count=(1, None), top_count=(0, 0)
 )
+register("Crop", top_shapes=_crop, bottom_count=(2, 2))
+register("Tile", top_shapes=_tile)
+register("Reduction", top_shapes=_reduction)
+register("BatchReindex", top_shapes=_batch_reindex, bottom_count=(2, 2), undifferentiable=(1,))
+register(
+    "Filter",
+    top_shapes=_filter,
+    bottom_count=(2, None),
+    top_count=(1, None),
+    undifferentiable=(-1,),
+)
+register("Parameter", top_shapes=_parameter, blobs=_parameter_blobs, bottom_count=(0, 0))

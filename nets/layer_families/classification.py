@@ -1,4 +1,4 @@
-"""The last layers of a net: Softmax, losses, Accuracy, ArgMax."""
+"""Scores of classes: Softmax, Accuracy, ArgMax."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import prod
 
 from ...formats.schema import LayerParameter
 from ..windows import ShapeError, axis_index
-from .base import Shape, Shapes, register, shape_list
+from .base import Shape, Shapes, register
 
 
 def _softmax(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
@@ -30,7 +30,7 @@ def _arg_max(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> lis
     return [shape]
 
 
-def _check_labels(bottoms: Shapes, axis: int) -> int:
+def check_labels(bottoms: Shapes, axis: int) -> int:
     """Return the axis of the classes; check that each prediction has a label."""
     axis = axis_index(axis, len(bottoms[0]))
     predictions = prod(bottoms[0]) // max(bottoms[0][axis], 1)
@@ -42,45 +42,14 @@ def _check_labels(bottoms: Shapes, axis: int) -> int:
     return axis
 
 
-def _softmax_loss(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
-    """One top: Caffe allows a second, the probabilities, but then fails on its loss_weight."""
-    _check_labels(bottoms, layer.softmax_param.axis)
-    if bottoms[0][:1] != bottoms[1][:1]:
-        raise ShapeError(f"scores and labels are of other batches: {shape_list(bottoms)}")
-    return [()]
-
-
-def _euclidean_loss(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
-    if bottoms[0][:1] != bottoms[1][:1] or prod(bottoms[0]) != prod(bottoms[1]):
-        raise ShapeError(f"its bottoms differ in shape: {shape_list(bottoms)}")
-    return [()]
-
-
 def _accuracy(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
-    axis, top_k = _check_labels(bottoms, layer.accuracy_param.axis), layer.accuracy_param.top_k
+    axis, top_k = check_labels(bottoms, layer.accuracy_param.axis), layer.accuracy_param.top_k
     if top_k > bottoms[0][axis]:
         raise ShapeError(f"top_k {top_k} is above its {bottoms[0][axis]} classes")
     return [(), (bottoms[0][axis],)][: len(layer.top)]
 
 
 register("Softmax", top_shapes=_softmax, in_place=True, ends_net=True)
-register(
-    "SoftmaxWithLoss",
-    top_shapes=_softmax_loss,
-    bottom_count=(2, 2),
-    top_count=(0, 1),
-    undifferentiable=(1,),
-    ends_net=True,
-    automatic_tops=1,
-)
-register(
-    "EuclideanLoss",
-    top_shapes=_euclidean_loss,
-    bottom_count=(2, 2),
-    top_count=(0, 1),
-    ends_net=True,
-    automatic_tops=1,
-)
 register(
     "Accuracy",
     top_shapes=_accuracy,
