@@ -12,6 +12,7 @@ from ..text import number_text
 from . import glog
 from .wiring import WiredLayer, Wiring
 
+_WITH_SOFTMAX = ("SoftmaxWithLoss", "InfogainLoss")  # losses that create a Softmax of their name
 FLOAT_BYTES = 4  # of Caffe's build, which its "Memory required" counts
 
 
@@ -69,6 +70,8 @@ def _log_layer(layer: WiredLayer) -> None:
             glog.info(f"{layer.name} -> {name} (in-place)", "net.cpp:369")
         else:
             glog.info(f"{layer.name} -> {name}", "net.cpp:382")
+    if layer.type in _WITH_SOFTMAX:
+        glog.info(f"Creating layer {layer.name}", "layer_factory.hpp:77")
     glog.info(f"Setting up {layer.name}", "net.cpp:124")
     for shape, weight in zip(layer.top_shapes, layer.loss_weights, strict=True):
         glog.info(f"Top shape: {glog.format_shape(shape)}", "net.cpp:131")

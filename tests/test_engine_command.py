@@ -488,6 +488,7 @@ def test_log_of_a_test(place: Path, capsys: pytest.CaptureFixture[str], device: 
         "Running for 3 iterations.",
     ):
         assert text in said, text
+    assert said.count("Creating layer loss") == 2  # its own, and that of its Softmax
     rows = [text for text in said if text.startswith("Batch ")]
     assert [row.partition(" = ")[0] for row in rows] == [
         f"Batch {number}, {name}" for number in range(3) for name in ("accuracy", "loss")
