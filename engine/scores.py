@@ -11,6 +11,9 @@ from .executor import BatchResult, Executor
 class ScoreSums:
     """Sums of a net's loss and output elements over batches, in float32 as in Caffe.
 
+    A Filter may make the outputs of a batch longer or shorter: an element counts in the batches
+    that have it.
+
     Attributes:
         weight: the sum of the batches' weights.
     """
@@ -19,28 +22,28 @@ class ScoreSums:
         self.net = net
         self.weight = 0.0
         self._loss = np.float32(0)
-        self._sums: list[np.float32] = []
-        self._names: list[str] = []
+        self._sums = {name: np.zeros(0, np.float32) for name in net.outputs}
+        self._weights = {name: np.zeros(0) for name in net.outputs}
 
     def add(self, result: BatchResult, weight: float = 1.0) -> list[tuple[str, float]]:
         """Add a batch, multiplied by `weight`; return (name, value) of its output elements."""
-        elements = flatten_outputs(self.net, result)
-        if not self._sums:
-            self._sums = [np.float32(0)] * len(elements)
-            self._names = [name for name, _ in elements]
-        for index, (_, value) in enumerate(elements):
-            self._sums[index] += np.float32(value * weight)
+        for name in self.net.outputs:
+            values = result.blobs[name].detach().double().reshape(-1).cpu().numpy()
+            grown = (0, max(0, len(values) - len(self._sums[name])))
+            self._sums[name] = np.pad(self._sums[name], grown)
+            self._weights[name] = np.pad(self._weights[name], grown)
+            self._sums[name][: len(values)] += (values * weight).astype(np.float32)
+            self._weights[name][: len(values)] += weight
         self._loss += np.float32(result.loss * weight)
         self.weight += weight
-        return elements
+        return flatten_outputs(self.net, result)
 
     def means(self) -> list[tuple[str, float, str]]:
         """Return name, mean and loss suffix of every output element."""
-        weight = np.float32(self.weight)
-        means = [float(total / weight) for total in self._sums]
         return [
             (name, mean, loss_suffix(self.net, name, mean))
-            for name, mean in zip(self._names, means, strict=True)
+            for name, sums in self._sums.items()
+            for mean in (sums / self._weights[name].astype(np.float32)).tolist()
         ]
 
     def mean_loss(self) -> float:

@@ -14,6 +14,7 @@ from sqgen.engine.executor import Executor
 from sqgen.engine.fusion import fused_schedule
 from sqgen.engine.hooks import Hook
 from sqgen.engine.schedule import EVERYTHING
+from sqgen.engine.scores import ScoreSums
 from sqgen.engine.tensors import to_array
 from sqgen.engine.wiring import WiredLayer
 from sqgen.engine.workers import Workers
@@ -535,3 +536,17 @@ def test_batch_norm_keeps_its_bottom_and_top_for_the_backward_pass() -> None:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         net.train_batch(inputs)
     assert sum(kept.values()) == 2 * 6 * 4 * 6 * 4
+
+
+def test_means_of_outputs_that_a_filter_makes_longer_and_shorter() -> None:
+    """Each element is averaged over the batches that have it."""
+    text = (
+        'layer { name: "d" type: "Input" top: "x" top: "s" input_param { shape { dim: 3 } } }\n'
+        'layer { name: "f" type: "Filter" bottom: "x" bottom: "s" top: "y" }\n'
+    )
+    net = Executor(parse_net(text), "TEST", precision="fp64")
+    sums = ScoreSums(net)
+    for chosen in ([1.0, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1]):
+        batch = net.test_batch({"x": np.array([1.0, 2, 6]) * sum(chosen), "s": np.array(chosen)})
+        assert len(sums.add(batch)) == sum(chosen)
+    assert sums.means() == [("y", 2, ""), ("y", 5, ""), ("y", 18, "")]
