@@ -56,6 +56,7 @@ def fuse_scale_into_batch_norm(
         if not (
             isinstance(step.kernel, Scale)
             and isinstance(maker.kernel, BatchNorm)
+            and len(maker.parameters) == len(maker.layer.blobs)  # one Scale at most
             and [blob.shape for blob in step.layer.blobs] == [channels, channels]
             and param.axis == 1
         ):

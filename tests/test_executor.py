@@ -465,6 +465,13 @@ NORMALIZED = {
     "in place": (in_place("BatchNorm") + in_place("Scale", BIASED) + in_place("ReLU"), 3),
     "pooled": (in_place("BatchNorm") + in_place("Scale", BIASED) + in_place("ReLU") + POOL, 3),
     "own tops": (OWN_TOPS, 3),
+    "two Scales": (
+        in_place("BatchNorm")
+        + in_place("Scale", BIASED)
+        + small_nets.layer("Scale", "again", "conv", "conv", BIASED)
+        + in_place("ReLU"),
+        2,
+    ),
     "no Scale": (in_place("BatchNorm") + in_place("ReLU"), 2),
     "no ReLU": (in_place("BatchNorm") + in_place("Scale", BIASED), 2),
     "no bias": (in_place("BatchNorm") + in_place("Scale") + in_place("ReLU"), 1),
