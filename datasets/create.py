@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from ..errors import FormatError
 from ..formats.images import opencv
-from ..formats.lmdb_writer import KEY_LIMIT, LABELS_FILE, LmdbWriter
+from ..formats.lmdb_reader import LABELS_FILE
+from ..formats.lmdb_writer import KEY_LIMIT, LmdbWriter
 from ..progress import StartProgress, no_progress
 from .encode_record import EncodedRecord, RecordEncoder, Shape
 from .image_index import ImageIndex

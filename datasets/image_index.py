@@ -10,7 +10,7 @@ from typing import NamedTuple
 from .. import counter_rng
 from ..errors import FormatError
 from ..formats.files import display_name, error_reason, read_bytes
-from ..formats.list_file import LIST_LIMIT, parse_list
+from ..formats.list_file import LIST_LIMIT, label_warnings, parse_list
 from ..text import printable
 
 _SHUFFLE = counter_rng.domain("dataset")
@@ -60,20 +60,12 @@ def index_list(root: str, file: str) -> ImageIndex:
     """
     shown = display_name(file)
     text = read_bytes(file, LIST_LIMIT, "a list of images")
-    images, unlabelled = [], []
-    for number, line in enumerate(parse_list(text, shown), 1):
+    lines, images = parse_list(text, shown), []
+    for number, line in enumerate(lines, 1):
         if not -(1 << 31) <= line.label < 1 << 31:
             raise FormatError(f"{shown}: line {number}: label {line.label}; Caffe takes 32 bits")
-        if not line.labelled and line.file.strip():
-            unlabelled.append(number)
         images.append((line.file, line.label))
-    warnings = []
-    if unlabelled:
-        warnings.append(
-            f"{shown}: {len(unlabelled)} lines don't end in a number, the first is line"
-            f" {unlabelled[0]}; their label is 0, as in Caffe"
-        )
-    return ImageIndex(root, images, None, warnings)
+    return ImageIndex(root, images, None, label_warnings(lines, shown))
 
 
 def index_folders(root: str, shown: str) -> ImageIndex:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import FormatError
@@ -19,11 +20,13 @@ class ListLine(NamedTuple):
         file: the image's name, empty if missing.
         label: 0 if missing.
         labelled: whether the line has a label.
+        is_whole: whether the label is a whole number, of which nothing is cut off.
     """
 
     file: str
     label: int
     labelled: bool
+    is_whole: bool
 
 
 def parse_list(text: bytes, source: str) -> list[ListLine]:
@@ -49,5 +52,26 @@ def parse_list(text: bytes, source: str) -> list[ListLine]:
 def _line(line: str) -> ListLine:
     file, space, last = line.rpartition(" ")
     label = _LABEL.match(last)
-    value = int(label[1] + label[2][:_DIGITS]) if label else 0
-    return ListLine(file if space else line, value, bool(label))
+    if label is None:
+        return ListLine(file if space else line, 0, False, False)
+    is_whole = not last[label.end() :].strip()
+    value = int(label[1] + label[2][:_DIGITS])
+    return ListLine(file if space else line, value, True, is_whole)
+
+
+def label_warnings(lines: Sequence[ListLine], source: str) -> list[str]:
+    """Return warnings about labels that Caffe reads as other numbers than are written."""
+    missing = [i for i, line in enumerate(lines, 1) if not line.labelled and line.file.strip()]
+    cut = [i for i, line in enumerate(lines, 1) if line.labelled and not line.is_whole]
+    warnings = []
+    if missing:
+        warnings.append(
+            f"{source}: {len(missing)} lines don't end in a number, the first is line"
+            f" {missing[0]}; their label is 0, as in Caffe"
+        )
+    if cut:
+        warnings.append(
+            f"{source}: {len(cut)} labels are no whole numbers, the first is in line {cut[0]} and"
+            f" counts as {lines[cut[0] - 1].label}, as in Caffe"
+        )
+    return warnings

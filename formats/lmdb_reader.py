@@ -39,6 +39,7 @@ from .lmdb_pages import (
 )
 
 DATA_FILE = "data.mdb"
+LABELS_FILE = "labels.txt"  # names of the classes, which sqgen data create writes beside it
 READ_BYTES = 1 << 18  # of neighbouring values that are read together
 _CLOSED = -1
 _WRONG_COUNT = "wrong number of records"

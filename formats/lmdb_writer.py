@@ -16,10 +16,10 @@ from ..errors import FormatError, OutputError
 from ..extras import required
 from ..text import printable
 from .files import error_reason
-from .lmdb_reader import DATA_FILE
+from .lmdb_reader import DATA_FILE, LABELS_FILE
 
 KEY_LIMIT = 511  # bytes of a key: MDB_MAXKEYSIZE of mdb.c
-LOCK_FILE, LABELS_FILE = "lock.mdb", "labels.txt"
+LOCK_FILE = "lock.mdb"
 FILE_MODE = 0o664
 _PAGES = 1 << 16  # bytes that a batch takes at least, beside its values
 MAP_SIZE = 1 << 30  # bytes; the map grows as needed

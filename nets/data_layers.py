@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal, NamedTuple
 
 from ..formats.schema import LayerParameter
@@ -64,6 +65,12 @@ def has_countable_records(layer: LayerParameter) -> bool:
 def is_transformed(layer: LayerParameter) -> bool:
     """Whether a layer transforms its images as its `transform_param` says."""
     return is_data_layer(layer) and DATA_LAYER_TYPES[layer.type].transformed
+
+
+def is_at_hand(layer: LayerParameter) -> bool:
+    """Return whether the records that a layer reads are there, and of a kind that sqgen reads."""
+    source = data_param(layer).source if has_countable_records(layer) else ""
+    return bool(source) and os.path.exists(source)  # noqa: PTH110 - a path may hold a null
 
 
 def data_param(layer: LayerParameter) -> Any:

@@ -73,6 +73,7 @@ RULES = {
         Rule("transform", WARNING, "TRAIN and TEST differ in scale, mean or crop"),
         Rule("test-mirror", WARNING, "images mirrored at random in TEST"),
         Rule("padded-1x1", WARNING, "padding around a 1x1 convolution: a border of bias alone"),
+        Rule("data", WARNING, "data at hand that does not fit: labels, classes, sizes of images"),
         Rule("missing-net", WARNING, "a solver whose net is not where it says"),
         Rule("test-iter", WARNING, "test_iter x batch is not the validation set, each image once"),
     )

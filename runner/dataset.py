@@ -22,8 +22,8 @@ from ..errors import FormatError, MissingExtraError
 from ..formats.datum import read_datum
 from ..formats.files import error_reason, read_bytes
 from ..formats.hdf5_data import open_hdf5_data
-from ..formats.list_file import LIST_LIMIT, ListLine, parse_list
-from ..formats.lmdb_reader import LmdbReader, open_lmdb
+from ..formats.list_file import LIST_LIMIT, ListLine, label_warnings, parse_list
+from ..formats.lmdb_reader import LABELS_FILE, LmdbReader, open_lmdb
 from ..formats.schema import (
     DataParameter,
     ImageDataParameter,
@@ -31,11 +31,12 @@ from ..formats.schema import (
     TransformationParameter,
 )
 from ..nets.data_layers import data_param
-from ..nets.layer_types import Shape
+from ..nets.layer_types import LAYER_TYPES, Shape
 from ..text import printable
 
 SAMPLE_SIZE = 64
 DIGEST_DIGITS = 16
+NAMES_LIMIT = 16 << 20  # bytes
 
 
 class Dataset(NamedTuple):
@@ -47,6 +48,9 @@ class Dataset(NamedTuple):
         image: (channels, height, width) of the first record; None if unknown.
         digest: see above; None if the records are unknown.
         record_shapes: of each top of an HDF5Data layer, whose files alone say them.
+        labels: the smallest and the largest of a list, or of the sample of an LMDB.
+        names: lines of an LMDB's labels.txt; None without one.
+        warnings: about the labels of a list.
     """
 
     source: str
@@ -54,6 +58,9 @@ class Dataset(NamedTuple):
     image: Shape | None
     digest: str | None
     record_shapes: Sequence[Shape] = ()
+    labels: tuple[int, int] | None = None
+    names: int | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def inspect_dataset(layer: LayerParameter, where: str, flag: str = "--data") -> Dataset:
@@ -80,6 +87,19 @@ def inspect_dataset(layer: LayerParameter, where: str, flag: str = "--data") -> 
         raise FormatError(f"{where}: {error}") from None
 
 
+def top_shapes(layer: LayerParameter, dataset: Dataset) -> list[Shape] | None:
+    """Return the shapes of a data layer's tops; None where the records don't say.
+
+    Raises:
+        ShapeError: the layer crops more than there is.
+    """
+    if dataset.record_shapes:
+        return [(data_param(layer).batch_size, *shape) for shape in dataset.record_shapes]
+    if dataset.image is None:
+        return None
+    return LAYER_TYPES[layer.type].top_shapes(layer, [], dataset.image)
+
+
 def _inspect_lmdb(param: DataParameter, transform: TransformationParameter) -> Dataset:
     folder = Path(param.source)
     if param.backend == DataParameter.LEVELDB and (folder / "CURRENT").exists():
@@ -87,7 +107,16 @@ def _inspect_lmdb(param: DataParameter, transform: TransformationParameter) -> D
     with open_lmdb(param.source) as lmdb:
         first = next(lmdb.values())
         image = _record_shape(first, transform, printable(param.source))
-        return Dataset(param.source, lmdb.entries, image, _lmdb_digest(lmdb))
+        labels, digest = _sample_lmdb(lmdb, printable(param.source))
+        names = _count_names(folder / LABELS_FILE)
+        return Dataset(param.source, lmdb.entries, image, digest, labels=labels, names=names)
+
+
+def _count_names(path: Path) -> int | None:
+    """Count the names of classes that `sqgen data create` wrote beside an LMDB."""
+    if not path.is_file():
+        return None
+    return len(read_bytes(path, NAMES_LIMIT, "a list of classes").splitlines())
 
 
 def _record_shape(
@@ -107,13 +136,16 @@ def _record_shape(
     return channels, height, width
 
 
-def _lmdb_digest(lmdb: LmdbReader) -> str:
-    digest = sha256(b"%d" % lmdb.entries)
+def _sample_lmdb(lmdb: LmdbReader, source: str) -> tuple[tuple[int, int], str]:
+    """Return the smallest and largest label of the sample, and the digest."""
+    digest, labels = sha256(b"%d" % lmdb.entries), []
     for index in sample_indices(lmdb.entries):
         value = next(lmdb.values(index))
         digest.update(b" %d " % len(value))
         digest.update(value)
-    return f"lmdb-{lmdb.entries}-{digest.hexdigest()[:DIGEST_DIGITS]}"
+        labels.append(read_datum(value, f"{source}: record {index}").label)
+    hexdigest = f"lmdb-{lmdb.entries}-{digest.hexdigest()[:DIGEST_DIGITS]}"
+    return (min(labels), max(labels)), hexdigest
 
 
 def sample_indices(count: int) -> Iterator[int]:
@@ -135,7 +167,9 @@ def _inspect_list(param: ImageDataParameter) -> Dataset:
         size = _file_size(param.root_folder, lines[index], f"{source}: line {index + 1}")
         digest.update(b" %d" % size)
     name = f"list-{len(lines)}-{digest.hexdigest()[:DIGEST_DIGITS]}"
-    return Dataset(param.source, len(lines), image, name)
+    labels = [line.label for line in lines]
+    ends, warnings = (min(labels), max(labels)), tuple(label_warnings(lines, source))
+    return Dataset(param.source, len(lines), image, name, labels=ends, warnings=warnings)
 
 
 def _file_size(root: str, line: ListLine, where: str) -> int:

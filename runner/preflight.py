@@ -13,7 +13,6 @@ from ..formats.caffemodel import read_caffemodel, read_solver_state
 from ..formats.snapshot_files import find_weights
 from ..host import list_gpus, visible_gpus
 from ..nets.definition import NetDefinition
-from ..nets.layer_types import LAYER_TYPES
 from ..nets.lint import ERROR, lint_net
 from ..nets.shapes import NetShapes, infer_shapes
 from ..nets.solver_rules import HISTORY_BLOBS
@@ -21,8 +20,9 @@ from ..nets.totals import totals
 from ..nets.windows import ShapeError
 from ..text import first_few, printable
 from ..weights.match import WeightMatch, match_weights
-from .dataset import Dataset, inspect_dataset
-from .overrides import data_layers, layer_batch_size
+from .data_checks import lint_data, lint_sizes
+from .dataset import Dataset, inspect_dataset, top_shapes
+from .overrides import data_layers
 from .suggest_mapping import suggest_mapping
 
 if TYPE_CHECKING:
@@ -33,11 +33,12 @@ RANDOM_WEIGHTS_HINT = "; --random-weights scores it all the same"
 
 
 class CheckedNet(NamedTuple):
-    """Shapes of a net in a phase, its data layers, and the dataset of each."""
+    """Shapes of a net in a phase, its data layers, the dataset of each, and warnings."""
 
     shapes: NetShapes
     layers: list[LayerParameter]
     datasets: list[Dataset]
+    warnings: list[str]
 
 
 def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> CheckedNet:
@@ -57,18 +58,19 @@ def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> CheckedNe
         where = f"{net.place(layer)}: layer '{printable(layer.name)}'"
         dataset = inspect_dataset(layer, where, flag)
         datasets.append(dataset)
-        if dataset.record_shapes:
-            batch = layer_batch_size(layer)
-            known[layer.name] = [(batch, *shape) for shape in dataset.record_shapes]
-        elif dataset.image is not None:
-            try:
-                known[layer.name] = LAYER_TYPES[layer.type].top_shapes(layer, [], dataset.image)
-            except ShapeError as error:
-                raise NetError(f"{where}: {error}") from None
+        try:
+            shapes_there = top_shapes(layer, dataset)
+        except ShapeError as error:
+            raise NetError(f"{where}: {error}") from None
+        if shapes_there is not None:
+            known[layer.name] = shapes_there
         _check_mean_file(layer, where)
     shapes = infer_shapes(net, phase, known=known)
     _check_lint(net, phase, shapes)
-    return CheckedNet(shapes, layers, datasets)
+    data = list(zip(layers, datasets, strict=True))
+    found = [*lint_data(shapes, data), *lint_sizes(net, phase, data)]
+    warnings = [f"{net.place(layer)}: {message}" for layer, message in found]
+    return CheckedNet(shapes, layers, datasets, warnings)
 
 
 def _check_mean_file(layer: LayerParameter, where: str) -> None:

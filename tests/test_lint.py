@@ -95,7 +95,8 @@ def found(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "rule", sorted(RULES.keys() - {"learning-rate", "missing-net", "solver", "stage", "test-iter"})
+    "rule",
+    sorted(RULES.keys() - {"data", "learning-rate", "missing-net", "solver", "stage", "test-iter"}),
 )
 def test_rule_fires_alone(rule: str) -> None:
     assert set(found(NETS[rule])) == {rule}

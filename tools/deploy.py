@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+from ..errors import NetError
 from ..formats import prototxt
 from ..formats.files import STDIN, write_files
 from ..formats.schema import LayerParameter, NetState
-from ..nets.data_layers import data_param, has_countable_records
+from ..nets.data_layers import is_at_hand
 from ..nets.definition import NetDefinition, read_net
 from ..nets.deploy import DeployNet, deploy_net
 from ..nets.image_transform import (
@@ -19,8 +20,9 @@ from ..nets.image_transform import (
     read_comment,
     transforming_layer,
 )
-from ..nets.layer_types import LAYER_TYPES, Shape
+from ..nets.layer_types import Shape
 from ..nets.shapes import assumed_channels
+from ..nets.windows import ShapeError
 from ..text import first_few, printable, shell_join
 from ..version import __version__
 from .state_options import stage_option
@@ -76,15 +78,16 @@ def deploy(
 
 def _shapes_of_data(net: NetDefinition) -> Iterator[tuple[str, Sequence[Shape]]]:
     """Yield the shapes of the tops of data layers whose data is at hand."""
-    from ..runner.dataset import inspect_dataset
+    from ..runner.dataset import inspect_dataset, top_shapes
 
-    for layer in filter(has_countable_records, net.layers("TEST")):
-        source = data_param(layer).source
-        if source and Path(source).exists():
-            where = f"{net.place(layer)}: layer '{printable(layer.name)}'"
-            image = inspect_dataset(layer, where).image
-            if image is not None:
-                yield layer.name, LAYER_TYPES[layer.type].top_shapes(layer, [], image)
+    for layer in filter(is_at_hand, net.layers("TEST")):
+        where = f"{net.place(layer)}: layer '{printable(layer.name)}'"
+        try:
+            shapes = top_shapes(layer, inspect_dataset(layer, where))
+        except ShapeError as error:
+            raise NetError(f"{where}: {error}") from None
+        if shapes is not None:
+            yield layer.name, shapes
 
 
 def _remarks(

@@ -7,15 +7,18 @@ from typing import NamedTuple
 
 import click
 
+from ..errors import FormatError
 from ..formats.files import STDIN
-from ..formats.schema import NetState, SolverParameter
+from ..formats.schema import LayerParameter, NetState, SolverParameter
+from ..nets.data_layers import is_at_hand
 from ..nets.definition import NetDefinition, is_solver, parse_net, parse_solver, read_text
 from ..nets.layer_types import Shape
 from ..nets.lint import ERROR, RULES, lint_net
-from ..nets.shapes import infer_shapes
+from ..nets.shapes import NetShapes, infer_shapes
 from ..nets.solver_nets import read_solver_nets, relocate_nets
 from ..nets.solver_rules import lint_solver, lint_test_iter
 from ..nets.totals import batch_size
+from ..nets.windows import ShapeError
 from ..report.table import table
 from ..text import printable
 from .state_options import stage_option
@@ -111,10 +114,40 @@ def _lint_file(
 def _net_rows(
     net: NetDefinition, image: Shape | None, phases: Sequence[str] = ("TRAIN", "TEST")
 ) -> list[Row]:
-    return [
+    shapes: dict[str, NetShapes] = {}
+    of_data: dict[tuple[str, str], list[str]] = {}  # place and message -> phases
+    for phase in phases:
+        shapes[phase], found = _lint_data(net, phase, image)
+        for layer, message in found:
+            of_data.setdefault((net.place(layer), message), []).append(phase)
+    findings = [
         _row(finding.rule.name, finding.place, finding.message, *finding.phases)
-        for finding in lint_net(net, image, phases)
+        for finding in lint_net(net, image, phases, shapes)
     ]
+    return findings + [_row("data", *key, *phases) for key, phases in of_data.items()]
+
+
+def _lint_data(
+    net: NetDefinition, phase: str, image: Shape | None
+) -> tuple[NetShapes, list[tuple[LayerParameter, str]]]:
+    """Infer a net's shapes, and check the data of its layers, where it is at hand."""
+    layers = [layer for layer in net.layers(phase) if is_at_hand(layer)]
+    if not layers:
+        return infer_shapes(net, phase, image), []
+    from ..runner.data_checks import lint_data
+    from ..runner.dataset import Dataset, inspect_dataset, top_shapes
+
+    known: dict[str, Sequence[Shape]] = {}
+    data: list[tuple[LayerParameter, Dataset]] = []
+    problems: list[tuple[LayerParameter, str]] = []
+    for layer in layers:
+        try:
+            data.append((layer, inspect_dataset(layer, f"layer '{printable(layer.name)}'")))
+            known[layer.name] = top_shapes(*data[-1]) or ()
+        except (FormatError, ShapeError) as error:
+            problems.append((layer, str(error)))
+    shapes = infer_shapes(net, phase, image, known)
+    return shapes, problems + list(lint_data(shapes, data))
 
 
 def _solver_rows(
