@@ -411,6 +411,10 @@ class Collector(Listener):
         """Return the complete batches of `caffe test` but for the first `seen`."""
         return self._kept.batches_from(seen, with_last=self.over)
 
+    def new_tests(self, seen: int) -> Sequence[TestRow]:
+        """Return the tests of the run that is read but for the first `seen`."""
+        return self._kept.test_rows.get(len(self._segments), [])[seen:]
+
     def train_progress(self) -> TrainProgress | None:
         """Return where the training stands; None before its first row."""
         if self._run is None or self._run.last_iteration is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,12 +89,14 @@ class TrainRecord:
         images_per_update: batch size x iter_size x GPUs.
         data: the data layers of the trained net.
         tests: the test nets.
+        best: returns plain data of the best weights by a test's score, which a run may change.
     """
 
     started_from: str | None
     images_per_update: int
     data: tuple[DataRecord, ...]
     tests: tuple[TestNetRecord, ...]
+    best: Callable[[], dict[str, Any] | None] = lambda: None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -102,6 +105,7 @@ class TrainRecord:
             "images_an_update": self.images_per_update,
             "data": [layer.as_dict() for layer in self.data],
             "tests": [test.as_dict() for test in self.tests],
+            "best": self.best(),
         }
 
 

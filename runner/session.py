@@ -19,7 +19,7 @@ from .options import RunOptions, path_or_none
 from .overrides import RunFile
 from .run_folder import RunFolder
 from .run_record import RunRecord, TestRecord, TrainRecord
-from .supervise import supervise
+from .supervise import Watch, supervise
 
 
 class Session:
@@ -68,8 +68,9 @@ class Session:
         steps: ProgressSteps,
         subject: TestRecord | TrainRecord | None,
         log_name: str = LOG,
+        watch: Watch | None = None,
     ) -> LogResult:
-        """Run the engine; if it fails, write the partial result.
+        """Run the engine, as `supervise` does; if it fails, write the partial result.
 
         Raises:
             RunError: it did not complete.
@@ -79,7 +80,7 @@ class Session:
         self._commands.append((*self.engine.command, *arguments))
         self.folder.write_commands(self._commands)
         try:
-            return supervise(self.engine, arguments, self.folder, steps, options, log_name)
+            return supervise(self.engine, arguments, self.folder, steps, options, log_name, watch)
         except RunError as error:
             error.result = self._add_record(error.result, subject, str(error))
             with contextlib.suppress(OutputError):  # the error may be a full disk

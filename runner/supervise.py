@@ -25,6 +25,7 @@ from .run_folder import RunFolder
 from .subprocess_guard import GuardedProcess
 
 LogLine = Callable[[str], None]
+Watch = Callable[[Collector], None]
 
 
 def supervise(
@@ -34,6 +35,7 @@ def supervise(
     steps: ProgressSteps,
     options: RunOptions,
     log_name: str = LOG,
+    watch: Watch | None = None,
 ) -> LogResult:
     """Run the engine until it exits.
 
@@ -44,6 +46,7 @@ def supervise(
         steps: the steps that the progress bar counts.
         options: what to do about silence, and where to log and to show progress.
         log_name: file name of its log.
+        watch: called with what is read of the log, whenever there is more.
 
     Returns:
         The parsed log of a run that completed.
@@ -71,10 +74,14 @@ def supervise(
                     log_file.write(data, process)
                     parser.feed(data)
                     live.update()
+                    if watch is not None:
+                        watch(collector)
                 monitor.check(process, bool(data))
                 stop_log.flush()
         stop_log.flush()
     parser.close()
+    if watch is not None:
+        watch(collector)
     result = collector.finish()
     error = (
         log_file.error(result)

@@ -13,6 +13,7 @@ from ..formats.files import STDIN
 from ..formats.schema import SolverParameter
 from ..formats.snapshot_lock import SnapshotLock
 from ..logs.result import LogResult
+from .best_weights import BestWeights
 from .engines import AUTO, TORCH
 from .live_progress import ProgressSteps
 from .options import RunOptions, path_or_none
@@ -45,6 +46,7 @@ def train(
     level: int = 0,
     partial_weights: bool = False,
     keep_test_iter: bool = False,
+    keep_best: str | None = None,
     **run_options: Any,
 ) -> LogResult:
     """Train a net and return the result.
@@ -63,6 +65,8 @@ def train(
         mean: a mean image that replaces the nets' own means.
         partial_weights: allow weights that fit fewer than half of the layers.
         keep_test_iter: don't fit test_iter to the test data.
+        keep_best: a score, such as `top1`; the weights of its best test are kept as
+            PREFIX_best.caffemodel, and `result.run["best"]` names them.
         stages, level: of the trained net, as `caffe` takes them by --stage and --level.
         run_options: fields of `sqgen.RunOptions`.
 
@@ -84,7 +88,11 @@ def train(
     nets = TrainingNets(options, parsed, train_override, test_override, level)
     wanted = StartOptions(path_or_none(weights), path_or_none(snapshot), resume, partial_weights)
     start = find_start(options, parsed, nets, wanted)
-    check_snapshot_room(options, parsed, nets.trained_check.shapes, start.iteration)
+    best = None
+    if keep_best is not None:
+        best = BestWeights(options, keep_best, parsed, nets.tested, start)
+    fitted = best.fit_snapshots(parsed) if best is not None else parsed
+    check_snapshot_room(options, fitted, nets.trained_check.shapes, start.iteration)
     if start.iteration == 0:
         warn_of_snapshots(options, parsed.param.snapshot_prefix)
     tests = nets.plan_tests(options, keep_test_iter)
@@ -96,15 +104,20 @@ def train(
         if engine.kind == TORCH:
             lock.release()  # it was free, and the engine takes it itself
         session = Session(options, engine, parsed.path)
+        folder = session.folder
         session.create_folder(nets.net_files())
-        session.write_file(_solver_file(options, parsed, nets, session.folder))
+        session.write_file(_solver_file(options, parsed, nets, fitted.param.snapshot, folder))
         images = _log_images_per_update(options, parsed, nets)
         record = TrainRecord(start.path, images, record_data(nets.trained_check), tests)
+        if best is not None:
+            best.net = folder.file_path(nets.tested_file(best.number))
+            record = replace(record, best=best.as_dict)
         steps = ProgressSteps(parsed.param.max_iter - start.iteration, images, start.iteration)
-        arguments = ["train", f"--solver={session.folder.file_path(SOLVER)}", *start.flags]
+        arguments = ["train", f"--solver={folder.file_path(SOLVER)}", *start.flags]
         arguments += [f"--level={level}"] if level else []
         try:
-            result = session.run(arguments, steps, record)
+            watch = best.watch if best is not None else None
+            result = session.run(arguments, steps, record, watch=watch)
         except RunError as error:
             if error.result.snapshots:
                 changes: dict[str, object] = {
@@ -114,12 +127,14 @@ def train(
                     "mean": mean,
                 }
                 if os.fspath(solver) == STDIN:  # only the copy is left, which has the changes
-                    parsed = parsed._replace(path=session.folder.file_path(SOLVER))
+                    parsed = parsed._replace(path=folder.file_path(SOLVER))
                     changes, stages = {}, ()
-                changes["level"] = level or None
+                changes |= {"level": level or None, "keep-best": keep_best}
                 command = _resume_command(options, parsed, changes, stages, keep_test_iter)
                 error.args = (f"{error}; go on with {command}",)
             raise
+        if best is not None and best.best is not None:
+            options.log_line(f"next: {best.test_command}")
     result = replace(result, dataset=tests[0].digest if tests else None)
     return session.write_result(result, record)
 
@@ -145,10 +160,16 @@ def _resume_command(
 
 
 def _solver_file(
-    options: RunOptions, solver: ParsedSolver, nets: TrainingNets, folder: RunFolder
+    options: RunOptions,
+    solver: ParsedSolver,
+    nets: TrainingNets,
+    snapshot: int,
+    folder: RunFolder,
 ) -> RunFile:
     paths = {path: folder.file_path(name) for path, name in nets.file_names.items()}
     settings: dict[str, Setting] = {"test_iter": nets.test_iter}
+    if snapshot != solver.param.snapshot:
+        settings["snapshot"] = snapshot
     if options.cpu:
         settings["solver_mode"] = SolverParameter.CPU
     return solver_file(solver.param, solver.path, paths, settings, SOLVER)

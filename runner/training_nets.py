@@ -149,6 +149,10 @@ class TrainingNets:
             names[path] = name
         return names
 
+    def tested_file(self, index: int) -> str:
+        """Return the name of the copy of a test net."""
+        return self.file_names[self._paths[index + 1]]
+
     def net_files(self) -> list[RunFile]:
         """Return the nets' files for the run folder."""
         return [

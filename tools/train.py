@@ -8,6 +8,7 @@ import click
 
 from ..logs.trouble import DIVERGED
 from ..report.log_text import format_result
+from ..text import number_text, printable
 from .run_options import (
     batch_option,
     data_option,
@@ -21,6 +22,7 @@ from .state_options import level_option, stage_option
 from .terminal import print_lines
 
 if TYPE_CHECKING:
+    from ..logs.result import LogResult
     from ..runner.options import RunOptions
 
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 @level_option
 @click.option("--partial-weights", is_flag=True, help="allow weights that fit few of the layers")
 @click.option("--keep-test-iter", is_flag=True, help="don't fit test_iter to the test data")
+@click.option("--keep-best", metavar="SCORE", help="keep the weights of the best test: top1")
 @click.option("--keep-going", is_flag=True, help="don't stop where the loss is nan or inf")
 @run_options
 @engine_arguments
@@ -51,6 +54,7 @@ def train(as_json: bool, options: RunOptions, keep_going: bool, **arguments: Any
       sqgen train --solver solver.prototxt --data train_lmdb --val-data val_lmdb
       sqgen train --solver solver.prototxt --gpu 0,1
       sqgen train --solver solver.prototxt --weights squeezenet.caffemodel
+      sqgen train --solver solver.prototxt --keep-best top1
       sqgen train --solver solver.prototxt --resume
     """
     from ..runner.train import train as run_train
@@ -59,7 +63,16 @@ def train(as_json: bool, options: RunOptions, keep_going: bool, **arguments: Any
     if as_json:
         print_result_json(result)
     else:
-        print_lines(format_result(result))
+        print_lines([*format_result(result), *_best_lines(result)])
         log_run_folder(result, options)
     diverged = any(trouble.name == DIVERGED for trouble in result.troubles)
     raise SystemExit(1 if diverged else 0)
+
+
+def _best_lines(result: LogResult) -> list[str]:
+    """Format the best weights that were kept."""
+    best = result.run["best"]
+    if best is None:
+        return []
+    value = f"{best['score']} {number_text(best['value'])}"
+    return [printable(f"  best       {value} at iteration {best['iteration']}: {best['weights']}")]

@@ -1,0 +1,197 @@
+"""The weights of a training's best test, kept as `PREFIX_best.caffemodel`.
+
+Caffe scores the weights of iteration N right after it has written their snapshot, so the snapshot
+of the best test is copied. `PREFIX_best.json` says which test it was, for a training that resumes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ..errors import DesignError, FormatError, NetError, OutputError
+from ..formats.caffemodel import read_solver_state
+from ..formats.files import BINARY_LIMIT, read_bytes, write_files
+from ..formats.schema import SolverParameter
+from ..formats.snapshot_files import find_weights
+from ..json_form import from_json, to_json
+from ..logs.collector import Collector
+from ..logs.logged_net import expected_scores
+from ..logs.scores import LOSS, OTHER, require_score, score_names, value_in_test
+from ..nets.definition import NetDefinition
+from ..text import number_text, printable
+from .options import RunOptions
+from .solver_preflight import ParsedSolver
+from .training_start import Start
+
+RECORD_LIMIT = 1 << 16  # bytes
+
+
+@dataclass(frozen=True)
+class BestTest:
+    """The best test so far; the content of `PREFIX_best.json`.
+
+    Attributes:
+        score: the name of the score, such as `top1`.
+        value: its value.
+        iteration: of the test, and so of the weights.
+        weights: the file of the weights.
+        digest: SHA-256 of that file.
+    """
+
+    score: str
+    value: float
+    iteration: int
+    weights: str
+    digest: str
+
+
+class BestWeights:
+    """Keeps the weights of the test with the best score.
+
+    Args:
+        options: log what is kept.
+        name: of the score, as `--keep-best` gives it.
+        solver: the solver.
+        tested: its test nets.
+        start: where the training starts.
+
+    Attributes:
+        name: of the score, as results name it.
+        number: of the test net.
+        best: the best test so far, or None.
+        net: the net to test the weights in, for the command that does.
+
+    Raises:
+        DesignError: the nets have no such accuracy or loss.
+        NetError: the training tests nothing.
+    """
+
+    def __init__(
+        self,
+        options: RunOptions,
+        name: str,
+        solver: ParsedSolver,
+        tested: Sequence[NetDefinition],
+        start: Start,
+    ) -> None:
+        self._options, self._start = options, start
+        self._prefix: str = solver.param.snapshot_prefix
+        self._check_tests(solver, tested)
+        self._scores = [
+            replace(score, net=number)
+            for number, net in enumerate(tested)
+            for score in expected_scores(net)
+        ]
+        self._score = require_score(self._scores, name, printable(tested[0].source))
+        self.name = score_names(self._scores)[self._scores.index(self._score)]
+        self.number, self.net = self._score.net, tested[self._score.net].source
+        if self._score.role == OTHER:
+            raise DesignError(f"--keep-best {printable(name)}: give an accuracy or a loss")
+        self._tests_seen = 0
+        self.best = self._earlier_best() if start.iteration else None
+
+    def _check_tests(self, solver: ParsedSolver, tested: Sequence[NetDefinition]) -> None:
+        every, last = solver.param.test_interval, solver.param.max_iter
+        if not tested:
+            raise NetError(
+                f"--keep-best: {printable(solver.path)} tests nothing; give it test_iter and"
+                " test_interval"
+            )
+        following = every * max(1, math.ceil(self._start.iteration / every))
+        if following > last:
+            raise NetError(
+                f"--keep-best: {printable(solver.path)}: max_iter {last} comes before the next"
+                f" test, with test_interval {every}; test more often"
+            )
+
+    def _earlier_best(self) -> BestTest | None:
+        """Read the best test of the training that goes on, if its record fits its weights."""
+        try:
+            record = self._prefix + "_best.json"
+            best = from_json(BestTest, json.loads(read_bytes(record, RECORD_LIMIT, "a record")))
+            digest = sha256(read_bytes(best.weights, BINARY_LIMIT)).hexdigest()
+        except (FormatError, ValueError, OverflowError, RecursionError):
+            return None
+        if digest != best.digest:
+            return None
+        if best.score != self.name or best.iteration > self._start.iteration:
+            self._options.warn(
+                f"{printable(best.weights)}: best {printable(best.score)} at iteration"
+                f" {best.iteration}, which is no test before this start: the next one replaces it"
+            )
+            return None
+        return best
+
+    def fit_snapshots(self, solver: ParsedSolver) -> ParsedSolver:
+        """Return the solver with a snapshot at each test."""
+        every, tests = solver.param.snapshot, solver.param.test_interval
+        if every and tests % every == 0:
+            return solver
+        param = SolverParameter()
+        param.CopyFrom(solver.param)
+        param.snapshot = tests
+        return solver._replace(param=param)
+
+    def watch(self, collector: Collector) -> None:
+        """Keep the weights of tests that are new since the last call, if they are better."""
+        for row in collector.new_tests(self._tests_seen):
+            self._tests_seen += 1
+            if row.net != self.number:
+                continue
+            value = value_in_test(row.outputs, self._score, self._scores)
+            if self._is_better(value):
+                self._keep(row.iteration, value)
+
+    def _is_better(self, value: float) -> bool:
+        if not math.isfinite(value) or self.best is None:
+            return math.isfinite(value)
+        return value < self.best.value if self._score.role == LOSS else value > self.best.value
+
+    def _keep(self, iteration: int, value: float) -> None:
+        """Copy the snapshot of an iteration; there is none of weights that nothing has updated."""
+        try:
+            snapshot = self._find_snapshot(iteration)
+            if snapshot is None:
+                return
+            data = read_bytes(snapshot, BINARY_LIMIT, "a snapshot")
+            target = f"{self._prefix}_best.caffemodel{'.h5' * (snapshot.suffix == '.h5')}"
+            digest = sha256(data).hexdigest()
+            best = BestTest(self.name, value, iteration, target, digest)
+            record = json.dumps(to_json(best)).encode() + b"\n"
+            write_files({Path(target): data, Path(f"{self._prefix}_best.json"): record}, force=True)
+        except (FormatError, OutputError) as error:
+            self._options.warn(f"the best weights are not kept: {error}")
+            return
+        self.best = best
+        self._options.log_line(
+            f"best {self.name} {number_text(value)} at iteration {iteration}, kept in"
+            f" {printable(target)}"
+        )
+
+    def _find_snapshot(self, iteration: int) -> Path | None:
+        """Return the weights of an iteration, written by this training or those it resumes from."""
+        if iteration == self._start.iteration:
+            state = self._start.path if iteration else None
+            return find_weights(read_solver_state(state), state) if state is not None else None
+        base = f"{self._prefix}_iter_{iteration}.caffemodel"
+        return next((path for path in (Path(base), Path(f"{base}.h5")) if path.exists()), None)
+
+    def as_dict(self) -> dict[str, Any] | None:
+        """Return plain data for JSON; None where nothing is kept."""
+        if self.best is None:
+            return None
+        return {**to_json(self.best), "test": self.test_command}
+
+    @property
+    def test_command(self) -> str:
+        """The command that tests the best weights; empty where nothing is kept."""
+        if self.best is None:
+            return ""
+        return shlex.join(["sqgen", "test", "--model", self.net, "--weights", self.best.weights])
