@@ -168,13 +168,15 @@ def test(line: CommandLine, workers: Workers) -> None:
         _warn_uninitialized(net)
         if not net.loaders and any(layer.type == "Input" for layer in net.inputs.layers):
             glog.warning("the net reads no data, its inputs are zeros; use the train_val net")
-        scores = _score_batches(net, _count_iterations(line, net), line.on("exact"))
+        iterations = _count_iterations(line, net)
+        scores = ScoreSums(net, line.on("exact"))
+        _score_batches(net, iterations, scores)
     except EndOfData:
         raise NetError("the data ended early; its number of records changed") from None
     finally:
         net.close()
-    if scores.weight:
-        _log_scores(scores, line.on("exact"))
+    if iterations:
+        _log_scores(scores)
 
 
 def _load_weights(net: Executor, names: str) -> None:
@@ -182,20 +184,17 @@ def _load_weights(net: Executor, names: str) -> None:
         net.load(read_caffemodel(name), name)
 
 
-def _score_batches(net: Executor, iterations: int, exact: bool) -> ScoreSums:
-    """Test some batches and log each one's scores; `exact` weighs them by their records."""
+def _score_batches(net: Executor, iterations: int, scores: ScoreSums) -> None:
+    """Test some batches; log and add each one's scores."""
     glog.info(f"Running for {iterations} iterations.", "caffe.cpp:281")
-    scores = ScoreSums(net)
     for index in range(iterations):
-        result = net.test_batch()
-        for name, value in scores.add(result, float(result.records) if exact else 1.0):
+        for name, value in scores.add(net.test_batch()):
             glog.info(f"Batch {index}, {name} = {number_text(value)}", "caffe.cpp:304")
-    return scores
 
 
-def _log_scores(scores: ScoreSums, exact: bool) -> None:
-    if exact:
-        glog.info(f"Tested each of {scores.weight:.0f} records once.")
+def _log_scores(scores: ScoreSums) -> None:
+    if scores.exact:
+        glog.info(f"Tested each of {scores.records} records once.")
     glog.info(f"Loss: {number_text(scores.mean_loss())}", "caffe.cpp:309")
     for name, mean, suffix in scores.means():
         glog.info(f"{name} = {number_text(mean)}{suffix}", "caffe.cpp:321")

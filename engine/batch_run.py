@@ -11,7 +11,7 @@ import torch
 from .forward import ForwardPass
 from .hooks import Hooks
 from .input_batch import InputBlob
-from .kernels.base import BlobValue, PassContext, PassWeights, materialize
+from .kernels.base import BlobValue, PassContext, PassWeights, ScoreCounts, materialize
 from .microbatch import loss_normalizers
 from .schedule import Step
 from .tensors import join_batches
@@ -28,11 +28,13 @@ class Outcome(NamedTuple):
         blobs: the kept blobs by name, (batch, ...).
         gradients: for each worker, one per learned parameter in their order, or an empty list;
             None where a parameter gets none.
+        score_counts: blob of a loss or accuracy -> what it is a mean of, without gradients.
     """
 
     loss: float
     blobs: dict[str, Tensor]
     gradients: list[list[Tensor | None]]
+    score_counts: dict[str, ScoreCounts]
 
 
 @dataclass
@@ -44,12 +46,14 @@ class _WorkerResult:
         deferred: number of a step -> the bottoms of its loss or accuracy.
         loss: the sum of losses that were not deferred.
         gradients: summed, one per learned parameter; empty before the first.
+        score_counts: of the losses and accuracies that were not deferred.
     """
 
     blobs: list[dict[str, Tensor]] = field(default_factory=list)
     deferred: list[dict[int, list[Tensor]]] = field(default_factory=list)
     loss: float = 0.0
     gradients: list[Tensor | None] = field(default_factory=list)
+    score_counts: dict[str, ScoreCounts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class BatchRun:
 
         (result,) = workers.run(work, [[(0, self.records)]])
         gradients = [result.gradients] if self.gradients else []
-        return Outcome(result.loss, result.blobs[0], gradients)
+        return Outcome(result.loss, result.blobs[0], gradients, result.score_counts)
 
     def run_in_micro_batches(self, workers: Workers, record_bytes: int) -> Outcome:
         """Run the batch in micro-batches, then losses and accuracies on their joined bottoms.
@@ -134,7 +138,8 @@ class BatchRun:
         scores = self._compute_scores(deferred)
         loss = sum(result.loss for result in results) + scores.loss
         gradients = [result.gradients for result in results] if self.gradients else []
-        return Outcome(loss, blobs | self._kept(scores.blobs), gradients)
+        blobs |= self._kept(scores.blobs)
+        return Outcome(loss, blobs, gradients, scores.score_counts)
 
     def _run(
         self, result: _WorkerResult, records: RecordRange | None, normalizers: dict[int, float]
@@ -154,6 +159,7 @@ class BatchRun:
             result.blobs.append(self._kept(blobs))
             result.deferred.append(forward.deferred)
             result.loss += forward.loss
+            result.score_counts |= forward.score_counts
             blobs.clear()
             if self.gradients:
                 self._differentiate(result, forward.objective)

@@ -26,7 +26,7 @@ from .fusion import fused_schedule
 from .hooks import Hook, Hooks
 from .input_batch import InputLayers, read_array
 from .kernels import SOURCES
-from .kernels.base import BlobValue, PassContext, PassWeights, materialize
+from .kernels.base import BlobValue, PassContext, PassWeights, ScoreCounts, materialize
 from .loader import Loader
 from .microbatch import can_split, largest_blob, loss_labels
 from .parameters import Parameter, load_weights, make_parameters
@@ -54,11 +54,13 @@ class BatchResult(NamedTuple):
         loss: of the whole batch.
         blobs: the outputs in Caffe's order, then the kept blobs: (batch, ...) or a scalar.
         records: number of records in the batch.
+        score_counts: blob of a loss or accuracy -> what it is a mean of, without gradients.
     """
 
     loss: float
     blobs: dict[str, Tensor]
     records: int
+    score_counts: dict[str, ScoreCounts]
 
 
 class Executor:
@@ -382,7 +384,7 @@ class Executor:
         self._add_gradients(outcome.gradients)
         self.passes += 1
         blobs = {name: outcome.blobs[name] for name in (*self.outputs, *outcome.blobs)}
-        return BatchResult(outcome.loss, blobs, run.records)
+        return BatchResult(outcome.loss, blobs, run.records, outcome.score_counts)
 
     def _select_blobs(self, keep: Container[str]) -> frozenset[str]:
         """Return the names of the net's blobs that are in `keep`."""

@@ -8,7 +8,14 @@ import torch
 
 from ..nets.layer_types import AUTOMATIC
 from .hooks import Hooks
-from .kernels.base import BlobValue, LazyConcat, PaddedPlane, PassContext, materialize
+from .kernels.base import (
+    BlobValue,
+    LazyConcat,
+    PaddedPlane,
+    PassContext,
+    ScoreCounts,
+    materialize,
+)
 from .schedule import Step
 from .tape import Tape
 
@@ -30,6 +37,7 @@ class ForwardPass:
         objective: the sum of losses to differentiate; None where there is none.
         loss: the part of the net's loss that was computed, not deferred.
         deferred: number of a step -> the bottoms of its deferred loss or accuracy.
+        score_counts: blob of a loss or accuracy -> what it is a mean of; without gradients only.
     """
 
     def __init__(
@@ -45,6 +53,7 @@ class ForwardPass:
         self.objective: Tensor | None = None
         self.loss = 0.0
         self.deferred: dict[int, list[Tensor]] = {}
+        self.score_counts: dict[str, ScoreCounts] = {}
         self._defer_scores = defer_scores
         self._hooks = hooks or Hooks()
         self._tape = tape
@@ -94,6 +103,9 @@ class ForwardPass:
             tops: Sequence[BlobValue] = self._run_alone(step, list(map(materialize, bottoms)))
         else:
             tops = self._call_kernel(step, bottoms)
+        if step.kernel.reduces and not self.context.gradients:
+            counts = step.kernel.score_counts(list(map(materialize, bottoms)))
+            self.score_counts |= dict.fromkeys(step.tops, counts)
         for name, weight, top in zip(step.tops, step.loss_weights, tops, strict=True):
             if name != AUTOMATIC:
                 self.blobs[name] = top

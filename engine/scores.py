@@ -6,49 +6,70 @@ import numpy as np
 
 from ..text import number_text
 from .executor import BatchResult, Executor
+from .kernels.base import ScoreCounts
 
 
 class ScoreSums:
-    """Sums of a net's loss and output elements over batches, in float32 as in Caffe.
+    """Sums of a net's loss and output elements over batches.
+
+    By default they are in float32 and give means over batches, as in Caffe. Exact sums give those
+    over the records, or over the labels that count, of batches that need not be of one size.
 
     A Filter may make the outputs of a batch longer or shorter: an element counts in the batches
     that have it.
 
     Attributes:
-        weight: the sum of the batches' weights.
+        batches, records: how many were added.
     """
 
-    def __init__(self, net: Executor) -> None:
-        self.net = net
-        self.weight = 0.0
-        self._loss = np.float32(0)
-        self._sums = {name: np.zeros(0, np.float32) for name in net.outputs}
+    def __init__(self, net: Executor, exact: bool = False) -> None:
+        self.net, self.exact = net, exact
+        self.batches = self.records = 0
+        self._dtype = np.float64 if exact else np.float32
+        self._sums: dict[str, np.ndarray] = {name: np.zeros(0, self._dtype) for name in net.outputs}
         self._weights = {name: np.zeros(0) for name in net.outputs}
+        self._loss = self._dtype(0)  # if exact, of blobs that are no outputs
 
-    def add(self, result: BatchResult, weight: float = 1.0) -> list[tuple[str, float]]:
-        """Add a batch, multiplied by `weight`; return (name, value) of its output elements."""
+    def add(self, result: BatchResult) -> list[tuple[str, float]]:
+        """Add a batch; return (name, value) of its output elements."""
+        loss, by_record = result.loss, ScoreCounts(result.records, result.records)
         for name in self.net.outputs:
             values = result.blobs[name].detach().double().reshape(-1).cpu().numpy()
+            divisor, items = (
+                result.score_counts.get(name, by_record) if self.exact else ScoreCounts(1, 1)
+            )
             grown = (0, max(0, len(values) - len(self._sums[name])))
             self._sums[name] = np.pad(self._sums[name], grown)
             self._weights[name] = np.pad(self._weights[name], grown)
-            self._sums[name][: len(values)] += (values * weight).astype(np.float32)
-            self._weights[name][: len(values)] += weight
-        self._loss += np.float32(result.loss * weight)
-        self.weight += weight
+            self._sums[name][: len(values)] += (values * divisor).astype(self._dtype)
+            self._weights[name][: len(values)] += items
+            loss -= self._loss_weight(name) * float(values.sum()) if self.exact else 0.0
+        self._loss += self._dtype(loss * (result.records if self.exact else 1))
+        self.batches += 1
+        self.records += result.records
         return flatten_outputs(self.net, result)
 
     def means(self) -> list[tuple[str, float, str]]:
-        """Return name, mean and loss suffix of every output element."""
+        """Return name, mean and loss suffix of every output element; 0 where nothing counts."""
         return [
             (name, mean, loss_suffix(self.net, name, mean))
-            for name, sums in self._sums.items()
-            for mean in (sums / self._weights[name].astype(np.float32)).tolist()
+            for name, weights in self._weights.items()
+            for mean in self._mean(name, weights).tolist()
         ]
 
+    def _mean(self, name: str, weights: np.ndarray) -> np.ndarray:
+        mean: np.ndarray = self._sums[name] / np.where(weights, weights, 1).astype(self._dtype)
+        return mean
+
     def mean_loss(self) -> float:
-        """Return the mean loss of the batches."""
-        return float(self._loss / np.float32(self.weight))
+        """Return the mean loss."""
+        if not self.exact:
+            return float(self._loss / np.float32(self.batches))
+        outputs = sum(self._loss_weight(name) * mean for name, mean, _ in self.means())
+        return float(outputs + self._loss / self.records)
+
+    def _loss_weight(self, name: str) -> float:
+        return self.net.wiring.loss_weights.get(name, 0.0)
 
 
 class SmoothedLoss:

@@ -264,7 +264,7 @@ class Solver:
                 glog.info("Test interrupted.", "solver.cpp:395")
                 return
             scores.add(net.test_batch())
-        if scores.weight:
+        if scores.batches:
             self._log_test_scores(scores)
 
     def _log_test_scores(self, scores: ScoreSums) -> None:

@@ -172,6 +172,23 @@ def _inspect_list(param: ImageDataParameter) -> Dataset:
     return Dataset(param.source, len(lines), image, name, labels=ends, warnings=warnings)
 
 
+def read_labels(layer: LayerParameter) -> list[int]:
+    """Return the label of each record that a Data or ImageData layer reads.
+
+    Raises:
+        FormatError: the dataset is damaged.
+    """
+    source = data_param(layer).source
+    if layer.type == "ImageData":
+        text = read_bytes(source, LIST_LIMIT, "a list of images")
+        return [line.label for line in parse_list(text, printable(source))]
+    with open_lmdb(source) as lmdb:
+        return [
+            read_datum(value, f"{printable(source)}: record {number}").label
+            for number, value in enumerate(lmdb.values())
+        ]
+
+
 def _file_size(root: str, line: ListLine, where: str) -> int:
     try:
         return Path(root + line.file).stat().st_size

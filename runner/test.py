@@ -19,7 +19,7 @@ from ..nets.data_layers import reads_files
 from ..nets.definition import NetDefinition, read_net
 from ..text import printable
 from .engines import TORCH, Engine
-from .exact_epoch import EpochPlan, lint_iterations, plan_exact_epoch, subtract_repeated
+from .exact_epoch import EpochPlan, lint_iterations, plan_exact_epoch, score_records
 from .live_progress import ProgressSteps
 from .options import RunOptions, check_iterations, path_or_none
 from .overrides import (
@@ -38,6 +38,7 @@ from .preflight import (
     weight_warnings,
 )
 from .run_record import TestRecord, record_data
+from .score_means import read_score_means
 from .session import Session
 
 NET = "net.prototxt"
@@ -174,7 +175,7 @@ class _TestJob:
 
     def net_file(self, batch_size: int, name: str) -> RunFile:
         """Return the net's file for the run folder, with the batch size of the plan."""
-        sequential = not self.has_iterations and not self._engine_stops
+        sequential = self.averages_batches
         requested = self._override
         override = DataOverride(
             "TEST",
@@ -199,6 +200,11 @@ class _TestJob:
             for name in node.tops[1:]
         }
         return tuple(score for score in scores if score.name.partition("[")[0] not in by_class)
+
+    @property
+    def averages_batches(self) -> bool:
+        """Whether the engine averages batches, and the result is to be one over records."""
+        return not self.has_iterations and not self._engine_stops
 
     @property
     def length_flag(self) -> str:
@@ -230,17 +236,34 @@ def _run(session: Session, job: _TestJob, weights: str) -> LogResult:
 
     steps = ProgressSteps(plan.iterations, plan.batch_size, last_images=plan.last_images)
     result = session.run(arguments(NET, job.length_flag), steps, job.record)
+    second = None
     if plan.repeated:
         options.log_line(f"testing the {plan.repeated} records again that the first run read twice")
         steps = ProgressSteps(1, plan.repeated)
         second = session.run(arguments(AGAIN_NET, "--iterations=1"), steps, job.record, AGAIN_LOG)
-        result = subtract_repeated(result, second, plan)
+    if job.averages_batches:
+        result = _score_records(options, result, second, job)
     try:
         result = _add_images(result, job)
     except CrashError as error:
         error.result = session.write_result(error.result, job.record, str(error))
         raise
     return session.write_result(result, job.record)
+
+
+def _score_records(
+    options: RunOptions, first: LogResult, second: LogResult | None, job: _TestJob
+) -> LogResult:
+    """Return the result with its scores over each record once; warn of those it can't have."""
+    means = read_score_means(job.checked)
+    for name, mean in means.items():
+        if not mean.known:
+            options.warn(
+                f"{printable(name)} is a mean over labels that are not ignored, "
+                + ("left out because" if second is not None else "averaged over batches though")
+                + " their number is unknown; --engine torch counts them"
+            )
+    return score_records(first, second, job.plan, means)
 
 
 def _add_images(result: LogResult, job: _TestJob) -> LogResult:

@@ -149,3 +149,14 @@ def real_caffe(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("needs a build of BVLC Caffe in the folder that CAFFE_ROOT names")
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+
+
+def hidden_engine(folder: Path) -> str:
+    """The embedded engine as a caffe that is not known to be ours."""
+    program = folder / "caffe"
+    ours = shlex.join([engine_server.python(), "-m", "sqgen.engine"])
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exec echo caffe version 1.0.0\nexec {ours} "$@"\n'
+    )
+    program.chmod(0o755)
+    return str(program)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ from sqgen.runner.exact_epoch import (
     EpochPlan,
     lint_iterations,
     plan_exact_epoch,
-    subtract_repeated,
+    score_records,
 )
+from sqgen.runner.score_means import ScoreMean
 
-from . import engine_server
 from . import small_training as small
 from .databases import make_lmdb
-from .small_runs import Place, StandIn, calls, real_caffe
+from .small_runs import Place, StandIn, calls, hidden_engine, real_caffe
 
 pytestmark = pytest.mark.usefixtures("forked_engine")
 
@@ -75,7 +74,7 @@ def test_what_comes_twice_is_taken_out(records: int, batch: int, data: st.DataOb
 
     first = result(read(records, plan.batch_size, plan.iterations))
     second = result(read(records, plan.repeated, 1))
-    corrected = subtract_repeated(first, second, plan)
+    corrected = score_records(first, second, plan, {"top1": ScoreMean(is_whole=True)})
     loss, top1 = (score.value for score in corrected.scores)
     assert loss == pytest.approx(sum(losses) / records, rel=1e-4, abs=1e-5)
     assert top1 == float(f"{sum(hits) / records:.6g}")  # a number of images: to the digit
@@ -108,7 +107,7 @@ def test_an_output_of_several_elements_is_no_mean() -> None:
     """Label or prob as an output: their elements are of images, and fewer in the second run."""
     first = LogResult("", scores=tuple(Score(name, 1.0) for name in ("p", "p[1]", "p[2]", "loss")))
     again = LogResult("", scores=tuple(Score(name, 1.0) for name in ("p", "loss")))
-    corrected = subtract_repeated(first, again, plan_exact_epoch(7, 4, engine_stops=False))
+    corrected = score_records(first, again, plan_exact_epoch(7, 4, engine_stops=False), {})
     assert [score.name for score in corrected.scores] == ["loss"]
 
 
@@ -122,14 +121,7 @@ def prime(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.fixture
 def hidden(tmp_path: Path) -> str:
-    """The embedded engine as a caffe that is not known to be ours."""
-    program = tmp_path / "caffe"
-    ours = shlex.join([engine_server.python(), "-m", "sqgen.engine"])
-    program.write_text(
-        f'#!/bin/sh\n[ "$1" = --version ] && exec echo caffe version 1.0.0\nexec {ours} "$@"\n'
-    )
-    program.chmod(0o755)
-    return str(program)
+    return hidden_engine(tmp_path)
 
 
 def scores(result: LogResult) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -114,6 +114,18 @@ class PassContext:
         return numbers.view(like.shape).to(like.device)
 
 
+class ScoreCounts(NamedTuple):
+    """What a score of a batch is a mean of, so that batches can be averaged exactly.
+
+    Attributes:
+        divisor: what the sum over the batch was divided by.
+        items: how many items the sum is over, in the unit of the mean over several batches.
+    """
+
+    divisor: float
+    items: float
+
+
 class Kernel:
     """The computation of a layer; a subclass for each layer type.
 
@@ -147,6 +159,11 @@ class Kernel:
     ) -> Sequence[BlobValue]:
         """Compute the tops; `bottoms` are tensors, or the lazy forms that the kernel accepts."""
         raise NotImplementedError(self.layer.type)
+
+    def score_counts(self, bottoms: Tensors) -> ScoreCounts:
+        """Return what the score of a whole batch is a mean of: by default its records."""
+        records = float(bottoms[0].shape[0])
+        return ScoreCounts(records, records)
 
     def normalizer(self, labels: Tensor, records: int) -> float:
         """Return the divisor of a loss summed over the whole batch, for `context.normalizers`."""

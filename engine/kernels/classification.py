@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from ...errors import NetError
 from ...formats.schema import AccuracyParameter, LossParameter
-from .base import Kernel, PassContext, Tensor, Tensors, canonical, widen
+from .base import Kernel, PassContext, ScoreCounts, Tensor, Tensors, canonical, widen
 
 
 class Softmax(Kernel):
@@ -85,6 +85,11 @@ class Accuracy(ClassificationKernel):
 
     def _options(self) -> tuple[int, AccuracyParameter]:
         return self.param.accuracy_param.axis, self.param.accuracy_param
+
+    def score_counts(self, bottoms: Tensors) -> ScoreCounts:
+        """Return the counts of the mean over labels that are not ignored."""
+        count = int(self.valid(self.flatten_labels(bottoms[1])).sum())
+        return ScoreCounts(float(max(1, count)), float(count))
 
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
         """Compute the accuracy; as a second top, that of each class."""

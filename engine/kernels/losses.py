@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from ...errors import FormatError
 from ...formats.caffemodel import read_blob
 from ...formats.schema import HingeLossParameter, LossParameter
-from .base import Kernel, PassContext, Tensor, Tensors, widen
+from .base import Kernel, PassContext, ScoreCounts, Tensor, Tensors, widen
 from .classification import ClassificationKernel
 
 FLT_MIN = torch.finfo(torch.float32).tiny
@@ -54,31 +54,56 @@ class Loss(Kernel):
         return self.total(bottoms) / context.normalizers[self.index]
 
 
-def _normalization(param: LossParameter, default: int) -> int:
-    """Return the mode of a loss; `normalize` is the older field."""
-    if param.HasField("normalization"):
-        return param.normalization
-    if param.HasField("normalize"):
-        return VALID if param.normalize else BATCH_SIZE
-    return default
+class NormalizedLoss(Loss):
+    """A loss whose divisor `normalization` selects.
 
+    Attributes:
+        default: the mode where the layer says none.
+    """
 
-class _ClassLoss(ClassificationKernel, Loss):
-    """A loss of the log of a softmax, of which Caffe reports a clamped value."""
+    default = VALID
+
+    @property
+    def mode(self) -> int:
+        """The mode; `normalize` is the older field."""
+        param = self.param.loss_param
+        if param.HasField("normalization"):
+            return param.normalization
+        if param.HasField("normalize"):
+            return VALID if param.normalize else BATCH_SIZE
+        return self.default
+
+    def count(self, labels: Tensor, records: int) -> int:
+        """Return the number that the mode counts; 1 for NONE."""
+        raise NotImplementedError(self.layer.type)
 
     def divisor(self, labels: Tensor, records: int) -> float:
-        """Return the count that `normalization` says, at least 1."""
+        """Return the count, at least 1."""
+        return float(max(1, self.count(labels, records)))
+
+    def score_counts(self, bottoms: Tensors) -> ScoreCounts:
+        """Return the counts of a mean; those of a sum are in batches of the net's size."""
+        records = bottoms[0].shape[0]
+        if self.mode == LossParameter.NONE:
+            return ScoreCounts(1.0, records / self.layer.bottom_shapes[0][0])
+        count = self.count(bottoms[1], records)
+        return ScoreCounts(float(max(1, count)), float(count))
+
+
+class _ClassLoss(ClassificationKernel, NormalizedLoss):
+    """A loss of the log of a softmax, of which Caffe reports a clamped value."""
+
+    def count(self, labels: Tensor, records: int) -> int:
+        """Return the number of labels or records, after checking the labels."""
         flat = self.flatten_labels(labels)
         self.check_labels(flat)
-        mode = _normalization(self.param.loss_param, VALID)
-        count = 1
-        if mode == FULL or (mode == VALID and self.ignored is None):
-            count = len(flat)
-        elif mode == VALID:
-            count = int(self.valid(flat).sum())
-        elif mode == BATCH_SIZE:
-            count = records * prod(self.layer.bottom_shapes[0][1 : self.axis])
-        return float(max(1, count))
+        if self.mode == FULL or (self.mode == VALID and self.ignored is None):
+            return len(flat)
+        if self.mode == VALID:
+            return int(self.valid(flat).sum())
+        if self.mode == BATCH_SIZE:
+            return records * prod(self.layer.bottom_shapes[0][1 : self.axis])
+        return 1
 
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
         """Compute the scalar loss that Caffe reports, with the gradient that Caffe uses."""
@@ -220,8 +245,10 @@ class EuclideanLoss(Loss):
         return ((a - b.reshape(a.shape)) ** 2).sum() / 2
 
 
-class SigmoidCrossEntropyLoss(Loss):
+class SigmoidCrossEntropyLoss(NormalizedLoss):
     """sigmoid_cross_entropy_loss_layer.cpp: of each score's sigmoid with a target from 0 to 1."""
+
+    default = BATCH_SIZE
 
     def total(self, bottoms: Tensors) -> Tensor:
         """Return the sum over all scores whose target is not ignored."""
@@ -236,13 +263,11 @@ class SigmoidCrossEntropyLoss(Loss):
             return torch.ones_like(targets, dtype=torch.bool)
         return targets.long() != param.ignore_label  # static_cast<int> rounds towards zero
 
-    def divisor(self, labels: Tensor, records: int) -> float:
-        """Return the count that `normalization` says, at least 1; by default that of records."""
-        mode = _normalization(self.param.loss_param, BATCH_SIZE)
-        count = {FULL: labels.numel(), BATCH_SIZE: records}.get(mode, 1)
-        if mode == VALID:
-            count = int(self._valid(labels).sum())
-        return float(max(1, count))
+    def count(self, labels: Tensor, records: int) -> int:
+        """Return the number of scores or records."""
+        if self.mode == VALID:
+            return int(self._valid(labels).sum())
+        return {FULL: labels.numel(), BATCH_SIZE: records}.get(self.mode, 1)
 
 
 class ContrastiveLoss(Loss):
