@@ -178,17 +178,17 @@ def check_file_target(path: Path, force: bool) -> None:
     name = printable(str(path))
     if not path.name:
         raise OutputError(f"'{name}' is not a file name")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError(f"{name}: is a folder; give a file's name")
     if os.path.lexists(path) and not force:
         raise OutputError(f"{name}: exists already; --force replaces it")
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise OutputError(f"{name}: is a device or a pipe, which would be replaced; use > {name}")
 
 
 def _target(path: Path) -> Path:
     """Return where a file is written: links are followed."""
-    return path.resolve() if path.is_symlink() else path
+    return path.resolve() if os.path.islink(path) else path
 
 
 def _link(temporary: Path, path: Path) -> None:

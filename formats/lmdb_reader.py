@@ -291,9 +291,9 @@ def open_lmdb(path: str | os.PathLike[str]) -> LmdbReader:
 
 
 def _data_file(folder: Path, shown: str) -> Path:
-    if not folder.exists():
+    if not os.path.exists(folder):
         raise FormatError(f"{shown}: no such folder; give the folder of an LMDB")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise FormatError(f"{shown}: is a file; give the folder of an LMDB (with {DATA_FILE})")
     data = folder / DATA_FILE
     if data.is_file():

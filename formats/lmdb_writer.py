@@ -74,9 +74,11 @@ class LmdbWriter:
         self._env: Any = None
         check_lmdb_target(self.path, force)
         # Follow a link: replace its target, not the link.
-        self._target = self.path.resolve() if self.path.is_symlink() else self.path
+        self._target = self.path.resolve() if os.path.islink(self.path) else self.path
         self._temporary = self._beside("tmp")
-        self._new_folders = [folder for folder in self._target.parents if not folder.exists()]
+        self._new_folders = [
+            folder for folder in self._target.parents if not os.path.exists(folder)
+        ]
         try:
             self._target.parent.mkdir(parents=True, exist_ok=True)
             self._temporary.mkdir()

@@ -41,7 +41,7 @@ def complete_prefix(solver: SolverParameter, source: str) -> str:
     if not solver.HasField("snapshot_prefix"):
         solver.snapshot_prefix = os.fspath(path.with_suffix(""))
         change = "was not specified and is set to"
-    elif os.path.isdir(solver.snapshot_prefix):  # noqa: PTH112 - returns False for a name with a null
+    elif os.path.isdir(solver.snapshot_prefix):
         solver.snapshot_prefix = os.fspath(Path(solver.snapshot_prefix) / path.stem)
         change = "was a directory and is replaced to"
     else:
@@ -103,7 +103,7 @@ def find_weights(state: SolverState, path: str) -> Path | None:
         return None
     named = Path(state.learned_net)
     places = dict.fromkeys((named, Path(path).parent / named.name))
-    found = [place for place in places if os.path.isfile(place)]  # noqa: PTH113 - a name may be too long
+    found = [place for place in places if os.path.isfile(place)]
     if not found:
         raise FormatError(
             f"{printable(path)}: its weights {printable(state.learned_net)} are not there, nor"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -117,7 +118,7 @@ def relocate_nets(solver: SolverParameter, source: str) -> tuple[SolverParameter
     copy, lost = SolverParameter(), {}
     copy.CopyFrom(solver)
     for path in filter(None, (solver.net, solver.train_net, *solver.test_net)):
-        if not Path(path).exists() and not path_beside_solver(path, source).exists():
+        if not (os.path.exists(path) or os.path.exists(path_beside_solver(path, source))):
             lost[path] = _namesake(path, source)
     for field in ("net", "train_net"):
         if copy.HasField(field) and lost.get(getattr(copy, field)):
@@ -137,16 +138,16 @@ def _namesake(path: str, source: str) -> str:
     tails = [Path(*parts[start:]) for start in range(len(parts) - 1)]
     candidates = [folder / tail for tail in tails for folder in folders]
     candidates.append(Path(source).parent / parts[-1])
-    return next((str(each) for each in candidates if each.is_file()), "")
+    return next((str(each) for each in candidates if os.path.isfile(each)), "")
 
 
 def _read(path: str, source: str) -> NetDefinition:
     """Read a net by its path in a solver, from the working folder (as Caffe) or the solver's."""
     beside = path_beside_solver(path, source)
-    if not beside.exists() and not Path(path).exists():
+    if not os.path.exists(beside) and not os.path.exists(path):
         near = _namesake(path, source)
         hint = f"; did you mean {printable(near)}?" if near else "; correct its path"
         raise FormatError(
             f"{printable(source)}: net '{printable(path)}' not found, nor beside the solver{hint}"
         )
-    return read_net(path if Path(path).exists() else beside)
+    return read_net(path if os.path.exists(path) else beside)

@@ -75,7 +75,7 @@ def inspect_dataset(layer: LayerParameter, where: str, flag: str = "--data") -> 
         FormatError: the dataset is missing, damaged or empty.
     """
     source = data_param(layer).source
-    if not os.path.exists(source):  # noqa: PTH110 - a path may hold a null
+    if not os.path.exists(source):
         raise FormatError(f"{where}: source '{printable(source)}' not found; set it with {flag}")
     try:
         if layer.type == "ImageData":

@@ -5,9 +5,9 @@ A file without overrides is copied byte for byte, comments included.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from google.protobuf.message import Message
 
@@ -114,8 +114,8 @@ def _check_target(
     if in_both and override.flag != "--data":
         raise NetError(f"{where}: layer '{name}' reads in both phases; give it an include for each")
     wanted = _SOURCES[layers[0].type]
-    source = Path(override.source or "")
-    if source.exists() and source.is_dir() == wanted.endswith("a file"):
+    source = override.source or ""
+    if os.path.exists(source) and os.path.isdir(source) == wanted.endswith("a file"):
         raise NetError(f"{where}: layer '{name}' reads {wanted}")
 
 

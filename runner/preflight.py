@@ -75,7 +75,7 @@ def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> CheckedNe
 
 def _check_mean_file(layer: LayerParameter, where: str) -> None:
     mean = layer.transform_param.mean_file
-    if mean and not Path(mean).is_file():
+    if mean and not os.path.isfile(mean):
         raise FormatError(
             f"{where}: mean_file '{printable(mean)}' not found; give --mean FILE, which sqgen"
             " data mean writes"

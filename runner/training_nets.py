@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -174,7 +175,7 @@ def _warn_of_namesakes(options: RunOptions, paths: Iterable[str], source: str) -
     """Warn of a net in the working folder, which Caffe runs, with a namesake beside the solver."""
     for path in dict.fromkeys(filter(None, paths)):
         here, beside = Path(path), path_beside_solver(path, source)
-        if here.exists() and beside.exists() and not here.samefile(beside):
+        if os.path.exists(here) and os.path.exists(beside) and not here.samefile(beside):
             options.warn(
                 f"net {printable(path)} of this folder is run, as Caffe does, not"
                 f" {printable(str(beside))} beside the solver"

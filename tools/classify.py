@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
@@ -79,7 +80,7 @@ def classify(
     size = None if resize is None else parse_size(resize)
     if like is not None and (mean is not None or scale is not None):
         raise click.UsageError("--like: tells mean and scale; give it or --mean and --scale")
-    numbers = None if mean is None or Path(mean).is_file() else _parse_mean(mean)
+    numbers = None if mean is None or os.path.isfile(mean) else _parse_mean(mean)
     with required("torch", "sqgen classify"):
         from ..engine import classify as engine
     paths = _find_images(images)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 import click
@@ -27,16 +27,9 @@ class Group(click.Group):
         names = self.list_commands(ctx)
         if args and not args[0].startswith("-") and args[0] not in names:
             word = printable(args[0])
-            if self._file_command is not None and _is_file(args[0]):
+            if self._file_command is not None and os.path.isfile(args[0]):
                 hint = f"; did you mean '{ctx.command_path} {self._file_command} {word}'?"
             else:
                 hint = did_you_mean(args[0], names) or f"; one of {', '.join(names)}"
             raise click.UsageError(f"no command '{word}'{hint}", ctx)
         return super().resolve_command(ctx, args)
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).is_file()
-    except ValueError:  # a null in it
-        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -92,7 +93,7 @@ def fetch_weights(name: str, out: str | None, source: str | None, force: bool) -
         have = ", ".join(other for other in PRESETS if read_card(other).weights)
         raise DesignError(f"no weights were published for {name}; choose {have}")
     target = Path(out or card.weights.file)
-    if target.is_dir():
+    if os.path.isdir(target):
         target /= card.weights.file
     bar = partial(ProgressBar, plain_interval=None)
     downloaded = download(source or card.url, target, card.weights.git_blob, force, bar)
