@@ -16,6 +16,7 @@ from ..formats.images import opencv
 from ..formats.lmdb_reader import LABELS_FILE
 from ..formats.lmdb_writer import KEY_LIMIT, LmdbWriter
 from ..progress import StartProgress, no_progress
+from ..text import printable
 from .encode_record import EncodedRecord, RecordEncoder, Shape
 from .image_index import ImageIndex
 from .ordered_map import map_in_order
@@ -101,7 +102,9 @@ def _encode(
             if not name.strip():
                 raise FormatError(f"record {number}: a line without a file; it is: file label")
             if len(_key(number, name)) > KEY_LIMIT:
-                raise FormatError(f"{name}: too long for a key of LMDB ({KEY_LIMIT} bytes)")
+                raise FormatError(
+                    f"{printable(name)}: too long for a key of LMDB ({KEY_LIMIT} bytes)"
+                )
             return encoder.encode(index.root + name, label)
         except FormatError as error:
             return SkippedImage(name, str(error))

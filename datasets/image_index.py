@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from .. import counter_rng
@@ -44,8 +43,8 @@ def index_images(images: str, file: str | None) -> ImageIndex:
         FormatError: the folder does not exist, the list can't be read, or there are no images.
     """
     shown = printable(images)
-    if images and not Path(images).is_dir():
-        what = "is a file" if Path(images).exists() else "no such folder"
+    if images and not os.path.isdir(images):
+        what = "is a file" if os.path.exists(images) else "no such folder"
         raise FormatError(f"{shown}: {what}; give the folder that the images are in")
     # Caffe concatenates the two: a name that begins with a slash is below the folder, too.
     root = images if not images or images.endswith("/") else images + "/"
@@ -60,11 +59,8 @@ def index_list(root: str, file: str) -> ImageIndex:
     """
     shown = display_name(file)
     text = read_bytes(file, LIST_LIMIT, "a list of images")
-    lines, images = parse_list(text, shown), []
-    for number, line in enumerate(lines, 1):
-        if not -(1 << 31) <= line.label < 1 << 31:
-            raise FormatError(f"{shown}: line {number}: label {line.label}; Caffe takes 32 bits")
-        images.append((line.file, line.label))
+    lines = parse_list(text, shown)
+    images = [(line.file, line.label) for line in lines]
     return ImageIndex(root, images, None, label_warnings(lines, shown))
 
 

@@ -17,7 +17,7 @@ from ..counter_rng import bits, domain, key, permutation
 from ..errors import FormatError
 from ..formats.datum import Value, raw_values, read_datum
 from ..formats.files import read_bytes
-from ..formats.images import COLOR, GRAY, UNCHANGED, read_image, resize
+from ..formats.images import COLOR, GRAY, UNCHANGED, check_size, read_image, resize
 from ..formats.images import decode as decode_image
 from ..formats.list_file import LIST_LIMIT, parse_list
 from ..formats.lmdb_reader import open_lmdb
@@ -158,6 +158,7 @@ class ImageListReader(RecordReader[int]):
         self._height, self._width = param.new_height, param.new_width
         if (self._height == 0) != (self._width == 0):
             raise FormatError(f"{where}: set new_height and new_width both, or neither")
+        check_size(self._height, self._width, f"{where}: new_height and new_width")
         self._flag = COLOR if param.is_color else GRAY
         self._base, self._root = base, param.root_folder
         self._source = base / param.source

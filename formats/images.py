@@ -8,8 +8,8 @@ part with gray, and Caffe trains on that.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -28,8 +28,12 @@ UNCHANGED, GRAY, COLOR = -1, 0, 1  # cv2.IMREAD_*
 # Of image files in folders.
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 IMAGE_LIMIT = 1 << 30  # bytes of an image file
+# Of an image: 200 MB in colour, and up to 2 GB for OpenCV to decode 16 bits with alpha, a thread.
+PIXEL_LIMIT = 1 << 26
 
 _JPEG, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15: markers of a JPEG's size
+_PNG, _GIF, _BMP = b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM"
 
 
 @cache
@@ -39,6 +43,8 @@ def opencv() -> Any:
     Raises:
         MissingExtraError: OpenCV is not installed.
     """
+    # OpenCV reads its limit when it loads, and compares it with the header of every format.
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(PIXEL_LIMIT))
     with required("cv2", "reading images"):
         import cv2
     cv2.setNumThreads(0)
@@ -95,14 +101,20 @@ def decode(data: bytes | memoryview, flag: int, where: str) -> Pixels:
         where: the file or record, for messages.
 
     Raises:
-        FormatError: the image can't be decoded, is truncated, or has more than 8 bits a channel.
+        FormatError: the image can't be decoded, is truncated, has more than `PIXEL_LIMIT` pixels,
+            or more than 8 bits a channel.
     """
+    if size := image_size(data):
+        check_size(*size, where)
     if is_truncated_jpeg(data):
         raise FormatError(f"{where}: a truncated JPEG ({len(data):,} bytes); replace it")
     cv2 = opencv()
     image: Pixels | None = None
-    with suppress(cv2.error):  # of an empty buffer, or one of too many pixels
+    try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error as error:  # of an empty buffer, or one of too many pixels
+        if "IO_MAX_IMAGE" in str(error):
+            raise _too_large(where, "an image") from None
     if image is None:
         raise FormatError(
             f"{where}: can't be decoded as an image ({len(data):,} bytes); replace it"
@@ -121,6 +133,51 @@ def is_truncated_jpeg(data: bytes | memoryview) -> bool:
         return False
     whole = bytes(data)
     return whole.rfind(_END) < whole.rfind(_SCAN)
+
+
+def image_size(data: bytes | memoryview) -> tuple[int, int] | None:
+    """Return (height, width) from the header of a JPEG, PNG, GIF or BMP; None for anything else."""
+    head = bytes(data[:26])
+    if head.startswith(_PNG) and len(head) >= 24:
+        width, height = struct.unpack_from(">II", head, 16)
+        return height, width
+    if head.startswith(_GIF) and len(head) >= 10:
+        width, height = struct.unpack_from("<HH", head, 6)
+        return height, width
+    if head.startswith(_BMP) and len(head) >= 26:
+        width, height = struct.unpack_from("<ii", head, 18)
+        return abs(height), abs(width)
+    return _jpeg_size(data) if head.startswith(_JPEG) else None
+
+
+def _jpeg_size(data: bytes | memoryview) -> tuple[int, int] | None:
+    """Return (height, width) of a JPEG's frame, the first segment of its kind."""
+    at = len(_JPEG)
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+        elif marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return height, width
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None
+
+
+def check_size(height: int, width: int, where: str) -> None:
+    """Check the size of an image before its memory is allocated.
+
+    Raises:
+        FormatError: it has more than `PIXEL_LIMIT` pixels.
+    """
+    if height * width > PIXEL_LIMIT:
+        raise _too_large(where, f"{height:,}x{width:,} pixels")
+
+
+def _too_large(where: str, size: str) -> FormatError:
+    limit = f"{PIXEL_LIMIT // 10**6} million"
+    return FormatError(f"{where}: {size}, more than the {limit} that sqgen takes; scale it down")
 
 
 def resize(image: Pixels, height: int, width: int) -> Pixels:

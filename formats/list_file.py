@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import FormatError
+from ..text import printable
 
 LIST_LIMIT = 1 << 30  # bytes
 _LABEL = re.compile(r"\s*([+-]?)0*(\d+)", re.ASCII)
-_DIGITS = 18  # of a label; a longer one is cut, and stays too large for any use
+_DIGITS = 18  # of a label; a longer one is cut, and stays too large
 
 
 class ListLine(NamedTuple):
@@ -39,23 +40,26 @@ def parse_list(text: bytes, source: str) -> list[ListLine]:
         source: its name, for the error.
 
     Raises:
-        FormatError: the list has no lines.
+        FormatError: the list has no lines, or a label of more than 32 bits.
     """
     lines = text.decode("utf-8", "surrogateescape").split("\n")
     if not lines[-1]:
         lines.pop()
     if not lines:
         raise FormatError(f"{source}: an empty list; a line is: file label")
-    return [_line(line) for line in lines]
+    return [_line(line, source, number) for number, line in enumerate(lines, 1)]
 
 
-def _line(line: str) -> ListLine:
+def _line(line: str, source: str, number: int) -> ListLine:
     file, space, last = line.rpartition(" ")
     label = _LABEL.match(last)
     if label is None:
         return ListLine(file if space else line, 0, False, False)
     is_whole = not last[label.end() :].strip()
     value = int(label[1] + label[2][:_DIGITS])
+    if not -(1 << 31) <= value < 1 << 31:
+        shown = printable(label.group().strip(), 40)
+        raise FormatError(f"{source}: line {number}: label {shown}; Caffe takes 32 bits")
     return ListLine(file if space else line, value, True, is_whole)
 
 

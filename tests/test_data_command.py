@@ -36,6 +36,7 @@ from .databases import encoded, image_file, make_lmdb, pixels, raw
 from .test_package import HEAVY, loaded_by
 
 # As convert_imageset reads it: labels behind the last space, C's atoi, names as they stand.
+LONG = "n" * 300  # a file's name has up to 255 bytes
 LIST = (
     "a b.png 3\nsub/x.PNG 0\nmissing.png 7\n\N{LATIN SMALL LETTER U WITH DIAERESIS}.bmp -5\n"
     "gray.png\t2\ngray.png 300\ngray.png 2 \n\nalpha.png 1x\nsixteen.png +2\na b.png  6\n"
@@ -320,6 +321,14 @@ def test_long_names_are_bad_files(tmp_path: Path) -> None:
         (("images", "--list", "empty", "-o", "o"), "empty: an empty list"),
         (("images", "--list", "gone", "-o", "o"), "none of 2 images could be read"),
         (("images", "--list", "huge", "-o", "o"), "line 1: label 2147483648; Caffe takes 32 bits"),
+        (("images", "--list", "digits", "-o", "o"), "line 1: label 999999999999999999...9"),
+        (("images", "--list", LONG, "-o", "o"), ": file name too long; check the name"),
+        ((LONG, "-o", "o"), ": no such folder; give the folder"),
+        (("images", "--list", "list", "-o", LONG), ": can't write: file name too long; choose"),
+        (
+            ("images", "--list", "list", "-o", f"{LONG}/o"),
+            ": can't write: file name too long; choose",
+        ),
         (("images/sub", "-o", "o"), "images/sub: has no folders"),
         (("bare", "-o", "o"), "bare: no files in its 1 folders"),
         (("images", "--list", "list", "-o", "images"), "images: exists already"),
@@ -327,6 +336,11 @@ def test_long_names_are_bad_files(tmp_path: Path) -> None:
         (("images", "--list", "list", "-o", "list/o"), "list/o: can't write: "),
         (("images", "--list", "list", "-o", "o", "--resize", "6"), "--resize '6' is no HxW"),
         (("images", "--list", "list", "-o", "o", "--resize", "0x6"), "--resize '0x6' is no HxW"),
+        (("images", "--list", "list", "-o", "o", "--resize", "9" * 5000 + "x6"), "is no HxW"),
+        (
+            ("images", "--list", "list", "-o", "o", "--resize", "60000x60000"),
+            "60,000x60,000 pixels",
+        ),
         (("images", "--list", "list", "-o", "o", "--jobs", "0"), "0 is not in the range"),
         (("images", "--list", "list", "-o", "o", "--encoded", "gif"), "'gif' is not one of"),
     ],
@@ -341,6 +355,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
     (tmp_path / "empty").write_text("")
     (tmp_path / "gone").write_text("a.png 1\nb.png 2\n")
     (tmp_path / "huge").write_text("a.png 2147483648\n")
+    (tmp_path / "digits").write_text("a.png " + "9" * 5000)
     (tmp_path / "bare" / "class").mkdir(parents=True)
     before = names(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -281,6 +281,33 @@ def test_a_first_record_that_is_spoiled(tmp_path: Path) -> None:
         assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "more", "said"),
+    [
+        (
+            "image 0.png 0",
+            "new_height: 4294967295 new_width: 8",
+            "4,294,967,295x8 pixels, more",
+        ),
+        ("image 0.png 0", "new_height: 20000 new_width: 20000", "20,000x20,000 pixels, more than"),
+        ("image 0.png 0", "rand_skip: 4294967295", "list.txt: 1 images, too few to skip"),
+        ("image 0.png " + "9" * 5000, "", r"line 1: label 9+\.\.\.9+; Caffe takes 32 bits"),
+        ("image 0.png 2147483648", "", "line 1: label 2147483648; Caffe takes 32 bits"),
+        ("n" * 5000 + ".png 0", "", "line 1: .*: file name too long"),
+        ("a\0b.png 0", "", "line 1: .*null byte"),
+    ],
+)
+def test_numbers_and_names_of_a_list(
+    folder: Path, tmp_path: Path, text: str, more: str, said: str
+) -> None:
+    (tmp_path / "list.txt").write_text(text)
+    one = image_layer(tmp_path, 1, more)
+    one.image_data_param.root_folder = f"{folder}/"
+    with pytest.raises(FormatError, match=f"^net:7: .*{said}") as caught:
+        opened(one)
+    assert len(str(caught.value)) < 700
+
+
 def test_images_that_are_missing(folder: Path, tmp_path: Path) -> None:
     good = f"{folder}/image 0.png 0\n"
     (tmp_path / "bad.jpg").write_bytes(b"?")

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -100,7 +99,7 @@ def classify(
         (path, row if isinstance(row, FormatError) else engine.top_classes(row, top, names))
         for path, row in engine.class_probabilities(net, preprocessing, paths, blob)
     )
-    is_titled = len(images) > 1 or Path(images[0]).is_dir()
+    is_titled = len(images) > 1 or os.path.isdir(images[0])
     remark = None
     if numbers is None or told is not None:
         is_assumed = told is None and means is None and scale is None
@@ -164,7 +163,7 @@ def _find_images(arguments: Sequence[str]) -> Iterator[str]:
     from ..formats.images import SUFFIXES, find_images
 
     for path in arguments:
-        if not Path(path).is_dir():
+        if not os.path.isdir(path):
             yield path
             continue
         found = find_images(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from textwrap import indent
@@ -93,10 +94,19 @@ def parse_image(text: str | None) -> tuple[int, int, int] | None:
     """
     if text is None:
         return None
+    sides = _parse_sides(text)
+    if len(sides) != 3:
+        shown = printable(text)
+        raise click.UsageError(f"--image {shown}: write channels, height and width as 3x227x227")
+    return sides[0], sides[1], sides[2]
+
+
+def _parse_sides(text: str) -> list[int]:
+    """Parse numbers of up to six digits, joined by `x`; return none if one is malformed or 0."""
     sides = text.lower().split("x")
-    if len(sides) != 3 or not all(side.isdecimal() and 0 < int(side) < 1 << 20 for side in sides):
-        raise click.UsageError(f"--image {text}: write channels, height and width as 3x227x227")
-    return (int(sides[0]), int(sides[1]), int(sides[2]))
+    if not all(re.fullmatch("[1-9][0-9]{0,5}", side) for side in sides):
+        return []
+    return [int(side) for side in sides]
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -105,7 +115,10 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         click.UsageError: it is malformed.
     """
-    sides = text.lower().split("x")
-    if len(sides) != 2 or not all(s.isdecimal() and 0 < int(s) < 1 << 16 for s in sides):
+    sides = _parse_sides(text)
+    if len(sides) != 2:
         raise click.UsageError(f"--resize '{printable(text)}' is no HxW, such as 256x256")
-    return int(sides[0]), int(sides[1])
+    from ..formats.images import check_size  # imports NumPy
+
+    check_size(sides[0], sides[1], "--resize")
+    return sides[0], sides[1]

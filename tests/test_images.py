@@ -1,0 +1,104 @@
+"""Decoding images: their size is checked before their memory is allocated."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sqgen.errors import FormatError
+from sqgen.formats.images import (
+    COLOR,
+    PIXEL_LIMIT,
+    UNCHANGED,
+    check_size,
+    decode,
+    image_size,
+    read_image,
+)
+from sqgen.formats.schema import Datum
+
+from .conftest import Run
+from .databases import encoded, image_file, make_lmdb
+
+HUGE = (20_000, 30_000)  # height and width: 600 million pixels
+HEADERS = {
+    "png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II5B", *HUGE[::-1], 8, 2, 0, 0, 0),
+    "gif": b"GIF89a" + struct.pack("<HH", *HUGE[::-1]) + bytes(20),
+    "bmp": b"BM" + bytes(12) + struct.pack("<Iii", 40, HUGE[1], -HUGE[0]) + bytes(20),
+    "jpg": b"\xff\xd8\xff\xe0\0\4ab\xff\xff\xc2"
+    + struct.pack(">HBHHB", 17, 8, *HUGE, 3)
+    + bytes(20),
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_a_header_that_asks_for_too_much(tmp_path: Path, kind: str) -> None:
+    assert image_size(HEADERS[kind]) == HUGE
+    (tmp_path / "bomb").write_bytes(HEADERS[kind])
+    with pytest.raises(FormatError) as caught:
+        read_image(tmp_path / "bomb", COLOR)
+    assert str(caught.value) == (
+        f"{tmp_path / 'bomb'}: 20,000x30,000 pixels, more than the 67 million that sqgen takes;"
+        " scale it down"
+    )
+
+
+@pytest.mark.parametrize("kind", ["png", "gif", "bmp", "jpg"])
+@pytest.mark.parametrize("size", [(8, 9), (1, 700)])
+def test_sizes_are_opencvs(kind: str, size: tuple[int, int]) -> None:
+    data = image_file(1, *size, kind=f".{kind}")
+    assert image_size(data) == size == decode(data, UNCHANGED, "")[..., 0].shape
+    for end in range(30):
+        assert image_size(data[:end]) in (size, None)
+        assert image_size(memoryview(data)[:end]) in (size, None)
+
+
+def test_the_largest_image() -> None:
+    check_size(PIXEL_LIMIT, 1, "here")
+    with pytest.raises(FormatError, match="here: 33,554,432x3 pixels"):
+        check_size(1 << 25, 3, "here")
+
+
+BOMB = """
+import sys
+from sqgen.errors import FormatError
+from sqgen.formats.images import COLOR, read_image
+try:
+    read_image(sys.argv[1], COLOR)
+except FormatError as error:
+    print(error)
+"""
+
+
+@pytest.mark.process
+def test_other_formats(tmp_path: Path) -> None:
+    """OpenCV compares their headers with its limit, which it reads when it loads."""
+    (tmp_path / "a.ppm").write_bytes(b"P6 20000 30000 255\n" + bytes(100))
+    command = [sys.executable, "-c", BOMB, "a.ppm"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    limit = "more than the 67 million that sqgen takes; scale it down"
+    assert (done.stdout, done.stderr) == (f"a.ppm: an image, {limit}\n", "")
+
+
+def test_bombs_in_every_command(tmp_path: Path, sqgen: Run) -> None:
+    """One line with the file or record, and its size."""
+    (tmp_path / "images" / "cat").mkdir(parents=True)
+    (tmp_path / "images" / "cat" / "bomb.png").write_bytes(HEADERS["png"])
+    done = sqgen("data", "create", "images", "-o", "new")
+    assert done.returncode == 2
+    assert "cat/bomb.png: 20,000x30,000 pixels" in done.stderr.splitlines()[0]
+    make_lmdb(tmp_path / "lmdb", [encoded(0), encoded_file(HEADERS["png"])])
+    done = sqgen("data", "info", "lmdb")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "record 1 (from 0), 00000001_file1.png: 20,000x30,000 pixels" in done.stdout
+    done = sqgen("data", "mean", "lmdb")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "lmdb: record 1 (from 0), 00000001_file1.png: 20,000x30,000 pixels" in done.stderr
+
+
+def encoded_file(data: bytes) -> bytes:
+    return bytes(Datum(data=data, encoded=True).SerializeToString())
