@@ -11,7 +11,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from ..errors import NetError
+from ..errors import FormatError, NetError, SqgenError
 from ..formats import prototxt
 from ..formats.caffemodel import read_caffemodel, split_weights
 from ..formats.snapshot_files import check_free_space
@@ -94,8 +94,9 @@ class Solver:
         self.iteration = 0
         self.loss = SmoothedLoss(param.average_loss)
         self.stopped = False
-        # During tests: the positions before them, from which a resumed run tests again.
-        self._positions_before_test: DataPositions | None = None
+        # During an update or tests: the positions before, from which a resumed run repeats them.
+        self._positions_before: DataPositions | None = None
+        self._saved_iteration = 0  # of the last snapshot, or of the one resumed from
         self._check_snapshots()
         glog.info("Solver scaffolding done.", "solver.cpp:57")
 
@@ -150,7 +151,11 @@ class Solver:
         """Train to max_iter, or until a signal requests a stop."""
         glog.info(f"Solving {self.net.name}", "solver.cpp:289")
         glog.info(f"Learning Rate Policy: {self.param.lr_policy}", "solver.cpp:290")
-        self._train()
+        try:
+            self._train()
+        except FormatError:  # data that can't be read
+            self._save_progress()
+            raise
         every = self.param.snapshot
         if self.param.snapshot_after_train and (not every or self.iteration % every != 0):
             self.snapshot()
@@ -169,7 +174,9 @@ class Solver:
                     self.test_all()
                 if self.stopped:
                     return
+            self._positions_before = DataPositions.of(self.nets)
             result = self.gradients()
+            self._positions_before = None
             self.loss.add(result.loss)
             display = self.param.display != 0 and self.iteration % self.param.display == 0
             if display:
@@ -182,7 +189,7 @@ class Solver:
     def _score_result(self) -> None:
         """Log the loss and test the trained net, where the intervals meet max_iter."""
         # A snapshot from here on resumes at the end of the training.
-        self._positions_before_test = DataPositions.of(self.nets)
+        self._positions_before = DataPositions.of(self.nets)
         if self.param.display and self.iteration % self.param.display == 0:
             result = self.net.test_batch()
             self.loss.add(result.loss)
@@ -242,12 +249,12 @@ class Solver:
 
     def test_all(self) -> None:
         """Run every test net, unless a signal requests a stop."""
-        self._positions_before_test = self._positions_before_test or DataPositions.of(self.nets)
+        self._positions_before = self._positions_before or DataPositions.of(self.nets)
         for index in range(len(self.tests)):
             if not self.stopped:
                 self._test(index)
         if not self.stopped:
-            self._positions_before_test = None
+            self._positions_before = None
 
     def _test(self, index: int) -> None:
         glog.info(f"Iteration {self.iteration}, Testing net (#{index})", "solver.cpp:347")
@@ -281,7 +288,7 @@ class Solver:
 
     def snapshot(self) -> None:
         """Write the state of this iteration."""
-        positions = self._positions_before_test or DataPositions.of(self.nets)
+        positions = self._positions_before or DataPositions.of(self.nets)
         resume_state = ResumeState(
             iteration=self.iteration,
             seed=self.options.seed,
@@ -294,6 +301,15 @@ class Solver:
         )
         prefix, step = self.param.snapshot_prefix, self.rate.current_step
         write_snapshot(prefix, self.net, self.optimizer, step, resume_state)
+        self._saved_iteration = self.iteration
+
+    def _save_progress(self) -> None:
+        """Write a snapshot of the updates so far, before an error ends the training."""
+        if self.param.snapshot_after_train and self.iteration > self._saved_iteration:
+            try:
+                self.snapshot()
+            except SqgenError as error:
+                glog.error(f"no snapshot: {error}")
 
     def restore(self, saved: SavedRun) -> None:
         """Resume from a solver state: bit for bit if sqgen wrote it, else as Caffe does.
@@ -308,7 +324,7 @@ class Solver:
             glog.warning(f"{file} names no weights: the net keeps its initial ones")
         else:
             self.net.load(read_caffemodel(saved.weights), os.fspath(saved.weights))
-        self.iteration = saved.state.iter
+        self.iteration = self._saved_iteration = saved.state.iter
         self.rate.current_step = saved.state.current_step
         problem = self._restore_positions(saved.resume_state)
         if problem:

@@ -288,7 +288,14 @@ def explain_fatal(message: str, place: str, context: str = "") -> Fatal:
 
 
 def explain_crash(signal: str) -> Fatal:
-    """Return the cause of a crash; `signal` is glog's line about it."""
+    """Return the cause of a crash; `signal` is glog's line about it, or begins like it."""
+    if "SIGBUS" in signal:
+        return Fatal(
+            signal,
+            "",
+            "Caffe crashed, which it does when a file that it maps, such as an LMDB, is truncated",
+            "check the LMDB with sqgen data info, and the room on its disk",
+        )
     return Fatal(
         signal,
         "",

@@ -6,6 +6,7 @@ import re
 import signal
 
 from ..errors import CrashError, RefusedError, ResourceError, RunError, StoppedError
+from ..logs.fatal import explain_crash
 from ..logs.result import Fatal, LogResult
 from ..text import printable
 from .engines import TORCH, Engine
@@ -98,6 +99,5 @@ def _signal_error(name: str, number: int) -> RunError:
         )
     if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         return StoppedError(f"{name}: stopped from outside sqgen ({shown})")
-    return CrashError(
-        f"{name}: crashed ({shown}), as Caffe does on labels that are not 0 to classes - 1"
-    )
+    crash = explain_crash(shown)
+    return CrashError(f"{name}: {shown}: {crash.cause}; {crash.remedy}")

@@ -179,6 +179,11 @@ def test_ends_without_a_fatal_line() -> None:
     assert crashed.fatal is not None
     assert "labels that are not 0 to classes - 1" in crashed.fatal.cause
     assert not crashed.completed
+    truncated = parse(
+        "*** SIGBUS (@0x7f) received by PID 7 (TID 0x7) from PID 0; stack trace: ***\n"
+    )
+    assert truncated.fatal is not None
+    assert "such as an LMDB, is truncated" in truncated.fatal.cause
 
 
 # Shapes of logs

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+import lmdb
 import numpy as np
 import pytest
 
@@ -215,6 +216,46 @@ def test_a_stopped_run_goes_on(
     assert_equal(stopped, whole)
     if iteration(state) < LAST:
         assert from_iteration(log, iteration(state)) == from_iteration(wanted, iteration(state))
+
+
+@pytest.mark.parametrize("line", ["Iteration 5 (", "Iteration 8, Testing net (#1)"])
+def test_a_run_whose_data_is_truncated_goes_on(
+    line: str, folder: Path, train: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It saves what it has, says why it ends, and resumes exactly once the data is there again."""
+    solver = f"max_iter: {LAST} random_seed: 3"
+    whole = place_for(folder, tmp_path.name, "random", solver)
+    train(whole)
+    shutil.copytree(folder / "data", tmp_path / "data")
+    place, file = place_for(tmp_path, "place", "random", solver), tmp_path / "data" / "data.mdb"
+    with monkeypatch.context() as patch:
+        at_line(patch, line, lambda: os.truncate(file, 3 * 4096))
+        *_, fatal = train(place, code=2)
+    assert re.match(r"F.*\.\./data/data.mdb: truncated: has 12,288 bytes and needs", fatal)
+    (state,) = states(place)
+    assert iteration(state) >= 5
+    shutil.copy(folder / "data" / "data.mdb", file)
+    train(place, f"--snapshot={state.name}")
+    assert_equal(place, whole)
+
+
+@pytest.mark.parametrize(
+    ("saves", "found"), [("", ["s_iter_2"]), ("snapshot_after_train: false", [])]
+)
+def test_a_record_that_is_damaged_ends_a_run(
+    saves: str, found: list[str], train: Engine, tmp_path: Path
+) -> None:
+    write_data(tmp_path)
+    with (
+        lmdb.open(str(tmp_path / "data"), map_size=1 << 26) as env,
+        env.begin(write=True) as change,
+    ):
+        key = sorted(key for key, _ in change.cursor())[30]
+        change.put(key, b"?")
+    place = place_for(tmp_path, "place", "random", f"max_iter: {LAST} {saves}")
+    log = train(place, code=2)
+    assert "record 30 (from 0): is not a Datum" in log[-1]
+    assert [state.stem for state in states(place)] == found
 
 
 @pytest.mark.parametrize("kind", NETS)

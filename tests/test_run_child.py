@@ -120,6 +120,20 @@ def _file(path: Path, data: bytes) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("then", "cause"),
+    [
+        ("SIGBUS", "a file that it maps, such as an LMDB, is truncated; check the LMDB with sqgen"),
+        ("SIGSEGV", "labels that are not 0 to classes - 1; check the labels against num_output"),
+    ],
+)
+def test_a_crash_names_its_cause(
+    then: str, cause: str, place: Place, stand_in: StandIn, tmp_path: Path
+) -> None:
+    with pytest.raises(CrashError, match=f"{then}: Caffe crashed, which it does .*{cause}"):
+        run(place, "test", tmp_path / "run", stand_in(TEST_LOGS[0], lines=9, then=then))
+
+
 @pytest.mark.parametrize("name", FATAL)
 def test_a_fatal_log_is_one_line(
     name: str, place: Place, stand_in: StandIn, tmp_path: Path
