@@ -62,7 +62,7 @@ def create_lmdb(
         writer: of the LMDB.
         jobs: number of threads.
         strict: raise for a single bad image, after checking the others.
-        report: called with a line for each bad image.
+        report: called with a line for each bad image, and for each damaged one that is kept.
         progress: counts the images.
 
     Raises:
@@ -83,6 +83,8 @@ def create_lmdb(
             elif not (strict and skipped):
                 writer.put(_key(number, index.images[number][0]), result.value)
                 shapes.add(result.shape)
+                if result.damage and report is not None:
+                    report(result.damage)
             advance()
     if skipped and strict:
         raise FormatError(f"{len(skipped)} of {total} images are bad; nothing is written")

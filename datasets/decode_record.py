@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..formats.datum import Record, Value, raw_values, read_datum
+from ..formats.datum import Value, raw_values, read_datum
 from ..formats.images import UNCHANGED, decode
 from ..formats.lmdb_reader import LmdbReader
 from .encode_record import Shape
@@ -27,12 +27,14 @@ class DecodedRecord(NamedTuple):
         encoded: whether it is an image file.
         label: 0 if unset.
         pixels: (channels, height, width), uint8 or float32.
+        damage: a line on damaged pixels, or empty.
     """
 
     size: int
     encoded: bool
     label: int
     pixels: Array
+    damage: str
 
     @property
     def shape(self) -> Shape:
@@ -62,15 +64,19 @@ _NAME = "record"  # stands for the record's number in errors
 
 
 def _decode(value: Value) -> DecodedRecord | FormatError:
+    damage: list[str] = []
     try:
         record = read_datum(value, _NAME)
-        pixels = _pixels(record)
+        if record.encoded:
+            pixels = decode(record.data, UNCHANGED, _NAME, damage.append).transpose(2, 0, 1)
+        else:
+            pixels = raw_values(record, _NAME)
     except FormatError as error:
-        return FormatError(str(error).removeprefix(f"{_NAME}: "))
-    return DecodedRecord(len(value), record.encoded, record.label, pixels)
+        return FormatError(_without_name(str(error)))
+    return DecodedRecord(
+        len(value), record.encoded, record.label, pixels, _without_name("".join(damage))
+    )
 
 
-def _pixels(record: Record) -> Array:
-    if record.encoded:
-        return decode(record.data, UNCHANGED, _NAME).transpose(2, 0, 1)
-    return raw_values(record, _NAME)
+def _without_name(message: str) -> str:
+    return message.removeprefix(f"{_NAME}: ")

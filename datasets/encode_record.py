@@ -20,10 +20,11 @@ Shape = tuple[int, int, int]
 
 
 class EncodedRecord(NamedTuple):
-    """A record's value, and the (channels, height, width) of its image."""
+    """A record's value, the (channels, height, width) of its image, and a line on its damage."""
 
     value: bytes
     shape: Shape
+    damage: str = ""
 
 
 class RecordEncoder(NamedTuple):
@@ -45,17 +46,20 @@ class RecordEncoder(NamedTuple):
         Raises:
             FormatError: the file can't be read, decoded or encoded.
         """
-        data, pixels = read_image(Path(path), GRAY if self.gray else COLOR)
+        damage: list[str] = []
+        flag = GRAY if self.gray else COLOR
+        data, pixels = read_image(Path(path), flag, on_damage=damage.append)
         if self.encoded and not self.resize and _has_suffix(path, self.encoded):
             # Caffe stores the file unchanged, in colour even with --gray.
-            return EncodedRecord(_encoded(data, label), _shape(pixels))
-        if self.resize:
-            pixels = resize(pixels, *self.resize)
-        if self.encoded:
-            return EncodedRecord(
-                _encoded(_encode(pixels, self.encoded, printable(path)), label), _shape(pixels)
-            )
-        return EncodedRecord(raw_datum(pixels, label), _shape(pixels))
+            value = _encoded(data, label)
+        else:
+            if self.resize:
+                pixels = resize(pixels, *self.resize)
+            if self.encoded:
+                value = _encoded(_encode(pixels, self.encoded, printable(path)), label)
+            else:
+                value = raw_datum(pixels, label)
+        return EncodedRecord(value, _shape(pixels), "".join(damage))
 
 
 def raw_datum(pixels: Pixels, label: int) -> bytes:

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..formats.lmdb_reader import DATA_FILE, open_lmdb
+from ..formats.lmdb_reader import DATA_FILE, LmdbReader, open_lmdb
 from ..progress import StartProgress, no_progress
 from ..text import bytes_text, shape_text
 from .decode_record import DecodedRecord, decode_records
@@ -17,7 +17,7 @@ FORMAT = 1
 
 
 class BadRecord(NamedTuple):
-    """A record that can't be decoded: its number (from 0), its key and the reason."""
+    """A record that can't be decoded, or has damaged pixels: number (from 0), key, and reason."""
 
     record: int
     key: str
@@ -37,6 +37,8 @@ class LmdbInfo(NamedTuple):
         labels: number of records of each label.
         bad_records: number of records that can't be decoded.
         first_bad: the first of them.
+        damaged_records: number of others that are JPEGs with damaged pixels.
+        first_damaged: the first of them.
     """
 
     path: str
@@ -49,6 +51,26 @@ class LmdbInfo(NamedTuple):
     labels: dict[int, int]
     bad_records: int
     first_bad: BadRecord | None
+    damaged_records: int
+    first_damaged: BadRecord | None
+
+
+class _Faults:
+    """Counts records and keeps the first."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: tuple[int, str] | None = None
+
+    def add(self, number: int, reason: str) -> None:
+        self.count += 1
+        self._first = self._first or (number, reason)
+
+    def first(self, reader: LmdbReader) -> BadRecord | None:
+        if self._first is None:
+            return None
+        number, reason = self._first
+        return BadRecord(number, reader.printable_key(number), reason)
 
 
 def inspect_lmdb(path: str, jobs: int, progress: StartProgress = no_progress) -> LmdbInfo:
@@ -60,7 +82,7 @@ def inspect_lmdb(path: str, jobs: int, progress: StartProgress = no_progress) ->
     sizes: Counter[Shape] = Counter()
     labels: Counter[int] = Counter()
     kinds: Counter[bool] = Counter()
-    value_bytes, bad, first = 0, 0, (0, "")  # first: number and reason
+    value_bytes, bad, damaged = 0, _Faults(), _Faults()
     with (
         open_lmdb(path) as reader,
         closing(decode_records(reader, jobs)) as results,
@@ -73,11 +95,12 @@ def inspect_lmdb(path: str, jobs: int, progress: StartProgress = no_progress) ->
                 sizes[result.shape] += 1
                 labels[result.label] += 1
                 kinds[result.encoded] += 1
+                if result.damage:
+                    damaged.add(number, result.damage)
             else:
-                first = first if bad else (number, str(result))
-                bad += 1
+                bad.add(number, str(result))
             advance()
-        first_bad = BadRecord(first[0], reader.printable_key(first[0]), first[1]) if bad else None
+        first_bad, first_damaged = bad.first(reader), damaged.first(reader)
     return LmdbInfo(
         path=path,
         records=records,
@@ -87,8 +110,10 @@ def inspect_lmdb(path: str, jobs: int, progress: StartProgress = no_progress) ->
         raw=kinds[False],
         sizes=dict(sorted(sizes.items())),
         labels=dict(sorted(labels.items())),
-        bad_records=bad,
+        bad_records=bad.count,
         first_bad=first_bad,
+        damaged_records=damaged.count,
+        first_damaged=first_damaged,
     )
 
 
@@ -103,6 +128,7 @@ def as_json(info: LmdbInfo) -> dict[str, Any]:
         **info._asdict(),
         "sizes": sizes,
         "first_bad": info.first_bad and info.first_bad._asdict(),
+        "first_damaged": info.first_damaged and info.first_damaged._asdict(),
     }
 
 
@@ -113,10 +139,13 @@ def info_rows(info: LmdbInfo) -> list[list[str]]:
     rows = [["records", str(info.records)], ["bytes", size], ["kind", ", ".join(kinds)]]
     rows += _size_rows(info.sizes)
     rows += _label_rows(info.labels)
-    if info.first_bad:
-        bad = info.first_bad
-        rows.append(["bad", str(info.bad_records)])
-        rows.append(["first bad", f"record {bad.record} (from 0), {bad.key}: {bad.reason}"])
+    for name, count, first in (
+        ("bad", info.bad_records, info.first_bad),
+        ("damaged", info.damaged_records, info.first_damaged),
+    ):
+        if first is not None:
+            where = f"record {first.record} (from 0), {first.key}"
+            rows += [[name, str(count)], [f"first {name}", f"{where}: {first.reason}"]]
     return rows
 
 

@@ -29,6 +29,7 @@ def open_loader(
     base: Path | None = None,
     exact: bool = False,
     on_restart: Callable[[], None] | None = None,
+    on_damage: Callable[[str], None] | None = None,
     threads: int = 1,
 ) -> Loader:
     """Open the data of a Data, ImageData or HDF5Data layer.
@@ -42,6 +43,7 @@ def open_loader(
         exact: read each record once, ignoring rand_skip; the last batch may be smaller.
         on_restart: called at the last record of each pass over a Data layer, where Caffe logs it;
             by the reading thread, ahead of `next()`.
+        on_damage: called once with a line about each damaged image, by any thread.
         threads: workers that decode compressed records.
 
     Raises:
@@ -53,7 +55,7 @@ def open_loader(
     if layer.type == "HDF5Data":
         return _open_hdf5(layer, base or Path(), batch_size, seed, exact, where)
     transformer = Transformer(layer.transform_param, phase, seed, where, base)
-    reader = _open_reader(layer, base or Path(), seed, where, on_restart)
+    reader = _open_reader(layer, base or Path(), seed, where, on_restart, on_damage)
     try:
         return ImageLoader(
             reader,
@@ -87,9 +89,10 @@ def _open_reader(
     seed: int,
     where: str,
     on_restart: Callable[[], None] | None,
+    on_damage: Callable[[str], None] | None,
 ) -> RecordReader[Any]:
     if layer.type == "ImageData":
-        return ImageListReader(layer.image_data_param, base, seed, where)
+        return ImageListReader(layer.image_data_param, base, seed, where, on_damage)
     if layer.data_param.backend != DataParameter.LMDB:
         default = "" if layer.data_param.HasField("backend") else " (the default)"
         raise FormatError(
@@ -97,7 +100,7 @@ def _open_reader(
             " convert the data and write backend: LMDB"
         )
     return LmdbRecordReader(
-        base / layer.data_param.source, layer.transform_param, where, on_restart
+        base / layer.data_param.source, layer.transform_param, where, on_restart, on_damage
     )
 
 

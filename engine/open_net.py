@@ -99,6 +99,7 @@ def _open_loader(
         where=f"{definition.place(layer)}: layer '{printable(layer.name)}'",
         exact=options.exact,
         on_restart=_log_restart if layer.type == "Data" else None,
+        on_damage=glog.warning,
         threads=options.workers.threads,
     )
     for warning in loader.warnings:

@@ -45,6 +45,15 @@ class RecordReader(ABC, Generic[Raw]):
     compressed: bool
     warnings: list[str]
 
+    def __init__(self, on_damage: Callable[[str], None] | None) -> None:
+        self._on_damage = on_damage
+        self._damaged: set[str] = set()
+
+    def _report_damage(self, message: str) -> None:
+        if self._on_damage is not None and message not in self._damaged:
+            self._damaged.add(message)
+            self._on_damage(message)
+
     @abstractmethod
     def raw_records(self, position: int, once: bool) -> Iterator[Raw]:
         """Yield records from `position` on, endlessly; if `once`, to the end of the first pass."""
@@ -70,6 +79,7 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
         param: TransformationParameter,
         where: str,
         on_restart: Callable[[], None] | None,
+        on_damage: Callable[[str], None] | None,
     ) -> None:
         """Open the LMDB.
 
@@ -78,10 +88,12 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
             param: the TransformationParameter: force_color and force_gray select the decoding.
             where: file:line and name of the layer, for messages.
             on_restart: called by the reading thread at the last record of each pass.
+            on_damage: called once with a line about each damaged image, by any thread.
 
         Raises:
             FormatError: the LMDB can't be opened, or its first record is not a Datum.
         """
+        super().__init__(on_damage)
         try:
             self._file = open_lmdb(path)
         except FormatError as error:
@@ -120,7 +132,9 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
         name = self._place(raw[0])
         record = read_datum(raw[1], name)
         if record.encoded:
-            pixels: np.ndarray[Any, Any] = decode_image(record.data, self._flag(), name)
+            pixels: np.ndarray[Any, Any] = decode_image(
+                record.data, self._flag(), name, self._report_damage
+            )
             return Image(pixels, False, record.label, name)
         return Image(raw_values(record, name), True, record.label, name)
 
@@ -143,7 +157,14 @@ class ImageListReader(RecordReader[int]):
 
     compressed = True
 
-    def __init__(self, param: ImageDataParameter, base: Path, seed: int, where: str) -> None:
+    def __init__(
+        self,
+        param: ImageDataParameter,
+        base: Path,
+        seed: int,
+        where: str,
+        on_damage: Callable[[str], None] | None,
+    ) -> None:
         """Read the list.
 
         Args:
@@ -151,10 +172,12 @@ class ImageListReader(RecordReader[int]):
             base: the folder of relative names.
             seed: of shuffle and rand_skip.
             where: file:line and name of the layer, for messages.
+            on_damage: called once with a line about each damaged image, by any thread.
 
         Raises:
             FormatError: an unreadable list, or a parameter that Caffe refuses.
         """
+        super().__init__(on_damage)
         self._height, self._width = param.new_height, param.new_width
         if (self._height == 0) != (self._width == 0):
             raise FormatError(f"{where}: set new_height and new_width both, or neither")
@@ -195,7 +218,7 @@ class ImageListReader(RecordReader[int]):
         file, label = self._lines[raw]
         path = self._base / (self._root + file)
         name = f"{self._name}: line {raw + 1}"
-        _, pixels = read_image(path, self._flag, name)
+        _, pixels = read_image(path, self._flag, name, self._report_damage)
         if self._height:
             pixels = resize(pixels, self._height, self._width)
         return Image(pixels, False, label, name)

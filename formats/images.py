@@ -8,9 +8,10 @@ part with gray, and Caffe trains on that.
 from __future__ import annotations
 
 import os
+import re
 import struct
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..extras import required
 from ..text import printable
+from .codec_messages import catch_messages
 from .files import error_reason, read_bytes
 
 Pixels = NDArray[np.uint8]
+OnDamage = Callable[[str], None]
 
 UNCHANGED, GRAY, COLOR = -1, 0, 1  # cv2.IMREAD_*
 
@@ -33,6 +36,7 @@ PIXEL_LIMIT = 1 << 26
 
 _JPEG, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15: markers of a JPEG's size
+_DAMAGE = re.compile(r"^(Corrupt JPEG data|Premature end of JPEG file)[ -~]{,80}", re.MULTILINE)
 _PNG, _GIF, _BMP = b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM"
 
 
@@ -73,13 +77,16 @@ def find_images(folder: str) -> Iterator[str]:
                 yield os.path.join(above, name)  # noqa: PTH118 - as the folder was typed
 
 
-def read_image(path: str | os.PathLike[str], flag: int, where: str = "") -> tuple[bytes, Pixels]:
+def read_image(
+    path: str | os.PathLike[str], flag: int, where: str = "", on_damage: OnDamage | None = None
+) -> tuple[bytes, Pixels]:
     """Read an image file: its bytes, and the pixels that `decode` returns.
 
     Args:
         path: the file.
         flag: `UNCHANGED`, `GRAY` or `COLOR`.
         where: what names the file, for messages.
+        on_damage: see `decode`.
 
     Raises:
         FormatError: the file can't be read, has more than `IMAGE_LIMIT` bytes, or is no image.
@@ -89,16 +96,20 @@ def read_image(path: str | os.PathLike[str], flag: int, where: str = "") -> tupl
         data = read_bytes(path, IMAGE_LIMIT, "an image")
     except FormatError as error:
         raise FormatError(f"{prefix}{error}") from None
-    return data, decode(data, flag, prefix + printable(os.fspath(path)))
+    return data, decode(data, flag, prefix + printable(os.fspath(path)), on_damage)
 
 
-def decode(data: bytes | memoryview, flag: int, where: str) -> Pixels:
+def decode(
+    data: bytes | memoryview, flag: int, where: str, on_damage: OnDamage | None = None
+) -> Pixels:
     """Decode an image file to pixels (height, width, channels), colours in the order BGR.
 
     Args:
         data: the file's bytes.
         flag: `UNCHANGED`, `GRAY` or `COLOR`.
         where: the file or record, for messages.
+        on_damage: called with a line about a JPEG with damaged pixels, which is decoded as far as
+            it goes.
 
     Raises:
         FormatError: the image can't be decoded, is truncated, has more than `PIXEL_LIMIT` pixels,
@@ -110,15 +121,19 @@ def decode(data: bytes | memoryview, flag: int, where: str) -> Pixels:
         raise FormatError(f"{where}: a truncated JPEG ({len(data):,} bytes); replace it")
     cv2 = opencv()
     image: Pixels | None = None
+    messages = ""
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+        image, messages = catch_messages(partial(cv2.imdecode, np.frombuffer(data, np.uint8), flag))
     except cv2.error as error:  # of an empty buffer, or one of too many pixels
         if "IO_MAX_IMAGE" in str(error):
             raise _too_large(where, "an image") from None
     if image is None:
+        reason = "".join(f"; {printable(line, 80)}" for line in messages.splitlines()[:1])
         raise FormatError(
-            f"{where}: can't be decoded as an image ({len(data):,} bytes); replace it"
+            f"{where}: can't be decoded as an image ({len(data):,} bytes{reason}); replace it"
         )
+    if on_damage is not None and (damage := _DAMAGE.search(messages)):
+        on_damage(f"{where}: a damaged JPEG, decoded as far as it goes ({damage.group()})")
     if image.dtype != np.uint8:
         raise FormatError(f"{where}: an image of {image.dtype}; Caffe takes 8 bits a channel")
     return _with_channels(image)

@@ -1,7 +1,12 @@
-"""Decoding images: their size is checked before their memory is allocated."""
+"""Decoding images: their size is checked first, and what codecs print gets their name."""
 
 from __future__ import annotations
 
+import ctypes
+import json
+import os
+import platform
+import re
 import struct
 import subprocess
 import sys
@@ -10,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from sqgen.errors import FormatError
+from sqgen.formats.codec_messages import catch_messages
 from sqgen.formats.images import (
     COLOR,
     PIXEL_LIMIT,
@@ -22,7 +28,7 @@ from sqgen.formats.images import (
 from sqgen.formats.schema import Datum
 
 from .conftest import Run
-from .databases import encoded, image_file, make_lmdb
+from .databases import data_layer, encoded, image_file, make_lmdb, opened
 
 HUGE = (20_000, 30_000)  # height and width: 600 million pixels
 HEADERS = {
@@ -102,3 +108,84 @@ def test_bombs_in_every_command(tmp_path: Path, sqgen: Run) -> None:
 
 def encoded_file(data: bytes) -> bytes:
     return bytes(Datum(data=data, encoded=True).SerializeToString())
+
+
+def damaged_jpeg() -> bytes:
+    """A JPEG of which libjpeg decodes what it can."""
+    data = bytearray(image_file(1, 40, 40, ".jpg"))
+    for at in range(len(data) // 2, len(data) // 2 + 20):
+        data[at] ^= 0x5A
+    return bytes(data)
+
+
+def damaged_png() -> bytes:
+    data = bytearray(image_file(1, 40, 40))
+    data[len(data) // 2] ^= 0xFF
+    return bytes(data)
+
+
+def write_images(folder: Path, **files: bytes) -> None:
+    folder.mkdir(parents=True)
+    for name, data in files.items():
+        (folder / name.replace("_", ".")).write_bytes(data)
+
+
+def test_codecs_print_nothing_of_their_own(tmp_path: Path, sqgen: Run) -> None:
+    """One line for each bad file, and for each that is damaged but kept."""
+    good = image_file(1, 40, 40)
+    folder = tmp_path / "images" / "cat"
+    write_images(folder, a_png=damaged_png(), b_jpg=damaged_jpeg(), c_png=good)
+    for jobs in ("1", "3"):
+        done = sqgen("data", "create", "images", "-o", "new", "--force", "--jobs", jobs)
+        assert done.returncode == 0
+        bad, damaged, wrote = done.stderr.splitlines()
+        assert re.fullmatch(r".*/a.png: can't be decoded .*; libpng error: .*; replace it", bad)
+        assert re.fullmatch(r".*/b.jpg: a damaged JPEG, .* \(Corrupt JPEG data: .*\)", damaged)
+        assert "1 images skipped" in wrote
+
+
+def test_damaged_images_of_an_lmdb(tmp_path: Path, sqgen: Run) -> None:
+    values = [image_file(0, 40, 40), damaged_jpeg(), damaged_png(), damaged_jpeg()]
+    make_lmdb(tmp_path / "lmdb", map(encoded_file, values))
+    done = sqgen("data", "info", "lmdb")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert re.search(r"first bad +record 2 .*; libpng error: ", done.stdout)
+    assert re.search(r"damaged +2\n *first damaged +record 1 .*: a damaged JPEG", done.stdout)
+    info = json.loads(sqgen("data", "info", "lmdb", "--json").stdout)
+    assert (info["bad_records"], info["first_bad"]["record"]) == (1, 2)
+    assert (info["damaged_records"], info["first_damaged"]["record"]) == (2, 1)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_damage_is_reported_once_for_each_record(
+    tmp_path: Path, threads: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever other threads decode meanwhile."""
+    files = [damaged_jpeg() if n % 5 == 2 else image_file(n, 40, 40, ".jpg") for n in range(40)]
+    make_lmdb(tmp_path / "lmdb", map(encoded_file, files))
+    messages: list[str] = []
+    loader = opened(data_layer(tmp_path / "lmdb", 10), threads=threads, on_damage=messages.append)
+    for _ in range(12):
+        loader.next()
+    loader.close()
+    records = sorted(int(re.findall(r"record (\d+)", message)[0]) for message in messages)
+    assert records == list(range(2, 40, 5))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_others_may_print_while_images_are_decoded(capfd: pytest.CaptureFixture[str]) -> None:
+    """File descriptor 2 stays, and C's stderr is back after the last decode."""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("codecs print where there is no glibc")
+    library = ctypes.CDLL(None)
+    stderr = ctypes.c_void_p.in_dll(library, "stderr")
+    before = stderr.value
+
+    def print_both() -> int:
+        library.fputs(b"of a codec\n", ctypes.c_void_p(stderr.value))
+        os.write(2, b"of a log\n")
+        return 7
+
+    assert catch_messages(print_both) == (7, "of a codec\n")
+    assert stderr.value == before
+    assert capfd.readouterr().err == "of a log\n" * 2
