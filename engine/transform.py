@@ -242,10 +242,12 @@ def read_mean(path: Path, where: str) -> Floats:
         images = read_blob(path, "a mean file", "make it with compute_image_mean")
     except FormatError as error:
         raise FormatError(f"{where}: mean file {error}") from None
+    name = f"{where}: mean file {printable(str(path))}"
     if images.ndim != 4 or min(images.shape) < 1:
         dims = " ".join(map(str, images.shape)) or "none"
-        name = printable(str(path))
-        what = f"needs the dimensions 1 channels height width, has {dims}"
-        raise FormatError(f"{where}: mean file {name}: {what}")
-    first = images[0].astype(np.float32, copy=False)
+        raise FormatError(f"{name}: needs the dimensions 1 channels height width, has {dims}")
+    with np.errstate(over="ignore"):
+        first = images[0].astype(np.float32, copy=False)
+    if not np.isfinite(first).all():
+        raise FormatError(f"{name}: has values that are nan or inf; make it again")
     return np.ascontiguousarray(first.transpose(1, 2, 0))

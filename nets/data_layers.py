@@ -70,7 +70,7 @@ def is_transformed(layer: LayerParameter) -> bool:
 def is_at_hand(layer: LayerParameter) -> bool:
     """Return whether the records that a layer reads are there, and of a kind that sqgen reads."""
     source = data_param(layer).source if has_countable_records(layer) else ""
-    return bool(source) and os.path.exists(source)  # noqa: PTH110 - a path may hold a null
+    return bool(source) and os.path.exists(source)
 
 
 def data_param(layer: LayerParameter) -> Any:

@@ -268,6 +268,8 @@ def test_a_later_record_that_differs(text: str, image: Any, said: str) -> None:
         (BlobProto(num=1, channels=3, height=6, width=8, data=[0] * 5), "has 5 elements for"),
         (BlobProto(num=1, channels=-3, height=6, width=8), "for shape 1x-3x6x8"),
         (BlobProto(num=0, channels=3, height=6, width=8), "has 0 3 6 8"),
+        (BlobProto(shape={"dim": [1] * 4}, data=[float("nan")]), "values that are nan or inf"),
+        (BlobProto(shape={"dim": [1] * 4}, double_data=[1e300]), "values that are nan or inf"),
     ],
 )
 def test_mean_files_that_are_none(tmp_path: Path, blob: Any, said: str) -> None:
