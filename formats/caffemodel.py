@@ -28,6 +28,7 @@ from .hdf5_snapshot import (
     write_weights,
 )
 from .schema import BlobProto, NetParameter, SolverState
+from .text_parser import is_repeated
 
 _CHUNK = 1 << 26  # elements appended to a blob at a time: protobuf parses 2 GiB at most
 _NOT_HERE = (
@@ -72,13 +73,9 @@ def parse_caffemodel(data: bytes, source: str, changes: list[str]) -> NetParamet
         raise FormatError(f"{source}: is not a .caffemodel, or is truncated; fetch it again")
     from .upgrade import upgrade_net
 
-    names = [layer.name for layer in net.layer] + [layer.name for layer in net.layers]
-    if not all(map(_is_utf8, names)):
-        raise FormatError(f"{source}: a layer's name is not UTF-8; the file is damaged")
-    try:
-        changes += upgrade_net(net, source)
-    except UnicodeDecodeError:
-        raise FormatError(f"{source}: a name in it is not UTF-8; the file is damaged") from None
+    if _escape_strings(net):
+        changes.append("strings that are not UTF-8: their bytes are escapes")
+    changes += upgrade_net(net, source)
     for layer in net.layer:
         for index, blob in enumerate(layer.blobs):
             _check_blob(blob, f"{source}: layer '{printable(layer.name)}', blob {index}")
@@ -122,7 +119,8 @@ def parse_solver_state(data: bytes, source: str) -> SolverState:
         else:
             what = "is not a solver state, or is truncated; use an earlier snapshot"
         raise FormatError(f"{source}: {what}")
-    if not _is_utf8(state.learned_net) or state.iter < 0 or state.current_step < 0:
+    _escape_strings(state)
+    if state.iter < 0 or state.current_step < 0:
         raise FormatError(f"{source}: is damaged; use an earlier snapshot")
     for index, blob in enumerate(state.history):
         _check_blob(blob, f"{source}: history {index}")
@@ -314,9 +312,32 @@ def _check_not_empty(data: bytes, source: str) -> None:
         raise FormatError(f"{source}: is empty")
 
 
-def _is_utf8(value: object) -> bool:
-    """Check a string field: protobuf returns bytes where the file has no UTF-8."""
-    return isinstance(value, str)
+def _escape_strings(message: Message) -> bool:
+    """Write the bytes of strings that are not UTF-8 as escapes; return whether there are any.
+
+    Caffe takes such strings, and prototxts are read with the same escapes, so that names match.
+    protobuf returns bytes for them, and sets none.
+    """
+    found = False
+    for field, value in message.ListFields():
+        if field.name in ("blobs", "history"):
+            continue
+        values = value if is_repeated(field) else [value]
+        if field.message_type is not None:
+            for each in values:
+                found |= _escape_strings(each)
+        elif any(isinstance(each, bytes) for each in values):
+            found = True
+            escaped = [_escaped(each) for each in values]
+            if is_repeated(field):
+                value[:] = escaped
+            else:
+                setattr(message, field.name, escaped[0])
+    return found
+
+
+def _escaped(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode(errors="backslashreplace")
 
 
 def _check_blob(blob: BlobProto, where: str) -> None:

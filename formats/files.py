@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,11 @@ from ..errors import FormatError, OutputError
 from ..text import printable
 
 STDIN = "-"
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_WEB_PAGE = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.I | re.S
+)
+_HEAD = 4096  # bytes that show what a file is
 BINARY_LIMIT = (1 << 31) - 1  # bytes: protobuf's own
 
 
@@ -40,7 +46,8 @@ def read_bytes(path: str | os.PathLike[str], limit: int, kind: str = "a prototxt
         kind: what the file should be, for the error that it is too large.
 
     Raises:
-        FormatError: the file can't be read, is a folder, or has more than `limit` bytes.
+        FormatError: the file can't be read, is a folder, has more than `limit` bytes, or is a
+            pointer or web page in place of the file.
     """
     name = os.fspath(path)
     shown = display_name(path)
@@ -62,14 +69,36 @@ def read_bytes(path: str | os.PathLike[str], limit: int, kind: str = "a prototxt
         raise FormatError(f"{shown}: {reason}; check the name") from None
     except MemoryError:
         raise FormatError(f"{shown}: does not fit into memory") from None
+    check_stand_in(data, shown, kind)
     if len(data) > limit:
         raise FormatError(f"{shown}: larger than {limit >> 20} MiB, which {kind} never is")
     return data
 
 
+def check_stand_in(head: bytes, shown: str, kind: str) -> None:
+    """Refuse what often lies in place of a file that was not fetched right.
+
+    Args:
+        head: the first bytes of the file.
+        shown: its name, for messages.
+        kind: what it should be.
+
+    Raises:
+        FormatError: it is the pointer of Git LFS, or a web page.
+    """
+    if head.startswith(_LFS_POINTER):
+        raise FormatError(
+            f"{shown}: is a pointer of Git LFS, not {kind}; fetch the file: git lfs pull"
+        )
+    if _WEB_PAGE.match(head[:_HEAD]):
+        raise FormatError(
+            f"{shown}: is a web page, not {kind}; download the file itself (on GitHub: Raw)"
+        )
+
+
 def is_text(data: bytes) -> bool:
     """Check whether bytes begin like text, in any encoding."""
-    head = data[:4096]
+    head = data[:_HEAD]
     return b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
 
 

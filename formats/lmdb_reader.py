@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..errors import FormatError
 from ..text import printable
-from .files import error_reason
+from .files import check_stand_in, error_reason
 from .lmdb_pages import (
     BRANCH_FLAG,
     HEADER,
@@ -270,6 +270,7 @@ def _read_meta(file: _DataFile) -> Meta:
 
 def _meta_page(file: _DataFile, start: int) -> Meta:
     page = file.read_some(start, META_SIZE)
+    check_stand_in(page, file.shown, "an LMDB")
     if len(page) < META_SIZE and may_be_meta(page):
         raise file.truncated("two pages at least")
     return parse_meta(page, file.shown)

@@ -18,6 +18,7 @@ from .fork_fields import Effect, ForkField, ForkUse, find_fork_field
 from .schema import LayerParameter
 from .text_parser import Field, Scalar, TextError, TextParser, UnknownField, is_repeated
 
+_HEAD = 512  # bytes that show an encoding
 SIZE_LIMIT = 16 << 20  # the largest published net (ResNet-152) is a hundredth of this
 
 
@@ -27,14 +28,40 @@ def decode(data: bytes, source: str) -> str:
     Bytes that are not UTF-8 become surrogates: old comments are in any encoding.
 
     Raises:
-        FormatError: the bytes are binary, such as a caffemodel's.
+        FormatError: the bytes are binary, such as a caffemodel's, or UTF-16.
     """
-    if b"\0" in data or data.startswith((b"\x89HDF", b"\x1f\x8b", b"PK\x03\x04")):
+    encoding = utf_16_name(data)
+    if encoding:
         raise FormatError(
-            f"{printable(source)}: is binary, not text; give the .prototxt"
-            " (a .caffemodel's layers: sqgen upgrade FILE)"
+            f"{printable(source)}: is {encoding} text, which Caffe can't read; save it as UTF-8"
+            f" (iconv -f {encoding} -t UTF-8)"
         )
+    if b"\0" in data or data.startswith((b"\x89HDF", b"\x1f\x8b", b"PK\x03\x04")):
+        raise not_text(source)
     return data.decode("utf-8", errors="surrogateescape")
+
+
+def not_text(source: str) -> FormatError:
+    """Return the error of a binary file in place of a prototxt."""
+    return FormatError(
+        f"{printable(source)}: is binary, not text; give the .prototxt (sqgen upgrade --text FILE"
+        " writes that of a .caffemodel)"
+    )
+
+
+def utf_16_name(data: bytes) -> str:
+    """Return the name of the encoding of UTF-16 text, with or without a byte order mark, or ''.
+
+    Most characters of a prototxt are ASCII: every other byte is zero, and no byte between these.
+    """
+    head = data[:_HEAD]
+    halves = {"UTF-16LE": (head[0::2], head[1::2]), "UTF-16BE": (head[1::2], head[0::2])}
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16"
+    for encoding, (low, high) in halves.items():
+        if b"\0" not in low and 2 * high.count(0) > len(high) > 1:
+            return encoding
+    return ""
 
 
 class Parsed(NamedTuple):

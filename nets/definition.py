@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import FormatError, NetError
@@ -180,7 +181,13 @@ def read_text(path: str | os.PathLike[str]) -> tuple[str, str]:
     """
     name = os.fspath(path)
     source = display_name(name) if name == STDIN else name
-    return prototxt.decode(read_bytes(path, prototxt.SIZE_LIMIT), source), source
+    try:
+        data = read_bytes(path, prototxt.SIZE_LIMIT)
+    except FormatError:
+        if name.endswith(".caffemodel") and Path(name).is_file():  # too large for text
+            raise prototxt.not_text(source) from None
+        raise
+    return prototxt.decode(data, source), source
 
 
 def parse_net(text: str, source: str = "net") -> NetDefinition:

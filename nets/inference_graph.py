@@ -110,10 +110,6 @@ def inference_graph_of_model(
     Raises:
         NetError: the caffemodel has names and weights alone, or two layers of one name.
     """
-    for layer in model.layer:
-        if any(isinstance(word, bytes) for word in (layer.type, *layer.bottom, *layer.top)):
-            name = printable(layer.name)
-            raise NetError(f"{printable(source)}: layer '{name}': a name is not UTF-8; give --from")
     bare = [layer.name for layer in model.layer if layer.blobs and not layer.top]
     if bare:
         raise NetError(

@@ -12,7 +12,8 @@ import pytest
 
 from sqgen import FormatError, build, parse_net, preset, read_net, summary
 from sqgen.formats import prototxt
-from sqgen.formats.schema import NetParameter, V1LayerParameter
+from sqgen.formats.caffemodel import parse_solver_state
+from sqgen.formats.schema import BlobProto, NetParameter, SolverState, V1LayerParameter
 from sqgen.nets.definition import parse_solver
 
 from .conftest import DATA, Run
@@ -78,8 +79,6 @@ def test_binary(sqgen: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda data: data.replace(b"conv1", b"conv\xff"), "a layer's name is not UTF-8"),
-        (lambda data: data.replace(b"DATA", b"DAT\xff"), "a name in it is not UTF-8"),
         (lambda data: data[:-1], "is not a .caffemodel, or is truncated"),
         (lambda data: data.replace(b"\x08\x06\x10\x01", b"\x08\x07\x10\x01"), "12 elements for"),
     ],
@@ -95,9 +94,39 @@ def test_a_damaged_caffemodel_is_refused(
     done = sqgen("upgrade", "w", "-o", "new.caffemodel")
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
-    assert message in done.stderr
     assert done.stderr == sqgen("weights", "show", "w").stderr
     assert not (tmp_path / "new.caffemodel").exists()
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_names_that_are_not_utf_8(old: bool, sqgen: Run, tmp_path: Path) -> None:
+    """Caffe takes them; their bytes become escapes, as in a prototxt, so that weights match."""
+    net = NetParameter()
+    kind = {"type": V1LayerParameter.CONVOLUTION} if old else {"type": "Convolution"}
+    layer = (net.layers if old else net.layer).add(name="conv1", bottom=["DATA", "x"], **kind)
+    layer.data_param.source = "FOLDER"
+    layer.blobs.add(num=6, channels=1, height=1, width=2).data.extend(range(12))
+    data = net.SerializeToString()
+    for word in (b"conv1", b"DATA", b"FOLDER"):
+        data = data.replace(word, word[:-1] + b"\xff")
+    (tmp_path / "w").write_bytes(data)
+    done = sqgen("upgrade", "w", "-o", "new.caffemodel")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "w: upgraded strings that are not UTF-8: their bytes are escapes" in done.stderr
+    (new,) = NetParameter.FromString((tmp_path / "new.caffemodel").read_bytes()).layer
+    assert (new.name, list(new.bottom)) == ("conv\\xff", ["DAT\\xff", "x"])
+    assert new.data_param.source == "FOLDE\\xff"
+    text = 'layer { name: "conv\\377" type: "Convolution" }'
+    assert parse_net(text).param.layer[0].name == new.name
+    shown = sqgen("weights", "show", "w")
+    assert (shown.returncode, "conv" in shown.stdout) == (0, True)
+
+
+def test_a_solver_state_whose_weights_have_such_a_name() -> None:
+    state = SolverState(iter=3, learned_net="X/n.caffemodel", history=[BlobProto(data=[1.0])])
+    state.history[0].shape.dim.append(1)
+    data = state.SerializeToString().replace(b"X/", b"\xff/")
+    assert parse_solver_state(data, "s").learned_net == "\\xff/n.caffemodel"
 
 
 def test_v1_shapes() -> None:
