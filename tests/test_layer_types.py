@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sqgen import NetError, parse_net, summary
 from sqgen.nets.layer_types import LAYER_TYPES, UNSUPPORTED
-from sqgen.nets.shapes import infer_shapes
+from sqgen.nets.shapes import infer_shapes, require_shapes
 from sqgen.nets.windows import Window
 
 from .conftest import DATA
@@ -61,12 +61,12 @@ def test_no_type_is_both_supported_and_not() -> None:
 @pytest.mark.parametrize("name", sorted(UNSUPPORTED))
 def test_other_types_of_caffe_are_known_by_name(name: str) -> None:
     with pytest.raises(NetError, match=f"type '{name}' is Caffe's, but not supported here"):
-        summary(parse_net(f'layer {{ name: "a" type: "{name}" top: "a" }}'))
+        require_shapes(parse_net(f'layer {{ name: "a" type: "{name}" top: "a" }}'), "TEST")
 
 
 def test_a_misspelt_type_has_a_suggestion() -> None:
     with pytest.raises(NetError, match="n:2: layer 'a': no layer type 'Convolutoin'; did you mean"):
-        summary(parse_net('\nlayer { name: "a" type: "Convolutoin" top: "a" }', "n"))
+        require_shapes(parse_net('\nlayer { name: "a" type: "Convolutoin" top: "a" }', "n"), "TEST")
 
 
 @given(
