@@ -51,14 +51,14 @@ class Preprocessing(NamedTuple):
     scale: float
     channels: str
 
-    def load_image(self, path: str) -> np.ndarray:
-        """Return (channels, height, width) as float32.
+    def load_image(self, path: str, on_damage: images.OnDamage | None = None) -> np.ndarray:
+        """Return (channels, height, width) as float32; `on_damage` as in `images.decode`.
 
         Raises:
             FormatError: the file is no image.
         """
         flag = images.GRAY if self.channels == "gray" else images.COLOR
-        pixels = images.resize(images.read_image(path, flag)[1], *self.resize)
+        pixels = images.resize(images.read_image(path, flag, on_damage=on_damage)[1], *self.resize)
         top, left = ((a - b) // 2 for a, b in zip(self.resize, self.crop, strict=True))
         pixels = pixels[top : top + self.crop[0], left : left + self.crop[1]]
         if self.channels == "RGB":
@@ -201,6 +201,7 @@ def choose_preprocessing(
         raise NetError(
             f"--resize {resize[0]}x{resize[1]}: the net takes {height}x{width} of its images"
         )
+    images.check_size(*resize, "the size that images are resized to")
     mean = told.mean or (0.0,)
     if len(mean) not in (1, channels):
         raise NetError(f"--mean has {len(mean)} values for {channels} channels")
@@ -238,24 +239,31 @@ def choose_output(net: Net, name: str | None) -> str:
 
 
 def class_probabilities(
-    net: Net, preprocessing: Preprocessing, paths: Iterable[str], output: str
+    net: Net,
+    preprocessing: Preprocessing,
+    paths: Iterable[str],
+    output: str,
+    on_damage: images.OnDamage | None = None,
 ) -> Iterator[tuple[str, np.ndarray | FormatError]]:
     """Yield each path with (classes,) probabilities, or with why it is no image.
 
-    Images are read and computed in batches.
+    Images are read and computed in batches; `on_damage` is called with a line about each whose
+    pixels are damaged.
     """
     remaining = iter(paths)
     while batch := list(islice(remaining, BATCH_SIZE)):
-        loaded = [(path, _try_image(preprocessing, path)) for path in batch]
+        loaded = [(path, _try_image(preprocessing, path, on_damage)) for path in batch]
         pixels = [image for _, image in loaded if not isinstance(image, FormatError)]
         rows = iter(_probabilities(net, np.stack(pixels), output) if pixels else ())
         for path, image in loaded:
             yield path, image if isinstance(image, FormatError) else next(rows)
 
 
-def _try_image(preprocessing: Preprocessing, path: str) -> np.ndarray | FormatError:
+def _try_image(
+    preprocessing: Preprocessing, path: str, on_damage: images.OnDamage | None
+) -> np.ndarray | FormatError:
     try:
-        return preprocessing.load_image(path)
+        return preprocessing.load_image(path, on_damage)
     except FormatError as error:
         return error
 

@@ -42,6 +42,14 @@ def image_file(number: int, height: int = 8, width: int = 9, kind: str = ".png")
     return bytes(cv2.imencode(kind, pixels(number, 3, height, width).transpose(1, 2, 0))[1])
 
 
+def damaged_jpeg() -> bytes:
+    """A JPEG of which libjpeg decodes what it can."""
+    data = bytearray(image_file(1, 40, 40, ".jpg"))
+    for at in range(len(data) // 2, len(data) // 2 + 20):
+        data[at] ^= 0x5A
+    return bytes(data)
+
+
 def encoded(number: int, height: int = 8, width: int = 9, kind: str = ".png") -> bytes:
     """A Datum of an image file, its label `number`."""
     data = image_file(number, height, width, kind)

@@ -17,6 +17,7 @@ from sqgen.formats.caffemodel import fill_blob
 from sqgen.formats.schema import BlobProto
 
 from .conftest import ROOT, Run, published_weights
+from .databases import damaged_jpeg
 
 # Two classes by the mean of a channel: bluer or redder.
 NET = """
@@ -255,6 +256,9 @@ def test_the_header_of_a_deploy_net_says_the_transform(tmp_path: Path, sqgen: Ru
     (tmp_path / "plain.prototxt").write_text(NET + SOFTMAX)
     like = probability(sqgen, "--model", "plain.prototxt", "--like", "deploy.prototxt")
     assert like[0] == value
+    deploy.write_text(header(resize="60000x60000", crop="4x6") + NET + SOFTMAX)
+    huge = sqgen("classify", "--model", "deploy.prototxt", "--weights", "w.caffemodel", "blue.png")
+    assert (huge.returncode, "resized to: 60,000x60,000 pixels, more" in huge.stderr) == (2, True)
     deploy.write_text(header(mean="1,2") + NET + SOFTMAX)
     wrong = sqgen("classify", "--model", "deploy.prototxt", "--weights", "w.caffemodel", "blue.png")
     assert (wrong.returncode, "mean has 2 values for 3" in wrong.stderr) == (2, True)
@@ -318,6 +322,10 @@ def test_folders_and_bad_images(tmp_path: Path, sqgen: Run) -> None:
     assert [sorted(row) for row in rows[1:]] == [["classes", "image"]] + [["error", "image"]] * 2
     bad = sqgen(*SOME, "photos/more/a.jpg", "none.png")
     assert (bad.returncode, bad.stderr.count("\n"), bad.stdout) == (2, 2, "")
+    (folder / "c.jpg").write_bytes(damaged_jpeg())
+    damaged = sqgen(*SOME, "photos/more/c.jpg")
+    assert damaged.stderr.startswith("sqgen: warning: photos/more/c.jpg: a damaged JPEG, decoded")
+    assert (damaged.returncode, damaged.stderr.count("\n")) == (0, 1)
     (tmp_path / "empty").mkdir()
     assert "empty: has no images (.bmp, " in sqgen(*SOME, "empty").stderr
 

@@ -28,7 +28,7 @@ from sqgen.formats.images import (
 from sqgen.formats.schema import Datum
 
 from .conftest import Run
-from .databases import data_layer, encoded, image_file, make_lmdb, opened
+from .databases import damaged_jpeg, data_layer, encoded, image_file, make_lmdb, opened
 
 HUGE = (20_000, 30_000)  # height and width: 600 million pixels
 HEADERS = {
@@ -108,14 +108,6 @@ def test_bombs_in_every_command(tmp_path: Path, sqgen: Run) -> None:
 
 def encoded_file(data: bytes) -> bytes:
     return bytes(Datum(data=data, encoded=True).SerializeToString())
-
-
-def damaged_jpeg() -> bytes:
-    """A JPEG of which libjpeg decodes what it can."""
-    data = bytearray(image_file(1, 40, 40, ".jpg"))
-    for at in range(len(data) // 2, len(data) // 2 + 20):
-        data[at] ^= 0x5A
-    return bytes(data)
 
 
 def damaged_png() -> bytes:

@@ -97,7 +97,7 @@ def classify(
     blob = engine.choose_output(net, output)
     results: Iterator[Result] = (
         (path, row if isinstance(row, FormatError) else engine.top_classes(row, top, names))
-        for path, row in engine.class_probabilities(net, preprocessing, paths, blob)
+        for path, row in engine.class_probabilities(net, preprocessing, paths, blob, warn)
     )
     is_titled = len(images) > 1 or os.path.isdir(images[0])
     remark = None
