@@ -65,6 +65,9 @@ RULES = {
         Rule("missing-loss", WARNING, "labels in TRAIN but no loss: nothing would be learned"),
         Rule("unsupported", WARNING, "a type or a fork's field that sqgen does not support"),
         Rule("learning-rate", WARNING, "a learning rate policy without a field that it uses"),
+        Rule("snapshots", WARNING, "a solver that never saves what it trained"),
+        Rule("batch-statistics", WARNING, "BatchNorm by the batch's own statistics in TEST"),
+        Rule("frozen-statistics", WARNING, "BatchNorm in TRAIN that never learns its statistics"),
         Rule("stage", WARNING, "an error in runs that name no stage, where layers are of stages"),
         Rule("image-size", WARNING, "shapes that depend on the data: --image CxHxW"),
         Rule("unused-blob", WARNING, "a blob that no layer reads, above the end of the net"),
@@ -145,7 +148,7 @@ def _state_findings(
             add(rule, layer, message, phase)
     if not _has_phases(net):
         # A file of one phase says nothing about the other.
-        silent = {"accuracy-in-train", "test-mirror"}
+        silent = {"accuracy-in-train", "frozen-statistics", "test-mirror"}
         if any(layer.type == "Accuracy" for layer in net.param.layer):
             silent.add("missing-loss")
         findings = {key: finding for key, finding in findings.items() if key[0] not in silent}
@@ -167,6 +170,7 @@ def _phase_findings(
         top_k = problem.rule == "shape" and "top_k" in problem.message
         yield "top-k" if top_k else problem.rule, problem.layer, problem.message
     yield from _unused(inferred.graph)
+    yield from _misused_statistics(layers, phase)
     yield from _repeated_names(layers)
     for layer in layers:
         for name in filter(can_forge_line, (layer.name, *layer.top)):
@@ -192,6 +196,28 @@ def _unused(graph: Graph[LayerParameter]) -> Iterator[_Raw]:
             layer,
             f"layer '{printable(layer.name)}': its top '{printable(graph.name(top))}' is unread",
         )
+
+
+def _misused_statistics(layers: list[LayerParameter], phase: str) -> Iterator[_Raw]:
+    """BatchNorm that scores by the batch, or that trains on statistics of nothing."""
+    is_global = phase == "TRAIN"  # the wrong one there
+    misused = [
+        layer
+        for layer in layers
+        if layer.type == "BatchNorm"
+        and layer.batch_norm_param.HasField("use_global_stats")
+        and layer.batch_norm_param.use_global_stats == is_global
+    ]
+    if not misused:
+        return
+    others = f" (and {len(misused) - 1} more)" if len(misused) > 1 else ""
+    name = f"layer '{printable(misused[0].name)}'{others}: use_global_stats"
+    if is_global:
+        message = f"{name}: true in TRAIN keeps the weights' mean and variance, 0 without weights"
+        yield "frozen-statistics", misused[0], message
+    else:
+        message = f"{name}: false in TEST: an image's score depends on the others of its batch"
+        yield "batch-statistics", misused[0], message
 
 
 def _repeated_names(layers: list[LayerParameter]) -> Iterator[_Raw]:

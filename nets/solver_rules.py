@@ -30,8 +30,8 @@ SOLVERS = tuple(HISTORY_BLOBS)
 def lint_solver(solver: SolverParameter) -> Iterator[tuple[str, str]]:
     """Yield (rule, message) of each problem.
 
-    Rule `solver` is for what Caffe refuses (solver.cpp, sgd_solver.cpp), rule `learning-rate` for
-    what it takes, though nobody means it.
+    Rule `solver` is for what Caffe refuses (solver.cpp, sgd_solver.cpp), `learning-rate` and
+    `snapshots` for what it takes, though nobody means it.
     """
     policy = solver.lr_policy
     if policy not in POLICIES:
@@ -59,7 +59,42 @@ def lint_solver(solver: SolverParameter) -> Iterator[tuple[str, str]]:
     for field, minimum in _MINIMUM.items():
         if getattr(solver, field) < minimum:
             yield "solver", f"{field} {getattr(solver, field):g} is less than {minimum}"
+    if solver.max_iter and not count_snapshots(solver, 0):
+        yield "snapshots", "nothing is ever saved: set snapshot, or leave snapshot_after_train on"
     yield from (("solver", message) for message in _lint_nets(solver))
+
+
+def count_snapshots(solver: SolverParameter, start: int) -> int:
+    """Count the snapshots that a training from iteration `start` writes (Solver::Solve)."""
+    every, last = solver.snapshot, solver.max_iter
+    regular = last // every - start // every if every else 0
+    return int(regular + bool(solver.snapshot_after_train and not (every and last % every == 0)))
+
+
+def lint_resume(solver: SolverParameter, iteration: int, step: int) -> str | None:
+    """Return how the learning rate of a resumed run differs from its state's; None where it agrees.
+
+    Caffe counts the steps of a rate itself and keeps the count in the state (SGDSolver::
+    GetLearningRate); multistep goes on from there, whatever the solver's stepvalue say.
+
+    Args:
+        solver: the solver that resumes.
+        iteration, step: `iter` and `current_step` of the SolverState.
+    """
+    last = max(iteration - 1, 0)  # the last iteration whose rate was computed
+    expected = 0
+    if solver.lr_policy == "step" and solver.stepsize > 0:
+        expected = last // solver.stepsize
+    elif solver.lr_policy == "multistep":
+        expected = sum(value <= last for value in solver.stepvalue)
+    if step == expected:
+        return None
+    policy = printable(solver.lr_policy)
+    goes_on = "the state's counts" if policy == "multistep" else "the solver's counts"
+    return (
+        f"was written in step {step} of its learning rate, but lr_policy {policy} is in step"
+        f" {expected} at iteration {iteration}; {goes_on}"
+    )
 
 
 def _lint_nets(solver: SolverParameter) -> Iterator[str]:

@@ -26,7 +26,7 @@ from .overrides import data_layers
 from .suggest_mapping import suggest_mapping
 
 if TYPE_CHECKING:
-    from ..formats.schema import LayerParameter, SolverParameter
+    from ..formats.schema import LayerParameter, SolverParameter, SolverState
 
 SNAPSHOT_OVERHEAD = 1 << 20  # bytes of a snapshot beside its blobs, at most
 RANDOM_WEIGHTS_HINT = "; --random-weights scores it all the same"
@@ -189,8 +189,8 @@ def _driver_lists_gpus() -> bool:
     return Path("/proc").is_dir() and not any(Path(device).exists() for device in others)
 
 
-def check_solver_state(path: str) -> int:
-    """Check a solver state and that its weights exist; return its iteration.
+def check_solver_state(path: str) -> SolverState:
+    """Read a solver state, after checking that its weights exist.
 
     Raises:
         FormatError: it is a caffemodel or no solver state, or its weights are missing or another
@@ -198,17 +198,10 @@ def check_solver_state(path: str) -> int:
     """
     state = read_solver_state(path)
     find_weights(state, path)
-    return state.iter
+    return state
 
 
 def estimate_snapshot_bytes(solver: SolverParameter, shapes: NetShapes) -> int:
     """Estimate the bytes of one snapshot: weights, their diffs if written, and solver history."""
     copies = 1 + HISTORY_BLOBS[solver.type] + bool(solver.snapshot_diff)
     return totals(shapes).weight_bytes * copies + SNAPSHOT_OVERHEAD
-
-
-def count_snapshots(solver: SolverParameter, start: int) -> int:
-    """Count the snapshots that a training from iteration `start` writes (Solver::Solve)."""
-    every, last = solver.snapshot, solver.max_iter
-    regular = last // every - start // every if every else 0
-    return int(regular + bool(solver.snapshot_after_train and not (every and last % every == 0)))

@@ -11,11 +11,11 @@ from ..formats.schema import SolverParameter
 from ..formats.snapshot_files import check_free_space, complete_prefix, newest_solver_state
 from ..nets.definition import parse_solver, read_text
 from ..nets.shapes import NetShapes
-from ..nets.solver_rules import lint_solver
+from ..nets.solver_rules import count_snapshots, lint_solver
 from ..text import printable
 from .engines import CAFFE, Engine
 from .options import RunOptions
-from .preflight import count_snapshots, estimate_snapshot_bytes, has_no_gpu
+from .preflight import estimate_snapshot_bytes, has_no_gpu
 
 
 class ParsedSolver(NamedTuple):
@@ -80,7 +80,8 @@ def check_snapshot_room(
     """
     count = count_snapshots(solver.param, start)
     if not count:
-        options.warn("the solver writes no snapshots: the trained weights are lost at the end")
+        if start:  # else lint has said it
+            options.warn("no snapshot is left to write: the weights are lost at the end")
         return
     _check_hdf5_names(solver, shapes)
     size = estimate_snapshot_bytes(solver.param, shapes)

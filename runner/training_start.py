@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ..errors import FormatError, NetError, SqgenError
 from ..formats.caffemodel import split_weights
 from ..formats.snapshot_files import newest_snapshot
+from ..nets.solver_rules import lint_resume
 from ..text import first_few, printable
 from ..weights.match import fits_few
 from .options import RunOptions
@@ -59,12 +60,16 @@ def find_start(
             weights = ",".join(solver.param.weights)
             _check_fine_tuning(options, nets, weights, wanted.partial_weights)
         return Start([])
-    iteration = check_solver_state(snapshot)
+    state = check_solver_state(snapshot)
+    iteration = state.iter
     if iteration >= solver.param.max_iter:
         raise FormatError(
             f"{printable(snapshot)}: is of iteration {iteration}, and max_iter of"
             f" {printable(solver.path)} is {solver.param.max_iter}: nothing is left to do"
         )
+    change = lint_resume(solver.param, iteration, state.current_step)
+    if change is not None:
+        options.warn(f"{printable(snapshot)}: {change}")
     options.log_line(f"resuming from {printable(snapshot)}, iteration {iteration}")
     return Start([f"--snapshot={snapshot}"], iteration, snapshot)
 

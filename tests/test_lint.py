@@ -83,6 +83,10 @@ NETS = {
     + 'layer { name: "end" type: "Silence" bottom: "fc" include { phase: TEST } }',
     "transform": TWO_WAYS % image("TEST", "crop_size: 8"),
     "test-mirror": TWO_WAYS % image("TEST", "crop_size: 8 scale: 0.5 mirror: true"),
+    "batch-statistics": TWO_WAYS % image("TEST", "crop_size: 8 scale: 0.5")
+    + simple("BatchNorm", "fc", "bn", "batch_norm_param { use_global_stats: false }"),
+    "frozen-statistics": TWO_WAYS % image("TEST", "crop_size: 8 scale: 0.5")
+    + simple("BatchNorm", "fc", "bn", "batch_norm_param { use_global_stats: true }"),
     "padded-1x1": INPUT
     + simple(
         "Convolution", "data", "c", "convolution_param { num_output: 1 kernel_size: 1 pad: 1}"
@@ -94,10 +98,11 @@ def found(text: str) -> list[str]:
     return [finding.rule.name for finding in lint_net(parse_net(text))]
 
 
-@pytest.mark.parametrize(
-    "rule",
-    sorted(RULES.keys() - {"data", "learning-rate", "missing-net", "solver", "stage", "test-iter"}),
-)
+# Rules of solvers, of data, and of several states.
+OF_OTHERS = set("data learning-rate missing-net snapshots solver stage test-iter".split())
+
+
+@pytest.mark.parametrize("rule", sorted(RULES.keys() - OF_OTHERS))
 def test_rule_fires_alone(rule: str) -> None:
     assert set(found(NETS[rule])) == {rule}
 
@@ -118,6 +123,83 @@ def test_published_nets_have_warnings_only(name: str) -> None:
     for net in ("trainval", "deploy"):
         findings = lint_net(parse_net(build(preset(name), net)))
         assert {finding.rule.severity for finding in findings} <= {WARNING}
+
+
+BATCH_NORM = simple("BatchNorm", "%s", "%s", "batch_norm_param { use_global_stats: %s } %s")
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        (BATCH_NORM % ("fc", "bn", "true", "include { phase: TEST }"), []),
+        (BATCH_NORM % ("fc", "bn", "false", "include { phase: TRAIN }"), []),
+        (simple("BatchNorm", "fc", "bn"), []),
+        (BATCH_NORM % ("fc", "bn", "true", "include { phase: TRAIN }"), ["frozen-statistics"]),
+        (
+            BATCH_NORM % ("fc", "a", "false", "") + BATCH_NORM % ("a", "bn", "false", ""),
+            ["batch-statistics"],
+        ),
+    ],
+)
+def test_statistics_of_a_batch_norm(text: str, rules: list[str]) -> None:
+    net = TWO_WAYS % image("TEST", "crop_size: 8 scale: 0.5")
+    names = iter(("one", "two"))
+    for _ in range(text.count('"it"')):
+        text = text.replace('"it"', f'"{next(names)}"', 1)
+    kinds = {"frozen-statistics", "batch-statistics"}
+    findings = [each for each in lint_net(parse_net(net + text)) if each.rule.name in kinds]
+    assert [each.rule.name for each in findings] == rules
+    assert ("(and 1 more)" in "".join(each.message for each in findings)) == ("two" in text)
+
+
+def test_a_deploy_net_may_freeze_its_statistics() -> None:
+    assert found(INPUT + BATCH_NORM % ("data", "bn", "true", "")) == []
+    assert found(INPUT + BATCH_NORM % ("data", "bn", "false", "")) == ["batch-statistics"]
+
+
+def test_the_cases_of_misused_statistics(sqgen: Run, shared: Path) -> None:
+    case = shared / "reported" / "40-batchnorm-statistics-misused"
+    for name, rule in (
+        ("batch_statistics_in_test", "batch-statistics"),
+        ("global_statistics_from_scratch", "frozen-statistics"),
+    ):
+        rows = json.loads(sqgen("lint", str(case / f"{name}.prototxt"), "--json").stdout)
+        assert [row["rule"] for row in rows] == [rule]
+    net = case / "global_statistics_from_scratch.prototxt"
+    fields = f'net: "{net}" base_lr: 1 lr_policy: "fixed" max_iter: 9 '
+    tuned = sqgen("lint", "-", stdin=fields + 'weights: "w.caffemodel"')
+    assert tuned.stdout == "no findings\n"
+    assert "frozen-statistics" in sqgen("lint", "-", stdin=fields).stdout
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_lost"),
+    [
+        ("max_iter: 9", False),
+        ("max_iter: 9 snapshot_after_train: false", True),
+        ("max_iter: 9 snapshot_after_train: false snapshot: 9", False),
+        ("max_iter: 9 snapshot_after_train: false snapshot: 10", True),
+        ("snapshot_after_train: false", False),  # nothing is trained either
+    ],
+)
+def test_a_solver_that_never_saves(fields: str, is_lost: bool) -> None:
+    solver = parse_solver(f'net: "n" lr_policy: "fixed" {fields}')
+    assert ("snapshots" in dict(lint_solver(solver))) == is_lost
+
+
+@pytest.mark.parametrize("name", [*PRESETS, None])
+def test_what_build_prints_has_no_findings(name: str | None, tmp_path: Path, sqgen: Run) -> None:
+    """Neither padding nor accuracies as published are worth a warning where sqgen wrote them."""
+    design = ("--preset", name) if name else ()
+    sqgen("build", *design, "--out", "net")
+    for file in ("train_val", "deploy", "solver"):
+        done = sqgen("lint", f"net/{file}.prototxt")
+        assert (done.returncode, done.stdout) == (0, "no findings\n"), file
+    path = tmp_path / "net" / "train_val.prototxt"
+    path.write_text(path.read_text() + "# edited\n")
+    warned = sqgen("lint", "net/solver.prototxt").stdout.splitlines()
+    published = lint_net(parse_net(path.read_text()))
+    assert len(warned) == len(published) + 1  # a line a layer, not one a phase
 
 
 def test_severities() -> None:
@@ -376,7 +458,7 @@ def test_an_unknown_image_size_is_no_error(sqgen: Run) -> None:
     done = sqgen("lint", "-", stdin=text)
     assert done.returncode == 0
     assert "--image CxHxW (TEST) [image-size]" in done.stdout
-    assert sqgen("lint", "-", "--image", "3x227x227", stdin=text).stdout.count("\n") == 2
+    assert sqgen("lint", "-", "--image", "3x227x227", stdin=text).stdout == "no findings\n"
 
 
 def test_what_a_solver_names(sqgen: Run) -> None:

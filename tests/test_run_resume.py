@@ -20,15 +20,15 @@ from sqgen.errors import FormatError
 from sqgen.formats.schema import SolverState
 from sqgen.formats.snapshot_files import complete_prefix, free_bytes, newest_snapshot
 from sqgen.nets.definition import parse_solver, read_net
-from sqgen.nets.solver_rules import SOLVERS
+from sqgen.nets.solver_rules import SOLVERS, count_snapshots, lint_resume
 from sqgen.runner.preflight import (
     SNAPSHOT_OVERHEAD,
     check_net,
-    count_snapshots,
     estimate_snapshot_bytes,
 )
 
 from . import small_training as small
+from .conftest import Run
 from .small_runs import PATIENCE, Place, StandIn, calls, real_caffe, start
 
 pytestmark = pytest.mark.usefixtures("forked_engine")
@@ -275,3 +275,40 @@ def test_a_state_without_its_weights_is_refused(
     state.with_suffix(".caffemodel").unlink()
     with pytest.raises(FormatError, match=r"its weights s_iter_5[.]caffemodel are not there"):
         sqgen.train(place.solver, snapshot=state)
+
+
+@pytest.mark.parametrize(
+    ("policy", "step", "message"),
+    [
+        ('lr_policy: "multistep" gamma: 0.1 stepvalue: 1 stepvalue: 2', 2, ""),
+        (
+            'lr_policy: "multistep" gamma: 0.1 stepvalue: 1',
+            2,
+            "in step 1 at iteration 3; the st",
+        ),
+        ('lr_policy: "multistep" gamma: 0.1 stepvalue: 3', 0, ""),  # not begun before iteration 3
+        ('lr_policy: "step" gamma: 0.1 stepsize: 1', 2, ""),
+        ('lr_policy: "step" gamma: 0.1 stepsize: 2', 2, "in step 1 at iteration 3; the solver's"),
+        ('lr_policy: "fixed"', 0, ""),
+        ('lr_policy: "fixed"', 1, "lr_policy fixed is in step 0 at iteration 3"),
+    ],
+)
+def test_another_learning_rate_than_the_state_s(policy: str, step: int, message: str) -> None:
+    told = lint_resume(parse_solver(f"net: 'n' base_lr: 1 {policy}"), 3, step)
+    assert (told is None) == (not message)
+    assert message in (told or "")
+
+
+def test_a_resumed_training_says_that_its_rate_is_another(
+    tmp_path: Path, place: Place, sqgen: Run
+) -> None:
+    policy = 'max_iter: 6 snapshot: 3 lr_policy: "step" gamma: 0.1 stepsize: %d'
+    for name, stepsize in (("one", 1), ("two", 2)):
+        text = place.solver_text(policy % stepsize).replace('lr_policy: "fixed" ', "")
+        (tmp_path / f"{name}.prototxt").write_text(text)
+    options = ("--engine", "torch", "--cpu")
+    assert sqgen("train", "--solver", "one.prototxt", *options).returncode == 0
+    again = ("--snapshot", "s_iter_3.solverstate", *options)
+    assert "of its learning rate" not in sqgen("train", "--solver", "one.prototxt", *again).stderr
+    other = sqgen("train", "--solver", "two.prototxt", *again)
+    assert "s_iter_3.solverstate: was written in step 2 of its learning rate" in other.stderr

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..errors import SqgenError
 from ..formats.files import write_files
 from ..generator.build import build as build_text
 from ..generator.build import design_files
@@ -64,6 +66,24 @@ def build(
         click.echo(f"wrote {', '.join(files)} in {printable(out)}", err=True)
     else:
         write(build_text(design, net))
+
+
+def is_as_built(text: str) -> bool:
+    """Whether a net is, byte for byte, what the command in its header prints."""
+    line = text.partition("\n")[0]
+    if not line.startswith("# sqgen build"):
+        return False
+    try:
+        words = shlex.split(line)[3:]
+        if {"--help", "-h", "--design"} & set(words):
+            return False
+        options = dict(build.make_context("build", words).params)
+        net = options.pop("net")
+        for name in ("out", "force", "dump_design"):
+            options.pop(name)
+        return build_text(select_design(options.pop("preset"), None, options), net) == text
+    except (click.ClickException, SqgenError, ValueError):
+        return False
 
 
 def format_design(design: Design) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import click
@@ -24,6 +24,7 @@ from ..text import printable
 from .state_options import stage_option
 from .terminal import echo, parse_image, print_json, print_lines, warn
 
+AS_PUBLISHED = ("accuracy-in-train", "padded-1x1")  # rules that published nets break
 LINE = 1000  # maximum characters of a finding
 
 
@@ -115,16 +116,28 @@ def _net_rows(
     net: NetDefinition, image: Shape | None, phases: Sequence[str] = ("TRAIN", "TEST")
 ) -> list[Row]:
     shapes: dict[str, NetShapes] = {}
-    of_data: dict[tuple[str, str], list[str]] = {}  # place and message -> phases
+    of_data = []
     for phase in phases:
         shapes[phase], found = _lint_data(net, phase, image)
-        for layer, message in found:
-            of_data.setdefault((net.place(layer), message), []).append(phase)
+        of_data += [_row("data", net.place(layer), message, phase) for layer, message in found]
     findings = [
         _row(finding.rule.name, finding.place, finding.message, *finding.phases)
         for finding in lint_net(net, image, phases, shapes)
     ]
-    return findings + [_row("data", *key, *phases) for key, phases in of_data.items()]
+    if any(row.rule in AS_PUBLISHED for row in findings):
+        from .build import is_as_built
+
+        if is_as_built(net.text):
+            findings = [row for row in findings if row.rule not in AS_PUBLISHED]
+    return _merged(findings + of_data)
+
+
+def _merged(rows: Iterable[Row]) -> list[Row]:
+    """Make one row of those that differ in their phases alone."""
+    phases: dict[Row, dict[str, None]] = {}
+    for row in rows:
+        phases.setdefault(row._replace(phases=()), {}).update(dict.fromkeys(row.phases))
+    return [row._replace(phases=tuple(found)) for row, found in phases.items()]
 
 
 def _lint_data(
@@ -195,7 +208,9 @@ def _nets_rows(
         if index < len(solver.test_iter):
             message = _lint_test_iter(tested, solver.test_iter[index], images, image)
             rows += [_row("test-iter", source, message, "TEST")] if message else []
-    return list(dict.fromkeys(rows))
+    if solver.weights:
+        rows = [row for row in rows if row.rule != "frozen-statistics"]
+    return _merged(rows)
 
 
 def _row(rule: str, place: str, message: str, *phases: str) -> Row:
