@@ -112,15 +112,18 @@ class Net:
             Each output blob as an array.
 
         Raises:
-            NetError: an input is missing, unknown, or of another shape.
+            NetError: an input is missing, unknown, given twice, or of another shape.
         """
         arrays: dict[str, ArrayLike] = dict(inputs) if isinstance(inputs, Mapping) else {}
-        arrays.update(named)
         if inputs is not None and not isinstance(inputs, Mapping):
             if len(self.inputs) != 1:
                 names = ", ".join(self.inputs) or "none"
                 raise NetError(f"the net's inputs are {names}; give a mapping from name to array")
             arrays[next(iter(self.inputs))] = inputs
+        twice = arrays.keys() & named.keys()
+        if twice:
+            raise NetError(f"two arrays for input '{printable(min(twice))}'; give one")
+        arrays.update(named)
         missing = self.inputs.keys() - arrays.keys()
         if missing:
             raise NetError(f"no array for input '{sorted(missing)[0]}'")

@@ -93,6 +93,14 @@ def test_batches_are_the_same_cut_or_whole(tmp_path: Path) -> None:
             lambda net: net.forward(data=np.zeros((1, 3, 4, 6)), x=np.zeros(1)),
             "no input 'x'; its inputs are data",
         ),
+        (
+            lambda net: net.forward(np.zeros((1, 3, 4, 6)), data=np.zeros((1, 3, 4, 6))),
+            "two arrays for input 'data'; give one",
+        ),
+        (
+            lambda net: net.forward({"data": np.zeros((1, 3, 4, 6))}, data=np.ones((1, 3, 4, 6))),
+            "two arrays for input 'data'; give one",
+        ),
         (lambda net: net.forward(np.zeros((1, 3, 6, 4))), r"'data' has shape \(1, 3, 4, 6\), not"),
         (lambda net: net.blobs("fcc"), "no layer 'fcc' in the net; did you mean 'fc'?"),
         (lambda net: net.set_blobs("fc", BLUER_OR_REDDER[:1]), "has blobs of shapes"),
