@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from math import prod
@@ -166,7 +167,7 @@ def resolve_mean(transform: ImageTransform, source: str) -> ImageTransform:
         return transform
     path = Path(transform.mean_file)
     beside = Path(source).parent / path
-    place = beside if beside.is_file() and not path.is_file() else path
+    place = beside if os.path.isfile(beside) and not os.path.isfile(path) else path
     return transform._replace(mean=channel_means(str(place), f"{printable(source)}; --mean"))
 
 

@@ -6,11 +6,11 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from io import DEFAULT_BUFFER_SIZE
+from io import DEFAULT_BUFFER_SIZE, BufferedWriter, FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..errors import FormatError, OutputError
 from ..text import printable
@@ -22,6 +22,8 @@ _WEB_PAGE = re.compile(
 )
 _HEAD = 4096  # bytes that show what a file is
 BINARY_LIMIT = (1 << 31) - 1  # bytes: protobuf's own
+_STEM = 230  # bytes of a name in its temporary one, which is longer; systems allow 255
+_CHUNK = 1 << 20  # bytes read at a time where the size is unknown
 
 
 def error_reason(error: Exception) -> str:
@@ -55,13 +57,12 @@ def read_bytes(path: str | os.PathLike[str], limit: int, kind: str = "a prototxt
         if name == STDIN:
             if sys.stdin is None:
                 raise FormatError("standard input is closed")
-            data = sys.stdin.buffer.read(limit + 1)
+            data = _read_up_to(sys.stdin.buffer, limit)
         else:
             with open(name, "rb") as file:
                 status = os.fstat(file.fileno())
-                is_short = stat.S_ISREG(status.st_mode) and status.st_size <= limit
-                # A limit allocates as many bytes before the first is read.
-                data = file.read() if is_short else file.read(limit + 1)
+                size = status.st_size if stat.S_ISREG(status.st_mode) else None
+                data = _read_up_to(file, limit, size)
     except IsADirectoryError:
         raise FormatError(f"{shown}: is a folder; give a file in it") from None
     except (OSError, ValueError) as error:
@@ -69,10 +70,27 @@ def read_bytes(path: str | os.PathLike[str], limit: int, kind: str = "a prototxt
         raise FormatError(f"{shown}: {reason}; check the name") from None
     except MemoryError:
         raise FormatError(f"{shown}: does not fit into memory") from None
-    check_stand_in(data, shown, kind)
-    if len(data) > limit:
+    if data is None:
         raise FormatError(f"{shown}: larger than {limit >> 20} MiB, which {kind} never is")
+    check_stand_in(data, shown, kind)
     return data
+
+
+def _read_up_to(file: BinaryIO, limit: int, size: int | None = None) -> bytes | None:
+    """Return the bytes of a file, whose size may be known; None where it has more than `limit`.
+
+    Reads in pieces, since `read(n)` allocates n bytes beforehand.
+    """
+    if size is not None and size > limit:
+        return None
+    pieces = [file.read(min(_CHUNK if size is None else size + 1, limit + 1))]
+    total = len(pieces[0])
+    while pieces[-1] and total <= limit:
+        pieces.append(file.read(min(_CHUNK, limit + 1 - total)))
+        total += len(pieces[-1])
+    if total > limit:
+        return None
+    return pieces[0] if len(pieces) <= 2 else b"".join(pieces)
 
 
 def check_stand_in(head: bytes, shown: str, kind: str) -> None:
@@ -118,8 +136,8 @@ def write_files(files: Mapping[Path, bytes], force: bool = False) -> None:
 class NewFiles:
     """Files that appear together at the end of a `with` block, or not at all if it raises.
 
-    Until then they have temporary names. Creates missing folders and follows links. An OSError of
-    the block is that of writing.
+    Until then they have temporary names. Creates missing folders, and removes those that stay
+    empty; follows links. A file that replaces another keeps its permissions.
 
     Raises:
         OutputError: a file can't be written, or exists and `force` is not set.
@@ -127,26 +145,33 @@ class NewFiles:
 
     def __init__(self, force: bool = False) -> None:
         self._force = force
-        self._files: dict[Path, BinaryIO] = {}
+        self._files: dict[Path, _NewFile] = {}
         self._temporaries: dict[Path, Path] = {}
-        self._folders: list[Path] = []  # those that were missing, the outermost first
-        self._latest = Path()
+        self._folders: list[Path] = []
 
     def open(self, path: Path, buffer_size: int = DEFAULT_BUFFER_SIZE) -> BinaryIO:
-        """Begin a file."""
+        """Begin a file, whose methods raise an OutputError where it can't be written."""
         check_file_target(path, self._force)
-        self._latest = path
-        self._folders += reversed([folder for folder in path.parents if not folder.exists()])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        target = _target(path)
-        temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
-        self._files[path] = open(temporary, "xb", buffer_size)  # noqa: SIM115 - discard closes it
+        try:
+            self._folders += missing_folders(path.parent)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            target = _target(path)
+            stem = os.fsdecode(os.fsencode(target.name)[:_STEM])
+            temporary = target.with_name(f".{stem}.{os.urandom(4).hex()}.tmp")
+            self._files[path] = _NewFile(path, temporary, _mode(target), buffer_size)
+        except FileExistsError as error:
+            name = printable(str(error.filename))
+            raise OutputError(
+                f"{name}: is a file; give a folder that exists or can be made"
+            ) from None
+        except OSError as error:
+            raise _write_error(path, error) from None
         self._temporaries[path] = temporary
         return self._files[path]
 
     def discard(self, path: Path) -> None:
         """Remove a file that was begun."""
-        with suppress(OSError):  # what is not written yet may find no space
+        with suppress(OutputError):  # what is not written yet may find no space
             self._files.pop(path).close()
         self._temporaries.pop(path).unlink(missing_ok=True)
 
@@ -157,32 +182,15 @@ class NewFiles:
         try:
             if error is None:
                 self._place()
-            elif isinstance(error, OSError):
-                raise error
-        except FileExistsError as exists:
-            name = printable(str(exists.filename or self._latest))
-            raise OutputError(
-                f"{name}: is a file; give a folder that exists or can be made"
-            ) from None
-        except OSError as failed:
-            name = printable(str(self._latest))
-            raise OutputError(
-                f"{name}: can't write: {error_reason(failed)}; choose another place"
-            ) from None
         finally:
             for path in list(self._files):
                 self.discard(path)
-            for folder in reversed(self._folders):
-                with suppress(OSError):  # it has files
-                    folder.rmdir()
+            remove_empty(self._folders)
 
     def _place(self) -> None:
         """Sync and rename all; without `force`, undo it if one of the files has appeared."""
-        for path, file in self._files.items():
-            self._latest = path
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
+        for file in self._files.values():
+            file.sync()
         placed: list[Path] = []
         try:
             for path, temporary in self._temporaries.items():
@@ -196,6 +204,71 @@ class NewFiles:
                 earlier.unlink(missing_ok=True)
             name = printable(str(path))
             raise OutputError(f"{name}: exists already; --force replaces it") from None
+        except OSError as error:
+            raise _write_error(path, error) from None
+
+
+class _NewFile(BufferedWriter):
+    """A file under a temporary name; its errors are those of the file that it will be.
+
+    Args:
+        path: that file.
+        temporary: the name until then.
+        mode: permissions; None leaves them to the umask.
+        buffer_size: bytes.
+    """
+
+    def __init__(self, path: Path, temporary: Path, mode: int | None, buffer_size: int) -> None:
+        self._path = path
+        created = 0o666 if mode is None else mode
+
+        def create(name: str, flags: int) -> int:
+            return os.open(name, flags, created)
+
+        super().__init__(FileIO(temporary, "x", opener=create), buffer_size)
+        if mode is not None:
+            with suppress(OSError):  # a file system without permissions
+                temporary.chmod(mode)
+
+    def write(self, data: Any, /) -> int:
+        """Write bytes."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise _write_error(self._path, error) from None
+
+    def close(self) -> None:
+        """Close the file."""
+        try:
+            super().close()
+        except OSError as error:
+            raise _write_error(self._path, error) from None
+
+    def sync(self) -> None:
+        """Flush the file to disk and close it."""
+        try:
+            self.flush()
+            os.fsync(self.fileno())
+        except OSError as error:
+            raise _write_error(self._path, error) from None
+        self.close()
+
+
+def _write_error(path: Path, error: OSError | ValueError) -> OutputError:
+    name = printable(str(path))
+    return OutputError(f"{name}: can't write: {error_reason(error)}; choose another place")
+
+
+def missing_folders(folder: Path) -> list[Path]:
+    """Return those of a folder and the folders above it that are not there, the deepest first."""
+    return [each for each in (folder, *folder.parents) if not os.path.exists(each)]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those of some folders that are empty; the deepest come first."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def check_file_target(path: Path, force: bool) -> None:
@@ -207,9 +280,15 @@ def check_file_target(path: Path, force: bool) -> None:
     name = printable(str(path))
     if not path.name:
         raise OutputError(f"'{name}' is not a file name")
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        raise _write_error(path, error) from None
     if os.path.isdir(path):
         raise OutputError(f"{name}: is a folder; give a file's name")
-    if os.path.lexists(path) and not force:
+    if not force:
         raise OutputError(f"{name}: exists already; --force replaces it")
     if os.path.exists(path) and not os.path.isfile(path):
         raise OutputError(f"{name}: is a device or a pipe, which would be replaced; use > {name}")
@@ -218,6 +297,14 @@ def check_file_target(path: Path, force: bool) -> None:
 def _target(path: Path) -> Path:
     """Return where a file is written: links are followed."""
     return path.resolve() if os.path.islink(path) else path
+
+
+def _mode(path: Path) -> int | None:
+    """Return the permissions of a file; None where there is none."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode) & 0o777
+    except FileNotFoundError:
+        return None
 
 
 def _link(temporary: Path, path: Path) -> None:

@@ -297,8 +297,8 @@ def _data_file(folder: Path, shown: str) -> Path:
     if not os.path.isdir(folder):
         raise FormatError(f"{shown}: is a file; give the folder of an LMDB (with {DATA_FILE})")
     data = folder / DATA_FILE
-    if data.is_file():
+    if os.path.isfile(data):
         return data
-    if (folder / "CURRENT").exists() or any(folder.glob("MANIFEST-*")):
+    if os.path.exists(folder / "CURRENT") or any(folder.glob("MANIFEST-*")):
         raise FormatError(f"{shown}: is a LEVELDB, which sqgen can't read yet; convert it to LMDB")
     raise FormatError(f"{shown}: no {DATA_FILE} in it; give the folder of an LMDB")

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import FormatError, OutputError
 from ..extras import required
 from ..text import printable
-from .files import error_reason
+from .files import error_reason, missing_folders, remove_empty
 from .lmdb_reader import DATA_FILE, LABELS_FILE
 
 KEY_LIMIT = 511  # bytes of a key: MDB_MAXKEYSIZE of mdb.c
@@ -76,9 +76,7 @@ class LmdbWriter:
         # Follow a link: replace its target, not the link.
         self._target = self.path.resolve() if os.path.islink(self.path) else self.path
         self._temporary = self._beside("tmp")
-        self._new_folders = [
-            folder for folder in self._target.parents if not os.path.exists(folder)
-        ]
+        self._new_folders = missing_folders(self._target.parent)
         try:
             self._target.parent.mkdir(parents=True, exist_ok=True)
             self._temporary.mkdir()
@@ -207,6 +205,7 @@ class LmdbWriter:
         check_lmdb_target(self.path, True)
         aside = self._beside("old")
         try:
+            _copy_modes(self._target, self._temporary)
             self._target.rename(aside)
             self._temporary.rename(self._target)
         except BaseException:
@@ -229,9 +228,7 @@ class LmdbWriter:
     def _discard(self) -> None:
         self._close()
         shutil.rmtree(self._temporary, ignore_errors=True)
-        with suppress(OSError):  # stops at the first folder that is not empty
-            for folder in self._new_folders:
-                folder.rmdir()
+        remove_empty(self._new_folders)
 
     def _output_error(self, error: Exception) -> OutputError:
         reason = error_reason(error)
@@ -283,6 +280,13 @@ def _is_lmdb(path: Path) -> bool:
     except OSError:
         return False
     return DATA_FILE in names and names <= {DATA_FILE, LOCK_FILE, LABELS_FILE}
+
+
+def _copy_modes(old: Path, new: Path) -> None:
+    """Give a folder and its files the permissions of the one that it replaces."""
+    for name in ("", DATA_FILE, LABELS_FILE):
+        if os.path.exists(old / name) and os.path.exists(new / name):
+            shutil.copymode(old / name, new / name)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -208,3 +208,23 @@ def _states(prefix: str) -> Iterator[tuple[int, int, str]]:
         with suppress(OSError):  # a broken link, or deleted meanwhile
             if match:
                 yield path.stat().st_mtime_ns, int(match[1]), os.fspath(path)
+
+
+def remove_unfinished(prefix: str) -> int:
+    """Remove the files that killed trainings of a prefix did not finish; return their number.
+
+    Only the holder of the prefix's `SnapshotLock` may: theirs are under the same names.
+    """
+    folder, stem = Path(prefix).parent, Path(prefix).name
+    pattern = re.compile(
+        re.escape(f".{stem}_iter_")
+        + r"[0-9]{1,10}\.(caffemodel|solverstate|sqgenstate)(\.h5)?\.[0-9a-f]{8}\.tmp"
+    )
+    removed = 0
+    with suppress(OSError, ValueError):  # a folder that is missing, or can't be listed
+        for path in folder.iterdir():
+            if pattern.fullmatch(path.name):
+                with suppress(OSError):
+                    path.unlink()
+                    removed += 1
+    return removed

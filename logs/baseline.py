@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def read_baseline(path: Path) -> Baseline:
         FormatError: there is no such file, or it is no baseline.
     """
     name = printable(str(path))
-    if not path.exists():
+    if not os.path.exists(path):
         raise FormatError(f"{name}: no baseline yet; --update-baseline makes it")
     try:
         baseline = from_json(Baseline, loads(read_bytes(path, LIMIT, "a baseline")))

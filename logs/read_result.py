@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -34,9 +35,9 @@ def read_result(source: str, keep_rows: bool = True, rows: RowSink | None = None
         FormatError: it can't be read, or is none of these.
     """
     folder = Path(source)
-    if source != STDIN and folder.is_dir():
+    if source != STDIN and os.path.isdir(folder):
         finished = folder / RESULT
-        source = str(finished) if finished.is_file() else find_log(source)
+        source = str(finished) if os.path.isfile(finished) else find_log(source)
     if _looks_like_json(source):
         return _read_json(source)
     return read_caffe_log(source, rows, keep_rows)
@@ -48,10 +49,10 @@ def find_log(source: str) -> str:
     Raises:
         FormatError: the folder has none.
     """
-    if source == STDIN or not Path(source).is_dir():
+    if source == STDIN or not os.path.isdir(source):
         return source
     log = Path(source) / LOG
-    if not log.is_file():
+    if not os.path.isfile(log):
         raise FormatError(f"{printable(source)}: is a folder without {LOG}; give a log")
     return str(log)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import stat
 import time
 import urllib.error
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import DownloadError, OutputError
-from ..formats.files import error_reason, read_bytes, write_files
+from ..formats.files import error_reason, missing_folders, read_bytes, remove_empty, write_files
 from ..progress import StartBar, no_bar
 from ..text import bytes_text, printable
 
@@ -66,6 +67,7 @@ def download(
     part = out.with_name(f"{out.name}.{git_blob[:8]}.part")  # distinct for every published file
     if not source.lower().startswith(("http://", "https://")):
         raise DownloadError(f"{printable(source)}: give an http or https address")
+    new_folders = missing_folders(out.parent)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with _open_part(part) as file:
@@ -77,10 +79,14 @@ def download(
                 if isinstance(error, _WrongFileError) or not file.seek(0, os.SEEK_END):
                     part.unlink()  # resuming from it would fail again, or gain nothing
                 raise
+        if out.is_file():
+            shutil.copymode(out, part)
         part.replace(out)
     except OSError as error:
         name = printable(str(error.filename or out))
         raise OutputError(f"{name}: can't write: {error_reason(error)}") from None
+    finally:
+        remove_empty(new_folders)
     return True
 
 

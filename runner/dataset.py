@@ -102,7 +102,7 @@ def top_shapes(layer: LayerParameter, dataset: Dataset) -> list[Shape] | None:
 
 def _inspect_lmdb(param: DataParameter, transform: TransformationParameter) -> Dataset:
     folder = Path(param.source)
-    if param.backend == DataParameter.LEVELDB and (folder / "CURRENT").exists():
+    if param.backend == DataParameter.LEVELDB and os.path.exists(folder / "CURRENT"):
         return Dataset(param.source, None, None, None)
     with open_lmdb(param.source) as lmdb:
         first = next(lmdb.values())

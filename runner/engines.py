@@ -88,7 +88,7 @@ def _find_caffe() -> tuple[Engine | None, str]:
     why, missing = "the one on the PATH", "no caffe on the PATH"
     if root:
         program = Path(root) / "build" / "tools" / "caffe"
-        if os.access(program, os.X_OK) and program.is_file():
+        if os.access(program, os.X_OK) and os.path.isfile(program):
             return _probe_engine((str(program),), "the one of CAFFE_ROOT"), ""
         none = f"no build/tools/caffe in CAFFE_ROOT ({printable(root)})"
         why, missing = f"{why}: {none}", f"{none}, none on the PATH"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import OutputError
-from ..formats.files import error_reason, write_files
+from ..formats.files import error_reason, missing_folders, remove_empty, write_files
 from ..json_form import dumps
 from ..logs.read_result import LOG, RESULT
 from ..logs.result import LogResult
@@ -64,6 +64,7 @@ class RunFolder:
         """
         wanted = self.path
         for number in range(2, _MAXIMUM_NUMBER):
+            self._new_folders = missing_folders(self.path)
             try:
                 self.path.mkdir(parents=True, exist_ok=self._is_given)
                 return
@@ -74,6 +75,10 @@ class RunFolder:
         raise OutputError(
             f"{printable(str(wanted))}: exists {_MAXIMUM_NUMBER} times; give --run-dir DIR"
         )
+
+    def remove_empty(self) -> None:
+        """Remove what `create` made, as far as it is empty."""
+        remove_empty(self._new_folders)
 
     def _write_error(self, error: OSError | ValueError) -> OutputError:
         shown, reason = printable(str(self.path)), error_reason(error)

@@ -48,8 +48,12 @@ class Session:
             OutputError: they can't be written.
         """
         self.folder.create()
-        for file in files:
-            self.write_file(file)
+        try:
+            for file in files:
+                self.write_file(file)
+        except OutputError:
+            self.folder.remove_empty()
+            raise
 
     def write_file(self, file: RunFile) -> None:
         """Write a net or solver into the folder, and log its changes.

@@ -374,7 +374,9 @@ def test_a_full_disk_is_told() -> None:
             check=False,
         )
     assert done.returncode == 2
-    assert done.stderr == b"sqgen: can't write the result: no space left on device\n"
+    assert done.stderr == (
+        b"sqgen: standard output: can't write: no space left on device; redirect it elsewhere\n"
+    )
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])

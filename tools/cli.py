@@ -16,7 +16,7 @@ from ..formats.files import error_reason
 from ..text import printable
 from ..version import __version__
 from .group import Group
-from .terminal import exit_on_closed_pipe
+from .terminal import exit_on_closed_pipe, flush
 
 # Command -> its line in `sqgen --help`; the module of that name is imported when it runs.
 COMMANDS = {
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = cli.main(arguments, prog_name="sqgen", standalone_mode=False)
         if sys.stdout is not None:
-            sys.stdout.flush()
+            flush()
     except SqgenError as error:
         _fail(str(error), error.exit_code)
     except click.ClickException as error:
@@ -106,10 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(_one_line(error, sys.argv[1:] if arguments is None else arguments), 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
-    except BrokenPipeError:
+    except BrokenPipeError:  # of standard error
         exit_on_closed_pipe()
-    except OSError as error:
-        _fail(f"can't write the result: {error_reason(error)}", 2)
+    except OSError as error:  # a check of ours is missing where this was raised
+        name = f"{error.filename}: " if error.filename else ""
+        _fail(f"{name}{error_reason(error)}", 2)
     raise SystemExit(code if isinstance(code, int) else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def _with_channel_means(
     """Read the channels' means of a mean file, where it is at hand."""
     if transform.mean_file is None:
         return transform
-    if not Path(transform.mean_file).is_file():
+    if not os.path.isfile(transform.mean_file):
         warn(
             f"{net.place(layer)}: mean_file '{printable(transform.mean_file)}' is not here; the"
             " header names it without the channels' means"

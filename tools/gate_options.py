@@ -173,7 +173,7 @@ def _append(path: str, text: str) -> None:
 
 
 def _update_baseline(path: Path, result: LogResult, images: int | None, passed: bool) -> None:
-    outcome = "replaced" if path.exists() else "written"
+    outcome = "replaced" if os.path.exists(path) else "written"
     if passed:
         write_baseline(path, result, images)
     else:

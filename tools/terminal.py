@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from ..errors import OutputError
+from ..formats.files import error_reason
 from ..json_form import dumps
 from ..text import escaped, printable
 
@@ -23,19 +24,41 @@ def write(text: str | bytes) -> None:
     """Print to standard output unchanged; exit with 141 if its reader has closed the pipe.
 
     Raises:
-        OutputError: standard output is closed, or can't encode the text.
+        OutputError: standard output is closed or full, or can't encode the text.
     """
     if sys.stdout is None:
-        raise OutputError("can't write the result: standard output is closed")
+        raise OutputError("standard output is closed")
     try:
         click.echo(text, nl=False)
     except UnicodeEncodeError as error:
         raise OutputError(
-            f"can't write the result: standard output is {error.encoding}, which lacks some of its"
-            " characters; set PYTHONIOENCODING=utf-8"
+            f"standard output is {error.encoding}, which lacks some of the result's characters;"
+            " set PYTHONIOENCODING=utf-8"
         ) from None
-    except BrokenPipeError:
+    except OSError as error:
+        _refuse_output(error)
+
+
+def flush() -> None:
+    """Flush standard output; raises as `write` does."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _refuse_output(error)
+
+
+def _refuse_output(error: OSError) -> NoReturn:
+    """Turn the error of writing to standard output into an OutputError.
+
+    Exits with 141 if its reader has closed the pipe.
+    """
+    if isinstance(error, BrokenPipeError):
         exit_on_closed_pipe()
+    # The interpreter would flush the rest at its exit, and fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise OutputError(
+        f"standard output: can't write: {error_reason(error)}; redirect it elsewhere"
+    ) from None
 
 
 def exit_on_closed_pipe() -> NoReturn:
