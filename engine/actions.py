@@ -11,7 +11,7 @@ from ..formats.caffemodel import read_caffemodel, split_weights
 from ..formats.files import STDIN
 from ..formats.fork_fields import TESTED
 from ..formats.schema import NetState, SolverParameter
-from ..formats.snapshot_files import complete_prefix
+from ..formats.snapshot_files import complete_prefix, remove_unfinished
 from ..formats.snapshot_lock import SnapshotLock
 from ..nets.definition import NetDefinition, parse_solver, read_net, read_text
 from ..text import number_text, printable
@@ -92,7 +92,9 @@ def train(line: CommandLine, workers: Workers) -> None:
     if weights:
         param.weights.append(weights)
     effects = line.text("sigint_effect"), line.text("sighup_effect")
-    with SnapshotLock(param.snapshot_prefix), SignalHandler(*effects) as signals:
+    with SnapshotLock(param.snapshot_prefix) as lock, SignalHandler(*effects) as signals:
+        if lock.is_held and (removed := remove_unfinished(param.snapshot_prefix)):
+            glog.info(f"Removed {removed} unfinished files of a training that was killed")
         saved = read_snapshot(snapshot) if snapshot else None
         options = _options(line, device, workers, _training_seed(param, saved))
         solver = Solver(param, source, options, signals.next_request)

@@ -47,6 +47,11 @@ class SnapshotLock:
                 os.close(descriptor)  # of a training that has just ended, and removed it
         self._write_owner()
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the lock is held, so that no other training has the prefix."""
+        return self._descriptor is not None
+
     def _write_owner(self) -> None:
         if self._descriptor is not None:
             with suppress(OSError):  # another user's file

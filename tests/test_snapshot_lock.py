@@ -125,3 +125,37 @@ def test_where_nothing_can_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("fcntl.flock", fail)
     with SnapshotLock(f"{tmp_path}/s"), SnapshotLock(f"{tmp_path}/s"):
         pass
+
+
+UNFINISHED = [
+    ".s_iter_5.caffemodel.0123abcd.tmp",
+    ".s_iter_5.solverstate.h5.0123abcd.tmp",
+    ".s_iter_10.sqgenstate.ffffffff.tmp",
+]
+OTHERS = [
+    ".s2_iter_5.caffemodel.0123abcd.tmp",
+    ".s_iter_5.caffemodel.0123abc.tmp",
+    ".s_iter_x.caffemodel.0123abcd.tmp",
+    ".s_iter_5.csv.0123abcd.tmp",
+    "s_iter_5.caffemodel.0123abcd.tmp",
+    "s_iter_5.caffemodel",
+]
+
+
+def test_the_next_training_removes_what_a_killed_one_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_data(tmp_path)
+    solver = SOLVER + "base_lr: 0.001 lr_policy: 'fixed' max_iter: 1"
+    monkeypatch.chdir(make_run(tmp_path, "run", small.net(), solver))
+    for name in UNFINISHED + OTHERS:
+        Path(name).write_text("")
+    with SnapshotLock("s"):
+        code, _ = engine(["train", "--solver=solver.prototxt"], capsys)
+        assert code == 2  # another training may be writing them
+        assert all(Path(name).exists() for name in UNFINISHED)
+    code, log = engine(["train", "--solver=solver.prototxt"], capsys)
+    assert code == 0, log
+    assert "Removed 3 unfinished files of a training that was killed" in log
+    assert not any(Path(name).exists() for name in UNFINISHED)
+    assert all(Path(name).exists() for name in OTHERS)
