@@ -13,6 +13,7 @@ from ..text import can_forge_line, did_you_mean, printable
 from .data_layers import is_transformed
 from .definition import NetDefinition
 from .graph import Graph
+from .layer_setup import blocked_gradient, set_up_layers
 from .layer_types import LAYER_TYPES, Shape
 from .shapes import NetShapes, infer_shapes
 
@@ -58,6 +59,7 @@ RULES = {
         Rule("blob-count", ERROR, "more or fewer bottoms or tops than the type takes"),
         Rule("shape", ERROR, "shapes that don't fit: Eltwise, Concat, windows, labels"),
         Rule("top-k", ERROR, "an Accuracy whose top_k is above the number of classes"),
+        Rule("gradient", ERROR, "a loss that needs a gradient where a layer type has none"),
         Rule("fields", ERROR, "fields that contradict each other, or an unknown filler"),
         Rule("solver", ERROR, "a solver that Caffe refuses: policy, type, gamma, momentum, tests"),
         Rule("empty", ERROR, "a net without layers"),
@@ -182,6 +184,7 @@ def _phase_findings(
     known = all(layer.type in LAYER_TYPES for layer in layers)
     if phase == "TRAIN" and known:
         yield from _missing_loss(layers)
+        yield from _blocked_gradients(layers, inferred)
 
 
 def _unused(graph: Graph[LayerParameter]) -> Iterator[_Raw]:
@@ -190,6 +193,8 @@ def _unused(graph: Graph[LayerParameter]) -> Iterator[_Raw]:
         layer = graph.nodes[top.layer].layer
         kind = LAYER_TYPES.get(layer.type)
         if top.layer == len(graph.nodes) - 1 or (kind is not None and kind.ends_net):
+            continue
+        if graph.loss_weight(top):
             continue
         yield (
             "unused-blob",
@@ -230,6 +235,25 @@ def _repeated_names(layers: list[LayerParameter]) -> Iterator[_Raw]:
                 f"layer '{printable(layer.name)}': an earlier one has its name",
             )
         seen.add(layer.name)
+
+
+def _blocked_gradients(layers: list[LayerParameter], inferred: NetShapes) -> Iterator[_Raw]:
+    if inferred.problems or not _reads_computed_labels(inferred.graph):
+        return
+    for layer in set_up_layers(layers, inferred):
+        message = blocked_gradient(layer)
+        if message:
+            yield "gradient", next(each for each in layers if each.name == layer.name), message
+
+
+def _reads_computed_labels(graph: Graph[LayerParameter]) -> bool:
+    """Whether a bottom without a gradient comes from a layer that computes; it rarely does."""
+    return any(
+        source is not None and graph.nodes[source.layer].bottoms
+        for node in graph.nodes
+        for index in LAYER_TYPES[node.layer.type].undifferentiable
+        for source in node.sources[index:][:1]
+    )
 
 
 def _missing_loss(layers: list[LayerParameter]) -> Iterator[_Raw]:

@@ -71,6 +71,10 @@ NETS = {
     + LOSS
     + 'layer { name: "top5" type: "Accuracy" bottom: "fc" bottom: "label" top: "top5"'
     + " accuracy_param { top_k: 5 } include { phase: TEST } }",
+    "gradient": DATA
+    + FC
+    + simple("Threshold", "fc", "sharp")
+    + LOSS.replace('bottom: "fc"', 'bottom: "sharp"'),
     "missing-loss": DATA + 'layer { name: "s" type: "Silence" bottom: "label" }' + FC,
     "empty": 'name: "nothing"',
     "log-forgery": r'name: "a\nb"' + INPUT + simple("ReLU", "data", "c"),
@@ -105,6 +109,48 @@ OF_OTHERS = set("data learning-rate missing-net snapshots solver stage test-iter
 @pytest.mark.parametrize("rule", sorted(RULES.keys() - OF_OTHERS))
 def test_rule_fires_alone(rule: str) -> None:
     assert set(found(NETS[rule])) == {rule}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            DATA
+            + FC
+            + 'layer { name: "cut" type: "Slice" bottom: "fc" top: "l" top: "s"'
+            + " slice_param { slice_point: 1 } }"
+            + LOSS.replace('bottom: "fc" bottom: "label"', 'bottom: "s" bottom: "l"'),
+            "layer 'loss': SoftmaxWithLoss has no gradient for its bottom 'l', which depends on"
+            " learned parameters; give it propagate_down: true propagate_down: false",
+        ),
+        (
+            DATA
+            + FC
+            + 'layer { name: "a" type: "Accuracy" bottom: "fc" bottom: "label" top: "a"'
+            + " loss_weight: 1 }",
+            "layer 'a': Accuracy has no gradient for its bottom 'fc', which depends on learned"
+            " parameters; take its loss_weight out",
+        ),
+    ],
+)
+def test_what_stops_a_gradient_says_how_to_go_on(text: str, said: str) -> None:
+    errors = [finding for finding in lint_net(parse_net(text)) if finding.rule.severity == ERROR]
+    assert [(finding.rule.name, finding.message) for finding in errors] == [("gradient", said)]
+
+
+def test_labels_may_be_computed_where_no_gradient_flows() -> None:
+    embed = simple("Embed", "label", "e", "embed_param { num_output: 3 input_dim: 3 }")
+    reindexed = simple("BatchReindex", "fc", "r", 'bottom: "label"', name="re")
+    reindexed += LOSS.replace('bottom: "fc"', 'bottom: "r"')
+    floor = simple("Power", "label", "l", name="floor") + LOSS.replace('"label"', '"l"')
+    for text in (DATA + FC + reindexed, DATA + FC + floor, DATA + embed + LOSS.replace("fc", "e")):
+        assert "gradient" not in found(text)
+
+
+def test_a_blob_with_a_loss_weight_is_read() -> None:
+    penalty = simple("Reduction", "fc", "penalty", "loss_weight: 0.1", name="penalty")
+    assert found(DATA + FC + penalty + LOSS) == []
+    assert found(DATA + FC + penalty.replace("loss_weight: 0.1", "") + LOSS) == ["unused-blob"]
 
 
 def test_sound_nets_have_no_findings() -> None:

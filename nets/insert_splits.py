@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ..formats.schema import LayerParameter
-from ..nets.graph import Top, build_graph
+from .graph import Top, build_graph
 
 
 def insert_splits(layers: list[LayerParameter]) -> list[LayerParameter]:
