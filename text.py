@@ -69,6 +69,11 @@ def can_forge_line(name: str) -> bool:
     return "] " in name and re.search(GLOG_PREFIX, name) is not None
 
 
+def csv_cell(name: str) -> str:
+    """Return a name as a cell that no spreadsheet runs: an apostrophe stands before a formula."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+
+
 def shape_text(shape: Sequence[int]) -> str:
     """Format a shape as `96x3x7x7`, or `scalar` if it has no axes."""
     return "x".join(map(str, shape)) or "scalar"

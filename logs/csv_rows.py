@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..formats.files import NewFiles
-from ..text import number_text
+from ..text import csv_cell, number_text
 from .events import Output
 from .result import LayerTime
 from .rows import RowSink
@@ -85,7 +85,7 @@ class CsvRows(RowSink):
         path = self._folder / "layers.csv"
         columns = ("layer", "forward_ms", "backward_ms")
         table = self._tables["layers", ()] = _Table(path, self._files.open(path, BUFFER), columns)
-        rows = ((t.layer, _optional(t.forward), _optional(t.backward)) for t in times)
+        rows = ((csv_cell(t.layer), _optional(t.forward), _optional(t.backward)) for t in times)
         csv.writer(table.text, lineterminator="\n").writerows(rows)
 
     def finish(self) -> list[Path]:
@@ -126,4 +126,4 @@ class _Table:
         # A surrogate in a name stands for a byte that is not UTF-8; write that byte.
         self.text = TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
         self.add = self.text.write
-        csv.writer(self.text, lineterminator="\n").writerow(columns)
+        csv.writer(self.text, lineterminator="\n").writerow(map(csv_cell, columns))

@@ -82,7 +82,9 @@ def markdown_table(checks: Sequence[Check], subject: str) -> str:
         subject: of `describe_subject`.
     """
     verdict = "pass" if all_passed(checks) else "**FAIL**"
-    lines = [f"### sqgen gate: {verdict}", "", _markdown_text(subject), ""]
+    # A line's beginning may also make it a list, or a heading of the line before.
+    shown = re.sub(r"^(\s*\d*)([-=.])", r"\1\\\2", _markdown_text(subject))
+    lines = [f"### sqgen gate: {verdict}", "", shown, ""]
     if checks:
         lines += [_markdown_row(HEADS), "|---|---|---|---|---|---|"]
         lines += [_markdown_row(map(_markdown_text, check_cells(check))) for check in checks]
@@ -96,4 +98,4 @@ def _markdown_row(cells: Iterable[str]) -> str:
 
 def _markdown_text(text: str) -> str:
     """Escape what Markdown and its HTML would interpret: names may come from a stranger's net."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&])", r"\\\1", printable(text))
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~@&$])", r"\\\1", printable(text))
