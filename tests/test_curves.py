@@ -6,6 +6,7 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,10 +16,14 @@ from hypothesis import strategies as st
 from sqgen import DesignError, LogResult, parse_log
 from sqgen.logs.compare import compare_logs, describe_first_differences
 from sqgen.report.curves import Curve, extract_curves, smooth_values
+from sqgen.report.figures import render_figure
 from sqgen.report.training_plot import draw_curves
 
 from .conftest import Run
 from .test_logs import LOGS, displays, stripped, text_of
+
+if TYPE_CHECKING:
+    from matplotlib.legend import Legend
 
 
 def result(text: str) -> LogResult:
@@ -94,13 +99,56 @@ def test_figure_draws_the_curves() -> None:
     assert [ax.get_yscale() for ax in drawn.axes] == ["log", "linear", "log"]
     assert drawn.axes[-1].get_xlabel() == "iteration"
     for ax, panel in zip(drawn.axes, ("loss", "accuracy", "learning rate"), strict=True):
-        wanted = [(f"{n}: {c.label}", c.xs) for n, cs in runs for c in cs if c.panel == panel]
-        drawn_lines = [(line.get_label(), line.get_xdata()) for line in ax.get_lines()]
-        lines = [(str(label), np.asarray(xs).tolist()) for label, xs in drawn_lines]
+        shown = [(curve, f"C{n}") for n, (_, cs) in enumerate(runs) for curve in cs]
+        wanted = [(curve.xs, colour) for curve, colour in shown if curve.panel == panel]
+        lines = [(np.asarray(x.get_xdata()).tolist(), x.get_color()) for x in ax.get_lines()]
         assert lines == wanted
-        legend = ax.get_legend()
-        assert legend is not None
-        assert [text.get_text() for text in legend.get_texts()] == [label for label, _ in wanted]
+        labels = list(dict.fromkeys(curve.label for curve, _ in shown if curve.panel == panel))
+        assert legend_texts(ax.get_legend()) == (labels if labels != [panel] else [])
+    assert legend_texts(drawn.legends[0]) == [name for name, _ in runs]
+
+
+def legend_texts(legend: Legend | None) -> list[str]:
+    return [text.get_text() for text in legend.get_texts()] if legend is not None else []
+
+
+@pytest.mark.parametrize("count", [1, 2, 30, 100])
+def test_a_legend_never_covers_a_panel(count: int) -> None:
+    """Runs are named below; in a panel, only its kinds of curves."""
+    pytest.importorskip("matplotlib", reason="needs matplotlib, the extra sqgen[plot]")
+    curves = extract_curves(result(text_of("train_batchnorm")))
+    runs = [(f"a_run_with_a_name_{n}", curves) for n in range(count)]
+    drawn = draw_curves([*runs, ("no curves", [])], "iterations", log_scale=False)
+    colours = {line.get_color() for line in drawn.axes[0].get_lines()}
+    assert len(colours) == max(count, 2)
+    assert legend_texts(drawn.axes[0].get_legend()) == ["train loss", "test loss"]
+    if count == 1:
+        assert not drawn.legends
+        return
+    render_figure(drawn, "png")
+    [legend] = drawn.legends
+    assert legend_texts(legend) == [name for name, _ in runs]
+    box = legend.get_window_extent()
+    assert box.y0 >= -1
+    assert box.x0 >= -1
+    assert box.x1 <= drawn.bbox.x1 + 1
+    assert all(box.y1 <= ax.get_window_extent().y0 for ax in drawn.axes)
+    assert all(ax.get_window_extent().height > 150 for ax in drawn.axes)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["$\\frac{", "a$b$c", "_x", "\x1b[31mred", "\u202eflip", "\ud800", "\u65e5", "x" * 500],
+)
+def test_any_name_is_drawn_as_it_is(name: str) -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib, the extra sqgen[plot]")
+    curves = extract_curves(result(text_of("train_batchnorm")))
+    drawn = draw_curves([(name, curves), ("b", curves)], "iterations", log_scale=False)
+    for kind in ("png", "svg", "pdf"):
+        assert render_figure(drawn, kind)
+    [text, _] = legend_texts(drawn.legends[0])
+    assert text.strip().isprintable()
+    assert len(text) < 100
 
 
 @pytest.mark.parametrize(
@@ -115,7 +163,8 @@ def test_plot(sqgen: Run, tmp_path: Path, kind: str, magic: bytes) -> None:
     data = (tmp_path / f"a.{kind}").read_bytes()
     assert data.startswith(magic)
     assert data == (tmp_path / f"b.{kind}").read_bytes()
-    assert "exists already" in sqgen("log", "plot", log, "-o", f"a.{kind}").stderr
+    # Which is checked before the logs are read.
+    assert "exists already" in sqgen("log", "plot", "nowhere", "-o", f"a.{kind}").stderr
 
 
 def test_plot_mistakes(sqgen: Run) -> None:
