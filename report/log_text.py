@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..logs.events import Output
@@ -14,8 +16,16 @@ from .table import table
 Losses = Mapping[int, tuple[str, str]]  # segment -> its last training loss and learning rate
 
 
-def format_result(result: LogResult, losses: Losses | None = None) -> Iterator[str]:
-    """Yield the lines that describe a result; `losses` replace those of its rows."""
+def format_result(
+    result: LogResult, losses: Losses | None = None, width: int | None = None
+) -> Iterator[str]:
+    """Yield the lines that describe a result.
+
+    Args:
+        result: the result.
+        losses: those of `last_losses`, where the result has no rows.
+        width: of the terminal, for its tables.
+    """
     losses = last_losses(result) if losses is None else losses
     state = "completed" if result.completed else "not completed"
     yield f"{result.source}: caffe {result.command}, {state}"
@@ -36,12 +46,11 @@ def format_result(result: LogResult, losses: Losses | None = None) -> Iterator[s
     for head, text in facts:
         if text:
             yield f"  {head:10} {text}"
-    if result.scores:
-        yield ""
-        yield from (f"  {line}" for line in _score_lines(result))
-    if result.layer_times:
-        yield ""
-        yield from (f"  {line}" for line in _time_lines(result))
+    inner = None if width is None else width - 2
+    for lines in (_score_lines(result, inner), _time_lines(result, inner)):
+        if lines:
+            yield ""
+            yield from (f"  {line}" for line in lines)
     for trouble in result.troubles:
         run = f" in run {trouble.segment + 1}" if len(result.segments) > 1 else ""
         yield f"  trouble{run}: {trouble.message}; {trouble.remedy}"
@@ -69,30 +78,41 @@ def _training_text(loss: str, lr: str) -> str:
     return ", ".join(filter(None, (loss and f"loss {loss}", lr and f"learning rate {lr}")))
 
 
-def format_results(results: Sequence[tuple[LogResult, Losses]]) -> list[str]:
-    """Return a table of several results, a row each."""
+def format_results(
+    results: Sequence[tuple[LogResult, Losses]], width: int | None = None
+) -> list[str]:
+    """Return a table of several results, a row each; `width` is that of the terminal."""
     named = [dict(zip(score_names(r.scores), r.scores, strict=True)) for r, _ in results]
     names = list(dict.fromkeys(name for scores in named for name in scores))
     heads = ["log", "caffe", "completed", "iteration", "training loss", *names]
     rows = []
+    # What all logs share tells none of them from another.
+    shared = os.path.commonprefix([result.source for result, _ in results])  # noqa: RUF071 - cut next
+    folder = shared[: shared.rfind("/") + 1]
     for (result, losses), scores in zip(results, named, strict=True):
         last = result.segments[-1] if result.segments else Segment()
         iteration = "" if last.last_iteration is None else str(last.last_iteration)
         loss, _ = losses.get(len(result.segments) - 1, ("", ""))
         cells = [format_score(scores[name]) if name in scores else "" for name in names]
         completed = "yes" if result.completed else "no"
-        rows.append([result.source, result.command, completed, iteration, loss, *cells])
+        source = result.source if width is None else result.source.removeprefix(folder)
+        rows.append([source, result.command, completed, iteration, loss, *cells])
     used = [c for c in range(len(heads)) if c < 3 or any(row[c] for row in rows)]
     picked = [[row[column] for column in used] for row in rows]
-    return table([heads[column] for column in used], picked, right=range(3, len(used)))
+    heads = [heads[column] for column in used]
+    # On a narrow terminal, the scores of further test nets go first, and then the command.
+    further = [c for c in reversed(range(3, len(heads))) if re.match(r"net\d+:", heads[c])]
+    return table(heads, picked, range(3, len(heads)), width, [*further, 1])
 
 
-def _score_lines(result: LogResult) -> list[str]:
+def _score_lines(result: LogResult, width: int | None) -> list[str]:
+    if not result.scores:
+        return []
     rows = [
         [name, format_score(score), score.name, f"by {score.by}"]
         for name, score in zip(score_names(result.scores), result.scores, strict=True)
     ]
-    return table(["score", "value", "output", "known"], rows, right=(1,))
+    return table(["score", "value", "output", "known"], rows, right=(1,), width=width)
 
 
 def format_score(score: Score) -> str:
@@ -101,12 +121,14 @@ def format_score(score: Score) -> str:
     return text if score.valid or score.role == LOSS else f"~~{text}~~"
 
 
-def _time_lines(result: LogResult) -> list[str]:
+def _time_lines(result: LogResult, width: int | None) -> list[str]:
+    if not result.layer_times:
+        return []
     rows = [
         [time.layer, format_optional(time.forward), format_optional(time.backward)]
         for time in result.layer_times
     ]
-    lines = table(["layer", "forward ms", "backward ms"], rows, right=(1, 2))
+    lines = table(["layer", "forward ms", "backward ms"], rows, right=(1, 2), width=width)
     return [*lines, *(f"{name}: {number_text(ms)} ms" for name, ms in result.total_ms.items())]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..logs.scores import LOSS
-from ..report.figures import new_figure
+from ..report.figures import figure_label, new_figure
 from ..report.table import table
 from .tradeoff import Point
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def format_tradeoff(points: Sequence[Point]) -> list[str]:
-    """Return the lines of the table, the weights before compression first."""
+def format_tradeoff(points: Sequence[Point], width: int | None = None) -> list[str]:
+    """Return the lines of the table, the weights before compression first.
+
+    `width` is that of the terminal.
+    """
     before = points[0]
     names = list(before.scores)
     heads = ["weights", "bytes", "smaller", *(h for name in names for h in (name, "change"))]
@@ -32,7 +35,7 @@ def format_tradeoff(points: Sequence[Point]) -> list[str]:
     errors = [f"{n} +-{error:.2g}" for n in names if (error := before.noise(n))]
     chance = f"; by chance alone (one standard error): {', '.join(errors)}" if errors else ""
     return [
-        *table(heads, rows, right=range(1, len(heads))),
+        *table(heads, rows, right=range(1, len(heads)), width=width),
         f"{before.images:,} images{chance}",
     ]
 
@@ -77,9 +80,9 @@ def _plot_score(axes: Axes, name: str, points: Sequence[Point], before: Point, c
         color=colour,
         fmt="o",
         capsize=3,
-        label=name,
+        label=figure_label(name),
     )
-    label = f"{name} before ({before.bytes / 1000:,.0f} kB)"
+    label = f"{figure_label(name)} before ({before.bytes / 1000:,.0f} kB)"
     axes.axhline(before.scores[name].value, color=colour, linestyle="--", label=label)
 
 
@@ -87,5 +90,10 @@ def _annotate(axes: Axes, name: str, points: Sequence[Point]) -> None:
     for point in points:
         place = (point.bytes / 1000, point.scores[name].value)
         axes.annotate(
-            point.name, place, xytext=(4, 6), textcoords="offset points", size=7, rotation=30
+            figure_label(point.name),
+            place,
+            xytext=(4, 6),
+            textcoords="offset points",
+            size=7,
+            rotation=30,
         )

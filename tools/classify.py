@@ -19,7 +19,7 @@ from ..report.table import table
 from ..text import printable
 from .progress_bar import print_note
 from .state_options import stage_option
-from .terminal import parse_size, print_json_rows, print_lines, warn
+from .terminal import parse_size, print_json_rows, print_lines, terminal_width, warn
 
 if TYPE_CHECKING:
     from ..engine.classify import ClassScore, Model, Preprocessing
@@ -216,4 +216,4 @@ def _table(classes: list[ClassScore]) -> list[str]:
         [f"{score.probability:.4f}", score.label or f"class {score.class_index}"]
         for score in classes
     ]
-    return table(["probability", "class"], rows, right=[0])
+    return table(["probability", "class"], rows, right=[0], width=terminal_width())

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +16,12 @@ from ..extras import importing
 from ..formats.files import error_reason
 from ..text import printable
 from ..version import __version__
+from .completion import complete_paths, is_completing
 from .group import Group
 from .terminal import exit_on_closed_pipe, flush
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # Command -> its line in `sqgen --help`; the module of that name is imported when it runs.
 COMMANDS = {
@@ -37,6 +42,7 @@ COMMANDS = {
     "data": "Create LMDBs of images, average and inspect them.",
     "compress": "Compress weights with Deep Compression, and decode them.",
     "zoo": "List the published nets: figures, files, weights.",
+    "completion": "Print the script of tab completion for a shell.",
 }
 
 # click 8.2 and later: a group without arguments prints its help.
@@ -59,6 +65,14 @@ class LazyGroup(Group):
             module = import_module(f".{cmd_name}", __package__)
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete options, and commands without importing any."""
+        from click.shell_completion import CompletionItem
+
+        names = {name: line for name, line in COMMANDS.items() if name.startswith(incomplete)}
+        items = [CompletionItem(name, help=line) for name, line in names.items()]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""
@@ -89,7 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     if arguments is None:
         _clean_up_on_sigterm()
-    if not (sys.argv[1:] if arguments is None else arguments):
+    if is_completing():
+        complete_paths()
+    elif not (sys.argv[1:] if arguments is None else arguments):
         with click.Context(cli, info_name="sqgen") as context:
             click.echo(cli.get_help(context), err=True)
         raise SystemExit(2)

@@ -13,7 +13,7 @@ from ..report.table import table
 from ..text import bytes_text, first_few, printable
 from .group import Group
 from .run_options import batch_option, data_option, mean_option, run_options
-from .terminal import parse_image, print_json, print_lines, warn
+from .terminal import parse_image, print_json, print_lines, terminal_width, warn
 
 if TYPE_CHECKING:
     from ..compress.encoding import Compressed, CompressedLayer, Settings
@@ -233,7 +233,7 @@ def evaluate(
     if as_json:
         print_json(as_dict(points))
     else:
-        print_lines(format_tradeoff(points))
+        print_lines(format_tradeoff(points, terminal_width()))
     if plot is not None and kind is not None:
         write_files({Path(plot): render_figure(draw_tradeoff(points), kind)}, force)
         click.echo(f"wrote {printable(plot)}", err=True)
@@ -297,7 +297,7 @@ def _report(result: Compressed) -> list[str]:
     heads = ["layer", "weights", "density", "values", "bits", "bytes", "share", "error"]
     size, rows = len(result.bytes), result.layers
     cells = [*map(_row_cells, rows), _total_cells(rows, size)]
-    lines = table(heads, cells, right=range(1, len(heads)))
+    lines = table(heads, cells, right=range(1, len(heads)), width=terminal_width())
     floats = f"{bytes_text(result.float_bytes)} of float32"
     ratio = f"{result.float_bytes / size:.1f} times smaller than"
     if size >= result.float_bytes:

@@ -11,7 +11,15 @@ from ..formats.files import write_files
 from ..report.table import table
 from ..text import bytes_text, printable
 from .group import Group
-from .terminal import echo, parse_size, print_json, print_lines, print_table, warn
+from .terminal import (
+    echo,
+    parse_size,
+    print_json,
+    print_lines,
+    print_table,
+    terminal_width,
+    warn,
+)
 
 if TYPE_CHECKING:
     from ..datasets.create import CreateResult
@@ -170,7 +178,7 @@ def info(path: str, jobs: int | None, as_json: bool) -> int:
     if as_json:
         print_json(info_as_dict(lmdb_info))
     else:
-        print_lines(table(["", ""], info_rows(lmdb_info))[1:])
+        print_lines(table(["", ""], info_rows(lmdb_info), width=terminal_width())[1:])
     return 1 if lmdb_info.first_bad else 0
 
 

@@ -12,6 +12,7 @@ from ..generator.design import Design
 from ..generator.design_fields import FIELDS
 from ..generator.options import design_from_table, format_value, parse_value
 from ..generator.presets import PRESETS, preset
+from .completion import complete_presets, one_of
 
 if TYPE_CHECKING:
     from dataclasses import Field
@@ -50,8 +51,13 @@ def design_options(command: Callable[..., Any]) -> Callable[..., Any]:
             shown = f"{text}; default: {'yes' if field.default else 'no'}"
             decorator = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=shown)
         else:
+            choices = field.metadata.get("choices")
             decorator = click.option(
-                flag, name, metavar=_metavar(field), help=text + _default(field)
+                flag,
+                name,
+                metavar=_metavar(field),
+                help=text + _default(field),
+                shell_complete=one_of(choices) if choices else None,
             )
         command = decorator(command)
     presets = ", ".join(PRESETS)
@@ -62,7 +68,12 @@ def design_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="FILE",
             help="read a design from TOML",
         ),
-        click.option("--preset", metavar="NAME", help=f"a published net: {presets}"),
+        click.option(
+            "--preset",
+            metavar="NAME",
+            help=f"a published net: {presets}",
+            shell_complete=complete_presets,
+        ),
     ):
         command = decorator(command)
     return command

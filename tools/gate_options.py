@@ -30,9 +30,10 @@ from ..report.gate_report import (
     junit_xml,
     markdown_table,
 )
-from ..report.table import table
+from ..report.table import table_rows
 from ..text import printable
-from .terminal import echo
+from .completion import complete_presets
+from .terminal import echo, terminal_width
 
 _OPTIONS = (
     click.option(
@@ -44,7 +45,11 @@ _OPTIONS = (
     click.option("--min", "minimum", multiple=True, metavar="SCORE=X", help="at least X"),
     click.option("--max", "maximum", multiple=True, metavar="SCORE=X", help="at most X"),
     click.option(
-        "--published", "preset", metavar="NAME", help="reproduce the published scores of a preset"
+        "--published",
+        "preset",
+        metavar="NAME",
+        help="reproduce the published scores of a preset",
+        shell_complete=complete_presets,
     ),
     click.option("--baseline", metavar="FILE", help="no worse than the scores in FILE"),
     click.option("--update-baseline", is_flag=True, help="write --baseline from this result"),
@@ -186,9 +191,12 @@ def print_checks(
 ) -> None:
     """Print the checks as a table, if there are any, and the verdict."""
     if checks:
-        lines = table(HEADS, [check_cells(check) for check in checks], right=(2, 3))
-        echo(lines[0], bold=True)
-        for line, check in zip(lines[1:], checks, strict=True):
-            echo(line, fg="green" if check.passed else "red")
+        cells = [check_cells(check) for check in checks]
+        heads, *rows = table_rows(HEADS, cells, right=(2, 3), width=terminal_width())
+        for line in heads:
+            echo(line, bold=True)
+        for lines, check in zip(rows, checks, strict=True):
+            for line in lines:
+                echo(line, fg="green" if check.passed else "red")
     verdict = "pass" if all_passed(checks) else "FAIL"
     echo(f"{verdict}: {describe_subject(result, gate, images)}", bold=True)

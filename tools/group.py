@@ -25,7 +25,8 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Resolve as click does, but suggest a command for an unknown one."""
         names = self.list_commands(ctx)
-        if args and not args[0].startswith("-") and args[0] not in names:
+        is_unknown = args and not args[0].startswith("-") and args[0] not in names
+        if is_unknown and not ctx.resilient_parsing:
             word = printable(args[0])
             if self._file_command is not None and os.path.isfile(args[0]):
                 hint = f"; did you mean '{ctx.command_path} {self._file_command} {word}'?"

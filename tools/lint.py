@@ -22,7 +22,7 @@ from ..nets.windows import ShapeError
 from ..report.table import table
 from ..text import printable
 from .state_options import stage_option
-from .terminal import echo, parse_image, print_json, print_lines, warn
+from .terminal import echo, parse_image, print_json, print_lines, terminal_width, warn
 
 AS_PUBLISHED = ("accuracy-in-train", "padded-1x1")  # rules that published nets break
 LINE = 1000  # maximum characters of a finding
@@ -248,4 +248,5 @@ def _print_rules(as_json: bool) -> None:
     if as_json:
         print_json([rule._asdict() for rule in RULES.values()])
         return
-    print_lines(table(["rule", "severity", "about"], [list(rule) for rule in RULES.values()]))
+    heads, rows = ["rule", "severity", "about"], [list(rule) for rule in RULES.values()]
+    print_lines(table(heads, rows, width=terminal_width()))

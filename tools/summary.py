@@ -17,9 +17,9 @@ from ..nets.shapes import assumed_channels
 from ..nets.summary import Summary
 from ..nets.summary import summary as summarize
 from ..report.table import table
-from ..text import bytes_text, first_few, printable, shape_text
+from ..text import bytes_text, csv_cell, escaped, first_few, printable, shape_text
 from .state_options import stage_option
-from .terminal import echo, parse_image, print_json, print_table, warn, write
+from .terminal import echo, parse_image, print_json, print_table, terminal_width, warn, write
 
 UNKNOWN = "?"
 
@@ -106,7 +106,7 @@ def _print_table(entry: Summary, with_phase: bool) -> None:
     least = "at least " if entry.unknown else ""
     rows.append([f"total {least}".rstrip(), "", "", "", *(f"{number:,}" for number in sums)])
     heads = ["layer", "type", "bottom", "top", "parameters", "MACs", "bytes"]
-    lines = table(heads, rows, right=(4, 5, 6))
+    lines = table(heads, rows, right=(4, 5, 6), width=terminal_width(), optional=(2,))
     if with_phase:
         echo(f"{entry.phase} {entry.name}".rstrip(), bold=True)
     print_table(lines[:-1])
@@ -140,8 +140,8 @@ def _print_csv(summaries: list[Summary]) -> None:
             writer.writerow(
                 [
                     entry.phase,
-                    layer.name,
-                    layer.type,
+                    csv_cell(escaped(layer.name)),
+                    csv_cell(escaped(layer.type)),
                     _shapes(layer.bottoms, ""),
                     _shapes(layer.tops, ""),
                     layer.parameters,

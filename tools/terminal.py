@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from textwrap import indent
@@ -81,6 +82,13 @@ def print_lines(lines: Iterable[str]) -> None:
     """Print lines to standard output."""
     for line in lines:
         echo(line)
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal; None in a pipe, where nothing is shortened."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def print_table(lines: Sequence[str]) -> None:

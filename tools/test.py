@@ -23,7 +23,7 @@ from .run_options import (
     run_options,
 )
 from .state_options import level_option, stage_option
-from .terminal import echo, print_lines
+from .terminal import echo, print_lines, terminal_width
 
 if TYPE_CHECKING:
     from ..runner.options import RunOptions
@@ -87,8 +87,9 @@ def _score_lines(result: LogResult) -> list[str]:
     is_exact = result.run["coverage"]["whole"]
     records = result.run["coverage"]["records"]
     of = f"{result.images:,}" + (f" of {records:,}" if records is not None else "")
+    heads = ["score", "value", "standard error", "output"]
     remark = "" if is_exact or records is None else ", not each once"
     return [
-        *table(["score", "value", "standard error", "output"], rows, right=(1, 2)),
+        *table(heads, rows, right=(1, 2), width=terminal_width()),
         f"{of} images{remark}",
     ]

@@ -17,7 +17,7 @@ from .run_options import (
     run_options,
 )
 from .state_options import level_option, stage_option
-from .terminal import print_lines
+from .terminal import print_lines, terminal_width
 
 if TYPE_CHECKING:
     from ..runner.options import RunOptions
@@ -55,5 +55,5 @@ def time(as_json: bool, options: RunOptions, **arguments: Any) -> None:
     if as_json:
         print_result_json(result)
         return
-    print_lines(format_result(result))
+    print_lines(format_result(result, width=terminal_width()))
     log_run_folder(result, options)

@@ -19,7 +19,7 @@ from .run_options import (
     run_options,
 )
 from .state_options import level_option, stage_option
-from .terminal import print_lines
+from .terminal import print_lines, terminal_width
 
 if TYPE_CHECKING:
     from ..logs.result import LogResult
@@ -63,7 +63,8 @@ def train(as_json: bool, options: RunOptions, keep_going: bool, **arguments: Any
     if as_json:
         print_result_json(result)
     else:
-        print_lines([*format_result(result), *_best_lines(result)])
+        lines = format_result(result, width=terminal_width())
+        print_lines([*lines, *_best_lines(result)])
         log_run_folder(result, options)
     diverged = any(trouble.name == DIVERGED for trouble in result.troubles)
     raise SystemExit(1 if diverged else 0)

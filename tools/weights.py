@@ -13,7 +13,7 @@ from ..formats.files import STDIN
 from ..report.table import table
 from ..text import bytes_text, first_few, printable, shape_text
 from .group import Group
-from .terminal import echo, parse_image, print_json, print_table, warn
+from .terminal import echo, parse_image, print_json, print_table, terminal_width, warn
 
 if TYPE_CHECKING:
     from ..engine.equivalence import Proof
@@ -93,7 +93,9 @@ def _print_statistics(layers: list[LayerStatistics], sums: Sums) -> None:
         for index, blob in enumerate(layer.blobs)
     ]
     heads = "layer type blob shape elements bytes min max mean std zeros".split()
-    print_table(table([*heads, ""], rows, right=range(4, 11)))
+    optional = (1, 5, 2, 4)  # type, bytes, blob, elements
+    width = terminal_width()
+    print_table(table([*heads, ""], rows, right=range(4, 11), width=width, optional=optional))
     extra = f" and {sums.statistics:,} statistics of BatchNorm" if sums.statistics else ""
     odd = f", {sums.not_finite:,} not finite" if sums.not_finite else ""
     echo(
@@ -158,7 +160,8 @@ def _print_differences(rows: list[LayerDifference], apart: int) -> None:
         ]
         for row in rows
     ]
-    print_table(table(["layer", "", "largest difference", "relative"], cells, right=[2, 3]))
+    heads = ["layer", "", "largest difference", "relative"]
+    print_table(table(heads, cells, right=[2, 3], width=terminal_width()))
     echo(f"{apart} of {len(rows)} layers differ" if apart else "no differences", bold=True)
 
 
@@ -287,7 +290,8 @@ def _report_mapping(mapped: WeightMapping, proof: Proof | None, as_json: bool, o
         print_json(_mapped_json(mapped, proof, out))
         return
     rows = [[row.source, row.target, row.how, _moved(row)] for row in mapped.rows]
-    print_table(table(["from", "to", "how", "channels moved"], rows))
+    heads = ["from", "to", "how", "channels moved"]
+    print_table(table(heads, rows, width=terminal_width()))
     shown = "not run to compare the nets"
     if proof is not None:
         shapes = " and ".join(map(shape_text, proof.inputs.values()))

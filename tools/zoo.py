@@ -20,9 +20,10 @@ from ..nets.summary import summary
 from ..nets.totals import Totals
 from ..report.table import table
 from ..text import bytes_text
+from .completion import complete_presets
 from .group import Group
 from .progress_bar import ProgressBar
-from .terminal import print_json, print_lines, write
+from .terminal import print_json, print_lines, terminal_width, write
 
 FILES = {"train_val": "build", "deploy": "build --net deploy", "solver": "solver"}
 
@@ -48,11 +49,13 @@ def zoo(context: click.Context, as_json: bool) -> None:
         print_json([_as_dict(card) for card in cards])
         return
     heads = ["net", "parameters", "MACs", "weights", "top-1", "top-5", "what it is"]
-    print_lines(table(heads, [_row(card) for card in cards], right=(1, 2, 3, 4, 5)))
+    rows = [_row(card) for card in cards]
+    right, macs = (1, 2, 3, 4, 5), (2,)
+    print_lines(table(heads, rows, right, width=terminal_width(), optional=macs))
 
 
 @zoo.command()
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=complete_presets)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def show(name: str, as_json: bool) -> None:
     """Print the details of a net: figures, files, weights, how to reproduce them.
@@ -69,7 +72,7 @@ def show(name: str, as_json: bool) -> None:
 
 
 @zoo.command("download")
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=complete_presets)
 @click.option("-o", "--out", metavar="OUT", help="file to write [its published name]")
 @click.option("--from", "source", metavar="FILE|URL", help="copy from there instead, and verify")
 @click.option("--force", is_flag=True, help="replace OUT if it is another file")
