@@ -128,7 +128,7 @@ def _read_chunks(source: str | Path | IO[bytes], name: str, follow: bool) -> Ite
     except IsADirectoryError:
         raise FormatError(f"{printable(name)}: is a folder; give a log in it") from None
     except (OSError, ValueError) as error:
-        raise FormatError(f"{printable(name)}: {error_reason(error)}") from None
+        raise FormatError(f"{printable(name)}: {error_reason(error)}; check the name") from None
 
 
 def _raw_chunks(source: str | Path | IO[bytes], follow: bool) -> Iterator[bytes]:

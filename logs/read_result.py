@@ -43,6 +43,21 @@ def read_result(source: str, keep_rows: bool = True, rows: RowSink | None = None
     return read_caffe_log(source, rows, keep_rows)
 
 
+def find_runs(source: str) -> list[str]:
+    """Return the run folders in the folder of a study; of any other source, itself."""
+    folder = Path(source)
+    if source == STDIN or not folder.is_dir() or _is_run(folder):
+        return [source]
+    try:
+        return sorted(str(path) for path in folder.iterdir() if _is_run(path))
+    except OSError:
+        return []
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / LOG).is_file() or (folder / RESULT).is_file()
+
+
 def find_log(source: str) -> str:
     """Return the log of a run folder, and any other source as it is.
 
@@ -74,7 +89,8 @@ def read_caffe_log(
     # An empty file may be the log of a run that just died.
     if not found and (source == STDIN or Path(source).stat().st_size):
         raise FormatError(
-            f"{display_name(source)}: is neither a log of Caffe nor a result of sqgen"
+            f"{display_name(source)}: is neither a log of Caffe nor a result of sqgen; check the"
+            " name"
         )
     return result
 

@@ -34,7 +34,8 @@ class RunOptions:
         stop_stalled: end a run that is silent for that long.
         keep_going: let a training whose loss is nan or inf go on.
         arguments: further arguments for the engine, passed on unchanged.
-        log: called with a line per event; None is quiet.
+        log: called with a line per event; None is silent.
+        quiet: call it for warnings and troubles alone.
         progress: makes the progress bar.
 
     Raises:
@@ -51,6 +52,7 @@ class RunOptions:
     keep_going: bool = False
     arguments: Sequence[str] = ()
     log: Callable[[str], None] | None = None
+    quiet: bool = False
     progress: StartBar = no_bar
 
     def __post_init__(self) -> None:
@@ -71,14 +73,19 @@ class RunOptions:
                 )
 
     def log_line(self, line: str) -> None:
-        """Log a line."""
+        """Log a line about what is going on."""
+        if not self.quiet:
+            self.log_problem(line)
+
+    def log_problem(self, line: str) -> None:
+        """Log a line that even the quiet want to read."""
         if self.log is not None:
             self.log(line)
 
     def warn(self, *warnings: str) -> None:
         """Log warnings, a line each."""
         for warning in warnings:
-            self.log_line(f"warning: {warning}")
+            self.log_problem(f"warning: {warning}")
 
     def select_engine(self) -> Engine:
         """Return the engine, after checking that the requested GPUs exist.

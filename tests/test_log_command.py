@@ -260,3 +260,57 @@ def test_csv_takes_no_dash(sqgen: Run) -> None:
     done = sqgen("log", "parse", str(LOGS / "test_digits.log.gz"), "--csv", "-")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--csv -: give a folder" in done.stderr
+
+
+def study(folder: Path) -> None:
+    """A study of two runs, and folders that are none."""
+    for name in ("study/a", "study/b", "study/plots", "other"):
+        (folder / name).mkdir(parents=True)
+    for name, log in (("a", "train_batchnorm"), ("b", "train_killed")):
+        (folder / "study" / name / "caffe.log").write_text(text_of(log))
+
+
+def test_a_study_stands_for_its_runs(sqgen: Run, tmp_path: Path) -> None:
+    study(tmp_path)
+    one = sqgen("log", "parse", "study")
+    assert (one.returncode, one.stderr) == (0, "")
+    assert [line.split()[0] for line in one.stdout.splitlines()[1:]] == [
+        "study/a/caffe.log",
+        "study/b/caffe.log",
+    ]
+    many = sqgen("log", "parse", "study", "other", "study/b")
+    assert many.returncode == 0
+    assert len(many.stdout.splitlines()) == 4
+    assert many.stderr == "sqgen: warning: other: is a folder without runs, and is left out\n"
+    assert len(json.loads(sqgen("log", "parse", "study", "--json").stdout)) == 2
+
+
+def test_a_folder_without_runs_is_an_error(sqgen: Run, tmp_path: Path) -> None:
+    study(tmp_path)
+    for arguments in (["other"], ["other", "study/plots"]):
+        done = sqgen("log", "parse", *arguments)
+        assert done.returncode == 2
+        assert done.stderr.endswith("other: is a folder without caffe.log; give a log\n")
+
+
+def test_a_plot_of_a_study_names_runs_without_curves(sqgen: Run, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib, the extra sqgen[plot]")
+    study(tmp_path)
+    (tmp_path / "study" / "c").mkdir()
+    (tmp_path / "study" / "c" / "caffe.log").write_text(text_of("test_digits"))
+    done = sqgen("log", "plot", "study", "-o", "a.png")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "sqgen: warning: study/c: has no training rows, and is left out\nwrote a.png\n"
+    )
+
+
+@pytest.mark.parametrize("command", [["log", "parse"], ["gate", "--min", "top1=0"]])
+@pytest.mark.parametrize("name", ["README.md", "nowhere.log"])
+def test_what_is_no_log_is_a_name_to_check(
+    sqgen: Run, tmp_path: Path, command: list[str], name: str
+) -> None:
+    (tmp_path / "README.md").write_text("# A project\n")
+    done = sqgen(*command, name)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.endswith("; check the name\n")

@@ -312,6 +312,18 @@ def test_a_bar(columns: int, place: Place, stand_in: StandIn, living: Alive) -> 
         assert any("top1 0.7" in line and "images/s" in line for line in bars), bars
 
 
+def test_quiet_hides_no_warning(place: Place, stand_in: StandIn) -> None:
+    diverging = ("train", "--solver", place.solver, "--caffe", stand_in("train_diverged_nan"))
+    done = run(*diverging, "--quiet")
+    assert "sqgen: trouble: the loss is nan" in done.stderr
+    assert "engine" not in done.stderr
+    logged: list[str] = []
+    options = sqgen.RunOptions(log=logged.append, quiet=True)
+    options.log_line("a remark")
+    options.warn("odd")
+    assert logged == ["warning: odd"]
+
+
 @pytest.mark.process
 def test_a_training_bar(place: Place, stand_in: StandIn) -> None:
     caffe = stand_in("train_two_test_nets")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from ..formats.files import STDIN, NewFiles, write_files
+from ..formats.files import STDIN, NewFiles, check_file_target, display_name, write_files
 from ..logs.csv_rows import CsvRows
-from ..logs.read_result import find_log, read_caffe_log, read_result
+from ..logs.read_result import find_log, find_runs, read_caffe_log, read_result
 from ..logs.result import LogResult
 from ..logs.rows import LastLosses
 from ..report.log_text import (
@@ -22,7 +22,7 @@ from ..report.log_text import (
 from ..report.table import table
 from ..text import printable
 from .group import Group
-from .terminal import echo, print_json, print_lines, warn
+from .terminal import echo, print_json, print_lines, terminal_width, warn
 
 
 @click.group(cls=Group, file_command="parse")
@@ -56,8 +56,9 @@ def parse(
 ) -> None:
     """Print what happened in logs of caffe train, test and time; of several, a row each.
 
-    FILE is a log of any version of Caffe, also as .gz, a run folder, a result of --json, or - for
-    standard input. Anything odd in a log is a warning in its result, never an error.
+    FILE is a log of any version of Caffe, also as .gz, a folder of a run or of several, a result of
+    --json, or - for standard input. Anything odd in a log is a warning in its result, never an
+    error.
 
     \b
     Examples:
@@ -71,6 +72,7 @@ def parse(
         raise click.UsageError("--follow: give one file, and no --csv")
     if folder == STDIN:
         raise click.UsageError("--csv -: give a folder; CSV of several kinds is several files")
+    files = _expand(files)
     if folder is not None:
         folders = [_csv_folder(folder, file, files) for file in files]
         if len(set(folders)) < len(files):
@@ -83,7 +85,11 @@ def parse(
         print_json(plain if len(plain) > 1 else plain[0])
         return
     results = [_read(file, False, follow) for file in files]
-    print_lines(format_results(results) if len(results) > 1 else format_result(*results[0]))
+    width = terminal_width()
+    several = len(results) > 1
+    print_lines(
+        format_results(results, width) if several else format_result(*results[0], width=width)
+    )
 
 
 @log.command()
@@ -115,6 +121,8 @@ def plot(
     from ..report.training_plot import draw_curves
 
     file_format = figure_format(out, "-o")
+    check_file_target(Path(out), force)
+    files = _expand(files)
     names = [_name(file) for file in files]
     labels = [
         name if names.count(name) == 1 else file for name, file in zip(names, files, strict=True)
@@ -123,6 +131,9 @@ def plot(
         (label, extract_curves(read_result(file), x, smooth))
         for label, file in zip(labels, files, strict=True)
     ]
+    for file, (_, curves) in zip(files, runs, strict=True):
+        if not curves:
+            warn(f"{display_name(file)}: has no training rows, and is left out")
     write_files({Path(out): render_figure(draw_curves(runs, x, log_scale), file_format)}, force)
     click.echo(f"wrote {printable(out)}", err=True)
 
@@ -147,8 +158,19 @@ def compare(a: str, b: str, as_json: bool) -> None:
         print_json({"compared": plain, "parting": differences})
         return
     cells = [[row.name, *map(format_optional, (row.a, row.b, row.difference))] for row in rows]
-    print_lines(table(["", "A", "B", "B - A"], cells, right=(1, 2, 3)))
+    print_lines(table(["", "A", "B", "B - A"], cells, right=(1, 2, 3), width=terminal_width()))
     print_lines(differences)
+
+
+def _expand(files: tuple[str, ...]) -> tuple[str, ...]:
+    """Put the runs of a study in the place of its folder; leave out folders without any."""
+    expanded: list[str] = []
+    for file in files:
+        runs = find_runs(file)
+        expanded += runs
+        if not runs and len(files) > 1:
+            warn(f"{display_name(file)}: is a folder without runs, and is left out")
+    return tuple(expanded) or files[:1]
 
 
 def _read(file: str, as_json: bool, follow: bool) -> tuple[LogResult, Losses]:

@@ -39,7 +39,7 @@ _OPTIONS = (
         help=f"report silence after this time; 0: never [{STALL_TIMEOUT:g}]",
     ),
     click.option("--stop-stalled", is_flag=True, help="end a run that is silent for that long"),
-    click.option("--quiet", is_flag=True, help="hide progress and remarks"),
+    click.option("--quiet", is_flag=True, help="hide progress and remarks, but no warning"),
     click.option("--json", "as_json", is_flag=True, help="print JSON"),
 )
 _NAMES = ("gpu", "cpu", "engine", "caffe", "run_dir", "stall_timeout", "stop_stalled")
@@ -69,7 +69,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         options = RunOptions(
             **fields,
             arguments=values.pop("arguments", ()),
-            log=None if quiet else print_run_line,
+            log=print_run_line,
+            quiet=quiet,
             progress=no_bar if quiet else ProgressBar,
         )
         return command(**values, options=options)
