@@ -14,6 +14,7 @@ from ..formats.files import read_bytes
 from ..text import printable
 
 _FILE_LIMIT = 1 << 20
+_MAX_PATTERN = 1000  # characters: fnmatch takes quadratic time for very many brackets
 
 
 class DensityRule(NamedTuple):
@@ -62,6 +63,8 @@ def read_rules(path: str) -> tuple[DensityRule, ...]:
     table = toml.parse(read_bytes(path, _FILE_LIMIT, "a table of densities"), path)
     rules = []
     for pattern, density in table.items():
+        if len(pattern) > _MAX_PATTERN:
+            raise FormatError(f"{shown}: '{printable(pattern, 60)}' is too long for a pattern")
         if isinstance(density, bool) or not isinstance(density, (int, float)):
             raise FormatError(f"{shown}: '{printable(pattern)}' takes a number from 0 to 1")
         if not 0 <= density <= 1:

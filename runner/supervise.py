@@ -58,16 +58,11 @@ def supervise(
     collector = Collector(path)
     parser = Parser(collector)
 
-    def log_line(line: str) -> None:
-        # A terminal that goes away must not end the run.
-        with contextlib.suppress(OSError):
-            options.log_line(line)
-
     with folder.open_log(log_name) as file, options.progress(steps.count) as bar:
         log_file = _LogFile(file, path)
         live = LiveProgress(collector, bar, steps)
-        monitor = _Monitor(collector, options, log_line)
-        stop_log = _StopLog(log_line)
+        monitor = _Monitor(collector, options, _unless_gone(options.log_problem))
+        stop_log = _StopLog(_unless_gone(options.log_line))
         with GuardedProcess([*engine.command, *arguments], stop_log) as process:
             for data in process.read_output():
                 if data:
@@ -124,6 +119,16 @@ class _LogFile:
         return error
 
 
+def _unless_gone(log: LogLine) -> LogLine:
+    """Return a function whose terminal may go away without an end of the run."""
+
+    def log_line(line: str) -> None:
+        with contextlib.suppress(OSError):
+            log(line)
+
+    return log_line
+
+
 class _StopLog:
     """Reports signals from the loop: a handler may have interrupted a write to the same stream."""
 
@@ -164,7 +169,8 @@ class _Monitor:
         if printed:
             self._last_output, self._is_silent = time.monotonic(), False
             self._report_troubles()
-            if self._collector.has_diverged and not self._options.keep_going:
+            goes_on = not self._collector.over
+            if goes_on and self._collector.has_diverged and not self._options.keep_going:
                 self._has_stopped_diverged = True
                 process.kill()  # a snapshot of such weights would be the newest to resume from
             return
