@@ -10,13 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError, EncodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from ..errors import FormatError
-from ..text import printable, shape_text
+from ..text import first_few, printable, shape_text
 from .files import BINARY_LIMIT, display_name, read_bytes
+from .fork_layers import SCALED, group_depthwise, split_batch_norm
 from .hdf5_file import is_hdf5
 from .hdf5_snapshot import (
     SUFFIX,
@@ -36,6 +39,8 @@ _NOT_HERE = (
     " a .caffemodel"
 )
 BLOB_LIMIT = 1 << 30  # maximum bytes of a file with one blob
+_RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}  # NVCaffe's DOUBLE, FLOAT, FLOAT16
+_RAW_DATA_TYPE, _RAW_DATA = 10, 12  # fields of NVCaffe's BlobProto
 _LENGTH_DELIMITED = 2  # wire type of a packed field
 
 
@@ -76,6 +81,11 @@ def parse_caffemodel(data: bytes, source: str, changes: list[str]) -> NetParamet
     if _escape_strings(net):
         changes.append("strings that are not UTF-8: their bytes are escapes")
     changes += upgrade_net(net, source)
+    changes += group_depthwise(net)
+    for layer in net.layer:
+        for index, blob in enumerate(layer.blobs):
+            _read_raw_data(blob, f"{source}: layer '{printable(layer.name)}', blob {index}")
+    changes += _split_batch_norm(net, source)
     for layer in net.layer:
         for index, blob in enumerate(layer.blobs):
             _check_blob(blob, f"{source}: layer '{printable(layer.name)}', blob {index}")
@@ -338,6 +348,37 @@ def _escape_strings(message: Message) -> bool:
 
 def _escaped(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode(errors="backslashreplace")
+
+
+def _read_raw_data(blob: BlobProto, where: str) -> None:
+    """Read the data of a blob that NVCaffe stored in fields of its own (Blob::ToProto)."""
+    if element_count(blob):
+        return
+    unknown: Any = UnknownFieldSet(blob)  # its type lacks iteration
+    fields = {field.field_number: field.data for field in unknown}
+    if _RAW_DATA not in fields:
+        return
+    kind = _RAW_TYPES.get(fields.get(_RAW_DATA_TYPE, 0))
+    if kind is None:
+        raise FormatError(f"{where}: NVCaffe's raw data of a type that is no numbers of weights")
+    try:
+        values = np.frombuffer(fields[_RAW_DATA], kind)
+    except ValueError:
+        raise FormatError(f"{where}: NVCaffe's raw data of another size; damaged") from None
+    blob.DiscardUnknownFields()
+    double = values.dtype == np.float64
+    _append(blob, "double_data" if double else "data", values if double else values.astype("<f4"))
+
+
+def _split_batch_norm(net: NetParameter, source: str) -> list[str]:
+    """Move scale and bias of BatchNorm layers to Scale layers; return a phrase if there are any."""
+    scaled = {
+        index: layer.name
+        for index, layer in enumerate(net.layer)
+        if layer.type == "BatchNorm" and len(layer.blobs) in (4, 5)
+    }
+    split_batch_norm(net, dict.fromkeys(scaled, (None, None)), source)
+    return [f"{SCALED}: {first_few(list(scaled.values()))}"] if scaled else []
 
 
 def _check_blob(blob: BlobProto, where: str) -> None:

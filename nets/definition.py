@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from ..errors import FormatError, NetError
 from ..formats import prototxt
 from ..formats.files import STDIN, display_name, read_bytes
 from ..formats.fork_fields import Effect, ForkUse
+from ..formats.fork_layers import DEPTHWISE_TYPES
 from ..formats.schema import (
     PHASES,
     LayerParameter,
@@ -23,9 +23,9 @@ from ..formats.schema import (
 )
 from ..text import printable
 from .layer_types import is_caffe_type
+from .origins import LAYERS, LayerOrigin, layer_origins, upgrade_fork_layers
 
 BYTE_ORDER_MARK = "\ufeff"
-_LAYERS = ("layer", "layers")
 _REMEDIES = {
     Effect.RECORDS: "prepare the records so and take it out, or run that fork: --caffe COMMAND",
     Effect.TRAINING: "take it out, or run that fork: --caffe COMMAND",
@@ -33,13 +33,6 @@ _REMEDIES = {
     Effect.SHAPE: "write it with Caffe's own layers",
     Effect.FOREIGN: "write it with Caffe's own layers",
 }
-
-
-class LayerOrigin(NamedTuple):
-    """Where a layer stands in the file, and the fields of forks that it is read without."""
-
-    line: int
-    fork_uses: tuple[ForkUse, ...] = ()
 
 
 @dataclass(eq=False, repr=False)
@@ -207,15 +200,19 @@ def parse_net(text: str, source: str = "net") -> NetDefinition:
         raise _likelier_error(error, text, source) from None
     from ..formats.upgrade import INPUT_HEADER, upgrade_net
 
-    origins = _layer_origins(text, parsed)
-    warnings = parsed.warnings + _fork_warnings(parsed.fork_uses, source)
+    origins = layer_origins(text, parsed)
+    changes = upgrade_net(param, source, origins)
+    if len(origins) < len(param.layer):
+        origins.insert(0, LayerOrigin(_line_of_field(text, parsed, "input")))
+    changes += upgrade_fork_layers(param, origins, source)
+    fork_uses = [use for use in parsed.fork_uses if parsed.fields[use.entry].name not in LAYERS]
+    all_uses = [*fork_uses, *(use for origin in origins for use in origin.fork_uses)]
+    warnings = parsed.warnings + _fork_warnings(all_uses, source)
     notes: list[str] = []
-    for change in upgrade_net(param, source, origins):
+    for change in changes:
         # Published deploy nets have an input header, and its upgrade loses nothing: no warning.
         lines = notes if change == INPUT_HEADER else warnings
         lines.append(f"{printable(source)}: upgraded {change}")
-    if len(origins) < len(param.layer):
-        origins.insert(0, LayerOrigin(_line_of_field(text, parsed, "input")))
     if marked:
         warnings.append(f"{printable(source)}: has a byte order mark, which Caffe can't read")
     return NetDefinition(
@@ -227,7 +224,7 @@ def parse_net(text: str, source: str = "net") -> NetDefinition:
         stages=frozenset(param.state.stage),
         notes=notes,
         origins=origins,
-        fork_uses=[u for u in parsed.fork_uses if parsed.fields[u.entry].name not in _LAYERS],
+        fork_uses=fork_uses,
     )
 
 
@@ -283,17 +280,6 @@ def _joined(train: NetDefinition, test: NetDefinition) -> NetDefinition:
     )
 
 
-def _layer_origins(text: str, parsed: prototxt.Parsed) -> list[LayerOrigin]:
-    return [
-        LayerOrigin(
-            prototxt.line_of(text, field.offset),
-            tuple(use for use in parsed.fork_uses if use.entry == entry),
-        )
-        for entry, field in enumerate(parsed.fields)
-        if field.name in _LAYERS
-    ]
-
-
 def _line_of_field(text: str, parsed: prototxt.Parsed, name: str) -> int:
     """Return the line of the first field of a name at the top level."""
     offsets = (field.offset for field in parsed.fields if field.name == name)
@@ -321,7 +307,7 @@ def _is_net(text: str) -> bool:
 
 
 def _is_foreign(layer_type: str) -> bool:
-    return not is_caffe_type(layer_type)
+    return not is_caffe_type(layer_type) and layer_type not in DEPTHWISE_TYPES
 
 
 def _likelier_error(error: FormatError, text: str, source: str) -> FormatError:

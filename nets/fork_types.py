@@ -27,7 +27,6 @@ _FORKS = {
     "Caffe-jacinto's": "IOUAccuracy ImageLabelData ImageLabelListData ImageLabelTransformation"
     " SegmentationAccuracy SoftmaxWithWeightedLoss",
     "ShuffleNet's": "ShuffleChannel",
-    _DEPTHWISE: "ConvolutionDepthwise DepthwiseConvolution",
 }
 FORK_TYPES = {name: fork for fork, names in _FORKS.items() for name in names.split()}
 

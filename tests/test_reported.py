@@ -378,8 +378,6 @@ def test_names_can_not_write_markdown_or_annotations(
 @pytest.mark.parametrize(
     ("case", "file", "message"),
     [
-        ("18-depthwise-did-you-mean-convolution", "deploy.prototxt", "with group = num_output"),
-        ("18-depthwise-did-you-mean-convolution", "with_group.prototxt", "with group = num_output"),
         ("19-data-layer-with-input-param", "net.prototxt", 'write type: "Input"'),
         ("23-nbsp-passes-lint", "net.prototxt", "13:1: U+00A0 (no-break space) outside of a"),
         ("25-v1-layer-with-a-type-in-quotes", "deploy.prototxt", "belong into `layer`"),
