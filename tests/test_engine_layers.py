@@ -642,8 +642,7 @@ def test_a_blob_read_twice_gathers_both_gradients(device: str) -> None:
     assert_same(found.blobs["b0"], 2 * bottom**2, "gradient", 1e-9)
 
 
-# Not Power, Eltwise, BNLL, Log, Clip and MVN, whose gradients Caffe gets wrong there: it overwrites
-# what it reads.
+# Of Power, BNLL, Log, Clip and MVN, Caffe's own gradients read what was overwritten.
 IN_PLACE = {
     "ReLU": "relu_param { negative_slope: 0.3 }",
     "ELU": "elu_param { alpha: 0.4 }",
@@ -651,6 +650,11 @@ IN_PLACE = {
     "TanH": "",
     "Exp": "exp_param { scale: -0.5 }",
     "Swish": "",
+    "Power": "power_param { power: 2 scale: 0.5 }",
+    "BNLL": "",
+    "Log": "log_param { shift: 8 }",
+    "Clip": "clip_param { min: -1 max: 1 }",
+    "MVN": "",
     "PReLU": "",
     "BatchNorm": "",
     "Scale": "scale_param { bias_term: true }",

@@ -24,7 +24,7 @@ class Loss(Kernel):
 
     reduces = True
 
-    def divisor(self, labels: Tensor, records: int) -> float:
+    def normalizer(self, labels: Tensor, records: int) -> float:
         """Return the divisor; by default the number of records.
 
         Args:
@@ -40,13 +40,9 @@ class Loss(Kernel):
         """Return the sum of the losses, whose gradient is Caffe's."""
         raise NotImplementedError(self.layer.type)
 
-    def normalizer(self, labels: Tensor, records: int) -> float:
-        """Return the divisor for the whole batch, from its labels."""
-        return self.divisor(labels, records)
-
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
         """Compute the scalar loss."""
-        divisor = self.divisor(bottoms[1], bottoms[0].shape[0])
+        divisor = self.normalizer(bottoms[1], bottoms[0].shape[0])
         return [self.total(bottoms) / divisor]
 
     def objective(self, context: PassContext, bottoms: Tensors) -> Tensor:
@@ -77,7 +73,7 @@ class NormalizedLoss(Loss):
         """Return the number that the mode counts; 1 for NONE."""
         raise NotImplementedError(self.layer.type)
 
-    def divisor(self, labels: Tensor, records: int) -> float:
+    def normalizer(self, labels: Tensor, records: int) -> float:
         """Return the count, at least 1."""
         return float(max(1, self.count(labels, records)))
 
@@ -107,7 +103,7 @@ class _ClassLoss(ClassificationKernel, NormalizedLoss):
 
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
         """Compute the scalar loss that Caffe reports, with the gradient that Caffe uses."""
-        divisor = self.divisor(bottoms[1], bottoms[0].shape[0])
+        divisor = self.normalizer(bottoms[1], bottoms[0].shape[0])
         with torch.no_grad():
             reported = self._reported(bottoms) / divisor
         if not context.gradients:
@@ -207,7 +203,7 @@ class _RecordLoss(ClassificationKernel, Loss):
         records = len(scores)
         return widen(scores.reshape(records, -1)), self.flatten_labels(labels)[:records]
 
-    def divisor(self, labels: Tensor, records: int) -> float:
+    def normalizer(self, labels: Tensor, records: int) -> float:
         """Return the number of records."""
         self.check_labels(self.flatten_labels(labels)[:records])
         return float(records)
