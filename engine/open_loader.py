@@ -96,8 +96,8 @@ def _open_reader(
     if layer.data_param.backend != DataParameter.LMDB:
         default = "" if layer.data_param.HasField("backend") else " (the default)"
         raise FormatError(
-            f"{where}: backend LEVELDB{default} can't be read yet;"
-            " convert the data and write backend: LMDB"
+            f"{where}: backend LEVELDB{default} can't be read; write backend: LMDB, and convert a"
+            " LEVELDB as docs/data.md shows"
         )
     return LmdbRecordReader(
         base / layer.data_param.source, layer.transform_param, where, on_restart, on_damage

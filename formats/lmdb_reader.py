@@ -300,5 +300,5 @@ def _data_file(folder: Path, shown: str) -> Path:
     if os.path.isfile(data):
         return data
     if os.path.exists(folder / "CURRENT") or any(folder.glob("MANIFEST-*")):
-        raise FormatError(f"{shown}: is a LEVELDB, which sqgen can't read yet; convert it to LMDB")
+        raise FormatError(f"{shown}: is a LEVELDB; convert it to LMDB as docs/data.md shows")
     raise FormatError(f"{shown}: no {DATA_FILE} in it; give the folder of an LMDB")

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from ..version import __version__
 from .engines import TORCH, Engine
 
-_PACKAGES = ("torch", "numpy", "opencv-python-headless", "lmdb", "protobuf")
+_PACKAGES = ("torch", "numpy", "opencv-python-headless", "lmdb", "h5py", "protobuf")
 
 
 def collect_versions(engine: Engine) -> dict[str, str]:
