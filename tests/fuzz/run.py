@@ -24,6 +24,8 @@ LINES, LENGTH = 20, 2000  # of standard error, and of a line
 MODULES = {"sqgen": "sqgen", "sqgen-caffe": "sqgen.engine"}
 # Exit code 1 is an answer of these only, 5 and 6 are never that of our own engine.
 ANSWERS = re.compile(r"sqgen (?:lint|diff|gate|test|train|weights diff|data info)\b")
+# What a terminal interprets, but for the tabs that Caffe itself prints.
+_UNPRINTED = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 _GLOG = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ [\w.]+:\d+\] ")
 _TRACE = re.compile(rb'  File "([^"]+)", line \d+, in (\S+)\n')
 
@@ -121,8 +123,7 @@ def _faults_of_streams(outcome: Outcome, error: str) -> list[str]:
             found.append("log: not one F line at the end")
     elif len(lines) > LINES and "data create" not in outcome.command:  # it names each bad image
         found.append(f"verbose: {len(lines)} lines on standard error")
-    # Caffe itself prints tabs in its tables of times.
-    if bad := [line for line in lines if escaped(plain := line.replace("\t", " ")) != plain]:
+    if bad := [line for line in lines if _UNPRINTED.search(line)]:
         found.append(f"control characters: {_without_numbers(escaped(bad[0]))[:160]}")
     if any(len(line) > LENGTH for line in lines) and outcome.command.startswith("sqgen "):
         found.append("verbose: a line of thousands of characters")

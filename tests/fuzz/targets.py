@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+import h5py
+import numpy as np
 from google.protobuf import text_format
 
 from sqgen.formats.schema import NetParameter
@@ -31,6 +34,10 @@ RUN_TEST = (
     "sqgen test --model net.prototxt --weights w.caffemodel --engine torch --quiet -- --threads 1"
 )
 GATE = "sqgen gate {} --min accuracy=0 --max loss=9 --junit g.xml --markdown g.md"
+HDF5_NET = small.net(
+    inputs='layer { name: "data" type: "HDF5Data" top: "data" top: "label" hdf5_data_param {'
+    ' source: "h5.txt" batch_size: 4 } }\n'
+)
 IMAGE_NET = small.net(
     inputs='layer { name: "data" type: "ImageData" top: "data" top: "label" image_data_param {'
     ' source: "list.txt" root_folder: "images/" batch_size: 2 new_height: 12 new_width: 10 } }\n'
@@ -230,11 +237,31 @@ def _weights(folder: Path) -> Iterator[tuple[str, Target]]:
                 _fit_digest if suffix == "solverstate" else None,
             ),
         )
+    yield (
+        "h5",
+        Target(
+            (_run_for(folder, "sqgen upgrade w.caffemodel -o w.caffemodel.h5", "w.caffemodel.h5"),),
+            "x.caffemodel.h5",
+            (
+                "sqgen weights show x.caffemodel.h5",
+                "sqgen weights diff x.caffemodel.h5 w.caffemodel",
+                "sqgen upgrade x.caffemodel.h5 -o o.caffemodel",
+                TEST.replace("w.caffemodel", "x.caffemodel.h5"),
+            ),
+            mutate.binary,
+        ),
+    )
     for kind in ("net", "sqz"):
         seeds = ((folder / f"w.{kind}").read_bytes(),)
         commands = (f"sqgen compress decode x.{kind} --net deploy.prototxt -o o.caffemodel",)
         finish = _reseal if kind == "sqz" else None
         yield f".{kind}", Target(seeds, f"x.{kind}", commands, mutate.binary, finish)
+
+
+def _run_for(folder: Path, command: str, file: str) -> bytes:
+    """Run a command, and return the file that it writes."""
+    _run(folder, command)
+    return (folder / file).read_bytes()
 
 
 def _fit_digest(folder: Path, random: Random) -> None:
@@ -265,6 +292,8 @@ def _data(folder: Path) -> Iterator[tuple[str, Target]]:
     yield "lmdb", Target(seeds, "db/data.mdb", commands, mutate.pages, _read_db)
     records = (small.records()[0], encoded(1, 12, 10), encoded(2, 12, 10, ".jpg"))
     yield "record", Target(records, "record", commands, mutate.message, _store_record)
+    h5 = (TIME.replace("net.prototxt", "h5.prototxt"),)
+    yield "h5-data", Target((_hdf5_data(),), "x.h5", h5, mutate.binary, _read_hdf5)
     lists = (
         "sqgen data create images --list x.txt -o o --jobs 1",
         "sqgen data create images --list x.txt -o o --resize 8x8 --encoded png --json",
@@ -304,6 +333,19 @@ def _store_record(folder: Path, random: Random) -> None:
 
 def _read_list(folder: Path, random: Random) -> None:
     (folder / "images.prototxt").write_text(IMAGE_NET.replace("list.txt", "x.txt"))
+
+
+def _hdf5_data() -> bytes:
+    data = io.BytesIO()
+    with h5py.File(data, "w") as file:
+        file["data"] = np.linspace(-1, 1, 12 * 360, dtype=np.float32).reshape(12, *small.IMAGE)
+        file["label"] = np.arange(12, dtype=np.float32) % small.CLASSES
+    return data.getvalue()
+
+
+def _read_hdf5(folder: Path, random: Random) -> None:
+    (folder / "h5.txt").write_text("x.h5\n")
+    (folder / "h5.prototxt").write_text(HDF5_NET)
 
 
 def _read_image(folder: Path, random: Random) -> None:
