@@ -7,6 +7,7 @@ for; a line of our own carries ours. Shapes print as C++ streams print them.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -16,6 +17,9 @@ from pathlib import Path
 
 INFO, WARNING, ERROR, FATAL = range(4)
 _LETTERS = "IWEF"
+
+# Line breaks, control characters but for the tabs that Caffe prints, marks of direction.
+_CONTROL = re.compile(r"[\0-\x08\x0a-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 _lock = threading.Lock()
 _threshold = INFO
@@ -55,6 +59,11 @@ def fatal(text: str, at: str = "") -> None:
     _write(FATAL, text, at)
 
 
+def _escape(text: str) -> str:
+    """Escape what makes a name another line, or a command to the terminal."""
+    return text if text.isprintable() else _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
+
+
 def _write(severity: int, text: str, at: str, body: str = "") -> None:
     if severity < _threshold or sys.stderr is None:
         return
@@ -64,11 +73,10 @@ def _write(severity: int, text: str, at: str, body: str = "") -> None:
     now = time.time()
     stamp = time.strftime("%m%d %H:%M:%S", time.localtime(now))
     prefix = f"{_LETTERS[severity]}{stamp}.{int(now % 1 * 1e6):06d} {threading.get_native_id()}"
-    # A name with a line break must not print a line of its own.
-    message = text.replace("\r", r"\r").replace("\n", r"\n")
+    lines = "\n".join(map(_escape, body.split("\n")))
     try:
         with _lock:
-            sys.stderr.write(f"{prefix} {at}] {message}\n{body}")
+            sys.stderr.write(f"{prefix} {at}] {_escape(text)}\n{lines}")
             sys.stderr.flush()
     except (OSError, ValueError) as problem:
         # A run of days must not end because of its log. A closed pipe stays closed; a full disk may

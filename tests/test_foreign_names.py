@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sqgen.engine import glog
 from sqgen.logs.expectation import Check
 from sqgen.logs.result import LogResult
 from sqgen.logs.scores import Score
@@ -91,3 +92,12 @@ def test_an_output_of_any_name_survives_json(name: str) -> None:
     assert score.name == name
     again = LogResult.from_dict(result.as_dict())
     assert repr(again) == repr(result)
+
+
+def test_the_log_of_the_engine_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a\x1b[31m\u009b2J\u202e\r\n\u65e5\u3000"
+    glog.info(f"{name}\tforward", body=f'name: "{name[:-4]}"\n')
+    head, body, end = capsys.readouterr().err.split("\n")
+    assert head.endswith("] a\\x1b[31m\\x9b2J\\u202e\\r\\n\u65e5\u3000\tforward")
+    assert body == 'name: "a\\x1b[31m\\x9b2J\\u202e"'
+    assert not end
