@@ -278,7 +278,11 @@ class TextParser:
             raise self._error("a string in quotes")
         data = b""
         while self._kind == _STRING:
-            data += self._unescape(self._word[1:-1].encode(errors="surrogateescape"))
+            try:
+                raw = self._word[1:-1].encode(errors="surrogateescape")
+            except UnicodeEncodeError:  # in a text that is from no file
+                raise TextError("a string with half a surrogate pair", self._offset) from None
+            data += self._unescape(raw)
             self._advance()
         return data
 

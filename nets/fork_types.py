@@ -1,6 +1,8 @@
-"""The table of layer types that forks of Caffe added, and whose they are."""
+"""The tables of layer types, fillers and policies that forks of Caffe added, and whose they are."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 
 from ..text import did_you_mean, printable
 from .layer_types import LAYER_TYPES, UNSUPPORTED
@@ -30,12 +32,30 @@ _FORKS = {
 }
 FORK_TYPES = {name: fork for fork, names in _FORKS.items() for name in names.split()}
 
+FORK_FILLERS = {
+    **dict.fromkeys(
+        ("bilinearstatic", "gaussianstatic", "msrastatic", "positive_unitballstatic"), "NVCaffe's"
+    ),
+    **dict.fromkeys(("uniformstatic", "xavierstatic"), "NVCaffe's"),
+    "gabor": "Intel Caffe's",
+}
+FORK_POLICIES = {
+    "multifixed": "Intel Caffe's and MobileNet-YOLO's",
+    "plateau": "SSD's and Intel Caffe's",
+    "stepearly": "SegNet's",
+}
+
+
+def whose_or_meant(word: str, known: Iterable[str], forks: Mapping[str, str]) -> str:
+    """Return whose an unknown word is, or else which known one was meant, or nothing."""
+    if word in forks:
+        return f" in Caffe; it is {forks[word]}"
+    return did_you_mean(word, known)
+
 
 def describe_unknown_type(name: str) -> str:
     """Say that Caffe has no such layer type, whose it is, or which was meant."""
     what = f"no layer type '{printable(name)}'"
-    if name in FORK_TYPES:
-        return f"{what} in Caffe; it is {FORK_TYPES[name]}"
     if "depthwise" in name.lower():
         return f"{what}; by its name it is {_DEPTHWISE}"
-    return f"{what}{did_you_mean(name, [*LAYER_TYPES, *UNSUPPORTED])}"
+    return what + whose_or_meant(name, [*LAYER_TYPES, *UNSUPPORTED], FORK_TYPES)

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from google.protobuf.descriptor import FieldDescriptor
 
 from ..formats.schema import PHASES, LayerParameter, TransformationParameter
-from ..text import can_forge_line, did_you_mean, printable
+from ..text import can_forge_line, printable
 from .data_layers import is_transformed
 from .definition import NetDefinition
+from .fork_types import FORK_FILLERS, whose_or_meant
 from .graph import Graph
 from .layer_setup import blocked_gradient, set_up_layers
 from .layer_types import LAYER_TYPES, Shape
@@ -288,7 +289,7 @@ def _fields(layer: LayerParameter, phase: str) -> str:
                     continue
                 for each in filler if hasattr(filler, "append") else [filler]:
                     if each.type not in FILLERS:
-                        hint = did_you_mean(each.type, FILLERS)
+                        hint = whose_or_meant(each.type, FILLERS, FORK_FILLERS)
                         return f"{field.name}: no filler type '{printable(each.type)}'{hint}"
     return ""
 

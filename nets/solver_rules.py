@@ -8,6 +8,7 @@ from typing import Final
 
 from ..formats.schema import SolverParameter
 from ..text import did_you_mean, printable
+from .fork_types import FORK_POLICIES, whose_or_meant
 from .imagenet import IMAGENET_CLASSES, IMAGENET_VALIDATION
 
 # Learning rate policy -> the fields it uses (sgd_solver.cpp).
@@ -35,7 +36,7 @@ def lint_solver(solver: SolverParameter) -> Iterator[tuple[str, str]]:
     """
     policy = solver.lr_policy
     if policy not in POLICIES:
-        hint = did_you_mean(policy, POLICIES) or f"; one of {', '.join(POLICIES)}"
+        hint = whose_or_meant(policy, POLICIES, FORK_POLICIES) or f"; one of {', '.join(POLICIES)}"
         yield "solver", f"no lr_policy '{printable(policy)}'{hint}"
     for field in POLICIES.get(policy, ()):
         if field == "stepsize" and solver.stepsize <= 0:

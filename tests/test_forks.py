@@ -15,6 +15,7 @@ from sqgen.nets.deploy import deploy_net
 from sqgen.nets.fork_types import FORK_TYPES
 from sqgen.nets.inference_graph import inference_graph
 from sqgen.nets.layer_types import is_caffe_type
+from sqgen.nets.solver_rules import lint_solver
 
 from . import engine_server
 from .conftest import Run
@@ -270,6 +271,21 @@ def test_layer_types_of_forks_are_no_misspellings(name: str) -> None:
     (finding,) = [each for each in lint_net(net, phases="TEST") if each.rule.name == "type"]
     assert FORK_TYPES[name] in finding.message
     assert "did you mean" not in finding.message
+
+
+@pytest.mark.parametrize(
+    ("policy", "whose"), [("multifixed", "Intel Caffe's"), ("stepearly", "SegNet's")]
+)
+def test_policies_of_forks_are_no_misspellings(policy: str, whose: str) -> None:
+    (problem, *_) = lint_solver(parse_solver(f'net: "n" lr_policy: "{policy}" base_lr: 1'))
+    assert problem[1].startswith(f"no lr_policy '{policy}' in Caffe; it is {whose}")
+
+
+def test_fillers_of_forks_are_no_misspellings() -> None:
+    more = "weight_filler { type: 'gaussianstatic' }"
+    net = parse_net(net_input() + conv("a", "data", 2, more=more))
+    (finding,) = lint_net(net, phases="TEST")
+    assert "no filler type 'gaussianstatic' in Caffe; it is NVCaffe's" in finding.message
 
 
 def test_the_tables_list_nothing_twice_nor_what_is_caffe_s() -> None:

@@ -215,6 +215,7 @@ def _weights(folder: Path) -> Iterator[tuple[str, Target]]:
                 "sqgen weights diff x.caffemodel w.caffemodel",
                 "sqgen weights map x.caffemodel o.caffemodel --to deploy.prototxt --no-proof",
                 "sqgen upgrade x.caffemodel -o o.caffemodel",
+                "sqgen upgrade --text x.caffemodel",
                 "sqgen compress encode x.caffemodel --net deploy.prototxt -o o.net",
                 "sqgen classify --model deploy.prototxt --weights x.caffemodel images/c0/0.png",
                 TEST.replace("w.caffemodel", "x.caffemodel"),
