@@ -846,3 +846,21 @@ def test_elementwise_as_drawn(
         np.round(values_like(np.empty(shape), seed)) for seed in range(count)
     ]
     check_drawn("Eltwise", f"eltwise_param {{ {params} }}", bottoms, device)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "line"),
+    [
+        (2, [0.5, 0.5]),
+        (3, [0.5, 1, 0.5]),
+        (4, [0.25, 0.75, 0.75, 0.25]),
+        (5, [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]),
+    ],
+)
+def test_bilinear_filters_are_as_caffe_fills_them(kernel: int, line: list[float]) -> None:
+    """Values of a Deconvolution in BVLC Caffe (filler.hpp)."""
+    params = f"num_output: 2 group: 2 kernel_size: {kernel} weight_filler {{ type: 'bilinear' }}"
+    text = layer_text("Deconvolution", f"convolution_param {{ {params} }}", 1, 1)
+    net = make(text, "TEST", [np.zeros((1, 2, 3, 3))], [], "fp32", "cpu")
+    weights = np.broadcast_to(np.outer(line, line), (2, 1, kernel, kernel))
+    np.testing.assert_allclose(net.blobs("it")[0], weights, rtol=1e-6)

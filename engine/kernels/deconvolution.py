@@ -47,7 +47,7 @@ class Im2col(WindowKernel):
 
     def _columns(self, x: Tensor) -> Tensor:
         pads = [side for pad in reversed(self.pad) for side in (pad, pad)]
-        x = F.pad(x, [a + b for a, b in zip(pads, self.end_pad() or [0] * len(pads), strict=True)])
+        x = F.pad(F.pad(x, pads), self.end_pad() or [0, 0])
         for axis, window in enumerate(self.windows, 2):
             span = window.dilation * (window.kernel - 1) + 1
             x = x.unfold(axis, span, window.stride)[..., :: window.dilation]
