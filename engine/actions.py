@@ -127,7 +127,8 @@ def _read_solver(path: str) -> tuple[SolverParameter, str]:
         glog.warning(warning)
     completed = complete_prefix(param, "" if path == STDIN else path)
     if completed:
-        glog.info(completed, "upgrade_proto.cpp:1109")
+        was_given = "was not specified" not in completed
+        glog.info(completed, f"upgrade_proto.cpp:{1113 if was_given else 1108}")
     return param, source
 
 
@@ -255,12 +256,12 @@ def device_query(line: CommandLine) -> None:
     for number in numbers:
         properties = torch.cuda.get_device_properties(number)
         rows = (
-            ("Device id", number),
-            ("Major revision number", properties.major),
-            ("Minor revision number", properties.minor),
-            ("Name", properties.name),
-            ("Total global memory", properties.total_memory),
-            ("Number of multiprocessors", properties.multi_processor_count),
+            ("Device id", number, 178),
+            ("Major revision number", properties.major, 179),
+            ("Minor revision number", properties.minor, 180),
+            ("Name", properties.name, 181),
+            ("Total global memory", properties.total_memory, 182),
+            ("Number of multiprocessors", properties.multi_processor_count, 199),
         )
-        for name, value in rows:
-            glog.info(f"{name + ':':<31}{value}", "common.cpp:187")
+        for name, value, place in rows:
+            glog.info(f"{name + ':':<31}{value}", f"common.cpp:{place}")

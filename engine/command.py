@@ -116,11 +116,11 @@ def _dispatch(line: CommandLine) -> int:
         return FlagError.exit_code
     action = line.words[0]
     if action not in ACTIONS:
-        glog.error("Available caffe actions:", "caffe.cpp:76")
+        glog.error("Available caffe actions:", "caffe.cpp:78")
         for name in ACTIONS:
-            glog.error(f"\t{name}", "caffe.cpp:79")
+            glog.error(f"\t{name}", "caffe.cpp:81")
         hint = did_you_mean(action, ACTIONS)
-        glog.fatal(f"Unknown action: {printable(action)}{hint}", "caffe.cpp:81")
+        glog.fatal(f"Unknown action: {printable(action)}{hint}", "caffe.cpp:83")
         return FlagError.exit_code
     meter = CoreMeter()  # while PyTorch loads
     with _exiting_on_interrupt(), required("torch", PROGRAM), importing():

@@ -31,7 +31,7 @@ from .loader import Loader
 from .microbatch import can_split, largest_blob, loss_labels
 from .parameters import Parameter, load_weights, make_parameters
 from .schedule import Step, layer_steps, schedule_releases, step_graph
-from .setup_log import log_wiring
+from .setup_log import SourceLog, log_wiring
 from .tape import Tape
 from .tensors import to_array
 from .wiring import wire_net
@@ -76,6 +76,7 @@ class Executor:
         seed: of fillers, dropout and dummy data.
         number: of the net in its process, so that no two nets share random numbers.
         log: whether to log what Caffe logs as it sets up a net.
+        source_logs: name of a data layer -> what is logged of it.
 
     Attributes:
         uninitialized: names of layers with parameters for which no weights were loaded.
@@ -97,6 +98,7 @@ class Executor:
         seed: int = 0,
         number: int = 0,
         log: bool = False,
+        source_logs: Mapping[str, SourceLog] | None = None,
     ) -> None:
         self.definition = definition
         self.phase = phase
@@ -112,7 +114,7 @@ class Executor:
         known = {name: loader.top_shapes for name, loader in self.loaders.items()}
         self.wiring = wire_net(definition, phase, known)
         if log:
-            log_wiring(self.wiring)
+            log_wiring(self.wiring, source_logs or {})
         self._check_parameter_memory()
         self.parameters = make_parameters(
             self.wiring.layers, self.input_dtype, self.device, (seed, number, _FILLER_PASS), log

@@ -52,7 +52,7 @@ class LearningRate:
             self.current_step += 1
             glog.info(
                 f"MultiStep Status: Iteration {iteration}, step = {self.current_step}",
-                "sgd_solver.cpp:51",
+                "sgd_solver.cpp:50",
             )
         return _power(self.solver.gamma, self.current_step)
 

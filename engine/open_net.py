@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 from ..counter_rng import key
@@ -15,7 +15,7 @@ from .executor import Executor
 from .hdf5_loader import Hdf5Loader
 from .loader import Loader
 from .open_loader import open_loader
-from .setup_log import log_exclusions, log_net_parameters
+from .setup_log import SourceLog, log_exclusions, log_net_parameters
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -59,13 +59,15 @@ def open_net(
         glog.warning(warning)
     log_exclusions(definition, phase)
     layers = definition.layers(phase)
-    log_net_parameters(definition, layers, phase)
+    log_net_parameters(definition, layers, phase, of_flags=number == 0)
     loaders: dict[str, Loader] = {}
+    logs: dict[str, SourceLog] = {}
     try:
         for index, layer in enumerate(layers):
             if has_countable_records(layer):
                 seed = key(options.seed, number, index)
                 loaders[layer.name] = _open_loader(definition, layer, phase, options, seed)
+                logs[layer.name] = _source_log(layer, loaders[layer.name])
         return Executor(
             definition,
             phase,
@@ -76,6 +78,7 @@ def open_net(
             seed=options.seed,
             number=number,
             log=True,
+            source_logs=logs,
         )
     except BaseException:
         for loader in loaders.values():
@@ -86,12 +89,6 @@ def open_net(
 def _open_loader(
     definition: NetDefinition, layer: LayerParameter, phase: str, options: EngineOptions, seed: int
 ) -> Loader:
-    if layer.type == "ImageData":
-        glog.info(f"Opening file {layer.image_data_param.source}", "image_data_layer.cpp:38")
-    elif layer.type == "HDF5Data":
-        source = layer.hdf5_data_param.source
-        place = "hdf5_data_layer.cpp:81"
-        glog.info(f"Loading list of HDF5 filenames from: {source}", place)
     loader = open_loader(
         layer,
         phase,
@@ -99,34 +96,50 @@ def _open_loader(
         where=f"{definition.place(layer)}: layer '{printable(layer.name)}'",
         exact=options.exact,
         on_restart=_log_restart if layer.type == "Data" else None,
-        on_damage=glog.warning,
         threads=options.workers.threads,
     )
     for warning in loader.warnings:
         glog.error(warning)
-    _log_opened(layer, loader)
     return loader
 
 
-def _log_opened(layer: LayerParameter, loader: Loader) -> None:
-    if isinstance(loader, Hdf5Loader):
-        glog.info(f"Number of HDF5 files: {len(loader.files.files)}", "hdf5_data_layer.cpp:95")
-        for name in loader.files.type_classes:
-            _log_type_class(name)
-        return
-    if layer.type == "ImageData":
-        glog.info(f"A total of {loader.records} images.", "image_data_layer.cpp:63")
-    else:
-        glog.info(f"Opened lmdb {layer.data_param.source}", "db_lmdb.cpp:35")
+def _source_log(layer: LayerParameter, loader: Loader) -> SourceLog:
+    """Return what Caffe logs of a data layer that was opened."""
     shape = ",".join(map(str, loader.top_shapes[0]))
-    place = "image_data_layer.cpp:91" if layer.type == "ImageData" else "data_layer.cpp:45"
-    glog.info(f"output data size: {shape}", place)
+    mean_file = layer.transform_param.mean_file
+    mean = [(f"Loading mean file from: {mean_file}", "data_transformer.cpp:25")] * bool(mean_file)
+    if isinstance(loader, Hdf5Loader):
+        source = layer.hdf5_data_param.source
+        count = len(loader.files.files)
+        lines = [
+            (f"Loading list of HDF5 filenames from: {source}", "hdf5_data_layer.cpp:81"),
+            (f"Number of HDF5 files: {count}", "hdf5_data_layer.cpp:95"),
+        ]
+        return SourceLog([], [*lines, *_type_class_lines(loader.files.type_classes)])
+    if layer.type == "ImageData":
+        param = layer.image_data_param
+        shuffling = [("Shuffling data", "image_data_layer.cpp:53")] * param.shuffle
+        lines = [
+            *mean,
+            (f"Opening file {param.source}", "image_data_layer.cpp:38"),
+            *shuffling,
+            (f"A total of {loader.records} images.", "image_data_layer.cpp:63"),
+            (f"output data size: {shape}", "image_data_layer.cpp:90"),
+        ]
+        return SourceLog([], lines)
+    opened = [(f"Opened lmdb {layer.data_param.source}", "db_lmdb.cpp:35")]
+    return SourceLog(opened, [*mean, (f"output data size: {shape}", "data_layer.cpp:45")])
 
 
-@cache
-def _log_type_class(name: str) -> None:
-    """Log the type class of a dataset: once in a process, as LOG_FIRST_N does."""
-    glog.info(f"Datatype class: H5T_{name}", "hdf5.cpp:33" if name == "FLOAT" else "hdf5.cpp:36")
+_logged_type_classes: set[str] = set()
+
+
+def _type_class_lines(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the lines of type classes of datasets: once in a process, as LOG_FIRST_N does."""
+    new = [name for name in names if name not in _logged_type_classes]
+    _logged_type_classes.update(new)
+    places = {"FLOAT": "hdf5.cpp:33"}
+    return [(f"Datatype class: H5T_{name}", places.get(name, "hdf5.cpp:36")) for name in new]
 
 
 def _log_restart() -> None:

@@ -148,7 +148,7 @@ class Optimizer:
             glog.info(
                 f"Gradient clipping: scaling down gradients (L2 norm {number_text(norm)} >"
                 f" {number_text(limit)}) by scale factor {number_text(factor)}",
-                "sgd_solver.cpp:95",
+                "sgd_solver.cpp:99",
             )
             for parameter in self.parameters:
                 if parameter.grad is not None:

@@ -168,7 +168,7 @@ def _inherit_multipliers(
 def _log_sharing(name: str, owner: Parameter) -> None:
     glog.info(
         f"Sharing parameters '{name}' owned by layer '{owner.layer}', param index {owner.index}",
-        "net.cpp:482",
+        "net.cpp:467",
     )
 
 
@@ -189,7 +189,7 @@ def load_weights(parameters: Parameters, model: NetParameter, source: str, log: 
         number = by_name.get(stored.name, -1)
         if number < 0:
             if log:
-                glog.info(f"Ignoring source layer {stored.name}", "net.cpp:742")
+                glog.info(f"Ignoring source layer {stored.name}", "net.cpp:746")
             continue
         layer, indices = parameters.layers[number], parameters.of_layer[number]
         present = {i: blob for i, blob in enumerate(stored.blobs) if not is_shared_blob(blob)}

@@ -45,7 +45,7 @@ SNAPSHOT_OVERHEAD = 1 << 20  # bytes of a snapshot besides its blobs
 _TRAINING_NET_PLACES = {
     "train_net_param": "solver.cpp:88",
     "train_net": "solver.cpp:92",
-    "net_param": "solver.cpp:98",
+    "net_param": "solver.cpp:97",
     "net": "solver.cpp:102",
 }
 
@@ -268,7 +268,7 @@ class Solver:
                     self.snapshot()
                 self.stopped = self.stopped or request == STOP
             if self.stopped:
-                glog.info("Test interrupted.", "solver.cpp:395")
+                glog.info("Test interrupted.", "solver.cpp:396")
                 return
             scores.add(net.test_batch())
         if scores.batches:
@@ -277,7 +277,7 @@ class Solver:
     def _log_test_scores(self, scores: ScoreSums) -> None:
         if self.param.test_compute_loss:
             loss = number_text(scores.mean_loss())
-            glog.info(f"Test loss: {loss}", "solver.cpp:400")
+            glog.info(f"Test loss: {loss}", "solver.cpp:401")
         for index, (name, mean, suffix) in enumerate(scores.means()):
             glog.info(
                 f"    Test net output #{index}: {name} = {number_text(mean)}{suffix}",
