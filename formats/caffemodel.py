@@ -7,6 +7,7 @@ layers and don't repeat shared blobs: such a blob is one without shape and data 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from math import prod
@@ -166,6 +167,13 @@ def blob_array(blob: BlobProto) -> np.ndarray:
     if is_shared_blob(blob):
         raise FormatError(_NOT_HERE)
     return _array(blob.double_data, blob.data, blob_shape(blob))
+
+
+def is_finite(model: NetParameter) -> bool:
+    """Decide whether no weight of a caffemodel is nan or infinite."""
+    blobs = (blob for layer in model.layer for blob in layer.blobs if not is_shared_blob(blob))
+    # The sum in float64 is faster to check than each value, and overflows for none of float32.
+    return all(math.isfinite(float(blob_array(blob).sum(dtype="f8"))) for blob in blobs)
 
 
 def _diff_array(blob: BlobProto) -> np.ndarray | None:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ..errors import FormatError, OutputError
 from ..text import printable
-from .caffemodel import read_caffemodel, read_solver_state
+from .caffemodel import is_finite, read_caffemodel, read_solver_state
 from .files import BINARY_LIMIT, error_reason, read_bytes
 from .hdf5_snapshot import SUFFIX
 from .schema import SolverParameter, SolverState
@@ -165,7 +165,7 @@ class Snapshot(NamedTuple):
 
 
 def newest_snapshot(prefix: str) -> Snapshot | None:
-    """Return the last written snapshot of a prefix whose files are both complete.
+    """Return the last written snapshot of a prefix that is complete, and of finite weights.
 
     Raises:
         FormatError: its folder can't be read.
@@ -177,8 +177,8 @@ def newest_snapshot(prefix: str) -> Snapshot | None:
         try:
             state = read_solver_state(path)
             weights = find_weights(state, path)
-            if weights is not None:
-                read_caffemodel(weights)
+            if weights is not None and not is_finite(read_caffemodel(weights)):
+                raise FormatError(f"{printable(str(weights))}: has weights that are nan or inf")
         except FormatError as error:
             remarks.append(f"skipped: {error}")
             continue

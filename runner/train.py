@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..errors import RunError
+from ..errors import DivergedError, RunError
 from ..formats.files import STDIN
 from ..formats.schema import SolverParameter
 from ..formats.snapshot_lock import SnapshotLock
@@ -119,7 +119,8 @@ def train(
             watch = best.watch if best is not None else None
             result = session.run(arguments, steps, record, watch=watch)
         except RunError as error:
-            if error.result.snapshots:
+            # With the same rate, a training that diverged would do so again.
+            if error.result.snapshots and not isinstance(error, DivergedError):
                 changes: dict[str, object] = {
                     "data": data,
                     "val-data": val_data,

@@ -226,6 +226,7 @@ def test_a_training_stops_where_its_loss_is_nan(
     message = done.stderr.splitlines()[-1]
     assert "the loss is nan from iteration" in message
     assert "so sqgen ended the training; lower base_lr" in message
+    assert "go on with" not in message  # it would diverge again
     assert "--keep-going lets it run" in message
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (result["completed"], result["troubles"][0]["name"]) == (False, "diverged")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import sqgen
 from sqgen.errors import FormatError
+from sqgen.formats.caffemodel import read_caffemodel
 from sqgen.formats.schema import SolverState
 from sqgen.formats.snapshot_files import complete_prefix, free_bytes, newest_snapshot
 from sqgen.nets.definition import parse_solver, read_net
@@ -189,6 +190,10 @@ def test_the_newest_whole_one(
     assert found.remarks == [
         "s_iter_30.solverstate is older, but of a later iteration; --snapshot resumes from it"
     ]
+    diverged = pair("s", 35, 4, place).with_suffix(".caffemodel")
+    model = read_caffemodel(diverged)
+    model.layer[0].blobs[0].data[0] = float("nan")
+    diverged.write_bytes(bytes(model.SerializeToString()))
     cut = pair("s", 40, 4, place)
     cut.write_bytes(cut.read_bytes()[:-3])
     lonely = pair("s", 50, 5, place)
@@ -203,7 +208,8 @@ def test_the_newest_whole_one(
     assert found is not None
     assert found.path == str(whole)
     passed = [line.partition(":")[0] for line in found.remarks]
-    assert passed.count("skipped") >= 4
+    assert passed.count("skipped") >= 5
+    assert "skipped: s_iter_35.caffemodel: has weights that are nan or inf" in found.remarks
 
 
 def test_snapshots_that_were_moved(
