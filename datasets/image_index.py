@@ -10,6 +10,7 @@ from .. import counter_rng
 from ..errors import FormatError
 from ..formats.files import display_name, error_reason, read_bytes
 from ..formats.list_file import LIST_LIMIT, label_warnings, parse_list
+from ..formats.near_path import missing_hint
 from ..text import printable
 
 _SHUFFLE = counter_rng.domain("dataset")
@@ -44,8 +45,10 @@ def index_images(images: str, file: str | None) -> ImageIndex:
     """
     shown = printable(images)
     if images and not os.path.isdir(images):
-        what = "is a file" if os.path.exists(images) else "no such folder"
-        raise FormatError(f"{shown}: {what}; give the folder that the images are in")
+        instead = "give the folder that the images are in"
+        if not os.path.exists(images):
+            raise FormatError(f"{shown}: no such folder{missing_hint(images, instead)}")
+        raise FormatError(f"{shown}: is a file; {instead}")
     # Caffe concatenates the two: a name that begins with a slash is below the folder, too.
     root = images if not images or images.endswith("/") else images + "/"
     return index_list(root, file) if file is not None else index_folders(root, shown)

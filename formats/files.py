@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from ..errors import FormatError, OutputError
 from ..text import printable
+from .near_path import missing_hint
 
 STDIN = "-"
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -66,8 +67,10 @@ def read_bytes(path: str | os.PathLike[str], limit: int, kind: str = "a prototxt
     except IsADirectoryError:
         raise FormatError(f"{shown}: is a folder; give a file in it") from None
     except (OSError, ValueError) as error:
-        reason = error_reason(error)
-        raise FormatError(f"{shown}: {reason}; check the name") from None
+        hint = "; check the name"
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            hint = missing_hint(name, "check the name")
+        raise FormatError(f"{shown}: {error_reason(error)}{hint}") from None
     except MemoryError:
         raise FormatError(f"{shown}: does not fit into memory") from None
     if data is None:

@@ -37,6 +37,7 @@ from .lmdb_pages import (
     parse_meta,
     values,
 )
+from .near_path import lmdbs_inside, missing_hint
 
 DATA_FILE = "data.mdb"
 LABELS_FILE = "labels.txt"  # names of the classes, which sqgen data create writes beside it
@@ -293,7 +294,8 @@ def open_lmdb(path: str | os.PathLike[str]) -> LmdbReader:
 
 def _data_file(folder: Path, shown: str) -> Path:
     if not os.path.exists(folder):
-        raise FormatError(f"{shown}: no such folder; give the folder of an LMDB")
+        hint = missing_hint(folder, "give the folder of an LMDB")
+        raise FormatError(f"{shown}: no such folder{hint}")
     if not os.path.isdir(folder):
         raise FormatError(f"{shown}: is a file; give the folder of an LMDB (with {DATA_FILE})")
     data = folder / DATA_FILE
@@ -301,4 +303,5 @@ def _data_file(folder: Path, shown: str) -> Path:
         return data
     if os.path.exists(folder / "CURRENT") or any(folder.glob("MANIFEST-*")):
         raise FormatError(f"{shown}: is a LEVELDB; convert it to LMDB as docs/data.md shows")
-    raise FormatError(f"{shown}: no {DATA_FILE} in it; give the folder of an LMDB")
+    hint = lmdbs_inside(folder, DATA_FILE) or "; give the folder of an LMDB"
+    raise FormatError(f"{shown}: no {DATA_FILE} in it{hint}")

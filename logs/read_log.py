@@ -14,6 +14,7 @@ from typing import IO
 
 from ..errors import FormatError
 from ..formats.files import STDIN, error_reason
+from ..formats.near_path import missing_hint
 from ..text import printable
 from .collector import Collector
 from .parser import Parser
@@ -127,6 +128,9 @@ def _read_chunks(source: str | Path | IO[bytes], name: str, follow: bool) -> Ite
         yield from _raw_chunks(source, follow)
     except IsADirectoryError:
         raise FormatError(f"{printable(name)}: is a folder; give a log in it") from None
+    except FileNotFoundError as error:
+        hint = missing_hint(name, "check the name")
+        raise FormatError(f"{printable(name)}: {error_reason(error)}{hint}") from None
     except (OSError, ValueError) as error:
         raise FormatError(f"{printable(name)}: {error_reason(error)}; check the name") from None
 

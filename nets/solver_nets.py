@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from ..errors import FormatError
 from ..formats import prototxt
 from ..formats.fork_fields import TESTED, TRAINED
+from ..formats.near_path import missing_hint
 from ..formats.schema import SolverParameter
 from ..text import printable
 from .definition import NetDefinition, parse_inner_nets, read_net
@@ -146,7 +147,8 @@ def _read(path: str, source: str) -> NetDefinition:
     beside = path_beside_solver(path, source)
     if not os.path.exists(beside) and not os.path.exists(path):
         near = _namesake(path, source)
-        hint = f"; did you mean {printable(near)}?" if near else "; correct its path"
+        hint = missing_hint(beside, "correct its path")
+        hint = f"; did you mean '{printable(near)}'?" if near else hint
         raise FormatError(
             f"{printable(source)}: net '{printable(path)}' not found, nor beside the solver{hint}"
         )

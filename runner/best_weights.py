@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -25,7 +24,7 @@ from ..logs.collector import Collector
 from ..logs.logged_net import expected_scores
 from ..logs.scores import LOSS, OTHER, require_score, score_names, value_in_test
 from ..nets.definition import NetDefinition
-from ..text import number_text, printable
+from ..text import number_text, printable, shell_join
 from .options import RunOptions
 from .solver_preflight import ParsedSolver
 from .training_start import Start
@@ -194,4 +193,4 @@ class BestWeights:
         """The command that tests the best weights; empty where nothing is kept."""
         if self.best is None:
             return ""
-        return shlex.join(["sqgen", "test", "--model", self.net, "--weights", self.best.weights])
+        return shell_join(["sqgen", "test", "--model", self.net, "--weights", self.best.weights])

@@ -24,6 +24,7 @@ from ..formats.files import error_reason, read_bytes
 from ..formats.hdf5_data import open_hdf5_data
 from ..formats.list_file import LIST_LIMIT, ListLine, label_warnings, parse_list
 from ..formats.lmdb_reader import LABELS_FILE, LmdbReader, open_lmdb
+from ..formats.near_path import missing_hint
 from ..formats.schema import (
     DataParameter,
     ImageDataParameter,
@@ -76,7 +77,8 @@ def inspect_dataset(layer: LayerParameter, where: str, flag: str = "--data") -> 
     """
     source = data_param(layer).source
     if not os.path.exists(source):
-        raise FormatError(f"{where}: source '{printable(source)}' not found; set it with {flag}")
+        hint = missing_hint(source, f"set it with {flag}")
+        raise FormatError(f"{where}: source '{printable(source)}' not found{hint}")
     try:
         if layer.type == "ImageData":
             return _inspect_list(layer.image_data_param)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import FormatError, SqgenError, StoppedError
 from ..extras import require_engine
-from ..text import printable
+from ..text import printable, shell_join
 from .subprocess_guard import CANNOT_EXECUTE, SIGNAL_EXIT_BASE, GuardedProcess
 
 AUTO, CAFFE, TORCH = CHOICES = ("auto", "caffe", "torch")
@@ -41,7 +41,7 @@ class Engine:
     @property
     def name(self) -> str:
         """Its name in messages."""
-        return EMBEDDED_NAME if self.kind == TORCH else shlex.join(self.command)
+        return EMBEDDED_NAME if self.kind == TORCH else shell_join(self.command)
 
     def __str__(self) -> str:
         version = f" ({self.version})" if self.version else ""
@@ -110,7 +110,7 @@ def _embedded_engine(why: str) -> Engine:
 
 def _probe_engine(command: tuple[str, ...], why: str) -> Engine:
     """Run a command's `--version`; an answer that names sqgen-caffe makes it a `torch` engine."""
-    shown = f"{printable(shlex.join(command))} ({why})"
+    shown = f"{printable(shell_join(command))} ({why})"
     if shutil.which(command[0]) is None:
         raise FormatError(f"{shown}: can't be run: no program {printable(command[0])}")
     code, text = _query_version(command, shown)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import FormatError, NetError, SqgenError
 from ..formats.caffemodel import read_caffemodel, read_solver_state
+from ..formats.near_path import missing_hint
 from ..formats.snapshot_files import find_weights
 from ..host import list_gpus, visible_gpus
 from ..nets.definition import NetDefinition
@@ -77,8 +78,8 @@ def _check_mean_file(layer: LayerParameter, where: str) -> None:
     mean = layer.transform_param.mean_file
     if mean and not os.path.isfile(mean):
         raise FormatError(
-            f"{where}: mean_file '{printable(mean)}' not found; give --mean FILE, which sqgen"
-            " data mean writes"
+            f"{where}: mean_file '{printable(mean)}' not found"
+            + missing_hint(mean, "give --mean FILE, which sqgen data mean writes")
         )
 
 

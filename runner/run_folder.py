@@ -10,7 +10,6 @@ runs/20261124-093000-train_val/
 from __future__ import annotations
 
 import re
-import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from ..formats.files import error_reason, missing_folders, remove_empty, write_f
 from ..json_form import dumps
 from ..logs.read_result import LOG, RESULT
 from ..logs.result import LogResult
-from ..text import printable
+from ..text import printable, shell_join
 from .overrides import RunFile
 
 RUNS = "runs"
@@ -95,7 +94,7 @@ class RunFolder:
 
     def write_commands(self, commands: Sequence[Sequence[str]]) -> None:
         """Write the commands, a line each."""
-        text = "".join(f"{shlex.join(command)}\n" for command in commands)
+        text = "".join(f"{shell_join(command)}\n" for command in commands)
         write_files({self.path / COMMAND: text.encode("utf-8", "surrogateescape")}, force=True)
 
     def open_log(self, name: str = LOG) -> IO[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import product
@@ -11,7 +10,7 @@ from ..errors import SqgenError
 from ..formats.caffemodel import read_caffemodel
 from ..nets.definition import NetDefinition, read_net
 from ..nets.inference_graph import inference_graph, inference_graph_of_model
-from ..text import printable
+from ..text import printable, shell_join
 from ..weights.mapping import map_weights
 from .dataset import Dataset
 
@@ -41,5 +40,5 @@ def suggest_mapping(weights: str, net: NetDefinition, data: Sequence[Dataset], f
                 words += ["--image", "x".join(map(str, image))] if image is not None else []
                 words += ["--ignore-bypass"] if ignore_bypass else []
                 words += ["--partial"] if partial else []
-                return f"; {printable(shlex.join(words))} renames {len(mapped.rows)}"
+                return f"; {printable(shell_join(words))} renames {len(mapped.rows)}"
     return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ from ..formats.files import STDIN
 from ..formats.schema import SolverParameter
 from ..formats.snapshot_lock import SnapshotLock
 from ..logs.result import LogResult
+from ..text import shell_join
 from .best_weights import BestWeights
 from .engines import AUTO, TORCH
 from .live_progress import ProgressSteps
@@ -157,7 +157,7 @@ def _resume_command(
     words += ["--cpu"] if options.cpu else []
     words += ["--keep-going"] if options.keep_going else []
     words += ["--keep-test-iter"] if keep_test_iter else []
-    return shlex.join([*words, *(("--", *options.arguments) if options.arguments else ())])
+    return shell_join([*words, *(("--", *options.arguments) if options.arguments else ())])
 
 
 def _solver_file(

@@ -68,7 +68,7 @@ def test_a_file_without_a_command_names_the_command_that_reads_it(
     (tmp_path / "folder").mkdir()
     for group, command in (("log", "parse"), ("weights", "show")):
         done = sqgen(group, "a.log")
-        meant = f"did you mean 'sqgen {group} {command} a.log'? See sqgen {group} --help"
+        meant = f"did you mean sqgen {group} {command} a.log? See sqgen {group} --help"
         assert_one_line(done, f"no command 'a.log'; {meant}")
         for other in ("gone.log", "folder", "a\0b"):
             assert_one_line(sqgen(group, other), "; one of ", command)
@@ -91,7 +91,7 @@ WRONG = [
     (["build", "--classifier", "{{ x }}"], "{{ x }}: a name may hold"),
     (["build", "--net", "deplyo"], "--net deplyo: not known; did you mean 'deploy'?"),
     (["build", "--preset", "v1.0", "--design", "x.toml"], "--preset and --design: give one"),
-    (["build", "--desgin", "x.toml"], "no such option"),
+    (["build", "--desgin", "x.toml"], "no option '--desgin'; did you mean '--design'?"),
     (["build", "extra"], "unexpected extra argument"),
     (["build", "--bypass"], "requires an argument"),
     (["build", "--design", "nowhere.toml"], "nowhere.toml: no such file"),

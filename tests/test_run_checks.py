@@ -557,7 +557,7 @@ def test_room_for_snapshots(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> No
     assert code == 0
     assert "warning: 12 snapshots of 1 MiB are more than the 3 MiB that are free" in err
     code, _, err = typed.train(solver=place.solver_text("max_iter: 6 snapshot_after_train: false"))
-    assert "warning: the solver writes no snapshots" in err
+    assert "nothing is ever saved: set snapshot" in err
 
 
 def test_the_folder_of_a_run(typed: Typed) -> None:

@@ -103,9 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     if arguments is None:
         _clean_up_on_sigterm()
+    words = sys.argv[1:] if arguments is None else arguments
     if is_completing():
         complete_paths()
-    elif not (sys.argv[1:] if arguments is None else arguments):
+    elif not words:
         with click.Context(cli, info_name="sqgen") as context:
             click.echo(cli.get_help(context), err=True)
         raise SystemExit(2)
@@ -114,12 +115,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if sys.stdout is not None:
             flush()
     except SqgenError as error:
-        _fail(str(error), error.exit_code)
+        from .mistaken_usage import swapped_hint
+
+        _fail(f"{error}{swapped_hint(words, error)}", error.exit_code)
     except click.ClickException as error:
         if isinstance(error, NO_ARGUMENTS):
             click.echo(error.format_message(), err=True)
             raise SystemExit(2) from None
-        _fail(_one_line(error, sys.argv[1:] if arguments is None else arguments), 2)
+        _fail(_one_line(error, words), 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except BrokenPipeError:  # of standard error
@@ -142,6 +145,10 @@ def _clean_up_on_sigterm() -> None:
 def _one_line(error: click.ClickException, arguments: Sequence[str]) -> str:
     """Format a usage error as one line that names the help."""
     message = " ".join(error.format_message().split())
+    if isinstance(error, click.NoSuchOption):
+        from .mistaken_usage import option_hint
+
+        message = f"no option '{error.option_name}'{option_hint(cli, error, arguments)}"
     message = (message[:1].lower() + message[1:]).rstrip(".")
     context = getattr(error, "ctx", None)
     command = f"sqgen {arguments[0]}" if arguments and arguments[0] in COMMANDS else "sqgen"

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..text import did_you_mean, printable
+from ..text import did_you_mean, printable, shell_quote
 
 
 class Group(click.Group):
@@ -29,7 +29,8 @@ class Group(click.Group):
         if is_unknown and not ctx.resilient_parsing:
             word = printable(args[0])
             if self._file_command is not None and os.path.isfile(args[0]):
-                hint = f"; did you mean '{ctx.command_path} {self._file_command} {word}'?"
+                command = f"{ctx.command_path} {self._file_command} {shell_quote(args[0])}"
+                hint = f"; did you mean {command}?"
             else:
                 hint = did_you_mean(args[0], names) or f"; one of {', '.join(names)}"
             raise click.UsageError(f"no command '{word}'{hint}", ctx)

@@ -19,7 +19,7 @@ from ..nets.definition import parse_net
 from ..nets.summary import summary
 from ..nets.totals import Totals
 from ..report.table import table
-from ..text import bytes_text
+from ..text import bytes_text, shell_join
 from .completion import complete_presets
 from .group import Group
 from .progress_bar import ProgressBar
@@ -110,11 +110,13 @@ def _reproduce_lines(card: Card, weights: Weights) -> Iterator[tuple[str, str]]:
     if not file.endswith(".caffemodel"):
         decoded = f"{Path(file).stem}.caffemodel"
         net = folder / "deploy.prototxt"
-        yield "decode", f"sqgen compress decode {file} --net {net} -o {decoded}"
+        words = ["sqgen", "compress", "decode", file, "--net", str(net), "-o", decoded]
+        yield "decode", shell_join(words)
         file = decoded
-    gate = f" --published {card.name}" if card.accuracy else ""
     net = folder / "train_val.prototxt"
-    yield "reproduce", f"sqgen test --model {net} --weights {file} --data VAL_LMDB{gate}"
+    words = ["sqgen", "test", "--model", str(net), "--weights", file, "--data", "VAL_LMDB"]
+    words += ["--published", card.name] if card.accuracy else []
+    yield "reproduce", shell_join(words)
 
 
 def _totals(card: Card) -> Totals:

@@ -1,0 +1,78 @@
+"""Say what is there and was probably meant, where a path is not there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from ..text import first_few, printable
+
+ENTRIES = 10_000  # of a folder, at most, that are compared with a name
+CUTOFF = 0.75  # how alike two names must be, from 0 to 1
+
+
+def missing_hint(path: str | os.PathLike[str], otherwise: str) -> str:
+    """Return `; did you mean 'X'?` for the nearest path that is there, else `; OTHERWISE`."""
+    near = near_path(path)
+    return f"; did you mean '{printable(near)}'?" if near else f"; {otherwise}"
+
+
+def near_path(path: str | os.PathLike[str]) -> str:
+    """Return the path that is there and most like a missing one; an empty string without any.
+
+    Each missing name is replaced by the one most like it in the same folder, of the same ending
+    and with the same numbers: another iteration is another file.
+    """
+    missing = Path(path)
+    if "\0" in str(missing) or not missing.name:
+        return ""
+    place = Path(missing.anchor)
+    for part in missing.relative_to(missing.anchor).parts:
+        if not os.path.exists(place / part):
+            part = _closest(part, place)
+            if not part:
+                return ""
+        place /= part
+    return str(place)
+
+
+def _closest(name: str, folder: Path) -> str:
+    import difflib  # slow to import, and only errors need it
+
+    stem, *same = _split(name)
+    stems = {
+        other: entry
+        for entry in islice(_entries(folder), ENTRIES)
+        for other, *rest in (_split(entry),)
+        if rest == same
+    }
+    match = difflib.get_close_matches(stem, stems, n=1, cutoff=CUTOFF)
+    return stems[match[0]] if match else ""
+
+
+def _split(name: str) -> tuple[str, str, list[str]]:
+    """Return the stem of a name, and what no slip of the keyboard changes: ending and numbers."""
+    path = Path(name.lower())
+    return path.stem, path.suffix, re.findall(r"\d+", path.stem)
+
+
+def _entries(folder: Path) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from (entry.name for entry in entries)
+    except OSError:
+        return
+
+
+def lmdbs_inside(folder: Path, data_file: str) -> str:
+    """Return `; did you mean ...?` for the LMDBs in a folder that is none itself, or nothing."""
+    names = sorted(islice(_entries(folder), ENTRIES))
+    found = [str(folder / name) for name in names if os.path.isfile(folder / name / data_file)]
+    if not found:
+        return ""
+    if len(found) == 1:
+        return f"; did you mean '{printable(found[0])}'?"
+    return f"; in it are the LMDBs {first_few(found)}"

@@ -1,0 +1,101 @@
+"""Say what was meant by an option that a command lacks, or by files in each other's place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import Path
+
+import click
+
+from ..errors import FormatError, SqgenError
+from ..formats.files import is_text
+from ..text import first_few
+
+CUTOFF = 0.75  # how alike an option and a mistyped one must be, from 0 to 1
+HEAD = 4096  # bytes that tell text from a caffemodel
+# Names of other frameworks -> the field of the solver.
+SOLVER_FIELDS = {"lr": "base_lr", "learning_rate": "base_lr", "seed": "random_seed"}
+NET_OPTIONS, WEIGHTS_OPTIONS = ("--model", "--net", "--to"), ("--weights",)
+
+
+def option_hint(group: click.Group, error: click.NoSuchOption, words: Sequence[str]) -> str:
+    """Return what stands for an unknown option, where something surely does.
+
+    Args:
+        group: the commands.
+        error: of the option.
+        words: the command line.
+    """
+    command = error.ctx.command if error.ctx is not None else group
+    own = {option.lstrip("-"): option for option in _options(command)}
+    for word in words:  # as gflags takes them
+        name = word[1:].partition("=")[0]
+        if name in own and not word.startswith("--") and error.option_name == word[:2]:
+            return f"; did you mean '{own[name]}'?"
+    alike = get_close_matches(error.option_name.lstrip("-"), own, 1, CUTOFF)
+    if alike:
+        return f"; did you mean '{own[alike[0]]}'?"
+    name = error.option_name.lstrip("-").replace("-", "_")
+    field = SOLVER_FIELDS.get(name, name)
+    if command.name == "train" and _is_solver_field(field):
+        return f"; {field} is set in the solver's file"
+    others = [path for path, each in _commands(group) if error.option_name in _options(each)]
+    return f"; {first_few(others)} {'have' if len(others) > 1 else 'has'} it" if others else ""
+
+
+def _options(command: click.Command) -> Iterator[str]:
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            yield from (*parameter.opts, *parameter.secondary_opts)
+
+
+def _commands(group: click.Group, path: str = "sqgen") -> Iterator[tuple[str, click.Command]]:
+    """Yield every command below a group with its name."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{path} {name}")
+        elif command is not None:
+            yield f"{path} {name}", command
+
+
+def _is_solver_field(name: str) -> bool:
+    from ..formats.schema import SolverParameter
+
+    return name in SolverParameter.DESCRIPTOR.fields_by_name
+
+
+def swapped_hint(words: Sequence[str], error: SqgenError) -> str:
+    """Return a hint where a command line gives a net for weights, and weights for a net."""
+    if not isinstance(error, FormatError):
+        return ""
+    nets = _values(words, NET_OPTIONS)
+    weights = _values(words, WEIGHTS_OPTIONS)
+    if not weights and list(words[:2]) == ["weights", "map"]:
+        weights = list(words[2:3])
+    is_swapped = (
+        nets
+        and weights
+        and all(_starts_as_text(path) is False for path in nets)
+        and all(_starts_as_text(path) for path in weights)
+    )
+    return "; the net and the weights are in each other's place" if is_swapped else ""
+
+
+def _values(words: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return the values of options, as `--option value` or `--option=value`."""
+    found = [after for word, after in pairwise(words) if word in options]
+    split = (word.partition("=") for word in words)
+    return found + [value for name, equals, value in split if equals and name in options]
+
+
+def _starts_as_text(path: str) -> bool | None:
+    """Return whether a file begins as text; None where it can't be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return is_text(file.read(HEAD))
+    except (OSError, ValueError):
+        return None
