@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..formats.hdf5_file import Hdf5File
+from ..formats.hdf5_file import NUMBERS, Hdf5File
 from ..progress import StartProgress, no_progress
 from ..text import number_text, printable, shape_text
 
@@ -21,8 +21,8 @@ class DatasetInfo(NamedTuple):
 
     Attributes:
         name: its path in the file, the name of a top where it has no group.
-        type: of its numbers, such as `float32`.
-        shape: the records first.
+        type: of its numbers, such as `float32`; of what Caffe does not read, the type class.
+        shape: the records first; empty where the type is not of numbers.
         minimum, maximum: of the finite numbers; None where there are none.
         not_finite: how many numbers are not.
     """
@@ -39,7 +39,7 @@ def inspect_hdf5(path: str, progress: StartProgress = no_progress) -> list[Datas
     """Read all datasets of an HDF5 file.
 
     Raises:
-        FormatError: it can't be opened, is damaged, or has a dataset that is not of numbers.
+        FormatError: it can't be opened, or is damaged.
     """
     with Hdf5File(path, printable(path)) as file:
         names = list(_dataset_names(file, ""))
@@ -61,6 +61,9 @@ def _dataset_names(file: Hdf5File, group: str) -> Iterator[str]:
 
 
 def _inspect(file: Hdf5File, name: str) -> DatasetInfo:
+    kind = file.type_class(name)
+    if kind not in NUMBERS:
+        return DatasetInfo(name, f"H5T_{kind}", (), None, None, 0)
     shape = file.shape(name)
     lows, highs, not_finite = [], [], 0
     for part in _parts(shape):

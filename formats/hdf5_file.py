@@ -21,7 +21,7 @@ MAX_AXES = 32  # kMaxBlobAxes (include/caffe/blob.hpp)
 _TYPE_CLASSES = (
     "INTEGER FLOAT TIME STRING BITFIELD OPAQUE COMPOUND REFERENCE ENUM VLEN ARRAY COMPLEX".split()
 )
-_NUMBERS = ("INTEGER", "FLOAT")
+NUMBERS = ("INTEGER", "FLOAT")
 _MAX_COMPRESSION = 1100  # deflate reaches 1,032 times, LZF and szip less
 
 
@@ -118,8 +118,16 @@ class Hdf5File:
         return tuple(map(int, self._dataset(name).shape))
 
     def type_class(self, name: str) -> str:
-        """Return the type class of a dataset, such as `FLOAT`."""
-        return self._type_class(self._dataset(name), name)
+        """Return the type class of a dataset, such as `FLOAT`; Caffe reads those of `NUMBERS`.
+
+        Raises:
+            FormatError: there is no such dataset.
+        """
+        if not self.is_dataset(name):
+            raise FormatError(f"{self.shown}: Failed to find HDF5 dataset {printable(name)}")
+        with self._guarded(name):
+            number: int = self._file[name].id.get_type().get_class()
+            return _TYPE_CLASSES[number]
 
     def number_type(self, name: str) -> str:
         """Return the type of a dataset's numbers, such as `float32`."""
@@ -157,33 +165,24 @@ class Hdf5File:
             return str(self._file[name].asstr("utf-8")[()])
 
     def _dataset(self, name: str) -> Any:
-        """Return a dataset of numbers that are in the file."""
-        if not self.is_dataset(name):
-            raise FormatError(f"{self.shown}: Failed to find HDF5 dataset {printable(name)}")
+        """Return a dataset of numbers that are in the file, or in others that it names."""
+        kind = self.type_class(name)
+        if kind not in NUMBERS:
+            raise FormatError(f"{self._place(name)}: Unsupported datatype class: H5T_{kind}")
         with self._guarded(name):
             dataset = self._file[name]
-            self._check_type(dataset, name)
             shape = dataset.shape
-            stored = dataset.is_virtual or dataset.external or dataset.id.get_storage_size()
+            elsewhere = bool(dataset.is_virtual or dataset.external)
+            stored = dataset.id.get_storage_size()
             packed = dataset.id.get_create_plist().get_nfilters() > 0
             element = dataset.dtype.itemsize
         if shape is None or len(shape) > MAX_AXES:
             raise FormatError(f"{self._place(name)} is empty, or of more than {MAX_AXES} axes")
         # What was never written would be read as zeros, and in any size.
         limit = stored * (_MAX_COMPRESSION if packed else 1)
-        if stored is not True and prod(shape) * element > limit:
+        if not elsewhere and prod(shape) * element > limit:
             raise FormatError(f"{self._place(name)} is not wholly in the file; make it again")
         return dataset
-
-    def _check_type(self, dataset: Any, name: str) -> None:
-        kind = self._type_class(dataset, name)
-        if kind not in _NUMBERS:
-            raise FormatError(f"{self._place(name)}: Unsupported datatype class: H5T_{kind}")
-
-    def _type_class(self, dataset: Any, name: str) -> str:
-        with self._guarded(name):
-            number: int = dataset.id.get_type().get_class()
-            return _TYPE_CLASSES[number]
 
     def _place(self, name: str) -> str:
         return f"{self.shown}: dataset {printable(name)}"

@@ -61,8 +61,11 @@ class RunOptions:
                 f"arguments '{printable(self.arguments)}': give a list, such as ['--threads=1']"
             )
         if self.arguments and not self.arguments[0].startswith("-"):
+            is_state = ".solverstate" in self.arguments[0]
+            meant = "--snapshot FILE resumes from a file, --resume from the newest snapshot"
             raise SqgenError(
-                f"unexpected '{printable(self.arguments[0])}'; options for caffe stand behind --"
+                f"unexpected '{printable(self.arguments[0])}';"
+                f" {meant if is_state else 'options for caffe stand behind --'}"
             )
         for argument in self.arguments:
             flag = argument.lstrip("-").partition("=")[0]

@@ -387,6 +387,16 @@ def test_the_newest_snapshot_may_be_hdf5(trained: Path) -> None:
     assert (Path(found.path).name, found.iteration, found.remarks) == (TENTH[1], 10, [])
 
 
+@pytest.mark.parametrize("name", ["s_iter_5.solverstate", "s_iter_5.solverstate.h5"])
+def test_a_file_beside_resume(name: str, sqgen: Run) -> None:
+    done = sqgen("train", "--solver", "solver.prototxt", "--resume", name)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"sqgen: unexpected '{name}'; --snapshot FILE resumes from a file, --resume from the newest"
+        " snapshot\n"
+    )
+
+
 def test_weights_of_another_run_are_refused(trained: Path, tmp_path: Path) -> None:
     place = copy(trained, tmp_path, FIFTH)
     (place / FIFTH[0]).write_bytes((trained / TENTH[0]).read_bytes())
