@@ -7,7 +7,7 @@ misspelt name, and what is known of the fields of Caffe's forks (`fork_fields.py
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
@@ -101,11 +101,11 @@ def parse(
         error = raised
     uses: list[ForkUse] = []
     warnings: list[str] = []
-    for unknown in parser.unknown:
+    lines = lines_of(text, (unknown.offset for unknown in parser.unknown))
+    for unknown, line in zip(parser.unknown, lines, strict=True):
         field = _field_of_foreign_layer(unknown, is_foreign) or find_fork_field(unknown)
         if field is None:
             raise _format_error(_describe_unknown(unknown), text, unknown.offset, source)
-        line = line_of(text, unknown.offset)
         if field.name == "ceil_mode":
             what = _read_ceil_mode(unknown)
             if not what:
@@ -120,9 +120,9 @@ def parse(
         warnings.append(f"{printable(source)}:{line}: {name} ({field.fork}) {what}")
     if error is not None:
         raise _format_error(str(error), text, error.offset, source) from None
-    for offset in parser.escaped:
+    for line in lines_of(text, parser.escaped):
         warnings.append(
-            f"{printable(source)}:{line_of(text, offset)}: a string that is not UTF-8 is read with"
+            f"{printable(source)}:{line}: a string that is not UTF-8 is read with"
             " its bytes as escapes; write the file as UTF-8"
         )
     return Parsed(fields, uses, list(dict.fromkeys(warnings)))
@@ -131,6 +131,17 @@ def parse(
 def line_of(text: str, offset: int) -> int:
     """Return the number of the line of an offset."""
     return text.count("\n", 0, offset) + 1
+
+
+def lines_of(text: str, offsets: Iterable[int]) -> list[int]:
+    """Return the numbers of the lines of ascending offsets, in one pass over the text."""
+    lines: list[int] = []
+    line, end = 1, 0
+    for offset in offsets:
+        line += text.count("\n", end, offset)
+        end = offset
+        lines.append(line)
+    return lines
 
 
 def scalar_text(value: Scalar) -> str:

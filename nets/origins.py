@@ -13,7 +13,7 @@ from ..formats.fork_layers import (
     group_depthwise,
     split_batch_norm,
 )
-from ..formats.prototxt import Parsed, line_of
+from ..formats.prototxt import Parsed, lines_of
 from ..formats.schema import FillerParameter, LayerParameter, NetParameter
 from ..formats.text_parser import TextParser
 from ..text import first_few, printable
@@ -32,12 +32,13 @@ class LayerOrigin(NamedTuple):
 
 def layer_origins(text: str, parsed: Parsed) -> list[LayerOrigin]:
     """Return the origins of the layers of a net, in order."""
+    uses: dict[int, list[ForkUse]] = {}
+    for use in parsed.fork_uses:
+        uses.setdefault(use.entry, []).append(use)
+    lines = lines_of(text, (field.offset for field in parsed.fields))
     return [
-        LayerOrigin(
-            line_of(text, field.offset),
-            tuple(use for use in parsed.fork_uses if use.entry == entry),
-        )
-        for entry, field in enumerate(parsed.fields)
+        LayerOrigin(line, tuple(uses.get(entry, ())))
+        for entry, (field, line) in enumerate(zip(parsed.fields, lines, strict=True))
         if field.name in LAYERS
     ]
 
