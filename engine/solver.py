@@ -153,7 +153,7 @@ class Solver:
         glog.info(f"Learning Rate Policy: {self.param.lr_policy}", "solver.cpp:290")
         try:
             self._train()
-        except FormatError:  # data that can't be read
+        except (FormatError, NetError):  # a record that can't be read, or whose label is no class
             self._save_progress()
             raise
         every = self.param.snapshot

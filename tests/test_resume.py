@@ -25,6 +25,7 @@ import pytest
 from sqgen.engine.snapshots import read_snapshot
 from sqgen.errors import FormatError
 from sqgen.formats.caffemodel import read_caffemodel, read_solver_state
+from sqgen.formats.schema import Datum
 from sqgen.formats.snapshot_files import newest_snapshot
 from sqgen.runner.preflight import check_solver_state
 
@@ -239,11 +240,19 @@ def test_a_run_whose_data_is_truncated_goes_on(
     assert_equal(place, whole)
 
 
+BAD_LABEL = Datum(channels=3, height=12, width=10, data=bytes(360), label=99).SerializeToString()
+
+
 @pytest.mark.parametrize(
-    ("saves", "found"), [("", ["s_iter_2"]), ("snapshot_after_train: false", [])]
+    ("saves", "value", "said", "found"),
+    [
+        ("", b"?", "record 30 (from 0): is not a Datum", ["s_iter_2"]),
+        ("", BAD_LABEL, "label 99 ", ["s_iter_2"]),
+        ("snapshot_after_train: false", b"?", "record 30 (from 0): is not a Datum", []),
+    ],
 )
 def test_a_record_that_is_damaged_ends_a_run(
-    saves: str, found: list[str], train: Engine, tmp_path: Path
+    saves: str, value: bytes, said: str, found: list[str], train: Engine, tmp_path: Path
 ) -> None:
     write_data(tmp_path)
     with (
@@ -251,10 +260,10 @@ def test_a_record_that_is_damaged_ends_a_run(
         env.begin(write=True) as change,
     ):
         key = sorted(key for key, _ in change.cursor())[30]
-        change.put(key, b"?")
+        change.put(key, value)
     place = place_for(tmp_path, "place", "random", f"max_iter: {LAST} {saves}")
     log = train(place, code=2)
-    assert "record 30 (from 0): is not a Datum" in log[-1]
+    assert said in log[-1]
     assert [state.stem for state in states(place)] == found
 
 
