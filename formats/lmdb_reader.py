@@ -293,10 +293,10 @@ def open_lmdb(path: str | os.PathLike[str]) -> LmdbReader:
 
 
 def _data_file(folder: Path, shown: str) -> Path:
-    if not os.path.exists(folder):
+    if not folder.exists():
         hint = missing_hint(folder, "give the folder of an LMDB")
         raise FormatError(f"{shown}: no such folder{hint}")
-    if not os.path.isdir(folder):
+    if not folder.is_dir():
         raise FormatError(f"{shown}: is a file; give the folder of an LMDB (with {DATA_FILE})")
     data = folder / DATA_FILE
     if os.path.isfile(data):
