@@ -210,37 +210,42 @@ def _auxiliary(losses: Iterable[LayerParameter]) -> list[LayerParameter]:
 
 def _outputs(graph: Graph[LayerParameter], labels: Set[Top], dropped: Set[int]) -> Iterator[Top]:
     """Yield the versions that no kept layer reads, and that are no mere targets of a loss."""
+    learned = _learned_blobs(graph)
     for node in graph.nodes:
         if node.index in dropped or not node.bottoms:
             continue
         for top in _tops(node):
             readers = graph.readers(top)
-            is_scored = any(_is_prediction(graph, reader, labels) for reader in readers)
+            is_scored = any(_is_prediction(graph, reader, labels, learned) for reader in readers)
             if not readers or (is_scored and all(reader.layer in dropped for reader in readers)):
                 yield top
 
 
-def _is_prediction(graph: Graph[LayerParameter], bottom: Bottom, labels: Set[Top]) -> bool:
+def _is_prediction(
+    graph: Graph[LayerParameter], bottom: Bottom, labels: Set[Top], learned: Set[Top]
+) -> bool:
     """Whether a layer that scores reads a prediction there, not what that should be."""
     node = graph.nodes[bottom.layer]
     if node.layer.type == "Silence":
         return False
     targets = {position for position, top in enumerate(node.sources) if top in labels}
     if not targets and _is_score(node.layer):
-        is_learned = [top is not None and _is_learned(graph, top) for top in node.sources]
+        is_learned = [top in learned for top in node.sources]
         first = 2 if node.layer.type == "ContrastiveLoss" else 1
         # The distance of two blobs is the same in either order.
         targets = {0} if is_learned[:2] == [False, True] else set(range(first, len(is_learned)))
     return bottom.position not in targets
 
 
-def _is_learned(graph: Graph[LayerParameter], top: Top) -> bool:
-    """Whether a layer of filters is among those that a version depends on."""
-    node = graph.nodes[top.layer]
-    fields = (message for _, message in node.layer.ListFields() if isinstance(message, Message))
-    if any("num_output" in message.DESCRIPTOR.fields_by_name for message in fields):
-        return True
-    return any(_is_learned(graph, source) for source in node.sources if source is not None)
+def _learned_blobs(graph: Graph[LayerParameter]) -> set[Top]:
+    """Return the versions that depend on a layer of filters."""
+    learned: set[Top] = set()
+    for node in graph.nodes:
+        fields = (value for _, value in node.layer.ListFields() if isinstance(value, Message))
+        has_filters = any("num_output" in field.DESCRIPTOR.fields_by_name for field in fields)
+        if has_filters or not learned.isdisjoint(node.sources):
+            learned.update(_tops(node))
+    return learned
 
 
 def _input_layer(

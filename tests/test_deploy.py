@@ -375,3 +375,16 @@ def test_other_comments_are_none() -> None:
         assert read_comment(parse_net(text)) is None
     bare = parse_net("# Preprocessing\n\n# mean: a")
     assert read_comment(bare) is None
+
+
+def test_a_net_of_many_paths() -> None:
+    """60 sums of a blob with itself: 2^60 paths lead up to its data."""
+    shape = "input_param { shape { dim: 1 dim: 3 dim: 6 dim: 5 } }"
+    text = f'layer {{ name: "data" type: "Input" top: "s0" {shape} }}\n'
+    for n in range(60):
+        text += (
+            f'layer {{ name: "s{n + 1}" type: "Eltwise" bottom: "s{n}" bottom: "s{n}"'
+            f' top: "s{n + 1}" }}\n'
+        )
+    text += 'layer { name: "loss" type: "EuclideanLoss" bottom: "s60" bottom: "s59" top: "loss" }'
+    assert len(deploy_net(parse_net(text)).param.layer) == 61

@@ -196,10 +196,6 @@ WEIGHTS: dict[str, tuple[bytes, str]] = {
         "w: Incompatible number of blobs for layer ip: 1 in the file, 2 in the net",
     ),
     "none": (model(count=0).SerializeToString(), "layer ip: 0 in the file, 2 in the net"),
-    "name": (
-        model(name="ipp").SerializeToString().replace(b"ipp", b"i\xffp"),
-        "w: a layer's name is not UTF-8; the file is damaged",
-    ),
 }
 
 
@@ -289,7 +285,7 @@ STATES: dict[str, tuple[bytes, str]] = {
     ),
     "bytes": (
         state(learned_net="gone").SerializeToString().replace(b"gone", b"g\xffne"),
-        "s: is damaged",
+        r"s: its weights g\xffne are not there, nor beside it",
     ),
     "long": (state(learned_net="x" * 5000).SerializeToString(), "nor beside it"),
     "folder": (state(learned_net=".").SerializeToString(), "nor beside it"),
