@@ -47,7 +47,9 @@ def index_images(images: str, file: str | None) -> ImageIndex:
     if images and not os.path.isdir(images):
         instead = "give the folder that the images are in"
         if not os.path.exists(images):
-            raise FormatError(f"{shown}: no such folder{missing_hint(images, instead)}")
+            raise FormatError(
+                f"{shown}: no such folder{missing_hint(images, instead, os.path.isdir)}"
+            )
         raise FormatError(f"{shown}: is a file; {instead}")
     # Caffe concatenates the two: a name that begins with a slash is below the folder, too.
     root = images if not images or images.endswith("/") else images + "/"

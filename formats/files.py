@@ -69,7 +69,7 @@ def read_bytes(path: str | os.PathLike[str], limit: int, kind: str = "a prototxt
     except (OSError, ValueError) as error:
         hint = "; check the name"
         if isinstance(error, FileNotFoundError | NotADirectoryError):
-            hint = missing_hint(name, "check the name")
+            hint = missing_hint(name, "check the name", os.path.isfile)
         raise FormatError(f"{shown}: {error_reason(error)}{hint}") from None
     except MemoryError:
         raise FormatError(f"{shown}: does not fit into memory") from None

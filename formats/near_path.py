@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -14,10 +14,22 @@ ENTRIES = 10_000  # of a folder, at most, that are compared with a name
 CUTOFF = 0.75  # how alike two names must be, from 0 to 1
 
 
-def missing_hint(path: str | os.PathLike[str], otherwise: str) -> str:
-    """Return `; did you mean 'X'?` for the nearest path that is there, else `; OTHERWISE`."""
+def missing_hint(
+    path: str | os.PathLike[str],
+    otherwise: str,
+    is_right: Callable[[str], bool] = os.path.exists,
+) -> str:
+    """Return `; did you mean 'X'?` for the nearest path that is there, else `; OTHERWISE`.
+
+    Args:
+        path: the missing one.
+        otherwise: what to do.
+        is_right: whether a path is of the kind that is needed, such as `os.path.isdir`.
+    """
     near = near_path(path)
-    return f"; did you mean '{printable(near)}'?" if near else f"; {otherwise}"
+    if near and is_right(near):
+        return f"; did you mean '{printable(near)}'?"
+    return f"; {otherwise}"
 
 
 def near_path(path: str | os.PathLike[str]) -> str:

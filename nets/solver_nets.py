@@ -147,7 +147,7 @@ def _read(path: str, source: str) -> NetDefinition:
     beside = path_beside_solver(path, source)
     if not os.path.exists(beside) and not os.path.exists(path):
         near = _namesake(path, source)
-        hint = missing_hint(beside, "correct its path")
+        hint = missing_hint(beside, "correct its path", os.path.isfile)
         hint = f"; did you mean '{printable(near)}'?" if near else hint
         raise FormatError(
             f"{printable(source)}: net '{printable(path)}' not found, nor beside the solver{hint}"

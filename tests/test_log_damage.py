@@ -85,11 +85,11 @@ def damaged(chance: random.Random, text: str) -> bytes:
 
 
 @pytest.mark.slow
-def test_2000_damaged_logs() -> None:
+def test_damaged_logs() -> None:
     """Never an exception, and both ways of reading tell the same."""
     chance = random.Random(2000)
     texts = [text_of(name)[-9000:] for name in NAMES]
-    for _ in range(2000):
+    for _ in range(500):
         data = damaged(chance, chance.choice(texts))
         parse(data).as_dict()
         assert told(data) == told(data, fast=False)
