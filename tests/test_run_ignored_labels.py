@@ -173,7 +173,8 @@ def test_means_over_labels(records: int, batch: int, data: st.DataObject) -> Non
     """From batches that wrap, with any labels ignored, even all of a batch or of the set."""
     plan = plan_exact_epoch(records, batch, engine_stops=False)
     seed = data.draw(st.randoms(use_true_random=False))
-    counts = [seed.random() < data.draw(st.sampled_from([0.02, 0.5, 1.0])) for _ in range(records)]
+    share = data.draw(st.sampled_from([0.0, 0.02, 0.5, 1.0]))
+    counts = [seed.random() < share for _ in range(records)]
     losses = [seed.uniform(0, 8) for _ in range(records)]
     hits = [float(seed.random() < 0.6) for _ in range(records)]
 
