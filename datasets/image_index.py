@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .. import counter_rng
 from ..errors import FormatError
-from ..formats.files import display_name, error_reason, read_bytes
+from ..formats.files import display_name, find_files, read_bytes, unreadable_folder
 from ..formats.list_file import LIST_LIMIT, label_warnings, parse_list
 from ..formats.near_path import missing_hint
 from ..text import printable
@@ -80,7 +80,7 @@ def index_folders(root: str, shown: str) -> ImageIndex:
     try:
         entries = sorted(os.scandir(root or "."), key=lambda entry: entry.name)
     except OSError as error:
-        raise _unreadable(error) from None
+        raise unreadable_folder(error) from None
     visible = [entry for entry in entries if not entry.name.startswith(".")]
     classes = [entry.name for entry in visible if entry.is_dir()]
     if not classes:
@@ -103,18 +103,5 @@ def index_folders(root: str, shown: str) -> ImageIndex:
 
 def _files(root: str, folder: str) -> Iterator[str]:
     """Yield the names of all files below a folder, relative to `root`, in order."""
-    for above, folders, files in os.walk(root + folder, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield os.path.join(above, name)[len(root) :].replace(os.sep, "/")  # noqa: PTH118
-
-
-def _refuse(error: OSError) -> None:
-    raise _unreadable(error)
-
-
-def _unreadable(error: OSError) -> FormatError:
-    return FormatError(
-        f"{printable(str(error.filename))}: {error_reason(error)}; check who may read it"
-    )
+    for path in find_files(root + folder):
+        yield path[len(root) :].replace(os.sep, "/")

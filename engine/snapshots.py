@@ -31,7 +31,7 @@ from ..formats.hdf5_file import hdf5_package
 from ..formats.hdf5_snapshot import SUFFIX, unwritable_name
 from ..formats.schema import TRAIN, SolverParameter, SolverState
 from ..formats.snapshot_files import RESUME_STATE_LIMIT, find_weights, resume_state_path
-from ..json_form import from_json, to_json
+from ..json_form import from_json, loads, to_json
 from ..text import printable
 from . import glog
 from .executor import PRECISIONS, Executor
@@ -182,11 +182,9 @@ def _check_history(state: SolverState, optimizer: Optimizer, file: str) -> None:
 def _read_resume_state(path: str, data: bytes) -> ResumeState | None:
     """Read the resume state beside a solver state of these bytes; None where none is valid."""
     try:
-        plain = json.loads(
-            read_bytes(resume_state_path(path), RESUME_STATE_LIMIT, "a resume state")
-        )
+        plain = loads(read_bytes(resume_state_path(path), RESUME_STATE_LIMIT, "a resume state"))
         resume_state = from_json(ResumeState, plain)
-    except (FormatError, ValueError, OverflowError, RecursionError):
+    except (FormatError, ValueError):
         return None
     digest = sha256(data).hexdigest()
     matches = (resume_state.format, resume_state.digest) == (FORMAT, digest)

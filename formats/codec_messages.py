@@ -27,7 +27,7 @@ def catch_messages(decode: Callable[[], T]) -> tuple[T, str]:
     """Return the result of `decode`, and what codecs printed in it.
 
     Args:
-        decode: decodes an image, and is called a second time if anything was printed.
+        decode: decodes an image, and is called a second time if codecs printed anything.
     """
     catcher = _catcher()
     return (decode(), "") if catcher is None else catcher.run(decode)

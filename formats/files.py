@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import DEFAULT_BUFFER_SIZE, BufferedWriter, FileIO
 from pathlib import Path
@@ -117,6 +117,29 @@ def check_stand_in(head: bytes, shown: str, kind: str) -> None:
         )
 
 
+def find_files(folder: str) -> Iterator[str]:
+    """Yield the files below a folder, sorted, without those in or of names that begin with a dot.
+
+    Raises:
+        FormatError: a folder can't be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise unreadable_folder(error)
+
+    for above, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield os.path.join(above, name)  # noqa: PTH118 - as the folder was typed
+
+
+def unreadable_folder(error: OSError) -> FormatError:
+    """Return the error of a folder that can't be listed."""
+    name = printable(str(error.filename))
+    return FormatError(f"{name}: {error_reason(error)}; check who may read it")
+
+
 def is_text(data: bytes) -> bool:
     """Check whether bytes begin like text, in any encoding."""
     head = data[:_HEAD]
@@ -158,7 +181,7 @@ class NewFiles:
         try:
             self._folders += missing_folders(path.parent)
             path.parent.mkdir(parents=True, exist_ok=True)
-            target = _target(path)
+            target = link_target(path)
             stem = os.fsdecode(os.fsencode(target.name)[:_STEM])
             temporary = target.with_name(f".{stem}.{os.urandom(4).hex()}.tmp")
             self._files[path] = _NewFile(path, temporary, _mode(target), buffer_size)
@@ -198,7 +221,7 @@ class NewFiles:
         try:
             for path, temporary in self._temporaries.items():
                 if self._force:
-                    temporary.replace(_target(path))
+                    temporary.replace(link_target(path))
                 else:
                     _link(temporary, path)
                     placed.append(path)
@@ -297,15 +320,15 @@ def check_file_target(path: Path, force: bool) -> None:
         raise OutputError(f"{name}: is a device or a pipe, which would be replaced; use > {name}")
 
 
-def _target(path: Path) -> Path:
-    """Return where a file is written: links are followed."""
+def link_target(path: Path) -> Path:
+    """Return what a link names, or else the path itself."""
     return path.resolve() if os.path.islink(path) else path
 
 
 def _mode(path: Path) -> int | None:
     """Return the permissions of a file; None where there is none."""
     try:
-        return stat.S_IMODE(path.stat().st_mode) & 0o777
+        return path.stat().st_mode & 0o777
     except FileNotFoundError:
         return None
 

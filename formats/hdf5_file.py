@@ -224,8 +224,7 @@ def add_string(group: Any, name: str, value: str) -> None:
     kind.set_strpad(h5py.h5t.STR_NULLTERM)
     space = h5py.h5s.create(h5py.h5s.SCALAR)
     options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    options.set_obj_track_times(
-        False
-    )  # as h5py itself does, so that equal contents are equal bytes
+    # As h5py itself does, so that equal contents are equal bytes.
+    options.set_obj_track_times(False)
     dataset = h5py.h5d.create(group.id, name.encode(), kind, space, options)
     dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array(data, f"S{len(data) + 1}"), mtype=kind)

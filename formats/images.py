@@ -21,7 +21,7 @@ from ..errors import FormatError
 from ..extras import required
 from ..text import printable
 from .codec_messages import catch_messages
-from .files import error_reason, read_bytes
+from .files import find_files, read_bytes
 
 Pixels = NDArray[np.uint8]
 OnDamage = Callable[[str], None]
@@ -60,21 +60,12 @@ def opencv() -> Any:
 
 
 def find_images(folder: str) -> Iterator[str]:
-    """Yield the image files below a folder, sorted; names that begin with a dot are skipped.
+    """Yield the image files below a folder; see `find_files`.
 
     Raises:
         FormatError: a folder can't be read.
     """
-
-    def refuse(error: OSError) -> None:
-        name = printable(str(error.filename))
-        raise FormatError(f"{name}: {error_reason(error)}; check who may read it") from None
-
-    for above, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield os.path.join(above, name)  # noqa: PTH118 - as the folder was typed
+    return (path for path in find_files(folder) if path.lower().endswith(SUFFIXES))
 
 
 def read_image(

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import FormatError, OutputError
 from ..extras import required
 from ..text import printable
-from .files import error_reason, missing_folders, remove_empty
+from .files import error_reason, link_target, missing_folders, remove_empty
 from .lmdb_reader import DATA_FILE, LABELS_FILE
 
 KEY_LIMIT = 511  # bytes of a key: MDB_MAXKEYSIZE of mdb.c
@@ -74,7 +74,7 @@ class LmdbWriter:
         self._env: Any = None
         check_lmdb_target(self.path, force)
         # Follow a link: replace its target, not the link.
-        self._target = self.path.resolve() if os.path.islink(self.path) else self.path
+        self._target = link_target(self.path)
         self._temporary = self._beside("tmp")
         self._new_folders = missing_folders(self._target.parent)
         try:

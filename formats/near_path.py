@@ -1,4 +1,4 @@
-"""Say what is there and was probably meant, where a path is not there."""
+"""Suggest a path that is there where one is not."""
 
 from __future__ import annotations
 

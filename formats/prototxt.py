@@ -1,7 +1,7 @@
 """Parse and print `.prototxt` files: protocol buffer text.
 
 `text_parser.py` reads them. This module adds file:line:column to every error, a suggestion for a
-misspelt name, and what is known of the fields of Caffe's forks (`fork_fields.py`).
+misspelt name, and what `fork_fields.py` knows of the fields of Caffe's forks.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _format_error(reason: str, text: str, offset: int, source: str) -> FormatErr
 
 
 def _describe_unknown(unknown: UnknownField) -> str:
-    """Say which field or value is unknown, and suggest one that following it can't set twice."""
+    """Say which field or value is unknown, and suggest one that is not set already."""
     descriptor: Any = unknown.message.DESCRIPTOR
     if unknown.enum:
         word = printable(str(unknown.value))

@@ -7,7 +7,6 @@ digests of both.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import FormatError, OutputError
+from ..json_form import loads
 from ..text import printable
 from .caffemodel import is_finite, read_caffemodel, read_solver_state
 from .files import BINARY_LIMIT, error_reason, read_bytes
@@ -131,9 +131,9 @@ def _read_digests(path: str) -> tuple[str, str]:
     """Return the digests of a solver state and its weights from the file beside it, or nothing."""
     try:
         file = resume_state_path(path)
-        plain = json.loads(read_bytes(file, RESUME_STATE_LIMIT, "a resume state"))
+        plain = loads(read_bytes(file, RESUME_STATE_LIMIT, "a resume state"))
         return plain["digest"], plain["weights_digest"]
-    except (FormatError, ValueError, LookupError, TypeError, RecursionError):
+    except (FormatError, ValueError, LookupError, TypeError):
         return "", ""
 
 

@@ -36,8 +36,7 @@ _ESCAPE = re.compile(
     rb"|((?:\\u[0-9a-fA-F]{4})+)|\\"
 )
 _CONTROLS = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
-_TRUTHS = {**dict.fromkeys(("true", "True", "t"), True)}
-_TRUTHS |= dict.fromkeys(("false", "False", "f"), False)
+_TRUTHS = dict.fromkeys(("true", "True", "t"), True) | dict.fromkeys(("false", "False", "f"), False)
 _CLOSINGS = {"{": "}", "<": ">", "[": "]"}
 _MEANT = {
     "/": "; comments begin with #, not //",
@@ -375,7 +374,7 @@ _Reader = Callable[[TextParser, FieldDescriptor], Any]
 
 
 class _FieldKind(NamedTuple):
-    """How a field is read; `read` is None for a message, and else returns its value."""
+    """How to read a field; `read` is None for a message, and else returns its value."""
 
     name: str
     repeated: bool

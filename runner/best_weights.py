@@ -19,7 +19,7 @@ from ..formats.caffemodel import read_solver_state
 from ..formats.files import BINARY_LIMIT, read_bytes, write_files
 from ..formats.schema import SolverParameter
 from ..formats.snapshot_files import find_weights
-from ..json_form import from_json, to_json
+from ..json_form import from_json, loads, to_json
 from ..logs.collector import Collector
 from ..logs.logged_net import expected_scores
 from ..logs.scores import LOSS, OTHER, require_score, score_names, value_in_test
@@ -114,9 +114,9 @@ class BestWeights:
         """Read the best test of the training that goes on, if its record fits its weights."""
         try:
             record = self._prefix + "_best.json"
-            best = from_json(BestTest, json.loads(read_bytes(record, RECORD_LIMIT, "a record")))
+            best = from_json(BestTest, loads(read_bytes(record, RECORD_LIMIT, "a record")))
             digest = sha256(read_bytes(best.weights, BINARY_LIMIT)).hexdigest()
-        except (FormatError, ValueError, OverflowError, RecursionError):
+        except (FormatError, ValueError):
             return None
         if digest != best.digest:
             return None
