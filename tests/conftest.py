@@ -56,6 +56,16 @@ def sqgen(tmp_path: Path) -> Run:
     return run
 
 
+def run_alone(code: str, folder: Path) -> str:
+    """Run Python code in a process of its own, which C may end; return what it prints."""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 @pytest.fixture
 def forked_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A runner in this process starts `sqgen-caffe` as a fork of a process that has PyTorch."""

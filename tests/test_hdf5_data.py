@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from sqgen.formats.schema import LayerParameter, NetParameter
 
 from . import engine_server
 from . import small_training as small
-from .conftest import DATA, Run
+from .conftest import DATA, Run, run_alone
 
 h5py = pytest.importorskip("h5py", reason="needs h5py, the extra hdf5")
 
@@ -393,16 +392,7 @@ def test_damage_is_one_line_or_harmless(tmp_path: Path) -> None:
     """In a process of its own: HDF5 is C, and might end it."""
     file(tmp_path / "0.h5", {k: tops(40)[k] for k in ("data", "label")}, compression="gzip")
     (tmp_path / "files").write_text("0.h5")
-    done = subprocess.run(
-        [sys.executable, "-c", DAMAGE],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert int(done.stdout) > 100
+    assert int(run_alone(DAMAGE, tmp_path)) > 100
 
 
 # Training and testing
