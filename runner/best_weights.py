@@ -1,7 +1,8 @@
 """The weights of a training's best test, kept as `PREFIX_best.caffemodel`.
 
-Caffe scores the weights of iteration N right after it has written their snapshot, so the snapshot
-of the best test is copied. `PREFIX_best.json` says which test it was, for a training that resumes.
+Caffe scores the weights of iteration N right after it has written their snapshot, so sqgen copies
+the snapshot of the best test. `PREFIX_best.json` says which test it was, for a training that
+resumes.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class BestWeights:
     """Keeps the weights of the test with the best score.
 
     Args:
-        options: log what is kept.
+        options: log what it keeps.
         name: of the score, as `--keep-best` gives it.
         solver: the solver.
         tested: its test nets.

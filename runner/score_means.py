@@ -12,16 +12,9 @@ from typing import NamedTuple
 
 from ..formats.schema import LayerParameter, LossParameter
 from ..nets.graph import Node
+from ..nets.loss_normalization import NORMALIZED_LOSSES, loss_normalization
 from .dataset import read_labels
 from .preflight import CheckedNet
-
-VALID, BATCH_SIZE, NONE = LossParameter.VALID, LossParameter.BATCH_SIZE, LossParameter.NONE
-# Losses with a normalization -> the one where their loss_param says nothing.
-_NORMALIZATIONS = {
-    "SoftmaxWithLoss": VALID,
-    "InfogainLoss": VALID,
-    "SigmoidCrossEntropyLoss": BATCH_SIZE,
-}
 
 
 class ScoreMean(NamedTuple):
@@ -53,10 +46,10 @@ def read_score_means(net: CheckedNet) -> dict[str, ScoreMean]:
             ignores = layer.accuracy_param.HasField("ignore_label")
             ignored = layer.accuracy_param.ignore_label if ignores else None
             is_whole = prod(net.shapes.blobs.get(node.bottoms[1], ())[1:]) == 1
-        elif layer.type in _NORMALIZATIONS:
+        elif layer.type in NORMALIZED_LOSSES:
             loss, is_whole = layer.loss_param, False
-            mode = _normalization(layer)
-            ignores = mode == VALID and loss.HasField("ignore_label")
+            mode = loss_normalization(layer)
+            ignores = mode == LossParameter.VALID and loss.HasField("ignore_label")
             ignored = loss.ignore_label if ignores else None
         else:
             continue
@@ -64,19 +57,10 @@ def read_score_means(net: CheckedNet) -> dict[str, ScoreMean]:
         means[node.tops[0]] = ScoreMean(
             counts,
             known=ignored is None or counts is not None,
-            is_sum=layer.type != "Accuracy" and mode == NONE,
+            is_sum=layer.type != "Accuracy" and mode == LossParameter.NONE,
             is_whole=is_whole,
         )
     return means
-
-
-def _normalization(layer: LayerParameter) -> int:
-    loss = layer.loss_param
-    if loss.HasField("normalization"):
-        return loss.normalization
-    if loss.HasField("normalize"):
-        return VALID if loss.normalize else BATCH_SIZE
-    return _NORMALIZATIONS[layer.type]
 
 
 def _read_counts(net: CheckedNet, node: Node[LayerParameter], ignored: int) -> list[bool] | None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..errors import DivergedError, RunError
-from ..formats.files import STDIN
 from ..formats.schema import SolverParameter
 from ..formats.snapshot_lock import SnapshotLock
 from ..logs.result import LogResult
-from ..text import shell_join
 from .best_weights import BestWeights
-from .engines import AUTO, TORCH
+from .engines import TORCH
 from .live_progress import ProgressSteps
 from .options import RunOptions, path_or_none
 from .overrides import DataOverride, RunFile, Setting, layer_batch_size, solver_file
+from .resume_command import resume_command
 from .run_folder import RunFolder
 from .run_record import TrainRecord, record_data
 from .session import Session
@@ -115,49 +114,31 @@ def train(
         steps = ProgressSteps(parsed.param.max_iter - start.iteration, images, start.iteration)
         arguments = ["train", f"--solver={folder.file_path(SOLVER)}", *start.flags]
         arguments += [f"--level={level}"] if level else []
+        go_on = resume_command(
+            options,
+            os.fspath(solver),
+            folder.file_path(SOLVER),
+            {
+                "data": data,
+                "val-data": val_data,
+                "batch-size": batch_size,
+                "mean": mean,
+                "stage": list(stages),
+            },
+            {"level": level or None, "keep-best": keep_best, "keep-test-iter": keep_test_iter},
+        )
         try:
             watch = best.watch if best is not None else None
             result = session.run(arguments, steps, record, watch=watch)
         except RunError as error:
             # With the same rate, a training that diverged would do so again.
             if error.result.snapshots and not isinstance(error, DivergedError):
-                changes: dict[str, object] = {
-                    "data": data,
-                    "val-data": val_data,
-                    "batch-size": batch_size,
-                    "mean": mean,
-                }
-                if os.fspath(solver) == STDIN:  # only the copy is left, which has the changes
-                    parsed = parsed._replace(path=folder.file_path(SOLVER))
-                    changes, stages = {}, ()
-                changes |= {"level": level or None, "keep-best": keep_best}
-                command = _resume_command(options, parsed, changes, stages, keep_test_iter)
-                error.args = (f"{error}; go on with {command}",)
+                error.args = (f"{error}; go on with {go_on}",)
             raise
         if best is not None and best.best is not None:
             options.log_line(f"next: {best.test_command}")
     result = replace(result, dataset=tests[0].digest if tests else None)
     return session.write_result(result, record)
-
-
-def _resume_command(
-    options: RunOptions,
-    solver: ParsedSolver,
-    changes: Mapping[str, object],
-    stages: Sequence[str],
-    keep_test_iter: bool,
-) -> str:
-    """Return the command that resumes a training that stopped."""
-    engine = options.engine if options.engine != AUTO else None
-    values = {**changes, "gpu": options.gpu, "engine": engine, "caffe": options.caffe}
-    words = ["sqgen", "train", "--solver", solver.path, "--resume"]
-    for name, value in values.items():
-        words += [f"--{name}", str(value)] if value is not None else []
-    words += [word for stage in stages for word in ("--stage", stage)]
-    words += ["--cpu"] if options.cpu else []
-    words += ["--keep-going"] if options.keep_going else []
-    words += ["--keep-test-iter"] if keep_test_iter else []
-    return shell_join([*words, *(("--", *options.arguments) if options.arguments else ())])
 
 
 def _solver_file(

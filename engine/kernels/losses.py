@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from ...errors import FormatError
 from ...formats.caffemodel import read_blob
 from ...formats.schema import HingeLossParameter, LossParameter
+from ...nets.loss_normalization import loss_normalization
 from .base import Kernel, PassContext, ScoreCounts, Tensor, Tensors, widen
 from .classification import ClassificationKernel
 
@@ -51,23 +52,12 @@ class Loss(Kernel):
 
 
 class NormalizedLoss(Loss):
-    """A loss whose divisor `normalization` selects.
-
-    Attributes:
-        default: the mode where the layer says none.
-    """
-
-    default = VALID
+    """A loss whose divisor `normalization` selects."""
 
     @property
     def mode(self) -> int:
-        """The mode; `normalize` is the older field."""
-        param = self.param.loss_param
-        if param.HasField("normalization"):
-            return param.normalization
-        if param.HasField("normalize"):
-            return VALID if param.normalize else BATCH_SIZE
-        return self.default
+        """The LossParameter.NormalizationMode."""
+        return loss_normalization(self.param)
 
     def count(self, labels: Tensor, records: int) -> int:
         """Return the number that the mode counts; 1 for NONE."""
@@ -243,8 +233,6 @@ class EuclideanLoss(Loss):
 
 class SigmoidCrossEntropyLoss(NormalizedLoss):
     """sigmoid_cross_entropy_loss_layer.cpp: of each score's sigmoid with a target from 0 to 1."""
-
-    default = BATCH_SIZE
 
     def total(self, bottoms: Tensors) -> Tensor:
         """Return the sum over all scores whose target is not ignored."""
