@@ -14,13 +14,12 @@ from .events import NEVER, Listener, Output, Stamp
 from .fatal import explain_crash, explain_fatal
 from .lines import COUNT, MAX_LINE, VALUE, parse_number, parse_optional
 from .logged_net import LoggedNet, LoggedNets, can_forge_lines, read_logged_solver, role_of
+from .logged_run import LoggedRun
 from .result import BatchRow, Fatal, LayerTime, LogResult, Segment, TestRow, TrainRow, Trouble
 from .rows import RowSink, RowStore
 from .scores import LOSS, OTHER, TOP1, Score, score_names
-from .trouble import DIVERGED, FORGEABLE, RunMonitor, Schedule, diagnose, forgeable_net
+from .trouble import DIVERGED, FORGEABLE, Schedule, diagnose, forgeable_net
 
-LAGGING_DISPLAYS = 2  # by which the thread of a GPU may be behind that of another
-CLOCK_SET_BACK = 60.0  # seconds; less is threads that overtake each other, or a long test
 Item = TypeVar("Item")
 _MAX_ITEMS = 10_000  # entries of a list that only an odd log fills
 
@@ -39,45 +38,6 @@ class TrainProgress(NamedTuple):
     test: TestRow | None
 
 
-class _Run:
-    """One run within a log, while it is read."""
-
-    def __init__(self, stamp: Stamp, started: float) -> None:
-        self.start = _stamp_text(stamp)
-        self.started = started  # on the log's clock
-        self.last_stamp = stamp
-        self.seconds: float | None = None
-        self.resumed_from: str | None = None
-        self.first_iteration: int | None = None
-        self.last_iteration: int | None = None
-        self.done = False
-        self.stopped = False  # early, by a signal
-        self.displays = 0
-        self.thread: str | None = None  # of the last display or test
-        self.iterations: dict[str, int] = {}  # the last one that each thread displayed or tested
-        self.headers: set[str] = set()
-        self.only_headers = True
-        self.monitor = RunMonitor()
-        self.last_tests: dict[str, Sequence[Output]] = {}  # by test net
-        self.means: dict[str, Output] = {}  # of `caffe test`, by output
-        self.test_loss = 0.0  # what `caffe test` prints beside its outputs
-        self.scores: tuple[Score, ...] = ()
-        self.images: int | None = None
-        self.batch_size: int | None = None
-
-    def segment(self) -> Segment:
-        """Return the run as a value, without its rows."""
-        return Segment(
-            self.start,
-            _stamp_text(self.last_stamp) or self.start,
-            self.seconds,
-            self.resumed_from,
-            self.first_iteration,
-            self.last_iteration,
-            done=self.done,
-        )
-
-
 class Collector(Listener):
     """Receives the events of a log; `finish` makes the result.
 
@@ -92,7 +52,7 @@ class Collector(Listener):
         self._kept = RowStore()
         self._rows = rows or (self._kept if keep_rows else RowSink())
         self._clock = Clock()
-        self._run: _Run | None = None
+        self._run: LoggedRun | None = None
         self._segments: list[Segment] = []  # of the runs that are over
         self._nets = LoggedNets(self.warn)
         self._command = "unknown"
@@ -118,16 +78,16 @@ class Collector(Listener):
 
     # Runs
 
-    def _begin_run(self, stamp: Stamp) -> _Run:
+    def _begin_run(self, stamp: Stamp) -> LoggedRun:
         self._end_run()
         if self._fatal is not None:
             self.warn(f"an earlier run ended in an error: {self._fatal.cause}")
             self._fatal = None
-        self._run = _Run(stamp, self._clock.seconds(stamp) or 0.0)
+        self._run = LoggedRun(stamp, self._clock.seconds(stamp) or 0.0)
         self._nets = LoggedNets(self.warn)
         return self._run
 
-    def _run_of_header(self, stamp: Stamp, kind: str) -> _Run:
+    def _run_of_header(self, stamp: Stamp, kind: str) -> LoggedRun:
         """Return the run that a line of a run's beginning belongs to: each kind comes once."""
         run = self._run
         if run is None or not run.only_headers or kind in run.headers:
@@ -135,50 +95,18 @@ class Collector(Listener):
         run.headers.add(kind)
         return run
 
-    def _run_of_row(self, stamp: Stamp) -> _Run:
+    def _run_of_row(self, stamp: Stamp) -> LoggedRun:
         run = self._run or self._begin_run(stamp)
         run.only_headers = False
         return run
 
-    def _run_of_iteration(self, stamp: Stamp, number: int) -> _Run:
+    def _run_of_iteration(self, stamp: Stamp, number: int) -> LoggedRun:
         """Return the run that displays or tests an iteration, which may be a new one."""
         run = self._run
-        if run is None or self._begins_run(run, stamp[2], number):
+        if run is None or run.ends_before(stamp[2], number):
             run = self._begin_run(stamp)
-        if run.first_iteration is None:
-            run.first_iteration = number
-        run.only_headers = False
-        run.thread = stamp[2]
-        run.iterations[stamp[2]] = number
-        run.last_iteration = max(number, run.last_iteration or 0)
+        run.add_iteration(stamp[2], number)
         return run
-
-    @staticmethod
-    def _begins_run(run: _Run, thread: str, number: int) -> bool:
-        """Decide whether an iteration is of another run, whose header is not in the log.
-
-        A thread of several GPUs may lag behind another, and first appears near the run's beginning.
-        """
-        last = run.iterations.get(thread)
-        if run.done or run.stopped:
-            return last is None or number > last or len(run.iterations) == 1
-        if last is not None:
-            return number < last
-        return number < (run.last_iteration or 0) and run.displays > LAGGING_DISPLAYS
-
-    def _update_clock(self, stamp: Stamp, run: _Run) -> float | None:
-        """Return the seconds since the start of the run, and note them in it."""
-        seconds = self._clock.seconds(stamp)
-        if seconds is None:
-            return None
-        if run.start is None:
-            run.start, run.started = _stamp_text(stamp), seconds
-        run.last_stamp, elapsed = stamp, seconds - run.started
-        if run.seconds is not None and elapsed < run.seconds - CLOCK_SET_BACK:
-            run.started -= run.seconds - elapsed
-            elapsed = run.seconds
-        run.seconds = elapsed
-        return elapsed
 
     # Events
 
@@ -210,7 +138,7 @@ class Collector(Listener):
             self._command = "train"
         run.displays += 1
         run.monitor.add_display(number, parse_optional(loss), parse_optional(lr))
-        seconds = self._update_clock(stamp, run)
+        seconds = run.update_clock(stamp, self._clock)
         self._rows.train(len(self._segments), iteration, seconds, loss, lr, names, values)
 
     def _is_repeated_rate(self, thread: str) -> bool:
@@ -230,13 +158,13 @@ class Collector(Listener):
         scores = self._scores_of(run, outputs, int(net))
         top1 = next((score.value for score in scores if score.role == TOP1), None)
         run.monitor.add_test(number, top1, [s.value for s in scores if s.role == LOSS])
-        seconds = self._update_clock(stamp, run)
+        seconds = run.update_clock(stamp, self._clock)
         self._rows.test(len(self._segments), iteration, seconds, net, outputs)
 
     def batch(self, stamp: Stamp, index: str, name: str, value: str) -> None:
         """Receive an output of a batch of `caffe test`."""
         run = self._run_of_row(stamp)
-        self._update_clock(stamp, run)
+        run.update_clock(stamp, self._clock)
         self._command = "test"
         if index == "0" and name in self._batch_names and run.means:
             run.means = {}  # another test, whose first line the log lacks
@@ -247,7 +175,7 @@ class Collector(Listener):
     def score(self, stamp: Stamp, output: Output) -> None:
         """Receive a mean of `caffe test`."""
         run = self._run_of_row(stamp)
-        self._update_clock(stamp, run)
+        run.update_clock(stamp, self._clock)
         self._command = "test"
         run.means.pop(output.name, None)  # the last one of a name goes last
         run.means[output.name] = output
@@ -295,12 +223,12 @@ class Collector(Listener):
         if handler is not None:
             handler(self, stamp, value)
         if self._run is not None:
-            self._update_clock(stamp, self._run)
+            self._run.update_clock(stamp, self._clock)
 
     def fatal(self, stamp: Stamp, place: str, message: str) -> None:
         """Receive a fatal error."""
         if self._run is not None:
-            self._update_clock(stamp, self._run)
+            self._run.update_clock(stamp, self._clock)
         self._fatal = explain_fatal(message, place, self._protobuf)
 
     def overlong(self) -> None:
@@ -456,7 +384,7 @@ class Collector(Listener):
 
     # The end
 
-    def _scores_of(self, run: _Run, outputs: Sequence[Output], net: int) -> list[Score]:
+    def _scores_of(self, run: LoggedRun, outputs: Sequence[Output], net: int) -> list[Score]:
         logged = self._nets.test_net(net)
         losses_known = any(output.weight is not None for output in outputs)
         names = {output.name for output in outputs}
@@ -486,7 +414,7 @@ class Collector(Listener):
             self._net_name = nets[0].name
         self._segments.append(run.segment())
 
-    def _settle_scores(self, run: _Run) -> None:
+    def _settle_scores(self, run: LoggedRun) -> None:
         """Set the final scores of a run, and how many images they average."""
         if self._command == "test" and run.means:
             tests: dict[str, Sequence[Output]] = {"0": list(run.means.values())}
@@ -509,7 +437,7 @@ class Collector(Listener):
     def finish(self) -> LogResult:
         """Return the result, once the log is over."""
         self._end_run()
-        run = self._run or _Run(NEVER, 0.0)
+        run = self._run or LoggedRun(NEVER, 0.0)
         crashes = [text for text in self._signals if re.search("SIG(?:SEGV|ABRT|BUS|FPE)", text)]
         if crashes and self._fatal is None:
             self._fatal = explain_crash(crashes[-1])
@@ -580,10 +508,6 @@ _NOTICES: dict[str, Callable[[Collector, Stamp, str], None]] = {
     "done": Collector._on_done,
     "timed": Collector._on_done,
 }
-
-
-def _stamp_text(stamp: Stamp) -> str | None:
-    return " ".join(stamp[:2]) if stamp[0] else None
 
 
 def _first_count(text: str) -> int | None:
