@@ -17,7 +17,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sqgen import parse_net
+from sqgen import NetError, parse_net
 from sqgen.engine.executor import Executor
 from sqgen.engine.tensors import to_array
 from sqgen.engine.workers import Workers
@@ -26,7 +26,7 @@ from sqgen.formats.schema import BlobProto
 from sqgen.nets.layer_types import LAYER_TYPES
 from sqgen.nets.shapes import infer_shapes
 
-from . import reference_layers
+from . import reference_layers, small_nets
 from .devices import tolerance
 from .test_reference_layers import (
     CASES,
@@ -864,3 +864,22 @@ def test_bilinear_filters_are_as_caffe_fills_them(kernel: int, line: list[float]
     net = make(text, "TEST", [np.zeros((1, 2, 3, 3))], [], "fp32", "cpu")
     weights = np.broadcast_to(np.outer(line, line), (2, 1, kernel, kernel))
     np.testing.assert_allclose(net.blobs("it")[0], weights, rtol=1e-6)
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+@pytest.mark.parametrize("shape", ["", "dim: 2", "dim: 4 dim: 3", "dim: 1 " * 5])
+def test_any_type_runs_or_is_refused_on_any_shape(shape: str, phase: str) -> None:
+    """Scalars and blobs of one axis, too: what a net's set-up takes, the kernels compute."""
+    data = 'layer { name: "d" type: "DummyData" top: "a" top: "b" top: "c" dummy_data_param {'
+    data += f" shape {{ {shape} }} }} }}\n"
+    ran = 0
+    for name in LAYER_TYPES:
+        for bottoms in (1, 2, 3):
+            layer = small_nets.layer(name, "x", " ".join("abc"[:bottoms]))
+            try:
+                net = Executor(parse_net(data + layer), phase, workers=Workers(1))
+                net.forward({})
+            except NetError:
+                continue
+            ran += 1
+    assert ran > 10

@@ -180,8 +180,8 @@ def widen(x: Tensor) -> Tensor:
 
 
 def canonical(axis: int, tensor: Tensor) -> int:
-    """Return a possibly negative axis as an index."""
-    return axis % tensor.dim()
+    """Return a possibly negative axis as an index; 0 for a scalar, which has none."""
+    return axis % max(1, tensor.dim())
 
 
 def channel_view(values: Tensor, like: Tensor, axis: int) -> Tensor:

@@ -125,7 +125,7 @@ class ArgMax(Kernel):
             values, indices = self._largest(x.movedim(axis, -1))
             chosen = values if param.out_max_val else indices.to(x.dtype)
             return [chosen.movedim(-1, axis)]
-        values, indices = self._largest(x.flatten(1))
+        values, indices = self._largest(x.reshape(len(x), -1))  # of one axis, too
         columns = [indices.to(x.dtype), values] if param.out_max_val else [indices.to(x.dtype)]
         tail = (1,) * (x.dim() - 3)
         return [torch.stack(columns, 1).reshape(x.shape[0], len(columns), param.top_k, *tail)]

@@ -171,6 +171,6 @@ class Bias(Kernel):
 
 def _spans_records(param: object, kernel: Kernel) -> bool:
     """Return whether the operand has values that do not go with single records."""
-    axis = getattr(param, "axis", 1) % len(kernel.layer.bottom_shapes[0])
+    axis = getattr(param, "axis", 1) % max(1, len(kernel.layer.bottom_shapes[0]))
     second = len(kernel.layer.bottom_shapes) > 1
     return axis == 0 if not second else axis != 0 or bool(kernel.layer.blobs)
