@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 
 from ..errors import FormatError, OutputError
 from ..text import printable
-from .near_path import missing_hint
 
 STDIN = "-"
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -69,6 +68,8 @@ def read_bytes(path: str | os.PathLike[str], limit: int, kind: str = "a prototxt
     except (OSError, ValueError) as error:
         hint = "; check the name"
         if isinstance(error, FileNotFoundError | NotADirectoryError):
+            from .near_path import missing_hint
+
             hint = missing_hint(name, "check the name", os.path.isfile)
         raise FormatError(f"{shown}: {error_reason(error)}{hint}") from None
     except MemoryError:

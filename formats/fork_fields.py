@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
+from functools import cache
 from typing import NamedTuple
 
 from .text_parser import Scalar, UnknownField
@@ -483,15 +484,25 @@ def _layer_params() -> Iterator[ForkField]:
             yield ForkField(fork, "LayerParameter", name, Effect.NOTHING, about)
 
 
-FORK_FIELDS = (*_fields(_HINTS), *_fields(_CHANGES), *_layer_params())
-FORK_VALUES = tuple(_fields(_VALUES))  # `message` is the enum, `name` the value
-_FIELDS = {field.path: field for field in FORK_FIELDS}
-_ENUM_VALUES = {field.path: field for field in FORK_VALUES}
+def fork_fields() -> Iterator[ForkField]:
+    """Yield the fields that forks added."""
+    yield from _fields((*_HINTS, *_CHANGES))
+    yield from _layer_params()
+
+
+def fork_values() -> Iterator[ForkField]:
+    """Yield the values of enums that forks added: `message` is the enum, `name` the value."""
+    return _fields(_VALUES)
+
+
+@cache  # made on use: most files have none
+def _by_path() -> dict[str, ForkField]:
+    return {field.path: field for field in (*fork_fields(), *fork_values())}
 
 
 def find_fork_field(unknown: UnknownField) -> ForkField | None:
     """Return the fork's field, or value of an enum, that a file has; None for any other."""
     if unknown.enum:
-        return _ENUM_VALUES.get(f"{unknown.enum}.{unknown.value}")
+        return _by_path().get(f"{unknown.enum}.{unknown.value}")
     message = unknown.message.DESCRIPTOR.name.removeprefix("V1")
-    return _FIELDS.get(f"{message}.{unknown.name}")
+    return _by_path().get(f"{message}.{unknown.name}")

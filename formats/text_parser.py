@@ -8,7 +8,6 @@ holds. This follows protobuf's io/tokenizer.cc and text_format.cc (3.21).
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -147,6 +146,8 @@ class TextParser:
             return TextError(f"Expected {wanted}, but the file ends", self._offset)
         if word.isascii() or self._kind == _STRING:
             return TextError(f"Expected {wanted}, got {printable(word, 60)}{hint}", self._offset)
+        import unicodedata  # only errors need it
+
         name = unicodedata.name(word, "a byte that is not UTF-8").lower()
         hint = hint or "; Caffe takes ASCII alone there"
         return TextError(f"U+{ord(word):04X} ({name}) outside of a string{hint}", self._offset)

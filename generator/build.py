@@ -10,7 +10,6 @@ from ..formats import prototxt
 from ..formats.schema import SolverParameter
 from ..nets import lint
 from ..nets.definition import NetDefinition, parse_net
-from ..nets.image_transform import ImageTransform
 from ..nets.shapes import NetShapes, infer_shapes
 from ..nets.totals import totals
 from ..templates import render
@@ -66,14 +65,16 @@ def _header(design: Design, net: str, shapes: NetShapes) -> str:
         f"# {command_line('build', design, net)}\n"
         f"# sqgen {__version__}: {total.parameters:,} parameters,"
         f" {total.macs:,} multiply-accumulates an image of {design.size}x{design.size}\n"
-        f"{_transform(design).comment() if net == 'deploy' else ''}"
+        f"{_preprocessing(design) if net == 'deploy' else ''}"
     )
 
 
-def _transform(design: Design) -> ImageTransform:
-    """Return how the data layers of a design transform images; cropped ones are of any size."""
+def _preprocessing(design: Design) -> str:
+    """Return the comment on how data layers transform images; cropped ones are of any size."""
+    from ..nets.image_transform import ImageTransform  # slow to import
+
     size = (design.size, design.size)
-    return ImageTransform(
+    transform = ImageTransform(
         {1: "gray", 3: "BGR"}.get(design.channels),
         None if design.crop else size,
         size if design.crop else None,
@@ -81,6 +82,7 @@ def _transform(design: Design) -> ImageTransform:
         design.mean_file or None,
         design.scale,
     )
+    return transform.comment()
 
 
 def build_solver(design: Design | None = None) -> str:

@@ -14,7 +14,6 @@ from .data_layers import is_transformed
 from .definition import NetDefinition
 from .fork_types import FORK_FILLERS, whose_or_meant
 from .graph import Graph
-from .layer_setup import blocked_gradient, set_up_layers
 from .layer_types import LAYER_TYPES, Shape
 from .shapes import NetShapes, infer_shapes
 
@@ -241,6 +240,8 @@ def _repeated_names(layers: list[LayerParameter]) -> Iterator[_Raw]:
 def _blocked_gradients(layers: list[LayerParameter], inferred: NetShapes) -> Iterator[_Raw]:
     if inferred.problems or not _reads_computed_labels(inferred.graph):
         return
+    from .layer_setup import blocked_gradient, set_up_layers  # slow to import
+
     for layer in set_up_layers(layers, inferred):
         message = blocked_gradient(layer)
         if message:

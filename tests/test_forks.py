@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sqgen import FormatError, Net, NetError, diff_nets, lint_net, parse_net, summary
-from sqgen.formats.fork_fields import COMPUTED, FORK_FIELDS, FORK_VALUES, TESTED, TRAINED, Effect
+from sqgen.formats.fork_fields import COMPUTED, TESTED, TRAINED, Effect, fork_fields, fork_values
 from sqgen.formats.schema import message_class
 from sqgen.nets.definition import parse_solver
 from sqgen.nets.deploy import deploy_net
@@ -289,12 +289,12 @@ def test_fillers_of_forks_are_no_misspellings() -> None:
 
 
 def test_the_tables_list_nothing_twice_nor_what_is_caffe_s() -> None:
-    paths = [field.path for field in (*FORK_FIELDS, *FORK_VALUES)]
+    paths = [field.path for field in (*fork_fields(), *fork_values())]
     assert len(paths) == len(set(paths))
-    for field in FORK_FIELDS:
+    for field in fork_fields():
         assert field.name not in message_class(field.message).DESCRIPTOR.fields_by_name
         assert field.effect is not Effect.NOTHING or field.neutral is None
-    for value in FORK_VALUES:
+    for value in fork_values():
         owner, _, enum = value.message.partition(".")
         values = message_class(owner).DESCRIPTOR.enum_types_by_name[enum].values_by_name
         assert value.name not in values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +72,8 @@ def is_as_built(text: str) -> bool:
     line = text.partition("\n")[0]
     if not line.startswith("# sqgen build"):
         return False
+    import shlex
+
     try:
         words = shlex.split(line)[3:]
         if {"--help", "-h", "--design"} & set(words):

@@ -7,14 +7,12 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from textwrap import indent
 from typing import Any, NoReturn
 
 import click
 
 from ..errors import OutputError
 from ..formats.files import error_reason
-from ..json_form import dumps
 from ..text import escaped, printable
 
 PIPE_CLOSED = 141  # a shell's exit code for a program that wrote to a closed pipe: 128 + SIGPIPE
@@ -99,11 +97,17 @@ def print_table(lines: Sequence[str]) -> None:
 
 def print_json(plain: object) -> None:
     """Print plain data as JSON, in ASCII; nan and inf are the strings `nan`, `inf`, `-inf`."""
+    from ..json_form import dumps  # slow to import
+
     write(dumps(plain))
 
 
 def print_json_rows(rows: Iterable[object]) -> None:
     """Print plain data as a JSON list, each row as it comes."""
+    from textwrap import indent
+
+    from ..json_form import dumps  # slow to import
+
     before = "[\n"
     for row in rows:
         write(before + indent(dumps(row).rstrip(), "  "))
