@@ -21,7 +21,7 @@ from .definition import NetDefinition
 from .graph import Bottom, Graph, Node, Top, build_graph
 from .layer_families.data import ASSUMED_CHANNELS, channels_by_transform
 from .layer_types import LAYER_TYPES, Shape
-from .shapes import infer_shapes, stage_hint
+from .shapes import UNKNOWN_LAYERS, require_shapes, stage_hint
 from .windows import ShapeError, UnknownSizeError
 
 # Loss -> the layer that computes its probabilities (src/caffe/layers/*_loss_layer.cpp).
@@ -35,7 +35,7 @@ _SINKS = ("Silence", "HDF5Output")
 # Fields that only training reads, or that chose the layer.
 _LEFT_OUT: Final = ("include", "exclude", "phase", "loss_weight", "propagate_down", "blobs")
 _FILLERS = ("weight_filler", "bias_filler", "filler")
-_UNKNOWN = ("type", "unsupported", "image-size")  # rules of problems that are no errors here
+_UNKNOWN = (*UNKNOWN_LAYERS, "image-size")  # rules of problems that are no errors here
 
 Layer = Node[LayerParameter]
 
@@ -92,7 +92,7 @@ def deploy_net(
     for layer in param.layer:
         layer.bottom[:] = [renamed.get(name, name) for name in layer.bottom]
         layer.top[:] = [renamed.get(name, name) for name in layer.top]
-    _check(NetDefinition(param, net.source))
+    require_shapes(NetDefinition(param, net.source), "TEST", allow=_UNKNOWN)
     return DeployNet(param, [layer.name for layer in cut.auxiliary])
 
 
@@ -302,9 +302,3 @@ def _stripped(layer: LayerParameter) -> LayerParameter:
     if not any(spec.name for spec in copy.param):
         del copy.param[:]
     return copy
-
-
-def _check(net: NetDefinition) -> None:
-    for problem in infer_shapes(net, "TEST").problems:
-        if problem.rule not in _UNKNOWN:
-            raise NetError(f"{printable(net.source)}: {problem.message}")

@@ -62,8 +62,8 @@ def classify(
     """Print the most probable classes of images.
 
     IMAGE is a file, or a folder with images at any depth. Each is resized, and the net sees its
-    centre, as in the published tests. How images are preprocessed is said by --like, else by
-    NET's header (sqgen deploy) or data layer; SqueezeNets of 1000 classes have ImageNet's mean
+    centre, as in the published tests. --like says how images are preprocessed, else NET's
+    header (sqgen deploy) or data layer; SqueezeNets of 1000 classes have ImageNet's mean
     and names. Exit code 1 if an image can't be read, 2 if none can.
 
     \b

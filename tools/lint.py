@@ -15,7 +15,7 @@ from ..nets.definition import NetDefinition, is_solver, parse_net, parse_solver,
 from ..nets.layer_types import Shape
 from ..nets.lint import ERROR, RULES, lint_net
 from ..nets.shapes import NetShapes, infer_shapes
-from ..nets.solver_nets import read_solver_nets, relocate_nets
+from ..nets.solver_nets import SolverNets, read_solver_nets, relocate_nets
 from ..nets.solver_rules import lint_solver, lint_test_iter
 from ..nets.totals import batch_size
 from ..nets.windows import ShapeError
@@ -179,7 +179,9 @@ def _solver_rows(
         rows += [_row("missing-net", source, _describe_lost(*each)) for each in lost.items()]
         if not all(lost.values()):
             return rows
-    return [*_nets_rows(solver, source, net, images, image, warnings, text), *rows]
+    nets = read_solver_nets(solver, source, net, text=text)
+    warnings += [warning for each in (nets.trained, *nets.tested) for warning in each.warnings]
+    return [*_nets_rows(nets, solver, source, images, image), *rows]
 
 
 def _describe_lost(path: str, found: str) -> str:
@@ -192,16 +194,12 @@ def _describe_lost(path: str, found: str) -> str:
 
 
 def _nets_rows(
+    nets: SolverNets,
     solver: SolverParameter,
     source: str,
-    net: NetDefinition | None,
     images: int | None,
     image: Shape | None,
-    warnings: list[str],
-    text: str,
 ) -> list[Row]:
-    nets = read_solver_nets(solver, source, net, text=text)
-    warnings += [warning for net in (nets.trained, *nets.tested) for warning in net.warnings]
     rows = _net_rows(nets.trained, image, ["TRAIN"])
     for index, tested in enumerate(nets.tested):
         rows += _net_rows(tested, image, ["TEST"])

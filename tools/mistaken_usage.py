@@ -1,4 +1,4 @@
-"""Say what was meant by an option that a command lacks, or by files in each other's place."""
+"""Say what a user meant by an option that a command lacks, or by files in each other's place."""
 
 from __future__ import annotations
 

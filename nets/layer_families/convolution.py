@@ -53,8 +53,12 @@ def _convolution_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
     outer, inner = param.num_output, bottom[axis]
     if layer.type == "Deconvolution":
         outer, inner = inner, outer
-    weights = Blob((outer, inner // param.group, *kernel))
-    return [weights, Blob((param.num_output,))] if param.bias_term else [weights]
+    return _with_bias((outer, inner // param.group, *kernel), param.num_output, param.bias_term)
+
+
+def _with_bias(weights: Shape, outputs: int, has_bias: bool) -> list[Blob]:
+    """Return the blobs of weights, and of biases if the layer has them."""
+    return [Blob(weights), Blob((outputs,))] if has_bias else [Blob(weights)]
 
 
 def _convolution_macs(bottoms: Shapes, tops: Shapes, blobs: Sequence[Blob]) -> int:
@@ -87,8 +91,7 @@ def _embed(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[
 
 def _embed_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
     param = layer.embed_param
-    weights = Blob((param.input_dim, param.num_output))
-    return [weights, Blob((param.num_output,))] if param.bias_term else [weights]
+    return _with_bias((param.input_dim, param.num_output), param.num_output, param.bias_term)
 
 
 def _inner_product(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
@@ -103,29 +106,22 @@ def _inner_product_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
     param = layer.inner_product_param
     inputs = prod(bottoms[0][axis_index(param.axis, len(bottoms[0])) :])
     shape = (inputs, param.num_output) if param.transpose else (param.num_output, inputs)
-    return [Blob(shape), Blob((param.num_output,))] if param.bias_term else [Blob(shape)]
+    return _with_bias(shape, param.num_output, param.bias_term)
 
 
 def _inner_product_macs(bottoms: Shapes, tops: Shapes, blobs: Sequence[Blob]) -> int:
     return prod(blobs[0].shape) * prod(tops[0][:-1])
 
 
-register(
-    "Convolution",
-    top_shapes=_convolution,
-    blobs=_convolution_blobs,
-    macs=_convolution_macs,
-    bottom_count=(1, None),
-    top_count=(1, None),
-)
-register(
-    "Deconvolution",
-    top_shapes=_convolution,
-    blobs=_convolution_blobs,
-    macs=_deconvolution_macs,
-    bottom_count=(1, None),
-    top_count=(1, None),
-)
+for name, macs in (("Convolution", _convolution_macs), ("Deconvolution", _deconvolution_macs)):
+    register(
+        name,
+        top_shapes=_convolution,
+        blobs=_convolution_blobs,
+        macs=macs,
+        bottom_count=(1, None),
+        top_count=(1, None),
+    )
 register("Im2col", top_shapes=_im2col)
 register(
     "InnerProduct",
