@@ -76,7 +76,7 @@ class Executor:
         seed: of fillers, dropout and dummy data.
         number: of the net in its process, so that no two nets share random numbers.
         log: whether to log what Caffe logs as it sets up a net.
-        source_logs: name of a data layer -> what is logged of it.
+        source_logs: name of a data layer -> what Caffe logs of it.
 
     Attributes:
         uninitialized: names of layers with parameters for which no weights were loaded.

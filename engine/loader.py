@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
     @property
     def labels(self) -> Array | None:
-        """The second top; None where the layer has one."""
+        """The second top; None where the layer has a single one."""
         return self.tops[1] if len(self.tops) > 1 else None
 
 

@@ -27,11 +27,14 @@ def suggest_mapping(weights: str, net: NetDefinition, data: Sequence[Dataset], f
         fitting: number of layers that the weights fit already.
     """
     images = [None, *(dataset.image for dataset in data[:1] if dataset.image is not None)]
+    try:
+        model, file = read_caffemodel(weights), read_net(net.source)  # what the command reads
+    except SqgenError:
+        return ""
     for image, ignore_bypass, partial in product(images, (False, True), (False, True)):
         with suppress(SqgenError):
-            model = read_caffemodel(weights)
             source = inference_graph_of_model(model, weights, image)
-            target = inference_graph(read_net(net.source), image)
+            target = inference_graph(file, image)
             mapped = map_weights(
                 source, target, model, partial=partial, ignore_bypass=ignore_bypass
             )

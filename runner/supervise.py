@@ -46,7 +46,7 @@ def supervise(
         steps: the steps that the progress bar counts.
         options: what to do about silence, and where to log and to show progress.
         log_name: file name of its log.
-        watch: called with what is read of the log, whenever there is more.
+        watch: gets the collector of the log whenever the engine prints, and at the end.
 
     Returns:
         The parsed log of a run that completed.

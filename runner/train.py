@@ -64,7 +64,7 @@ def train(
         mean: a mean image that replaces the nets' own means.
         partial_weights: allow weights that fit fewer than half of the layers.
         keep_test_iter: don't fit test_iter to the test data.
-        keep_best: a score, such as `top1`; the weights of its best test are kept as
+        keep_best: a score, such as `top1`; sqgen keeps the weights of its best test as
             PREFIX_best.caffemodel, and `result.run["best"]` names them.
         stages, level: of the trained net, as `caffe` takes them by --stage and --level.
         run_options: fields of `sqgen.RunOptions`.
