@@ -12,14 +12,14 @@ from .base import Shape, Shapes, register
 
 def _pooling(layer: LayerParameter, bottoms: Shapes, image: Shape | None) -> list[Shape]:
     bottom = bottoms[0]
-    if len(layer.top) > 1 and layer.pooling_param.pool != PoolingParameter.MAX:
+    param = layer.pooling_param
+    if len(layer.top) > 1 and param.pool != PoolingParameter.MAX:
         raise ShapeError("only MAX pooling has a second top, the mask")
-    pads = layer.pooling_param
-    if pads.pool == PoolingParameter.STOCHASTIC and (pads.pad or pads.pad_h or pads.pad_w):
+    if param.pool == PoolingParameter.STOCHASTIC and (param.pad or param.pad_h or param.pad_w):
         raise ShapeError("STOCHASTIC pooling takes no pad")
     if len(bottom) != 4:
         raise ShapeError(f"pools images of 4 axes (batch, channels, height, width), not {bottom}")
-    windows = [pooling_window(layer.pooling_param, i, bottom[i + 2]) for i in (0, 1)]
+    windows = [pooling_window(param, i, bottom[i + 2]) for i in (0, 1)]
     extents = window_extents(windows, bottom[2:])
     return [(*bottom[:2], *extents)] * len(layer.top)
 
