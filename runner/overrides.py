@@ -1,13 +1,15 @@
-"""Copies of nets and solvers with the user's overrides: data, batch size, mean, solver mode.
+"""Copies of nets and solvers with the user's overrides: data, batch size, mean, rate, length.
 
 A file without overrides is copied byte for byte, comments included.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from google.protobuf.message import Message
 
@@ -17,9 +19,11 @@ from ..formats.fork_fields import TRAINED
 from ..formats.schema import DataParameter, LayerParameter, NetParameter, SolverParameter
 from ..nets.data_layers import data_param, has_countable_records, is_transformed
 from ..nets.definition import NetDefinition
-from ..text import printable
+from ..text import number_text, printable
 
-Setting = int | list[int]  # the value of a solver's field
+_LARGEST_INT = (1 << 31) - 1  # of a field
+_RATES = (1e-37, 1e37)  # which a field of float32 holds
+Setting = int | float | list[int]  # the value of a solver's field
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,65 @@ class DataOverride:
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
             raise SqgenError(f"a batch of {self.batch_size}; give one or more")
+
+
+@dataclass(frozen=True)
+class SolverOverride:
+    """Values that replace those of a solver.
+
+    Attributes:
+        base_lr: the learning rate that lr_policy starts from; None keeps the solver's.
+        max_iter: updates in all; None keeps the solver's.
+        epochs: passes over the training data in all, in place of max_iter.
+
+    Raises:
+        SqgenError: a value is out of range, or both max_iter and epochs are given.
+    """
+
+    base_lr: float | None = None
+    max_iter: int | None = None
+    epochs: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_iter is not None and self.epochs is not None:
+            raise SqgenError("--max-iter and --epochs: give one")
+        if self.base_lr is not None and not _RATES[0] < self.base_lr < _RATES[1]:
+            raise SqgenError(f"--base-lr {self.base_lr:g}: give a rate above 0, such as 0.0001")
+        if self.max_iter is not None and not 0 < self.max_iter <= _LARGEST_INT:
+            raise SqgenError(f"--max-iter {self.max_iter}: give 1 to {_LARGEST_INT}")
+        if self.epochs is not None and not 0 < self.epochs <= _LARGEST_INT:
+            raise SqgenError(f"--epochs {self.epochs:g}: give a number above 0, such as 10")
+
+    def settings(self, records: int | None, images: int) -> dict[str, Setting]:
+        """Return the fields of the solver that change, and their values.
+
+        Args:
+            records: in the training data; None where they can't be counted.
+            images: per update.
+
+        Raises:
+            SqgenError: the epochs of these records are no number of updates.
+        """
+        settings: dict[str, Setting] = {}
+        if self.base_lr is not None:
+            settings["base_lr"] = self.base_lr
+        if self.max_iter is not None:
+            settings["max_iter"] = self.max_iter
+        if self.epochs is not None:
+            settings["max_iter"] = self._updates(self.epochs, records, images)
+        return settings
+
+    @staticmethod
+    def _updates(epochs: float, records: int | None, images: int) -> int:
+        if not records or not images:
+            raise SqgenError(
+                f"--epochs {epochs:g}: the net's training data can't be counted; give --max-iter"
+            )
+        # As decimal: 1.1 epochs of 100 records are 110 of them, and not a little more.
+        updates = math.ceil(Fraction(str(epochs)) * records / images)
+        if updates > _LARGEST_INT:
+            raise SqgenError(f"--epochs {epochs:g}: {updates} updates; Caffe takes {_LARGEST_INT}")
+        return updates
 
 
 @dataclass(frozen=True)
@@ -243,10 +306,11 @@ def _set_field(solver: Message, name: str, value: Setting) -> list[str]:
         del before[:]
         before.extend(value)
         return [f"{name} {shown} -> {', '.join(map(str, value))}"]
-    if solver.HasField(name) and before == value:
-        return []
-    shown = _field_text(solver, name) if solver.HasField(name) else "unset"
+    was_set, shown = solver.HasField(name), _field_text(solver, name)
     setattr(solver, name, value)
+    if was_set and getattr(solver, name) == before:  # in the precision of the field
+        return []
+    shown = shown if was_set else "unset"
     return [f"{name} {printable(shown)} -> {printable(_field_text(solver, name))}"]
 
 
@@ -256,4 +320,6 @@ def _field_text(solver: Message, name: str) -> str:
     value = getattr(solver, name)
     if descriptor.enum_type is not None:
         return str(descriptor.enum_type.values_by_number[value].name)
+    if isinstance(value, float):
+        return number_text(value)
     return str(value)

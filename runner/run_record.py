@@ -87,6 +87,9 @@ class TrainRecord:
     Attributes:
         started_from: the caffemodel or solver state, or None.
         images_per_update: batch size x iter_size x GPUs.
+        max_iter: updates in all.
+        trained_parameters: how many parameters it changes.
+        frozen: names of the layers that were frozen.
         data: the data layers of the trained net.
         tests: the test nets.
         best: returns plain data of the best weights by a test's score, which a run may change.
@@ -94,6 +97,9 @@ class TrainRecord:
 
     started_from: str | None
     images_per_update: int
+    max_iter: int
+    trained_parameters: int
+    frozen: tuple[str, ...]
     data: tuple[DataRecord, ...]
     tests: tuple[TestNetRecord, ...]
     best: Callable[[], dict[str, Any] | None] = lambda: None
@@ -103,6 +109,9 @@ class TrainRecord:
         return {
             "started_from": self.started_from,
             "images_an_update": self.images_per_update,
+            "max_iter": self.max_iter,
+            "trained_parameters": self.trained_parameters,
+            "frozen": list(self.frozen),
             "data": [layer.as_dict() for layer in self.data],
             "tests": [test.as_dict() for test in self.tests],
             "best": self.best(),

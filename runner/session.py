@@ -79,8 +79,7 @@ class Session:
         Raises:
             RunError: it did not complete.
         """
-        options = self.options
-        arguments = [*arguments, *options.device_flags, *options.arguments]
+        options, arguments = self.options, self.arguments(arguments)
         self._commands.append((*self.engine.command, *arguments))
         self.folder.write_commands(self._commands)
         try:
@@ -90,6 +89,10 @@ class Session:
             with contextlib.suppress(OutputError):  # the error may be a full disk
                 self.folder.write_result(error.result)
             raise
+
+    def arguments(self, arguments: Sequence[str]) -> list[str]:
+        """Return arguments of the engine, with those of the device and the user's own."""
+        return [*arguments, *self.options.device_flags, *self.options.arguments]
 
     def write_result(
         self,

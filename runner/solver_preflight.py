@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..errors import NetError, SqgenError
@@ -15,6 +16,7 @@ from ..nets.solver_rules import count_snapshots, lint_solver
 from ..text import printable
 from .engines import CAFFE, Engine
 from .options import RunOptions
+from .overrides import Setting
 from .preflight import estimate_snapshot_bytes, has_no_gpu
 
 
@@ -27,7 +29,7 @@ class ParsedSolver(NamedTuple):
 
 
 def read_solver(options: RunOptions, path: str) -> ParsedSolver:
-    """Read and lint a solver; complete its snapshot_prefix as Caffe does.
+    """Read and check a solver; complete its snapshot_prefix as Caffe does.
 
     Raises:
         FormatError: it can't be read or parsed.
@@ -39,10 +41,30 @@ def read_solver(options: RunOptions, path: str) -> ParsedSolver:
     for rule, message in lint_solver(param):
         if rule == "solver":
             raise NetError(f"{printable(source)}: {message}")
-        warnings.append(f"{printable(source)}: {message}")
     options.warn(*warnings)
     complete_prefix(param, "" if path == STDIN else path)
     return ParsedSolver(param, source, text)
+
+
+def override_solver(solver: ParsedSolver, settings: Mapping[str, Setting]) -> ParsedSolver:
+    """Return a copy of a solver with other values in its fields."""
+    param = SolverParameter()
+    param.CopyFrom(solver.param)
+    for field, value in settings.items():
+        setattr(param, field, value)
+    return solver._replace(param=param)
+
+
+def warn_of_solver(options: RunOptions, solver: ParsedSolver) -> None:
+    """Warn of what Caffe takes, though nobody means it."""
+    param = solver.param
+    problems = [message for _, message in lint_solver(param)]
+    if param.test_iter and param.test_interval > param.max_iter:
+        problems.append(
+            f"test_interval {param.test_interval} is above max_iter {param.max_iter}: no weights"
+            " that are trained are tested"
+        )
+    options.warn(*(f"{printable(solver.path)}: {problem}" for problem in problems))
 
 
 def check_solver_mode(options: RunOptions, solver: ParsedSolver, engine: Engine) -> None:

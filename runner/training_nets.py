@@ -14,6 +14,7 @@ from ..nets.solver_nets import path_beside_solver, read_solver_nets
 from ..nets.solver_rules import lint_test_iter
 from ..text import printable
 from .exact_epoch import plan_exact_epoch
+from .freeze import freeze_layers
 from .options import RunOptions
 from .overrides import (
     DataOverride,
@@ -76,6 +77,19 @@ class TrainingNets:
         checks = (self.trained_check, *self.tested_checks)
         options.warn(*dict.fromkeys(warning for check in checks for warning in check.warnings))
         self.test_iter = list(solver.param.test_iter)
+
+    def freeze(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """Freeze the layers of the trained net that match; return their names.
+
+        Raises:
+            NetError: a pattern matches nothing, or nothing would train.
+        """
+        frozen = freeze_layers(self.trained, self.trained_check.shapes, patterns)
+        path = self._paths[0]
+        self._files[path] = replace(self._files[path], param=frozen.net.param)
+        self._changes[path].extend(frozen.changes)
+        self.trained = frozen.net
+        return frozen.layers
 
     def _override(self, net: NetDefinition, path: str, override: DataOverride) -> None:
         """Apply an override to the file of a net, on top of earlier ones."""

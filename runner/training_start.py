@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import FormatError, NetError, SqgenError
@@ -34,11 +35,19 @@ class StartOptions(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where a training starts: flags for caffe, iteration, and the file."""
+    """Where a training starts.
+
+    Attributes:
+        flags: for caffe.
+        iteration: 0 but for a snapshot.
+        path: the weights or the snapshot.
+        fresh: names of the layers that start from their fillers.
+    """
 
     flags: list[str]
     iteration: int = 0
     path: str | None = None
+    fresh: Sequence[str] = ()
 
 
 def find_start(
@@ -52,14 +61,15 @@ def find_start(
     if (wanted.weights is not None) + (wanted.snapshot is not None) + wanted.resume > 1:
         raise SqgenError("--weights, --snapshot and --resume: give one")
     if wanted.weights is not None:
-        _check_fine_tuning(options, nets, wanted.weights, wanted.partial_weights)
-        return Start([f"--weights={wanted.weights}"], 0, wanted.weights)
+        fresh = _check_fine_tuning(options, nets, wanted.weights, wanted.partial_weights)
+        return Start([f"--weights={wanted.weights}"], 0, wanted.weights, fresh)
     snapshot = _newest_snapshot(options, solver) if wanted.resume else wanted.snapshot
     if snapshot is None:
-        if solver.param.weights:
-            weights = ",".join(solver.param.weights)
-            _check_fine_tuning(options, nets, weights, wanted.partial_weights)
-        return Start([])
+        if not solver.param.weights:
+            layers = nets.trained_check.shapes.layers
+            return Start([], fresh=[item.layer.name for item in layers if item.blobs])
+        weights = ",".join(solver.param.weights)
+        return Start([], fresh=_check_fine_tuning(options, nets, weights, wanted.partial_weights))
     state = check_solver_state(snapshot)
     iteration = state.iter
     if iteration >= solver.param.max_iter:
@@ -88,8 +98,8 @@ def _newest_snapshot(options: RunOptions, solver: ParsedSolver) -> str:
 
 def _check_fine_tuning(
     options: RunOptions, nets: TrainingNets, weights: str, partial_weights: bool
-) -> None:
-    """Log how many layers weights fit, and which start from their fillers.
+) -> list[str]:
+    """Log how many layers weights fit; return those that start from their fillers.
 
     Raises:
         NetError: they fit no layer, or few without `partial_weights`.
@@ -108,3 +118,4 @@ def _check_fine_tuning(
     fresh = f"; start from their fillers: {first_few(matching.missing)}" if matching.missing else ""
     options.log_line(f"weights fit {fitting} of {count} layers{fresh}")
     options.warn(*weight_warnings(matching))
+    return matching.missing

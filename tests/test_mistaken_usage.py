@@ -106,8 +106,8 @@ def test_datasets_that_are_elsewhere(tmp_path: Path, sqgen: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "--lr", "1"), "no option '--lr'; base_lr is set in the solver's file; see"),
-        (("train", "--max-iter", "1"), "; max_iter is set in the solver's file; see"),
+        (("train", "--lr", "1"), "no option '--lr'; did you mean '--base-lr'? See"),
+        (("train", "--stepsize", "1"), "; stepsize is set in the solver's file; see"),
         (("train", "--model", "n"), "; sqgen test, sqgen time, "),
         (("test", "--lr", "1"), "no option '--lr'; see sqgen test --help"),
         (("test", "--solver", "s"), "; sqgen lint, sqgen train have it; see sqgen test --help"),

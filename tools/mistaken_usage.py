@@ -39,6 +39,8 @@ def option_hint(group: click.Group, error: click.NoSuchOption, words: Sequence[s
         return f"; did you mean '{own[alike[0]]}'?"
     name = error.option_name.lstrip("-").replace("-", "_")
     field = SOLVER_FIELDS.get(name, name)
+    if field.replace("_", "-") in own:
+        return f"; did you mean '{own[field.replace('_', '-')]}'?"
     if command.name == "train" and _is_solver_field(field):
         return f"; {field} is set in the solver's file"
     others = [path for path, each in _commands(group) if error.option_name in _options(each)]

@@ -16,12 +16,14 @@ from .terminal import write
 def solver(preset: str | None, design_file: str | None, **options: Any) -> None:
     """Print the solver that trains a net, with the published schedule by default.
 
-    test_iter covers the validation set, and iter_size reaches the effective batch size.
+    test_iter covers the validation set, and iter_size reaches the effective batch size. The
+    published rate of 0.04 is for random weights; fine-tune with --base-lr 0.0001.
 
     \b
     Examples:
       sqgen solver --preset residual > solver.prototxt
       sqgen solver --batch-size 64 --gpus 2 --effective-batch 512
+      sqgen solver --base-lr 0.0001 --max-iter 500 --effective-batch 32
       sqgen solver --val-images 297 --val-batch-size 27 --max-iter 2000 --cpu
     """
     write(build_solver(select_design(preset, design_file, options)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,16 +36,30 @@ if TYPE_CHECKING:
 @click.option("--val-data", metavar="LMDB", help="test dataset, instead of the net's own")
 @batch_option
 @mean_option
+@click.option("--base-lr", type=float, metavar="RATE", help="learning rate, not the solver's")
+@click.option("--max-iter", type=int, metavar="N", help="updates in all, not the solver's")
+@click.option("--epochs", type=float, metavar="N", help="passes over the training data in all")
+@click.option("--freeze", multiple=True, metavar="PATTERN", help="layers to keep: conv1,fire[23]/*")
 @stage_option
 @level_option
 @click.option("--partial-weights", is_flag=True, help="allow weights that fit few of the layers")
 @click.option("--keep-test-iter", is_flag=True, help="don't fit test_iter to the test data")
 @click.option("--keep-best", metavar="SCORE", help="keep the weights of the best test: top1")
 @click.option("--keep-going", is_flag=True, help="don't stop where the loss is nan or inf")
+@click.option("--dry-run", is_flag=True, help="check all, say what would run, and stop")
 @run_options
 @engine_arguments
-def train(as_json: bool, options: RunOptions, keep_going: bool, **arguments: Any) -> None:
+def train(
+    solver: str,
+    as_json: bool,
+    options: RunOptions,
+    keep_going: bool,
+    dry_run: bool,
+    **arguments: Any,
+) -> None:
     """Train a net, fine-tune it, or resume a training.
+
+    Pretrained weights need a small rate: start with --base-lr 0.0001.
 
     Ctrl-C makes it write a snapshot and stop; a second Ctrl-C kills it. Where the loss is nan or
     inf twice in a row, it stops without a snapshot: exit code 1.
@@ -53,13 +68,19 @@ def train(as_json: bool, options: RunOptions, keep_going: bool, **arguments: Any
     Examples:
       sqgen train --solver solver.prototxt --data train_lmdb --val-data val_lmdb
       sqgen train --solver solver.prototxt --gpu 0,1
-      sqgen train --solver solver.prototxt --weights squeezenet.caffemodel
+      sqgen train --solver solver.prototxt --weights squeezenet.caffemodel \\
+        --base-lr 0.0001 --epochs 10 --freeze 'conv1,fire[2-5]/*'
       sqgen train --solver solver.prototxt --keep-best top1
       sqgen train --solver solver.prototxt --resume
     """
-    from ..runner.train import train as run_train
+    from ..runner.training_plan import TrainingPlan, TrainOptions
 
-    result = run_train(**arguments, **{**vars(options), "keep_going": keep_going})
+    options = replace(options, keep_going=keep_going)
+    plan = TrainingPlan(options, solver, TrainOptions(**arguments))
+    if dry_run:
+        plan.log()
+        return
+    result = plan.run()
     if as_json:
         print_result_json(result)
     else:

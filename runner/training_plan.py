@@ -1,0 +1,264 @@
+"""A training whose solver, nets, data and start passed all checks: what it will do, and its run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..errors import DivergedError, RunError
+from ..formats.schema import SolverParameter
+from ..formats.snapshot_lock import SnapshotLock
+from ..logs.result import LogResult
+from ..nets.totals import totals
+from ..text import first_few, shell_join
+from .best_weights import BestWeights
+from .engines import TORCH
+from .freeze import count_trained, split_patterns
+from .live_progress import ProgressSteps
+from .options import RunOptions
+from .overrides import (
+    DataOverride,
+    RunFile,
+    Setting,
+    SolverOverride,
+    layer_batch_size,
+    solver_file,
+)
+from .resume_command import resume_command
+from .run_folder import RunFolder
+from .run_record import TrainRecord, record_data
+from .session import Session
+from .solver_preflight import (
+    ParsedSolver,
+    check_snapshot_room,
+    check_solver_mode,
+    override_solver,
+    read_solver,
+    warn_of_snapshots,
+    warn_of_solver,
+)
+from .training_nets import SOLVER, TrainingNets
+from .training_start import StartOptions, find_start
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of `sqgen train` besides those of every run; see `sqgen.train`."""
+
+    weights: str | None = None
+    snapshot: str | None = None
+    resume: bool = False
+    data: str | None = None
+    val_data: str | None = None
+    batch_size: int | None = None
+    mean: str | None = None
+    base_lr: float | None = None
+    max_iter: int | None = None
+    epochs: float | None = None
+    freeze: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
+    level: int = 0
+    partial_weights: bool = False
+    keep_test_iter: bool = False
+    keep_best: str | None = None
+
+
+class TrainingPlan:
+    """A training that passed all checks.
+
+    Args:
+        options: of the run.
+        solver: the solver's file.
+        wanted: what is to be trained, and how.
+
+    Raises:
+        SqgenError: invalid input; nothing was started.
+    """
+
+    def __init__(self, options: RunOptions, solver: str, wanted: TrainOptions) -> None:
+        self._options, self._wanted = options, wanted
+        override = SolverOverride(wanted.base_lr, wanted.max_iter, wanted.epochs)
+        self._given = read_solver(options, solver)
+        if wanted.stages:
+            self._given.param.train_state.stage.extend(wanted.stages)
+        self._solver_argument = solver
+        train = DataOverride("TRAIN", wanted.data, wanted.batch_size, wanted.mean)
+        test = DataOverride("TEST", wanted.val_data, None, wanted.mean, flag="--val-data")
+        self._nets = TrainingNets(options, self._given, train, test, wanted.level)
+        self._frozen = self._nets.freeze(split_patterns(wanted.freeze))
+        self._solver = self._override_solver(override)
+        self._start = find_start(
+            options,
+            self._solver,
+            self._nets,
+            StartOptions(wanted.weights, wanted.snapshot, wanted.resume, wanted.partial_weights),
+        )
+        self._say_frozen()
+        self._best = self._plan_best(wanted.keep_best)
+        self._check_snapshots()
+        self._tests = self._nets.plan_tests(options, wanted.keep_test_iter)
+        self._engine = options.select_engine()
+        if self._engine.kind == TORCH:
+            self._nets.given.require_caffe()
+        check_solver_mode(options, self._solver, self._engine)
+
+    def _override_solver(self, override: SolverOverride) -> ParsedSolver:
+        """Return the solver with its overrides, checked again."""
+        self._images, self._images_text = self._images_per_update()
+        solver = override_solver(self._given, override.settings(self._records, self._images))
+        warn_of_solver(self._options, solver)
+        return solver
+
+    @property
+    def _records(self) -> int | None:
+        datasets = self._nets.trained_check.datasets
+        return datasets[0].records if datasets else None
+
+    def _log_length(self) -> None:
+        if not self._images:
+            return
+        updates, records = self._solver.param.max_iter, self._records
+        epochs = updates * self._images / records if records else 0
+        of = f" of {records:,} records, {epochs:.3g} epochs" if records else ""
+        self._options.log_line(
+            f"training: {self._images_text} images an update, {updates} updates{of}"
+        )
+
+    def _images_per_update(self) -> tuple[int, str]:
+        """Return batch size x iter_size x GPUs, 0 if the net reads no countable data; in words."""
+        checked, options = self._nets.trained_check, self._options
+        if not checked.layers:
+            return 0, ""
+        batch_size = layer_batch_size(checked.layers[0])
+        iter_size = max(1, self._given.param.iter_size)
+        images: int = batch_size * iter_size * options.device_count
+        factors = [f"{batch_size}"]
+        factors += [f"iter_size {iter_size}"] if iter_size > 1 else []
+        factors += [f"{options.device_count} GPUs"] if options.device_count > 1 else []
+        return images, f"{' x '.join(factors)} = {images}" if len(factors) > 1 else f"{images}"
+
+    def _say_frozen(self) -> None:
+        """Log what is frozen; warn of frozen layers that no weights were given for."""
+        if not self._frozen:
+            return
+        options, shapes = self._options, self._nets.trained_check.shapes
+        layers = sum(bool(item.blobs) for item in shapes.layers)
+        parameters = totals(shapes).parameters
+        options.log_line(
+            f"frozen: {len(self._frozen)} of {layers} layers; {self._trained_parameters:,} of"
+            f" {parameters:,} parameters train"
+        )
+        fresh = [name for name in self._frozen if name in self._start.fresh]
+        if fresh:
+            options.warn(f"frozen layers keep the values of their fillers: {first_few(fresh)}")
+
+    @property
+    def _trained_parameters(self) -> int:
+        return count_trained(self._nets.trained_check.shapes, self._nets.trained)
+
+    def _plan_best(self, score: str | None) -> BestWeights | None:
+        if score is None:
+            return None
+        best = BestWeights(self._options, score, self._solver, self._nets.tested, self._start)
+        self._solver = best.fit_snapshots(self._solver)
+        return best
+
+    def _check_snapshots(self) -> None:
+        options, iteration = self._options, self._start.iteration
+        check_snapshot_room(options, self._solver, self._nets.trained_check.shapes, iteration)
+        if iteration == 0:
+            warn_of_snapshots(options, self._solver.param.snapshot_prefix)
+
+    def log(self) -> None:
+        """Log the changes in the copies, and the command, without running it."""
+        options = self._options
+        session = Session(options, self._engine, self._given.path)
+        folder = session.folder
+        for file in (*self._nets.net_files(), self._solver_file(folder)):
+            for change in file.changes:
+                options.log_line(f"in the copy: {change}")
+        self._log_length()
+        command = (*self._engine.command, *session.arguments(self._arguments(folder)))
+        options.log_line(f"nothing is started; it would be: {shell_join(command)}")
+
+    def run(self) -> LogResult:
+        """Run the training; see `sqgen.train`."""
+        options, parameters = self._options, self._solver.param
+        with SnapshotLock(parameters.snapshot_prefix) as lock:
+            if self._engine.kind == TORCH:
+                lock.release()  # it was free, and the engine takes it itself
+            session = Session(options, self._engine, self._given.path)
+            folder = session.folder
+            session.create_folder(self._nets.net_files())
+            session.write_file(self._solver_file(folder))
+            self._log_length()
+            record = self._record(folder)
+            first = self._start.iteration
+            steps = ProgressSteps(parameters.max_iter - first, self._images, first)
+            watch = self._best.watch if self._best is not None else None
+            try:
+                result = session.run(self._arguments(folder), steps, record, watch=watch)
+            except RunError as error:
+                # With the same rate, a training that diverged would do so again.
+                if error.result.snapshots and not isinstance(error, DivergedError):
+                    error.args = (f"{error}; go on with {self._resume_command(folder)}",)
+                raise
+            if self._best is not None and self._best.best is not None:
+                options.log_line(f"next: {self._best.test_command}")
+        tests = self._tests
+        result = replace(result, dataset=tests[0].digest if tests else None)
+        return session.write_result(result, record)
+
+    def _record(self, folder: RunFolder) -> TrainRecord:
+        record = TrainRecord(
+            self._start.path,
+            self._images,
+            self._solver.param.max_iter,
+            self._trained_parameters,
+            self._frozen,
+            record_data(self._nets.trained_check),
+            self._tests,
+        )
+        if self._best is None:
+            return record
+        self._best.net = folder.file_path(self._nets.tested_file(self._best.number))
+        return replace(record, best=self._best.as_dict)
+
+    def _arguments(self, folder: RunFolder) -> list[str]:
+        """Return the arguments of `caffe` that say what to train, from where."""
+        level = self._wanted.level
+        flags = [*self._start.flags, *([f"--level={level}"] if level else [])]
+        return ["train", f"--solver={folder.file_path(SOLVER)}", *flags]
+
+    def _solver_file(self, folder: RunFolder) -> RunFile:
+        paths = {path: folder.file_path(name) for path, name in self._nets.file_names.items()}
+        param = self._solver.param
+        settings: dict[str, Setting] = {"test_iter": self._nets.test_iter}
+        settings |= {
+            field: getattr(param, field)
+            for field in ("base_lr", "max_iter", "snapshot")
+            if param.HasField(field)
+        }
+        if self._options.cpu:
+            settings["solver_mode"] = SolverParameter.CPU
+        return solver_file(self._given.param, self._given.path, paths, settings, SOLVER)
+
+    def _resume_command(self, folder: RunFolder) -> str:
+        wanted = self._wanted
+        in_copy = {
+            "data": wanted.data,
+            "val-data": wanted.val_data,
+            "batch-size": wanted.batch_size,
+            "mean": wanted.mean,
+            "base-lr": wanted.base_lr,
+            "max-iter": wanted.max_iter,
+            "epochs": wanted.epochs,
+            "freeze": wanted.freeze,
+            "stage": wanted.stages,
+        }
+        others = {
+            "level": wanted.level or None,
+            "keep-best": wanted.keep_best,
+            "keep-test-iter": wanted.keep_test_iter,
+        }
+        copy = folder.file_path(SOLVER)
+        return resume_command(self._options, self._solver_argument, copy, in_copy, others)
