@@ -21,7 +21,7 @@ from .definition import NetDefinition
 from .graph import Bottom, Graph, Node, Top, build_graph
 from .layer_families.data import ASSUMED_CHANNELS, channels_by_transform
 from .layer_types import LAYER_TYPES, Shape
-from .shapes import UNKNOWN_LAYERS, require_shapes, stage_hint
+from .shapes import UNKNOWN_LAYERS, count_problem, require_shapes, stage_hint
 from .windows import ShapeError, UnknownSizeError
 
 # Loss -> the layer that computes its probabilities (src/caffe/layers/*_loss_layer.cpp).
@@ -259,6 +259,9 @@ def _input_layer(
     """Make the Input layer of the tops of a data layer that are read."""
     layer = node.layer
     where = f"{net.place(layer)}: layer '{printable(layer.name)}'"
+    kind = LAYER_TYPES.get(layer.type)
+    if kind is not None and (problem := count_problem(layer, kind)):
+        raise NetError(f"{where}: {problem}")
     try:
         shapes = known.get(layer.name) or _top_shapes(layer, image)
     except UnknownSizeError:

@@ -263,22 +263,25 @@ class _Walk:
                     self.problem("shape", layer, f"{what} another {field} there than here")
 
     def check_counts(self, layer: LayerParameter, kind: LayerType) -> bool:
-        counts = {"bottom": (layer.bottom, kind.bottom_count), "top": (layer.top, kind.top_count)}
-        for word, (blobs, (minimum, maximum)) in counts.items():
-            if len(blobs) < minimum or (maximum is not None and len(blobs) > maximum):
-                wanted = f"{minimum}" if maximum == minimum else f"{minimum} or more"
-                if maximum is not None and maximum != minimum:
-                    wanted = f"{minimum} to {maximum}"
-                self.problem(
-                    "blob-count", layer, f"{layer.type} takes {wanted} {word}s, not {len(blobs)}"
-                )
-                return False
+        problem = count_problem(layer, kind)
         tops = max(len(layer.top), kind.automatic_tops)
-        if layer.loss_weight and len(layer.loss_weight) != tops:
-            weights = len(layer.loss_weight)
-            self.problem("blob-count", layer, f"has {tops} tops but {weights} loss_weight")
-            return False
-        return True
+        if not problem and layer.loss_weight and len(layer.loss_weight) != tops:
+            problem = f"has {tops} tops but {len(layer.loss_weight)} loss_weight"
+        if problem:
+            self.problem("blob-count", layer, problem)
+        return not problem
+
+
+def count_problem(layer: LayerParameter, kind: LayerType) -> str:
+    """Say which blobs a layer has too many or too few of for its type; "" where none."""
+    counts = {"bottom": (layer.bottom, kind.bottom_count), "top": (layer.top, kind.top_count)}
+    for word, (blobs, (minimum, maximum)) in counts.items():
+        if len(blobs) < minimum or (maximum is not None and len(blobs) > maximum):
+            wanted = f"{minimum}" if maximum == minimum else f"{minimum} or more"
+            if maximum is not None and maximum != minimum:
+                wanted = f"{minimum} to {maximum}"
+            return f"{layer.type} takes {wanted} {word}s, not {len(blobs)}"
+    return ""
 
 
 def _describe_empty(layer: LayerParameter, shape: Shape) -> str:

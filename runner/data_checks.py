@@ -62,9 +62,8 @@ def _classes(shapes: NetShapes, layer: LayerParameter) -> tuple[int, set[int]] |
     labels = [Top(each.index, 1) for each in nodes if each.layer.name == layer.name]
     known = {id(item.layer): item for item in shapes.layers}
     for node in nodes:
-        item = known.get(id(node.layer))
-        is_classifier = node.layer.type in _CLASSIFIERS and node.sources[1] in labels
-        if item is None or not is_classifier:
+        item = known.get(id(node.layer))  # None for a layer that lacks a bottom, say
+        if item is None or node.layer.type not in _CLASSIFIERS or node.sources[1] not in labels:
             continue
         axis, ignored = (getattr(node.layer, name) for name in _CLASSIFIERS[node.layer.type])
         scores = item.bottoms[0]

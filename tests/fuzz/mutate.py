@@ -11,6 +11,10 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+from google.protobuf import text_format
+from sqgen.formats.schema import NetParameter
+from sqgen.nets.layer_types import LAYER_TYPES
+
 Mutator = Callable[[bytes, Random, bytes], bytes]  # data, random, another valid input
 
 PAGE = 4096  # bytes of an LMDB page
@@ -175,6 +179,33 @@ BINARY: list[Mutator] = [flip, cut, remove, repeat, splice, overwrite, overwrite
 # What mostly leaves a text whose syntax is right.
 MEANING = [inflate_number, inflate_number, swap_token, swap_token, repeat_line, remove_line]
 text, binary = several([*TEXT, *MEANING, *MEANING]), several(BINARY)
+
+
+def wire(data: bytes, random: Random, other: bytes) -> bytes:
+    """Change what a layer of a net reads or makes, or its type, and leave the syntax right."""
+    try:
+        net = text_format.Parse(data.decode(), NetParameter())
+    except (UnicodeDecodeError, text_format.ParseError):
+        return swap_token(data, random, other)
+    if not net.layer:
+        return data
+    layer = random.choice(net.layer)
+    blobs = random.choice((layer.bottom, layer.top))
+    kind = random.randrange(5)
+    if kind == 0:
+        layer.type = random.choice(sorted(LAYER_TYPES))
+    elif kind == 1:
+        net.layer.remove(layer)
+    elif kind == 2 or not blobs:
+        blobs.append(random.choice([*(top for each in net.layer for top in each.top), "new"]))
+    elif kind == 3:
+        blobs[random.randrange(len(blobs))] = random.choice(random.choice(net.layer).top or ["new"])
+    else:
+        del blobs[random.randrange(len(blobs))]
+    return text_format.MessageToString(net).encode()
+
+
+net = several([text, wire])
 
 
 def json_value(data: bytes, random: Random, other: bytes) -> bytes:

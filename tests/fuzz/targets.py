@@ -167,13 +167,17 @@ def _nets(folder: Path) -> Iterator[tuple[str, Target]]:
     net = _a_field_a_line((folder / "net.prototxt").read_text())
     summary = "sqgen summary {0} --image 3x12x10"
     lint = ("sqgen lint {0}", f"{summary}", f"{summary} --json", "sqgen upgrade {0}")
-    more = (f"{summary} --csv --phase both", "sqgen diff {0} deploy.prototxt")
+    more = (
+        f"{summary} --csv --phase both",
+        "sqgen diff {0} deploy.prototxt",
+        "sqgen deploy {0}",
+    )
     reading = [command.format("net.prototxt") for command in (*lint, *more)]
     normalized = small.net(middle=small.batch_norm("conv1") + small.POOL1).replace("../", "")
     seeds = (net, _a_field_a_line(normalized))
     running = (TIME, TEST, TRAIN)
-    yield "net", Target(seeds, "net.prototxt", tuple(reading), mutate.text)
-    yield "run-net", Target(seeds, "net.prototxt", running, mutate.text, may_exhaust=True)
+    yield "net", Target(seeds, "net.prototxt", tuple(reading), mutate.net)
+    yield "run-net", Target(seeds, "net.prototxt", running, mutate.net, may_exhaust=True)
     deploy = (
         "sqgen classify --model d.prototxt --weights w.caffemodel images/c0/0.png",
         "sqgen weights map w.caffemodel o.caffemodel --to d.prototxt",
@@ -182,10 +186,10 @@ def _nets(folder: Path) -> Iterator[tuple[str, Target]]:
     )
     yield (
         "deploy",
-        Target((_a_field_a_line(DEPLOY),), "d.prototxt", deploy, mutate.text, may_exhaust=True),
+        Target((_a_field_a_line(DEPLOY),), "d.prototxt", deploy, mutate.net, may_exhaust=True),
     )
     old = tuple(command.format("old.prototxt") for command in lint)
-    yield "old-net", Target((OLD_NET.encode(), V0_NET.encode()), "old.prototxt", old, mutate.text)
+    yield "old-net", Target((OLD_NET.encode(), V0_NET.encode()), "old.prototxt", old, mutate.net)
     solver = (
         "sqgen lint solver.prototxt",
         "sqgen lint net.prototxt --solver solver.prototxt",
