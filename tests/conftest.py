@@ -22,7 +22,9 @@ from . import engine_server
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # No test depends on how fast the machine is.
-settings.register_profile("sqgen", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "sqgen", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("sqgen")
 
 DATA = Path(__file__).parent / "data"

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any
 
 from google.protobuf import text_format
+
 from sqgen.formats.schema import NetParameter
 from sqgen.nets.layer_types import LAYER_TYPES
 
