@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
@@ -29,10 +28,10 @@ from ..nets.imagenet import IMAGENET_CLASSES, IMAGENET_MEAN
 from ..nets.shapes import require_shapes
 from ..text import number_text, printable
 from .api import Net
+from .image_files import load_batches
 from .transform import read_mean
 
 IMAGENET_INPUTS, IMAGENET_SIZE = (224, 227), 256  # images are resized to 256 and cropped
-BATCH_SIZE = 32
 
 
 class Preprocessing(NamedTuple):
@@ -121,12 +120,21 @@ def load_net(model: Model, weights: str) -> Net:
         SqgenError: a file can't be read, or a layer has no weights.
     """
     net = Net(model.definition, weights, partial=True)
-    if net.uninitialized:
-        raise NetError(
-            f"{printable(weights)}: has no weights for layer '{printable(net.uninitialized[0])}'"
-            f" ({len(net.uninitialized)} in all); the net would guess"
-        )
+    require_initialized(net.uninitialized, weights)
     return net
+
+
+def require_initialized(uninitialized: Collection[str], weights: str) -> None:
+    """Check that no layer keeps its filler's values.
+
+    Raises:
+        NetError: one does.
+    """
+    if uninitialized:
+        raise NetError(
+            f"{printable(weights)}: has no weights for layer '{printable(min(uninitialized))}'"
+            f" ({len(uninitialized)} in all); the net would guess"
+        )
 
 
 def read_transform(net: NetDefinition) -> ImageTransform | None:
@@ -248,25 +256,17 @@ def class_probabilities(
 ) -> Iterator[tuple[str, np.ndarray | FormatError]]:
     """Yield each path with (classes,) probabilities, or with why it is no image.
 
-    Images are read and computed in batches; `on_damage` is called with a line about each whose
-    pixels are damaged.
+    Threads read images ahead; `on_damage` is called with a line about each whose pixels are
+    damaged.
     """
-    remaining = iter(paths)
-    while batch := list(islice(remaining, BATCH_SIZE)):
-        loaded = [(path, _try_image(preprocessing, path, on_damage)) for path in batch]
-        pixels = [image for _, image in loaded if not isinstance(image, FormatError)]
+    for batch in load_batches(paths, preprocessing.load_image):
+        pixels = [file.pixels for file in batch if not isinstance(file.pixels, FormatError)]
         rows = iter(_probabilities(net, np.stack(pixels), output) if pixels else ())
-        for path, image in loaded:
-            yield path, image if isinstance(image, FormatError) else next(rows)
-
-
-def _try_image(
-    preprocessing: Preprocessing, path: str, on_damage: images.OnDamage | None
-) -> np.ndarray | FormatError:
-    try:
-        return preprocessing.load_image(path, on_damage)
-    except FormatError as error:
-        return error
+        for file in batch:
+            if on_damage is not None:
+                for line in file.damage:
+                    on_damage(line)
+            yield file.path, file.pixels if isinstance(file.pixels, FormatError) else next(rows)
 
 
 def _probabilities(net: Net, batch: np.ndarray, output: str) -> np.ndarray:

@@ -292,6 +292,11 @@ def open_lmdb(path: str | os.PathLike[str]) -> LmdbReader:
         raise FormatError(f"{shown}: {reason}; check the name and who may read it") from None
 
 
+def is_lmdb(path: str) -> bool:
+    """Return whether a path is a folder with the file of an LMDB."""
+    return os.path.isfile(Path(path) / DATA_FILE)
+
+
 def _data_file(folder: Path, shown: str) -> Path:
     if not folder.exists():
         hint = missing_hint(folder, "give the folder of an LMDB")

@@ -88,6 +88,7 @@ def test_import_is_light() -> None:
         ["--help"],
         ["build", "--help"],
         ["classify", "--help"],
+        ["features", "--help"],
         ["compress", "encode", "--help"],
         ["test", "--help"],
         ["weights", "map", "--help"],

@@ -39,6 +39,7 @@ COMMANDS = {
     "log": "Parse, plot and compare Caffe's logs.",
     "gate": "Check the scores of a test: pass or fail, for CI.",
     "classify": "Classify images.",
+    "features": "Write a layer's blob for each image.",
     "data": "Create LMDBs of images, average and inspect them.",
     "compress": "Compress weights with Deep Compression, and decode them.",
     "zoo": "List the published nets: figures, files, weights.",
