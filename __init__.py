@@ -34,6 +34,9 @@ if TYPE_CHECKING:
         StallError,
         StoppedError,
     )
+    from .evaluation.evaluate import Evaluation, evaluate_predictions
+    from .evaluation.paired import PairedComparison, compare_predictions
+    from .formats.predictions import Predictions, read_predictions, write_predictions
     from .generator.build import build, build_solver
     from .generator.design import Design
     from .generator.presets import PRESETS, preset
@@ -66,6 +69,9 @@ _HOMES = {
         "StallError",
         "StoppedError",
     ),
+    ".evaluation.evaluate": ("Evaluation", "evaluate_predictions"),
+    ".evaluation.paired": ("PairedComparison", "compare_predictions"),
+    ".formats.predictions": ("Predictions", "read_predictions", "write_predictions"),
     ".nets.diff": ("Difference", "diff_nets"),
     ".nets.lint": ("Finding", "lint_net"),
     ".nets.definition": ("NetDefinition", "parse_net", "read_net"),
@@ -90,6 +96,7 @@ __all__ = [
     "Difference",
     "DivergedError",
     "DownloadError",
+    "Evaluation",
     "Finding",
     "FormatError",
     "LogResult",
@@ -98,6 +105,8 @@ __all__ = [
     "NetDefinition",
     "NetError",
     "OutputError",
+    "PairedComparison",
+    "Predictions",
     "RefusedError",
     "ResourceError",
     "RunError",
@@ -109,16 +118,20 @@ __all__ = [
     "__version__",
     "build",
     "build_solver",
+    "compare_predictions",
     "diff_nets",
+    "evaluate_predictions",
     "lint_net",
     "parse_log",
     "parse_net",
     "preset",
     "read_net",
+    "read_predictions",
     "summary",
     "test",
     "time",
     "train",
+    "write_predictions",
 ]
 
 

@@ -69,9 +69,17 @@ def can_forge_line(name: str) -> bool:
     return "] " in name and re.search(GLOG_PREFIX, name) is not None
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
 def csv_cell(name: str) -> str:
     """Return a name as a cell that no spreadsheet runs: an apostrophe stands before a formula."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+    return f"'{name}" if name.startswith(_FORMULA) else name
+
+
+def csv_name(cell: str) -> str:
+    """Return the name in a cell of `csv_cell`."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -22,6 +22,7 @@ from .flags import CommandLine
 from .kernels.convolution import has_bf16
 from .loader import EndOfData
 from .open_net import EngineOptions, open_net
+from .predictions import PredictionCollector, check_predictions_target
 from .scores import ScoreSums
 from .signals import SignalHandler
 from .snapshots import SavedRun, read_snapshot
@@ -165,21 +166,27 @@ def test(line: CommandLine, workers: Workers) -> None:
     _log_device(gpu, "caffe.cpp:266", "caffe.cpp:275")
     if gpu:
         glog.info(f"GPU device name: {torch.cuda.get_device_name(int(gpu))}", "caffe.cpp:270")
+    predictions = line.text("predictions")
+    if predictions:
+        check_predictions_target(predictions)
     net = open_net(definition, "TEST", _options(line, device, workers, _new_seed()))
     try:
+        collector = PredictionCollector(net, line.text("blob") or None) if predictions else None
         _load_weights(net, weights)
         _warn_uninitialized(net)
         if not net.loaders and any(layer.type == "Input" for layer in net.inputs.layers):
             glog.warning("the net reads no data, its inputs are zeros; use the train_val net")
         iterations = _count_iterations(line, net)
         scores = ScoreSums(net, line.on("exact"))
-        _score_batches(net, iterations, scores)
+        _score_batches(net, iterations, scores, collector)
     except EndOfData:
         raise NetError("the data ended early; its number of records changed") from None
     finally:
         net.close()
     if iterations:
         _log_scores(scores)
+    if collector is not None:
+        collector.write(predictions)
 
 
 def _load_weights(net: Executor, names: str) -> None:
@@ -187,11 +194,16 @@ def _load_weights(net: Executor, names: str) -> None:
         net.load(read_caffemodel(name), name)
 
 
-def _score_batches(net: Executor, iterations: int, scores: ScoreSums) -> None:
-    """Test some batches; log and add each one's scores."""
+def _score_batches(
+    net: Executor, iterations: int, scores: ScoreSums, collector: PredictionCollector | None
+) -> None:
+    """Test some batches; log and add each one's scores, and its predictions if they are kept."""
     glog.info(f"Running for {iterations} iterations.", "caffe.cpp:281")
     for index in range(iterations):
-        for name, value in scores.add(net.test_batch()):
+        result = net.test_batch(keep=collector.keep if collector is not None else ())
+        if collector is not None:
+            collector.add(result)
+        for name, value in scores.add(result):
             glog.info(f"Batch {index}, {name} = {number_text(value)}", "caffe.cpp:304")
 
 

@@ -8,12 +8,14 @@ files in a pass, and of the records in a file, depends only on the seed, the pas
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from math import prod
 
 import numpy as np
 
 from ..counter_rng import domain, key, permutation
 from ..formats.hdf5_data import Hdf5Data
+from ..text import escaped
 from .loader import AHEAD_BYTES, Array, Batch, Loader
 from .prefetch import Jobs, Prefetch
 
@@ -35,6 +37,12 @@ class Hdf5Loader(Loader):
         self.files, self._exact = data, exact
         self._shuffle_key = key(seed, _SHUFFLE) if shuffle else None
         self._file: tuple[int, list[np.ndarray]] = (-1, [])  # the last read
+
+    def keys(self) -> Iterator[str]:
+        """Yield file and row, such as `set.h5:12`."""
+        for file, order in islice(self._orders(0), len(self.files.files)):
+            name = escaped(str(self.files.files[file]))
+            yield from (f"{name}:{row}" for row in order.tolist())
 
     def _read_ahead(self) -> Prefetch[Batch]:
         size = 4 * sum(map(prod, self.top_shapes))

@@ -52,6 +52,10 @@ class ImageLoader(Loader):
         costly = reader.compressed or self._finished
         self._workers = threads if costly and threads > 1 else 0
 
+    def keys(self) -> Iterator[str]:
+        """Yield keys of an LMDB, or files of a list."""
+        return self._reader.keys(self._exact)
+
     def _read_ahead(self) -> Prefetch[Batch]:
         return Prefetch(self._jobs(self.position), self._depth, self._workers)
 

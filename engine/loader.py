@@ -8,7 +8,7 @@ batches that it would have read.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,6 +74,10 @@ class Loader(ABC):
         self.warnings: list[str] = []
         self._ahead: Prefetch[Batch] | None = None
         self._closed = False
+
+    @abstractmethod
+    def keys(self) -> Iterator[str]:
+        """Yield the printable name of each record of the first pass, in the order of `next`."""
 
     @abstractmethod
     def _read_ahead(self) -> Prefetch[Batch]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -21,7 +22,7 @@ from ..formats.images import COLOR, GRAY, UNCHANGED, check_size, read_image, res
 from ..formats.images import decode as decode_image
 from ..formats.list_file import LIST_LIMIT, parse_list
 from ..formats.lmdb_reader import open_lmdb
-from ..text import printable
+from ..text import escaped, printable
 from .transform import Image
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ class RecordReader(ABC, Generic[Raw]):
         Raises:
             FormatError: it is damaged; names file and record.
         """
+
+    @abstractmethod
+    def keys(self, once: bool) -> Iterator[str]:
+        """Yield the printable name of each record of the first pass, as `raw_records` orders it."""
 
     def close(self) -> None:
         """Close the files."""
@@ -123,6 +128,10 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
             if once:
                 return
             start = 0
+
+    def keys(self, once: bool) -> Iterator[str]:
+        """Yield the keys in their order."""
+        return (escaped(key.decode("utf-8", "surrogateescape")) for key in self._file.keys())  # noqa: SIM118 - no mapping
 
     def _place(self, number: int) -> str:
         return f"{self._name}: record {number} (from 0)"
@@ -206,6 +215,11 @@ class ImageListReader(RecordReader[int]):
         while not (once and epoch):
             yield from self._order(epoch)[number:]
             epoch, number = epoch + 1, 0
+
+    def keys(self, once: bool) -> Iterator[str]:
+        """Yield the files as the list names them."""
+        numbers = islice(self.raw_records(0, once), self.count)
+        return (escaped(self._lines[number][0]) for number in numbers)
 
     def _order(self, epoch: int) -> list[int] | range:
         if self._shuffle_key is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -187,10 +188,7 @@ class NewFiles:
             temporary = target.with_name(f".{stem}.{os.urandom(4).hex()}.tmp")
             self._files[path] = _NewFile(path, temporary, _mode(target), buffer_size)
         except FileExistsError as error:
-            name = printable(str(error.filename))
-            raise OutputError(
-                f"{name}: is a file; give a folder that exists or can be made"
-            ) from None
+            raise _no_folder(str(error.filename)) from None
         except OSError as error:
             raise _write_error(path, error) from None
         self._temporaries[path] = temporary
@@ -310,6 +308,7 @@ def check_file_target(path: Path, force: bool) -> None:
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
+        _check_folder(path)
         return
     except (OSError, ValueError) as error:
         raise _write_error(path, error) from None
@@ -319,6 +318,21 @@ def check_file_target(path: Path, force: bool) -> None:
         raise OutputError(f"{name}: exists already; --force replaces it")
     if os.path.exists(path) and not os.path.isfile(path):
         raise OutputError(f"{name}: is a device or a pipe, which would be replaced; use > {name}")
+
+
+def _check_folder(path: Path) -> None:
+    """Check that the folder of a file is one, or can be made, and takes files."""
+    folder = next(each for each in (path.parent, *path.parent.parents) if os.path.exists(each))
+    if not os.path.isdir(folder):
+        raise _no_folder(folder)
+    if not os.access(folder, os.W_OK):
+        raise _write_error(path, OSError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def _no_folder(path: Path | str) -> OutputError:
+    return OutputError(
+        f"{printable(str(path))}: is a file; give a folder that exists or can be made"
+    )
 
 
 def link_target(path: Path) -> Path:

@@ -143,6 +143,17 @@ class LmdbReader:
             with self._file.checked():
                 yield from self._values(start)
 
+    def keys(self) -> Iterator[bytes]:
+        """Yield the keys of all records in order, without reading their values.
+
+        Raises:
+            FormatError: the file is damaged, or was truncated since it was opened.
+        """
+        with self._file.checked():
+            for leaf in self._leaves:
+                page, offsets = self._leaf(leaf)
+                yield from (key(page, offset) for offset in offsets)
+
     def _values(self, start: int) -> Iterator[memoryview]:
         first, skipped = self._find(start) if start else (0, 0)
         count, previous = start, b""

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DesignError
+from ..evaluation.intervals import standard_error
 from ..text import printable
 from .result import LogResult
 from .scores import (
@@ -15,7 +16,6 @@ from .scores import (
     find_score,
     is_accuracy_name,
     score_names,
-    standard_error,
 )
 
 if TYPE_CHECKING:

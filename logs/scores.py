@@ -118,13 +118,6 @@ def _role_name(text: str) -> str:
     return re.sub("[-_]", "", text.lower())
 
 
-def standard_error(accuracy: float, images: int | None) -> float | None:
-    """Return sqrt(p (1 - p) / n), the standard error of an accuracy p over n images."""
-    if not images or not 0 <= accuracy <= 1:
-        return None
-    return math.sqrt(accuracy * (1 - accuracy) / images)
-
-
 def value_in_test(outputs: Mapping[str, float], score: Score, scores: Sequence[Score]) -> float:
     """Return a score's value in one test while training.
 

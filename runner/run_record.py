@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from ..formats.files import BINARY_LIMIT, read_bytes
 from .dataset import Dataset
 from .engines import Engine
 from .exact_epoch import EpochPlan
@@ -33,12 +35,37 @@ class DataRecord:
 
 
 @dataclass(frozen=True)
+class KeptPredictions:
+    """The predictions that a test keeps.
+
+    Attributes:
+        file: as given.
+        blob: the scores that the user names, or None.
+    """
+
+    file: str
+    blob: str | None
+
+    @property
+    def flags(self) -> list[str]:
+        """The engine's flags."""
+        blob = [] if self.blob is None else [f"--blob={self.blob}"]
+        return [f"--predictions={self.file}", *blob]
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the file and its SHA-256, plain data for JSON."""
+        data = read_bytes(self.file, BINARY_LIMIT, "a file of predictions")
+        return {"file": self.file, "digest": sha256(data).hexdigest()}
+
+
+@dataclass(frozen=True)
 class TestRecord:
-    """What a test read; `weights` as given."""
+    """What a test read, `weights` as given, and the predictions that it has written."""
 
     weights: str
     plan: EpochPlan
     data: tuple[DataRecord, ...]
+    predictions: KeptPredictions | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -51,7 +78,8 @@ class TestRecord:
             "whole": self.plan.is_exact,
         }
         data = [layer.as_dict() for layer in self.data]
-        return {"weights": self.weights, "coverage": coverage, "data": data}
+        kept = None if self.predictions is None else self.predictions.as_dict()
+        return {"weights": self.weights, "coverage": coverage, "data": data, "predictions": kept}
 
 
 @dataclass(frozen=True)

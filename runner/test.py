@@ -6,10 +6,12 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from ..errors import CrashError, NetError
+from ..errors import CrashError, NetError, SqgenError
 from ..formats.caffemodel import split_weights
+from ..formats.files import check_file_target
 from ..formats.fork_fields import TESTED
 from ..formats.schema import NetState
 from ..logs.logged_net import expected_scores
@@ -17,6 +19,7 @@ from ..logs.result import LogResult
 from ..logs.scores import Score, require_score
 from ..nets.data_layers import reads_files
 from ..nets.definition import NetDefinition, read_net
+from ..nets.score_heads import choose_head
 from ..text import printable
 from .engines import TORCH, Engine
 from .exact_epoch import EpochPlan, lint_iterations, plan_exact_epoch, score_records
@@ -37,7 +40,7 @@ from .preflight import (
     require_weights,
     weight_warnings,
 )
-from .run_record import TestRecord, record_data
+from .run_record import KeptPredictions, TestRecord, record_data
 from .score_means import read_score_means
 from .session import Session
 
@@ -55,6 +58,9 @@ def test(
     mean: str | os.PathLike[str] | None = None,
     random_weights: bool = False,
     scores: Sequence[str] = (),
+    predictions: str | os.PathLike[str] | None = None,
+    blob: str | None = None,
+    force: bool = False,
     stages: Sequence[str] = (),
     level: int = 0,
     **run_options: Any,
@@ -73,11 +79,17 @@ def test(
         mean: a mean image that replaces the net's own mean.
         random_weights: allow layers without weights to run on values of their fillers.
         scores: names of scores that the net must report, or nothing is started.
+        predictions: a .csv or .npz to write, with what the net says of each image, which
+            `sqgen.read_predictions` reads; for the embedded engine alone.
+        blob: the scores (images, classes) that are the predictions; None means the last that a
+            loss or an accuracy compares with labels.
+        force: whether `predictions` may be replaced.
         stages, level: select layers by their rules, as `caffe` does by --stage and --level.
         run_options: fields of `sqgen.RunOptions`.
 
     Returns:
-        The result; `result.run["folder"]` is the run folder.
+        The result; `result.run["folder"]` is the run folder, `result.run["predictions"]` names the
+        file of predictions.
 
     Raises:
         SqgenError: invalid input; nothing was started.
@@ -97,9 +109,10 @@ def test(
     engine = options.select_engine()
     if engine.kind == TORCH:
         net.require_caffe("TEST", TESTED)
+    kept = _check_predictions(engine, overridden, checked, predictions, blob, force)
     session = Session(options, engine, net.source)
     files = os.fspath(weights)
-    job = _TestJob(net, override, checked, engine, files, iterations)
+    job = _TestJob(net, override, checked, engine, files, iterations, kept)
     return _run(session, job, files)
 
 
@@ -129,6 +142,32 @@ def _check_weights(
     options.warn(*weight_warnings(matching))
 
 
+def _check_predictions(
+    engine: Engine,
+    net: NetDefinition,
+    checked: CheckedNet,
+    path: str | os.PathLike[str] | None,
+    blob: str | None,
+    force: bool,
+) -> KeptPredictions | None:
+    """Check that the engine can keep the predictions of a net, and the file can be written."""
+    if path is None:
+        if blob is not None:
+            raise SqgenError("--blob names the scores of --predictions FILE; give both")
+        return None
+    if engine.kind != TORCH:
+        raise SqgenError(
+            f"--predictions: {printable(engine.name)} is a real caffe, which reports no scores of"
+            " single images; give --engine torch"
+        )
+    from ..formats.predictions import check_suffix  # imports NumPy
+
+    check_suffix(path, "--predictions ")
+    check_file_target(Path(path), force)
+    choose_head(net, checked.shapes, blob)
+    return KeptPredictions(os.fspath(path), blob)
+
+
 class _TestJob:
     """A net to test, its datasets, and the batches that cover them.
 
@@ -139,6 +178,7 @@ class _TestJob:
         engine: the engine that tests it.
         weights: as given.
         iterations: requested batches; None for each record once.
+        predictions: the file of predictions to write, or None.
 
     Raises:
         NetError: the records can't be counted, and no iterations are requested.
@@ -152,7 +192,9 @@ class _TestJob:
         engine: Engine,
         weights: str,
         iterations: int | None,
+        predictions: KeptPredictions | None,
     ) -> None:
+        self.predictions = predictions
         self.net, self._override, self._weights = net, override, weights
         self.checked = checked
         self.has_iterations = iterations is not None
@@ -232,6 +274,8 @@ def _run(session: Session, job: _TestJob, weights: str) -> LogResult:
     def arguments(net: str, length_flag: str) -> list[str]:
         model = session.folder.file_path(net)
         flags = [length_flag, *state_flags(job.net)]
+        if job.predictions is not None:
+            flags += job.predictions.flags
         return ["test", f"--model={model}", f"--weights={weights}", *flags]
 
     steps = ProgressSteps(plan.iterations, plan.batch_size, last_images=plan.last_images)
@@ -248,7 +292,7 @@ def _run(session: Session, job: _TestJob, weights: str) -> LogResult:
     except CrashError as error:
         error.result = session.write_result(error.result, job.record, str(error))
         raise
-    return session.write_result(result, job.record)
+    return session.write_result(result, replace(job.record, predictions=job.predictions))
 
 
 def _score_records(

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 from ..compress import sqz_file
 from ..compress.encoding import Settings, encode, read_compressed
 from ..errors import SqgenError
+from ..evaluation.intervals import standard_error
 from ..formats.caffemodel import read_caffemodel, serialize
 from ..formats.files import write_files
 from ..json_form import dumps
 from ..logs.result import LogResult
-from ..logs.scores import LOSS, OTHER, Score, score_names, standard_error
+from ..logs.scores import LOSS, OTHER, Score, score_names
 from ..nets.definition import NetDefinition, read_net
 from ..nets.layer_types import Shape
 from ..nets.shapes import NetShapes

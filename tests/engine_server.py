@@ -51,7 +51,10 @@ PROGRAMS = {"sqgen": "sqgen", "sqgen-caffe": "sqgen.engine"}
 MODULES = tuple(PROGRAMS.values())
 # What begins so is forked from the second server, which has PyTorch and matplotlib.
 HEAVY = ("sqgen.engine", "sqgen classify", "sqgen log plot", "sqgen compress eval")
-ROOMS = "formats nets weights generator models datasets compress logs runner report studies tools"
+ROOMS = (
+    "formats evaluation nets weights generator models datasets compress logs runner report studies"
+    " tools"
+)
 HEAVY_MODULES = ("cv2", "lmdb", "matplotlib.figure", "matplotlib.backends.backend_agg")
 # Read once, by an interpreter or a library that starts.
 AT_START = (

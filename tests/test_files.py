@@ -15,6 +15,7 @@ import pytest
 from sqgen import FormatError, OutputError, parse_net
 from sqgen.formats.files import (
     NewFiles,
+    check_file_target,
     read_bytes,
     write_files,
 )
@@ -101,8 +102,12 @@ def test_what_stands_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="is a file; give a folder"):
         write_files({tmp_path / "file" / "b": b""})
-    with pytest.raises(OutputError, match="can't write: not a directory"):
-        write_files({tmp_path / "file" / "a" / "b": b""})
+    for folder in ("", "a", "a/b"):
+        target = tmp_path / "file" / folder / "c"
+        with pytest.raises(OutputError, match="/file: is a file; give a folder"):
+            check_file_target(target, force=True)  # before the work, not after it
+        with pytest.raises(OutputError, match="/file: is a file; give a folder"):
+            write_files({target: b""})
     with pytest.raises(OutputError, match="is a folder; give a file's name"):
         write_files({tmp_path: b""}, force=True)
     with pytest.raises(OutputError, match="is not a file name"):

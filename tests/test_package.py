@@ -127,11 +127,12 @@ ROOMS: dict[str, set[str]] = {
     "models": {"formats", "generator"},
     "datasets": {"formats"},
     "compress": {"formats", "nets", "weights"},
-    "engine": {"formats", "nets", "weights"},
-    "logs": {"formats", "nets", "models"},
+    "evaluation": {"formats"},
+    "engine": {"formats", "nets", "weights", "evaluation"},
+    "logs": {"formats", "nets", "models", "evaluation"},
     "runner": {"formats", "nets", "weights", "logs"},
     "report": {"logs"},
-    "studies": {"formats", "nets", "compress", "runner", "logs", "report"},
+    "studies": {"formats", "nets", "compress", "evaluation", "runner", "logs", "report"},
 }
 ROOMS["tools"] = set(ROOMS)
 # The ground floor: modules beside the rooms, which import each other and no room.

@@ -10,8 +10,9 @@ import pytest
 
 from sqgen.compress.encoding import Settings, encode
 from sqgen.errors import NetError, RunError, SqgenError
+from sqgen.evaluation.intervals import standard_error
 from sqgen.formats.caffemodel import read_caffemodel
-from sqgen.logs.scores import LOSS, TOP1, TOP_K, Score, score_names, standard_error
+from sqgen.logs.scores import LOSS, TOP1, TOP_K, Score, score_names
 from sqgen.nets.definition import read_net
 from sqgen.runner.options import RunOptions
 from sqgen.studies.tradeoff import Point, as_dict, measure_tradeoff

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..evaluation.intervals import standard_error
 from ..logs.gate import GateOptions, all_passed
 from ..logs.result import LogResult
-from ..logs.scores import score_names, standard_error
+from ..logs.scores import score_names
 from ..report.gate_report import checks_json
 from ..report.log_text import format_score
 from ..report.table import table
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 @batch_option
 @mean_option
 @click.option("--random-weights", is_flag=True, help="allow layers without weights")
+@click.option("--predictions", metavar="FILE", help="write what the net says of each image")
+@click.option("--blob", metavar="NAME", help="the scores that are predictions, of several")
+@click.option("--force", is_flag=True, help="replace FILE if it exists")
 @stage_option
 @level_option
 @gate_options

@@ -1,0 +1,1 @@
+"""Evaluation of predictions: accuracies and their errors, confusion, calibration, comparison."""
