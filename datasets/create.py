@@ -37,12 +37,14 @@ class CreateResult(NamedTuple):
         size: bytes of their values.
         skipped: the images that can't be read.
         shapes: the different (channels, height, width) of the others.
+        labels: those of the records.
     """
 
     records: int
     size: int
     skipped: list[SkippedImage]
     shapes: set[Shape]
+    labels: set[int]
 
 
 def create_lmdb(
@@ -73,6 +75,7 @@ def create_lmdb(
     opencv()  # raises once if missing, instead of for every image
     skipped: list[SkippedImage] = []
     shapes: set[Shape] = set()
+    labels: set[int] = set()
     total = len(index.images)
     with progress(total, "images") as advance, closing(_encode(index, encoder, jobs)) as results:
         for number, result in enumerate(results):
@@ -81,7 +84,9 @@ def create_lmdb(
                 if report is not None:
                     report(result.reason)
             elif not (strict and skipped):
-                writer.put(_key(number, index.images[number][0]), result.value)
+                name, label = index.images[number]
+                writer.put(_key(number, name), result.value)
+                labels.add(label)
                 shapes.add(result.shape)
                 if result.damage and report is not None:
                     report(result.damage)
@@ -92,7 +97,7 @@ def create_lmdb(
         raise FormatError(f"none of {total} images could be read; nothing is written")
     if index.classes is not None:
         writer.put_file(LABELS_FILE, os.fsencode("".join(f"{c}\n" for c in index.classes)))
-    return CreateResult(writer.records, writer.size, skipped, shapes)
+    return CreateResult(writer.records, writer.size, skipped, shapes, labels)
 
 
 def _encode(

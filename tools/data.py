@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import SqgenError
 from ..formats.files import write_files
 from ..report.table import table
 from ..text import bytes_text, printable
@@ -23,7 +24,6 @@ from .terminal import (
 
 if TYPE_CHECKING:
     from ..datasets.create import CreateResult
-    from ..datasets.image_index import ImageIndex
 
 FORMAT = 1
 _jobs = click.option(
@@ -40,6 +40,7 @@ def data() -> None:
     \b
     Examples:
       sqgen data create images/ --list train.txt -o train_lmdb --resize 256x256
+      sqgen data create pictures/ -o sets --split 0.2 --resize 256x256
       sqgen data mean train_lmdb -o mean.binaryproto
       sqgen data info train_lmdb
       sqgen data digits -o digits
@@ -50,6 +51,10 @@ def data() -> None:
 @click.argument("images", metavar="IMAGES")
 @click.option("--list", "list_file", metavar="FILE", help="a line per image: its name and label")
 @click.option("-o", "--out", required=True, metavar="LMDB", help="folder to make")
+@click.option(
+    "--split", type=float, metavar="SHARE", help="make train_lmdb and val_lmdb in it: 0.2"
+)
+@click.option("--seed", type=int, metavar="N", help="of the split and its order [0]")
 @click.option("--resize", metavar="HxW", help="resize all images, such as to 256x256")
 @click.option("--encoded", type=click.Choice(["jpg", "png"]), help="store files, not pixels")
 @click.option("--shuffle", type=int, metavar="SEED", help="shuffle with this seed")
@@ -62,6 +67,8 @@ def create(
     images: str,
     list_file: str | None,
     out: str,
+    split: float | None,
+    seed: int | None,
     resize: str | None,
     encoded: str | None,
     shuffle: int | None,
@@ -76,51 +83,66 @@ def create(
     IMAGES is the root folder of the names in --list. Without a list, it holds a folder per class;
     labels number the classes in alphabetical order, and LMDB/labels.txt lists their names.
 
+    --split makes two: a share of each class goes to LMDB/val_lmdb, the others, shuffled, to
+    LMDB/train_lmdb. Copies of a file are all in one of them.
+
     \b
     Examples:
       sqgen data create images/ --list val.txt -o val_lmdb --resize 256x256
       sqgen data create train/ -o train_lmdb --resize 256x256 --shuffle 1
+      sqgen data create pictures/ -o sets --split 0.2 --resize 256x256
     """
+    if split is None and seed is not None:
+        raise SqgenError("--seed is for --split; --shuffle SEED shuffles one LMDB")
+    if split is not None and shuffle is not None:
+        raise SqgenError("--shuffle and --split: the training set is shuffled with --seed")
     size = parse_size(resize) if resize is not None else None
     from ..datasets.create import create_lmdb
     from ..datasets.encode_record import RecordEncoder
     from ..datasets.image_index import index_images
+    from ..datasets.split import TRAIN, VAL, create_split, split_images
     from ..formats.lmdb_writer import LmdbWriter, check_lmdb_target
     from ..host import available_cores
     from .progress_bar import item_progress, print_note
 
-    check_lmdb_target(Path(out), force)
+    for target in (out,) if split is None else (f"{out}/{TRAIN}", f"{out}/{VAL}"):
+        check_lmdb_target(Path(target), force)
     index = index_images(images, list_file)
     warn(*index.warnings)
-    if shuffle is not None:
-        index = index.shuffled(shuffle)
-    with LmdbWriter(out, force) as writer:
-        encoder, jobs = RecordEncoder(size, encoded, gray), jobs or available_cores()
-        created = create_lmdb(index, encoder, writer, jobs, strict, print_note, item_progress)
+    encoder, jobs = RecordEncoder(size, encoded, gray), jobs or available_cores()
+    how: dict[str, Any] = {"strict": strict, "report": print_note, "progress": item_progress}
+    if split is None:
+        index = index if shuffle is None else index.shuffled(shuffle)
+        with LmdbWriter(out, force) as writer:
+            created = create_lmdb(index, encoder, writer, jobs, **how)
+        result: dict[str, Any] = {"path": out, **_report(out, created)}
+    else:
+        parts = split_images(index, split, seed or 0, jobs, item_progress)
+        warn(*parts.remarks)
+        sets = create_split(parts, out, encoder, jobs, force=force, **how)
+        reports = {name: _report(f"{out}/{name}", part) for name, part in sets.items()}
+        result = {"path": out, "split": split, "seed": seed or 0, **reports}
+    if as_json:
+        print_json({"format": FORMAT, **result, "classes": index.classes})
+
+
+def _report(out: str, created: CreateResult) -> dict[str, Any]:
+    """Say what was written, and return it for `--json`."""
     if len(created.shapes) > 1:
         warn(
             f"{out}: images of {len(created.shapes)} different sizes; a net that does not crop"
             " needs one size: give --resize"
         )
-    _report(out, index, created, as_json)
-
-
-def _report(out: str, index: ImageIndex, created: CreateResult, as_json: bool) -> None:
     skipped = f", {len(created.skipped)} images skipped" if created.skipped else ""
     click.echo(
         f"wrote {printable(out)}: {created.records} records, {bytes_text(created.size)}{skipped}",
         err=True,
     )
-    if as_json:
-        result = {
-            "format": FORMAT,
-            "path": out,
-            "records": created.records,
-            "value_bytes": created.size,
-            "left_out": [image._asdict() for image in created.skipped],
-            "classes": index.classes,
-        }
-        print_json(result)
+    return {
+        "records": created.records,
+        "value_bytes": created.size,
+        "left_out": [image._asdict() for image in created.skipped],
+    }
 
 
 @data.command()
