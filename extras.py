@@ -23,6 +23,7 @@ PACKAGES = {
     "cv2": Package("OpenCV", "engine"),
     "h5py": Package("h5py", "hdf5"),
     "lmdb": Package("the lmdb package", "lmdb"),
+    "onnx": Package("the onnx package", "onnx"),
     "matplotlib": Package("matplotlib", "plot"),
     "sklearn": Package("scikit-learn", "digits"),
     "torch": Package("PyTorch", "engine"),

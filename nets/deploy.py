@@ -21,6 +21,7 @@ from .definition import NetDefinition
 from .graph import Bottom, Graph, Node, Top, build_graph
 from .layer_families.data import ASSUMED_CHANNELS, channels_by_transform
 from .layer_types import LAYER_TYPES, Shape
+from .origins import LayerOrigin
 from .shapes import UNKNOWN_LAYERS, count_problem, require_shapes, stage_hint
 from .windows import ShapeError, UnknownSizeError
 
@@ -41,10 +42,18 @@ Layer = Node[LayerParameter]
 
 
 class DeployNet(NamedTuple):
-    """A deploy net, and the names of the auxiliary losses whose layers it lacks."""
+    """A deploy net, and the names of the auxiliary losses whose layers it lacks.
 
-    param: NetParameter
+    Its layers are from the lines of the net that it was made of.
+    """
+
+    definition: NetDefinition
     auxiliary: list[str]
+
+    @property
+    def param(self) -> NetParameter:
+        """The net's parameters."""
+        return self.definition.param
 
 
 def deploy_net(
@@ -92,8 +101,11 @@ def deploy_net(
     for layer in param.layer:
         layer.bottom[:] = [renamed.get(name, name) for name in layer.bottom]
         layer.top[:] = [renamed.get(name, name) for name in layer.top]
-    require_shapes(NetDefinition(param, net.source), "TEST", allow=_UNKNOWN)
-    return DeployNet(param, [layer.name for layer in cut.auxiliary])
+    lines = {node.layer.name: net.origin(node.layer).line for node in graph.nodes}
+    origins = [LayerOrigin(lines.get(layer.name, 0)) for layer in param.layer]
+    definition = NetDefinition(param, net.source, origins=origins)
+    require_shapes(definition, "TEST", allow=_UNKNOWN)
+    return DeployNet(definition, [layer.name for layer in cut.auxiliary])
 
 
 class _Cut:

@@ -59,6 +59,11 @@ class ImageTransform(NamedTuple):
 
     def comment(self) -> str:
         """Return the comment lines of a deploy net."""
+        lines = (f"#   {line}\n" for line in self.lines())
+        return "".join(["# preprocessing\n", *lines])
+
+    def lines(self) -> list[str]:
+        """Return what is known, a line `key: value` each."""
         values = {
             "channels": self.channels,
             "resize": self.resize and _size_text(self.resize),
@@ -67,8 +72,7 @@ class ImageTransform(NamedTuple):
             "mean_file": self.mean_file and printable(self.mean_file, 1000),
             "scale": None if self.scale is None else number_text(self.scale),
         }
-        lines = (f"#   {key}: {value}\n" for key, value in values.items() if value)
-        return "".join(["# preprocessing\n", *lines])
+        return [f"{key}: {value}" for key, value in values.items() if value]
 
 
 def _size_text(size: Size) -> str:

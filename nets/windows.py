@@ -49,6 +49,11 @@ class Window(NamedTuple):
             extent -= 1
         return extent
 
+    def clipped_kernel(self, size: int, position: int) -> int:
+        """Return the size of a window of pooling, cut off behind the pad (pooling_layer.cpp)."""
+        start = position * self.stride - self.pad
+        return min(start + self.kernel, size + self.pad) - start
+
     def transposed_extent(self, size: int) -> int:
         """Return the output size of a Deconvolution (deconv_layer.cpp); may be 0 or less."""
         return self.stride * (size - 1) + self.dilation * (self.kernel - 1) + 1 - 2 * self.pad

@@ -23,7 +23,19 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-HEAVY = {"numpy", "torch", "cv2", "PIL", "matplotlib", "tomli_w", "hypothesis", "lmdb", "h5py"}
+HEAVY = {
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "torch",
+    "cv2",
+    "PIL",
+    "matplotlib",
+    "tomli_w",
+    "hypothesis",
+    "lmdb",
+    "h5py",
+}
 
 
 def loaded_by(code: str) -> set[str]:
@@ -90,6 +102,7 @@ def test_import_is_light() -> None:
         ["classify", "--help"],
         ["features", "--help"],
         ["compress", "encode", "--help"],
+        ["export", "--help"],
         ["test", "--help"],
         ["weights", "map", "--help"],
     ],
@@ -133,6 +146,7 @@ ROOMS: dict[str, set[str]] = {
     "runner": {"formats", "nets", "weights", "logs"},
     "report": {"logs"},
     "studies": {"formats", "nets", "compress", "evaluation", "runner", "logs", "report"},
+    "exchange": {"formats", "nets", "weights", "engine"},
 }
 ROOMS["tools"] = set(ROOMS)
 # The ground floor: modules beside the rooms, which import each other and no room.

@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from ...formats.schema import LRNParameter, PoolingParameter
 from ...nets.layer_families.pooling import pyramid_levels
-from ...nets.windows import Window, pooling_window
+from ...nets.windows import pooling_window
 from .base import (
     BlobValue,
     Kernel,
@@ -144,7 +144,7 @@ class Pooling(Kernel):
     def _clipped_sizes(self) -> Tensor:
         """Return the size of each window, clipped to the padded input as in Caffe."""
         rows, columns = (
-            torch.tensor([_clipped_size(window, size, position) for position in range(out)])
+            torch.tensor([window.clipped_kernel(size, position) for position in range(out)])
             for window, size, out in zip(self.windows, self.sizes, self.extents, strict=True)
         )
         return rows[:, None] * columns[None, :]
@@ -161,11 +161,6 @@ class Pooling(Kernel):
 def _lowest(x: Tensor) -> float:
     """Return Caffe's -FLT_MAX, or the lowest number of a narrower type."""
     return max(-FLT_MAX, torch.finfo(x.dtype).min)
-
-
-def _clipped_size(window: Window, size: int, position: int) -> int:
-    start = position * window.stride - window.pad
-    return min(start + window.kernel, size + window.pad) - start
 
 
 class _MaxPoolOfRelu(torch.autograd.Function):

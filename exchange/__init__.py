@@ -1,0 +1,1 @@
+"""Nets and weights in the forms of other frameworks."""
