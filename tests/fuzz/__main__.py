@@ -29,6 +29,7 @@ from .targets import Target, corpus, make_targets, write_files
 
 KEPT = ROOT / "build" / "fuzz"
 MAXIMUM_KEPT = 3  # inputs of one kind of finding
+STOPPED = threading.Event()  # by a signal: print what is known
 
 
 class Report:
@@ -75,7 +76,8 @@ def work(
         folder = base.parent / f"{name}-{number}"
         command = prepare(targets[name], name, number, base, folder)
         outcome = run(command, folder)
-        report.add(name, number, outcome, faults(outcome, targets[name].may_exhaust), folder)
+        if not STOPPED.is_set():  # the signal ended the command too
+            report.add(name, number, outcome, faults(outcome, targets[name].may_exhaust), folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -85,6 +87,8 @@ def cases_until(
     """Yield the numbers from `start` on, for each target in turn."""
     for number in count(start):
         for name in names:
+            if STOPPED.is_set():
+                return
             if time.monotonic() > end or (limit is not None and number >= start + limit):
                 return
             yield name, number
@@ -166,6 +170,8 @@ def main() -> int:
         cases = Shared(
             cases_until(time.monotonic() + options.seconds, names, start, options.inputs)
         )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: STOPPED.set())
         threads = [
             threading.Thread(target=work, args=(cases, targets, base, report))
             for _ in range(options.jobs)
