@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-
 from onnx import ModelProto, TensorProto, ValueInfoProto, checker, helper
 from onnx.defs import onnx_opset_version
 

@@ -8,7 +8,6 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from onnx import ModelProto, ValueInfoProto
 
 from ..errors import NetError

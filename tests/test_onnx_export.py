@@ -8,12 +8,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import onnx
 from sqgen import NetError, parse_net, read_net
 from sqgen.engine.executor import Executor
 from sqgen.exchange.layer_to_onnx import RULES

@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import log
 
 import numpy as np
-
 from onnx import TensorProto, numpy_helper
 
 from .base import LayerWriter, rule

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
-
 from onnx import TensorProto
 
 from ...formats.schema import LRNParameter, PoolingParameter
