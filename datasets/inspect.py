@@ -7,9 +7,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..formats.lmdb_reader import DATA_FILE, LmdbReader, open_lmdb
+from ..formats.class_names import read_class_names
+from ..formats.lmdb_reader import DATA_FILE, LABELS_FILE, LmdbReader, open_lmdb
 from ..progress import StartProgress, no_progress
 from ..text import bytes_text, shape_text
+from .balance import ClassCount, balance_rows, count_classes, majority
 from .decode_record import DecodedRecord, decode_records
 from .encode_record import Shape
 
@@ -35,6 +37,7 @@ class LmdbInfo(NamedTuple):
         encoded, raw: number of records of either kind.
         sizes: number of records of each (channels, height, width).
         labels: number of records of each label.
+        classes: the same with the names that labels.txt gives.
         bad_records: number of records that can't be decoded.
         first_bad: the first of them.
         damaged_records: number of others that are JPEGs with damaged pixels.
@@ -49,6 +52,7 @@ class LmdbInfo(NamedTuple):
     raw: int
     sizes: dict[Shape, int]
     labels: dict[int, int]
+    classes: list[ClassCount]
     bad_records: int
     first_bad: BadRecord | None
     damaged_records: int
@@ -110,11 +114,17 @@ def inspect_lmdb(path: str, jobs: int, progress: StartProgress = no_progress) ->
         raw=kinds[False],
         sizes=dict(sorted(sizes.items())),
         labels=dict(sorted(labels.items())),
+        classes=count_classes(labels, _read_names(path)),
         bad_records=bad.count,
         first_bad=first_bad,
         damaged_records=damaged.count,
         first_damaged=first_damaged,
     )
+
+
+def _read_names(path: str) -> list[str] | None:
+    file = Path(path) / LABELS_FILE
+    return read_class_names(file) if file.is_file() else None
 
 
 def as_json(info: LmdbInfo) -> dict[str, Any]:
@@ -123,10 +133,13 @@ def as_json(info: LmdbInfo) -> dict[str, Any]:
         {"channels": shape[0], "height": shape[1], "width": shape[2], "records": count}
         for shape, count in info.sizes.items()
     ]
+    largest = majority(info.classes)
     return {
         "format": FORMAT,
         **info._asdict(),
         "sizes": sizes,
+        "classes": [each._asdict() for each in info.classes],
+        "majority": largest and largest._asdict(),
         "first_bad": info.first_bad and info.first_bad._asdict(),
         "first_damaged": info.first_damaged and info.first_damaged._asdict(),
     }
@@ -139,6 +152,7 @@ def info_rows(info: LmdbInfo) -> list[list[str]]:
     rows = [["records", str(info.records)], ["bytes", size], ["kind", ", ".join(kinds)]]
     rows += _size_rows(info.sizes)
     rows += _label_rows(info.labels)
+    rows += balance_rows(info.classes)
     for name, count, first in (
         ("bad", info.bad_records, info.first_bad),
         ("damaged", info.damaged_records, info.first_damaged),
@@ -166,11 +180,4 @@ def _size_rows(sizes: dict[Shape, int]) -> list[list[str]]:
 def _label_rows(labels: dict[int, int]) -> list[list[str]]:
     if not labels:
         return []
-    low, high = min(labels), max(labels)
-    most_frequent = max(labels, key=lambda label: labels[label])
-    least_frequent = min(labels, key=lambda label: labels[label])
-    return [
-        ["labels", f"{len(labels)} different, {low} to {high}"],
-        ["most", f"{labels[most_frequent]} records of label {most_frequent}"],
-        ["least", f"{labels[least_frequent]} records of label {least_frequent}"],
-    ]
+    return [["labels", f"{len(labels)} different, {min(labels)} to {max(labels)}"]]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import FormatError, MissingExtraError
+from ..formats.class_names import read_class_names
 from ..formats.datum import read_datum
 from ..formats.files import error_reason, read_bytes
 from ..formats.hdf5_data import open_hdf5_data
@@ -37,7 +38,6 @@ from ..text import printable
 
 SAMPLE_SIZE = 64
 DIGEST_DIGITS = 16
-NAMES_LIMIT = 16 << 20  # bytes
 
 
 class Dataset(NamedTuple):
@@ -116,9 +116,7 @@ def _inspect_lmdb(param: DataParameter, transform: TransformationParameter) -> D
 
 def _count_names(path: Path) -> int | None:
     """Count the names of classes that `sqgen data create` wrote beside an LMDB."""
-    if not path.is_file():
-        return None
-    return len(read_bytes(path, NAMES_LIMIT, "a list of classes").splitlines())
+    return len(read_class_names(path)) if path.is_file() else None
 
 
 def _record_shape(

@@ -544,8 +544,7 @@ def test_info_counts(tmp_path: Path) -> None:
     }
     assert lines["records"].split() == ["records", "4"]
     assert lines["labels"].endswith("3 different, 4 to 9")
-    assert lines["most"].endswith("2 records of label 4")
-    assert lines["least"].endswith("1 records of label 7")
+    assert lines["majority"].endswith("always answering 4 scores 50.0%")
 
 
 def test_info_finds_the_first_bad_record(tmp_path: Path, sqgen: Run) -> None:

@@ -10,10 +10,9 @@ import click
 
 from ..errors import FormatError
 from ..extras import required
-from ..formats.files import read_bytes
+from ..formats.class_names import read_class_names
 from ..nets.imagenet import imagenet_class_names
 from ..report.table import table
-from ..text import printable
 from .image_options import (
     PreprocessingOptions,
     check_preprocessing,
@@ -28,7 +27,6 @@ from .terminal import print_json_rows, print_lines, terminal_width, warn
 if TYPE_CHECKING:
     from ..engine.classify import ClassScore
 
-LABELS_LIMIT = 16 << 20
 Result = tuple[str, "list[ClassScore] | FormatError"]
 
 
@@ -72,7 +70,7 @@ def classify(
     """
     if top < 1:
         raise click.UsageError(f"--top {top}: give one or more")
-    names = None if labels is None else read_labels(labels)
+    names = None if labels is None else read_class_names(labels)
     options = PreprocessingOptions(resize, like, mean, scale)
     check_preprocessing(options)
     with required("torch", "sqgen classify"):
@@ -91,16 +89,6 @@ def classify(
     )
     is_titled = len(images) > 1 or os.path.isdir(images[0])
     raise SystemExit(_print_results(results, is_titled, as_json, choice.report))
-
-
-def read_labels(path: str) -> list[str]:
-    """Read the labels of the classes, a line each.
-
-    Raises:
-        FormatError: the file can't be read.
-    """
-    text = read_bytes(path, LABELS_LIMIT, "a list of labels").decode(errors="replace")
-    return [printable(line.strip()) for line in text.splitlines()]
 
 
 def _print_results(

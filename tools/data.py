@@ -179,12 +179,14 @@ def mean(lmdb: str, out: str | None, jobs: int | None, force: bool) -> None:
 def info(path: str, jobs: int | None, as_json: bool) -> int:
     """Inspect all records of an LMDB or HDF5 file.
 
-    Prints sizes, labels and the first damaged record of an LMDB; exit code 1 if there is one.
-    Prints the shape and range of each dataset of an HDF5 file.
+    Prints sizes, the images of each class, what always answering the largest scores, and the first
+    damaged record of an LMDB; exit code 1 if there is one. Prints the shape and range of each
+    dataset of an HDF5 file.
 
     \b
-    Example:
+    Examples:
       sqgen data info train_lmdb
+      sqgen data info train_lmdb --json
     """
     from ..formats.hdf5_file import is_hdf5_file
 

@@ -11,12 +11,12 @@ import click
 from ..errors import NetError
 from ..exchange.targets import TARGETS
 from ..exchange.trained_net import ExportOptions, TrainedNet
+from ..formats.class_names import read_class_names
 from ..formats.files import STDIN, write_files
 from ..nets.family import is_squeezenet
 from ..nets.imagenet import IMAGENET_CLASSES, imagenet_class_names
 from ..nets.shapes import require_shapes
 from ..text import printable
-from .classify import read_labels
 from .deploy_net import make_deploy_net
 from .progress_bar import print_note
 from .state_options import stage_option
@@ -128,7 +128,7 @@ def _labels(file: str | None, shapes: NetShapes) -> tuple[str, ...]:
     if file is None:
         known = outputs == {IMAGENET_CLASSES} and is_squeezenet(shapes.graph)
         return tuple(imagenet_class_names()) if known else ()
-    names = read_labels(file)
+    names = read_class_names(file)
     if outputs != {len(names)}:
         classes = " or ".join(map(str, sorted(outputs)))
         raise NetError(f"{printable(file)}: {len(names)} labels for {classes} classes")
