@@ -23,6 +23,8 @@ from .schema import (
 )
 
 INPUT_HEADER = "the input header"
+V0_LAYERS, V1_LAYERS = "V0 layers", "V1 layers"
+OLD_FORMATS = (V0_LAYERS, V1_LAYERS, INPUT_HEADER)
 
 # V1 types whose V2 name is not the enum name in CamelCase.
 _V1_TYPES = {
@@ -130,12 +132,12 @@ def upgrade_net(
     origins = [] if origins is None else origins
     if any(layer.HasField("layer") for layer in net.layers):
         _v0_to_v1(net, source, origins)
-        changes.append("V0 layers")
+        changes.append(V0_LAYERS)
     if _move_transforms(net):
         changes.append("transformation fields of the data layers")
     if net.layers:
         _v1_to_v2(net, source)
-        changes.append("V1 layers")
+        changes.append(V1_LAYERS)
     if net.input:
         _input_to_layer(net, source)
         changes.append(INPUT_HEADER)

@@ -94,7 +94,9 @@ class _Builder:
         if design.style != "clean":
             return self.style.name
         kind = design.bypass if design.bypass in ("simple", "complex") else "custom"
-        return f"SqueezeNet_v{design.version}" + (f"_{kind}_bypass" if design.bypasses else "")
+        # An identifier, since X2Paddle makes a class of it.
+        stem = f"SqueezeNet_v{design.version}".replace(".", "_")
+        return stem + (f"_{kind}_bypass" if design.bypasses else "")
 
     def add(self, kind: str, name: str, bottoms: list[str], tops: list[str], **fields: Any) -> None:
         """Append a layer; `self.heading` becomes the comment above it."""

@@ -177,7 +177,8 @@ def _label_blobs(graph: Graph[LayerParameter]) -> set[Top]:
     return labels
 
 
-def _is_score(layer: LayerParameter) -> bool:
+def is_score(layer: LayerParameter) -> bool:
+    """Whether a layer is an Accuracy or a loss."""
     return layer.type == "Accuracy" or layer.type.endswith("Loss")
 
 
@@ -186,7 +187,7 @@ def _scoring_layers(graph: Graph[LayerParameter], labels: Set[Top]) -> set[int]:
     dropped: set[int] = set()
     for node in graph.nodes:
         if (
-            _is_score(node.layer)
+            is_score(node.layer)
             or node.layer.type in PROBABILITIES
             or node.layer.type in _SINKS
             or not labels.isdisjoint(node.sources)
@@ -241,7 +242,7 @@ def _is_prediction(
     if node.layer.type == "Silence":
         return False
     targets = {position for position, top in enumerate(node.sources) if top in labels}
-    if not targets and _is_score(node.layer):
+    if not targets and is_score(node.layer):
         is_learned = [top in learned for top in node.sources]
         first = 2 if node.layer.type == "ContrastiveLoss" else 1
         # The distance of two blobs is the same in either order.

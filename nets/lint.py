@@ -81,6 +81,15 @@ RULES = {
         Rule("data", WARNING, "data at hand that does not fit: labels, classes, sizes of images"),
         Rule("missing-net", WARNING, "a solver whose net is not where it says"),
         Rule("test-iter", WARNING, "test_iter x batch is not the validation set, each image once"),
+        # Of --deploy
+        Rule("deploy-data", WARNING, "deployed: a data layer in place of an Input layer"),
+        Rule("deploy-scores", WARNING, "deployed: a loss or an Accuracy"),
+        Rule("deploy-phases", WARNING, "deployed: layers of some phases or stages"),
+        Rule("deploy-batch", WARNING, "deployed: an Input of several images"),
+        Rule("deploy-dropout", WARNING, "deployed: a Dropout"),
+        Rule("deploy-batch-norm", WARNING, "deployed: a BatchNorm that no Scale follows"),
+        Rule("deploy-name", WARNING, "deployed: a name that can't be one in Python"),
+        Rule("deploy-format", WARNING, "deployed: an input header, V0 or V1 layers"),
     )
 }
 
@@ -90,6 +99,7 @@ def lint_net(
     image: Shape | None = None,
     phases: Iterable[str] = ("TRAIN", "TEST"),
     shapes: dict[str, NetShapes] | None = None,
+    deploy: bool = False,
 ) -> list[Finding]:
     """Return all findings about a net, errors first.
 
@@ -98,6 +108,7 @@ def lint_net(
         image: (channels, height, width) of the records, where the prototxt does not say.
         phases: the phases to check, of those that have layers.
         shapes: phase -> result of `infer_shapes`, where the caller has it.
+        deploy: also check what keeps other programs from running it as a deploy net.
     """
     phases = [phases] if isinstance(phases, str) else list(phases)
     states = [net]
@@ -113,7 +124,15 @@ def lint_net(
             key: finding if key in others else _without_stage(finding)
             for key, finding in findings.items()
         }
-    return sorted(findings.values(), key=lambda finding: finding.rule.severity != ERROR)
+    result = list(findings.values())
+    if deploy:
+        from .deploy_lint import deploy_findings
+
+        result += [
+            Finding(RULES[rule], net, layer, message, tuple(phases))
+            for rule, layer, message in deploy_findings(net)
+        ]
+    return sorted(result, key=lambda finding: finding.rule.severity != ERROR)
 
 
 _Raw = tuple[str, LayerParameter | None, str]  # rule, layer, message

@@ -143,7 +143,7 @@ def test_renamed_added_and_gone() -> None:
         "conv10: is called 'conv10_10' in B",
         "conv10: convolution_param.num_output is 1000 in A, 10 in B",
     ]
-    added = differences(build(Design()), build(Design(bypass="3", name="SqueezeNet_v1.0")))
+    added = differences(build(Design()), build(Design(bypass="3", name="SqueezeNet_v1_0")))
     assert added == [
         "fire4/squeeze1x1: reads 'fire3/concat' in A, 'fire3/bypass' in B",
         "fire3/bypass: only in B: an Eltwise of 'fire2/concat' and 'fire3/concat'",

@@ -104,9 +104,10 @@ def found(text: str) -> list[str]:
 
 # Rules of solvers, of data, and of several states.
 OF_OTHERS = set("data learning-rate missing-net snapshots solver stage test-iter".split())
+OF_DEPLOY = {rule for rule in RULES if rule.startswith("deploy-")}
 
 
-@pytest.mark.parametrize("rule", sorted(RULES.keys() - OF_OTHERS))
+@pytest.mark.parametrize("rule", sorted(RULES.keys() - OF_OTHERS - OF_DEPLOY))
 def test_rule_fires_alone(rule: str) -> None:
     assert set(found(NETS[rule])) == {rule}
 
@@ -517,3 +518,88 @@ def test_what_a_solver_names(sqgen: Run) -> None:
 
 def test_fillers_are_those_of_the_engine() -> None:
     assert set(FILLERS) == set(METHODS)
+
+
+# What other programs can't take of a deploy net.
+
+TWO = INPUT.replace('"in"', '"input"')  # `in` can't be a variable
+ONE = TWO.replace("dim: 2", "dim: 1", 1)
+NORM = simple("BatchNorm", "data", "n", name="n")
+DEPLOYED = {
+    "deploy-data": DATA + simple("ReLU", "data", "r"),
+    "deploy-scores": ONE
+    + ONE.replace('"input"', '"l"').replace('"data"', '"label"')
+    + simple("EuclideanLoss", "data", "loss", 'bottom: "label"'),
+    "deploy-phases": ONE + simple("ReLU", "data", "r", "include { phase: TEST }"),
+    "deploy-batch": TWO + simple("ReLU", "data", "r"),
+    "deploy-dropout": ONE + simple("Dropout", "data", "data"),
+    "deploy-batch-norm": ONE + NORM,
+    "deploy-name": ONE + simple("ReLU", "data", "r", name="2/squeeze1x1"),
+    "deploy-format": 'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8 '
+    + simple("ReLU", "data", "r"),
+}
+
+
+def found_deployed(text: str) -> set[str]:
+    findings = lint_net(parse_net(text), deploy=True)
+    return {finding.rule.name for finding in findings} & OF_DEPLOY
+
+
+@pytest.mark.parametrize("rule", sorted(OF_DEPLOY))
+def test_deploy_rule_fires_alone(rule: str) -> None:
+    assert found_deployed(DEPLOYED[rule]) == {rule}
+    assert not set(found(DEPLOYED[rule])) & OF_DEPLOY
+
+
+@pytest.mark.parametrize(
+    ("after", "is_wrong"),
+    [
+        (simple("Scale", "n", "n"), False),
+        (simple("ReLU", "n", "n"), True),
+        (simple("Scale", "n", "s") + simple("ReLU", "n", "r", name="relu"), True),  # two read it
+        ('layer { name: "s" type: "Scale" bottom: "n" bottom: "data" top: "s" }', True),
+        ('layer { name: "s" type: "Scale" bottom: "data" bottom: "n" top: "s" }', True),
+    ],
+)
+def test_a_batch_norm_needs_a_scale_of_its_own(after: str, is_wrong: bool) -> None:
+    assert ("deploy-batch-norm" in found_deployed(ONE + NORM + after)) is is_wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "is_wrong"),
+    [
+        ("fire2/squeeze1x1", False),
+        ("conv1-a", False),
+        ("_", False),
+        ("2/squeeze1x1", True),
+        ("a.b", True),
+        ("a b", True),
+        ("class", True),
+        ("caf\xe9", True),
+    ],
+)
+def test_names_that_a_program_in_python_can_have(name: str, is_wrong: bool) -> None:
+    for layer in (simple("ReLU", "data", "r", name=name), simple("ReLU", "data", name)):
+        assert ("deploy-name" in found_deployed(ONE + layer)) is is_wrong
+    # X2Paddle makes a class of the net's name, and replaces nothing in it.
+    net = f'name: "{name}"' + ONE + simple("ReLU", "data", "r")
+    assert ("deploy-name" in found_deployed(net)) is (is_wrong or not name.isidentifier())
+
+
+def test_the_default_name_of_every_design_is_an_identifier() -> None:
+    for version in ("1.0", "1.1"):
+        for bypass in ("none", "simple", "complex", "3"):
+            text = build(Design(version=version, bypass=bypass), "deploy")
+            assert found_deployed(text) == set(), (version, bypass)
+
+
+def test_command_of_deploy_nets(sqgen: Run) -> None:
+    done = sqgen("lint", "--deploy", "-", stdin="\n" + DEPLOYED["deploy-dropout"])
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0] == (
+        "standard input:4: warning: layer 'it' is a Dropout, at which caffe-onnx writes no file;"
+        " sqgen export writes it without [deploy-dropout]"
+    )
+    refused = sqgen("lint", "--deploy", "-", stdin='net: "n"')
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--deploy: give the net alone, without a solver" in refused.stderr

@@ -44,6 +44,7 @@ class Row(NamedTuple):
 @click.option("--images", type=click.IntRange(min=1), help="images in the validation set")
 @click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it")
 @stage_option
+@click.option("--deploy", is_flag=True, help="also what keeps other programs from running it")
 @click.option("--rules", is_flag=True, help="list the rules")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def lint(
@@ -52,6 +53,7 @@ def lint(
     images: int | None,
     image: str | None,
     stages: tuple[str, ...],
+    deploy: bool,
     rules: bool,
     as_json: bool,
 ) -> None:
@@ -64,6 +66,7 @@ def lint(
     Examples:
       sqgen lint trainval.prototxt
       sqgen lint trainval.prototxt --solver solver.prototxt --images 50000
+      sqgen lint --deploy deploy.prototxt
       sqgen lint --rules
     """
     if rules:
@@ -79,7 +82,7 @@ def lint(
     rows: list[Row] = []
     for path in nets:
         warnings: list[str] = []
-        rows += _lint_file(path, solver, NetState(stage=stages), images, shape, warnings)
+        rows += _lint_file(path, solver, NetState(stage=stages), images, shape, deploy, warnings)
         warn(*dict.fromkeys(warnings))
     if as_json:
         print_json([row._asdict() for row in rows])
@@ -95,10 +98,13 @@ def _lint_file(
     state: NetState,
     images: int | None,
     image: Shape | None,
+    deploy: bool,
     warnings: list[str],
 ) -> list[Row]:
     """Lint a solver, a net, or a net with the solver that trains it; append to `warnings`."""
     text, source = read_text(path)
+    if deploy and (solver_path is not None or is_solver(text)):
+        raise click.UsageError("--deploy: give the net alone, without a solver")
     if solver_path is None and is_solver(text):
         solver = parse_solver(text, source, warnings, allow_forks=True)
         return _solver_rows(solver, source, None, images, image, warnings, text)
@@ -109,11 +115,14 @@ def _lint_file(
         solver = parse_solver(*read_text(solver_path), warnings, allow_forks=True)
         return _solver_rows(solver, solver_path, net, images, image, warnings)
     warnings += net.warnings
-    return _net_rows(net, image)
+    return _net_rows(net, image, deploy=deploy)
 
 
 def _net_rows(
-    net: NetDefinition, image: Shape | None, phases: Sequence[str] = ("TRAIN", "TEST")
+    net: NetDefinition,
+    image: Shape | None,
+    phases: Sequence[str] = ("TRAIN", "TEST"),
+    deploy: bool = False,
 ) -> list[Row]:
     shapes: dict[str, NetShapes] = {}
     of_data = []
@@ -122,7 +131,7 @@ def _net_rows(
         of_data += [_row("data", net.place(layer), message, phase) for layer, message in found]
     findings = [
         _row(finding.rule.name, finding.place, finding.message, *finding.phases)
-        for finding in lint_net(net, image, phases, shapes)
+        for finding in lint_net(net, image, phases, shapes, deploy)
     ]
     if any(row.rule in AS_PUBLISHED for row in findings):
         from .build import is_as_built
