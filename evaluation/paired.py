@@ -37,8 +37,8 @@ class PairedComparison(NamedTuple):
         """Say it in a sentence."""
         wrong, right = len(self.newly_wrong), len(self.newly_right)
         text = (
-            f"{wrong:,} images newly wrong, {right:,} newly right of {self.images:,};"
-            f" p = {self.p_value:.2g} (McNemar)"
+            f"{wrong:,} images newly wrong, {right:,} newly right of {self.images:,}"
+            f" (McNemar p = {self.p_value:.2g})"
         )
         differences = (
             (self.only_before, "only before"),

@@ -1,23 +1,36 @@
-"""Baselines: the scores of an earlier result, in a file, and checks against them."""
+"""Baselines: the scores of an earlier result, in a file, and checks against them.
+
+A baseline of a result that kept predictions keeps the most probable class of each image in an .npz
+beside it, whose name has its digest.
+"""
 
 from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import FormatError
-from ..formats.files import read_bytes, write_files
-from ..json_form import dumps, from_json, loads
+from ..formats.files import BINARY_LIMIT, read_bytes, write_files
+from ..json_form import dumps, from_json, loads, to_json
 from ..text import printable
 from .expectation import Check, Expectation, Tolerance
 from .result import LogResult
 from .scores import LOSS, OTHER, find_score, score_names
 
+if TYPE_CHECKING:
+    from ..formats.predictions import Predictions
+
 FORMAT = 1
 LIMIT = 1 << 20  # bytes
+PREDICTIONS = ".npz"
+DIGITS = 16  # of the digest of predictions
+_NAME = re.compile(rf"[^/\\\0]{{0,200}}-[0-9a-f]{{{DIGITS}}}\.npz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +41,7 @@ class Baseline:
         net, net_digest, dataset: as in `LogResult`.
         images: number of images that the scores average, if known.
         scores: by the names of `score_names`; older files name them by their outputs.
+        predictions: the name of the .npz beside it, or None.
     """
 
     format: int
@@ -36,6 +50,7 @@ class Baseline:
     dataset: str | None = None
     images: int | None = None
     scores: Mapping[str, float]
+    predictions: str | None = None
 
 
 def baseline_of(result: LogResult, images: int | None) -> Baseline:
@@ -52,9 +67,65 @@ def baseline_of(result: LogResult, images: int | None) -> Baseline:
     )
 
 
-def write_baseline(path: Path, result: LogResult, images: int | None) -> None:
-    """Write or replace a baseline file."""
-    write_files({path: dumps(baseline_of(result, images)).encode()}, force=True)
+def write_baseline(
+    path: Path, result: LogResult, images: int | None, predictions: Predictions | None = None
+) -> None:
+    """Write or replace a baseline file, and the predictions beside it."""
+    baseline = to_json(baseline_of(result, images))
+    files: dict[Path, bytes] = {}
+    if predictions is not None:
+        from ..formats.predictions import encode_predictions  # imports NumPy
+
+        data = encode_predictions(predictions.first_classes(1), PREDICTIONS)
+        baseline["predictions"] = f"{path.stem}-{_digest(data)}{PREDICTIONS}"
+        files[path.with_name(baseline["predictions"])] = data
+    else:
+        del baseline["predictions"]
+    before = _predictions_beside(path)
+    write_files({**files, path: dumps(baseline).encode()}, force=True)
+    if before is not None and before not in files:
+        before.unlink(missing_ok=True)
+
+
+def _predictions_beside(path: Path) -> Path | None:
+    """Return the predictions of the baseline that a file is now; None where it has none."""
+    try:
+        baseline = read_baseline(path)
+    except FormatError:
+        return None
+    return None if baseline.predictions is None else path.with_name(baseline.predictions)
+
+
+def _digest(data: bytes) -> str:
+    return sha256(data).hexdigest()[:DIGITS]
+
+
+def read_baseline_predictions(path: Path, name: str) -> Predictions:
+    """Return the predictions beside a baseline.
+
+    Args:
+        path: of the baseline.
+        name: of the file.
+
+    Raises:
+        FormatError: it can't be read, or is another file than the baseline was written with.
+    """
+    from ..formats.predictions import decode_predictions  # imports NumPy
+
+    file = path.with_name(name)
+    shown = printable(str(file))
+    if not os.path.isfile(file):
+        raise FormatError(
+            f"{shown}: the predictions of the baseline are not there; fetch the file, or write both"
+            " with --update-baseline"
+        )
+    data = read_bytes(file, BINARY_LIMIT, "a file of predictions")
+    if _digest(data) not in name:
+        raise FormatError(
+            f"{shown}: its bytes are not those of its name; fetch the file again, or write both"
+            " with --update-baseline"
+        )
+    return decode_predictions(data, shown)
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -74,6 +145,8 @@ def read_baseline(path: Path) -> Baseline:
             raise ValueError("it has no scores")
         if not all(map(math.isfinite, baseline.scores.values())):
             raise ValueError("a score is not a number")
+        if baseline.predictions is not None and not _NAME.fullmatch(baseline.predictions):
+            raise ValueError("its predictions are no file beside it")
     except ValueError as error:
         reason = printable(str(error))
         raise FormatError(f"{name}: is no baseline of sqgen gate: {reason}") from None

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..logs.expectation import Check
-from ..logs.gate import GateOptions, all_passed
+from ..logs.gate import GateOptions, Verdict
 from ..logs.result import LogResult
 from ..text import printable
+
+if TYPE_CHECKING:
+    from ..evaluation.paired import PairedComparison
 
 HEADS = ("check", "expected", "got", "difference", "", "remark")
 
 
-def checks_json(checks: Sequence[Check], images: int | None) -> dict[str, Any]:
-    """Return the checks as plain data (docs/ci.md)."""
-    plain = [check._asdict() for check in checks]
-    return {"passed": all_passed(checks), "images": images, "checks": plain}
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as plain data (docs/ci.md)."""
+    compared = verdict.by_image
+    return {
+        "passed": verdict.passed,
+        "images": verdict.images,
+        "checks": [check._asdict() for check in verdict.checks],
+        "by_image": None if compared is None else comparison_json(compared),
+    }
+
+
+def comparison_json(compared: PairedComparison) -> dict[str, Any]:
+    """Return a comparison of two tests by image as plain data."""
+    return {**compared._asdict(), "p_value": compared.p_value}
 
 
 def check_cells(check: Check) -> list[str]:
@@ -27,14 +40,18 @@ def check_cells(check: Check) -> list[str]:
     return [check.name, check.expected, check.got, difference, verdict, check.reason]
 
 
-def describe_subject(result: LogResult, options: GateOptions, images: int | None) -> str:
-    """Return what was checked: net, weights, baseline and images, as far as they are known."""
+def describe_subject(result: LogResult, options: GateOptions, verdict: Verdict) -> str:
+    """Return what was checked: net, weights, baseline and images, as far as they are known.
+
+    First comes the comparison by image, where the baseline keeps predictions.
+    """
     weights = result.run.get("weights") or next(reversed(result.snapshots), None)
     parts = [
+        verdict.remark if verdict.by_image is None else str(verdict.by_image),
         result.net,
         f"weights {weights}" if weights else "",
         f"baseline {options.baseline}" if options.baseline is not None else "",
-        f"{images:,} images" if images else "",
+        f"{verdict.images:,} images" if verdict.images else "",
         result.source,
     ]
     return printable(", ".join(filter(None, parts)))
@@ -74,17 +91,17 @@ def _xml_text(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def markdown_table(checks: Sequence[Check], subject: str) -> str:
+def markdown_table(verdict: Verdict, subject: str) -> str:
     """Return a Markdown heading and table, for the summary page of a CI.
 
     Args:
-        checks: the checks.
+        verdict: the verdict.
         subject: of `describe_subject`.
     """
-    verdict = "pass" if all_passed(checks) else "**FAIL**"
+    checks, word = verdict.checks, "pass" if verdict.passed else "**FAIL**"
     # A line's beginning may also make it a list, or a heading of the line before.
     shown = re.sub(r"^(\s*\d*)([-=.])", r"\1\\\2", _markdown_text(subject))
-    lines = [f"### sqgen gate: {verdict}", "", shown, ""]
+    lines = [f"### sqgen gate: {word}", "", shown, ""]
     if checks:
         lines += [_markdown_row(HEADS), "|---|---|---|---|---|---|"]
         lines += [_markdown_row(map(_markdown_text, check_cells(check))) for check in checks]

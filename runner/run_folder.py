@@ -4,6 +4,7 @@ runs/20261124-093000-train_val/
     command         the commands, as a shell reads them
     net.prototxt    the nets (and solver.prototxt) as run
     caffe.log       the output of caffe
+    predictions.npz what a test keeps of each image, if it does
     result.json     the result, as `sqgen log parse --json` prints it and `sqgen gate` reads it
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +39,16 @@ class KeptPredictions:
     """The predictions that a test keeps.
 
     Attributes:
-        file: as given.
+        file: as given; empty for one in the run folder, which is not there yet.
         blob: the scores that the user names, or None.
     """
 
     file: str
     blob: str | None
+
+    def placed(self, default: str) -> KeptPredictions:
+        """Return them with the file `default` where none is given."""
+        return self if self.file else replace(self, file=default)
 
     @property
     def flags(self) -> list[str]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import CrashError, NetError, SqgenError
 from ..formats.caffemodel import split_weights
@@ -44,7 +44,7 @@ from .run_record import KeptPredictions, TestRecord, record_data
 from .score_means import read_score_means
 from .session import Session
 
-NET = "net.prototxt"
+NET, PREDICTIONS = "net.prototxt", "predictions.npz"
 AGAIN_NET, AGAIN_LOG = "again.prototxt", "again.log"
 
 
@@ -59,6 +59,7 @@ def test(
     random_weights: bool = False,
     scores: Sequence[str] = (),
     predictions: str | os.PathLike[str] | None = None,
+    keep_predictions: bool | None = False,
     blob: str | None = None,
     force: bool = False,
     stages: Sequence[str] = (),
@@ -81,6 +82,8 @@ def test(
         scores: names of scores that the net must report, or nothing is started.
         predictions: a .csv or .npz to write, with what the net says of each image, which
             `sqgen.read_predictions` reads; for the embedded engine alone.
+        keep_predictions: without `predictions`, whether to write them into the run folder; None
+            means where engine and net give any.
         blob: the scores (images, classes) that are the predictions; None means the last that a
             loss or an accuracy compares with labels.
         force: whether `predictions` may be replaced.
@@ -109,7 +112,8 @@ def test(
     engine = options.select_engine()
     if engine.kind == TORCH:
         net.require_caffe("TEST", TESTED)
-    kept = _check_predictions(engine, overridden, checked, predictions, blob, force)
+    requested = _PredictionsRequest(path_or_none(predictions), keep_predictions, blob, force)
+    kept = _kept_predictions(requested, engine, overridden, checked)
     session = Session(options, engine, net.source)
     files = os.fspath(weights)
     job = _TestJob(net, override, checked, engine, files, iterations, kept)
@@ -142,30 +146,45 @@ def _check_weights(
     options.warn(*weight_warnings(matching))
 
 
-def _check_predictions(
-    engine: Engine,
-    net: NetDefinition,
-    checked: CheckedNet,
-    path: str | os.PathLike[str] | None,
-    blob: str | None,
-    force: bool,
+class _PredictionsRequest(NamedTuple):
+    """What `test` is asked to keep; its arguments."""
+
+    file: str | None
+    keep: bool | None
+    blob: str | None
+    force: bool
+
+
+def _kept_predictions(
+    requested: _PredictionsRequest, engine: Engine, net: NetDefinition, checked: CheckedNet
 ) -> KeptPredictions | None:
-    """Check that the engine can keep the predictions of a net, and the file can be written."""
-    if path is None:
+    """Return the predictions to keep; None where none are requested, or none need be had.
+
+    Raises:
+        SqgenError: the engine or the net gives none, or the file can't be written.
+    """
+    file, keep, blob, force = requested
+    if file is None and keep is False:
         if blob is not None:
             raise SqgenError("--blob names the scores of --predictions FILE; give both")
         return None
-    if engine.kind != TORCH:
-        raise SqgenError(
-            f"--predictions: {printable(engine.name)} is a real caffe, which reports no scores of"
-            " single images; give --engine torch"
-        )
-    from ..formats.predictions import check_suffix  # imports NumPy
+    try:
+        if engine.kind != TORCH:
+            raise SqgenError(
+                f"--predictions: {printable(engine.name)} is a real caffe, which reports no scores"
+                " of single images; give --engine torch"
+            )
+        choose_head(net, checked.shapes, blob)
+    except SqgenError:
+        if file is None and keep is None:
+            return None
+        raise
+    if file is not None:
+        from ..formats.predictions import check_suffix  # imports NumPy
 
-    check_suffix(path, "--predictions ")
-    check_file_target(Path(path), force)
-    choose_head(net, checked.shapes, blob)
-    return KeptPredictions(os.fspath(path), blob)
+        check_suffix(file, "--predictions ")
+        check_file_target(Path(file), force)
+    return KeptPredictions(file or "", blob)
 
 
 class _TestJob:
@@ -265,6 +284,7 @@ def _run(session: Session, job: _TestJob, weights: str) -> LogResult:
     if plan.repeated:
         files.append(job.net_file(plan.repeated, AGAIN_NET))
     session.create_folder(files)
+    kept = job.predictions and job.predictions.placed(session.folder.file_path(PREDICTIONS))
     warning = lint_iterations(plan) if job.has_iterations else None
     if warning is None:
         options.log_line(f"testing {plan}")
@@ -274,8 +294,8 @@ def _run(session: Session, job: _TestJob, weights: str) -> LogResult:
     def arguments(net: str, length_flag: str) -> list[str]:
         model = session.folder.file_path(net)
         flags = [length_flag, *state_flags(job.net)]
-        if job.predictions is not None:
-            flags += job.predictions.flags
+        if kept is not None:
+            flags += kept.flags
         return ["test", f"--model={model}", f"--weights={weights}", *flags]
 
     steps = ProgressSteps(plan.iterations, plan.batch_size, last_images=plan.last_images)
@@ -292,7 +312,7 @@ def _run(session: Session, job: _TestJob, weights: str) -> LogResult:
     except CrashError as error:
         error.result = session.write_result(error.result, job.record, str(error))
         raise
-    return session.write_result(result, replace(job.record, predictions=job.predictions))
+    return session.write_result(result, replace(job.record, predictions=kept))
 
 
 def _score_records(

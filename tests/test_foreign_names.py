@@ -11,6 +11,7 @@ import pytest
 
 from sqgen.engine import glog
 from sqgen.logs.expectation import Check
+from sqgen.logs.gate import Verdict
 from sqgen.logs.result import LogResult
 from sqgen.logs.scores import Score
 from sqgen.report.gate_report import junit_xml, markdown_table
@@ -60,7 +61,7 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE)
 def test_markdown_shows_names_as_text(name: str) -> None:
     checks = [Check(name, "at least 1", "0", -1.0)]
-    text = markdown_table(checks, name)
+    text = markdown_table(Verdict(checks, None), name)
     lines = text.split("\n")
     assert lines[0] == "### sqgen gate: **FAIL**"
     assert text.replace("\n", "").isprintable()

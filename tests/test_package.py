@@ -104,6 +104,7 @@ def test_import_is_light() -> None:
         ["compress", "encode", "--help"],
         ["export", "--help"],
         ["test", "--help"],
+        ["errors", "--help"],
         ["weights", "map", "--help"],
     ],
 )
@@ -144,7 +145,7 @@ ROOMS: dict[str, set[str]] = {
     "engine": {"formats", "nets", "weights", "evaluation"},
     "logs": {"formats", "nets", "models", "evaluation"},
     "runner": {"formats", "nets", "weights", "logs"},
-    "report": {"logs"},
+    "report": {"formats", "evaluation", "logs"},
     "studies": {"formats", "nets", "compress", "evaluation", "runner", "logs", "report"},
     "exchange": {"formats", "nets", "weights", "engine"},
 }

@@ -10,9 +10,9 @@ import click
 
 from ..errors import FormatError
 from ..extras import required
-from ..formats.class_names import read_class_names
 from ..nets.imagenet import imagenet_class_names
 from ..report.table import table
+from .class_names import labels_option, read_labels
 from .image_options import (
     PreprocessingOptions,
     check_preprocessing,
@@ -34,7 +34,7 @@ Result = tuple[str, "list[ClassScore] | FormatError"]
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--model", "--net", "model", required=True, metavar="NET", help="the deploy prototxt")
 @click.option("--weights", required=True, metavar="W", help="its .caffemodel")
-@click.option("--labels", metavar="FILE", help="a line per class, in the net's order")
+@labels_option
 @click.option("--top", default=5, show_default=True, help="classes to show")
 @preprocessing_options
 @stage_option
@@ -70,7 +70,7 @@ def classify(
     """
     if top < 1:
         raise click.UsageError(f"--top {top}: give one or more")
-    names = None if labels is None else read_class_names(labels)
+    names = None if labels is None else read_labels(labels)
     options = PreprocessingOptions(resize, like, mean, scale)
     check_preprocessing(options)
     with required("torch", "sqgen classify"):

@@ -38,6 +38,7 @@ COMMANDS = {
     "weights": "Inspect and compare caffemodels, rename their layers.",
     "log": "Parse, plot and compare Caffe's logs.",
     "gate": "Check the scores of a test: pass or fail, for CI.",
+    "errors": "Show where a net errs: classes, confusions, images.",
     "export": "Write a net and its weights for another framework.",
     "classify": "Classify images.",
     "features": "Write a layer's blob for each image.",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ..logs.gate import GateOptions, all_passed
+from ..logs.gate import GateOptions
 from ..logs.read_result import read_result
-from ..report.gate_report import checks_json
-from .gate_options import apply_gate, gate_options, print_checks
+from ..report.gate_report import verdict_json
+from .gate_options import apply_gate, gate_options, print_verdict
 from .terminal import print_json
 
 
@@ -38,9 +38,9 @@ def gate(source: str, images: int | None, as_json: bool, gate: GateOptions) -> N
     if None not in (images, result.images) and images != result.images:
         raise click.UsageError(f"--images {images}: the log says {result.images}")
     count = result.images if result.images is not None else images
-    checks = apply_gate(gate, result, count)
+    verdict = apply_gate(gate, result, count, source)
     if as_json:
-        print_json(checks_json(checks, count))
+        print_json(verdict_json(verdict))
     else:
-        print_checks(checks, gate, result, count)
-    raise SystemExit(0 if all_passed(checks) else 1)
+        print_verdict(verdict, gate, result)
+    raise SystemExit(0 if verdict.passed else 1)

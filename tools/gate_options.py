@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -14,13 +14,13 @@ from ..errors import DesignError, OutputError
 from ..formats.files import check_file_target, error_reason, write_files
 from ..logs.baseline import write_baseline
 from ..logs.expectation import (
-    Check,
     Tolerance,
     parse_expectation,
     parse_tolerance,
     published_expectations,
 )
-from ..logs.gate import DEFAULT_TOLERANCE, GateOptions, all_passed, evaluate
+from ..logs.gate import DEFAULT_TOLERANCE, GateOptions, Verdict, evaluate
+from ..logs.kept_predictions import read_kept_predictions
 from ..logs.result import LogResult
 from ..report.gate_report import (
     HEADS,
@@ -34,6 +34,9 @@ from ..report.table import table_rows
 from ..text import printable
 from .completion import complete_presets
 from .terminal import echo, terminal_width
+
+if TYPE_CHECKING:
+    from ..formats.predictions import Predictions
 
 _OPTIONS = (
     click.option(
@@ -145,28 +148,38 @@ def validate_gate(gate: GateOptions) -> None:
         check_file_target(gate.junit, force=True)
 
 
-def apply_gate(gate: GateOptions, result: LogResult, images: int | None) -> list[Check]:
+def apply_gate(
+    gate: GateOptions, result: LogResult, images: int | None, source: str = ""
+) -> Verdict:
     """Check a result; write the reports and the baseline that the options name.
 
     In GitHub Actions, print each failed check as an annotation of the run, too.
 
+    Args:
+        gate: the options.
+        result: the result.
+        images: number of images that its scores average, if known.
+        source: what the result was read from.
+
     Raises:
+        FormatError: predictions that the result or the baseline names are not there.
         DesignError: an expected score that the result does not have.
         OutputError: a file can't be written.
     """
-    checks = evaluate(gate, result, images)
-    subject = describe_subject(result, gate, images)
+    verdict = evaluate(gate, result, images, source)
+    checks, subject = verdict.checks, describe_subject(result, gate, verdict)
     if gate.junit is not None:
         write_files({gate.junit: junit_xml(checks, result, subject)}, force=True)
     if gate.markdown is not None:
-        _append(gate.markdown, markdown_table(checks, subject))
+        _append(gate.markdown, markdown_table(verdict, subject))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for message in failure_messages(checks):
             # An annotation of the run; the percent sign is its escape character.
             click.echo(f"::error title=sqgen gate::{message.replace('%', '%25')}", err=True)
     if gate.update_baseline and gate.baseline is not None:
-        _update_baseline(gate.baseline, result, images, all_passed(checks))
-    return checks
+        kept = read_kept_predictions(result, source) if verdict.passed else None
+        _update_baseline(gate.baseline, result, verdict, kept)
+    return verdict
 
 
 def _append(path: str, text: str) -> None:
@@ -177,19 +190,21 @@ def _append(path: str, text: str) -> None:
         raise OutputError(f"{printable(path)}: can't write: {error_reason(error)}") from None
 
 
-def _update_baseline(path: Path, result: LogResult, images: int | None, passed: bool) -> None:
+def _update_baseline(
+    path: Path, result: LogResult, verdict: Verdict, predictions: Predictions | None
+) -> None:
     outcome = "replaced" if os.path.exists(path) else "written"
-    if passed:
-        write_baseline(path, result, images)
+    if verdict.passed:
+        write_baseline(path, result, verdict.images, predictions)
+        outcome += "" if predictions is None else ", with predictions"
     else:
         outcome = "not written: the result fails the gate"
     click.echo(f"baseline {printable(str(path))} {outcome}", err=True)
 
 
-def print_checks(
-    checks: Sequence[Check], gate: GateOptions, result: LogResult, images: int | None
-) -> None:
+def print_verdict(verdict: Verdict, gate: GateOptions, result: LogResult) -> None:
     """Print the checks as a table, if there are any, and the verdict."""
+    checks = verdict.checks
     if checks:
         cells = [check_cells(check) for check in checks]
         heads, *rows = table_rows(HEADS, cells, right=(2, 3), width=terminal_width())
@@ -198,5 +213,5 @@ def print_checks(
         for lines, check in zip(rows, checks, strict=True):
             for line in lines:
                 echo(line, fg="green" if check.passed else "red")
-    verdict = "pass" if all_passed(checks) else "FAIL"
-    echo(f"{verdict}: {describe_subject(result, gate, images)}", bold=True)
+    word = "pass" if verdict.passed else "FAIL"
+    echo(f"{word}: {describe_subject(result, gate, verdict)}", bold=True)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..evaluation.intervals import standard_error
-from ..logs.gate import GateOptions, all_passed
+from ..logs.gate import GateOptions
+from ..logs.kept_predictions import read_kept_predictions
 from ..logs.result import LogResult
 from ..logs.scores import score_names
-from ..report.gate_report import checks_json
+from ..report.gate_report import verdict_json
 from ..report.log_text import format_score
 from ..report.table import table
-from .gate_options import apply_gate, gate_options, print_checks, validate_gate
+from .class_names import labels_option, names_beside, read_labels, require_names
+from .gate_options import apply_gate, gate_options, print_verdict, validate_gate
 from .run_options import (
     batch_option,
     data_option,
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 @mean_option
 @click.option("--random-weights", is_flag=True, help="allow layers without weights")
 @click.option("--predictions", metavar="FILE", help="write what the net says of each image")
+@click.option("--per-class", is_flag=True, help="show classes, confusions, the worst images")
+@labels_option
 @click.option("--blob", metavar="NAME", help="the scores that are predictions, of several")
 @click.option("--force", is_flag=True, help="replace FILE if it exists")
 @stage_option
@@ -50,7 +55,14 @@ if TYPE_CHECKING:
 @gate_options
 @run_options
 @engine_arguments
-def test(as_json: bool, gate: GateOptions, options: RunOptions, **arguments: Any) -> None:
+def test(
+    as_json: bool,
+    gate: GateOptions,
+    options: RunOptions,
+    per_class: bool,
+    labels: str | None,
+    **arguments: Any,
+) -> None:
     """Test a net on each image of its dataset once, and check its scores.
 
     Runs --caffe, else the caffe of CAFFE_ROOT or of the PATH, else sqgen-caffe, and prints which.
@@ -60,6 +72,8 @@ def test(as_json: bool, gate: GateOptions, options: RunOptions, **arguments: Any
     Examples:
       sqgen test --model net.prototxt --weights w.caffemodel --data val_lmdb
       sqgen test --model net.prototxt --weights w.caffemodel --expect top1=0.6038
+      sqgen test --model net.prototxt --weights w.caffemodel --predictions p.csv \\
+        --per-class --labels classes.txt
       sqgen test --model net.prototxt --weights w.caffemodel --engine torch \\
         -- --precision bf16
     """
@@ -67,18 +81,72 @@ def test(as_json: bool, gate: GateOptions, options: RunOptions, **arguments: Any
 
     validate_gate(gate)
     names = [expectation.name for expectation in gate.expectations]
-    result = run_test(**arguments, scores=names, **vars(options))
+    class_names = None if labels is None else read_labels(labels)
+    keep = True if per_class else None if gate.compares_images else False
+    result = run_test(**arguments, scores=names, keep_predictions=keep, **vars(options))
     log_run_folder(result, options)
+    details = None
+    if per_class or arguments["predictions"] is not None:
+        details = _Details(result, class_names, labels, per_class)
     if not as_json:  # before the gate, which may raise
         print_lines(_score_lines(result))
-    checks = apply_gate(gate, result, result.images)
-    shown = gate.has_checks or not all_passed(checks)
+        print_lines(details.lines() if details is not None else ())
+    verdict = apply_gate(gate, result, result.images, result.run["folder"])
+    shown = gate.has_checks or not verdict.passed
     if as_json:
-        print_result_json(result, **(checks_json(checks, result.images) if shown else {}))
+        evaluation = {} if details is None else {"evaluation": details.json()}
+        print_result_json(result, **evaluation, **(verdict_json(verdict) if shown else {}))
     elif shown:
         echo()
-        print_checks(checks, gate, result, result.images)
-    raise SystemExit(0 if all_passed(checks) else 1)
+        print_verdict(verdict, gate, result)
+    raise SystemExit(0 if verdict.passed else 1)
+
+
+class _Details:
+    """What a test says beyond its scores, from the predictions that it kept.
+
+    Args:
+        result: of the test.
+        names: of the classes, or None; then those beside its dataset, if any.
+        labels: the file of `names`, for messages.
+        per_class: whether to show classes, confusions and images.
+
+    Raises:
+        FormatError: there are too few names.
+    """
+
+    def __init__(
+        self, result: LogResult, names: list[str] | None, labels: str | None, per_class: bool
+    ) -> None:
+        from ..evaluation.evaluate import evaluate_predictions
+
+        predictions = read_kept_predictions(result)
+        assert predictions is not None
+        self._predictions = predictions
+        self._evaluation = evaluate_predictions(predictions)
+        self._per_class = per_class
+        classes = self._evaluation.classes[-1].class_index + 1
+        if names is not None and labels is not None:
+            require_names(names, classes, labels)
+        self._names = names or names_beside(result.run["data"][0]["source"], classes)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the majority's score and the errors, and with --per-class all the rest."""
+        from ..report import errors_text
+
+        width = terminal_width()
+        yield ""
+        yield from errors_text.format_scores(self._evaluation, self._names, width, False)
+        if self._per_class:
+            shown = self._predictions, self._evaluation, self._names
+            yield from errors_text.format_details(*shown, errors_text.COUNT, width)
+
+    def json(self) -> dict[str, Any]:
+        """Return the evaluation as plain data."""
+        from ..report import errors_text
+
+        shown = self._predictions, self._evaluation, self._names
+        return errors_text.evaluation_json(*shown, errors_text.COUNT)
 
 
 def _score_lines(result: LogResult) -> list[str]:

@@ -138,6 +138,8 @@ def write_files(folder: Path) -> None:
     for file in ("w.net", "w.sqz"):
         _run(folder, f"sqgen compress encode w.caffemodel --net deploy.prototxt -o {file}")
     _run(folder, RUN_TEST.replace(" -- ", " --run-dir runs/a -- "))
+    for file in ("p.csv", "p.npz"):
+        _run(folder, RUN_TEST.replace(" -- ", f" --predictions {file} -- "))
     log = gzip.decompress((DATA / "logs" / "test_digits.log.gz").read_bytes())
     (folder / "test.log").write_bytes(log)
     _run(folder, "sqgen gate runs/a --baseline b.json --update-baseline")
@@ -396,6 +398,16 @@ def _settings(folder: Path) -> Iterator[tuple[str, Target]]:
     baseline = tuple(f"sqgen gate {log} --baseline x.json" for log in ("runs/a", "test.log"))
     seed = (folder / "b.json").read_bytes()
     yield "baseline", Target((seed,), "x.json", baseline, mutate.json_text)
+    errors = (
+        "sqgen errors {} --labels labels.txt",
+        "sqgen errors {} --json --against p.npz",
+        "sqgen errors p.csv --against {}",
+        "sqgen errors {} --confusion -",
+    )
+    for suffix, mutator in (("csv", mutate.text), ("npz", mutate.binary)):
+        seed = (folder / f"p.{suffix}").read_bytes()
+        commands = _reading(f"x.{suffix}", *errors)
+        yield f"predictions.{suffix}", Target((seed,), f"x.{suffix}", commands, mutator)
     designs = tuple(_run(folder, f"sqgen build --dump-design {options}") for options in DESIGNS)
     designs += ((ROOT / "models" / "digits" / "design.toml").read_bytes(),)
     building = ("build --design x.toml", "solver --design x.toml", "build --design x.toml --out o")
