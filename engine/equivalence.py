@@ -16,9 +16,11 @@ from ..errors import NetError
 from ..extras import required
 from ..formats.caffemodel import blob_array
 from ..formats.schema import LayerParameter, NetParameter
+from ..nets.definition import NetDefinition
 from ..nets.inference_graph import InferenceGraph
 from ..text import printable
 from ..weights.mapping import EqualBlobs, WeightMapping
+from ..weights.net_arrays import Arrays
 
 if TYPE_CHECKING:
     from .executor import Executor
@@ -98,6 +100,48 @@ def prove(
     return Proof({name: shape for name, _, shape in mapping.inputs}, len(pairs), largest, blind)
 
 
+def prove_rewritten(
+    engine: type[Executor],
+    source: NetDefinition,
+    source_arrays: Arrays,
+    target: NetDefinition,
+    arrays: Arrays,
+) -> Proof:
+    """Run a deploy net, and what it was rewritten as, on random inputs; compare all blobs of both.
+
+    Args:
+        engine: from `load_engine`.
+        source, source_arrays: the net, and name of a layer -> its parameter blobs.
+        target, arrays: what it was rewritten as; its blobs have the names of the source's.
+
+    Raises:
+        NetError: a blob differs or is not finite; names the first such layer, with file:line.
+    """
+    makers = {name: layer for layer in target.layers("TEST") for name in layer.top}
+    nets = [_load(engine, source, source_arrays), _load(engine, target, arrays)]
+    shapes = {
+        name: shape
+        for layer in nets[1].inputs.layers
+        for name, shape in zip(layer.tops, layer.top_shapes, strict=True)
+    }
+    random = np.random.default_rng(0)
+    names = [name for name in makers if name not in shapes]
+    results = []
+    for _ in range(_INPUTS):
+        inputs = {name: random.normal(0, _INPUT_SCALE, shape) for name, shape in shapes.items()}
+        results.append([net.forward(inputs, keep=set(names)) for net in nets])
+    largest, blind = 0.0, []
+    for name in names:
+        layer = makers[name]
+        where = f"{target.place(layer)}: layer '{printable(layer.name)}'"
+        for ours, theirs in results:
+            other = f"'{printable(name)}' in the net before"
+            largest = max(largest, _difference(where, theirs[name], ours[name], other))
+        if np.array_equal(results[0][1][name], results[1][1][name]):
+            blind.append(layer.name)
+    return Proof(shapes, len(names), largest, blind)
+
+
 def _compare(
     source: InferenceGraph,
     target: InferenceGraph,
@@ -111,6 +155,16 @@ def _compare(
     """
     where = f"{printable(target.source)}: layer '{printable(pair.layer)}'"
     expected = source_blob[:, :, pair.order] if pair.order.size else source_blob
+    other = f"'{printable(pair.source)}' in {printable(source.source)}"
+    return _difference(where, blob, expected, other)
+
+
+def _difference(where: str, blob: np.ndarray, expected: np.ndarray, other: str) -> float:
+    """Return the largest difference of a blob, relative to the largest element of `expected`.
+
+    Raises:
+        NetError: it is above the tolerance, or a value is not finite.
+    """
     if not (np.isfinite(blob).all() and np.isfinite(expected).all()):
         raise NetError(
             f"{where}: its output for a random input is not finite, so that nothing can be"
@@ -120,8 +174,7 @@ def _compare(
     if difference > TOLERANCE:
         raise NetError(
             f"{where}: the nets differ here: on a random input the output differs by"
-            f" {difference:.1e} of its largest element from '{printable(pair.source)}' in"
-            f" {printable(source.source)}"
+            f" {difference:.1e} of its largest element from {other}"
         )
     return difference
 
@@ -130,17 +183,22 @@ def _run(
     engine: type[Executor],
     graph: InferenceGraph,
     layers: Sequence[LayerParameter],
-    arrays: Mapping[str, Sequence[np.ndarray]],
+    arrays: Arrays,
     inputs: Sequence[Mapping[str, np.ndarray]],
     blobs: Sequence[str],
 ) -> list[np.ndarray]:
     """Run a net of these layers; return `blobs`, each as (inputs, batch, channels, ...)."""
     shapes = {name: array.shape for name, array in inputs[0].items()}
-    net = engine(graph.definition(shapes, layers), "TEST", precision=PRECISION)
+    net = _load(engine, graph.definition(shapes, layers), arrays)
+    # Each blob of the graph is the top of one layer: none is overwritten.
+    results = [net.forward(arrays, keep=set(blobs)) for arrays in inputs]
+    return [np.stack([result[blob] for result in results]) for blob in blobs]
+
+
+def _load(engine: type[Executor], definition: NetDefinition, arrays: Arrays) -> Executor:
+    net = engine(definition, "TEST", precision=PRECISION)
     for layer in net.wiring.layers:
         if layer.blobs:
             pairs = zip(arrays[layer.name], net.blobs(layer.name), strict=True)
             net.set_blobs(layer.name, [array.reshape(blob.shape) for array, blob in pairs])
-    # Each blob of the graph is the top of one layer: none is overwritten.
-    results = [net.forward(arrays, keep=set(blobs)) for arrays in inputs]
-    return [np.stack([result[blob] for result in results]) for blob in blobs]
+    return net
