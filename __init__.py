@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from .evaluation.evaluate import Evaluation, evaluate_predictions
     from .evaluation.paired import PairedComparison, compare_predictions
+    from .exchange.convert import convert_weights
     from .formats.predictions import Predictions, read_predictions, write_predictions
     from .generator.build import build, build_solver
     from .generator.design import Design
@@ -72,6 +73,7 @@ _HOMES = {
     ".evaluation.evaluate": ("Evaluation", "evaluate_predictions"),
     ".evaluation.paired": ("PairedComparison", "compare_predictions"),
     ".formats.predictions": ("Predictions", "read_predictions", "write_predictions"),
+    ".exchange.convert": ("convert_weights",),
     ".nets.diff": ("Difference", "diff_nets"),
     ".nets.lint": ("Finding", "lint_net"),
     ".nets.definition": ("NetDefinition", "parse_net", "read_net"),
@@ -119,6 +121,7 @@ __all__ = [
     "build",
     "build_solver",
     "compare_predictions",
+    "convert_weights",
     "diff_nets",
     "evaluate_predictions",
     "lint_net",

@@ -25,6 +25,7 @@ PACKAGES = {
     "lmdb": Package("the lmdb package", "lmdb"),
     "onnx": Package("the onnx package", "onnx"),
     "matplotlib": Package("matplotlib", "plot"),
+    "safetensors": Package("safetensors", "safetensors"),
     "sklearn": Package("scikit-learn", "digits"),
     "torch": Package("PyTorch", "engine"),
 }

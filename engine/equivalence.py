@@ -86,10 +86,10 @@ def prove(
     stored = {layer.name: list(map(blob_array, layer.blobs)) for layer in model.layer}
     pairs = mapping.equal_blobs
     target_layers, source_layers = mapping.layers
-    target_blobs = _run(
+    target_blobs = run_graph(
         engine, target, target_layers, mapping.arrays, inputs, [pair.target for pair in pairs]
     )
-    source_blobs = _run(
+    source_blobs = run_graph(
         engine, source, source_layers, stored, renamed, [pair.source for pair in pairs]
     )
     largest, blind = 0.0, []
@@ -179,7 +179,7 @@ def _difference(where: str, blob: np.ndarray, expected: np.ndarray, other: str) 
     return difference
 
 
-def _run(
+def run_graph(
     engine: type[Executor],
     graph: InferenceGraph,
     layers: Sequence[LayerParameter],
@@ -187,7 +187,16 @@ def _run(
     inputs: Sequence[Mapping[str, np.ndarray]],
     blobs: Sequence[str],
 ) -> list[np.ndarray]:
-    """Run a net of these layers; return `blobs`, each as (inputs, batch, channels, ...)."""
+    """Run a net in float64; return `blobs`, each as (inputs, batch, channels, ...).
+
+    Args:
+        engine: from `load_engine`.
+        graph: the net.
+        layers: those of its layers to run.
+        arrays: name of a layer -> its parameter blobs.
+        inputs: for each run, name of an input -> its values (batch, ...).
+        blobs: names of blobs.
+    """
     shapes = {name: array.shape for name, array in inputs[0].items()}
     net = _load(engine, graph.definition(shapes, layers), arrays)
     # Each blob of the graph is the top of one layer: none is overwritten.

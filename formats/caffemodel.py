@@ -20,6 +20,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from ..errors import FormatError
 from ..text import first_few, printable, shape_text
 from .files import BINARY_LIMIT, display_name, read_bytes
+from .foreign_weights import foreign_format
 from .fork_layers import SCALED, group_depthwise, split_batch_norm
 from .hdf5_file import is_hdf5
 from .hdf5_snapshot import (
@@ -69,6 +70,10 @@ def parse_caffemodel(data: bytes, source: str, changes: list[str]) -> NetParamet
     _check_not_empty(data, source)
     if is_hdf5(data):
         return _net_from_hdf5(data, source)
+    foreign = foreign_format(data)
+    if foreign is not None:
+        what = f"is {foreign}; sqgen weights convert makes a .caffemodel of it"
+        raise FormatError(f"{source}: {what}")
     net = _parse_net(data)
     if net is None:
         if _parse_solver_state(data) is not None:

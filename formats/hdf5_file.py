@@ -57,7 +57,7 @@ class Hdf5File:
     """An HDF5 file open for reading, also a context manager.
 
     Every method raises FormatError where the file is damaged. A name is a path in the file, such as
-    `data/conv1`.
+    `data/conv1`. One of bytes is whole: what it links to in other files is not read.
 
     Args:
         source: its path, or its bytes.
@@ -70,6 +70,7 @@ class Hdf5File:
 
     def __init__(self, source: str | os.PathLike[str] | bytes, shown: str) -> None:
         self.shown = shown
+        self._is_whole = isinstance(source, bytes)
         h5py = hdf5_package()
         with self._guarded():
             self._file = h5py.File(BytesIO(source) if isinstance(source, bytes) else source, "r")
@@ -97,6 +98,16 @@ class Hdf5File:
             raise FormatError(f"{self.shown}: a name in {printable(group)} is not UTF-8")
         return sorted(names)
 
+    def attribute(self, name: str, group: str = "/") -> list[str] | None:
+        """Return the strings of a group's attribute; None where there is none."""
+        self._check_links(group)
+        with self._guarded(group):
+            value = self._file[group].attrs.get(name)
+            if value is None:
+                return None
+            strings = np.asarray(value).reshape(-1).tolist()
+            return [each.decode() if isinstance(each, bytes) else str(each) for each in strings]
+
     def is_group(self, name: str) -> bool:
         """Return whether there is a group of this name."""
         return self._kind(name) is hdf5_package().Group
@@ -106,8 +117,22 @@ class Hdf5File:
         return self._kind(name) is hdf5_package().Dataset
 
     def _kind(self, name: str) -> Any:
+        self._check_links(name)
         with self._guarded(name):
             return self._file.get(name, getclass=True)
+
+    def _check_links(self, name: str) -> None:
+        """Refuse a path through a link, which may lead to any file that can be read."""
+        if not self._is_whole:
+            return
+        path = ""
+        for part in filter(None, name.split("/")):
+            path += f"/{part}"
+            with self._guarded(name):
+                link = self._file.get(path, getlink=True)
+            if link is not None and not isinstance(link, hdf5_package().HardLink):
+                where = f"{self.shown}: {printable(path)}"
+                raise FormatError(f"{where} is a link, which is not followed")
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a dataset of numbers.
@@ -180,7 +205,8 @@ class Hdf5File:
             raise FormatError(f"{self._place(name)} is empty, or of more than {MAX_AXES} axes")
         # What was never written would be read as zeros, and in any size.
         limit = stored * (_MAX_COMPRESSION if packed else 1)
-        if not elsewhere and prod(shape) * element > limit:
+        missing = self._is_whole if elsewhere else prod(shape) * element > limit
+        if missing:
             raise FormatError(f"{self._place(name)} is not wholly in the file; make it again")
         return dataset
 

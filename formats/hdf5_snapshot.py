@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import FormatError
 from ..text import printable
 from .hdf5_file import Hdf5File, add_string, write_hdf5
+from .keras_hdf5 import keras_root
 
 _NUMBER = re.compile("0|[1-9][0-9]{0,4}")
 SUFFIX = ".h5"  # by which Caffe knows a solver state in HDF5 (Solver::Restore)
@@ -99,14 +100,16 @@ def read_weights(data: bytes, shown: str) -> list[LayerArrays]:
     """
     with Hdf5File(data, shown) as file:
         if not file.is_group("data"):
-            raise FormatError(f"{shown}: {_describe_other(file)}; give a .caffemodel.h5")
+            raise FormatError(f"{shown}: {_describe_other(file)}")
         return [LayerArrays(name, _read_layer(file, name)) for name in file.names("data")]
 
 
 def _describe_other(file: Hdf5File) -> str:
     if file.is_group("history"):
-        return "is a solver state, not weights"
-    return "has no group 'data' of weights, as Caffe writes it"
+        return "is a solver state, not weights; give the .caffemodel.h5"
+    if keras_root(file) is not None:
+        return "is Keras's; sqgen weights convert makes a .caffemodel of it"
+    return "has no group 'data' of weights, as Caffe writes it; give a .caffemodel.h5"
 
 
 def _read_layer(file: Hdf5File, layer: str) -> list[np.ndarray | None]:

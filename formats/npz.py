@@ -71,7 +71,7 @@ def _decode_array(data: bytes, name: str) -> Array:
         shape, by_columns, dtype = _HEADERS[version](stream)
     except (*_HEADER_DAMAGE, ValueError) as error:
         raise ValueError(f"array {name}: no .npy ({error})") from None
-    start = stream.tell()
+    shape, start = tuple(map(int, shape)), stream.tell()  # True is an int, but no axis
     if dtype.hasobject:
         raise ValueError(f"array {name}: holds Python objects, which could run code")
     if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != len(data) - start:

@@ -1,9 +1,8 @@
-"""`sqgen weights`: inspect and compare caffemodels, and rename their layers."""
+"""`sqgen weights`: inspect and compare weights, map them to other nets, convert their format."""
 
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,9 @@ from .terminal import echo, parse_image, print_json, print_table, terminal_width
 
 if TYPE_CHECKING:
     from ..engine.equivalence import Proof
-    from ..formats.schema import NetParameter
+    from ..exchange.convert import Conversion
+    from ..exchange.weight_file import WeightFile
     from ..nets.definition import NetDefinition
-    from ..nets.inference_graph import InferenceGraph
     from ..weights.mapping import MappedLayer, WeightMapping
     from ..weights.statistics import BlobStatistics, LayerDifference, LayerStatistics, Sums
 
@@ -29,13 +28,17 @@ _json = click.option("--json", "as_json", is_flag=True, help="print JSON (docs/w
 
 @click.group(cls=Group, file_command="show")
 def weights() -> None:
-    """Inspect and compare caffemodels, and rename their layers for another net.
+    """Inspect and compare weights, rename their layers, convert their format.
+
+    A file of weights is a .caffemodel, HDF5 of Caffe or Keras, npz, safetensors, or a state dict
+    of PyTorch, whatever its name.
 
     \b
     Examples:
       sqgen weights show squeezenet_v1.0.caffemodel
       sqgen weights diff before.caffemodel after.caffemodel
       sqgen weights map in.caffemodel out.caffemodel --to deploy.prototxt
+      sqgen weights convert squeezenet1_0.pth out.caffemodel
     """
 
 
@@ -48,17 +51,16 @@ def weights() -> None:
 def show(file: str, as_json: bool) -> None:
     """Print statistics of each parameter blob: shape, bytes, range, mean, std, zeros.
 
-    FILE is a .caffemodel of any version of Caffe, or - for standard input. Range, mean and std
-    are those of the finite elements.
+    FILE is a .caffemodel of any version of Caffe or of another format, or - for standard input.
+    Range, mean and std are those of the finite elements.
 
     \b
     Example:
       sqgen weights show squeezenet_v1.0.caffemodel
     """
-    from ..formats.caffemodel import read_caffemodel
     from ..weights.statistics import model_statistics
 
-    model = read_caffemodel(file)
+    model = _read_weights(file).model
     layers, sums = model_statistics(model)
     if as_json:
         rows = [
@@ -119,7 +121,7 @@ def _odd(blob: BlobStatistics) -> str:
 @click.option("--tolerance", default=0.0, metavar="X", help="largest difference to ignore [0]")
 @_json
 def diff(a: str, b: str, tolerance: float, as_json: bool) -> None:
-    """Compare the parameters of two caffemodels layer by layer.
+    """Compare the parameters of two files of weights layer by layer.
 
     Relative differences are relative to the root mean square of A's blob. Exit code 0 if no
     element differs by more than the tolerance; 1 if one does, a layer is missing, or shapes
@@ -133,10 +135,9 @@ def diff(a: str, b: str, tolerance: float, as_json: bool) -> None:
         raise click.UsageError("- and -: standard input can be read once")
     if not (tolerance >= 0 and math.isfinite(tolerance)):
         raise click.UsageError(f"--tolerance {tolerance}: give a number of at least 0")
-    from ..formats.caffemodel import read_caffemodel
     from ..weights.statistics import EQUAL, WITHIN, compare
 
-    rows = compare(read_caffemodel(a), read_caffemodel(b), tolerance)
+    rows = compare(_read_weights(a).model, _read_weights(b).model, tolerance)
     apart = [row for row in rows if row.status not in (EQUAL, WITHIN)]
     if as_json:
         layers = [
@@ -176,18 +177,28 @@ def _both_shapes(row: LayerDifference) -> str:
 # Map
 
 
+_from = click.option("--from", "trained", metavar="NET", help="IN's net [as the file says]")
+_image = click.option(
+    "--image", metavar="CxHxW", help="size of images, if data layers don't give it"
+)
+_partial = click.option("--partial", is_flag=True, help="allow layers of NET without weights")
+_bypass = click.option(
+    "--ignore-bypass", is_flag=True, help="leave out bypasses that only one of the nets has"
+)
+_no_proof = click.option("--no-proof", is_flag=True, help="skip running both nets to compare them")
+_force = click.option("--force", is_flag=True, help="replace OUT if it exists")
+
+
 @weights.command("map")
 @click.argument("source", metavar="IN")
 @click.argument("out", metavar="OUT")
 @click.option("--to", "target", required=True, metavar="NET", help="the net that will load OUT")
-@click.option("--from", "trained", metavar="NET", help="IN's net [the layers stored in IN]")
-@click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it")
-@click.option("--partial", is_flag=True, help="allow layers of NET without weights")
-@click.option(
-    "--ignore-bypass", is_flag=True, help="leave out bypasses that only one of the nets has"
-)
-@click.option("--no-proof", is_flag=True, help="skip running both nets to compare them")
-@click.option("--force", is_flag=True, help="replace OUT if it exists")
+@_from
+@_image
+@_partial
+@_bypass
+@_no_proof
+@_force
 @_json
 def map_command(
     source: str,
@@ -213,65 +224,56 @@ def map_command(
       sqgen weights map in.caffemodel out.caffemodel --to bypass.prototxt \\
         --ignore-bypass
     """
+    _check_streams(source, out, target, trained)
+    shape = parse_image(image)
+    from ..exchange.map_stored import MappingOptions, map_stored
+    from ..formats.caffemodel import encode_caffemodel
+    from ..formats.files import write_files
+
+    stored = _read_weights(source).model
+    net, own = _read_net(target), _read_net(trained) if trained else None
+    options = MappingOptions(shape, partial, ignore_bypass, not no_proof)
+    mapped = map_stored(stored, source, net, own, options)
+    write_files({Path(out): encode_caffemodel(mapped.model, out)}, force)
+    _report_mapping(mapped.mapping, mapped.proof, as_json, out)
+
+
+def _check_streams(source: str, out: str, target: str | None, trained: str | None) -> None:
     if [source, target, trained].count(STDIN) > 1:
         raise click.UsageError("-: standard input can be read once")
     if out == STDIN:
         raise click.UsageError("- as OUT: give a file; the table goes to standard output")
-    shape = parse_image(image)
-    from ..engine.equivalence import load_engine, prove
-    from ..formats.caffemodel import encode_caffemodel, read_caffemodel
-    from ..formats.files import write_files
+
+
+def _read_weights(path: str) -> WeightFile:
+    """Read weights of any format, and print what is to be known of the file."""
+    from ..exchange.weight_file import read_weights
+
+    file = read_weights(path)
+    warn(*file.notes)
+    return file
+
+
+def _read_net(path: str) -> NetDefinition:
+    """Read a net, and print its warnings."""
     from ..nets.definition import read_net
-    from ..nets.inference_graph import inference_graph, inference_graph_of_model
-    from ..weights.mapping import make_mapped_caffemodel
 
-    model = read_caffemodel(source)
-    net = read_net(target)
-    if trained is None:
-        theirs = inference_graph_of_model(model, source, shape)
-    else:
-        theirs = inference_graph(_warn_of_net(read_net(trained)), shape)
-    ours = inference_graph(_warn_of_net(net), shape)
-    mapped = _map_weights(theirs, ours, model, partial, ignore_bypass, source)
-    data = encode_caffemodel(make_mapped_caffemodel(net, mapped), out)
-    proof = None if no_proof else prove(load_engine(), theirs, ours, mapped, model)
-    write_files({Path(out): data}, force)
-    _report_mapping(mapped, proof, as_json, out)
-
-
-def _map_weights(
-    theirs: InferenceGraph,
-    ours: InferenceGraph,
-    model: NetParameter,
-    partial: bool,
-    ignore_bypass: bool,
-    file: str,
-) -> WeightMapping:
-    """Map weights; an error names --ignore-bypass where that is all that is needed."""
-    from ..errors import NetError
-    from ..generator.naming import layer_role
-    from ..weights.mapping import map_weights
-
-    def map_them(ignoring: bool) -> WeightMapping:
-        return map_weights(theirs, ours, model, layer_role, partial, ignoring, file)
-
-    try:
-        return map_them(ignore_bypass)
-    except NetError as error:
-        if not ignore_bypass:
-            with suppress(NetError):
-                map_them(True)
-                error.args = (f"{error}; --ignore-bypass maps all but the bypasses",)
-        raise
-
-
-def _warn_of_net(net: NetDefinition) -> NetDefinition:
-    """Print the warnings of a net, and return it."""
+    net = read_net(path)
     warn(*net.warnings)
     return net
 
 
 def _report_mapping(mapped: WeightMapping, proof: Proof | None, as_json: bool, out: str) -> None:
+    _warn_of_mapping(mapped, proof)
+    if as_json:
+        print_json({"format": FORMAT, "out": out, **_mapped_json(mapped, proof)})
+        return
+    _print_mapping(mapped)
+    shown = _proof_text(proof) if proof else "not run to compare the nets"
+    echo(f"wrote {printable(out)}: {len(mapped.rows)} layers; {shown}", bold=True)
+
+
+def _warn_of_mapping(mapped: WeightMapping, proof: Proof | None) -> None:
     if mapped.unused:
         warn(f"not used: {', '.join(map(printable, mapped.unused))}")
     if mapped.missing:
@@ -286,30 +288,28 @@ def _report_mapping(mapped: WeightMapping, proof: Proof | None, as_json: bool, o
             f"{first_few(proof.blind)}: the same output for both inputs, so comparing the nets"
             " hardly tests their weights"
         )
-    if as_json:
-        print_json(_mapped_json(mapped, proof, out))
-        return
+
+
+def _print_mapping(mapped: WeightMapping) -> None:
     rows = [[row.source, row.target, row.how, _moved(row)] for row in mapped.rows]
     heads = ["from", "to", "how", "channels moved"]
     print_table(table(heads, rows, width=terminal_width()))
-    shown = "not run to compare the nets"
-    if proof is not None:
-        shapes = " and ".join(map(shape_text, proof.inputs.values()))
-        shown = (
-            f"both nets run on random {shapes} in float64: {proof.blobs} blobs agree within"
-            f" {proof.largest:.1e}"
-        )
-    echo(f"wrote {printable(out)}: {len(mapped.rows)} layers; {shown}", bold=True)
 
 
-def _mapped_json(mapped: WeightMapping, proof: Proof | None, out: str) -> dict[str, Any]:
+def _proof_text(proof: Proof) -> str:
+    shapes = " and ".join(map(shape_text, proof.inputs.values()))
+    return (
+        f"both nets run on random {shapes} in float64: {proof.blobs} blobs agree within"
+        f" {proof.largest:.1e}"
+    )
+
+
+def _mapped_json(mapped: WeightMapping, proof: Proof | None) -> dict[str, Any]:
     shown = None
     if proof is not None:
         shapes = {name: list(shape) for name, shape in proof.inputs.items()}
         shown = {**proof._asdict(), "inputs": shapes}
     return {
-        "format": FORMAT,
-        "out": out,
         "layers": [row._asdict() for row in mapped.rows],
         "unused": mapped.unused,
         "missing": mapped.missing,
@@ -321,6 +321,115 @@ def _mapped_json(mapped: WeightMapping, proof: Proof | None, out: str) -> dict[s
 def _moved(row: MappedLayer) -> str:
     moved = {"in": row.inputs, "out": row.outputs}
     return ", ".join(f"{count} {side}" for side, count in moved.items() if count)
+
+
+# Convert
+
+
+@weights.command()
+@click.argument("source", metavar="IN")
+@click.argument("out", metavar="OUT")
+@click.option("--to", "target", metavar="NET", help="a net to put the weights into [IN's layers]")
+@_from
+@click.option(
+    "--fold-preprocessing", is_flag=True, help="change conv1 to take the images that OUT's nets do"
+)
+@_image
+@_partial
+@_bypass
+@_no_proof
+@_force
+@_json
+def convert(
+    source: str,
+    out: str,
+    target: str | None,
+    trained: str | None,
+    fold_preprocessing: bool,
+    image: str | None,
+    partial: bool,
+    ignore_bypass: bool,
+    no_proof: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Convert weights to the format of OUT's suffix, for Caffe or PyTorch.
+
+    IN is a .caffemodel, HDF5 of Caffe or of rcmalli's SqueezeNet for Keras, npz, safetensors, a
+    state dict of PyTorch, or .sqz or .net with --from. OUT ends in .caffemodel, .h5 (Caffe's),
+    .npz, .safetensors or .pth. Nothing in IN is executed.
+
+    torchvision's SqueezeNets get Caffe's names, and in .pth theirs again; both nets run on random
+    images, and OUT is written if they agree.
+
+    \b
+    Examples:
+      sqgen weights convert squeezenet1_1.pth out.caffemodel --fold-preprocessing
+      sqgen weights convert w.caffemodel w.safetensors
+      sqgen weights convert w.npz w.caffemodel --to deploy.prototxt
+      sqgen weights convert w.caffemodel w.pth --from deploy.prototxt \\
+        --fold-preprocessing
+    """
+    _check_streams(source, out, target, trained)
+    shape = parse_image(image)
+    from ..exchange.convert import convert_weights
+
+    done = convert_weights(
+        source,
+        out,
+        _read_net(target) if target else None,
+        _read_net(trained) if trained else None,
+        fold_preprocessing=fold_preprocessing,
+        image=shape,
+        partial=partial,
+        ignore_bypass=ignore_bypass,
+        proof=not no_proof,
+        force=force,
+    )
+    warn(*done.notes)
+    if done.mapping is not None:
+        _warn_of_mapping(done.mapping, done.proof)
+    if done.torch_proof is not None and done.torch_proof.blind:
+        warn("the scores hardly depend on the image, so comparing them hardly tests the weights")
+    if as_json:
+        print_json(_conversion_json(done))
+    else:
+        _print_conversion(done)
+
+
+def _print_conversion(done: Conversion) -> None:
+    if done.mapping is not None:
+        _print_mapping(done.mapping)
+    known = f" of {done.known.name}" if done.known else ""
+    if done.normalization is not None:
+        echo(f"images: {done.normalization}")
+    if done.known is not None:
+        echo(f"net: {done.known.command}")
+    if done.torch_proof is not None:
+        images = shape_text(done.torch_proof.images)
+        echo(
+            f"PyTorch and Caffe's net run on random {images} in float64: scores agree within"
+            f" {done.torch_proof.largest:.1e}"
+        )
+    if done.proof is not None:
+        echo(_proof_text(done.proof))
+    elif done.mapping is not None:
+        echo("not run to compare the nets")
+    formats = f"{done.format} from {done.source_format}"
+    echo(f"wrote {printable(done.out)}: {formats}, {done.layers} layers{known}", bold=True)
+
+
+def _conversion_json(done: Conversion) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "out": done.out,
+        "formats": [done.source_format, done.format],
+        "net": done.known and {"name": done.known.name, "command": done.known.command},
+        "images": done.normalization and done.normalization._asdict(),
+        "mapping": done.mapping and _mapped_json(done.mapping, done.proof),
+        "torch_proof": done.torch_proof and done.torch_proof._asdict(),
+        "notes": done.notes,
+    }
 
 
 # Numbers

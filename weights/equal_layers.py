@@ -212,19 +212,9 @@ class _Finder:
     # Which layer's weights a layer gets
 
     def pair_by_names(self) -> None:
-        """Pair layers of equal names, then those whose names mean the same in their dialects."""
-        free = [name for name in self.source.weighted if name in self.stored]
-        waiting = []
-        for name in self.target.weighted:
-            if name in free:
-                self.origins[name] = (name, NAME)
-                free.remove(name)
-            else:
-                waiting.append(name)
-        ours, theirs = _by_role(waiting, self.role), _by_role(free, self.role)
-        for role, name in ours.items():
-            if role in theirs:
-                self.origins[name] = (theirs[role], DIALECT)
+        """Pair layers by names, as `pair_names` does."""
+        stored = [name for name in self.source.weighted if name in self.stored]
+        self.origins |= pair_names(self.target.weighted, stored, self.role)
 
     def pair_by_operation(self, item: LayerShapes) -> None:
         """Pair with the one layer that does the same, or of several alike with the next."""
@@ -327,6 +317,27 @@ class _Finder:
                 return f"{field} is {values} in '{shown}' of {source}"
         reads = _maker_list(self.source, other)
         return f"it is a {what}, but '{shown}' of {source} reads {reads}"
+
+
+def pair_names(
+    targets: Iterable[str], sources: Iterable[str], role: Role
+) -> dict[str, tuple[str, str]]:
+    """Pair layers of equal names, then those whose names mean the same in their dialects.
+
+    Returns:
+        Name of a layer of the target -> (the source's, `name` or `dialect`), where it has one.
+    """
+    free = dict.fromkeys(sources)
+    waiting, origins = [], {}
+    for name in targets:
+        if name in free:
+            origins[name] = (name, NAME)
+            del free[name]
+        else:
+            waiting.append(name)
+    ours, theirs = _by_role(waiting, role), _by_role(list(free), role)
+    dialects = {ours[each]: (theirs[each], DIALECT) for each in ours if each in theirs}
+    return origins | dialects
 
 
 def _by_role(names: Sequence[str], role: Role) -> dict[Hashable, str]:
