@@ -7,13 +7,14 @@ import os
 import torch
 
 from ..errors import NetError
-from ..formats.caffemodel import read_caffemodel, split_weights
+from ..formats.caffemodel import split_weights
 from ..formats.files import STDIN
 from ..formats.fork_fields import TESTED
 from ..formats.schema import NetState, SolverParameter
 from ..formats.snapshot_files import complete_prefix, remove_unfinished
 from ..formats.snapshot_lock import SnapshotLock
-from ..nets.definition import NetDefinition, parse_solver, read_net, read_text
+from ..formats.upgrade import SOLVER_TYPE
+from ..nets.definition import NetDefinition, parse_solver, read_net, read_text, upgrade_line
 from ..text import number_text, printable
 from . import glog, memory
 from .device import select_device
@@ -28,6 +29,7 @@ from .signals import SignalHandler
 from .snapshots import SavedRun, read_snapshot
 from .solver import Solver
 from .timing import time_layers
+from .upgrade_log import log_reading, log_upgrades, read_weights
 from .workers import Workers
 
 SEED_BITS = 62
@@ -124,6 +126,10 @@ def _read_solver(path: str) -> tuple[SolverParameter, str]:
     warnings: list[str] = []
     text, source = read_text(path)
     param = parse_solver(text, source, warnings)
+    upgraded = upgrade_line(source, SOLVER_TYPE)
+    if upgraded in warnings:
+        warnings.remove(upgraded)
+        log_upgrades([SOLVER_TYPE], path)
     for warning in warnings:
         glog.warning(warning)
     completed = complete_prefix(param, "" if path == STDIN else path)
@@ -169,6 +175,7 @@ def test(line: CommandLine, workers: Workers) -> None:
     predictions = line.text("predictions")
     if predictions:
         check_predictions_target(predictions)
+    log_reading(definition)
     net = open_net(definition, "TEST", _options(line, device, workers, _new_seed()))
     try:
         collector = PredictionCollector(net, line.text("blob") or None) if predictions else None
@@ -191,7 +198,7 @@ def test(line: CommandLine, workers: Workers) -> None:
 
 def _load_weights(net: Executor, names: str) -> None:
     for name in split_weights(names):
-        net.load(read_caffemodel(name), name)
+        net.load(read_weights(name), name)
 
 
 def _score_batches(
@@ -249,6 +256,7 @@ def time(line: CommandLine, workers: Workers) -> None:
     device, gpu = select_device(line)
     _log_device(gpu, "caffe.cpp:339", "caffe.cpp:343")
     phase = line.text("phase") or "TRAIN"
+    log_reading(definition)
     net = open_net(definition, phase, _options(line, device, workers, _new_seed()))
     try:
         if line.text("weights"):

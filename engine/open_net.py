@@ -55,8 +55,6 @@ def open_net(
     Raises:
         SqgenError: an invalid net, or unreadable data.
     """
-    for warning in definition.warnings:
-        glog.warning(warning)
     log_exclusions(definition, phase)
     layers = definition.layers(phase)
     log_net_parameters(definition, layers, phase, of_flags=number == 0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import FormatError, NetError, SqgenError
 from ..formats import prototxt
-from ..formats.caffemodel import read_caffemodel, split_weights
+from ..formats.caffemodel import split_weights
 from ..formats.snapshot_files import check_free_space
 from ..nets.definition import NetDefinition
 from ..nets.solver_nets import read_solver_nets
@@ -36,6 +36,7 @@ from .snapshots import (
     restore_history,
     write_snapshot,
 )
+from .upgrade_log import log_reading, read_weights
 
 if TYPE_CHECKING:
     from ..formats.schema import SolverParameter
@@ -78,8 +79,11 @@ class Solver:
         nets = read_solver_nets(param, source, level=param.train_state.level)
         nets.require_caffe()
         _log_training_net(*nets.origins[0])
+        log_reading(nets.trained, is_file=bool(nets.origins[0][1]))
         self.net = self._open_net(nets.trained, "TRAIN", 0)
         self.tests = []
+        for net, (_, path) in zip(nets.tested, nets.origins[1:], strict=True):
+            log_reading(net, is_file=bool(path))
         for index, (net, origin) in enumerate(zip(nets.tested, nets.origins[1:], strict=True)):
             field, path = origin
             specification = f"{field} file: {path}" if path else field
@@ -129,7 +133,7 @@ class Solver:
         for names in self.param.weights:
             for name in split_weights(names, "weights"):
                 glog.info(f"Finetuning from {name}", "solver.cpp:72")
-                net.load(read_caffemodel(name), name)
+                net.load(read_weights(name), name)
         if self.param.weights and number == 0:
             self._warn_of_few(net)
         return net
@@ -317,13 +321,13 @@ class Solver:
         Raises:
             SqgenError: it belongs to another solver or net, or its weights can't be read.
         """
-        glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
         restore_history(saved, self.optimizer)
         file = printable(saved.path)
         if saved.weights is None:
             glog.warning(f"{file} names no weights: the net keeps its initial ones")
         else:
-            self.net.load(read_caffemodel(saved.weights), os.fspath(saved.weights))
+            self.net.load(read_weights(saved.weights), os.fspath(saved.weights))
+        glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
         self.iteration = self._saved_iteration = saved.state.iter
         self.rate.current_step = saved.state.current_step
         problem = self._restore_positions(saved.resume_state)

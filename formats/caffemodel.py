@@ -46,14 +46,18 @@ _RAW_DATA_TYPE, _RAW_DATA = 10, 12  # fields of NVCaffe's BlobProto
 _LENGTH_DELIMITED = 2  # wire type of a packed field
 
 
-def read_caffemodel(path: str | os.PathLike[str]) -> NetParameter:
+def read_caffemodel(path: str | os.PathLike[str], changes: list[str] | None = None) -> NetParameter:
     """Read a `.caffemodel` or `.caffemodel.h5`, or standard input for `-`, in today's format.
+
+    Args:
+        path: the file.
+        changes: receives a phrase for each upgrade.
 
     Raises:
         FormatError: the file can't be read, is truncated, damaged or of another kind.
     """
     data = read_bytes(path, BINARY_LIMIT, "a caffemodel")
-    return parse_caffemodel(data, display_name(path), [])
+    return parse_caffemodel(data, display_name(path), [] if changes is None else changes)
 
 
 def parse_caffemodel(data: bytes, source: str, changes: list[str]) -> NetParameter:

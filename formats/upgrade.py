@@ -22,8 +22,13 @@ from .schema import (
     V1LayerParameter,
 )
 
+# What `upgrade_net` may change.
+V0_LAYERS = "V0 layers"
+TRANSFORMS = "transformation fields of the data layers"
+V1_LAYERS = "V1 layers"
 INPUT_HEADER = "the input header"
-V0_LAYERS, V1_LAYERS = "V0 layers", "V1 layers"
+BATCH_NORM = "the multipliers of BatchNorm's statistics"
+SOLVER_TYPE = "solver_type"
 OLD_FORMATS = (V0_LAYERS, V1_LAYERS, INPUT_HEADER)
 
 # V1 types whose V2 name is not the enum name in CamelCase.
@@ -117,7 +122,7 @@ _DATA_PARAMS = {
 def upgrade_net(
     net: NetParameter, source: str = "net", origins: list[Any] | None = None
 ) -> list[str]:
-    """Upgrade a net in place; return a phrase for each change.
+    """Upgrade a net in place; return what changed, one of the phrases above each.
 
     Args:
         net: the net.
@@ -134,7 +139,7 @@ def upgrade_net(
         _v0_to_v1(net, source, origins)
         changes.append(V0_LAYERS)
     if _move_transforms(net):
-        changes.append("transformation fields of the data layers")
+        changes.append(TRANSFORMS)
     if net.layers:
         _v1_to_v2(net, source)
         changes.append(V1_LAYERS)
@@ -142,7 +147,7 @@ def upgrade_net(
         _input_to_layer(net, source)
         changes.append(INPUT_HEADER)
     if _freeze_batch_norm(net):
-        changes.append("the multipliers of BatchNorm's statistics")
+        changes.append(BATCH_NORM)
     return changes
 
 
@@ -161,7 +166,7 @@ def upgrade_solver(solver: SolverParameter, source: str = "solver") -> list[str]
     old = SolverParameter.SolverType.Name(solver.solver_type)
     solver.type = names.get(old, old)
     solver.ClearField("solver_type")
-    return ["solver_type"]
+    return [SOLVER_TYPE]
 
 
 def _copy(value: object, target: Message, field: str) -> None:
@@ -314,9 +319,13 @@ def _input_to_layer(net: NetParameter, source: str) -> None:
 def _freeze_batch_norm(net: NetParameter) -> bool:
     """Set the multipliers of BatchNorm's three blobs to 0; return whether an lr_mult was not 0."""
     changed = False
-    for layer in net.layer:
-        if layer.type == "BatchNorm" and len(layer.param) == 3:
-            for spec in layer.param:
-                changed = changed or spec.lr_mult != 0
-                spec.lr_mult = spec.decay_mult = 0.0
+    for layer in filter(has_batch_norm_params, net.layer):
+        for spec in layer.param:
+            changed = changed or spec.lr_mult != 0
+            spec.lr_mult = spec.decay_mult = 0.0
     return changed
+
+
+def has_batch_norm_params(layer: LayerParameter) -> bool:
+    """Decide whether a layer is a BatchNorm with multipliers, which Caffe upgrades to 0."""
+    return layer.type == "BatchNorm" and len(layer.param) == 3

@@ -48,6 +48,7 @@ class NetDefinition:
         notes: harmless changes on reading, a line each.
         origins: of each layer of `param`; empty for a net that is from no text.
         fork_uses: the fields of forks that the net as a whole is read without.
+        upgrades: what reading upgraded, as Caffe does (formats/upgrade.py).
     """
 
     param: NetParameter
@@ -59,6 +60,7 @@ class NetDefinition:
     notes: list[str] = field(default_factory=list)
     origins: list[LayerOrigin] = field(default_factory=list)
     fork_uses: list[ForkUse] = field(default_factory=list)
+    upgrades: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"NetDefinition({printable(self.source)}: {len(self.param.layer)} layers)"
@@ -201,10 +203,10 @@ def parse_net(text: str, source: str = "net") -> NetDefinition:
     from ..formats.upgrade import INPUT_HEADER, upgrade_net
 
     origins = layer_origins(text, parsed)
-    changes = upgrade_net(param, source, origins)
+    upgrades = upgrade_net(param, source, origins)
     if len(origins) < len(param.layer):
         origins.insert(0, LayerOrigin(_line_of_field(text, parsed, "input")))
-    changes += upgrade_fork_layers(param, origins, source)
+    changes = upgrades + upgrade_fork_layers(param, origins, source)
     fork_uses = [use for use in parsed.fork_uses if parsed.fields[use.entry].name not in LAYERS]
     all_uses = [*fork_uses, *(use for origin in origins for use in origin.fork_uses)]
     warnings = parsed.warnings + _fork_warnings(all_uses, source)
@@ -212,7 +214,7 @@ def parse_net(text: str, source: str = "net") -> NetDefinition:
     for change in changes:
         # Published deploy nets have an input header, and its upgrade loses nothing: no warning.
         lines = notes if change == INPUT_HEADER else warnings
-        lines.append(f"{printable(source)}: upgraded {change}")
+        lines.append(upgrade_line(source, change))
     if marked:
         warnings.append(f"{printable(source)}: has a byte order mark, which Caffe can't read")
     return NetDefinition(
@@ -225,7 +227,13 @@ def parse_net(text: str, source: str = "net") -> NetDefinition:
         notes=notes,
         origins=origins,
         fork_uses=fork_uses,
+        upgrades=upgrades,
     )
+
+
+def upgrade_line(source: str, change: str) -> str:
+    """Return the message of what reading a file upgraded."""
+    return f"{printable(source)}: upgraded {change}"
 
 
 def _net_in_solver(text: str, source: str) -> NetDefinition:
@@ -351,7 +359,7 @@ def parse_solver(
 
     changes = parsed.warnings + _fork_warnings(uses, source)
     upgrades = upgrade_solver(solver, source)
-    changes += [f"{printable(source)}: upgraded {change}" for change in upgrades]
+    changes += [upgrade_line(source, change) for change in upgrades]
     if warnings is not None:
         warnings += changes
     return solver
