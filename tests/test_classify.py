@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -356,6 +358,38 @@ def test_many_images_go_through_in_batches(tmp_path: Path, sqgen: Run) -> None:
         if index % 9:
             scores = {each["class"]: each["probability"] for each in row["classes"]}
             assert scores[0] == pytest.approx(sigmoid(0.01 * index), rel=1e-4)
+
+
+def test_csv_has_a_row_for_each_image(tmp_path: Path, sqgen: Run) -> None:
+    """What JSON has, names that no spreadsheet runs, and without images that are none."""
+    make(tmp_path)
+    (tmp_path / "many").mkdir()
+    for index in range(40):
+        image = np.full((4, 6, 3), (index, 0, 0), np.uint8)
+        cv2.imwrite(str(tmp_path / "many" / f"={index}\x1b[31m,.png"), image)
+    (tmp_path / "many" / "bad.png").write_bytes(b"")
+    (tmp_path / "names.txt").write_text('-1+2\n"red", b\n')
+    labels = ("--labels", "names.txt")
+    done = sqgen(*SOME, *labels, "--csv", "many", "red.png")
+    assert done.returncode == 1
+    assert "many/bad.png: can't be decoded" in done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    plain = json.loads(sqgen(*SOME, *labels, "--json", "many", "red.png").stdout)
+    good = [row for row in plain if "classes" in row]
+    assert len(rows) == len(good) == 41
+    for row, wanted in zip(rows, good, strict=True):
+        assert row["image"] == wanted["image"].replace("\x1b", r"\x1b")
+        for rank, each in enumerate(wanted["classes"], 1):
+            assert int(row[f"class{rank}"]) == each["class"]
+            assert row[f"name{rank}"] == ("'-1+2", '"red", b')[each["class"]]
+            assert float(row[f"probability{rank}"]) == pytest.approx(each["probability"])
+    assert list(rows[0]) == [*("image", "class1", "name1", "probability1"), *list(rows[0])[4:]]
+    inside = sqgen(*SOME, "--csv", "--top", "1", "many/=1\x1b[31m,.png")
+    assert inside.stdout.splitlines()[0] == "image,class1,name1,probability1"
+    both = sqgen(*SOME, "--csv", "--json", "red.png")
+    assert (both.returncode, both.stdout) == (2, "")
+    assert "--csv and --json: give one" in both.stderr
+    assert sqgen(*SOME, "--csv", "many/bad.png").stdout == ""
 
 
 FIRE = """

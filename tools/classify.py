@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ from ..errors import FormatError
 from ..extras import required
 from ..nets.imagenet import imagenet_class_names
 from ..report.table import table
+from ..text import csv_cell, escaped
 from .class_names import labels_option, read_labels
 from .image_options import (
     PreprocessingOptions,
@@ -22,7 +24,7 @@ from .image_options import (
 )
 from .progress_bar import print_note
 from .state_options import stage_option
-from .terminal import print_json_rows, print_lines, terminal_width, warn
+from .terminal import print_csv_row, print_json_rows, print_lines, terminal_width, warn
 
 if TYPE_CHECKING:
     from ..engine.classify import ClassScore
@@ -39,6 +41,7 @@ Result = tuple[str, "list[ClassScore] | FormatError"]
 @preprocessing_options
 @stage_option
 @click.option("--output", metavar="BLOB", help="output blob, if the net has several")
+@click.option("--csv", "as_csv", is_flag=True, help="print CSV, a row per image")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def classify(
     images: tuple[str, ...],
@@ -52,6 +55,7 @@ def classify(
     scale: float | None,
     stages: tuple[str, ...],
     output: str | None,
+    as_csv: bool,
     as_json: bool,
 ) -> None:
     """Print the most probable classes of images.
@@ -67,9 +71,13 @@ def classify(
         cat.jpg photos/
       sqgen classify --model deploy.prototxt --weights my.caffemodel \\
         --like train_val.prototxt --labels classes.txt cat.jpg
+      sqgen classify --model deploy.prototxt --weights my.caffemodel \\
+        --labels classes.txt --csv photos/ > classes.csv
     """
     if top < 1:
         raise click.UsageError(f"--top {top}: give one or more")
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json: give one")
     names = None if labels is None else read_labels(labels)
     options = PreprocessingOptions(resize, like, mean, scale)
     check_preprocessing(options)
@@ -88,16 +96,16 @@ def classify(
         for path, row in engine.class_probabilities(net, choice.preprocessing, paths, blob, warn)
     )
     is_titled = len(images) > 1 or os.path.isdir(images[0])
-    raise SystemExit(_print_results(results, is_titled, as_json, choice.report))
+    show = _print_csv if as_csv else _print_json if as_json else partial(_print_tables, is_titled)
+    raise SystemExit(_print_results(results, show, choice.report))
 
 
 def _print_results(
     results: Iterable[Result],
-    is_titled: bool,
-    as_json: bool,
+    show: Callable[[Iterator[Result]], None],
     remark: Callable[[], None],
 ) -> int:
-    """Print each result as it comes, the remark before the first; return the exit code."""
+    """Show each result as it comes, the remark before the first; return the exit code."""
     counts = {True: 0, False: 0}
 
     def noted() -> Iterator[Result]:
@@ -110,13 +118,37 @@ def _print_results(
                 remark()
             yield path, result
 
-    if as_json:
-        print_json_rows(_as_dict(path, result) for path, result in noted())
-    else:
-        for path, result in noted():
-            if not isinstance(result, FormatError):
-                print_lines([path] * is_titled + _table(result))
+    show(noted())
     return 0 if not counts[True] else 1 if counts[False] else 2
+
+
+def _print_tables(is_titled: bool, results: Iterator[Result]) -> None:
+    for path, result in results:
+        if not isinstance(result, FormatError):
+            print_lines([path] * is_titled + _table(result))
+
+
+def _print_json(results: Iterator[Result]) -> None:
+    print_json_rows(_as_dict(path, result) for path, result in results)
+
+
+def _print_csv(results: Iterator[Result]) -> None:
+    """Print a row for each image that could be read: its classes, the most probable first."""
+    is_first = True
+    for path, result in results:
+        if isinstance(result, FormatError):
+            continue
+        if is_first:
+            columns = ("class", "name", "probability")
+            ranks = range(1, len(result) + 1)
+            print_csv_row(["image", *(f"{name}{rank}" for rank in ranks for name in columns)])
+            is_first = False
+        cells = [
+            cell
+            for each in result
+            for cell in (each.class_index, csv_cell(each.label or ""), f"{each.probability:.9g}")
+        ]
+        print_csv_row([csv_cell(escaped(path)), *cells])
 
 
 def _as_dict(path: str, result: list[ClassScore] | FormatError) -> dict[str, Any]:

@@ -115,6 +115,16 @@ def print_json_rows(rows: Iterable[object]) -> None:
     write("[]\n" if before == "[\n" else "\n]\n")
 
 
+def print_csv_row(cells: Iterable[object]) -> None:
+    """Print a row of CSV."""
+    import csv
+    import io
+
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    write(line.getvalue())
+
+
 def warn(*texts: str) -> None:
     """Print warnings to standard error."""
     for text in texts:
