@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -56,6 +56,7 @@ class ResumeState:
         threads, precision: of the run; a resume with others is not bit for bit the same.
         digest, weights_digest: SHA-256 of the solver state and weights that this belongs to; the
             latter is empty in states of earlier versions.
+        rate: the solver's `rate_fields`; empty in states of earlier versions.
     """
 
     iteration: int
@@ -68,6 +69,7 @@ class ResumeState:
     precision: str
     digest: str = ""
     weights_digest: str = ""
+    rate: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
     @property

@@ -17,7 +17,7 @@ from ..formats.caffemodel import split_weights
 from ..formats.snapshot_files import check_free_space
 from ..nets.definition import NetDefinition
 from ..nets.solver_nets import read_solver_nets
-from ..nets.solver_rules import lint_solver
+from ..nets.solver_rules import lint_resume, lint_solver, rate_fields
 from ..text import first_few, number_text, printable
 from ..weights.match import fits_few
 from . import glog
@@ -302,6 +302,7 @@ class Solver:
             smoothed=self.loss.value,
             threads=self.net.threads,
             precision=self.options.precision,
+            rate=rate_fields(self.param),
         )
         prefix, step = self.param.snapshot_prefix, self.rate.current_step
         write_snapshot(prefix, self.net, self.optimizer, step, resume_state)
@@ -330,6 +331,10 @@ class Solver:
         glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
         self.iteration = self._saved_iteration = saved.state.iter
         self.rate.current_step = saved.state.current_step
+        written = saved.resume_state.rate if saved.resume_state is not None else None
+        change = lint_resume(self.param, self.iteration, self.rate.current_step, written)
+        if change is not None:
+            glog.warning(f"{file} {change}")
         problem = self._restore_positions(saved.resume_state)
         if problem:
             glog.warning(

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import FormatError, OutputError
 from ..json_form import loads
@@ -127,14 +127,35 @@ def resume_state_path(path: str) -> Path:
     return Path(path.removesuffix(SUFFIX)).with_suffix(".sqgenstate")
 
 
+def read_written_rate(path: str) -> dict[str, str]:
+    """Return the fields of the learning rate that a solver state was written with, as text.
+
+    Returns:
+        Nothing where the file beside the state is missing, of an earlier version, or another's.
+    """
+    fields = _read_resume_fields(path)
+    rate = fields.get("rate")
+    if not isinstance(rate, dict) or fields.get("digest") != _digest(path):
+        return {}
+    return {str(name): str(value) for name, value in rate.items()}
+
+
 def _read_digests(path: str) -> tuple[str, str]:
     """Return the digests of a solver state and its weights from the file beside it, or nothing."""
+    fields = _read_resume_fields(path)
+    state, weights = fields.get("digest"), fields.get("weights_digest")
+    known = isinstance(state, str) and isinstance(weights, str)
+    return (str(state), str(weights)) if known else ("", "")
+
+
+def _read_resume_fields(path: str) -> dict[str, Any]:
+    """Return the fields of the resume state beside a solver state, or nothing."""
     try:
         file = resume_state_path(path)
         plain = loads(read_bytes(file, RESUME_STATE_LIMIT, "a resume state"))
-        return plain["digest"], plain["weights_digest"]
-    except (FormatError, ValueError, LookupError, TypeError):
-        return "", ""
+    except (FormatError, ValueError):
+        return {}
+    return plain if isinstance(plain, dict) else {}
 
 
 def _digest(path: str | Path) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Final
 
 from ..formats.schema import SolverParameter
-from ..text import did_you_mean, printable
+from ..text import did_you_mean, number_text, printable
 from .fork_types import FORK_POLICIES, whose_or_meant
 from .imagenet import IMAGENET_CLASSES, IMAGENET_VALIDATION
 
@@ -72,30 +72,64 @@ def count_snapshots(solver: SolverParameter, start: int) -> int:
     return int(regular + bool(solver.snapshot_after_train and not (every and last % every == 0)))
 
 
-def lint_resume(solver: SolverParameter, iteration: int, step: int) -> str | None:
+def rate_fields(solver: SolverParameter) -> dict[str, str]:
+    """Return the fields that the learning rate of a solver depends on, and their values as text."""
+    fields = ("base_lr", "lr_policy", *POLICIES.get(solver.lr_policy, ()))
+    return {field: _value_text(getattr(solver, field)) for field in fields}
+
+
+def _value_text(value: float | str | Sequence[int]) -> str:
+    if isinstance(value, float):
+        return number_text(value)
+    return str(value) if isinstance(value, str | int) else " ".join(map(str, value))
+
+
+def lint_resume(
+    solver: SolverParameter, iteration: int, step: int, written: Mapping[str, str] | None = None
+) -> str | None:
     """Return how the learning rate of a resumed run differs from its state's; None where it agrees.
 
     Caffe counts the steps of a rate itself and keeps the count in the state (SGDSolver::
-    GetLearningRate); multistep goes on from there, whatever the solver's stepvalue say.
+    GetLearningRate); multistep goes on from there, whatever the solver's stepvalue say. Its state
+    keeps nothing else of the rate, but that of `sqgen-caffe` does.
 
     Args:
         solver: the solver that resumes.
         iteration, step: `iter` and `current_step` of the SolverState.
+        written: `rate_fields` of the solver that wrote it; None or empty where they are unknown.
     """
-    last = max(iteration - 1, 0)  # the last iteration whose rate was computed
-    expected = 0
-    if solver.lr_policy == "step" and solver.stepsize > 0:
-        expected = last // solver.stepsize
-    elif solver.lr_policy == "multistep":
-        expected = sum(value <= last for value in solver.stepvalue)
-    if step == expected:
-        return None
     policy = printable(solver.lr_policy)
-    goes_on = "the state's counts" if policy == "multistep" else "the solver's counts"
-    return (
-        f"was written in step {step} of its learning rate, but lr_policy {policy} is in step"
-        f" {expected} at iteration {iteration}; {goes_on}"
-    )
+    differences = []
+    if written:
+        now = rate_fields(solver)
+        changed = [field for field in {**written, **now} if written.get(field) != now.get(field)]
+        before, after = (
+            ", ".join(f"{name} {fields[name]}" for name in changed if name in fields)
+            for fields in (written, now)
+        )
+        if changed:
+            differences.append(f"with {before} where the solver has {after}")
+    expected = _expected_step(solver, iteration)
+    if step != expected:
+        differences.append(
+            f"in step {step} of its learning rate where lr_policy {policy} is in step {expected}"
+            f" at iteration {iteration}"
+        )
+    if not differences:
+        return None
+    state_counts = step != expected and policy == "multistep"
+    goes_on = "the state's step counts" if state_counts else "the solver's counts"
+    return printable(f"was written {' and '.join(differences)}; {goes_on}", 400)
+
+
+def _expected_step(solver: SolverParameter, iteration: int) -> int:
+    """Return the step of the learning rate that a solver has reached after `iteration` updates."""
+    last = max(iteration - 1, 0)  # the last iteration whose rate was computed
+    if solver.lr_policy == "step" and solver.stepsize > 0:
+        return int(last // solver.stepsize)
+    if solver.lr_policy == "multistep":
+        return sum(value <= last for value in solver.stepvalue)
+    return 0
 
 
 def _lint_nets(solver: SolverParameter) -> Iterator[str]:

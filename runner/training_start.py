@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..errors import FormatError, NetError, SqgenError
 from ..formats.caffemodel import split_weights
-from ..formats.snapshot_files import newest_snapshot
+from ..formats.snapshot_files import newest_snapshot, read_written_rate
 from ..nets.solver_rules import lint_resume
 from ..text import first_few, printable
 from ..weights.match import fits_few
@@ -77,7 +77,8 @@ def find_start(
             f"{printable(snapshot)}: is of iteration {iteration}, and max_iter of"
             f" {printable(solver.path)} is {solver.param.max_iter}: nothing is left to do"
         )
-    change = lint_resume(solver.param, iteration, state.current_step)
+    written = read_written_rate(snapshot)
+    change = lint_resume(solver.param, iteration, state.current_step, written)
     if change is not None:
         options.warn(f"{printable(snapshot)}: {change}")
     options.log_line(f"resuming from {printable(snapshot)}, iteration {iteration}")

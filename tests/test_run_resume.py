@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -21,7 +22,7 @@ from sqgen.formats.caffemodel import read_caffemodel
 from sqgen.formats.schema import SolverState
 from sqgen.formats.snapshot_files import complete_prefix, free_bytes, newest_snapshot
 from sqgen.nets.definition import parse_solver, read_net
-from sqgen.nets.solver_rules import SOLVERS, count_snapshots, lint_resume
+from sqgen.nets.solver_rules import SOLVERS, count_snapshots, lint_resume, rate_fields
 from sqgen.runner.preflight import (
     SNAPSHOT_OVERHEAD,
     check_net,
@@ -315,6 +316,82 @@ def test_a_resumed_training_says_that_its_rate_is_another(
     options = ("--engine", "torch", "--cpu")
     assert sqgen("train", "--solver", "one.prototxt", *options).returncode == 0
     again = ("--snapshot", "s_iter_3.solverstate", *options)
-    assert "of its learning rate" not in sqgen("train", "--solver", "one.prototxt", *again).stderr
+    assert "was written" not in sqgen("train", "--solver", "one.prototxt", *again).stderr
+    other = sqgen("train", "--solver", "two.prototxt", *again)
+    (line,) = [line for line in other.stderr.splitlines() if "was written" in line]
+    assert line.endswith(
+        "s_iter_3.solverstate: was written with stepsize 1 where the solver has stepsize 2 and in"
+        " step 2 of its learning rate where lr_policy step is in step 1 at iteration 3; the"
+        " solver's counts"
+    )
+    (tmp_path / "s_iter_3.sqgenstate").unlink()  # as of a real caffe
     other = sqgen("train", "--solver", "two.prototxt", *again)
     assert "s_iter_3.solverstate: was written in step 2 of its learning rate" in other.stderr
+
+
+RATE = 'base_lr: 0.01 lr_policy: "step" gamma: 0.1 stepsize: 100'
+# What a state was written with, what resumes it; the warning.
+RATES = {
+    "the same": (RATE, RATE, ""),
+    "fields that are not of the rate": (RATE, f"{RATE} momentum: 0.9 max_iter: 7 power: 2", ""),
+    "another rate": (
+        RATE,
+        RATE.replace("0.01", "0.0005"),
+        "with base_lr 0.01 where the solver has base_lr 0.0005; the solver's counts",
+    ),
+    "another policy": (
+        RATE,
+        'base_lr: 0.01 lr_policy: "fixed"',
+        "with lr_policy step, gamma 0.1, stepsize 100 where the solver has lr_policy fixed; the",
+    ),
+    "another length": (
+        'base_lr: 0.01 lr_policy: "poly" power: 1 max_iter: 100',
+        'base_lr: 0.01 lr_policy: "poly" power: 1 max_iter: 200',
+        "with max_iter 100 where the solver has max_iter 200; the solver's counts",
+    ),
+    "other steps": (
+        'base_lr: 1 lr_policy: "multistep" gamma: 0.1 stepvalue: 5 stepvalue: 9',
+        'base_lr: 1 lr_policy: "multistep" gamma: 0.1 stepvalue: 2 stepvalue: 9',
+        "with stepvalue 5 9 where the solver has stepvalue 2 9 and in step 0 of its learning rate"
+        " where lr_policy multistep is in step 1 at iteration 3; the state's step counts",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RATES)
+def test_a_rate_that_the_state_knows(kind: str) -> None:
+    written, solver, message = RATES[kind]
+    fields = rate_fields(parse_solver(f"net: 'n' {written}"))
+    said = lint_resume(parse_solver(f"net: 'n' {solver}"), 3, 0, fields)
+    assert (said is None) == (not message)
+    assert message in (said or "")
+
+
+def test_a_rate_that_an_option_changes_is_said(tmp_path: Path, place: Place, sqgen: Run) -> None:
+    """By the runner on its standard error, and by the engine in its log; not of another's state."""
+    (tmp_path / "solver.prototxt").write_text(place.solver_text("max_iter: 4 snapshot: 2"))
+    words = ("train", "--solver", "solver.prototxt", "--engine", "torch", "--cpu")
+    assert sqgen(*words).returncode == 0
+    again = (*words, "--snapshot", "s_iter_2.solverstate", "--base-lr", "0.001")
+    said = "was written with base_lr 0.01 where the solver has base_lr 0.001; the solver's counts"
+    done = sqgen(*again, "--run-dir", "run")
+    assert done.stderr.count(said) == 1
+    assert (tmp_path / "run" / "caffe.log").read_text().count(said) == 1
+    other = json.loads((tmp_path / "s_iter_2.sqgenstate").read_text())
+    (tmp_path / "s_iter_2.sqgenstate").write_text(json.dumps({**other, "digest": "0"}))
+    assert "was written" not in sqgen(*again).stderr
+
+
+@pytest.mark.parametrize("rate", ["x", 3, ["a"], {"base_lr": [1]}, {"a\nb": "\x1b[1m"}, {}])
+def test_a_damaged_rate_is_no_traceback(
+    rate: object, tmp_path: Path, place: Place, sqgen: Run
+) -> None:
+    (tmp_path / "solver.prototxt").write_text(place.solver_text("max_iter: 3 snapshot: 2"))
+    words = ("train", "--solver", "solver.prototxt", "--engine", "torch", "--cpu")
+    assert sqgen(*words).returncode == 0
+    file = tmp_path / "s_iter_2.sqgenstate"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "rate": rate}))
+    done = sqgen(*words, "--resume")
+    assert done.returncode in (0, 2)
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stderr
