@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 LIMIT = 1 << 20  # bytes
 PREDICTIONS = ".npz"
-DIGITS = 16  # of the digest of predictions
-_NAME = re.compile(rf"[^/\\\0]{{0,200}}-[0-9a-f]{{{DIGITS}}}\.npz")
+STEM, DIGITS = 50, 16  # characters of the baseline's name and the digest in that of predictions
+_NAME = re.compile(rf"[^/\\\0]{{0,{STEM}}}-[0-9a-f]{{{DIGITS}}}\.npz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,8 @@ def write_baseline(
         from ..formats.predictions import encode_predictions  # imports NumPy
 
         data = encode_predictions(predictions.first_classes(1), PREDICTIONS)
-        baseline["predictions"] = f"{path.stem}-{_digest(data)}{PREDICTIONS}"
+        stem = re.sub(r"[\\\0]", "_", path.stem)[:STEM]
+        baseline["predictions"] = f"{stem}-{_digest(data)}{PREDICTIONS}"
         files[path.with_name(baseline["predictions"])] = data
     else:
         del baseline["predictions"]
@@ -88,12 +89,14 @@ def write_baseline(
 
 
 def _predictions_beside(path: Path) -> Path | None:
-    """Return the predictions of the baseline that a file is now; None where it has none."""
+    """Return the predictions that the baseline in a file was written with; None without any."""
     try:
-        baseline = read_baseline(path)
+        name = read_baseline(path).predictions
+        if name is not None:
+            _read_named(path.with_name(name))
     except FormatError:
         return None
-    return None if baseline.predictions is None else path.with_name(baseline.predictions)
+    return None if name is None else path.with_name(name)
 
 
 def _digest(data: bytes) -> str:
@@ -113,6 +116,11 @@ def read_baseline_predictions(path: Path, name: str) -> Predictions:
     from ..formats.predictions import decode_predictions  # imports NumPy
 
     file = path.with_name(name)
+    return decode_predictions(_read_named(file), printable(str(file)))
+
+
+def _read_named(file: Path) -> bytes:
+    """Return the bytes of predictions, after checking that they have the digest of their name."""
     shown = printable(str(file))
     if not os.path.isfile(file):
         raise FormatError(
@@ -120,12 +128,12 @@ def read_baseline_predictions(path: Path, name: str) -> Predictions:
             " with --update-baseline"
         )
     data = read_bytes(file, BINARY_LIMIT, "a file of predictions")
-    if _digest(data) not in name:
+    if not file.stem.endswith(_digest(data)):
         raise FormatError(
             f"{shown}: its bytes are not those of its name; fetch the file again, or write both"
             " with --update-baseline"
         )
-    return decode_predictions(data, shown)
+    return data
 
 
 def read_baseline(path: Path) -> Baseline:

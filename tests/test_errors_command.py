@@ -216,14 +216,16 @@ def test_a_test_shows_its_classes(sqgen: Run, place: Place, tmp_path: Path) -> N
     assert both["evaluation"]["images"] == len(found) == 64
     assert both["evaluation"]["classes"][1]["name"] == "green"
     assert both["run"]["predictions"]["file"] == "p.npz"
-    few = sqgen(*test, "--per-class", "--labels", str(place.net), "--force", *AFTER)
+    (tmp_path / "few.txt").write_text("one\n")
+    few = sqgen(*test, "--per-class", "--labels", "few.txt", *AFTER)
     assert few.returncode == 0
+    assert few.stderr == ("sqgen: warning: --labels: has 1 labels, and class 4 occurs: not shown\n")
+    assert "green" in few.stdout
     write_predictions(
         tmp_path / "moved" / "predictions.npz", replace(found, keys=found.keys[::-1]), force=True
     )
     changed = sqgen("errors", "moved")
     assert changed.returncode == 2
     assert "the predictions of the result are gone, or replaced by others" in changed.stderr
-    [folder] = [path for path in (tmp_path / "runs").iterdir() if path.name == folder.name]
     none = sqgen("errors", str(folder.relative_to(tmp_path)))
     assert "its test kept no predictions; test again, with --predictions" in none.stderr

@@ -87,6 +87,22 @@ def test_the_baseline_is_small_and_one_file_more(gated: Run, tmp_path: Path) -> 
     assert "predictions" not in json.loads((tmp_path / "b.json").read_text())
 
 
+def test_any_name_of_a_baseline(gated: Run, tmp_path: Path) -> None:
+    for name in ("é" * 100 + ".json", "a\\b.json", "-.json", " "):
+        done = gated("gate", "before", f"--baseline={name}", "--update-baseline")
+        assert done.returncode == 0, done.stderr
+        assert "0 images newly wrong" in gated("gate", "before", f"--baseline={name}").stdout
+
+
+def test_a_file_that_a_baseline_was_not_written_with_stays(gated: Run, tmp_path: Path) -> None:
+    mine = tmp_path / "mine-0123456789abcdef.npz"
+    mine.write_bytes(b"mine")
+    plain = json.loads((tmp_path / "b.json").read_text())
+    (tmp_path / "b.json").write_text(json.dumps({**plain, "predictions": mine.name}))
+    gated("gate", "after", "--baseline", "b.json", "--update-baseline")
+    assert mine.read_bytes() == b"mine"
+
+
 def test_three_hundred_thousand_images(tmp_path: Path) -> None:
     """20 bytes an image, most of them the probabilities."""
     count = 300_000

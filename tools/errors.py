@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 @click.argument("file", metavar="PREDICTIONS")
 @labels_option
 @click.option("--against", metavar="OLD", help="compare with the predictions of another test")
-@click.option("--count", type=click.IntRange(min=0), help="images to list of each kind [10]")
+@click.option(
+    "--count", type=click.IntRange(min=0), metavar="N", help="images to list of each kind [10]"
+)
 @click.option("--confusion", metavar="FILE", help="write the confusion matrix as CSV; - prints it")
-@click.option("--force", is_flag=True, help="replace FILE if it exists")
+@click.option("--force", is_flag=True, help="replace the file of --confusion")
 @click.option("--json", "as_json", is_flag=True, help="print JSON (docs/errors.md)")
 def errors(
     file: str,

@@ -15,7 +15,7 @@ from ..logs.scores import score_names
 from ..report.gate_report import verdict_json
 from ..report.log_text import format_score
 from ..report.table import table
-from .class_names import labels_option, names_beside, read_labels, require_names
+from .class_names import labels_option, names_beside, read_labels
 from .gate_options import apply_gate, gate_options, print_verdict, validate_gate
 from .run_options import (
     batch_option,
@@ -27,7 +27,7 @@ from .run_options import (
     run_options,
 )
 from .state_options import level_option, stage_option
-from .terminal import echo, print_lines, terminal_width
+from .terminal import echo, print_lines, terminal_width, warn
 
 if TYPE_CHECKING:
     from ..runner.options import RunOptions
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option("--per-class", is_flag=True, help="show classes, confusions, the worst images")
 @labels_option
 @click.option("--blob", metavar="NAME", help="the scores that are predictions, of several")
-@click.option("--force", is_flag=True, help="replace FILE if it exists")
+@click.option("--force", is_flag=True, help="replace the file of --predictions")
 @stage_option
 @level_option
 @gate_options
@@ -87,7 +87,7 @@ def test(
     log_run_folder(result, options)
     details = None
     if per_class or arguments["predictions"] is not None:
-        details = _Details(result, class_names, labels, per_class)
+        details = _Details(result, class_names, per_class)
     if not as_json:  # before the gate, which may raise
         print_lines(_score_lines(result))
         print_lines(details.lines() if details is not None else ())
@@ -108,16 +108,10 @@ class _Details:
     Args:
         result: of the test.
         names: of the classes, or None; then those beside its dataset, if any.
-        labels: the file of `names`, for messages.
         per_class: whether to show classes, confusions and images.
-
-    Raises:
-        FormatError: there are too few names.
     """
 
-    def __init__(
-        self, result: LogResult, names: list[str] | None, labels: str | None, per_class: bool
-    ) -> None:
+    def __init__(self, result: LogResult, names: list[str] | None, per_class: bool) -> None:
         from ..evaluation.evaluate import evaluate_predictions
 
         predictions = read_kept_predictions(result)
@@ -126,8 +120,9 @@ class _Details:
         self._evaluation = evaluate_predictions(predictions)
         self._per_class = per_class
         classes = self._evaluation.classes[-1].class_index + 1
-        if names is not None and labels is not None:
-            require_names(names, classes, labels)
+        if names is not None and len(names) < classes:  # no reason to lose the scores of a test
+            warn(f"--labels: has {len(names)} labels, and class {classes - 1} occurs: not shown")
+            names = None
         self._names = names or names_beside(result.run["data"][0]["source"], classes)
 
     def lines(self) -> Iterator[str]:
