@@ -24,8 +24,6 @@ from .kernels.losses import FLT_MIN
 
 TOP = 5  # classes of each record
 
-_Columns = tuple[list[str], np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
 
 class PredictionCollector:
     """Predictions of the records that a test reads, batch by batch.
@@ -49,24 +47,28 @@ class PredictionCollector:
         shapes = infer_shapes(net.definition, net.phase, known=known)
         self._head, self._remark = choose_head(net.definition, shapes, blob)
         loader = next(iter(net.loaders.values()))  # the images', where labels have their own
-        sets = shapes.blobs[self._head.blob][0]
-        if sets != loader.batch_size:
-            raise NetError(
-                f"{where}: blob '{printable(self._head.blob)}' has {sets} sets of scores for"
-                f" {loader.batch_size} records"
-            )
+        self._where = where
+        self._check_count(shapes.blobs[self._head.blob][0], loader.batch_size)
         self.keep = (self._head.blob, self._head.labels)
         self._keys: Iterator[str] = loader.keys()
         self._unread = loader.records
-        self._parts: list[_Columns] = []
+        self._parts: list[Predictions] = []
         self._ignored = 0
+
+    def _check_count(self, sets: int, records: int) -> None:
+        if sets != records:
+            raise NetError(
+                f"{self._where}: blob '{printable(self._head.blob)}' has {sets} sets of scores for"
+                f" {records} records; such predictions are not kept"
+            )
 
     def add(self, result: BatchResult) -> None:
         """Add a batch, without the records of it that were read before.
 
         Raises:
-            NetError: scores that are nan or infinite.
+            NetError: scores that are nan or infinite, or not one set for each record.
         """
+        self._check_count(len(result.blobs[self._head.blob]), result.records)  # Filter drops some
         count = min(result.records, self._unread)  # a test that goes on begins again
         self._unread -= count
         keys = np.array(list(islice(self._keys, count)), object)
@@ -78,7 +80,7 @@ class PredictionCollector:
             rows = torch.from_numpy(np.flatnonzero(counted)).to(scores.device)
             self._parts.append(self._predict(keys[counted], labels[counted], scores[rows]))
 
-    def _predict(self, keys: np.ndarray, labels: np.ndarray, scores: torch.Tensor) -> _Columns:
+    def _predict(self, keys: np.ndarray, labels: np.ndarray, scores: torch.Tensor) -> Predictions:
         values = scores.cpu().numpy()
         wrong = ~np.isfinite(values).all(1)
         if wrong.any():
@@ -97,14 +99,16 @@ class PredictionCollector:
         every = scores if self._head.are_probabilities else F.softmax(scores, 1)
         probabilities = every.clamp(0, 1).cpu().numpy()
         of_label = np.take_along_axis(probabilities, labels[:, None], 1)[:, 0]
-        losses = -np.log(np.maximum(of_label, FLT_MIN))
-        return (
-            list(keys),
-            labels,
-            ranks,
-            np.abs(losses),  # of 1 it is -0
-            classes,
-            np.take_along_axis(probabilities, classes, 1),
+        losses = np.abs(np.log(np.maximum(of_label, FLT_MIN)))
+        # Vectorized exp may round that of the lower score up.
+        ordered = np.minimum.accumulate(np.take_along_axis(probabilities, classes, 1), 1)
+        return Predictions(
+            tuple(keys),
+            labels.astype(np.int32),
+            ranks.astype(np.int32),
+            losses.astype(np.float32),
+            classes.astype(np.int32),
+            ordered.astype(np.float32),
         )
 
     def write(self, path: str) -> None:
@@ -114,27 +118,14 @@ class PredictionCollector:
             NetError: no record is left.
             OutputError: the file can't be written.
         """
-        found = self._join()
+        if not self._parts:
+            raise NetError("--predictions: no record was tested whose label counts")
+        found = Predictions.join(self._parts)
         write_predictions(path, found, force=True)
         left_out = f", without {self._ignored} of ignored labels" if self._ignored else ""
         glog.info(
             f"Predictions of {len(found)} records{left_out} by blob {printable(self._head.blob)}"
             f" are in {printable(path)}{self._remark}"
-        )
-
-    def _join(self) -> Predictions:
-        if not self._parts:
-            raise NetError("--predictions: no record has a label that counts")
-        columns = list(zip(*self._parts, strict=True))
-        keys = tuple(key for part in columns[0] for key in part)
-        labels, ranks, losses, classes, probabilities = map(np.concatenate, columns[1:])
-        return Predictions(
-            keys,
-            labels.astype(np.int32),
-            ranks.astype(np.int32),
-            losses.astype(np.float32),
-            classes.astype(np.int32),
-            probabilities.astype(np.float32),
         )
 
 

@@ -12,7 +12,7 @@ import io
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,16 @@ class Predictions:
         """The probability of the most probable class of each image (N,)."""
         return self.probabilities[:, 0]
 
+    @staticmethod
+    def join(parts: Sequence[Predictions]) -> Predictions:
+        """Return the predictions of several parts, at least one, in their order."""
+        arrays: dict[str, Any] = {
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(Predictions)
+            if field.name != "keys"
+        }
+        return Predictions(tuple(key for part in parts for key in part.keys), **arrays)
+
     def first_classes(self, count: int) -> Predictions:
         """Return the predictions with `count` classes an image at most."""
         return replace(
@@ -141,7 +151,15 @@ def check_suffix(path: str | os.PathLike[str], where: str = "") -> None:
 
 
 def encode_predictions(predictions: Predictions, suffix: str) -> bytes:
-    """Return predictions as the bytes of a .csv or an .npz."""
+    """Return predictions as the bytes of a .csv or an .npz.
+
+    Raises:
+        FormatError: their arrays contradict each other.
+    """
+    try:
+        _validate(predictions)
+    except _RowError as error:
+        raise FormatError(f"predictions: record {error.row + 1} has {error}") from None
     if suffix == ".csv":
         return _encode_csv(predictions)
     return encode_npz(
@@ -163,7 +181,7 @@ def write_predictions(
     """Write predictions as the suffix of `path` says, whole or not at all.
 
     Raises:
-        FormatError: another suffix than .csv and .npz.
+        FormatError: another suffix than .csv and .npz, or arrays that contradict each other.
         OutputError: the file can't be written, or exists and `force` is not set.
     """
     check_suffix(path)

@@ -171,8 +171,8 @@ def _kept_predictions(
     try:
         if engine.kind != TORCH:
             raise SqgenError(
-                f"--predictions: {printable(engine.name)} is a real caffe, which reports no scores"
-                " of single images; give --engine torch"
+                f"{printable(engine.name)} is a real caffe, which reports no scores of single"
+                " images for --predictions and --per-class; give --engine torch"
             )
         choose_head(net, checked.shapes, blob)
     except SqgenError:

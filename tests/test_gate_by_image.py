@@ -202,4 +202,4 @@ def test_a_test_keeps_what_its_baseline_compares(sqgen: Run, tmp_path: Path) -> 
     assert "not compared by image: the result kept no predictions, " in theirs.stdout
     refused = sqgen(*test, "--caffe", caffe, "--baseline", "b.json", "--per-class")
     assert refused.returncode == 2
-    assert "is a real caffe, which reports no scores of single images" in refused.stderr
+    assert "is a real caffe, which reports no scores of single images for" in refused.stderr

@@ -55,6 +55,14 @@ def test_a_round_trip_changes_no_bit(suffix: str, tmp_path: Path) -> None:
     assert len(read_predictions(path)) == 3
 
 
+def test_arrays_that_contradict_each_other_are_not_written(tmp_path: Path) -> None:
+    found = some()
+    wrong = replace(found, ranks=found.ranks + 1)
+    with pytest.raises(FormatError, match="predictions: record 1 has a rank that is not"):
+        write_predictions(tmp_path / "p.csv", wrong)
+    assert not list(tmp_path.iterdir())
+
+
 def test_others_read_the_files(tmp_path: Path) -> None:
     """With csv and numpy.load alone."""
     written = some()

@@ -302,6 +302,23 @@ def test_pixels_that_are_classified_are_refused(place: Place, capsys: Capture) -
     assert line.endswith("as where each pixel is classified; such predictions are not kept")
 
 
+def test_a_net_that_drops_records_is_refused(place: Place, capsys: Capture) -> None:
+    """Filter: its shapes say the whole batch, its tops have the records that a blob selects."""
+    with h5py.File("a.h5", "w") as file:
+        file["data"] = np.zeros((8, *small.IMAGE), np.float32)
+        file["label"], file["chosen"] = np.zeros(8, np.float32), np.arange(8, dtype=np.float32) % 2
+    Path("h5.txt").write_text("a.h5\n")
+    source = (
+        'layer { name: "data" type: "HDF5Data" top: "data" top: "label" top: "chosen"'
+        ' hdf5_data_param { source: "h5.txt" batch_size: 4 } }\n'
+    )
+    bottoms = 'bottom: "ip" bottom: "label" bottom: "chosen"'
+    chosen = f'layer {{ name: "f" type: "Filter" {bottoms} top: "fip" top: "flabel" }}\n'
+    scores = chosen + small.loss("fip").replace('"label"', '"flabel"')
+    line = refused(capsys, small.net(inputs=source, scores=scores), "--exact")
+    assert "blob 'fip' has 2 sets of scores for 4 records; such predictions" in line
+
+
 def test_a_net_without_data_is_refused(place: Place, capsys: Capture) -> None:
     source = 'layer { name: "data" type: "Input" top: "data" top: "label" input_param {'
     shapes = "shape { dim: 2 dim: 3 dim: 12 dim: 10 } shape { dim: 2 } } }\n"
