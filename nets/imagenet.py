@@ -6,6 +6,7 @@ from pathlib import Path
 
 IMAGENET_CLASSES = 1000
 IMAGENET_VALIDATION = 50_000  # images of the validation set
+IMAGENET_INPUT = (227, 227)  # height and width of what the published SqueezeNets crop
 IMAGENET_MEAN = (104.0, 117.0, 123.0)  # B, G, R, as the published nets subtract it
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from ..formats.schema import LayerParameter
 from ..nets.definition import NetDefinition
+from ..nets.family import is_squeezenet
 from ..nets.graph import Top
+from ..nets.imagenet import IMAGENET_CLASSES, IMAGENET_INPUT
 from ..nets.shapes import NetShapes
 from ..nets.windows import axis_index
 from ..text import printable, shape_text
@@ -19,6 +22,8 @@ _CLASSIFIERS = {
 }
 
 
+_HEADER = 4096  # characters that begin a file
+_HEADER_SIZE = re.compile(r"^# sqgen .* an image of (\d{1,5})x(\d{1,5})$", re.MULTILINE)  # its size
 Data = Iterable[tuple[LayerParameter, Dataset]]  # data layers, and what each reads
 
 
@@ -37,23 +42,53 @@ def lint_data(shapes: NetShapes, data: Data) -> Iterator[tuple[LayerParameter, s
             yield layer, f"layer '{printable(layer.name)}': {problem}"
 
 
-def lint_sizes(net: NetDefinition, phase: str, data: Data) -> Iterator[tuple[LayerParameter, str]]:
-    """Yield (layer, warning) about images that only the other phase crops.
+def lint_sizes(
+    net: NetDefinition, phase: str, shapes: NetShapes, data: Data
+) -> Iterator[tuple[LayerParameter, str]]:
+    """Yield (layer, warning) about images that nothing crops, but that are not the net's size.
 
-    `sqgen lint`, which sees both phases, has a rule of its own.
+    `sqgen lint`, which sees both phases, has a rule of its own for crops in one of them.
     """
     other = "TRAIN" if phase == "TEST" else "TEST"
     crops = {each.top[0]: each.transform_param.crop_size for each in net.layers(other) if each.top}
     for layer, dataset in data:
-        crop = crops.get(layer.top[0], 0)
-        if dataset.image is None or layer.transform_param.crop_size or not crop:
+        if dataset.image is None or layer.transform_param.crop_size:
             continue
-        if dataset.image[1:] != (crop, crop):
+        made_for = _input_size(net, shapes, layer)
+        crop, size = crops.get(layer.top[0], 0), dataset.image[1:]
+        name, shown = printable(layer.name), shape_text(size)
+        if crop and size != (crop, crop):
             yield (
                 layer,
-                f"layer '{printable(layer.name)}': its images of {shape_text(dataset.image[1:])}"
-                f" are not cropped, but those of {other} to {crop}x{crop}",
+                f"layer '{name}': its images of {shown} are not cropped, but those of {other} to"
+                f" {crop}x{crop}",
             )
+        elif not crop and made_for and (size[0] > made_for[0] or size[1] > made_for[1]):
+            yield (
+                layer,
+                f"layer '{name}': its images of {shown} are cropped in no phase, but the net is"
+                f" for {shape_text(made_for)}; set crop_size, or resize them",
+            )
+
+
+def _input_size(
+    net: NetDefinition, shapes: NetShapes, layer: LayerParameter
+) -> tuple[int, int] | None:
+    """Return the (height, width) of images that a net was made for; None where nothing says it.
+
+    sqgen's header says it, an Input layer of another phase or stage, or ImageNet's classes in a
+    SqueezeNet, by the labels of its data layer.
+    """
+    header = _HEADER_SIZE.search(net.text[:_HEADER])
+    if header is not None:
+        return int(header[1]), int(header[2])
+    inputs = (each.input_param.shape for each in net.param.layer if each.type == "Input")
+    for dims in (shape.dim for each in inputs for shape in each):
+        if len(dims) == 4:
+            return dims[2], dims[3]
+    classes = _classes(shapes, layer)
+    is_imagenet = classes is not None and classes[0] == IMAGENET_CLASSES
+    return IMAGENET_INPUT if is_imagenet and is_squeezenet(shapes.graph) else None
 
 
 def _classes(shapes: NetShapes, layer: LayerParameter) -> tuple[int, set[int]] | None:
@@ -75,6 +110,7 @@ def _classes(shapes: NetShapes, layer: LayerParameter) -> tuple[int, set[int]] |
 def _labels(dataset: Dataset, classes: int, ignored: set[int]) -> Iterator[str]:
     if dataset.names is not None and dataset.names != classes:
         yield f"its labels.txt names {dataset.names} classes, but the net has {classes}"
-    for label in sorted(set(dataset.labels or ()) - ignored):
+    labels = sorted({*dataset.labels} - ignored)
+    for label in dict.fromkeys(labels[:1] + labels[-1:]):
         if not 0 <= label < classes:
             yield f"it has the label {label}, but the net has {classes} classes, from 0"

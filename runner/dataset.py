@@ -11,8 +11,9 @@ files' own types. See docs/running.md.
 from __future__ import annotations
 
 import os
+import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
@@ -37,6 +38,7 @@ from ..nets.layer_types import LAYER_TYPES, Shape
 from ..text import printable
 
 SAMPLE_SIZE = 64
+LABEL_SECONDS = 1.0  # for reading the labels of an LMDB
 DIGEST_DIGITS = 16
 
 
@@ -49,7 +51,8 @@ class Dataset(NamedTuple):
         image: (channels, height, width) of the first record; None if unknown.
         digest: see above; None if the records are unknown.
         record_shapes: of each top of an HDF5Data layer, whose files alone say them.
-        labels: the smallest and the largest of a list, or of the sample of an LMDB.
+        labels: the two smallest and the two largest of the labels; one of them may be ignored.
+        labels_read: of so many records, less than all of a large LMDB; None without labels.
         names: lines of an LMDB's labels.txt; None without one.
         warnings: about the labels of a list.
     """
@@ -59,7 +62,8 @@ class Dataset(NamedTuple):
     image: Shape | None
     digest: str | None
     record_shapes: Sequence[Shape] = ()
-    labels: tuple[int, int] | None = None
+    labels: tuple[int, ...] = ()
+    labels_read: int | None = None
     names: int | None = None
     warnings: tuple[str, ...] = ()
 
@@ -110,8 +114,16 @@ def _inspect_lmdb(param: DataParameter, transform: TransformationParameter) -> D
         first = next(lmdb.values())
         image = _record_shape(first, transform, printable(param.source))
         labels, digest = _sample_lmdb(lmdb, printable(param.source))
-        names = _count_names(folder / LABELS_FILE)
-        return Dataset(param.source, lmdb.entries, image, digest, labels=labels, names=names)
+        read = _read_labels(lmdb, labels, printable(param.source))
+        return Dataset(
+            param.source,
+            lmdb.entries,
+            image,
+            digest,
+            labels=_extremes(labels),
+            labels_read=read,
+            names=_count_names(folder / LABELS_FILE),
+        )
 
 
 def _count_names(path: Path) -> int | None:
@@ -136,16 +148,37 @@ def _record_shape(
     return channels, height, width
 
 
-def _sample_lmdb(lmdb: LmdbReader, source: str) -> tuple[tuple[int, int], str]:
-    """Return the smallest and largest label of the sample, and the digest."""
-    digest, labels = sha256(b"%d" % lmdb.entries), []
+def _read_labels(lmdb: LmdbReader, labels: set[int], source: str) -> int:
+    """Add the labels of all records to those of the sample, or of as many as the time allows.
+
+    Returns:
+        The number of records that were read.
+    """
+    end, count = time.monotonic() + LABEL_SECONDS, 0
+    for value in lmdb.values():
+        labels.add(read_datum(value, f"{source}: record {count}").label)
+        count += 1
+        if time.monotonic() > end:
+            break
+    return count
+
+
+def _extremes(labels: Iterable[int]) -> tuple[int, ...]:
+    """Return the two smallest and the two largest labels."""
+    different = sorted(set(labels))
+    return tuple(dict.fromkeys(different[:2] + different[-2:]))
+
+
+def _sample_lmdb(lmdb: LmdbReader, source: str) -> tuple[set[int], str]:
+    """Return the labels of the sample, and the digest."""
+    digest, labels = sha256(b"%d" % lmdb.entries), set()
     for index in sample_indices(lmdb.entries):
         value = next(lmdb.values(index))
         digest.update(b" %d " % len(value))
         digest.update(value)
-        labels.append(read_datum(value, f"{source}: record {index}").label)
+        labels.add(read_datum(value, f"{source}: record {index}").label)
     hexdigest = f"lmdb-{lmdb.entries}-{digest.hexdigest()[:DIGEST_DIGITS]}"
-    return (min(labels), max(labels)), hexdigest
+    return labels, hexdigest
 
 
 def sample_indices(count: int) -> Iterator[int]:
@@ -167,9 +200,15 @@ def _inspect_list(param: ImageDataParameter) -> Dataset:
         size = _file_size(param.root_folder, lines[index], f"{source}: line {index + 1}")
         digest.update(b" %d" % size)
     name = f"list-{len(lines)}-{digest.hexdigest()[:DIGEST_DIGITS]}"
-    labels = [line.label for line in lines]
-    ends, warnings = (min(labels), max(labels)), tuple(label_warnings(lines, source))
-    return Dataset(param.source, len(lines), image, name, labels=ends, warnings=warnings)
+    return Dataset(
+        param.source,
+        len(lines),
+        image,
+        name,
+        labels=_extremes(line.label for line in lines),
+        labels_read=len(lines),
+        warnings=tuple(label_warnings(lines, source)),
+    )
 
 
 def read_labels(layer: LayerParameter) -> list[int]:

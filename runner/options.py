@@ -11,7 +11,7 @@ from ..host import list_gpus, visible_gpus
 from ..progress import StartBar, no_bar
 from ..text import printable
 from .engines import AUTO, CHOICES, TORCH, Engine, select_engine
-from .preflight import check_gpus
+from .preflight import CheckedNet, check_gpus
 from .subprocess_guard import STALL_TIMEOUT
 
 # Flags of caffe that sqgen sets itself, and counts images by.
@@ -89,6 +89,12 @@ class RunOptions:
         """Log warnings, a line each."""
         for warning in warnings:
             self.log_problem(f"warning: {warning}")
+
+    def log_checks(self, *checks: CheckedNet) -> None:
+        """Log the warnings and remarks of nets that were checked, each once."""
+        self.warn(*dict.fromkeys(warning for check in checks for warning in check.warnings))
+        for remark in dict.fromkeys(remark for check in checks for remark in check.remarks):
+            self.log_line(remark)
 
     def select_engine(self) -> Engine:
         """Return the engine, after checking that the requested GPUs exist.

@@ -41,6 +41,16 @@ class CheckedNet(NamedTuple):
     datasets: list[Dataset]
     warnings: list[str]
 
+    @property
+    def remarks(self) -> list[str]:
+        """Lines on what was not checked: labels of datasets that are too large."""
+        return [
+            f"{printable(data.source)}: labels of {data.labels_read:,} of {data.records:,} records"
+            " are checked against the net's classes"
+            for data in self.datasets
+            if data.labels_read is not None and data.labels_read < (data.records or 0)
+        ]
+
 
 def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> CheckedNet:
     """Open a net's datasets, infer its shapes and lint it.
@@ -69,7 +79,7 @@ def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> CheckedNe
     shapes = infer_shapes(net, phase, known=known)
     _check_lint(net, phase, shapes)
     data = list(zip(layers, datasets, strict=True))
-    found = [*lint_data(shapes, data), *lint_sizes(net, phase, data)]
+    found = [*lint_data(shapes, data), *lint_sizes(net, phase, shapes, data)]
     warnings = [f"{net.place(layer)}: {message}" for layer, message in found]
     return CheckedNet(shapes, layers, datasets, warnings)
 

@@ -106,7 +106,7 @@ def test(
     override = DataOverride("TEST", path_or_none(data), batch_size, path_or_none(mean))
     overridden, _ = override_data(net, [override])
     checked = check_net(overridden, "TEST")
-    options.warn(*checked.warnings)
+    options.log_checks(checked)
     _check_scores(options, overridden, scores)
     _check_weights(options, os.fspath(weights), overridden, checked, random_weights)
     engine = options.select_engine()

@@ -60,7 +60,7 @@ def time(
     override = DataOverride(phase, path_or_none(data), batch_size)
     overridden, changes = override_data(net, [override])
     checked = check_net(overridden, phase)
-    options.warn(*checked.warnings)
+    options.log_checks(checked)
     if weights is not None:
         matching = match_weight_files(split_weights(os.fspath(weights)), checked.shapes)
         options.warn(*weight_warnings(matching))

@@ -74,8 +74,7 @@ class TrainingNets:
         self.tested = [self._overridden(net, index) for index, net in enumerate(nets.tested, 1)]
         self.trained_check = check_net(self.trained, "TRAIN")
         self.tested_checks = [check_net(net, "TEST", "--val-data") for net in self.tested]
-        checks = (self.trained_check, *self.tested_checks)
-        options.warn(*dict.fromkeys(warning for check in checks for warning in check.warnings))
+        options.log_checks(self.trained_check, *self.tested_checks)
         self.test_iter = list(solver.param.test_iter)
 
     def freeze(self, patterns: Sequence[str]) -> tuple[str, ...]:
