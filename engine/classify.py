@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import NamedTuple
@@ -120,21 +120,12 @@ def load_net(model: Model, weights: str) -> Net:
         SqgenError: a file can't be read, or a layer has no weights.
     """
     net = Net(model.definition, weights, partial=True)
-    require_initialized(net.uninitialized, weights)
-    return net
-
-
-def require_initialized(uninitialized: Collection[str], weights: str) -> None:
-    """Check that no layer keeps its filler's values.
-
-    Raises:
-        NetError: one does.
-    """
-    if uninitialized:
+    if net.uninitialized:
         raise NetError(
-            f"{printable(weights)}: has no weights for layer '{printable(min(uninitialized))}'"
-            f" ({len(uninitialized)} in all); the net would guess"
+            f"{printable(weights)}: has no weights for layer '{printable(net.uninitialized[0])}'"
+            f" ({len(net.uninitialized)} in all); the net would guess"
         )
+    return net
 
 
 def read_transform(net: NetDefinition) -> ImageTransform | None:

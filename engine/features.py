@@ -6,6 +6,7 @@ The net is cut off behind the blob, so that the layers after it need no weights 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -13,14 +14,14 @@ import numpy as np
 from ..errors import FormatError, NetError
 from ..formats.caffemodel import read_caffemodel
 from ..formats.images import OnDamage
-from ..formats.lmdb_reader import open_lmdb
 from ..formats.schema import DataParameter, LayerParameter, NetParameter
 from ..host import available_cores
+from ..nets.data_layers import data_param
 from ..nets.definition import NetDefinition
 from ..nets.graph import Graph, build_graph
 from ..text import did_you_mean, printable
 from .api import Net
-from .classify import Preprocessing, require_initialized
+from .classify import Preprocessing
 from .executor import Executor
 from .image_files import BATCH_SIZE, load_batches
 from .open_loader import open_loader
@@ -108,7 +109,7 @@ def file_features(
             yield Features(names, _pooled(values) if pool else values, None)
 
 
-def lmdb_features(
+def record_features(
     net: NetDefinition,
     weights: str,
     data: LayerParameter,
@@ -116,21 +117,21 @@ def lmdb_features(
     pool: bool = False,
     on_damage: OnDamage = lambda line: None,
 ) -> Iterator[Features]:
-    """Yield the features of an LMDB's records batch by batch.
+    """Yield the features of the records of a data layer batch by batch.
 
     Args:
         net: ends in the blob (`cut_behind`); its input is the first top of `data`.
-        weights: its caffemodel.
-        data: a Data layer with a second top for the labels, which reads the LMDB as in TEST.
+        weights: its caffemodel; layers that it lacks keep their fillers' values.
+        data: a layer that reads images and, as its second top, labels; as in TEST.
         blob, pool, on_damage: as of `file_features`.
 
     Raises:
-        SqgenError: a record can't be read or does not fit the net, or a layer has no weights.
+        SqgenError: a record can't be read, or does not fit the net.
     """
     param = NetParameter(name=net.param.name)
     param.layer.append(data)
     param.layer.extend(layer for layer in net.param.layer if layer.type != "Input")
-    where = printable(data.data_param.source)
+    where = printable(data_param(data).source)
     threads = available_cores()
     loader = open_loader(
         data, "TEST", seed=0, where=where, exact=True, on_damage=on_damage, threads=threads
@@ -138,13 +139,12 @@ def lmdb_features(
     try:
         executor = Executor(NetDefinition(param, net.source), "TEST", loaders={data.name: loader})
         executor.load(read_caffemodel(weights), printable(weights))
-        require_initialized(executor.uninitialized, weights)
-        with open_lmdb(data.data_param.source) as lmdb:
-            for start in range(0, loader.records, loader.batch_size):
-                blobs = executor.forward(keep={blob, data.top[1]})
-                values, labels = blobs[blob], blobs[data.top[1]].astype(np.int64)
-                names = [lmdb.printable_key(start + index) for index in range(len(labels))]
-                yield Features(names, _pooled(values) if pool else values, labels)
+        keys = loader.keys()
+        for _ in range(0, loader.records, loader.batch_size):
+            blobs = executor.forward(keep={blob, data.top[1]})
+            values, labels = blobs[blob], blobs[data.top[1]].astype(np.int64)
+            names = list(islice(keys, len(labels)))
+            yield Features(names, _pooled(values) if pool else values, labels)
     finally:
         loader.close()
 

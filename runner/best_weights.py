@@ -1,8 +1,8 @@
 """The weights of a training's best test, kept as `PREFIX_best.caffemodel`.
 
 Caffe scores the weights of iteration N right after it has written their snapshot, so sqgen copies
-the snapshot of the best test. `PREFIX_best.json` says which test it was, for a training that
-resumes.
+the snapshot of the best test; of iteration 0, the weights that the training starts from.
+`PREFIX_best.json` says which test it was, for a training that resumes.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class BestWeights:
         solver: the solver.
         tested: its test nets.
         start: where the training starts.
+        patience: tests in a row without a better score that end the training; None for none.
 
     Attributes:
         name: of the score, as results name it.
@@ -80,8 +81,9 @@ class BestWeights:
         solver: ParsedSolver,
         tested: Sequence[NetDefinition],
         start: Start,
+        patience: int | None = None,
     ) -> None:
-        self._options, self._start = options, start
+        self._options, self._start, self._patience = options, start, patience
         self._prefix: str = solver.param.snapshot_prefix
         self._check_tests(solver, tested)
         self._scores = [
@@ -94,7 +96,7 @@ class BestWeights:
         self.number, self.net = self._score.net, tested[self._score.net].source
         if self._score.role == OTHER:
             raise DesignError(f"--keep-best {printable(name)}: give an accuracy or a loss")
-        self._tests_seen = 0
+        self._tests_seen = self._tests_without_better = 0
         self.best = self._earlier_best() if start.iteration else None
 
     def _check_tests(self, solver: ParsedSolver, tested: Sequence[NetDefinition]) -> None:
@@ -139,8 +141,12 @@ class BestWeights:
         param.snapshot = tests
         return solver._replace(param=param)
 
-    def watch(self, collector: Collector) -> None:
-        """Keep the weights of tests that are new since the last call, if they are better."""
+    def watch(self, collector: Collector) -> bool:
+        """Keep the weights of tests that are new since the last call, if they are better.
+
+        Returns:
+            Whether the patience is at its end.
+        """
         for row in collector.new_tests(self._tests_seen):
             self._tests_seen += 1
             if row.net != self.number:
@@ -148,6 +154,15 @@ class BestWeights:
             value = value_in_test(row.outputs, self._score, self._scores)
             if self._is_better(value):
                 self._keep(row.iteration, value)
+                self._tests_without_better = 0
+            else:
+                self._tests_without_better += 1
+        return self.is_impatient
+
+    @property
+    def is_impatient(self) -> bool:
+        """Whether as many tests in a row as `patience` had no better score."""
+        return self._patience is not None and self._tests_without_better >= self._patience
 
     def _is_better(self, value: float) -> bool:
         if not math.isfinite(value) or self.best is None:
@@ -155,7 +170,7 @@ class BestWeights:
         return value < self.best.value if self._score.role == LOSS else value > self.best.value
 
     def _keep(self, iteration: int, value: float) -> None:
-        """Copy the snapshot of an iteration; there is none of weights that nothing has updated."""
+        """Copy the weights of an iteration; there is no file of what fillers made."""
         try:
             snapshot = self._find_snapshot(iteration)
             if snapshot is None:
@@ -176,10 +191,14 @@ class BestWeights:
         )
 
     def _find_snapshot(self, iteration: int) -> Path | None:
-        """Return the weights of an iteration, written by this training or those it resumes from."""
-        if iteration == self._start.iteration:
-            state = self._start.path if iteration else None
-            return find_weights(read_solver_state(state), state) if state is not None else None
+        """Return the weights of an iteration, written by this training or those it starts from."""
+        start = self._start
+        if iteration == start.iteration:
+            if start.path is None or start.fresh or not Path(start.path).is_file():
+                return None  # fillers are in no file, and several files are not one
+            if iteration:
+                return find_weights(read_solver_state(start.path), start.path)
+            return Path(start.path)
         base = f"{self._prefix}_iter_{iteration}.caffemodel"
         return next((path for path in (Path(base), Path(f"{base}.h5")) if path.exists()), None)
 
@@ -187,7 +206,8 @@ class BestWeights:
         """Return plain data for JSON; None where nothing is kept."""
         if self.best is None:
             return None
-        return {**to_json(self.best), "test": self.test_command}
+        ended = {"patience": self._patience, "stopped_early": self.is_impatient}
+        return {**to_json(self.best), **ended, "test": self.test_command}
 
     @property
     def test_command(self) -> str:

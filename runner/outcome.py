@@ -21,7 +21,7 @@ _RESOURCE = re.compile(
 
 
 def outcome_error(
-    engine: Engine, process: GuardedProcess, result: LogResult, log: str
+    engine: Engine, process: GuardedProcess, result: LogResult, log: str, may_stop: bool = False
 ) -> RunError | None:
     """Return the error that ended a run, or None if it completed.
 
@@ -30,8 +30,9 @@ def outcome_error(
         process: its process, which has exited.
         result: the parsed log.
         log: path of the log, for the message.
+        may_stop: whether sqgen asked it to stop early.
     """
-    error = _find_error(engine, process, result)
+    error = _find_error(engine, process, result, may_stop)
     if error is None:
         return None
     with_log = type(error)(f"{error}; its log: {printable(log)}")
@@ -39,7 +40,9 @@ def outcome_error(
     return with_log
 
 
-def _find_error(engine: Engine, process: GuardedProcess, result: LogResult) -> RunError | None:
+def _find_error(
+    engine: Engine, process: GuardedProcess, result: LogResult, may_stop: bool
+) -> RunError | None:
     name, code = printable(engine.name), process.exit_code or 0
     if process.stop_signal is not None and not (result.completed and not code):
         return _stop_error(process, process.stop_signal, result)
@@ -55,7 +58,7 @@ def _find_error(engine: Engine, process: GuardedProcess, result: LogResult) -> R
         return CrashError(
             f"{name}: ended with exit code {code} and no reason; its last line: {last}"
         )
-    if result.completed:
+    if result.completed or (may_stop and result.stops):
         return None
     stops = result.stops
     if stops:

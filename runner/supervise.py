@@ -25,7 +25,7 @@ from .run_folder import RunFolder
 from .subprocess_guard import GuardedProcess
 
 LogLine = Callable[[str], None]
-Watch = Callable[[Collector], None]
+Watch = Callable[[Collector], bool]
 
 
 def supervise(
@@ -46,7 +46,8 @@ def supervise(
         steps: the steps that the progress bar counts.
         options: what to do about silence, and where to log and to show progress.
         log_name: file name of its log.
-        watch: gets the collector of the log whenever the engine prints, and at the end.
+        watch: gets the collector of the log whenever the engine prints, and at the end; where it
+            returns True, the run is asked to stop, and ends well.
 
     Returns:
         The parsed log of a run that completed.
@@ -58,6 +59,7 @@ def supervise(
     collector = Collector(path)
     parser = Parser(collector)
 
+    ended_early = False
     with folder.open_log(log_name) as file, options.progress(steps.count) as bar:
         log_file = _LogFile(file, path)
         live = LiveProgress(collector, bar, steps)
@@ -69,8 +71,9 @@ def supervise(
                     log_file.write(data, process)
                     parser.feed(data)
                     live.update()
-                    if watch is not None:
-                        watch(collector)
+                    if watch is not None and watch(collector) and not ended_early:
+                        ended_early = True
+                        process.send(signal.SIGINT)
                 monitor.check(process, bool(data))
                 stop_log.flush()
         stop_log.flush()
@@ -82,7 +85,7 @@ def supervise(
         log_file.error(result)
         or monitor.stall_error(result, path)
         or monitor.diverged_error(result, path)
-        or outcome_error(engine, process, result, path)
+        or outcome_error(engine, process, result, path, may_stop=ended_early)
     )
     if error is not None:
         raise error

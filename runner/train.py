@@ -30,6 +30,7 @@ def train(
     partial_weights: bool = False,
     keep_test_iter: bool = False,
     keep_best: str | None = None,
+    patience: int | None = None,
     **run_options: Any,
 ) -> LogResult:
     """Train a net and return the result.
@@ -54,6 +55,7 @@ def train(
         keep_test_iter: don't fit test_iter to the test data.
         keep_best: a score, such as `top1`; sqgen keeps the weights of its best test as
             PREFIX_best.caffemodel, and `result.run["best"]` names them.
+        patience: tests in a row without a better score of `keep_best` that end the training.
         stages, level: of the trained net, as `caffe` takes them by --stage and --level.
         run_options: fields of `sqgen.RunOptions`.
 
@@ -81,5 +83,6 @@ def train(
         partial_weights=partial_weights,
         keep_test_iter=keep_test_iter,
         keep_best=keep_best,
+        patience=patience,
     )
     return TrainingPlan(RunOptions(**run_options), os.fspath(solver), wanted).run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..errors import DivergedError, RunError
+from ..errors import DivergedError, RunError, SqgenError
 from ..formats.schema import SolverParameter
 from ..formats.snapshot_lock import SnapshotLock
 from ..logs.result import LogResult
@@ -60,6 +60,7 @@ class TrainOptions:
     partial_weights: bool = False
     keep_test_iter: bool = False
     keep_best: str | None = None
+    patience: int | None = None
 
 
 class TrainingPlan:
@@ -93,7 +94,7 @@ class TrainingPlan:
             StartOptions(wanted.weights, wanted.snapshot, wanted.resume, wanted.partial_weights),
         )
         self._say_frozen()
-        self._best = self._plan_best(wanted.keep_best)
+        self._best = self._plan_best(wanted.keep_best, wanted.patience)
         self._check_snapshots()
         self._tests = self._nets.plan_tests(options, wanted.keep_test_iter)
         self._engine = options.select_engine()
@@ -155,10 +156,15 @@ class TrainingPlan:
     def _trained_parameters(self) -> int:
         return count_trained(self._nets.trained_check.shapes, self._nets.trained)
 
-    def _plan_best(self, score: str | None) -> BestWeights | None:
+    def _plan_best(self, score: str | None, patience: int | None) -> BestWeights | None:
+        if patience is not None and (score is None or patience < 1):
+            raise SqgenError(
+                f"--patience {patience}: give 1 or more tests without a better --keep-best SCORE"
+            )
         if score is None:
             return None
-        best = BestWeights(self._options, score, self._solver, self._nets.tested, self._start)
+        tested = self._nets.tested
+        best = BestWeights(self._options, score, self._solver, tested, self._start, patience)
         self._solver = best.fit_snapshots(self._solver)
         return best
 
@@ -258,6 +264,7 @@ class TrainingPlan:
         others = {
             "level": wanted.level or None,
             "keep-best": wanted.keep_best,
+            "patience": wanted.patience,
             "keep-test-iter": wanted.keep_test_iter,
         }
         copy = folder.file_path(SOLVER)

@@ -102,6 +102,7 @@ def test_import_is_light() -> None:
         ["build", "--help"],
         ["classify", "--help"],
         ["features", "--help"],
+        ["finetune", "--help"],
         ["compress", "encode", "--help"],
         ["export", "--help"],
         ["test", "--help"],
@@ -150,6 +151,17 @@ ROOMS: dict[str, set[str]] = {
     "runner": {"formats", "nets", "weights", "logs"},
     "report": {"formats", "evaluation", "logs"},
     "studies": {"formats", "nets", "compress", "evaluation", "runner", "logs", "report"},
+    "finetune": {
+        "formats",
+        "nets",
+        "weights",
+        "generator",
+        "datasets",
+        "compress",
+        "engine",
+        "logs",
+        "runner",
+    },
 }
 ROOMS["tools"] = set(ROOMS)
 # The ground floor: modules beside the rooms, which import each other and no room.

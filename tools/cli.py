@@ -34,6 +34,7 @@ COMMANDS = {
     "upgrade": "Write an old prototxt or caffemodel in the current format.",
     "test": "Test a net on each image once, and check its scores.",
     "train": "Train a net, or resume a training.",
+    "finetune": "Make a classifier of pictures from pretrained weights.",
     "time": "Time each layer of a net.",
     "weights": "Inspect and compare caffemodels, rename their layers.",
     "log": "Parse, plot and compare Caffe's logs.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +89,7 @@ def features(
             yield from compute.file_features(net, choice.preprocessing, paths, blob, pool, warn)
         for path in lmdbs:
             data = compute.data_layer(choice.preprocessing, next(iter(net.inputs)), path)
-            yield from compute.lmdb_features(definition, weights, data, blob, pool, warn)
+            yield from compute.record_features(definition, weights, data, blob, pool, warn)
 
     raise SystemExit(_write(parts(), out, force))
 
@@ -98,6 +97,8 @@ def features(
 def _write(parts: Iterator[Features | FormatError], out: str, force: bool) -> int:
     """Write the features; return the exit code."""
     import numpy as np
+
+    from ..formats.npz import encode_npz
 
     good: list[Features] = []
     bad = 0
@@ -116,9 +117,7 @@ def _write(parts: Iterator[Features | FormatError], out: str, force: bool) -> in
     labels = [part.labels for part in good if part.labels is not None]
     if len(labels) == len(good):
         arrays["labels"] = np.concatenate(labels)
-    data = io.BytesIO()
-    np.savez(data, **arrays)  # type: ignore[arg-type]
-    write_files({Path(out): data.getvalue()}, force)
+    write_files({Path(out): encode_npz(arrays)}, force)
     count, *shape = arrays["features"].shape
     click.echo(f"wrote {printable(out)}: {shape_text(shape)} of {count} images", err=True)
     return 1 if bad else 0

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @click.option("--partial-weights", is_flag=True, help="allow weights that fit few of the layers")
 @click.option("--keep-test-iter", is_flag=True, help="don't fit test_iter to the test data")
 @click.option("--keep-best", metavar="SCORE", help="keep the weights of the best test: top1")
+@click.option("--patience", type=int, metavar="N", help="stop after N tests without a better one")
 @click.option("--keep-going", is_flag=True, help="don't stop where the loss is nan or inf")
 @click.option("--dry-run", is_flag=True, help="check all, say what would run, and stop")
 @run_options
@@ -97,4 +98,9 @@ def _best_lines(result: LogResult) -> list[str]:
     if best is None:
         return []
     value = f"{best['score']} {number_text(best['value'])}"
-    return [printable(f"  best       {value} at iteration {best['iteration']}: {best['weights']}")]
+    lines = [f"  best       {value} at iteration {best['iteration']}: {best['weights']}"]
+    if best["stopped_early"] and not result.completed:
+        lines.append(
+            f"  stopped    after {best['patience']} tests without a better {best['score']}"
+        )
+    return list(map(printable, lines))

@@ -39,6 +39,7 @@ def weights() -> None:
       sqgen weights diff before.caffemodel after.caffemodel
       sqgen weights map in.caffemodel out.caffemodel --to deploy.prototxt
       sqgen weights convert squeezenet1_0.pth out.caffemodel
+      sqgen weights probe in.caffemodel out.caffemodel --net train_val.prototxt
     """
 
 
@@ -430,6 +431,70 @@ def _conversion_json(done: Conversion) -> dict[str, Any]:
         "torch_proof": done.torch_proof and done.torch_proof._asdict(),
         "notes": done.notes,
     }
+
+
+# Probe
+
+
+@weights.command()
+@click.argument("source", metavar="IN")
+@click.argument("out", metavar="OUT")
+@click.option("--net", "net_path", required=True, metavar="NET", help="a train_val prototxt")
+@click.option("--data", metavar="LMDB", help="training data, instead of the net's own")
+@click.option("--balanced", is_flag=True, help="weigh each class the same")
+@click.option("--seed", default=0, metavar="N", help="of the cross-validation [0]")
+@_force
+@_json
+def probe(
+    source: str,
+    out: str,
+    net_path: str,
+    data: str | None,
+    balanced: bool,
+    seed: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Fit the classifier of a net to the features that its other layers compute.
+
+    Computes each training image once, without mirror and at its centre, and fits a
+    logistic regression whose L2 penalty cross-validation chooses. OUT has the weights of IN
+    and the classifier's. NET's scores must be a linear function of features: a 1x1
+    convolution with an average over all positions behind and no ReLU, or an InnerProduct.
+
+    \b
+    Example:
+      sqgen weights probe squeezenet.caffemodel probed.caffemodel \\
+        --net train_val.prototxt
+    """
+    from ..extras import required
+    from ..formats.files import check_file_target
+
+    check_file_target(Path(out), force)
+    with required("torch", "sqgen weights probe"):
+        from ..finetune.probe import fit_classifier
+    net = _read_net(net_path)
+    fitted = fit_classifier(net, source, data, balanced=balanced, seed=seed, on_damage=warn)
+    fitted.net.save(out, force)
+    regression, classifier = fitted.regression, fitted.classifier
+    if as_json:
+        shown = {
+            "layer": classifier.layer,
+            "features": classifier.features,
+            "classes": classifier.classes,
+            "images": fitted.images,
+            "strength": regression.strength,
+            "loss": regression.loss,
+            "accuracy": regression.accuracy,
+        }
+        print_json({"format": FORMAT, "out": out, **shown})
+    else:
+        echo(
+            f"wrote {printable(out)}: layer '{classifier.layer}' fitted to {fitted.images} images"
+            f" of {classifier.classes} classes; in cross-validation, top1 {regression.accuracy:.4g}"
+            f" and loss {regression.loss:.4g} with an L2 penalty of {regression.strength:.2g}",
+            bold=True,
+        )
 
 
 # Numbers

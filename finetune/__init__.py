@@ -1,0 +1,1 @@
+"""From pictures and pretrained weights to a classifier."""

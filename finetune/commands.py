@@ -1,0 +1,80 @@
+"""The single commands that do, one after the other, what `sqgen finetune` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..generator.design import Design
+from ..generator.options import command_line
+from ..text import shell_join
+
+TRAIN_VAL, DEPLOY, SOLVER = "train_val.prototxt", "deploy.prototxt", "solver.prototxt"
+DECODED, MAPPED, LINEAR = "decoded.caffemodel", "mapped.caffemodel", "linear.caffemodel"
+FINETUNED = "finetuned_best.caffemodel"  # by the solver's snapshot_prefix
+TRAIN_RUN, TEST_RUN, PREDICTIONS = "train", "test", "predictions.csv"
+KEEP_BEST = "top1"
+
+
+def data_command(
+    pictures: str, list_file: str | None, folder: Path, share: float, seed: int, size: int
+) -> str:
+    """Return the command that makes both LMDBs."""
+    words = ["data", "create", pictures]
+    words += ["--list", list_file] if list_file is not None else []
+    words += ["--split", f"{share:g}", "--seed", str(seed), "--resize", f"{size}x{size}"]
+    return _command([*words, "-o", str(folder)])
+
+
+def build_command(design: Design, folder: Path) -> str:
+    """Return the command that writes the nets and the solver."""
+    return f"{command_line('build', design)} --out {shell_join([str(folder)])}"
+
+
+def weight_commands(
+    weights: str, preset: str | None, folder: Path, ignores_bypass: bool
+) -> Iterator[str]:
+    """Yield the commands that make `mapped.caffemodel`.
+
+    Args:
+        weights: as given.
+        preset: of a compressed file; None of a caffemodel.
+        folder: where the nets are.
+        ignores_bypass: whether one of the nets has bypasses that the other lacks.
+    """
+    if preset is not None:
+        deploy, decoded = str(folder / "pretrained.prototxt"), str(folder / DECODED)
+        built = _command(["build", "--preset", preset, "--net", "deploy"])
+        yield f"{built} > {shell_join([deploy])}"
+        yield _command(["compress", "decode", weights, "--net", deploy, "-o", decoded])
+        weights = decoded
+    words = ["weights", "map", weights, str(folder / MAPPED), "--to", str(folder / DEPLOY)]
+    words += ["--partial", *(["--ignore-bypass"] if ignores_bypass else [])]
+    yield _command(words)
+
+
+def probe_command(folder: Path, balanced: bool, seed: int) -> str:
+    """Return the command that makes `linear.caffemodel`."""
+    words = ["weights", "probe", str(folder / MAPPED), str(folder / LINEAR)]
+    words += ["--net", str(folder / TRAIN_VAL), "--seed", str(seed)]
+    return _command([*words, *(["--balanced"] if balanced else [])])
+
+
+def train_command(folder: Path, freeze: Sequence[str], patience: int | None) -> str:
+    """Return the command that trains all layers."""
+    words = ["train", "--solver", str(folder / SOLVER), "--weights", str(folder / LINEAR)]
+    words += ["--keep-best", KEEP_BEST]
+    words += ["--patience", str(patience)] if patience is not None else []
+    words += [word for pattern in freeze for word in ("--freeze", pattern)]
+    return _command([*words, "--run-dir", str(folder / TRAIN_RUN)])
+
+
+def test_command(folder: Path, weights: Path) -> str:
+    """Return the command that tests the result."""
+    words = ["test", "--model", str(folder / TRAIN_VAL), "--weights", str(weights)]
+    words += ["--engine", "torch", "--predictions", str(folder / PREDICTIONS)]
+    return _command([*words, "--run-dir", str(folder / TEST_RUN)])
+
+
+def _command(words: Sequence[str]) -> str:
+    return shell_join(["sqgen", *words])

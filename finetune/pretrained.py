@@ -1,0 +1,178 @@
+"""Read pretrained weights of any layout, and map them to the net that is to be fine-tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from ..compress.encoding import decode
+from ..errors import NetError, SqgenError
+from ..formats.caffemodel import is_caffemodel, parse_caffemodel
+from ..formats.files import BINARY_LIMIT, read_bytes
+from ..formats.hdf5_file import is_hdf5
+from ..formats.schema import NetParameter
+from ..generator.build import build
+from ..generator.design import Design
+from ..generator.naming import layer_role
+from ..generator.presets import PRESETS, preset
+from ..nets.definition import NetDefinition, parse_net
+from ..nets.inference_graph import InferenceGraph, inference_graph, inference_graph_of_model
+from ..nets.shapes import require_shapes
+from ..text import printable
+from ..weights.mapping import WeightMapping, map_weights
+from ..weights.match import match_weights
+from .classifier import find_classifier
+
+
+class Pretrained(NamedTuple):
+    """Weights, and the net that they are of.
+
+    Attributes:
+        file: as given.
+        model: the weights.
+        graph: what their net computes.
+        preset: its name, where the file has no definitions of layers; else None.
+    """
+
+    file: str
+    model: NetParameter
+    graph: InferenceGraph
+    preset: str | None
+
+
+class Fitted(NamedTuple):
+    """A net, and the weights that it starts from.
+
+    Attributes:
+        design: of the net.
+        deploy: its deploy net.
+        mapping: of the weights to it.
+    """
+
+    design: Design
+    deploy: NetDefinition
+    mapping: WeightMapping
+
+
+def read_pretrained(path: str) -> Pretrained:
+    """Read a .caffemodel, .caffemodel.h5, or a compressed .net or .sqz.
+
+    A file without definitions of layers is taken for that of the first preset that it fits.
+
+    Raises:
+        FormatError: it can't be read, is damaged or of another kind.
+        NetError: it has no definitions of layers, and fits no preset.
+    """
+    data, shown = read_bytes(path, BINARY_LIMIT, "weights"), printable(path)
+    if is_hdf5(data) or is_caffemodel(data) or not path.endswith((".net", ".sqz")):
+        model = parse_caffemodel(data, shown, [])
+        try:
+            return Pretrained(path, model, inference_graph_of_model(model, path), None)
+        except NetError:
+            return _of_preset(path, model)
+    problems = []
+    for name, net in _presets():
+        try:
+            model = decode(data, net, path)
+        except SqgenError as error:
+            problems.append(error)
+        else:
+            return Pretrained(path, model, inference_graph(net), name)
+    raise problems[0]
+
+
+def _of_preset(path: str, model: NetParameter) -> Pretrained:
+    """Return weights with the net of the preset whose layers they all have by name."""
+    for name, net in _presets():
+        with suppress(NetError):
+            if not match_weights(require_shapes(net, "TEST"), [(path, model)]).missing:
+                return Pretrained(path, model, inference_graph(net), name)
+    raise NetError(
+        f"{printable(path)}: has weights without definitions of their layers, and the names of no"
+        f" preset ({', '.join(PRESETS)}); sqgen weights map --from NET makes a .caffemodel of it"
+    )
+
+
+def _presets() -> Iterator[tuple[str, NetDefinition]]:
+    for name in PRESETS:
+        yield name, parse_net(build(preset(name), "deploy"), name)
+
+
+# Nets that weights are tried on where no design is given, the plainest first.
+KNOWN: tuple[Design, ...] = (
+    Design(),
+    Design(version="1.1"),
+    Design(bypass="simple"),
+    Design(bypass="complex"),
+    *(preset(name) for name in PRESETS if name.startswith("generator")),
+)
+
+
+def fit_design(
+    weights: Pretrained, known: Sequence[Design], wanted: Sequence[Design] | None = None
+) -> Fitted:
+    """Return the first design that all weights but the classifier's fit, with these.
+
+    Args:
+        weights: what to start from.
+        known: designs to try.
+        wanted: those to try in their place, without regard to bypasses: those that only the design
+            has get no weights.
+
+    Raises:
+        NetError: none does; says what fits instead, or comes nearest.
+    """
+    designs, counts = wanted or known, []
+    for design in designs:
+        fitted = _fit(weights, design, wanted is not None)
+        if isinstance(fitted, Fitted):
+            return fitted
+        counts.append(fitted)
+    shown = printable(weights.file)
+    others = known if wanted is not None else ()
+    other = next((each for each in others if isinstance(_fit(weights, each, False), Fitted)), None)
+    if other is not None:
+        raise NetError(
+            f"{shown}: are weights of {design_name(other)}, not of {design_name(designs[0])}; leave"
+            " --preset and --design out"
+        )
+    fitting = max(counts)
+    nearest = design_name(designs[counts.index(fitting)])
+    raise NetError(
+        f"{shown}: fits {fitting or 'no'} layers of {nearest}, which comes nearest; give weights of"
+        " a SqueezeNet, or its design: --design FILE"
+    )
+
+
+def _fit(weights: Pretrained, design: Design, ignore_bypass: bool) -> Fitted | int:
+    """Return the net with its weights; or the number of layers that fit, where some don't."""
+    deploy = parse_net(build(design, "deploy"), design_name(design))
+    try:
+        mapping = map_weights(
+            weights.graph,
+            inference_graph(deploy),
+            weights.model,
+            layer_role,
+            partial=True,
+            ignore_bypass=ignore_bypass,
+            file=weights.file,
+        )
+    except NetError:
+        return 0
+    may_lack = find_classifier(deploy).layer
+    lacking = [n for n in mapping.missing if n != may_lack and not is_bypass_convolution(n)]
+    return len(mapping.rows) if lacking else Fitted(design, deploy, mapping)
+
+
+def is_bypass_convolution(layer: str) -> bool:
+    """Return whether a layer's name is one of a convolution of a bypass."""
+    return (layer_role(layer) or ("",))[0] == "bypass_conv"
+
+
+def design_name(design: Design) -> str:
+    """Return how messages name a design."""
+    if design.style != "clean":
+        return next((name for name in PRESETS if preset(name).style == design.style), design.style)
+    bypass = f" with {design.bypass} bypass" if design.bypasses else ""
+    return f"SqueezeNet v{design.version}{bypass}"

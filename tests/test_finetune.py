@@ -1,0 +1,371 @@
+"""`sqgen finetune` and `sqgen weights probe`: from pictures and weights to a classifier."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+import sqgen as package
+from sqgen.errors import NetError
+from sqgen.finetune.classifier import find_classifier
+from sqgen.finetune.logistic_regression import FOLDS, fit, fold_numbers
+from sqgen.formats.caffemodel import read_caffemodel
+from sqgen.formats.lmdb_reader import open_lmdb
+from sqgen.generator.options import design_to_table
+
+from . import engine_server
+from .conftest import Run
+from .small_runs import PATIENCE, start
+
+NAMES = ("bar", "disc", "plain")
+PICTURES = 12  # of a class
+DESIGN = package.Design(version="1.1", size=32, fire_modules=2, pool_after=(2,), classes=7)
+WEIGHTS = ("--weights", "w.caffemodel", "--design", "design.toml")
+RECIPE = ("--epochs", "2", "--base-lr", "0.001")
+
+
+def picture(kind: str, number: int) -> np.ndarray[Any, Any]:
+    """A picture of a class: its own shape, on noise."""
+    random = np.random.default_rng((number, NAMES.index(kind)))
+    image = random.integers(0, 120, (40, 44, 3), dtype=np.uint8)
+    x, y = random.integers(12, 28, 2).tolist()
+    if kind == "disc":
+        cv2.circle(image, (x, y), 9, (250, 40, 60), -1)
+    elif kind == "bar":
+        cv2.rectangle(image, (x - 3, 0), (x + 3, 40), (40, 250, 240), -1)
+    return image
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pictures of three classes, and weights of a small net with seven."""
+    import tomli_w
+
+    monkeypatch.delenv("CAFFE_ROOT", raising=False)
+    for name in NAMES:
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(PICTURES):
+            path = tmp_path / "pictures" / name / f"{number:02}.png"
+            cv2.imwrite(str(path), picture(name, number))
+    net = package.Net(package.parse_net(package.build(DESIGN)), seed=2)
+    net.save(tmp_path / "w.caffemodel")
+    (tmp_path / "design.toml").write_text(tomli_w.dumps(design_to_table(DESIGN)))
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """The files and records that a fine-tuning makes, but for its runs."""
+    made: dict[str, object] = {file.name: file.read_bytes() for file in folder.glob("*.*")}
+    for path in folder.glob("*_lmdb"):
+        with open_lmdb(path) as lmdb:
+            made[path.name] = list(map(bytes, lmdb.values()))
+    return made
+
+
+# The single commands
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [("--linear",), RECIPE], ids=["linear", "all layers"])
+def test_the_single_commands_do_the_same(folder: Path, sqgen: Run, more: tuple[str, ...]) -> None:
+    """To the byte: the weights, the nets, the sets and the predictions."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("needs bash, which is not here")
+    done = sqgen("finetune", "pictures", *WEIGHTS, *more, "-o", "out", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    script = (folder / "out" / "commands").read_text()
+    assert result["commands"] == script.splitlines()
+    made = contents(folder / "out")
+    (folder / "out").rename(folder / "before")
+    path = os.pathsep.join([str(engine_server.folder()), os.environ["PATH"]])
+    again = subprocess.run(
+        [bash, "-e", "-c", script],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    repeated = contents(folder / "out")
+    assert made.keys() == repeated.keys()
+    assert [name for name, data in made.items() if data != repeated[name]] == []
+
+
+def test_all_layers_train_and_the_best_weights_are_kept(folder: Path, sqgen: Run) -> None:
+    done = sqgen("finetune", "pictures", *WEIGHTS, *RECIPE, "-o", "out", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["images"] == {"train": 30, "val": 6}
+    assert result["majority"]["top1"] == pytest.approx(1 / 3)
+    assert [each["name"] for each in result["classes"]] == list(NAMES)
+    run = json.loads((folder / "out" / "train" / "result.json").read_text())
+    tests = run["segments"][0]["test"]
+    assert [row["iteration"] for row in tests] == [0, 1, 2]
+    best = max(tests, key=lambda row: row["outputs"]["accuracy_top1"])
+    assert result["best_iteration"] == best["iteration"]
+    assert result["top1"] == pytest.approx(best["outputs"]["accuracy_top1"])
+    tested = json.loads((folder / "out" / "test" / "result.json").read_text())
+    assert tested["images"] == 6
+    last, first = (
+        read_caffemodel(folder / "out" / name)
+        for name in ("finetuned_iter_2.caffemodel", "linear.caffemodel")
+    )
+    changed = [a.name for a, b in zip(last.layer, first.layer, strict=False) if a.blobs]
+    assert len(changed) == 8
+
+
+def test_it_says_what_it_did_and_what_comes_next(folder: Path, sqgen: Run) -> None:
+    done = sqgen("finetune", "pictures", *WEIGHTS, "--linear", "-o", "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("top1 ")
+    assert "0.3333 by always saying bar" in done.stdout
+    assert "36 pictures in 3 classes: 30 to train on, 6 to validate" in done.stderr
+    assert "7 of the 8 layers of SqueezeNet v1.1; the classifier is new" in done.stderr
+    command = done.stderr.splitlines()[-1].removeprefix("sqgen: sqgen ").split()
+    assert command.pop() == "PICTURE"
+    classified = sqgen(*command, "--json", "pictures/disc/00.png")
+    assert classified.returncode == 0, classified.stderr
+    assert {c["name"] for c in json.loads(classified.stdout)[0]["classes"]} == set(NAMES)
+
+
+def test_a_dry_run_makes_nothing(folder: Path, sqgen: Run) -> None:
+    done = sqgen("finetune", "pictures", *WEIGHTS, "-o", "out", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()] == [
+        "data", "build", "weights", "weights", "train", "test",
+    ]  # fmt: skip
+    assert not (folder / "out").exists()
+
+
+def test_a_list_in_place_of_folders(folder: Path, sqgen: Run) -> None:
+    lines = [f"{name}/{n:02}.png {label}\n" for label, name in enumerate(NAMES) for n in range(8)]
+    (folder / "list.txt").write_text("".join(lines))
+    done = sqgen("finetune", "pictures", "--list", "list.txt", *WEIGHTS, "--linear", "-o", "out")
+    assert done.returncode == 0, done.stderr
+    assert "24 pictures in 3 classes: 18 to train on, 6 to validate" in done.stderr
+    assert "class 1" in done.stdout
+    assert "--labels" not in done.stderr
+
+
+def test_weights_go_into_a_net_with_bypasses(folder: Path, sqgen: Run) -> None:
+    """Convolutions of bypasses begin at 0, so that the net's features are those of the weights."""
+    words = ("finetune", "pictures", *WEIGHTS, "--linear")
+    for out, more in (("plain", ()), ("complex", ("--bypass", "2:conv"))):
+        done = sqgen(*words, *more, "-o", out)
+        assert done.returncode == 0, done.stderr
+    plain, bypassed = (
+        {layer.name: layer.blobs for layer in read_caffemodel(path).layer}
+        for path in (folder / "plain/linear.caffemodel", folder / "complex/linear.caffemodel")
+    )
+    assert not any(bypassed["fire2/bypass1x1"][0].data)
+    np.testing.assert_allclose(plain["conv4_3"][0].data, bypassed["conv4_3"][0].data, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_a_stopped_training_goes_on(folder: Path) -> None:
+    words = ["finetune", "pictures", *WEIGHTS, "--epochs", "100000", "--base-lr", "1e-9"]
+    process = start([*words, "-o", "out"], folder)
+    while not (folder / "out/finetuned_iter_2.solverstate").exists():
+        with suppress(subprocess.TimeoutExpired):
+            raise AssertionError(process.wait(0.05))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    last = err.splitlines()[-1]
+    assert "go on with sqgen train --solver out/solver.prototxt --resume --keep-best top1" in last
+    assert (folder / "out/finetuned_best.caffemodel").exists()
+
+
+# Wrong input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nothing", *WEIGHTS), "nothing: no such folder"),
+        (("empty", *WEIGHTS), "empty: has no folders; make a folder a class"),
+        (("one", *WEIGHTS), "class 'bar': is the only class; give two or more"),
+        (("single", *WEIGHTS), "1 of 2 classes have no two different pictures"),
+        (("pictures/bar/00.png", *WEIGHTS), "is a file; give the folder"),
+        (("pictures", "--weights", "w.caffemodel"), "fits no layers of SqueezeNet v1.0, which"),
+        (("pictures", "--weights", "design.toml"), "design.toml: is not a .caffemodel"),
+        (("pictures", "--weights", "none.caffemodel"), "none.caffemodel: no such file"),
+        (("pictures", *WEIGHTS, "--preset", "v1.1"), "--preset and --design: give one"),
+        (("pictures", *WEIGHTS, "--val", "1.5"), "--split 1.5: give a share between 0 and 1"),
+        (("pictures", *WEIGHTS, "--freeze", "fire77/*"), "--freeze fire77/*: matches no layer"),
+        (("broken", *WEIGHTS), "no image of class 'disc' could be read"),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(
+    folder: Path, sqgen: Run, arguments: tuple[str, ...], message: str
+) -> None:
+    for name, classes in {"empty": {}, "one": {"bar": 2}, "single": {"bar": 2, "disc": 1}}.items():
+        for kind, count in {"": 0, **classes}.items():
+            (folder / name / kind).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                shutil.copy(folder / f"pictures/{kind}/{number:02}.png", folder / name / kind)
+    shutil.copytree(folder / "pictures", folder / "broken")
+    for path in (folder / "broken/disc").iterdir():
+        path.write_bytes(path.name.encode())
+    done = sqgen("finetune", *arguments, "-o", "out")
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr.splitlines()[-1]
+    assert not (folder / "out").exists()
+
+
+def test_pictures_that_do_not_decode_are_left_out(folder: Path, sqgen: Run) -> None:
+    (folder / "pictures/bar/03.png").write_bytes(b"no picture")
+    done = sqgen("finetune", "pictures", *WEIGHTS, "--linear", "-o", "out", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("pictures/bar/03.png: can't be decoded") == 1
+    assert sum(json.loads(done.stdout)["images"].values()) == 3 * PICTURES - 1
+
+
+def test_an_existing_folder_stays(folder: Path, sqgen: Run) -> None:
+    (folder / "out").mkdir()
+    (folder / "out/mine").write_text("mine")
+    done = sqgen("finetune", "pictures", *WEIGHTS, "-o", "out")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "out: is there already; give -o a new folder" in done.stderr
+    assert (folder / "out/mine").read_text() == "mine"
+
+
+def test_weights_of_another_family_say_what_fits(folder: Path, sqgen: Run) -> None:
+    net = package.Net(package.parse_net(package.build(package.Design(version="1.1"))))
+    net.save(folder / "v1.1.caffemodel")
+    words = ("finetune", "pictures", "--weights", "v1.1.caffemodel", "-o", "out", "--dry-run")
+    done = sqgen(*words)
+    assert done.returncode == 0, done.stderr
+    assert "25 of the 26 layers of SqueezeNet v1.1" in done.stderr
+    done = sqgen(*words, "--preset", "v1.0")
+    assert done.returncode == 2
+    assert "are weights of SqueezeNet v1.1, not of v1.0; leave --preset" in done.stderr
+    done = sqgen(*words, "--bypass", "simple")
+    assert done.returncode == 0, done.stderr
+    assert "25 of the 26 layers of SqueezeNet v1.1 with simple bypass" in done.stderr
+
+
+# The linear classifier
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_fit_is_that_of_scikit_learn(weighted: bool) -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [30, 20, 10])
+    features = random.normal(labels[:, None], 2, (60, 5)) * 7
+    class_weights = [0.5, 1.0, 3.0] if weighted else None
+    found = fit(features, labels, 3, class_weights=class_weights, strengths=[0.1])
+    scale = np.sqrt(np.square(features).mean())
+    wanted = LogisticRegression(
+        C=1 / (60 * 0.1), tol=1e-10, max_iter=10_000,
+        class_weight=dict(enumerate(class_weights)) if class_weights else None,
+    ).fit(features / scale, labels)  # fmt: skip
+    np.testing.assert_allclose(found.weights * scale, wanted.coef_, atol=1e-4)
+    bias = found.bias - found.bias.mean()  # any constant gives the same probabilities
+    np.testing.assert_allclose(bias, wanted.intercept_ - wanted.intercept_.mean(), atol=1e-4)
+
+
+def test_cross_validation_prefers_a_penalty_on_noise() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 60)
+    noise = random.normal(size=(60, 80))
+    assert fit(noise, labels, 2, strengths=[10.0, 1e-3]).strength == 10.0
+    clear = noise + 5 * labels[:, None]
+    assert fit(clear, labels, 2, strengths=[10.0, 1e-3]).strength == 1e-3
+
+
+def test_each_class_is_spread_over_the_folds() -> None:
+    labels = np.array([0] * 23 + [1] * 11 + [2] * 6)
+    folds = fold_numbers(labels, seed=1)
+    for label in range(3):
+        counts = np.bincount(folds[labels == label], minlength=FOLDS)
+        assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize("pad", [0, 1])
+@pytest.mark.parametrize("explicit", [False, True])
+def test_a_fitted_classifier_gives_its_scores(pad: int, explicit: bool) -> None:
+    """A 1x1 convolution and the average over positions commute, padding counted."""
+    design = DESIGN.with_options(
+        classifier_relu=False, conv10_pad=pad, explicit_pool10=explicit, dropout=0.0
+    )
+    deploy = package.parse_net(package.build(design, "deploy"))
+    classifier = find_classifier(deploy)
+    assert (classifier.features, classifier.classes) == ("fire3/concat", 7)
+    net = package.Net(deploy, seed=1)
+    random = np.random.default_rng(0)
+    weights, bias = random.normal(size=(7, classifier.shapes[0][1])), random.normal(size=7)
+    net.set_blobs(classifier.layer, classifier.blobs(weights, bias))
+    images = random.normal(0, 50, (3, 3, 32, 32)).astype(np.float32)
+    executor = net._executor
+    blobs = executor.forward({"data": images}, keep={"fire3/concat", "pool4"})
+    scores = blobs["fire3/concat"].mean((2, 3)) @ weights.T + bias
+    np.testing.assert_allclose(blobs["pool4"][:, :, 0, 0], scores, rtol=1e-3, atol=1e-4)
+
+
+def test_a_relu_behind_the_classifier_is_refused() -> None:
+    deploy = package.parse_net(package.build(DESIGN, "deploy"), "deploy.prototxt")
+    with pytest.raises(NetError, match="'relu_conv4', no linear function of features; build it"):
+        find_classifier(deploy)
+
+
+def test_probe_fits_an_inner_product_too(folder: Path, sqgen: Run) -> None:
+    done = sqgen("data", "create", "pictures", "--resize", "32x32", "-o", "lmdb")
+    assert done.returncode == 0, done.stderr
+    text = (
+        'layer { name: "data" type: "Data" top: "data" top: "label" transform_param { scale: 0.004'
+        ' mirror: true } data_param { source: "lmdb" backend: LMDB batch_size: 4 } }\n'
+        'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"'
+        " inner_product_param { num_output: 3 } }\n"
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }\n'
+    )
+    (folder / "net.prototxt").write_text(text)
+    done = sqgen("weights", "probe", "w.caffemodel", "o.caffemodel", "--net", "net.prototxt")
+    assert done.returncode == 0, done.stderr
+    assert "layer 'ip' fitted to 36 images of 3 classes" in done.stdout
+    done = sqgen("test", "--model", "net.prototxt", "--weights", "o.caffemodel", "--json")
+    assert json.loads(done.stdout)["scores"][0]["value"] < 0.2
+
+
+def test_probe_needs_the_other_layers(folder: Path, sqgen: Run) -> None:
+    design = DESIGN.with_options(classifier_relu=False, train_source="x", stem_filters=32)
+    (folder / "net.prototxt").write_text(package.build(design))
+    (folder / "x").mkdir()
+    done = sqgen("weights", "probe", "w.caffemodel", "o.caffemodel", "--net", "net.prototxt")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert not (folder / "o.caffemodel").exists()
+
+
+# Real pictures
+
+
+@pytest.mark.slow
+def test_published_weights_classify_real_pictures(shared: Path, tmp_path: Path, sqgen: Run) -> None:
+    """From the 660 KB file: animals and objects, 48 pictures of the 200."""
+    sample = shared / "imagenet_sample"
+    lines = [line.split() for line in (sample / "val.txt").read_text().splitlines()]
+    for name, label in lines[:48]:
+        kind = tmp_path / "pictures" / ("animal" if int(label) < 398 else "object")
+        kind.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sample / "images" / name, kind)
+    weights = str(sample / "compressed_SqueezeNet.net")
+    done = sqgen("finetune", "pictures", "--weights", weights, "--linear", "-o", "out", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "25 of the 26 layers of SqueezeNet v1.0" in done.stderr
+    result = json.loads(done.stdout)
+    assert result["cross_validation"] > 0.75
+    assert result["top1"] >= result["majority"]["top1"]
