@@ -79,7 +79,7 @@ def convert_weights(
     Args:
         source: a caffemodel, Caffe's or Keras's HDF5, an npz, safetensors, PyTorch's state dict,
             or compressed weights.
-        out: `.caffemodel`, `.h5` (Caffe's), `.npz`, `.safetensors` or `.pth`.
+        out: `.caffemodel`, `.h5` (Caffe's), `.keras.h5`, `.npz`, `.safetensors` or `.pth`.
         target: a net that gets the weights; None keeps the layers.
         trained: the net that they are of; None takes what the file says.
         fold_preprocessing: change the first convolution so that it takes what OUT's nets do:

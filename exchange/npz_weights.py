@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import FormatError
+from ..formats.files import unpacked_limit
 from ..formats.npz import decode_npz, encode_npz
 from ..text import printable
 
-_ALWAYS = 64 << 20  # bytes that any file may unpack to
-_MAX_RATIO = 100  # of larger ones; weights pack to nine tenths, pruned ones to a tenth
 _MAX_NAME = 1 << 15  # bytes
 
 
@@ -22,7 +21,7 @@ def read_npz(data: bytes, shown: str) -> dict[str, np.ndarray]:
         FormatError: it is damaged, holds Python objects, or unpacks to far more than its size.
     """
     try:
-        return decode_npz(data, max(_ALWAYS, _MAX_RATIO * len(data)))
+        return decode_npz(data, unpacked_limit(len(data)))
     except ValueError as error:
         raise FormatError(f"{shown}: no npz of weights: {printable(str(error))}") from None
 

@@ -6,7 +6,6 @@ What a file is, its contents say; a suffix that says otherwise is mentioned.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import FormatError
@@ -32,7 +31,8 @@ SUFFIXES = {
     TORCH: (".pth", ".pt", ".bin"),
     COMPRESSED: (".sqz", ".net"),
 }
-OUTPUTS = {
+OUTPUTS = {  # the first that fits
+    ".keras.h5": KERAS_HDF5,
     ".caffemodel": CAFFEMODEL,
     ".h5": CAFFE_HDF5,
     ".npz": NPZ,
@@ -65,10 +65,10 @@ def output_format(path: str) -> str:
     Raises:
         FormatError: no format has it.
     """
-    kind = OUTPUTS.get(Path(path).suffix)
-    if kind is None:
-        raise FormatError(f"{printable(path)}: end it in one of {', '.join(OUTPUTS)}")
-    return kind
+    for suffix, kind in OUTPUTS.items():
+        if path.endswith(suffix):
+            return kind
+    raise FormatError(f"{printable(path)}: end it in one of {', '.join(OUTPUTS)}")
 
 
 def read_weights(path: str | os.PathLike[str], net: NetDefinition | None = None) -> WeightFile:
@@ -127,6 +127,10 @@ def encode_weights(model: NetParameter, path: str) -> bytes:
     kind, shown = output_format(path), printable(path)
     if kind in (CAFFEMODEL, CAFFE_HDF5):
         return encode_caffemodel(model, path)
+    if kind == KERAS_HDF5:
+        from .keras_weights import keras_from_model
+
+        return keras_from_model(model, shown)
     from ..formats.safetensors_file import write_safetensors
     from ..formats.torch_file import write_state_dict
     from .npz_weights import write_npz

@@ -23,6 +23,7 @@ _WEB_PAGE = re.compile(
 )
 _HEAD = 4096  # bytes that show what a file is
 BINARY_LIMIT = (1 << 31) - 1  # bytes: protobuf's own
+_UNPACKED_ALWAYS, _UNPACKED_RATIO = 64 << 20, 100
 _STEM = 230  # bytes of a name in its temporary one, which is longer; systems allow 255
 _CHUNK = 1 << 20  # bytes read at a time where the size is unknown
 
@@ -117,6 +118,14 @@ def check_stand_in(head: bytes, shown: str, kind: str) -> None:
         raise FormatError(
             f"{shown}: is a web page, not {kind}; download the file itself (on GitHub: Raw)"
         )
+
+
+def unpacked_limit(size: int) -> int:
+    """Return the most bytes that a file of weights of `size` bytes may take in memory.
+
+    Weights pack to nine tenths, pruned ones to a tenth; a file that is to fill memory, to 1/1000.
+    """
+    return max(_UNPACKED_ALWAYS, _UNPACKED_RATIO * size)
 
 
 def find_files(folder: str) -> Iterator[str]:

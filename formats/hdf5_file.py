@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import FormatError, SqgenError
 from ..extras import required
 from ..text import printable
+from .files import unpacked_limit
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_AXES = 32  # kMaxBlobAxes (include/caffe/blob.hpp)
@@ -71,6 +72,7 @@ class Hdf5File:
     def __init__(self, source: str | os.PathLike[str] | bytes, shown: str) -> None:
         self.shown = shown
         self._is_whole = isinstance(source, bytes)
+        self._may_read = unpacked_limit(len(source)) if isinstance(source, bytes) else None
         h5py = hdf5_package()
         with self._guarded():
             self._file = h5py.File(BytesIO(source) if isinstance(source, bytes) else source, "r")
@@ -174,6 +176,10 @@ class Hdf5File:
             dtype: of the result.
         """
         dataset = self._dataset(name)
+        if self._may_read is not None:
+            self._may_read -= prod(dataset.shape) * np.dtype(dtype).itemsize
+            if self._may_read < 0:
+                raise FormatError(f"{self.shown}: unpacks to far more than weights do; refused")
         with self._guarded(name):
             return np.asarray(dataset.astype(dtype)[() if rows is None else rows])
 

@@ -6,13 +6,14 @@ of each layer has `weight_names`, the names of its datasets, such as `conv1/kern
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import FormatError
 from ..text import printable
-from .hdf5_file import Hdf5File
+from .hdf5_file import Hdf5File, write_hdf5
 
 _LAYERS, _WEIGHTS = "layer_names", "weight_names"
 _MODEL = "model_weights"
@@ -64,9 +65,38 @@ def read_keras(data: bytes, shown: str) -> list[KerasWeight]:
             if not file.is_group(group):
                 raise FormatError(f"{shown}: lacks the layer '{printable(layer)}' that it names")
             for name in file.attribute(_WEIGHTS, group) or ():
-                array = file.read(f"{group}/{name}")
+                path = f"{group}/{name}"
+                kind = np.float64 if file.is_double(path) else np.float32
+                array = file.read(path, dtype=kind)
                 weights.append(KerasWeight(layer, _own_name(name, layer), array))
         return weights
+
+
+def write_keras(weights: Sequence[KerasWeight], shown: str) -> bytes:
+    """Return the bytes of a file of weights as Keras 2 writes it; Keras 3 reads it, too.
+
+    Raises:
+        FormatError: HDF5 can't have the names; `shown` is the file in the message.
+        MissingExtraError: h5py is not installed.
+    """
+    layers: dict[str, list[KerasWeight]] = {}
+    for weight in weights:
+        layers.setdefault(weight.layer, []).append(weight)
+
+    def fill(file: Any) -> None:
+        file.attrs[_LAYERS] = [layer.encode() for layer in layers]
+        file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.1.1"
+        for layer, own in layers.items():
+            group = file.require_group(layer)  # may be there: fire2 of fire2/squeeze1x1
+            names = [f"{layer}/{weight.name}{_SUFFIX}" for weight in own]
+            group.attrs[_WEIGHTS] = [name.encode() for name in names]
+            for name, weight in zip(names, own, strict=True):
+                group.create_dataset(name, data=weight.array)
+
+    try:
+        return write_hdf5(fill)
+    except (ValueError, RuntimeError, OSError, TypeError):
+        raise FormatError(f"{shown}: HDF5 can't have these names of layers; rename them") from None
 
 
 def _own_name(name: str, layer: str) -> str:

@@ -12,7 +12,7 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import FormatError
 from ..extras import required
 from ..text import printable
+from .files import unpacked_limit
 
 _ALLOWED = re.compile(
     r"collections OrderedDict|torch(\.storage)? [A-Z][A-Za-z0-9]*Storage"
@@ -59,6 +60,7 @@ def read_state_dict(data: bytes, shown: str) -> dict[str, np.ndarray]:
             state = state[key]
     if not (isinstance(state, dict) and state and all(isinstance(key, str) for key in state)):
         raise FormatError(f"{shown}: holds no state dict of tensors; {_SAVE}")
+    _check_sizes(state.values(), len(data), shown)
     arrays = {name: _array(value, f"{shown}: '{printable(name)}'") for name, value in state.items()}
     if all(name.startswith(_PARALLEL) for name in arrays):
         arrays = {name.removeprefix(_PARALLEL): array for name, array in arrays.items()}
@@ -138,11 +140,20 @@ def _load(data: bytes, shown: str) -> Any:
         raise _unreadable(shown, error) from None
 
 
+def _check_sizes(values: Iterable[Any], size: int, shown: str) -> None:
+    """Refuse tensors that repeat what the file stores more often than weights do."""
+    import torch
+
+    tensors = [value for value in values if isinstance(value, torch.Tensor)]
+    if sum(each.numel() * each.element_size() for each in tensors) > unpacked_limit(size):
+        raise FormatError(f"{shown}: its tensors unpack to far more than weights do; refused")
+
+
 def _array(tensor: Any, where: str) -> np.ndarray | None:
     """Return a tensor as an array; None for a count of integers, such as BatchNorm's.
 
     Raises:
-        FormatError: it is no tensor of floats whose elements are all in the file.
+        FormatError: it is no tensor of floats.
     """
     import torch
 
@@ -153,9 +164,6 @@ def _array(tensor: Any, where: str) -> np.ndarray | None:
     if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         kind = str(tensor.dtype).removeprefix("torch.")
         raise FormatError(f"{where} is of {kind}; weights are floats")
-    # A view with strides of 0 could have any size.
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise FormatError(f"{where} is larger than what the file stores of it; damaged")
     if tensor.dtype in (torch.float16, torch.bfloat16):
         tensor = tensor.float()
     array: np.ndarray = tensor.detach().numpy()

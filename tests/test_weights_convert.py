@@ -68,6 +68,21 @@ def test_round_trips_keep_every_bit(suffix: str, tmp_path: Path) -> None:
     assert blobs(read_caffemodel(tmp_path / "back.caffemodel")) == blobs(model)
 
 
+def test_round_trips_by_keras_keep_every_bit(sqgen: Run, tmp_path: Path) -> None:
+    """Of convolutions, the first of which has another order of axes in Keras."""
+    weights = np.resize(ODD, (2, 3, 5, 7))
+    doubles = np.resize(ODD_DOUBLES, (1, 2, 1, 1))
+    model = model_of(("fire2/a", [weights, ODD[:2]]), ("fire2", [doubles]))
+    save(model, tmp_path / "in.caffemodel")
+    for pair in (("in.caffemodel", "w.keras.h5"), ("w.keras.h5", "back.caffemodel")):
+        assert sqgen("weights", "convert", *pair).returncode == 0
+    assert blobs(read_caffemodel(tmp_path / "back.caffemodel")) == blobs(model)
+    for layer in (("bn", [ODD, ODD, ODD]), ("fc", [weights[0, 0]]), ("\0", [weights])):
+        save(model_of(layer), tmp_path / "no.caffemodel")
+        done = sqgen("weights", "convert", "no.caffemodel", "no.keras.h5")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
 @pytest.mark.parametrize("suffix", FOREIGN)
 def test_with_its_net_the_whole_caffemodel_comes_back(suffix: str, tmp_path: Path) -> None:
     """Definitions, order and types too; equal weights are equal bytes in every format."""
@@ -409,7 +424,7 @@ def test_what_a_format_can_not_hold_is_refused(sqgen: Run, tmp_path: Path) -> No
         ("twice.caffemodel", "o.npz", "two layers are called 'a'"),
         ("odd.caffemodel", "o.npz", "an npz can't have the name"),
         ("odd.caffemodel", "o.h5", "HDF5"),
-        ("odd.caffemodel", "o.onnx", "end it in one of .caffemodel, .h5, .npz"),
+        ("odd.caffemodel", "o.onnx", "end it in one of .keras.h5, .caffemodel"),
         ("odd.caffemodel", "o", "end it in one of"),
         ("odd.caffemodel", "odd.caffemodel", "exists already; --force"),
     ):

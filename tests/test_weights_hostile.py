@@ -33,6 +33,9 @@ MARK = "executed"  # the file that code in a pickle would make
 STATE = {"conv1.weight": np.ones((2, 3, 1, 1), np.float32), "conv1.bias": np.ones(2, np.float32)}
 
 
+ONES = torch.ones(1_000_000)
+
+
 class Command:
     """A pickle of it runs a command when it is loaded."""
 
@@ -124,6 +127,18 @@ def unwritten(file: h5py.File) -> None:
     file.create_dataset("c/c/kernel:0", shape=shape, chunks=chunks, dtype="f4")
 
 
+def zeros(file: h5py.File) -> None:
+    data = np.zeros((1, 1, 1, 20_000_000), np.float32)
+    file.create_dataset("c/c/kernel:0", data=data, compression="gzip")
+
+
+def hard_links(file: h5py.File) -> None:
+    """One dataset as the blobs of 200 layers."""
+    first = file.create_dataset("data/0/0", data=np.ones(100_000, np.float32))
+    for number in range(1, 200):
+        file[f"data/{number}/0"] = first
+
+
 def linked(path: str, link: Any) -> Callable[[h5py.File], None]:
     def fill(file: h5py.File) -> None:
         file[path] = link
@@ -181,7 +196,11 @@ def hostile_files() -> dict[str, tuple[bytes, str]]:
         "norm.pth": (saved({"a.running_mean": torch.ones(3)}), "'a.running_mean' .* not known"),
         "expanded.pth": (
             saved({"a.weight": torch.zeros(1).expand(10**6, 10**6)}),
-            "larger than what the file stores",
+            "unpack to far more than weights do",
+        ),
+        "shared.pth": (
+            saved(dict.fromkeys(map("{}.weight".format, range(999)), ONES)),
+            "far more than",
         ),
         "packed.pth": (repacked(saved(state())), "is packed, which PyTorch's files never are"),
         "huge.pth": (old_with_size(10**11), "do not fit into memory|damaged"),
@@ -220,6 +239,8 @@ def hostile_files() -> dict[str, tuple[bytes, str]]:
         "cut.safetensors": (safetensors(tensor([4]))[:-1], "damaged safetensors"),
         # HDF5
         "shape.h5": (keras(unwritten), "not wholly in the file"),
+        "zeros.h5": (keras(zeros), "unpacks to far more than weights do"),
+        "hard.h5": (hdf5(hard_links), "unpacks to far more than weights do"),
         "link.h5": (keras(linked("c/c/kernel:0", outside)), "is a link, which is not followed"),
         "soft.h5": (keras(linked("c/c", h5py.SoftLink("/c"))), "is a link, which is not followed"),
         "caffe.h5": (hdf5(linked("data/conv1/0", outside)), "is a link, which is not followed"),

@@ -358,7 +358,7 @@ def convert(
 
     IN is a .caffemodel, HDF5 of Caffe or of rcmalli's SqueezeNet for Keras, npz, safetensors, a
     state dict of PyTorch, or .sqz or .net with --from. OUT ends in .caffemodel, .h5 (Caffe's),
-    .npz, .safetensors or .pth. Nothing in IN is executed.
+    .keras.h5, .npz, .safetensors or .pth. Nothing in IN is executed.
 
     torchvision's SqueezeNets get Caffe's names, and in .pth theirs again; both nets run on random
     images, and OUT is written if they agree.

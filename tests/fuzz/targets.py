@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 from google.protobuf import text_format
 
+from sqgen.formats.keras_hdf5 import KerasWeight, write_keras
 from sqgen.formats.schema import NetParameter
 
 from .. import engine_server
@@ -158,6 +159,7 @@ def make_targets(folder: Path) -> dict[str, Target]:
         [
             *_nets(folder),
             *_weights(folder),
+            *_foreign_weights(folder),
             *_data(folder),
             *_logs(folder),
             *_settings(folder),
@@ -263,6 +265,22 @@ def _weights(folder: Path) -> Iterator[tuple[str, Target]]:
         commands = (f"sqgen compress decode x.{kind} --net deploy.prototxt -o o.caffemodel",)
         finish = _reseal if kind == "sqz" else None
         yield f".{kind}", Target(seeds, f"x.{kind}", commands, mutate.binary, finish)
+
+
+def _foreign_weights(folder: Path) -> Iterator[tuple[str, Target]]:
+    """Weights in the formats of other frameworks."""
+    for kind in ("npz", "safetensors", "pth"):
+        convert = f"sqgen weights convert w.caffemodel w.{kind}"
+        commands = (
+            f"sqgen weights diff x.{kind} w.caffemodel --json",
+            f"sqgen weights convert x.{kind} o.caffemodel --to deploy.prototxt --no-proof",
+        )
+        seeds = (_run_for(folder, convert, f"w.{kind}"),)
+        yield kind, Target(seeds, f"x.{kind}", commands, mutate.binary)
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 2, 4)).astype(np.float32)
+    weights = [KerasWeight("c/1", "kernel", kernel), KerasWeight("c/1", "bias", kernel[0, 0, 0])]
+    keras = ("sqgen weights show x.h5", "sqgen weights convert x.h5 o.keras.h5")
+    yield "keras", Target((write_keras(weights, "w"),), "x.h5", keras, mutate.binary)
 
 
 def _run_for(folder: Path, command: str, file: str) -> bytes:
