@@ -100,8 +100,15 @@ def _image_table(
         ]
         for number in chosen
     ]
-    heads = ["image", "label", "predicted", "probability", "loss"]
-    return table(heads, rows, right=(3, 4), width=width)
+    lines = table(["image", "label", "predicted", "probability", "loss"], rows, right=(3, 4))
+    if width is None or max(map(len, lines)) <= width:
+        return lines
+    # A name that is shortened names no image.
+    return [
+        line
+        for key, label, predicted, probability, loss in rows
+        for line in (key, f"    {label}, predicted {predicted} ({probability}), loss {loss}")
+    ]
 
 
 def format_confusion(evaluation: Evaluation, names: Names) -> list[str]:

@@ -15,7 +15,11 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from sqgen.errors import FormatError
-from sqgen.evaluation.evaluate import evaluate_predictions
+from sqgen.evaluation.evaluate import (
+    evaluate_predictions,
+    highest_losses,
+    lowest_confidences,
+)
 from sqgen.formats.predictions import Predictions, read_predictions, write_predictions
 from sqgen.report.errors_text import confusion_csv, format_confusion, format_evaluation
 
@@ -158,6 +162,18 @@ def test_a_matrix_is_shown_where_it_fits(classes: int) -> None:
     assert lines[0].startswith("too wide for text") == (classes > 16)
     long = [f"a very long name of a class, its number {number}" * 3 for number in range(classes)]
     assert max(map(len, format_confusion(evaluation, long))) <= 80
+
+
+def test_images_have_whole_names_on_a_narrow_terminal() -> None:
+    found = predictions_of(*random_scores(6, 30))
+    found = replace(found, keys=tuple(f"{number:060d}.png" for number in range(30)))
+    evaluation = evaluate_predictions(found)
+    long = [f"a class of the number {number}" for number in range(7)]
+    lines = list(format_evaluation(found, evaluation, long, 5, 80))
+    shown = [line for line in lines if line.endswith(".png")]
+    assert shown == [
+        found.keys[number] for number in (*highest_losses(found, 5), *lowest_confidences(found, 5))
+    ]
 
 
 def test_a_matrix_of_any_class_numbers_is_no_bomb() -> None:

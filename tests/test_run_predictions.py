@@ -239,6 +239,38 @@ def test_of_several_heads_the_last_is_taken_and_said(place: Place, capsys: Captu
         assert evaluate_predictions(found).loss == pytest.approx(scores[name], rel=1e-5)
 
 
+def test_each_head_has_its_labels(place: Place, capsys: Capture) -> None:
+    """Two tasks; and scores that a fused layer rectifies in place."""
+    random = np.random.default_rng(2)
+    with h5py.File("a.h5", "w") as file:
+        file["data"] = random.normal(0, 1, (9, *small.IMAGE)).astype(np.float32)
+        file["label"] = np.arange(9, dtype=np.float32) % 5
+        file["age"] = np.arange(9, dtype=np.float32)[::-1] % 3
+    Path("h5.txt").write_text("a.h5\n")
+    source = (
+        'layer { name: "data" type: "HDF5Data" top: "data" top: "label" top: "age"'
+        ' hdf5_data_param { source: "h5.txt" batch_size: 4 } }\n'
+    )
+    second = (
+        small.convolution("age_conv", "pool2", 3, kernel=1)
+        + 'layer { name: "r" type: "ReLU" bottom: "age_conv" top: "age_conv" }\n'
+        + small.loss("age_conv", "age_loss").replace('"label"', '"age"')
+    )
+    text = small.net(inputs=source, scores=second + small.loss())
+    Path("net.prototxt").write_text(text)
+    Path("start.caffemodel").write_bytes(
+        small.start(sqgen.read_net("net.prototxt")).SerializeToString()
+    )
+    for blob, loss, labels in (
+        ("ip", "loss", [0, 1, 2, 3, 4, 0, 1, 2, 3]),
+        ("age_conv", "age_loss", [2, 1, 0, 2, 1, 0, 2, 1, 0]),
+    ):
+        found, log = kept(capsys, "--exact", f"--blob={blob}")
+        assert found.labels.tolist() == labels
+        scores = {score.name: score.value for score in parsed(log).scores}
+        assert evaluate_predictions(found).loss == pytest.approx(scores[loss], rel=1e-5)
+
+
 SOFTMAX = 'layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }\n'
 
 
