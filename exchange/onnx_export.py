@@ -6,6 +6,7 @@ name of its layer, and the other nodes of that layer one that begins so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -26,6 +27,8 @@ from .onnx_preprocessing import Preprocessing
 
 OLDEST_OPSET = 13
 BATCH = "batch"  # the symbolic dimension
+PRODUCER = "sqgen"
+OVERWRITTEN = re.compile(r".*/output(_\d+)?")  # a value that a layer works in place on
 
 
 def newest_opset() -> int:
@@ -139,7 +142,7 @@ class _NetWriter:
         opsets = [helper.make_opsetid("", self._builder.opset)]
         model = helper.make_model(
             self._builder.graph(self._net.param.name or "net", self._inputs, outputs),
-            producer_name="sqgen",
+            producer_name=PRODUCER,
             producer_version=__version__,
             opset_imports=opsets,
             ir_version=helper.find_min_ir_version_for(opsets),

@@ -105,6 +105,7 @@ def test_import_is_light() -> None:
         ["finetune", "--help"],
         ["compress", "encode", "--help"],
         ["export", "--help"],
+        ["import", "--help"],
         ["test", "--help"],
         ["errors", "--help"],
         ["weights", "map", "--help"],

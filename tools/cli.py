@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from keyword import iskeyword
 from typing import TYPE_CHECKING
 
 import click
@@ -23,7 +24,8 @@ from .terminal import exit_on_closed_pipe, flush
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-# Command -> its line in `sqgen --help`; the module of that name is imported when it runs.
+# Command -> its line in `sqgen --help`; the module of that name, or `import_` for Python's keyword,
+# is imported when it runs.
 COMMANDS = {
     "build": "Print a net: train_val, train, val or deploy.",
     "solver": "Print the solver that trains a net.",
@@ -40,6 +42,7 @@ COMMANDS = {
     "log": "Parse, plot and compare Caffe's logs.",
     "gate": "Check the scores of a test: pass or fail, for CI.",
     "errors": "Show where a net errs: classes, confusions, images.",
+    "import": "Make a net and its weights of an ONNX model.",
     "export": "Write a net and its weights for another framework.",
     "classify": "Classify images.",
     "features": "Write a layer's blob for each image.",
@@ -65,9 +68,10 @@ class LazyGroup(Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
         with importing():
-            module = import_module(f".{cmd_name}", __package__)
-        command: click.Command = getattr(module, cmd_name)
+            module = import_module(f".{name}", __package__)
+        command: click.Command = getattr(module, name)
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
