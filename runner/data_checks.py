@@ -42,33 +42,55 @@ def lint_data(shapes: NetShapes, data: Data) -> Iterator[tuple[LayerParameter, s
             yield layer, f"layer '{printable(layer.name)}': {problem}"
 
 
-def lint_sizes(
-    net: NetDefinition, phase: str, shapes: NetShapes, data: Data
-) -> Iterator[tuple[LayerParameter, str]]:
-    """Yield (layer, warning) about images that nothing crops, but that are not the net's size.
+def lint_crops(net: NetDefinition, phase: str, data: Data) -> Iterator[tuple[LayerParameter, str]]:
+    """Yield (layer, warning) about images that only the other phase crops.
 
-    `sqgen lint`, which sees both phases, has a rule of its own for crops in one of them.
+    `sqgen lint`, which sees both phases, has a rule of its own.
     """
-    other = "TRAIN" if phase == "TEST" else "TEST"
-    crops = {each.top[0]: each.transform_param.crop_size for each in net.layers(other) if each.top}
-    for layer, dataset in data:
-        if dataset.image is None or layer.transform_param.crop_size:
-            continue
-        made_for = _input_size(net, shapes, layer)
-        crop, size = crops.get(layer.top[0], 0), dataset.image[1:]
-        name, shown = printable(layer.name), shape_text(size)
+    other, crops = _other_crops(net, phase)
+    for layer, size in _uncropped(data):
+        crop = crops.get(layer.top[0], 0)
         if crop and size != (crop, crop):
             yield (
                 layer,
-                f"layer '{name}': its images of {shown} are not cropped, but those of {other} to"
-                f" {crop}x{crop}",
+                f"layer '{printable(layer.name)}': its images of {shape_text(size)} are not"
+                f" cropped, but those of {other} to {crop}x{crop}",
             )
-        elif not crop and made_for and (size[0] > made_for[0] or size[1] > made_for[1]):
-            yield (
-                layer,
-                f"layer '{name}': its images of {shown} are cropped in no phase, but the net is"
-                f" for {shape_text(made_for)}; set crop_size, or resize them",
-            )
+
+
+def lint_sizes(
+    net: NetDefinition, phase: str, shapes: NetShapes, data: Data
+) -> Iterator[tuple[LayerParameter, str]]:
+    """Yield (layer, warning) about images that no phase crops, larger than the net was made for."""
+    _, crops = _other_crops(net, phase)
+    for layer, size in _uncropped(data):
+        made_for = _input_size(net, shapes, layer)
+        if made_for is None or crops.get(layer.top[0]) or not _exceeds(size, made_for):
+            continue
+        yield (
+            layer,
+            f"layer '{printable(layer.name)}': its images of {shape_text(size)} are cropped in no"
+            f" phase, but the net is for {shape_text(made_for)}; set crop_size, or resize them",
+        )
+
+
+def _exceeds(size: tuple[int, int], limit: tuple[int, int]) -> bool:
+    return size[0] > limit[0] or size[1] > limit[1]
+
+
+def _other_crops(net: NetDefinition, phase: str) -> tuple[str, dict[str, int]]:
+    """Return the other phase, and the first top of each of its layers -> its crop_size."""
+    other = "TRAIN" if phase == "TEST" else "TEST"
+    layers = net.layers(other)
+    return other, {each.top[0]: each.transform_param.crop_size for each in layers if each.top}
+
+
+def _uncropped(data: Data) -> Iterator[tuple[LayerParameter, tuple[int, int]]]:
+    """Yield the data layers that crop nothing, and the (height, width) of their images."""
+    for layer, dataset in data:
+        if dataset.image is not None and not layer.transform_param.crop_size:
+            _, height, width = dataset.image
+            yield layer, (height, width)
 
 
 def _input_size(

@@ -21,7 +21,7 @@ from ..nets.totals import totals
 from ..nets.windows import ShapeError
 from ..text import first_few, printable
 from ..weights.match import WeightMatch, match_weights
-from .data_checks import lint_data, lint_sizes
+from .data_checks import lint_crops, lint_data, lint_sizes
 from .dataset import Dataset, inspect_dataset, top_shapes
 from .overrides import data_layers
 from .suggest_mapping import suggest_mapping
@@ -79,7 +79,11 @@ def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> CheckedNe
     shapes = infer_shapes(net, phase, known=known)
     _check_lint(net, phase, shapes)
     data = list(zip(layers, datasets, strict=True))
-    found = [*lint_data(shapes, data), *lint_sizes(net, phase, shapes, data)]
+    found = [
+        *lint_data(shapes, data),
+        *lint_crops(net, phase, data),
+        *lint_sizes(net, phase, shapes, data),
+    ]
     warnings = [f"{net.place(layer)}: {message}" for layer, message in found]
     return CheckedNet(shapes, layers, datasets, warnings)
 

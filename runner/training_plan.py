@@ -120,8 +120,11 @@ class TrainingPlan:
         updates, records = self._solver.param.max_iter, self._records
         epochs = updates * self._images / records if records else 0
         of = f" of {records:,} records, {epochs:.3g} epochs" if records else ""
+        every = self._solver.param.test_interval if self._tests else 0
+        untested = every and updates > every and updates % every
+        last = f"; the last test is at iteration {updates - untested}" if untested else ""
         self._options.log_line(
-            f"training: {self._images_text} images an update, {updates} updates{of}"
+            f"training: {self._images_text} images an update, {updates} updates{of}{last}"
         )
 
     def _images_per_update(self) -> tuple[int, str]:

@@ -111,6 +111,7 @@ def test_images_larger_than_the_net_s_that_nothing_crops(
     warned: bool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    sqgen: Run,
 ) -> None:
     make_lmdb(tmp_path / "lmdb", [raw(0, 3, *size)])
     monkeypatch.chdir(tmp_path)
@@ -123,6 +124,8 @@ def test_images_larger_than_the_net_s_that_nothing_crops(
     assert [line for line in warnings if "crop" in line] == (
         [f"n.prototxt:{3 + before.count(chr(10)) - 1}: {message}"] if warned else []
     )
+    (tmp_path / "n.prototxt").write_text(net.text)
+    assert sqgen("lint", "n.prototxt").stdout.count(message) == warned
 
 
 def test_a_crop_in_the_other_phase_is_another_warning(

@@ -168,7 +168,12 @@ def test_a_test_that_never_comes_is_said(place: Place, folder: Path) -> None:
     assert "test_interval 100 is above max_iter 16: no weights that are trained are tested" in line
     said.clear()
     train(place, folder, more, max_iter=100, log=said.append)
-    assert not any("test_interval" in line for line in said)
+    assert not any("test_interval" in line or "last test" in line for line in said)
+    train(place, folder, more, max_iter=250, log=said.append)
+    (line,) = [line for line in said if "test_interval" in line or "last test" in line]
+    assert line.endswith(
+        "250 updates of 64 records, 31.2 epochs; the last test is at iteration 200"
+    )
 
 
 def specs(run: dict[str, Any]) -> dict[str, list[tuple[float, float]]]:

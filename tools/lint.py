@@ -156,7 +156,7 @@ def _lint_data(
     layers = [layer for layer in net.layers(phase) if is_at_hand(layer)]
     if not layers:
         return infer_shapes(net, phase, image), []
-    from ..runner.data_checks import lint_data
+    from ..runner.data_checks import lint_data, lint_sizes
     from ..runner.dataset import Dataset, inspect_dataset, top_shapes
 
     known: dict[str, Sequence[Shape]] = {}
@@ -169,7 +169,8 @@ def _lint_data(
         except (FormatError, ShapeError) as error:
             problems.append((layer, str(error)))
     shapes = infer_shapes(net, phase, image, known)
-    return shapes, problems + list(lint_data(shapes, data))
+    found = [*lint_data(shapes, data), *lint_sizes(net, phase, shapes, data)]
+    return shapes, problems + found
 
 
 def _solver_rows(
