@@ -172,13 +172,15 @@ def test(line: CommandLine, workers: Workers) -> None:
     _log_device(gpu, "caffe.cpp:266", "caffe.cpp:275")
     if gpu:
         glog.info(f"GPU device name: {torch.cuda.get_device_name(int(gpu))}", "caffe.cpp:270")
-    predictions = line.text("predictions")
+    predictions, blob = line.text("predictions"), line.text("blob")
     if predictions:
         check_predictions_target(predictions)
+    elif blob:
+        raise NetError("--blob names the scores of --predictions=FILE; give both")
     log_reading(definition)
     net = open_net(definition, "TEST", _options(line, device, workers, _new_seed()))
     try:
-        collector = PredictionCollector(net, line.text("blob") or None) if predictions else None
+        collector = PredictionCollector(net, blob or None) if predictions else None
         _load_weights(net, weights)
         _warn_uninitialized(net)
         if not net.loaders and any(layer.type == "Input" for layer in net.inputs.layers):

@@ -145,7 +145,7 @@ def check_suffix(path: str | os.PathLike[str], where: str = "") -> None:
     Raises:
         FormatError: its suffix is neither .csv nor .npz; `where` begins the message.
     """
-    if Path(path).suffix not in SUFFIXES:
+    if Path(path).suffix.lower() not in SUFFIXES:
         name = printable(os.fspath(path))
         raise FormatError(f"{where}{name}: predictions are written as .csv or .npz; name it so")
 
@@ -160,7 +160,7 @@ def encode_predictions(predictions: Predictions, suffix: str) -> bytes:
         _validate(predictions)
     except _RowError as error:
         raise FormatError(f"predictions: record {error.row + 1} has {error}") from None
-    if suffix == ".csv":
+    if suffix.lower() == ".csv":
         return _encode_csv(predictions)
     return encode_npz(
         {

@@ -319,6 +319,12 @@ def test_what_gives_no_predictions_is_refused(
     assert words in refused(capsys, prime(place, 16, scores), "--exact", *flags)
 
 
+def test_a_blob_without_a_file_is_refused(place: Place, capsys: Capture) -> None:
+    code, log = engine([*TEST, "--blob=ip"], capsys)
+    assert code == 2
+    assert "--blob names the scores of --predictions=FILE; give both" in log
+
+
 def test_pixels_that_are_classified_are_refused(place: Place, capsys: Capture) -> None:
     with h5py.File("a.h5", "w") as file:
         file["data"] = np.zeros((4, *small.IMAGE), np.float32)
