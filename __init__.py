@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import Evaluation, evaluate_predictions
     from .evaluation.paired import PairedComparison, compare_predictions
     from .exchange.convert import convert_weights
+    from .exchange.export_net import export_net
+    from .exchange.trained_net import ExportOptions
     from .formats.predictions import Predictions, read_predictions, write_predictions
     from .generator.build import build, build_solver
     from .generator.design import Design
@@ -74,6 +76,8 @@ _HOMES = {
     ".evaluation.paired": ("PairedComparison", "compare_predictions"),
     ".formats.predictions": ("Predictions", "read_predictions", "write_predictions"),
     ".exchange.convert": ("convert_weights",),
+    ".exchange.export_net": ("export_net",),
+    ".exchange.trained_net": ("ExportOptions",),
     ".nets.diff": ("Difference", "diff_nets"),
     ".nets.lint": ("Finding", "lint_net"),
     ".nets.definition": ("NetDefinition", "parse_net", "read_net"),
@@ -99,6 +103,7 @@ __all__ = [
     "DivergedError",
     "DownloadError",
     "Evaluation",
+    "ExportOptions",
     "Finding",
     "FormatError",
     "LogResult",
@@ -124,6 +129,7 @@ __all__ = [
     "convert_weights",
     "diff_nets",
     "evaluate_predictions",
+    "export_net",
     "lint_net",
     "parse_log",
     "parse_net",

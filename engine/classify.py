@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from ..formats.schema import NetState
 from ..nets.data_layers import is_transformed
 from ..nets.definition import NetDefinition, read_net
 from ..nets.deploy import deploy_net
-from ..nets.family import is_squeezenet
+from ..nets.family import is_imagenet
 from ..nets.image_transform import (
     ImageTransform,
     Size,
@@ -24,7 +23,7 @@ from ..nets.image_transform import (
     read_comment,
     transforming_layer,
 )
-from ..nets.imagenet import IMAGENET_CLASSES, IMAGENET_MEAN
+from ..nets.imagenet import IMAGENET_MEAN
 from ..nets.shapes import require_shapes
 from ..text import number_text, printable
 from .api import Net
@@ -58,7 +57,11 @@ class Preprocessing(NamedTuple):
             FormatError: the file is no image.
         """
         flag = images.GRAY if self.channels == "gray" else images.COLOR
-        pixels = images.resize(images.read_image(path, flag, on_damage=on_damage)[1], *self.resize)
+        return self.transform(images.read_image(path, flag, on_damage=on_damage)[1])
+
+    def transform(self, image: images.Pixels) -> np.ndarray:
+        """Return (channels, height, width) as float32 of pixels as `images.decode` returns them."""
+        pixels = images.resize(image, *self.resize)
         top, left = ((a - b) // 2 for a, b in zip(self.resize, self.crop, strict=True))
         pixels = pixels[top : top + self.crop[0], left : left + self.crop[1]]
         if self.channels == "RGB":
@@ -107,10 +110,7 @@ def read_model(path: str, stages: Sequence[str] = ()) -> Model:
     transform = read_transform(net)
     if any(map(is_transformed, net.layers("TEST"))):
         net = NetDefinition(deploy_net(net).param, net.source, net.warnings)
-    shapes = require_shapes(net, "TEST")
-    outputs = {prod(shapes.blobs[name][1:]) for name in shapes.graph.output_names()}
-    is_imagenet = outputs == {IMAGENET_CLASSES} and is_squeezenet(shapes.graph)
-    return Model(net, transform, is_imagenet)
+    return Model(net, transform, is_imagenet(require_shapes(net, "TEST")))
 
 
 def load_net(model: Model, weights: str) -> Net:
@@ -188,7 +188,7 @@ def choose_preprocessing(
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] not in (1, 3):
         shown = ", ".join(f"{name} {shape}" for name, shape in net.inputs.items()) or "none"
         raise NetError(
-            f"classifies by nets with one input of images, not {shown}; give the deploy prototxt"
+            f"takes nets with one input of images, not {shown}; give the deploy prototxt"
         )
     channels, height, width = shapes[0][1:]
     told = transform or ImageTransform(crop=(height, width))

@@ -34,7 +34,7 @@ def write_onnx(trained: TrainedNet, options: ExportOptions) -> Exported:
     if options.prove and missing:
         warnings.append(f"not compared with the engine, which needs {' and '.join(missing)}")
     if not options.prove or missing:
-        return Exported({FILE: data}, None, warnings)
+        return Exported({FILE: data}, None, warnings, [])
     values = blob_values(model, trained.net)
     done = compare(model, trained.net, trained.arrays, values, preprocessing)
     if done.constant:
@@ -42,7 +42,7 @@ def write_onnx(trained: TrainedNet, options: ExportOptions) -> Exported:
             f"{first_few(done.constant)}: the same for two random inputs, which proves little about"
             " the weights"
         )
-    return Exported({FILE: data}, done, warnings)
+    return Exported({FILE: data}, done, warnings, [])
 
 
 def _preprocessing(trained: TrainedNet, options: ExportOptions) -> Preprocessing | None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from ..formats.schema import LayerParameter
 from .graph import Graph, Node
+from .imagenet import IMAGENET_CLASSES
+from .shapes import NetShapes
 
 _Layer = Node[LayerParameter]
 EXPANDED = [1, 3]  # kernels of the convolutions that a Fire module concatenates
+
+
+def is_imagenet(shapes: NetShapes) -> bool:
+    """Whether a net is a SqueezeNet with as many outputs as ImageNet has classes."""
+    outputs = {prod(shapes.blobs[name][1:]) for name in shapes.graph.output_names()}
+    return outputs == {IMAGENET_CLASSES} and is_squeezenet(shapes.graph)
 
 
 def is_squeezenet(graph: Graph[LayerParameter]) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..errors import NetError
 from ..formats.schema import LayerParameter, NetState
-from ..nets.data_layers import is_at_hand
+from ..nets.data_layers import data_param, is_at_hand
 from ..nets.definition import NetDefinition, read_net
 from ..nets.deploy import DeployNet, deploy_net
 from ..nets.image_transform import (
@@ -22,14 +22,22 @@ from ..nets.layer_types import Shape
 from ..nets.shapes import assumed_channels
 from ..nets.windows import ShapeError
 from ..text import first_few, printable
+from .class_names import names_beside
 from .terminal import warn
 
 
 class MadeDeployNet(NamedTuple):
-    """A deploy net, and how images become its input, None where nothing says so."""
+    """A deploy net.
+
+    Attributes:
+        net: the deploy net.
+        transform: how images become its input; None where nothing says so.
+        labels: the names of its classes beside the data; None without any.
+    """
 
     net: NetDefinition
     transform: ImageTransform | None
+    labels: Sequence[str] | None
 
 
 def make_deploy_net(
@@ -48,7 +56,14 @@ def make_deploy_net(
     known = {} if image is not None else dict(_shapes_of_data(net))
     made = deploy_net(net, batch, image, known, keep_dropout)
     warn(*net.warnings, *_remarks(net, made, image, known))
-    return MadeDeployNet(made.definition, _transform(net, made))
+    return MadeDeployNet(made.definition, _transform(net, made), _labels(net))
+
+
+def _labels(net: NetDefinition) -> list[str] | None:
+    """Return the names beside the first LMDB that has some."""
+    layers = (layer for phase in ("TEST", "TRAIN") for layer in net.layers(phase))
+    sources = (data_param(layer).source for layer in filter(is_at_hand, layers))
+    return next((names for source in sources if (names := names_beside(source, 1))), None)
 
 
 def _shapes_of_data(net: NetDefinition) -> Iterator[tuple[str, Sequence[Shape]]]:

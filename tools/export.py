@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import NetError
 from ..exchange.targets import TARGETS
-from ..exchange.trained_net import ExportOptions, TrainedNet
-from ..formats.class_names import read_class_names
-from ..formats.files import STDIN, write_files
-from ..nets.family import is_squeezenet
-from ..nets.imagenet import IMAGENET_CLASSES, imagenet_class_names
+from ..exchange.trained_net import Exported, ExportOptions
+from ..extras import required
+from ..formats.files import STDIN
+from ..nets.family import is_imagenet
+from ..nets.image_transform import ImageTransform
 from ..nets.shapes import require_shapes
-from ..text import printable
-from .deploy_net import make_deploy_net
+from .class_names import labels_option, read_labels
+from .deploy_net import MadeDeployNet, make_deploy_net
+from .image_options import (
+    PreprocessingOptions,
+    check_preprocessing,
+    preprocessing_options,
+    told_transform,
+)
 from .progress_bar import print_note
 from .state_options import stage_option
 from .terminal import echo, parse_image, print_json, warn
-
-if TYPE_CHECKING:
-    from ..nets.shapes import NetShapes
 
 FORMAT = 1
 
@@ -32,13 +32,20 @@ FORMAT = 1
 @click.argument("net", metavar="NET")
 @click.option("--weights", required=True, metavar="W", help="its .caffemodel, or several: a,b")
 @click.option(
-    "--for", "target", required=True, type=click.Choice(list(TARGETS)), help="who reads it"
+    "--for",
+    "target",
+    type=click.Choice(list(TARGETS)),
+    default="caffe",
+    show_default=True,
+    help="who reads it",
 )
 @click.option(
     "-o", "--out", required=True, metavar="OUT", help="folder to write, or the model's file"
 )
 @click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it")
-@click.option("--labels", metavar="FILE", help="a line per class [ImageNet's, for its nets]")
+@labels_option
+@preprocessing_options
+@click.option("--keep-batch-norm", is_flag=True, help="keep BatchNorm and Scale, don't fold them")
 @click.option("--opset", type=int, metavar="N", help="version of ONNX's operators [13]")
 @click.option(
     "--with-preprocessing",
@@ -61,6 +68,11 @@ def export(
     out: str,
     image: str | None,
     labels: str | None,
+    resize: str | None,
+    like: str | None,
+    mean: str | None,
+    scale: float | None,
+    keep_batch_norm: bool,
     opset: int | None,
     with_preprocessing: bool,
     as_bytes: bool,
@@ -71,65 +83,77 @@ def export(
 ) -> None:
     """Write a net and its weights for another framework.
 
-    NET is a deploy net, or any net, whose deploy net is made first. The model is run on random
-    inputs and compared with sqgen's engine before it is written.
+    NET is a deploy net, or any net, whose deploy net is made first. All but onnx read Caffe's
+    files: a folder has these two, batch 1, BatchNorm folded into convolutions, with labels, how
+    images are preprocessed, scripts that convert and run the net, and a test vector. What is
+    written is run and compared with the net before.
 
     \b
     Examples:
+      sqgen export train_val.prototxt --weights w.caffemodel --for mnn -o DIR
       sqgen export deploy.prototxt --weights w.caffemodel --for onnx \\
-        -o squeezenet.onnx
-      sqgen export train_val.prototxt --weights w.caffemodel --for onnx \\
-        --with-preprocessing -o squeezenet_rgb.onnx
+        --with-preprocessing -o squeezenet.onnx
     """
+    is_pair = TARGETS[target].is_deploy_pair
     if out == STDIN:
         raise click.UsageError("-o -: give a folder or a file")
     if as_bytes and not with_preprocessing:
         raise click.UsageError("--as-bytes: goes with --with-preprocessing")
-    from ..formats.caffemodel import read_caffemodel, split_weights
-    from ..weights.net_arrays import net_arrays
+    if is_pair and (opset is not None or with_preprocessing):
+        raise click.UsageError("--opset, --with-preprocessing: go with --for onnx")
+    if keep_batch_norm and not is_pair:
+        raise click.UsageError("--keep-batch-norm: --for onnx keeps them anyway")
+    typed = PreprocessingOptions(resize, like, mean, scale)
+    check_preprocessing(typed)
+    from ..exchange.export_net import export_net
 
-    made = make_deploy_net(net, stages, parse_image(image))
-    shapes = require_shapes(made.net, "TEST")
-    models = [(printable(path), read_caffemodel(path)) for path in split_weights(weights)]
-    trained = TrainedNet(
-        made.net, net_arrays(shapes, models), made.transform, _labels(labels, shapes)
+    names = None if labels is None else read_labels(labels)
+    made = make_deploy_net(net, stages, parse_image(image), 1 if is_pair else None)
+    transform = made.transform
+    if is_pair or any(option is not None for option in typed):
+        transform = _transform(made, net, typed, target)
+    options = ExportOptions(opset, with_preprocessing, as_bytes, keep_batch_norm, not no_proof)
+    exported = export_net(
+        made.net,
+        weights,
+        target,
+        transform=transform,
+        labels=names or made.labels,
+        options=options,
     )
-    options = ExportOptions(opset, with_preprocessing, as_bytes, not no_proof)
-    exported = TARGETS[target].write(trained, options)
     warn(*exported.warnings)
-    is_file = out.endswith(TARGETS[target].suffix)
-    paths = {
-        Path(out) if is_file else Path(out, name): data for name, data in exported.files.items()
-    }
-    write_files(paths, force)
+    paths = exported.save(out, force)
+    _report(target, exported, paths, as_json)
+
+
+def _transform(
+    made: MadeDeployNet, net: str, typed: PreprocessingOptions, target: str
+) -> ImageTransform | None:
+    """Return how images become the input, as far as it is known; None where nothing tells it."""
+    with required("torch", f"sqgen export --for {target}"):
+        from ..engine.classify import Model
+
+    shapes = require_shapes(made.net, "TEST")
+    model = Model(made.net, made.transform, is_imagenet(shapes))
+    inputs = [shape for item in shapes.layers if item.layer.type == "Input" for shape in item.tops]
+    crop = next(((shape[2], shape[3]) for shape in inputs if len(shape) == 4), None)
+    return told_transform(model, net, typed, crop)
+
+
+def _report(target: str, exported: Exported, paths: list[Path], as_json: bool) -> None:
     done = exported.comparison
     if as_json:
-        files = [{"file": str(path), "bytes": len(data)} for path, data in paths.items()]
+        sizes = map(len, exported.files.values())
+        files = [{"file": str(p), "bytes": size} for p, size in zip(paths, sizes, strict=True)]
         proof = None if done is None else done._asdict()
         print_json({"format": FORMAT, "target": target, "files": files, "comparison": proof})
         return
     for path in paths:
         echo(str(path))
+    for note in exported.notes:
+        print_note(note)
     if done is not None:
         print_note(
-            f"run on random inputs: {done.blobs} blobs equal the engine's within {done.largest:.1e}"
-            " of each blob's largest element"
+            f"run: {done.blobs} {'blob equals' if done.blobs == 1 else 'blobs equal'} the engine's"
+            f" within {done.largest:.1e} of its largest element"
         )
-
-
-def _labels(file: str | None, shapes: NetShapes) -> tuple[str, ...]:
-    """Return the labels of the classes; none where they are unknown.
-
-    Raises:
-        FormatError: the file can't be read.
-        NetError: it has another number of lines than the net has classes.
-    """
-    outputs = {prod(shapes.blobs[name][1:]) for name in shapes.graph.output_names()}
-    if file is None:
-        known = outputs == {IMAGENET_CLASSES} and is_squeezenet(shapes.graph)
-        return tuple(imagenet_class_names()) if known else ()
-    names = read_class_names(file)
-    if outputs != {len(names)}:
-        classes = " or ".join(map(str, sorted(outputs)))
-        raise NetError(f"{printable(file)}: {len(names)} labels for {classes} classes")
-    return tuple(names)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ..errors import FormatError
-from ..nets.image_transform import ImageTransform
+from ..nets.image_transform import ImageTransform, Size
 from ..text import printable
 from .terminal import parse_size, warn
 
@@ -96,18 +96,41 @@ def choose_preprocessing(
     """
     from ..engine import classify as engine
 
-    numbers = means = _mean_values(options.mean)
-    if options.mean is not None and numbers is None:
-        means = engine.channel_means(options.mean, "--mean")
-    size = None if options.resize is None else parse_size(options.resize)
-    overrides = ImageTransform(resize=size, mean=means, scale=options.scale)
-    told, origin = _tell(read, model, options.like, means is None)
+    overrides = _overrides(options)
+    told, origin = _tell(read, model, options.like, overrides.mean is None)
     return PreprocessingChoice(
         engine.choose_preprocessing(net, told, overrides),
         origin,
-        is_assumed=told is None and means is None and options.scale is None,
-        is_typed=numbers is not None and told is None,
+        is_assumed=told is None and overrides.mean is None and options.scale is None,
+        is_typed=_mean_values(options.mean) is not None and told is None,
     )
+
+
+def told_transform(
+    read: Model, model: str, options: PreprocessingOptions, crop: Size | None
+) -> ImageTransform | None:
+    """Return how images are transformed, as the options or the net say it; None where nothing does.
+
+    `crop` is the size of the net's input, which counts where options say all.
+
+    Raises:
+        SqgenError: a file can't be read.
+    """
+    overrides = _overrides(options)
+    told, _ = _tell(read, model, options.like, overrides.mean is None)
+    typed = {key: value for key, value in overrides._asdict().items() if value is not None}
+    return (told or ImageTransform(crop=crop))._replace(**typed) if told or typed else None
+
+
+def _overrides(options: PreprocessingOptions) -> ImageTransform:
+    """Return what the options say in place of the net."""
+    from ..engine.classify import channel_means
+
+    means = _mean_values(options.mean)
+    if options.mean is not None and means is None:
+        means = channel_means(options.mean, "--mean")
+    size = None if options.resize is None else parse_size(options.resize)
+    return ImageTransform(resize=size, mean=means, scale=options.scale)
 
 
 def _tell(
