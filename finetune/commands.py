@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..datasets.split import TRAIN
 from ..generator.design import Design
 from ..generator.options import command_line
 from ..text import shell_join
 
 TRAIN_VAL, DEPLOY, SOLVER = "train_val.prototxt", "deploy.prototxt", "solver.prototxt"
 DECODED, MAPPED, LINEAR = "decoded.caffemodel", "mapped.caffemodel", "linear.caffemodel"
+CLASS_WEIGHTS = "class_weights.binaryproto"
 FINETUNED = "finetuned_best.caffemodel"  # by the solver's snapshot_prefix
 TRAIN_RUN, TEST_RUN, PREDICTIONS = "train", "test", "predictions.csv"
 KEEP_BEST = "top1"
@@ -24,6 +26,11 @@ def data_command(
     words += ["--list", list_file] if list_file is not None else []
     words += ["--split", f"{share:g}", "--seed", str(seed), "--resize", f"{size}x{size}"]
     return _command([*words, "-o", str(folder)])
+
+
+def class_weights_command(folder: Path) -> str:
+    """Return the command that weighs the classes."""
+    return _command(["data", "weights", str(folder / TRAIN), "-o", str(folder / CLASS_WEIGHTS)])
 
 
 def build_command(design: Design, folder: Path) -> str:

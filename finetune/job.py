@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..datasets.class_weights import balanced_weights, count_labels, infogain_matrix
 from ..datasets.create import CreateResult
 from ..datasets.encode_record import RecordEncoder
 from ..datasets.image_index import ImageIndex, index_images
@@ -66,7 +67,7 @@ class FinetuneOptions:
         seed: of the split, and of the cross-validation.
         recipe: how the net is trained.
         freeze: patterns of layers that are left as they are.
-        balanced: weigh each class the same in the fit of the classifier.
+        class_weights: let rare classes count as much as frequent ones.
         linear: fit the classifier only.
     """
 
@@ -79,7 +80,7 @@ class FinetuneOptions:
     seed: int = 0
     recipe: Recipe = field(default_factory=Recipe)
     freeze: tuple[str, ...] = ()
-    balanced: bool = False
+    class_weights: bool = False
     linear: bool = False
 
 
@@ -214,11 +215,13 @@ class Finetuning:
             options.seed,
             record_size(self.fitted.design),
         )
+        if options.class_weights:
+            yield commands.class_weights_command(folder)
         yield commands.build_command(self._design(counts), folder)
         yield from commands.weight_commands(
             options.weights, self._weights.preset, folder, any(mapping.bypasses)
         )
-        yield commands.probe_command(folder, options.balanced, options.seed)
+        yield commands.probe_command(folder, options.class_weights, options.seed)
         if not options.linear:
             yield commands.train_command(folder, options.freeze, PATIENCE)
         yield commands.test_command(folder, self.result_weights)
@@ -228,7 +231,8 @@ class Finetuning:
         run = self._run_options
         cpu = run.cpu or (run.gpu is None and not visible_gpus(list_gpus()))
         recipe = replace(self.options.recipe, cpu=cpu)
-        return data_design(self.fitted.design, recipe, self.folder, sets, counts)
+        infogain = self.folder / commands.CLASS_WEIGHTS if self.options.class_weights else None
+        return data_design(self.fitted.design, recipe, self.folder, sets, counts, infogain)
 
     def run(self) -> FinetuneResult:
         """Do it.
@@ -261,12 +265,19 @@ class Finetuning:
         counts = [sets[name].records for name in (TRAIN, VAL)]
         files = design_files(self._design(counts))
         data = {self.folder / name: text.encode() for name, text in files.items()}
+        if options.class_weights:
+            labels = count_labels(str(self.folder / TRAIN))
+            weights = balanced_weights(labels, self.class_count)
+            data[self.folder / commands.CLASS_WEIGHTS] = infogain_matrix(weights)
         lines = "".join(f"{line}\n" for line in self.commands(counts))
         write_files({**data, self.folder / COMMANDS: lines.encode("utf-8", "surrogateescape")})
         self._write_mapped()
         net = read_net(self.folder / commands.TRAIN_VAL)
         probe = fit_classifier(
-            net, str(self.folder / commands.MAPPED), balanced=options.balanced, seed=options.seed
+            net,
+            str(self.folder / commands.MAPPED),
+            balanced=options.class_weights,
+            seed=options.seed,
         )
         probe.net.save(self.folder / commands.LINEAR)
         regression = probe.regression

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..datasets.class_weights import balanced_weights
 from ..engine.api import Net
 from ..engine.features import cut_behind, record_features
 from ..engine.image_files import BATCH_SIZE
@@ -87,18 +88,11 @@ def fit_classifier(
     values = np.concatenate([part.values.reshape(len(part.values), -1) for part in parts])
     labels = np.concatenate([part.labels for part in parts])
     _check_labels(labels, classifier, net)
-    class_weights = balanced_weights(labels, classifier.classes) if balanced else None
+    counts = dict(zip(*np.unique(labels, return_counts=True), strict=True))
+    class_weights = balanced_weights(counts, classifier.classes) if balanced else None
     regression = fit(values, labels, classifier.classes, class_weights=class_weights, seed=seed)
     whole.set_blobs(classifier.layer, classifier.blobs(regression.weights, regression.bias))
     return Probe(whole, classifier, len(labels), regression)
-
-
-def balanced_weights(labels: np.ndarray, classes: int) -> list[float]:
-    """Return weights of classes that give each the same sum over all images, whose mean is 1."""
-    counts = np.bincount(labels, minlength=classes)
-    present = np.count_nonzero(counts)
-    weights: list[float] = (len(labels) / (present * np.maximum(counts, 1))).tolist()
-    return weights
 
 
 def _data_layer(net: NetDefinition, data: str | None) -> LayerParameter:

@@ -67,7 +67,12 @@ def record_size(design: Design) -> int:
 
 
 def data_design(
-    design: Design, recipe: Recipe, folder: Path, sets: Sequence[Path], counts: Sequence[int]
+    design: Design,
+    recipe: Recipe,
+    folder: Path,
+    sets: Sequence[Path],
+    counts: Sequence[int],
+    infogain: Path | None = None,
 ) -> Design:
     """Return a design with its data and solver.
 
@@ -77,6 +82,7 @@ def data_design(
         folder: where its files are.
         sets: LMDBs of the training and of the validation images.
         counts: their numbers of records.
+        infogain: a matrix that weighs the classes, or None.
     """
     batch = min(recipe.batch_size, counts[0])
     epoch = -(-counts[0] // batch)  # updates
@@ -85,6 +91,7 @@ def data_design(
         train_source=str(sets[0]),
         val_source=str(sets[1]),
         backend="lmdb",
+        infogain_file="" if infogain is None else str(infogain),
         mirror=recipe.mirror and design.mirror,
         batch_size=batch,
         iter_size=1,

@@ -87,6 +87,12 @@ class DesignFields:
         "how the classifier starts; gaussian: deviation 0.01, as published",
         choices=CLASSIFIER_FILLERS,
     )
+    infogain_file: str = _option(
+        "",
+        "net",
+        "--infogain",
+        "a matrix that weighs classes in the loss (sqgen data weights): InfogainLoss",
+    )
     explicit_pool10: bool = _option(
         False, "net", "--explicit-pool10", "a fixed kernel in place of global pooling"
     )

@@ -317,7 +317,9 @@ class _Builder:
             return
         labelled = [scores, "label"]
         if style.loss_phase in (None, "any", *self.phases):
-            self.add("loss", "loss", labelled, ["loss"], include=self.include(style.loss_phase))
+            matrix = self.design.infogain_file or None
+            include = self.include(style.loss_phase)
+            self.add("loss", "loss", labelled, ["loss"], include=include, matrix=matrix)
         if style.accuracy_phase == "TEST" and "TEST" not in self.phases:
             return
         include = self.include(style.accuracy_phase)

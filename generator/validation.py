@@ -56,7 +56,8 @@ _RANGES: dict[str, tuple[float, float]] = {
 # Names go into logs and file names: no characters that need quoting.
 _NAME = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+ -]{0,127}")
 _NAMES = ("name", "classifier")
-_PATHS = ("train_source", "val_source", "mean_file", "snapshot_prefix", "net_path")
+_OPTIONAL_PATHS = ("mean_file", "infogain_file")
+_PATHS = (*_OPTIONAL_PATHS, "train_source", "val_source", "snapshot_prefix", "net_path")
 _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "bool": (bool,),
@@ -146,7 +147,7 @@ def _check_value(
             name,
             "a name may hold letters, digits, spaces and _ . / + - (no quotes or {})",
         )
-    if name in _PATHS and name != "mean_file" and not value:
+    if name in _PATHS and name not in _OPTIONAL_PATHS and not value:
         raise option_error(design, name, "must not be empty")
     if name in _PATHS and not _encodable(value):
         raise option_error(design, name, "is not UTF-8")

@@ -54,6 +54,7 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "conv10_pad": st.none() | st.integers(0, 3),
     "classifier_relu": st.booleans(),
     "classifier_filler": st.sampled_from(CLASSIFIER_FILLERS),
+    "infogain_file": st.just("") | PATHS,
     "explicit_pool10": st.booleans(),
     "concat_order": st.sampled_from(CONCAT_ORDERS),
     "name": st.none() | NAMES | st.just(""),

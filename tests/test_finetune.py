@@ -20,7 +20,7 @@ import sqgen as package
 from sqgen.errors import NetError
 from sqgen.finetune.classifier import find_classifier
 from sqgen.finetune.logistic_regression import FOLDS, fit, fold_numbers
-from sqgen.formats.caffemodel import read_caffemodel
+from sqgen.formats.caffemodel import read_blob, read_caffemodel
 from sqgen.formats.lmdb_reader import open_lmdb
 from sqgen.generator.options import design_to_table
 
@@ -77,7 +77,11 @@ def contents(folder: Path) -> dict[str, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [("--linear",), RECIPE], ids=["linear", "all layers"])
+@pytest.mark.parametrize(
+    "more",
+    [("--linear",), (*RECIPE, "--class-weights", "--freeze", "conv1")],
+    ids=["linear", "all layers"],
+)
 def test_the_single_commands_do_the_same(folder: Path, sqgen: Run, more: tuple[str, ...]) -> None:
     """To the byte: the weights, the nets, the sets and the predictions."""
     bash = shutil.which("bash")
@@ -126,6 +130,23 @@ def test_all_layers_train_and_the_best_weights_are_kept(folder: Path, sqgen: Run
     )
     changed = [a.name for a, b in zip(last.layer, first.layer, strict=False) if a.blobs]
     assert len(changed) == 8
+
+
+def test_class_weights_count_rare_classes_as_much(folder: Path, sqgen: Run) -> None:
+    """As scikit-learn's `balanced`: N / (C n)."""
+    for number in range(6):
+        (folder / f"pictures/disc/{number:02}.png").unlink()
+    words = ("finetune", "pictures", *WEIGHTS, "--linear", "-o")
+    done = sqgen(*words, "out", "--class-weights")
+    assert done.returncode == 0, done.stderr
+    matrix = read_blob(folder / "out/class_weights.binaryproto", "a matrix", "")
+    np.testing.assert_allclose(matrix[0, 0], np.diag([25 / 30, 5 / 3, 25 / 30]), rtol=1e-6)
+    text = (folder / "out/train_val.prototxt").read_text()
+    assert 'type: "InfogainLoss"' in text
+    assert 'source: "out/class_weights.binaryproto"' in text
+    assert sqgen(*words, "plain").returncode == 0
+    weighted, plain = (folder / out / "linear.caffemodel" for out in ("out", "plain"))
+    assert weighted.read_bytes() != plain.read_bytes()
 
 
 def test_it_says_what_it_did_and_what_comes_next(folder: Path, sqgen: Run) -> None:

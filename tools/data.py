@@ -218,6 +218,29 @@ def _print_hdf5(path: str, as_json: bool) -> None:
         print_table(table(inspect_hdf5.HEADS, rows, right=[2, 4, 5, 6]))
 
 
+@data.command("weights")
+@click.argument("lmdb", metavar="LMDB")
+@click.option("-o", "--out", required=True, metavar="FILE", help="a .binaryproto to write")
+@_force
+def class_weights(lmdb: str, out: str, force: bool) -> None:
+    """Weigh the classes of an LMDB, so that rare ones count as much as frequent ones.
+
+    Writes the matrix that sqgen build --infogain takes, and prints the weight of each
+    class: N / (C n) for n of N images, of C classes.
+
+    \b
+    Example:
+      sqgen data weights train_lmdb -o class_weights.binaryproto
+    """
+    from ..datasets.class_weights import balanced_weights, count_labels, infogain_matrix
+
+    counts = count_labels(lmdb)
+    weights = balanced_weights(counts, 1 + max(counts))
+    write_files({Path(out): infogain_matrix(weights)}, force)
+    for label, weight in enumerate(weights):
+        echo(f"class {label}: {weight:.6g}")
+
+
 @data.command()
 @click.option("-o", "--out", required=True, metavar="DIR", help="folder to write them into")
 @_force

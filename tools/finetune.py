@@ -45,6 +45,7 @@ FORMAT = 1
     "--batch-size", type=click.IntRange(min=1), metavar="N", help="pictures an update [32]"
 )
 @click.option("--freeze", multiple=True, metavar="PATTERN", help="layers to keep: conv1,fire[23]/*")
+@click.option("--class-weights", is_flag=True, help="let rare classes count as much as others")
 @click.option("--no-mirror", is_flag=True, help="don't mirror pictures at random")
 @click.option("--gpu", metavar="N", help="run on this GPU [any there is]")
 @click.option("--cpu", is_flag=True, help="run on the CPU")

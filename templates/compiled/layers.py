@@ -1,6 +1,6 @@
 # layers.j2, compiled by `make templates`; edit that, not this.
 JINJA = '3.1'
-CHECKSUM = 2896632320
+CHECKSUM = 3786322429
 
 from jinja2.runtime import LoopContext, Macro, Markup, Namespace, TemplateNotFound, TemplateReference, TemplateRuntimeError, Undefined, escape, identity, internalcode, markup_join, missing, str_join
 name = 'layers.j2'
@@ -467,10 +467,19 @@ def root(context, missing=missing):
             l_1_layer = undefined("parameter 'layer' was not provided", name='layer')
         pass
         t_20.extend((
-            str(context.call((undefined(name='open') if l_0_open is missing else l_0_open), l_1_layer, 'SoftmaxWithLoss')),
+            str(context.call((undefined(name='open') if l_0_open is missing else l_0_open), l_1_layer, ('InfogainLoss' if (not t_4(environment.getattr(environment.getattr(l_1_layer, 'fields'), 'matrix'))) else 'SoftmaxWithLoss'))),
             str(context.call((undefined(name='include') if l_0_include is missing else l_0_include), environment.getattr(environment.getattr(l_1_layer, 'fields'), 'include'))),
-            '}\n',
         ))
+        if (not t_4(environment.getattr(environment.getattr(l_1_layer, 'fields'), 'matrix'))):
+            pass
+            t_20.extend((
+                '  infogain_loss_param {\n    source: ',
+                str(t_3(environment.getattr(environment.getattr(l_1_layer, 'fields'), 'matrix'))),
+                '\n  }\n',
+            ))
+        t_20.append(
+            '}\n',
+        )
         return concat(t_20)
     context.exported_vars.add('loss')
     context.vars['loss'] = l_0_loss = Macro(environment, macro, 'loss', ('layer',), False, False, False, context.eval_ctx.autoescape)
@@ -499,4 +508,4 @@ def root(context, missing=missing):
     context.vars['accuracy'] = l_0_accuracy = Macro(environment, macro, 'accuracy', ('layer',), False, False, False, context.eval_ctx.autoescape)
 
 blocks = {}
-debug_info = '6=37&8=46&9=48&10=51&11=56&13=60&14=65&18=73&19=78&22=83&24=87&29=94&31=102&32=106&34=109&35=113&37=116&38=120&40=123&41=127&43=130&44=135&46=139&47=143&52=153&53=159&54=160&55=161&57=163&58=165&59=167&64=174&65=180&66=181&67=182&69=184&70=186&71=189&72=193&74=198&75=200&76=203&77=207&83=217&84=223&87=226&88=231&95=242&96=248&97=250&99=255&100=257&104=263&105=266&106=270&108=275&109=278&110=282&112=285&118=290&120=294&123=297&133=309&134=315&138=322&139=329&140=331&141=333&150=347&151=353&158=360&159=366&161=368&162=371&165=380&167=383&168=387&174=397&175=403&179=410&180=416&181=418&183=422&189=432&190=438&192=440&197=447&198=453&202=460&203=466&204=467&208=474&209=480&210=481&211=483&213=487'
+debug_info = '6=37&8=46&9=48&10=51&11=56&13=60&14=65&18=73&19=78&22=83&24=87&29=94&31=102&32=106&34=109&35=113&37=116&38=120&40=123&41=127&43=130&44=135&46=139&47=143&52=153&53=159&54=160&55=161&57=163&58=165&59=167&64=174&65=180&66=181&67=182&69=184&70=186&71=189&72=193&74=198&75=200&76=203&77=207&83=217&84=223&87=226&88=231&95=242&96=248&97=250&99=255&100=257&104=263&105=266&106=270&108=275&109=278&110=282&112=285&118=290&120=294&123=297&133=309&134=315&138=322&139=329&140=331&141=333&150=347&151=353&158=360&159=366&161=368&162=371&165=380&167=383&168=387&174=397&175=403&179=410&180=416&181=418&183=422&189=432&190=438&192=440&197=447&198=453&202=460&203=466&204=467&205=469&207=473&213=483&214=489&215=490&216=492&218=496'
