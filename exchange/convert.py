@@ -21,11 +21,11 @@ from ..nets.image_transform import layer_transform, read_comment, transforming_l
 from ..nets.layer_types import Shape
 from ..text import printable
 from ..weights.mapping import WeightMapping
-from .known_nets import KnownNet
+from .known_nets import KERAS, KnownNet
 from .map_stored import MappingOptions, map_stored
 from .normalization import Normalization, from_transform
 from .torchvision_weights import Step, as_torchvision, take_caffes_input, torchvision_tensors
-from .weight_file import encode_weights, output_format, read_weights
+from .weight_file import KERAS_HDF5, encode_weights, output_format, read_weights
 
 if TYPE_CHECKING:
     from ..engine.equivalence import Proof
@@ -117,7 +117,9 @@ def convert_weights(
         own = trained if target is None else None
         step = as_torchvision(step, own, fold_preprocessing, proof, shown)
     if target is not None:
-        step = _compare_input(step, target)
+        step = _compare_input(step, printable(target.source), net_normalization(target))
+    if kind == KERAS_HDF5:
+        step = _compare_input(step, "preprocess_input of Keras", KERAS)
     write_files({Path(out): _encode(step, out, kind)}, force)
     return Conversion(
         out,
@@ -149,13 +151,12 @@ def net_normalization(net: NetDefinition) -> Normalization | None:
     return from_transform(transform)
 
 
-def _compare_input(step: Step, target: NetDefinition) -> Step:
-    """Note where the target normalizes images in another way than its new weights need."""
-    ours, needed = net_normalization(target), step.normalization
-    if ours is None or needed is None:
+def _compare_input(step: Step, who: str, given: Normalization | None) -> Step:
+    """Note where who runs the weights normalizes images in another way than they need."""
+    needed = step.normalization
+    if given is None or needed is None:
         return step
-    same = ours.channels == needed.channels and ours.scale == needed.scale
-    if same and np.allclose(ours.mean, needed.mean, rtol=0, atol=_MEAN_TOLERANCE):
+    same = given.channels == needed.channels and given.scale == needed.scale
+    if same and np.allclose(given.mean, needed.mean, rtol=0, atol=_MEAN_TOLERANCE):
         return step
-    where = printable(target.source)
-    return step.noting(f"{where} normalizes to {ours}; these weights need {needed}")
+    return step.noting(f"{who} gives {given}; these weights need {needed}")

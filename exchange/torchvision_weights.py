@@ -69,9 +69,11 @@ def take_caffes_input(step: Step, folding: bool, proving: bool, shown: str) -> S
             raise NetError(f"{shown}: is of none of torchvision's nets, whose input {FOLD} folds")
         return step
     if source.is_caffes:
-        nothing = " (nothing is to fold)" if folding else ""
-        proof = f"not run: names and shapes alone show that {known.name} is the Caffe net"
-        return step.noting(f"takes {source}{nothing}", proof)
+        if folding:
+            step = step.noting("nothing is to fold: it takes what Caffe's nets do")
+        return step.noting(
+            f"{known.name} is not run: names and shapes alone show that it is this net"
+        )
     arrays = _arrays(step.model)
     state = torchvision_tensors(known, step.model)
     target = source

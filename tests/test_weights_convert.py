@@ -293,8 +293,31 @@ def test_without_folding_the_input_is_said(tmp_path: Path) -> None:
     done = convert_weights(
         tmp_path / "in.pth", tmp_path / "o.caffemodel", target, fold_preprocessing=True
     )
-    assert done.notes[-1].startswith("net normalizes to BGR of 0 to 255, minus 1,2,3; these weigh")
+    assert done.notes[-1].startswith(
+        "net gives BGR of 0 to 255, minus 1,2,3; these weights need BGR"
+    )
     assert done.proof is not None
+
+
+def test_map_says_that_the_input_is_torchvisions(sqgen: Run, tmp_path: Path) -> None:
+    state = squeezenet("1.1").state_dict()
+    torch.save(state, tmp_path / "in.pth")
+    design = torchvision_net("1.1", CLASSES).design.with_options(naming="generator")
+    (tmp_path / "net.prototxt").write_text(build(design, "deploy"))
+    done = sqgen("weights", "map", "in.pth", "o.caffemodel", "--to", "net.prototxt")
+    assert done.returncode == 0, done.stderr
+    assert "takes RGB of 0 to 255, minus 123.675" in done.stderr
+
+
+def test_without_a_classifier_the_nets_are_not_run(tmp_path: Path) -> None:
+    """As torchvision's users cut it off; the rest goes into another net's layers."""
+    state = squeezenet("1.0").state_dict()
+    features = {name: value for name, value in state.items() if name.startswith("features.")}
+    torch.save(features, tmp_path / "in.pth")
+    done = convert_weights(tmp_path / "in.pth", tmp_path / "o.caffemodel", fold_preprocessing=True)
+    assert (done.layers, done.torch_proof) == (25, None)
+    assert "has no weights of the classifier" in done.notes[0]
+    assert "not run" in done.notes[1]
 
 
 def test_a_net_that_is_not_torchvisions_keeps_caffes_names(tmp_path: Path) -> None:
