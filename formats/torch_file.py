@@ -23,8 +23,8 @@ from ..text import printable
 from .files import unpacked_limit
 
 _ALLOWED = re.compile(
-    r"collections OrderedDict|torch(\.storage)? [A-Z][A-Za-z0-9]*Storage"
-    r"|torch\._utils _rebuild_(tensor_v2|parameter)"
+    r"collections OrderedDict|torch(\.storage|\.cuda)? [A-Z][A-Za-z0-9]*Storage"
+    r"|torch\._utils _rebuild_(tensor(_v[23])?|parameter)"
 )
 # The form before PyTorch 1.6: five pickles, the first a number (torch.serialization.MAGIC_NUMBER).
 _MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")

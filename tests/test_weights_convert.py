@@ -161,6 +161,36 @@ def test_common_state_dicts_are_read(build_state: Any, zipped: bool, tmp_path: P
     assert blob_array(layer.blobs[1]).tolist() == [0, 1]
 
 
+class OldTensor:
+    """Pickled as PyTorch did before 0.4."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        tensor = self.tensor
+        storage = torch.storage.TypedStorage(  # type: ignore[no-untyped-call]
+            wrap_storage=tensor.untyped_storage(), dtype=tensor.dtype, _internal=True
+        )
+        return torch._utils._rebuild_tensor, (storage, 0, tuple(tensor.shape), tensor.stride())
+
+
+def test_old_files_and_those_of_a_gpu_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(
+        {"a.weight": OldTensor(torch.arange(6.0).reshape(2, 3))},
+        path,
+        _use_new_zipfile_serialization=False,
+    )
+    of_gpu = path.read_bytes().replace(b"ctorch\nFloat", b"ctorch.cuda\nFloat")
+    of_gpu = of_gpu.replace(b"X\3\0\0\0cpu", b"X\6\0\0\0cuda:0")
+    assert of_gpu.count(b"cuda") == 2
+    for data in (path.read_bytes(), of_gpu):
+        path.write_bytes(data)
+        blob = blob_array(read_weights(path).model.layer[0].blobs[0])
+        assert blob.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
 def test_a_suffix_that_lies_is_said(sqgen: Run, tmp_path: Path) -> None:
     data = write_npz({"a.weight": np.ones(3, np.float32)}, "w")
     (tmp_path / "w.pth").write_bytes(data)
