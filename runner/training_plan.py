@@ -9,7 +9,7 @@ from ..formats.schema import SolverParameter
 from ..formats.snapshot_lock import SnapshotLock
 from ..logs.result import LogResult
 from ..nets.totals import totals
-from ..text import first_few, shell_join
+from ..text import first_few
 from .best_weights import BestWeights
 from .engines import TORCH
 from .freeze import count_trained, split_patterns
@@ -177,8 +177,8 @@ class TrainingPlan:
         if iteration == 0:
             warn_of_snapshots(options, self._solver.param.snapshot_prefix)
 
-    def log(self) -> None:
-        """Log the changes in the copies, and the command, without running it."""
+    def preview(self) -> tuple[str, ...]:
+        """Log the changes in the copies; return the command that would run, without running it."""
         options = self._options
         session = Session(options, self._engine, self._given.path)
         folder = session.folder
@@ -186,8 +186,8 @@ class TrainingPlan:
             for change in file.changes:
                 options.log_line(f"in the copy: {change}")
         self._log_length()
-        command = (*self._engine.command, *session.arguments(self._arguments(folder)))
-        options.log_line(f"nothing is started; it would be: {shell_join(command)}")
+        options.log_line("nothing is started; it would be:")
+        return (*self._engine.command, *session.arguments(self._arguments(folder)))
 
     def run(self) -> LogResult:
         """Run the training; see `sqgen.train`."""

@@ -9,7 +9,7 @@ import click
 
 from ..logs.trouble import DIVERGED
 from ..report.log_text import format_result
-from ..text import number_text, printable
+from ..text import number_text, printable, shell_join
 from .run_options import (
     batch_option,
     data_option,
@@ -20,7 +20,7 @@ from .run_options import (
     run_options,
 )
 from .state_options import level_option, stage_option
-from .terminal import print_lines, terminal_width
+from .terminal import echo, print_json, print_lines, terminal_width
 
 if TYPE_CHECKING:
     from ..logs.result import LogResult
@@ -79,7 +79,11 @@ def train(
     options = replace(options, keep_going=keep_going)
     plan = TrainingPlan(options, solver, TrainOptions(**arguments))
     if dry_run:
-        plan.log()
+        command = plan.preview()
+        if as_json:
+            print_json({"command": command})
+        else:
+            echo(shell_join(command))
         return
     result = plan.run()
     if as_json:
