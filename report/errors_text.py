@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ..errors import FormatError
@@ -188,50 +189,39 @@ def evaluation_json(
     predictions: Predictions, evaluation: Evaluation, names: Names, count: int
 ) -> dict[str, Any]:
     """Return an evaluation as plain data (docs/errors.md)."""
-
-    def name(number: int) -> str | None:
-        return None if names is None else names[number]
-
-    def image(number: int) -> dict[str, Any]:
-        return {
-            "key": predictions.keys[number],
-            "label": int(predictions.labels[number]),
-            "predicted": int(predictions.predicted[number]),
-            "probability": float(predictions.confidences[number]),
-            "loss": float(predictions.losses[number]),
-        }
-
+    majority = {"class": evaluation.majority, "value": evaluation.majority_accuracy}
+    bins = [each._asdict() for each in evaluation.calibration.bins]
+    worst, unsure = highest_losses(predictions, count), lowest_confidences(predictions, count)
     return {
         "images": evaluation.images,
-        "accuracies": [
-            {
-                "k": each.k,
-                "right": each.right,
-                "value": each.value,
-                "standard_error": each.standard_error,
-                "interval": list(each.interval),
-            }
-            for each in evaluation.accuracies
-        ],
+        "accuracies": [asdict(each) for each in evaluation.accuracies],
         "loss": {"value": evaluation.loss, "standard_error": evaluation.loss_error},
-        "majority": {"class": evaluation.majority, "value": evaluation.majority_accuracy},
-        "calibration": {
-            "error": evaluation.calibration.error,
-            "bins": [each._asdict() for each in evaluation.calibration.bins],
-        },
-        "classes": [
-            {
-                "class": each.class_index,
-                "name": name(each.class_index),
-                "images": each.images,
-                "predicted": each.predicted,
-                "right": each.right,
-                "recall": each.recall,
-                "precision": each.precision,
-            }
-            for each in evaluation.classes
-        ],
+        "majority": majority,
+        "calibration": {"error": evaluation.calibration.error, "bins": bins},
+        "classes": [_class_json(each, names) for each in evaluation.classes],
         "confusions": [pair._asdict() for pair in evaluation.confusions],
-        "highest_losses": [image(number) for number in highest_losses(predictions, count)],
-        "least_sure": [image(number) for number in lowest_confidences(predictions, count)],
+        "highest_losses": [_image_json(predictions, number) for number in worst],
+        "least_sure": [_image_json(predictions, number) for number in unsure],
+    }
+
+
+def _class_json(result: ClassResult, names: Names) -> dict[str, Any]:
+    return {
+        "class": result.class_index,
+        "name": None if names is None else names[result.class_index],
+        "images": result.images,
+        "predicted": result.predicted,
+        "right": result.right,
+        "recall": result.recall,
+        "precision": result.precision,
+    }
+
+
+def _image_json(predictions: Predictions, number: int) -> dict[str, Any]:
+    return {
+        "key": predictions.keys[number],
+        "label": int(predictions.labels[number]),
+        "predicted": int(predictions.predicted[number]),
+        "probability": float(predictions.confidences[number]),
+        "loss": float(predictions.losses[number]),
     }

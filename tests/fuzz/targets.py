@@ -312,6 +312,7 @@ def _data(folder: Path) -> Iterator[tuple[str, Target]]:
         "sqgen data info db --json",
         "sqgen data mean db -o o.binaryproto",
         TEST.replace("net.prototxt", "db.prototxt"),
+        TEST.replace("net.prototxt", "db.prototxt") + " --predictions=o.csv",
         RUN_TEST.replace("-- ", "--data db -- "),
     )
     yield "lmdb", Target(seeds, "db/data.mdb", commands, mutate.pages, _read_db)
