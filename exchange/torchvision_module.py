@@ -6,7 +6,7 @@ modules load such a state dict whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..errors import NetError
 from ..generator.design import Design
 from ..generator.fire import Fire
 from ..nets.inference_graph import inference_graph
+from ..weights.net_arrays import Arrays
 from .known_nets import FEATURES, KnownNet
 from .normalization import Normalization
 
@@ -84,7 +85,7 @@ def _feature(word: str, design: Design) -> nn.Module:
 def prove_torchvision(
     known: KnownNet,
     state: Mapping[str, np.ndarray],
-    arrays: Mapping[str, Sequence[np.ndarray]],
+    arrays: Arrays,
     inputs: tuple[Normalization, Normalization],
     tolerance: float,
 ) -> TorchProof:

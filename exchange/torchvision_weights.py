@@ -6,7 +6,7 @@ Caffe net does on the engine, for the same images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..extras import required
 from ..formats.caffemodel import blob_array, fill_blob
 from ..formats.schema import NetParameter
 from ..nets.definition import NetDefinition
+from ..weights.net_arrays import Arrays
 from .known_nets import TORCHVISION, KnownNet, likely_torchvision_net, torchvision_names
 from .map_stored import MappingOptions, map_stored
 from .normalization import BGR, Normalization, fold
@@ -23,7 +24,6 @@ from .normalization import BGR, Normalization, fold
 if TYPE_CHECKING:
     from .torchvision_module import TorchProof
 
-Arrays = Mapping[str, Sequence[np.ndarray]]  # name of a layer -> its blobs
 FOLD = "--fold-preprocessing"
 _STEM = "conv1"  # reads the image, without padding
 

@@ -24,7 +24,7 @@ def _package() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
-    with required("safetensors", "safetensors files"):
+    with required("safetensors", "a .safetensors file"):
         import safetensors.numpy
     return safetensors
 

@@ -14,16 +14,22 @@ import torch
 import sqgen
 from sqgen import Design, NetError, build, parse_net
 from sqgen.exchange.convert import convert_weights
-from sqgen.exchange.known_nets import KERAS, TORCHVISION, keras_net, torchvision_net
+from sqgen.exchange.known_nets import (
+    KERAS,
+    TORCHVISION,
+    keras_net,
+    torchvision_names,
+    torchvision_net,
+)
 from sqgen.exchange.normalization import BGR, RGB, Normalization, fold
 from sqgen.exchange.npz_weights import write_npz
-from sqgen.exchange.torchvision_module import EXACT, SqueezeNet, prove_torchvision
+from sqgen.exchange.torchvision_module import EXACT, ROUNDED, SqueezeNet, prove_torchvision
 from sqgen.exchange.weight_file import read_weights
 from sqgen.formats.caffemodel import blob_array, read_caffemodel
 from sqgen.formats.safetensors_file import write_safetensors
 from sqgen.weights.make_caffemodel import make_caffemodel
 
-from .conftest import Run
+from .conftest import Run, run_alone
 from .small_nets import random_model, save
 from .test_weights import model_of
 
@@ -364,15 +370,25 @@ def test_a_net_that_is_not_torchvisions_keeps_caffes_names(tmp_path: Path) -> No
     assert not (tmp_path / "no.pth").exists()
 
 
-def test_the_proof_finds_swapped_weights() -> None:
+def test_the_proof_finds_swapped_weights_and_channels() -> None:
+    """Two layers of one shape, or RGB for BGR; without either it passes."""
     known = torchvision_net("1.1", CLASSES)
-    state = {name: value.numpy() for name, value in squeezenet("1.1").state_dict().items()}
+    module = squeezenet("1.1")
+    state = {name: value.numpy() for name, value in module.state_dict().items()}
     arrays = {
-        layer.name: list(map(blob_array, layer.blobs))
-        for layer in random_model(build(known.design, "deploy")).layer
+        layer: [state[f"{name}.weight"], state[f"{name}.bias"]]
+        for layer, name in torchvision_names("1.1").items()
+    }
+    same = (TORCHVISION, TORCHVISION)
+    assert prove_torchvision(known, state, arrays, same, EXACT).largest < EXACT
+    swapped = arrays | {
+        "fire2/expand1x1": arrays["fire3/expand1x1"],
+        "fire3/expand1x1": arrays["fire2/expand1x1"],
     }
     with pytest.raises(NetError, match="differ: scores of random images by"):
-        prove_torchvision(known, state, arrays, (TORCHVISION, TORCHVISION), EXACT)
+        prove_torchvision(known, state, swapped, same, ROUNDED)
+    with pytest.raises(NetError, match="differ: scores of random images by"):
+        prove_torchvision(known, state, arrays, (TORCHVISION, TORCHVISION.reordered(BGR)), ROUNDED)
 
 
 @pytest.mark.parametrize("channels", [RGB, BGR])
@@ -487,6 +503,30 @@ def test_what_a_format_can_not_hold_is_refused(sqgen: Run, tmp_path: Path) -> No
         assert not (tmp_path / "o.npz").exists()
     done = sqgen("weights", "convert", "twice.caffemodel", "o.caffemodel", "--fold-preprocessing")
     assert "none of torchvision's nets" in done.stderr
+
+
+def test_what_a_missing_package_leaves(tmp_path: Path) -> None:
+    """Each format names its extra; npz needs PyTorch for torchvision's proof alone."""
+    state = {name: value.numpy() for name, value in squeezenet("1.1").state_dict().items()}
+    (tmp_path / "w.npz").write_bytes(write_npz(state, "w"))
+    code = """
+import sys
+sys.modules |= dict.fromkeys(["torch", "safetensors", "h5py"])
+import sqgen
+for out, extra, proof in (
+    ("a.caffemodel", "engine", True), ("a.pth", "engine", False),
+    ("a.safetensors", "safetensors", False), ("a.keras.h5", "hdf5", False),
+):
+    try:
+        sqgen.convert_weights("w.npz", out, proof=proof)
+    except sqgen.MissingExtraError as error:
+        assert f"sqgen[{extra}]" in str(error), error
+    else:
+        raise AssertionError(out)
+sqgen.convert_weights("w.npz", "a.caffemodel", proof=False)
+"""
+    assert run_alone(code, tmp_path) == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.caffemodel", "w.npz"]
 
 
 def test_the_python_interface() -> None:
