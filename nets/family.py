@@ -15,7 +15,7 @@ EXPANDED = [1, 3]  # kernels of the convolutions that a Fire module concatenates
 
 def is_imagenet(shapes: NetShapes) -> bool:
     """Whether a net is a SqueezeNet with as many outputs as ImageNet has classes."""
-    outputs = {prod(shapes.blobs[name][1:]) for name in shapes.graph.output_names()}
+    outputs = {prod(shapes.blobs.get(name, ())[1:]) for name in shapes.graph.output_names()}
     return outputs == {IMAGENET_CLASSES} and is_squeezenet(shapes.graph)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
+from sqgen import Design, build
 from sqgen.errors import FormatError
 from sqgen.evaluation.evaluate import (
     evaluate_predictions,
@@ -22,6 +23,7 @@ from sqgen.evaluation.evaluate import (
 )
 from sqgen.formats.predictions import Predictions, read_predictions, write_predictions
 from sqgen.report.errors_text import confusion_csv, format_confusion, format_evaluation
+from sqgen.tools.class_names import names_of_net
 
 from .conftest import Run
 from .small_runs import Place
@@ -245,3 +247,19 @@ def test_a_test_shows_its_classes(sqgen: Run, place: Place, tmp_path: Path) -> N
     assert "the predictions of the result are gone, or replaced by others" in changed.stderr
     none = sqgen("errors", str(folder.relative_to(tmp_path)))
     assert "its test kept no predictions; test again, with --predictions" in none.stderr
+
+
+@pytest.mark.parametrize(("classes", "first"), [(1000, "n01440764 tench"), (10, None)])
+def test_a_squeezenet_of_1000_classes_has_the_names_of_imagenet(
+    tmp_path: Path, classes: int, first: str | None
+) -> None:
+    net = build(Design(classes=classes, size=32, fire_modules=2))
+    (tmp_path / "net.prototxt").write_text(net)
+    names = names_of_net(str(tmp_path / "net.prototxt"))
+    assert (names is None) == (first is None)
+    assert names is None or names[0].startswith(str(first))
+
+
+def test_an_unreadable_net_has_no_names(tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text('layer { name: "a" type: "ReLU" bottom: "x" top: "y" }')
+    assert names_of_net(str(tmp_path / "net.prototxt")) is None

@@ -9,11 +9,15 @@ from typing import Any
 
 import click
 
-from ..errors import FormatError
+from ..errors import FormatError, SqgenError
 from ..formats.class_names import read_class_names
 from ..formats.files import display_name
 from ..formats.lmdb_reader import LABELS_FILE
+from ..nets.definition import NetDefinition, read_net
+from ..nets.deploy import deploy_net
+from ..nets.family import is_imagenet
 from ..nets.imagenet import imagenet_class_names
+from ..nets.shapes import infer_shapes
 
 IMAGENET = "imagenet"  # the word for its names, where no file has this name
 
@@ -51,3 +55,13 @@ def names_beside(source: str, classes: int) -> list[str] | None:
     path = Path(source) / LABELS_FILE
     names = read_class_names(path) if path.is_file() else []
     return names if len(names) >= classes else None
+
+
+def names_of_net(path: str) -> list[str] | None:
+    """Return ImageNet's names for a SqueezeNet with as many classes; None for other nets."""
+    try:
+        deploy = deploy_net(read_net(path)).param
+    except SqgenError:
+        return None
+    shapes = infer_shapes(NetDefinition(deploy), "TEST")
+    return imagenet_class_names() if is_imagenet(shapes) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,7 @@ from ..logs.scores import score_names
 from ..report.gate_report import verdict_json
 from ..report.log_text import format_score
 from ..report.table import table
-from .class_names import labels_option, names_beside, read_labels
+from .class_names import labels_option, names_beside, names_of_net, read_labels
 from .gate_options import apply_gate, gate_options, print_verdict, validate_gate
 from .run_options import (
     batch_option,
@@ -107,7 +108,7 @@ class _Details:
 
     Args:
         result: of the test.
-        names: of the classes, or None; then those beside its dataset, if any.
+        names: of the classes, or None; then those beside its dataset, or ImageNet's for its nets.
         per_class: whether to show classes, confusions and images.
     """
 
@@ -123,7 +124,11 @@ class _Details:
         if names is not None and len(names) < classes:  # no reason to lose the scores of a test
             warn(f"--labels: has {len(names)} labels, and class {classes - 1} occurs: not shown")
             names = None
-        self._names = names or names_beside(result.run["data"][0]["source"], classes)
+        self._names = (
+            names
+            or names_beside(result.run["data"][0]["source"], classes)
+            or names_of_net(str(Path(result.run["folder"], "net.prototxt")))
+        )
 
     def lines(self) -> Iterator[str]:
         """Yield the majority's score and the errors, and with --per-class all the rest."""
