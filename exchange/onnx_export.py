@@ -13,7 +13,8 @@ import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, checker, helper
 from onnx.defs import onnx_opset_version
 
-from ..errors import FormatError, NetError
+from ..errors import NetError
+from ..formats.files import BINARY_LIMIT
 from ..formats.schema import LayerParameter, NetParameter
 from ..nets.definition import NetDefinition
 from ..nets.graph import Graph, Node, Top
@@ -24,10 +25,12 @@ from ..weights.net_arrays import Arrays
 from .layer_to_onnx import RULES, LayerWriter, NoOperatorError
 from .onnx_graph import GraphBuilder
 from .onnx_preprocessing import Preprocessing
+from .unique_names import UniqueNames
 
 OLDEST_OPSET = 13
 BATCH = "batch"  # the symbolic dimension
 PRODUCER = "sqgen"
+TOO_LARGE = "its weights are larger than the 2 GiB that protobuf can write"
 OVERWRITTEN = re.compile(r".*/output(_\d+)?")  # a value that a layer works in place on
 
 
@@ -55,8 +58,11 @@ def onnx_model(
         preprocessing: operators in front of a net with one input.
 
     Raises:
-        NetError: ONNX has no operators for a layer; has its file:line.
+        NetError: ONNX has no operators for a layer, with its file:line, or the weights are too
+            large for a file.
     """
+    if sum(blob.size for blobs in arrays.values() for blob in blobs) * 4 > BINARY_LIMIT:
+        raise NetError(f"{printable(net.source)}: {TOO_LARGE}")
     writer = _NetWriter(net, opset, preprocessing)
     for node, item in zip(writer.graph.nodes, writer.shapes.layers, strict=True):
         if node.layer.type == "Input":
@@ -162,18 +168,11 @@ def _tops(node: Node[LayerParameter]) -> list[Top]:
 def _value_names(graph: Graph[LayerParameter]) -> dict[Top, str]:
     """Name each version of a blob: the last as the blob, the others after their layers."""
     last = {top: name for name, tops in graph.makers.items() for top in tops[-1:]}
-    taken = {*last.values()}
+    unique = UniqueNames(last.values())
     names: dict[Top, str] = {}
     for node in graph.nodes:
         for top in _tops(node):
-            names[top] = last.get(top, "")
-            if not names[top]:
-                stem, number = f"{node.layer.name}/output", 2
-                names[top] = stem
-                while names[top] in taken:
-                    names[top] = f"{stem}_{number}"
-                    number += 1
-                taken.add(names[top])
+            names[top] = last.get(top) or unique.make(f"{node.layer.name}/output")
     return names
 
 
@@ -214,13 +213,6 @@ def blob_values(model: ModelProto, net: NetDefinition) -> dict[str, str]:
     return {name: name for name in blobs if name in made}
 
 
-def encode_onnx(model: ModelProto, source: str) -> bytes:
-    """Return the bytes of a model, the same for the same net.
-
-    Raises:
-        FormatError: it is larger than 2 GiB, protobuf's limit.
-    """
-    try:
-        return bytes(model.SerializeToString(deterministic=True))
-    except Exception as error:  # of protobuf, whose classes differ by version
-        raise FormatError(f"{source}: {printable(str(error))}") from None
+def encode_onnx(model: ModelProto) -> bytes:
+    """Return the bytes of a model, the same for the same net."""
+    return bytes(model.SerializeToString(deterministic=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 
@@ -46,6 +47,8 @@ def read_onnx(path: str | os.PathLike[str]) -> ModelProto:
         ) from None
     if not model.graph.node or not model.opset_import:
         raise FormatError(f"{shown}: is not an ONNX model: it has no operators")
+    if any(isinstance(text, bytes) for text in _texts(model)):  # protobuf leaves it as it is
+        raise FormatError(f"{shown}: has names that are not UTF-8; the file is damaged")
     _check_version(model, shown)
     folder = None if os.fspath(path) == STDIN else Path(path).parent
     for tensor in model.graph.initializer:
@@ -53,6 +56,24 @@ def read_onnx(path: str | os.PathLike[str]) -> ModelProto:
         if tensor.data_location == TensorProto.EXTERNAL:
             _load_external(tensor, folder, where)
     return model
+
+
+def _texts(model: ModelProto) -> Iterator[str | bytes]:
+    """Yield the names of a model."""
+    yield from (model.producer_name, model.graph.name)
+    for opset in model.opset_import:
+        yield opset.domain
+    for pair in model.metadata_props:
+        yield from (pair.key, pair.value)
+    for named in (*model.graph.initializer, *model.graph.input, *model.graph.output):
+        yield named.name
+    for tensor in model.graph.initializer:
+        for pair in tensor.external_data:
+            yield from (pair.key, pair.value)
+    for node in model.graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
 
 
 def _check_version(model: ModelProto, shown: str) -> None:

@@ -21,14 +21,14 @@ _OF_SHAPES = frozenset(
 )
 FOLDABLE = _OF_WEIGHTS | _ELEMENTWISE | _OF_SHAPES | {"ConstantOfShape"}
 _FEW = 4096  # elements of a shape's operators, whose results may have their square
-MAX_FILLED = 1 << 28  # elements that ConstantOfShape makes
+MAX_FOLDED = 1 << 28  # elements that a file makes of constants
 
 
 def can_fold(node: NodeProto, inputs: Sequence[np.ndarray]) -> bool:
     """Decide whether a node of constants is computed: its result must be of bounded size."""
     if node.op_type == "ConstantOfShape":
         shape = inputs[0].reshape(-1).tolist() if inputs else [-1]
-        return all(axis >= 0 for axis in shape) and prod(shape) <= MAX_FILLED
+        return all(axis >= 0 for axis in shape) and prod(shape) <= MAX_FOLDED
     if node.op_type in _OF_WEIGHTS:
         return True
     few = sum(array.size for array in inputs) <= _FEW

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from .unique_names import UniqueNames
+
 
 class GraphBuilder:
     """Collects the nodes and initializers of a graph.
@@ -21,12 +23,12 @@ class GraphBuilder:
         self.opset = opset
         self.nodes: list[NodeProto] = []
         self._initializers: list[TensorProto] = []
-        self._values = {*reserved}
-        self._names: set[str] = set()
+        self._values = UniqueNames(reserved)
+        self._names = UniqueNames()
 
     def value(self, name: str) -> str:
         """Return a name for a value: `name`, with a number where that is taken."""
-        return _unique(name, self._values)
+        return self._values.make(name)
 
     def node(
         self,
@@ -37,7 +39,7 @@ class GraphBuilder:
         attributes: dict[str, Any],
     ) -> None:
         """Add a node; its name gets a number where it is taken."""
-        name = _unique(name, self._names)
+        name = self._names.make(name)
         self.nodes.append(helper.make_node(operator, inputs, outputs, name, **attributes))
 
     def initializer(self, name: str, array: np.ndarray) -> str:
@@ -58,19 +60,10 @@ class GraphBuilder:
 
     def rename_last_node(self, name: str) -> None:
         """Give the last node a name of its own."""
-        self.nodes[-1].name = _unique(name, self._names)
+        self.nodes[-1].name = self._names.make(name)
 
     def graph(
         self, name: str, inputs: list[ValueInfoProto], outputs: list[ValueInfoProto]
     ) -> GraphProto:
         """Return the graph."""
         return helper.make_graph(self.nodes, name, inputs, outputs, self._initializers)
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    result, number = name, 2
-    while result in taken:
-        result = f"{name}_{number}"
-        number += 1
-    taken.add(result)
-    return result

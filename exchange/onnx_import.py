@@ -17,15 +17,17 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from ..errors import FormatError, NetError
+from ..formats.files import BINARY_LIMIT
 from ..formats.schema import LayerParameter, NetParameter
 from ..nets.definition import NetDefinition
 from ..nets.layer_types import MAX_ELEMENTS, Shape
 from ..nets.shapes import require_shapes
 from ..text import printable
-from .onnx_export import OVERWRITTEN, PRODUCER
+from .onnx_export import OVERWRITTEN, PRODUCER, TOO_LARGE
 from .onnx_file import tensor_array
-from .onnx_fold import FOLDABLE, can_fold, fold
+from .onnx_fold import FOLDABLE, MAX_FOLDED, can_fold, fold
 from .onnx_to_layer import RULES, MadeLayer, NodeReader, NoLayerError, Value
+from .unique_names import UniqueNames
 
 # Layers that overwrite their bottom where nothing else reads it, as in published nets.
 _IN_PLACE = frozenset("BatchNorm Bias Clip ELU PReLU ReLU Scale Sigmoid TanH".split())
@@ -76,9 +78,14 @@ def _needed_nodes(model: ModelProto, source: str) -> list[NodeProto]:
     """Return the nodes that outputs depend on, in the order of the file.
 
     Raises:
-        FormatError: two nodes make the same value.
+        FormatError: two nodes or constants have the same name.
     """
     makers: dict[str, int] = {}
+    for index, tensor in enumerate(model.graph.initializer, -len(model.graph.initializer)):
+        if makers.setdefault(tensor.name, index) != index:
+            raise FormatError(
+                f"{source}: two constants are '{printable(tensor.name)}'; the file is damaged"
+            )
     for index, node in enumerate(model.graph.node):
         for name in filter(None, node.output):
             if makers.setdefault(name, index) != index:
@@ -112,6 +119,7 @@ class _ModelReader:
         self.inputs: list[Value] = []
         self.values: dict[str, Value | np.ndarray] = {}
         self._initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._folded = 0  # elements of constants made of others
         opsets = {each.domain: each.version for each in model.opset_import}
         self._opset = opsets.get("", opsets.get("ai.onnx", 0))
         self._uses = Counter(name for node in model.graph.node for name in node.input)
@@ -155,11 +163,18 @@ class _ModelReader:
             if not can_fold(node, constants):
                 raise FormatError(f"{where}: makes a constant that is too large")
             named = dict(zip(filter(None, node.input), constants, strict=True))
-            made = [fold(node, named, self._opset, where)]
+            made = [self._count(fold(node, named, self._opset, where), where)]
         else:
             made = self._apply_rule(node, inputs, where)
         for name, value in zip(node.output, made, strict=False):
             self._bind(name, value)
+
+    def _count(self, array: np.ndarray, where: str) -> np.ndarray:
+        """Return what was made of constants, if all of it is not too large."""
+        self._folded += array.size
+        if self._folded > MAX_FOLDED:
+            raise FormatError(f"{where}: the file makes constants that are too large")
+        return array
 
     def _find(self, name: str, where: str) -> Value | np.ndarray:
         if name not in self.values and name in self._initializers:
@@ -177,7 +192,8 @@ class _ModelReader:
         first, warnings = len(self.layers), list[str]()
         reader = NodeReader(node, self._opset, inputs, self.layers, warnings)
         try:
-            made = RULES[node.op_type](reader)
+            with np.errstate(all="ignore"):  # of weights that are not finite
+                made = RULES[node.op_type](reader)
         except NoLayerError as error:
             raise NetError(f"{where}: {error}") from None
         except (AttributeError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
@@ -243,7 +259,7 @@ class _NetMaker:
         self._outputs = [self._output(info.name) for info in model.graph.output]
         self._layers = self._live_layers()
         self._readers = Counter(id(value) for layer in self._layers for value in layer.bottoms)
-        self._taken: set[str] = set()  # names of layers
+        self._names = UniqueNames()  # of layers
         self._blobs: dict[int, str] = {}  # id of a value -> name of its blob
 
     def _output(self, name: str) -> Value:
@@ -269,9 +285,9 @@ class _NetMaker:
 
     def imported(self) -> Imported:
         """Return the net, its weights, and which blob is which value."""
-        param = NetParameter(name=_fit(self._model.graph.name) or "net")
+        param = NetParameter(name=_fit(self._model.graph.name))
         for layer in self._layers:
-            layer.param.name = _unique(_fit(layer.stem), self._taken)
+            layer.param.name = self._names.make(_fit(layer.stem))
         self._name_blobs()
         param.layer.extend(self._input_layers())
         for layer in self._layers:
@@ -281,10 +297,12 @@ class _NetMaker:
             made.top.extend(self._blobs[id(value)] for value in layer.tops)
         unread = self._unread()
         if unread:
-            param.layer.add(name=_unique("silence", self._taken), type="Silence", bottom=unread)
+            param.layer.add(name=self._names.make("silence"), type="Silence", bottom=unread)
         net = NetDefinition(param, self._reader.source)
         require_shapes(net, "TEST")
         arrays = {layer.param.name: layer.blobs for layer in self._layers if layer.blobs}
+        if sum(blob.nbytes for blobs in arrays.values() for blob in blobs) > BINARY_LIMIT:
+            raise NetError(f"{self._reader.source}: {TOO_LARGE}")
         metadata = {entry.key: entry.value for entry in self._model.metadata_props}
         values = {self._blobs[id(value)]: value.name for value in self._values() if value.name}
         return Imported(net, arrays, values, self._reader.warnings, metadata)
@@ -304,7 +322,7 @@ class _NetMaker:
     def _input_layers(self) -> Iterator[LayerParameter]:
         for value in self._reader.inputs:
             blob = self._blobs[id(value)]
-            layer = LayerParameter(name=_unique(blob, self._taken), type="Input", top=[blob])
+            layer = LayerParameter(name=self._names.make(blob), type="Input", top=[blob])
             layer.input_param.shape.add(dim=value.shape)
             yield layer
 
@@ -319,17 +337,17 @@ class _NetMaker:
             blob = blobs[id(value)] = blobs[id(bottom)] if bottom is not None else []
             blob.append(value)
         outputs = {*map(id, self._outputs)}
-        taken: set[str] = set()
-        unique = {id(blob): blob for blob in blobs.values()}
+        names = UniqueNames()
+        distinct = {id(blob): blob for blob in blobs.values()}
         named_first = sorted(
-            unique.values(),
+            distinct.values(),
             key=lambda blob: blob[0].layer is not None and id(blob[-1]) not in outputs,
         )
         for blob in named_first:
             name, maker = blob[-1].name, blob[0].layer
             if maker is not None and not (self._own and name) and id(blob[-1]) not in outputs:
                 name = maker.param.name if len(maker.tops) == 1 else name or maker.param.name
-            name = _unique(_fit(name), taken)
+            name = names.make(_fit(name))
             self._blobs |= {id(value): name for value in blob}
 
     def _overwritten(self, value: Value) -> Value | None:
@@ -345,13 +363,4 @@ class _NetMaker:
 
 def _fit(name: str) -> str:
     """Return a name that any Caffe and its tools take: printable ASCII without blanks."""
-    return re.sub(r"[^!-~]", "_", name.lstrip("/"))[:200]
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    result, number = name or "unnamed", 2
-    while result in taken:
-        result = f"{name}_{number}"
-        number += 1
-    taken.add(result)
-    return result
+    return re.sub(r"[^!-~]", "_", name.lstrip("/"))[:200] or "unnamed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from math import isnan
+from math import isnan, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ TOLERANCE = 1e-4  # relative to a blob's largest element
 _INPUTS = 2
 _INPUT_SCALE = 64.0  # standard deviation, about that of pixels
 _BATCH = 2  # where the model takes any
+_COPIES = 4  # of each blob: the engine's and ONNX Runtime's, for both inputs
 _FATAL = 4  # the severity from which ONNX Runtime logs: it raises what is less
 _PACKAGES = {"onnxruntime": "ONNX Runtime", "torch": "PyTorch"}
 
@@ -55,9 +56,14 @@ def compare(
     Raises:
         NetError: ONNX Runtime refuses the model, or a blob differs: names the first.
     """
+    from ..engine import memory
     from ..engine.executor import Executor
 
     engine = Executor(net, "TEST")
+    shapes = (shape for layer in engine.wiring.layers for shape in layer.top_shapes)
+    needed = _COPIES * 4 * _BATCH * sum(map(prod, shapes))
+    what = f"{printable(net.source)}: the comparison of its blobs"
+    memory.require(needed, what, "--no-proof goes without")
     for name, blobs in arrays.items():
         engine.set_blobs(name, [np.asarray(blob, "f4") for blob in blobs])
     outputs = {output.name for output in model.graph.output}

@@ -26,7 +26,7 @@ def write_onnx(trained: TrainedNet, options: ExportOptions) -> Exported:
         )
     preprocessing = _preprocessing(trained, options)
     model = onnx_model(trained.net, trained.arrays, opset, _metadata(trained), preprocessing)
-    data = encode_onnx(model, printable(trained.net.source))
+    data = encode_onnx(model)
     warnings = []
     if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
         warnings.append("the batch is fixed: a layer's result depends on its size")

@@ -23,11 +23,16 @@ def _arg_max(it: LayerWriter) -> list[str]:
     param, bottom = it.layer.argmax_param, it.bottoms[0]
     if param.HasField("axis"):
         axis, shape = axis_index(param.axis, len(bottom)), bottom
-        values, indices = _largest(it, it.inputs[0], shape, axis)
-        return [values if param.out_max_val else indices]
-    shape = (bottom[0], prod(bottom[1:]))
+    else:
+        axis, shape = 1, (bottom[0], prod(bottom[1:]))
     value = it.reshape(it.inputs[0], bottom, shape)
-    values, indices = _largest(it, value, shape, 1)
+    if param.top_k == 1 and not param.out_max_val:
+        index = it.node("ArgMax", value, axis=axis, select_last_index=1)
+        index = it.node("Cast", index, to=TensorProto.FLOAT)
+        return [it.reshape(index, (*shape[:axis], 1, *shape[axis + 1 :]), it.tops[0])]
+    values, indices = _largest(it, value, shape, axis)
+    if param.HasField("axis"):
+        return [values if param.out_max_val else indices]
     if param.out_max_val:
         rows = (bottom[0], 1, param.top_k)
         pair = [it.reshape(each, (bottom[0], param.top_k), rows) for each in (indices, values)]

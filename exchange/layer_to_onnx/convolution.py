@@ -54,16 +54,21 @@ def _convolve(
             ends[index] = max(window.pad, last - size - window.pad)
     images = (prod(bottom[:axis]), *bottom[axis:])
     names = [it.weights(name, blob) for name, blob in zip(("weight", "bias"), blobs, strict=False)]
+    # OpenCV 5.0 reads outside its memory where a convolution of 1x1 has pads, as conv10 of v1.0.
+    apart = operator == "Conv" and any(begins) and all(window.kernel == 1 for window in windows)
+    padding = it.integers("padding", [0, 0, *begins, 0, 0, *ends]) if apart else ""
+    pads = [0] * len(begins + ends) if apart else begins + ends
     tops = []
     for value, top in zip(it.inputs, it.tops, strict=True):
+        source = it.reshape(value, bottom, images)
         made = it.node(
             operator,
-            it.reshape(value, bottom, images),
+            it.node("Pad", source, padding) if apart else source,
             *names,
             kernel_shape=[window.kernel for window in windows],
             strides=[window.stride for window in windows],
             dilations=[window.dilation for window in windows],
-            pads=begins + ends,
+            pads=pads,
             group=group or param.group,
         )
         tops.append(it.reshape(made, (images[0], *top[axis:]), top))

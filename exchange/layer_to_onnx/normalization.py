@@ -83,7 +83,9 @@ def _wide(array: np.ndarray, it: LayerWriter, axis: int) -> np.ndarray:
 
 
 def _wide_shape(shape: tuple[int, ...], it: LayerWriter, axis: int) -> tuple[int, ...]:
-    """Return a shape with axes of size 1 behind it, so that it starts at axis `axis`."""
+    """Return a shape with axes of size 1 around it, so that it starts at axis `axis`."""
+    if not shape:
+        return ()
     axes = len(it.bottoms[0])
-    begin = axis_index(axis, axes) if shape else axes
-    return (*shape, *[1] * (axes - begin - len(shape)))
+    begin = axis_index(axis, axes)
+    return (*[1] * begin, *shape, *[1] * (axes - begin - len(shape)))

@@ -103,17 +103,16 @@ def _maximum_and_mask(it: LayerWriter, pooled: _Windows) -> list[str]:
 
 
 def _average(it: LayerWriter, value: str, pooled: _Windows) -> str:
-    """Average; Caffe counts the zeros of the pad, but no element behind it."""
+    """Average; Caffe counts the zeros of the pad, but no element behind it.
+
+    The pad is a node: OpenCV 4.14 is wrong with count_include_pad.
+    """
     if pooled.outside:
         value = _mean_of_padded(it, value, pooled)
         area = prod(window.kernel for window in pooled.windows)
         with np.errstate(divide="ignore"):
             return it.node("Mul", value, it.weights("factor", area / pooled.read_sizes()))
     beyond = [max(0, e - b) for b, e in zip(pooled.begins, pooled.ends, strict=True)]
-    if not any(beyond):
-        attributes = pooled.attributes(pooled.begins + pooled.ends)
-        counted = int(any(pooled.begins))
-        return it.node("AveragePool", value, **attributes, count_include_pad=counted)
     if any(pooled.begins):
         value = _pad(it, value, pooled.begins, pooled.begins, 0)
     return it.node("AveragePool", value, **pooled.attributes([0, 0, *beyond]))

@@ -46,8 +46,8 @@ def _symmetric(axis: Axis, weights: np.ndarray, number: int) -> tuple[Axis, np.n
     if same.extent(axis.size) == wanted:
         return axis._replace(end=axis.begin), weights
     more = abs(axis.end - axis.begin)
-    if more % axis.dilation:
-        raise NoLayerError("its pads before and behind differ, and its dilation is not 1")
+    if more % axis.dilation or more > axis.span:
+        raise NoLayerError("Caffe's Convolution has the same pad before and behind")
     zeros = more // axis.dilation
     widths = [(0, 0)] * weights.ndim
     widths[number] = (zeros, 0) if axis.end > axis.begin else (0, zeros)

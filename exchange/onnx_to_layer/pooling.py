@@ -11,6 +11,7 @@ from .base import NodeReader, NoLayerError, Padding, Value, rule
 from .windows import Axis, read_axes
 
 _LOWEST = float(np.finfo("f4").min)
+_MOST = 1 << 20  # windows along an axis, which are compared one by one
 _ROUNDINGS = (True, False)  # up, Caffe's default, and down
 
 
@@ -85,6 +86,8 @@ def _axes(it: NodeReader, bottom: Value) -> list[Axis]:
         raise NoLayerError("Caffe's pooling has a pad less than its kernel")
     if any((axis.extent - 1) * axis.stride - axis.begin >= axis.size for axis in axes):
         raise NoLayerError("a window of it lies wholly in its pads")
+    if any(axis.extent > _MOST for axis in axes):
+        raise NoLayerError(f"it has more than {_MOST} windows along an axis")
     return axes
 
 

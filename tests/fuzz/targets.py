@@ -160,6 +160,7 @@ def make_targets(folder: Path) -> dict[str, Target]:
             *_nets(folder),
             *_weights(folder),
             *_foreign_weights(folder),
+            ("onnx", _onnx(folder)),
             *_data(folder),
             *_logs(folder),
             *_settings(folder),
@@ -281,6 +282,13 @@ def _foreign_weights(folder: Path) -> Iterator[tuple[str, Target]]:
     weights = [KerasWeight("c/1", "kernel", kernel), KerasWeight("c/1", "bias", kernel[0, 0, 0])]
     keras = ("sqgen weights show x.h5", "sqgen weights convert x.h5 o.keras.h5")
     yield "keras", Target((write_keras(weights, "w"),), "x.h5", keras, mutate.binary)
+
+
+def _onnx(folder: Path) -> Target:
+    export = "sqgen export deploy.prototxt --weights w.caffemodel --for onnx --no-proof -o w.onnx"
+    commands = ("sqgen import x.onnx -o o",)
+    seeds = (_run_for(folder, export, "w.onnx"),)
+    return Target(seeds, "x.onnx", commands, mutate.message, may_exhaust=True)
 
 
 def _run_for(folder: Path, command: str, file: str) -> bytes:
