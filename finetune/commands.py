@@ -9,9 +9,11 @@ from ..datasets.split import TRAIN
 from ..generator.design import Design
 from ..generator.options import command_line
 from ..text import shell_join
+from .pretrained import Origin, Pretrained
 
 TRAIN_VAL, DEPLOY, SOLVER = "train_val.prototxt", "deploy.prototxt", "solver.prototxt"
-DECODED, MAPPED, LINEAR = "decoded.caffemodel", "mapped.caffemodel", "linear.caffemodel"
+PRETRAINED, CONVERTED = "pretrained.prototxt", "pretrained.caffemodel"
+MAPPED, LINEAR = "mapped.caffemodel", "linear.caffemodel"
 CLASS_WEIGHTS = "class_weights.binaryproto"
 FINETUNED = "finetuned_best.caffemodel"  # by the solver's snapshot_prefix
 TRAIN_RUN, TEST_RUN, PREDICTIONS = "train", "test", "predictions.csv"
@@ -38,24 +40,28 @@ def build_command(design: Design, folder: Path) -> str:
     return f"{command_line('build', design)} --out {shell_join([str(folder)])}"
 
 
-def weight_commands(
-    weights: str, preset: str | None, folder: Path, ignores_bypass: bool
-) -> Iterator[str]:
+def weight_commands(source: Pretrained, folder: Path, ignores_bypass: bool) -> Iterator[str]:
     """Yield the commands that make `mapped.caffemodel`.
 
     Args:
-        weights: as given.
-        preset: of a compressed file; None of a caffemodel.
+        source: the weights.
         folder: where the nets are.
         ignores_bypass: whether one of the nets has bypasses that the other lacks.
     """
-    if preset is not None:
-        deploy, decoded = str(folder / "pretrained.prototxt"), str(folder / DECODED)
-        built = _command(["build", "--preset", preset, "--net", "deploy"])
+    weights, deploy = source.file, str(folder / PRETRAINED)
+    if source.preset is not None:
+        built = _command(["build", "--preset", source.preset, "--net", "deploy"])
         yield f"{built} > {shell_join([deploy])}"
+    if source.origin is Origin.COMPRESSED:
+        decoded = str(folder / CONVERTED)
         yield _command(["compress", "decode", weights, "--net", deploy, "-o", decoded])
         weights = decoded
+    elif source.origin is Origin.FOREIGN:
+        converted = str(folder / CONVERTED)
+        yield _command(["weights", "convert", weights, converted, "--fold-preprocessing"])
+        weights = converted
     words = ["weights", "map", weights, str(folder / MAPPED), "--to", str(folder / DEPLOY)]
+    words += ["--from", deploy] if source.origin is Origin.NAMES else []
     words += ["--partial", *(["--ignore-bypass"] if ignores_bypass else [])]
     yield _command(words)
 

@@ -45,7 +45,7 @@ from ..runner.train import train
 from ..text import printable
 from ..weights.mapping import make_mapped_caffemodel
 from . import commands
-from .pretrained import KNOWN, Fitted, Pretrained, design_name, fit_design, read_pretrained
+from .pretrained import KNOWN, PLAIN, Fitted, Pretrained, design_name, fit_design, read_pretrained
 from .probe import Probe, fit_classifier
 from .recipe import PATIENCE, Recipe, data_design, net_design, record_size
 
@@ -62,7 +62,8 @@ class FinetuneOptions:
         weights: a caffemodel, or a compressed .net or .sqz.
         out: the folder to make.
         list_file: a line for each picture: its name and label.
-        designs: nets to try the weights on, in order; None tries those that sqgen knows.
+        design: the net; None takes that of the weights.
+        bypass: bypasses in place of the net's own, or None.
         val: share of each class that is validated.
         seed: of the split, and of the cross-validation.
         recipe: how the net is trained.
@@ -75,7 +76,8 @@ class FinetuneOptions:
     weights: str
     out: str
     list_file: str | None = None
-    designs: tuple[Design, ...] | None = None
+    design: Design | None = None
+    bypass: str | None = None
     val: float = 0.2
     seed: int = 0
     recipe: Recipe = field(default_factory=Recipe)
@@ -141,12 +143,23 @@ class Finetuning:
         )
         run_options.warn(*self.split.remarks)
         self._weights: Pretrained = read_pretrained(options.weights)
-        known, wanted = (
-            [net_design(each, self.class_count) for each in designs]
-            for designs in (KNOWN, options.designs or ())
-        )
-        self.fitted: Fitted = fit_design(self._weights, known, wanted or None)
+        self.fitted: Fitted = fit_design(self._weights, *self._designs())
         self._check_freeze()
+
+    def _designs(self) -> tuple[list[Design], list[Design] | None]:
+        """Return the designs that the weights may be of, and those that are asked for."""
+        options, own = self.options, self._weights.design
+        known = KNOWN if own is None else (own,)
+        wanted = [options.design] if options.design is not None else []
+        if options.bypass is not None:
+            bases = wanted or (PLAIN if own is None else known)
+            wanted = [base.with_options(bypass=options.bypass) for base in bases]
+        if own is not None:
+            wanted = [base.with_options(mean_values=own.means) for base in wanted]
+        fitting, asked = (
+            [net_design(each, self.class_count) for each in designs] for designs in (known, wanted)
+        )
+        return fitting, asked or None
 
     def _check_freeze(self) -> None:
         design = self.fitted.design
@@ -218,9 +231,7 @@ class Finetuning:
         if options.class_weights:
             yield commands.class_weights_command(folder)
         yield commands.build_command(self._design(counts), folder)
-        yield from commands.weight_commands(
-            options.weights, self._weights.preset, folder, any(mapping.bypasses)
-        )
+        yield from commands.weight_commands(self._weights, folder, any(mapping.bypasses))
         yield commands.probe_command(folder, options.class_weights, options.seed)
         if not options.linear:
             yield commands.train_command(folder, options.freeze, PATIENCE)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from enum import Enum
 from typing import NamedTuple
 
 from ..compress.encoding import decode
 from ..errors import NetError, SqgenError
-from ..formats.caffemodel import is_caffemodel, parse_caffemodel
+from ..exchange.torchvision_weights import Step, take_caffes_input
+from ..exchange.weight_file import read_weights
 from ..formats.files import BINARY_LIMIT, read_bytes
-from ..formats.hdf5_file import is_hdf5
 from ..formats.schema import NetParameter
 from ..generator.build import build
 from ..generator.design import Design
+from ..generator.design_fields import VERSIONS
 from ..generator.naming import layer_role
 from ..generator.presets import PRESETS, preset
 from ..nets.definition import NetDefinition, parse_net
@@ -25,20 +27,33 @@ from ..weights.match import match_weights
 from .classifier import find_classifier
 
 
+class Origin(Enum):
+    """What a file of weights is, which says how it becomes a caffemodel with definitions."""
+
+    CAFFEMODEL = "has the definitions of its layers"
+    NAMES = "has the names of its layers alone"
+    COMPRESSED = "has not even names"
+    FOREIGN = "is of another framework"
+
+
 class Pretrained(NamedTuple):
     """Weights, and the net that they are of.
 
     Attributes:
         file: as given.
-        model: the weights.
+        origin: what the file is.
+        model: the weights, for images of BGR without their mean.
         graph: what their net computes.
         preset: its name, where the file has no definitions of layers; else None.
+        design: that of another framework's net, whose images have another mean; else None.
     """
 
     file: str
+    origin: Origin
     model: NetParameter
     graph: InferenceGraph
-    preset: str | None
+    preset: str | None = None
+    design: Design | None = None
 
 
 class Fitted(NamedTuple):
@@ -56,21 +71,33 @@ class Fitted(NamedTuple):
 
 
 def read_pretrained(path: str) -> Pretrained:
-    """Read a .caffemodel, .caffemodel.h5, or a compressed .net or .sqz.
+    """Read weights of any format, compressed ones included.
 
     A file without definitions of layers is taken for that of the first preset that it fits.
 
     Raises:
-        FormatError: it can't be read, is damaged or of another kind.
+        FormatError: it can't be read, is damaged or of another kind, or would run code.
         NetError: it has no definitions of layers, and fits no preset.
+        MissingExtraError: the package that reads it is not installed.
     """
-    data, shown = read_bytes(path, BINARY_LIMIT, "weights"), printable(path)
-    if is_hdf5(data) or is_caffemodel(data) or not path.endswith((".net", ".sqz")):
-        model = parse_caffemodel(data, shown, [])
-        try:
-            return Pretrained(path, model, inference_graph_of_model(model, path), None)
-        except NetError:
-            return _of_preset(path, model)
+    if path.endswith((".net", ".sqz")):
+        return _read_compressed(path)
+    file, shown = read_weights(path), printable(path)
+    if file.known is not None:
+        step = Step(file.model, file.known, file.known.normalization)
+        model = take_caffes_input(step, folding=True, proving=False, shown=shown).model
+        graph = inference_graph_of_model(model, path)
+        return Pretrained(path, Origin.FOREIGN, model, graph, design=file.known.design)
+    try:
+        graph = inference_graph_of_model(file.model, path)
+    except NetError:
+        return _of_preset(path, file.model)
+    return Pretrained(path, Origin.CAFFEMODEL, file.model, graph)
+
+
+def _read_compressed(path: str) -> Pretrained:
+    """Decode a file as that of the first preset whose layers have its sizes."""
+    data = read_bytes(path, BINARY_LIMIT, "compressed weights")
     problems = []
     for name, net in _presets():
         try:
@@ -78,7 +105,7 @@ def read_pretrained(path: str) -> Pretrained:
         except SqgenError as error:
             problems.append(error)
         else:
-            return Pretrained(path, model, inference_graph(net), name)
+            return Pretrained(path, Origin.COMPRESSED, model, inference_graph(net), name)
     raise problems[0]
 
 
@@ -87,7 +114,7 @@ def _of_preset(path: str, model: NetParameter) -> Pretrained:
     for name, net in _presets():
         with suppress(NetError):
             if not match_weights(require_shapes(net, "TEST"), [(path, model)]).missing:
-                return Pretrained(path, model, inference_graph(net), name)
+                return Pretrained(path, Origin.NAMES, model, inference_graph(net), name)
     raise NetError(
         f"{printable(path)}: has weights without definitions of their layers, and the names of no"
         f" preset ({', '.join(PRESETS)}); sqgen weights map --from NET makes a .caffemodel of it"
@@ -100,9 +127,9 @@ def _presets() -> Iterator[tuple[str, NetDefinition]]:
 
 
 # Nets that weights are tried on where no design is given, the plainest first.
+PLAIN = tuple(Design(version=version) for version in VERSIONS)
 KNOWN: tuple[Design, ...] = (
-    Design(),
-    Design(version="1.1"),
+    *PLAIN,
     Design(bypass="simple"),
     Design(bypass="complex"),
     *(preset(name) for name in PRESETS if name.startswith("generator")),

@@ -50,14 +50,14 @@ def net_design(base: Design, classes: int) -> Design:
     It has no ReLU behind the classifier, which may die at once and makes its scores no linear
     function of features, and no padding.
     """
-    is_named_anew = classes == IMAGENET_CLASSES and base.classifier is None
     return base.with_options(
         classes=classes,
         classifier_relu=False,
         conv10_pad=0,
         classifier_lr=1.0,
         crop=base.crop and base.size in CROPPED,
-        **({"classifier": "conv10_new"} if is_named_anew else {}),
+        # Of another name than that of the weights, whose shape may be another.
+        classifier="conv10_new" if classes == IMAGENET_CLASSES else None,
     )
 
 

@@ -14,10 +14,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 
 import sqgen as package
+from sqgen.compress.encoding import encode
 from sqgen.errors import NetError
+from sqgen.exchange.known_nets import torchvision_net
+from sqgen.exchange.torchvision_module import SqueezeNet
+from sqgen.exchange.weight_file import encode_weights
 from sqgen.finetune.classifier import find_classifier
 from sqgen.finetune.logistic_regression import FOLDS, fit, fold_numbers
 from sqgen.formats.caffemodel import read_blob, read_caffemodel
@@ -76,18 +81,47 @@ def contents(folder: Path) -> dict[str, object]:
 # The single commands
 
 
+def write_weights(path: Path) -> None:
+    """Weights of SqueezeNet v1.1 in the format of the suffix."""
+    if path.suffix == ".pth":
+        torch.manual_seed(0)
+        torch.save(SqueezeNet(torchvision_net("1.1", 7)).state_dict(), path)
+        return
+    package.Net(package.parse_net(package.build(package.preset("v1.1"))), seed=3).save(
+        path.with_suffix(".caffemodel"), force=True
+    )
+    model = read_caffemodel(path.with_suffix(".caffemodel"))
+    net = package.parse_net(package.build(package.preset("v1.1"), "deploy"))
+    is_compressed = path.suffix == ".sqz"
+    path.write_bytes(
+        encode(model, net).bytes if is_compressed else encode_weights(model, str(path))
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "more",
-    [("--linear",), (*RECIPE, "--class-weights", "--freeze", "conv1")],
-    ids=["linear", "all layers"],
+    "arguments",
+    [
+        (*WEIGHTS, "--linear"),
+        (*WEIGHTS, *RECIPE, "--class-weights", "--freeze", "conv1"),
+        ("--weights", "torchvision.pth", "--linear"),
+        ("--weights", "w.sqz", "--linear", "--bypass", "simple"),
+        ("--weights", "w.npz", "--linear"),
+    ],
+    ids=["linear", "all layers", "pth", "sqz", "npz"],
 )
-def test_the_single_commands_do_the_same(folder: Path, sqgen: Run, more: tuple[str, ...]) -> None:
+def test_the_single_commands_do_the_same(
+    folder: Path, sqgen: Run, arguments: tuple[str, ...]
+) -> None:
     """To the byte: the weights, the nets, the sets and the predictions."""
+    if arguments[1] != "w.caffemodel":
+        write_weights(folder / arguments[1])
+        for picture_file in sorted((folder / "pictures").glob("*/*"))[::2]:  # large nets take long
+            picture_file.unlink()
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("needs bash, which is not here")
-    done = sqgen("finetune", "pictures", *WEIGHTS, *more, "-o", "out", "--json")
+    done = sqgen("finetune", "pictures", *arguments, "-o", "out", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     script = (folder / "out" / "commands").read_text()
@@ -105,7 +139,7 @@ def test_the_single_commands_do_the_same(folder: Path, sqgen: Run, more: tuple[s
     )
     assert again.returncode == 0, again.stderr
     repeated = contents(folder / "out")
-    assert made.keys() == repeated.keys()
+    assert made.keys() <= repeated.keys()  # which have the weights between, too
     assert [name for name, data in made.items() if data != repeated[name]] == []
 
 
@@ -209,6 +243,27 @@ def test_a_stopped_training_goes_on(folder: Path) -> None:
     last = err.splitlines()[-1]
     assert "go on with sqgen train --solver out/solver.prototxt --resume --keep-best top1" in last
     assert (folder / "out/finetuned_best.caffemodel").exists()
+
+
+def test_a_rate_too_high_ends_the_training(folder: Path, sqgen: Run) -> None:
+    """And leaves the best weights: those that it began with."""
+    words = ("finetune", "pictures", *WEIGHTS, "--base-lr", "1e6", "-o", "out")
+    done = sqgen(*words)
+    assert done.returncode == 1
+    assert "so sqgen ended the training" in done.stderr.splitlines()[-1]
+    linear, best = (folder / "out" / n for n in ("linear.caffemodel", "finetuned_best.caffemodel"))
+    assert best.read_bytes() == linear.read_bytes()
+
+
+def test_training_ends_where_it_gets_no_better(folder: Path, sqgen: Run) -> None:
+    """At a rate of nearly 0, the start is never beaten."""
+    words = ("finetune", "pictures", *WEIGHTS, "--base-lr", "1e-12", "--epochs", "50")
+    done = sqgen(*words, "-o", "out", "--json")
+    assert done.returncode == 0, done.stderr
+    run = json.loads((folder / "out/train/result.json").read_text())
+    assert (run["run"]["best"]["iteration"], run["run"]["best"]["stopped_early"]) == (0, True)
+    assert [row["iteration"] for row in run["segments"][0]["test"]][:5] == [0, 1, 2, 3, 4]
+    assert run["segments"][0]["last_iteration"] < 50
 
 
 # Wrong input

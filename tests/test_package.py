@@ -159,6 +159,7 @@ ROOMS: dict[str, set[str]] = {
         "generator",
         "datasets",
         "compress",
+        "exchange",
         "engine",
         "logs",
         "runner",

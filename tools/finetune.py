@@ -9,7 +9,6 @@ import click
 from ..errors import DesignError
 from ..extras import required
 from ..generator.design import Design
-from ..generator.design_fields import VERSIONS
 from ..generator.presets import preset as preset_design
 from ..report.table import table
 from ..text import printable, shell_join
@@ -28,7 +27,7 @@ FORMAT = 1
 
 @click.command()
 @click.argument("pictures", metavar="PICTURES")
-@click.option("--weights", required=True, metavar="W", help=".caffemodel, .net or .sqz")
+@click.option("--weights", required=True, metavar="W", help=".caffemodel, .pth, .net, ...")
 @click.option("-o", "--out", required=True, metavar="DIR", help="folder to make")
 @click.option("--list", "list_file", metavar="FILE", help="a line per picture: its name and label")
 @click.option(
@@ -103,25 +102,17 @@ def _options(arguments: dict[str, Any]) -> tuple[FinetuneOptions, RunOptions]:
     chosen = take("epochs", "base_lr", "batch_size")
     chosen = {name: value for name, value in chosen.items() if value is not None}
     recipe = Recipe(mirror=not arguments.pop("no_mirror"), **chosen)
-    designs = _designs(**take("preset", "design_file", "bypass"))
-    return FinetuneOptions(**arguments, designs=designs, recipe=recipe), run
+    design = _read_design(**take("preset", "design_file"))
+    return FinetuneOptions(**arguments, design=design, recipe=recipe), run
 
 
-def _designs(
-    preset: str | None, design_file: str | None, bypass: str | None
-) -> tuple[Design, ...] | None:
-    """Return the designs that are asked for; None if none is."""
+def _read_design(preset: str | None, design_file: str | None) -> Design | None:
+    """Return the design that is asked for; None if none is."""
     if preset is not None and design_file is not None:
         raise DesignError("--preset and --design: give one")
-    if preset is None and design_file is None and bypass is None:
-        return None
-    bases = [Design(version=version) for version in VERSIONS]
     if preset is not None:
-        bases = [preset_design(preset)]
-    elif design_file is not None:
-        bases = [read_design(design_file)]
-    changes = {} if bypass is None else {"bypass": bypass}
-    return tuple(base.with_options(**changes) for base in bases)
+        return preset_design(preset)
+    return None if design_file is None else read_design(design_file)
 
 
 def _report(job: Finetuning, result: FinetuneResult, run: RunOptions, as_json: bool) -> None:
