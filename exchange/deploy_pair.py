@@ -25,6 +25,7 @@ from ..weights.make_caffemodel import make_caffemodel
 from ..weights.net_arrays import Arrays, net_arrays
 from .fold_batch_norm import fold_batch_norm
 from .identifiers import identifier, rename_layers
+from .layer_limits import limits
 from .toolchains import LABELS, NET, TOOLCHAINS, WEIGHTS, DeployedNet, number
 from .trained_net import Comparison, Exported, ExportOptions, TrainedNet
 
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from ..formats.images import Pixels
 
 TOLERANCE = 1e-4  # of float32, relative to the largest element of the output
+# Fields that are written even where they have Caffe's default: OpenCV takes another one.
+_WRITTEN_OUT = {
+    "LRN": ("lrn_param", ("local_size", "alpha", "beta")),
+    "Pooling": ("pooling_param", ("pool",)),
+}
 _SEED = 0
 _TILE = 8  # side of the squares of the test image
 
@@ -50,12 +56,6 @@ def write_deploy_pair(name: str, trained: TrainedNet, options: ExportOptions) ->
     """
     toolchain = TOOLCHAINS[name]
     net, where = trained.net, printable(trained.net.source)
-    for layer in net.param.layer:
-        if layer.type in toolchain.refused:
-            raise NetError(
-                f"{net.place(layer)}: layer '{printable(layer.name)}': {toolchain.about} has no"
-                f" {layer.type}; take it out, or export for another"
-            )
     source = _load(net, trained.arrays)
     output = _sole_output(source, where)
     if trained.transform is None or trained.transform.mean is None:
@@ -64,12 +64,17 @@ def write_deploy_pair(name: str, trained: TrainedNet, options: ExportOptions) ->
             " --mean and --scale"
         )
     preprocessing = choose_preprocessing(source, trained.transform, ImageTransform())
-    param, arrays, notes = _rewrite(trained, options)
-    notes.insert(0, f"images are {preprocessing}")
+    notes = [f"images are {preprocessing}"]
+    arrays = trained.arrays
+    if not options.keep_batch_norm:
+        net, arrays, done = _fold(trained, options)
+        notes += done
+    _check_limits(name, net)
+    param = _plain_param(net)
     if toolchain.needs_identifiers:
         arrays = rename_layers(param, arrays)
     text = _header(name, preprocessing) + prototxt.to_text(param)
-    weights = encode_caffemodel(make_caffemodel(NetDefinition(param), arrays), WEIGHTS)
+    weights = encode_caffemodel(_make_model(param, arrays), WEIGHTS)
     exported = _reload(text, weights)
     image = _test_image(preprocessing)
     blob = preprocessing.transform(image)[None]
@@ -112,34 +117,50 @@ def _sole_output(net: Net, where: str) -> str:
     return net.outputs[0]
 
 
-def _rewrite(trained: TrainedNet, options: ExportOptions) -> tuple[NetParameter, Arrays, list[str]]:
-    """Fold BatchNorm, prove that; return the net, its arrays in float32, and what was done."""
-    param = NetParameter()
-    net, arrays = trained.net, trained.arrays
-    notes = []
-    if not options.keep_batch_norm:
-        folded = fold_batch_norm(net, arrays)
-        if folded.folded or folded.scaled:
-            notes.append(
-                f"folded into convolutions: {len(folded.folded)} BatchNorm and Scale; followed by a"
-                f" Scale of 1: {len(folded.scaled)} BatchNorm"
+def _check_limits(name: str, net: NetDefinition) -> None:
+    for layer in net.param.layer:
+        for limit in limits(layer, name):
+            raise NetError(
+                f"{net.place(layer)}: layer '{printable(layer.name)}': {TOOLCHAINS[name].about} has"
+                f" no {limit}, or gets it wrong; write it otherwise, or export for another program"
             )
-            if options.prove:
-                proof = prove_rewritten(load_engine(), net, arrays, folded.net, folded.arrays)
-                notes.append(
-                    f"run on random inputs in float64: {proof.blobs} blobs equal those before"
-                    f" within {proof.largest:.1e} of each one's largest element"
-                )
-        net, arrays = folded.net, folded.arrays
+
+
+def _fold(trained: TrainedNet, options: ExportOptions) -> tuple[NetDefinition, Arrays, list[str]]:
+    """Fold BatchNorm, and prove that; return the net, its arrays, and what was done."""
+    folded = fold_batch_norm(trained.net, trained.arrays)
+    notes = []
+    if folded.folded or folded.scaled:
+        notes.append(
+            f"folded into convolutions: {len(folded.folded)} BatchNorm and Scale; followed by a"
+            f" Scale of 1: {len(folded.scaled)} BatchNorm"
+        )
+        if options.prove:
+            proof = prove_rewritten(load_engine(), *trained[:2], folded.net, folded.arrays)
+            notes.append(
+                f"run on random inputs in float64: {proof.blobs} blobs equal those before within"
+                f" {proof.largest:.1e} of each one's largest element"
+            )
+    return folded.net, folded.arrays, notes
+
+
+def _plain_param(net: NetDefinition) -> NetParameter:
+    """Copy a net as programs other than Caffe read it, with an identifier as its name."""
+    param = NetParameter()
     param.CopyFrom(net.param)
     param.name = identifier(param.name) if param.name else ""
     for layer in param.layer:
         del layer.param[:]  # names of shared blobs: each layer gets its own
-    return (
-        param,
-        {name: [np.asarray(b, "f4") for b in blobs] for name, blobs in arrays.items()},
-        notes,
-    )
+        field, defaults = _WRITTEN_OUT.get(layer.type, ("", ()))
+        for default in defaults:
+            message = getattr(layer, field)
+            setattr(message, default, getattr(message, default))
+    return param
+
+
+def _make_model(param: NetParameter, arrays: Arrays) -> NetParameter:
+    rounded = {name: [np.asarray(blob, "f4") for blob in blobs] for name, blobs in arrays.items()}
+    return make_caffemodel(NetDefinition(param), rounded)
 
 
 def _reload(text: str, weights: bytes) -> Net:

@@ -94,14 +94,12 @@ class Toolchain(NamedTuple):
         about: its name and the version that was measured, or that none was.
         files: makes the files for it: name -> text; raises NetError for what it can't take.
         commands: what to type in the folder: to convert, then to classify IMAGE.
-        refused: types of layers that it can't read, of those that a deploy net can have.
         needs_identifiers: whether it makes variables of names.
     """
 
     about: str
     files: Callable[[DeployedNet], dict[str, str]]
     commands: tuple[str, ...]
-    refused: frozenset[str] = frozenset()
     needs_identifiers: bool = False
 
 
@@ -158,9 +156,9 @@ interpreter = MNN.Interpreter(str(HERE / "model.mnn"))
 session = interpreter.createSession()
 layout = MNN.Tensor_DimensionType_Caffe
 tensor = MNN.Tensor(blob.shape, MNN.Halide_Type_Float, blob, layout)
-interpreter.getSessionInput(session, {net.input!r}).copyFrom(tensor)
+interpreter.getSessionInput(session).copyFrom(tensor)
 interpreter.runSession(session)
-output = interpreter.getSessionOutput(session, {net.output!r})
+output = interpreter.getSessionOutput(session)
 result = MNN.Tensor(
     output.getShape(), MNN.Halide_Type_Float, np.zeros(output.getShape(), "f4"), layout
 )
@@ -190,6 +188,7 @@ def _ncnn(net: DeployedNet) -> dict[str, str]:
     kind = {"BGR": "PIXEL_BGR", "RGB": "PIXEL_BGR2RGB", "gray": "PIXEL_GRAY"}[net.channels]
     body = f"""\
 net = ncnn.Net()
+net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
 net.load_param(str(HERE / "model.param"))
 net.load_model(str(HERE / "model.bin"))
 pixels = np.ascontiguousarray(image)
@@ -208,7 +207,8 @@ _, scores = extractor.extract({net.output!r})
 
 def _openvino(net: DeployedNet) -> dict[str, str]:
     means = net.means.replace(" ", "")
-    command = f"mo --input_model {WEIGHTS} --input_proto {NET} \\\n  --mean_values '{means}'"
+    command = "# opt_in_out --opt_out turns its reports of usage off.\n"
+    command += f"mo --input_model {WEIGHTS} --input_proto {NET} \\\n  --mean_values '{means}'"
     if net.scale != 1:
         command += f" --scale_values '[{net.repeated(1 / net.scale, ',')}]'"
     body = f"""\
@@ -317,7 +317,11 @@ scores = next(iter(outputs.values()))
 
 
 def _x2paddle(net: DeployedNet) -> dict[str, str]:
-    command = f"x2paddle --framework=caffe --prototxt={NET} --weight={WEIGHTS} --save_dir=paddle"
+    command = (
+        "# Without disable_feedback it reports usage.\n"
+        f"x2paddle --framework=caffe --prototxt={NET} --weight={WEIGHTS} --save_dir=paddle \\\n"
+        "  --disable_feedback=1"
+    )
     body = f"""{net.blob}\
 net = paddle.jit.load(str(HERE / "paddle" / "inference_model" / "model"))
 net.eval()
