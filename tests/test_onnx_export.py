@@ -24,6 +24,7 @@ from sqgen.nets.definition import NetDefinition
 from sqgen.nets.deploy import deploy_net
 from sqgen.nets.layer_types import LAYER_TYPES
 from sqgen.nets.shapes import infer_shapes, require_shapes
+from sqgen.nets.windows import pooling_window
 
 from . import reference_layers, small_nets
 from .conftest import ROOT, Run
@@ -45,7 +46,6 @@ from .test_reference_layers import (
 )
 from .test_reference_layers import given as all_of
 
-OPSETS = (13, newest_opset())
 LOSSES = {name for name in LAYER_TYPES if name.endswith("Loss")} | {"Accuracy"}  # no deploy net has
 # Layers that a deploy net may have, and ONNX can't express.
 INEXPRESSIBLE = {"Filter"}
@@ -58,6 +58,19 @@ def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+
+def is_taken(opset: int) -> bool:
+    """Whether ONNX Runtime, which may be older than onnx, knows an opset."""
+    net = parse_net(small_nets.net_input() + small_nets.layer("AbsVal", "abs", "data"))
+    try:
+        session(onnx_model(net, {}, opset))
+    except Exception:  # of a class of its own
+        return False
+    return True
+
+
+OPSETS = (13, next(filter(is_taken, range(newest_opset(), 13, -1))))
 
 
 def run(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> dict[str, Array]:
@@ -90,8 +103,16 @@ def is_of_training(case: Case) -> bool:
 
 
 def has_empty_windows(case: Case) -> bool:
-    """Whether windows of nothing have a mask, which is -1."""
-    return kind(case) == "Pooling" and any(-1 in top["values"] for top in case["tops"][1:])
+    """Whether a mean is taken, or a mask made, of windows of nothing."""
+    if kind(case) != "Pooling" or ("AVE" not in case["layer"] and len(case["tops"]) == 1):
+        return False
+    param = parse_net(case["layer"]).param.layer[0].pooling_param
+    sizes = case["bottoms"][0]["shape"][2:]
+    windows = [pooling_window(param, axis, size) for axis, size in enumerate(sizes)]
+    return any(
+        (window.extent(size) - 1) * window.stride - window.pad >= size
+        for window, size in zip(windows, sizes, strict=True)
+    )
 
 
 RECORDED = [
@@ -168,7 +189,7 @@ def test_poolings_as_drawn(
             (height, width), stride, pad, strict=True,
         )
     )  # fmt: skip
-    assume(method != "AVE" or not outside)  # of nothing
+    assume(method == "MAX" or not outside)  # of nothing
     check_drawn("Pooling", params, (2, 2, height, width))
 
 
@@ -232,7 +253,9 @@ def with_spread_outputs(net: NetDefinition) -> dict[str, list[Any]]:
         engine.set_blobs(name, blobs)
     softmax = next((each for each in net.param.layer if each.type == "Softmax"), None)
     scores = softmax.bottom[0] if softmax is not None else engine.outputs[0]
-    image = np.random.default_rng(0).normal(0, 64, (1, 3, 227, 227))
+    image = np.random.default_rng(0).normal(
+        0, 64, tuple(net.param.layer[0].input_param.shape[0].dim)
+    )
     deviation = engine.forward({"data": image}, keep={scores})[scores].std()
     classifier = [each.name for each in net.param.layer if each.type == "Convolution"][-1]
     return arrays | {classifier: [blob * (2 / deviation) for blob in arrays[classifier]]}
@@ -247,8 +270,9 @@ def by_opencv(data: bytes, image: Array) -> Array:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_published_nets_in_onnx_runtime_and_opencv(name: str) -> None:
-    """Every blob is the engine's within 1e-4, and OpenCV's output too."""
+    """Every blob is the engine's within 1e-4, and OpenCV's output too; with smaller images."""
     net = deploy_net(read_net(ROOT / "models" / name / "train_val.prototxt")).definition
+    net.param.layer[0].input_param.shape[0].dim[2:] = [99, 115]
     arrays = with_spread_outputs(net)
     model = onnx_model(net, arrays)
     data = encode_onnx(model)
@@ -258,7 +282,7 @@ def test_published_nets_in_onnx_runtime_and_opencv(name: str) -> None:
     assert done.blobs > 20
     (output,) = model.graph.output
     assert output.type.tensor_type.shape.dim[0].dim_param == "batch"
-    image = np.random.default_rng(0).normal(0, 64, (1, 3, 227, 227)).astype("f4")
+    image = np.random.default_rng(0).normal(0, 64, (1, 3, 99, 115)).astype("f4")
     expected = run(model, {"data": image})[output.name]
     scale = np.abs(expected).max()
     np.testing.assert_allclose(by_opencv(data, image), expected, atol=1e-4 * scale)
@@ -462,7 +486,9 @@ def test_a_model_that_differs_is_not_written() -> None:
         compare(model, net, arrays, blob_values(model, net))
 
 
-def test_a_mask_of_windows_of_nothing_is_refused() -> None:
-    (case,) = filter(has_empty_windows, CASES)
-    with pytest.raises(NetError, match="net:2: layer 'it': ONNX can't express it: a window of it"):
-        of_one_layer(case["layer"], all_of(case["bottoms"]), [], 13)
+def test_windows_of_nothing_are_refused() -> None:
+    cases = list(filter(has_empty_windows, CASES))
+    assert len(cases) == 3
+    for case in cases:
+        with pytest.raises(NetError, match="net:2: layer 'it': ONNX can't express it: a window"):
+            of_one_layer(case["layer"], all_of(case["bottoms"]), [], 13)

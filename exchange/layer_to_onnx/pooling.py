@@ -34,8 +34,12 @@ def _pool(it: LayerWriter, param: PoolingParameter, tops: int = 1) -> list[str]:
         return [it.node("GlobalMaxPool" if maximum else "GlobalAveragePool", it.inputs[0])]
     windows = [pooling_window(param, axis, it.bottoms[0][axis + 2]) for axis in (0, 1)]
     pooled = _Windows(windows, it.bottoms[0][2:])
+    if param.pool == PoolingParameter.MAX and tops == 1:
+        return _maximum(it, pooled)
+    if pooled.outside:
+        raise NoOperatorError("a window of it lies wholly outside the input: it pools nothing")
     if param.pool == PoolingParameter.MAX:
-        return _maximum(it, pooled) if tops == 1 else _maximum_and_mask(it, pooled)
+        return _maximum_and_mask(it, pooled)
     if param.pool == PoolingParameter.AVE:
         return [_average(it, it.inputs[0], pooled)]
     # Values weighted with themselves (pooling_layer.cu, in TEST).
@@ -55,10 +59,9 @@ class _Windows:
 
     def __init__(self, windows: Sequence[Window], sizes: Shape) -> None:
         self.windows, self.sizes = windows, sizes
-        self.extents = [w.extent(size) for w, size in zip(windows, sizes, strict=True)]
         self.begins = [window.pad for window in windows]
-        starts = [
-            (extent - 1) * w.stride - w.pad for w, extent in zip(windows, self.extents, strict=True)
+        starts = [  # of the last window
+            (w.extent(size) - 1) * w.stride - w.pad for w, size in zip(windows, sizes, strict=True)
         ]
         self.ends = [
             max(0, start + w.kernel - size)
@@ -70,14 +73,6 @@ class _Windows:
         """Return the attributes of the node."""
         kernel, strides = zip(*((w.kernel, w.stride) for w in self.windows), strict=True)
         return {"kernel_shape": list(kernel), "strides": list(strides), "pads": pads}
-
-    def read_sizes(self) -> np.ndarray:
-        """Return how many elements Caffe counts in each window: those up to the pad behind."""
-        rows, columns = (
-            np.array([w.clipped_kernel(size, position) for position in range(extent)])
-            for w, size, extent in zip(self.windows, self.sizes, self.extents, strict=True)
-        )
-        return np.outer(rows, columns)
 
 
 def _pad(it: LayerWriter, value: str, begins: list[int], ends: list[int], filler: float) -> str:
@@ -94,8 +89,6 @@ def _maximum(it: LayerWriter, pooled: _Windows) -> list[str]:
 
 def _maximum_and_mask(it: LayerWriter, pooled: _Windows) -> list[str]:
     """Return the maxima, and the index of each in its plane as a float."""
-    if pooled.outside:
-        raise NoOperatorError("a window of it lies wholly outside the input, and has no maximum")
     attributes = pooled.attributes(pooled.begins + pooled.ends)
     value, index = it.nodes("MaxPool", it.inputs[:1], 2, **attributes)
     index = it.node("Mod", index, it.integers("plane", [prod(pooled.sizes)]))
@@ -107,11 +100,6 @@ def _average(it: LayerWriter, value: str, pooled: _Windows) -> str:
 
     The pad is a node: OpenCV 4.14 is wrong with count_include_pad.
     """
-    if pooled.outside:
-        value = _mean_of_padded(it, value, pooled)
-        area = prod(window.kernel for window in pooled.windows)
-        with np.errstate(divide="ignore"):
-            return it.node("Mul", value, it.weights("factor", area / pooled.read_sizes()))
     beyond = [max(0, e - b) for b, e in zip(pooled.begins, pooled.ends, strict=True)]
     if any(pooled.begins):
         value = _pad(it, value, pooled.begins, pooled.begins, 0)
