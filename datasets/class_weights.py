@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..formats.caffemodel import fill_blob
-from ..formats.datum import read_datum
+from ..formats.datum import record_labels
 from ..formats.lmdb_reader import open_lmdb
 from ..formats.schema import BlobProto
 from ..text import printable
@@ -28,11 +28,7 @@ def count_labels(path: str) -> Counter[int]:
         FormatError: it can't be read, or a record is no Datum.
     """
     with open_lmdb(path) as reader:
-        where = printable(path)
-        return Counter(
-            read_datum(value, f"{where}: record {number}").label
-            for number, value in enumerate(reader.values())
-        )
+        return Counter(record_labels(reader.values(), printable(path)))
 
 
 def balanced_weights(counts: Mapping[int, int], classes: int) -> list[float]:

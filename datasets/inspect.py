@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..formats.class_names import read_class_names
-from ..formats.lmdb_reader import DATA_FILE, LABELS_FILE, LmdbReader, open_lmdb
+from ..formats.class_names import read_lmdb_class_names
+from ..formats.lmdb_reader import DATA_FILE, LmdbReader, open_lmdb
 from ..progress import StartProgress, no_progress
 from ..text import bytes_text, shape_text
 from .balance import ClassCount, balance_rows, count_classes, majority
@@ -114,17 +114,12 @@ def inspect_lmdb(path: str, jobs: int, progress: StartProgress = no_progress) ->
         raw=kinds[False],
         sizes=dict(sorted(sizes.items())),
         labels=dict(sorted(labels.items())),
-        classes=count_classes(labels, _read_names(path)),
+        classes=count_classes(labels, read_lmdb_class_names(path)),
         bad_records=bad.count,
         first_bad=first_bad,
         damaged_records=damaged.count,
         first_damaged=first_damaged,
     )
-
-
-def _read_names(path: str) -> list[str] | None:
-    file = Path(path) / LABELS_FILE
-    return read_class_names(file) if file.is_file() else None
 
 
 def as_json(info: LmdbInfo) -> dict[str, Any]:

@@ -6,6 +6,7 @@ around the pixels itself and returns a view of the pixels; it leaves unusual mes
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from math import prod
 from typing import Any, NamedTuple
 
@@ -72,6 +73,16 @@ def read_datum(value: Value, where: str) -> Record:
         FormatError: the value is not a Datum.
     """
     return _scan(value) or _from_message(parse_datum(value, where))
+
+
+def record_labels(values: Iterable[Value], where: str) -> Iterator[int]:
+    """Yield the label of each value of an LMDB; `where` is its file, for messages.
+
+    Raises:
+        FormatError: a value is not a Datum.
+    """
+    for number, value in enumerate(values):
+        yield read_datum(value, f"{where}: record {number}").label
 
 
 def _from_message(datum: Datum) -> Record:

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import FormatError, MissingExtraError
-from ..formats.class_names import read_class_names
-from ..formats.datum import read_datum
+from ..formats.class_names import read_lmdb_class_names
+from ..formats.datum import read_datum, record_labels
 from ..formats.files import error_reason, read_bytes
 from ..formats.hdf5_data import open_hdf5_data
 from ..formats.list_file import LIST_LIMIT, ListLine, label_warnings, parse_list
-from ..formats.lmdb_reader import LABELS_FILE, LmdbReader, open_lmdb
+from ..formats.lmdb_reader import LmdbReader, open_lmdb
 from ..formats.near_path import missing_hint
 from ..formats.schema import (
     DataParameter,
@@ -52,7 +52,8 @@ class Dataset(NamedTuple):
         digest: see above; None if the records are unknown.
         record_shapes: of each top of an HDF5Data layer, whose files alone say them.
         labels: the two smallest and the two largest of the labels; one of them may be ignored.
-        labels_read: of so many records, less than all of a large LMDB; None without labels.
+        labels_read: of so many records, less than all of a large LMDB; None without labels, or if
+            only those of the sample were read.
         names: lines of an LMDB's labels.txt; None without one.
         warnings: about the labels of a list.
     """
@@ -68,13 +69,16 @@ class Dataset(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def inspect_dataset(layer: LayerParameter, where: str, flag: str = "--data") -> Dataset:
+def inspect_dataset(
+    layer: LayerParameter, where: str, flag: str = "--data", all_labels: bool = True
+) -> Dataset:
     """Open the dataset of a Data, ImageData or HDF5Data layer; count and sample its records.
 
     Args:
         layer: the LayerParameter.
         where: its place and name, for messages.
         flag: the option that replaces the dataset, for messages.
+        all_labels: whether to read more labels of an LMDB than those of its sample.
 
     Raises:
         FormatError: the dataset is missing, damaged or empty.
@@ -88,7 +92,7 @@ def inspect_dataset(layer: LayerParameter, where: str, flag: str = "--data") -> 
             return _inspect_list(layer.image_data_param)
         if layer.type == "HDF5Data":
             return _inspect_hdf5(layer)
-        return _inspect_lmdb(layer.data_param, layer.transform_param)
+        return _inspect_lmdb(layer.data_param, layer.transform_param, all_labels)
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from None
 
@@ -106,7 +110,9 @@ def top_shapes(layer: LayerParameter, dataset: Dataset) -> list[Shape] | None:
     return LAYER_TYPES[layer.type].top_shapes(layer, [], dataset.image)
 
 
-def _inspect_lmdb(param: DataParameter, transform: TransformationParameter) -> Dataset:
+def _inspect_lmdb(
+    param: DataParameter, transform: TransformationParameter, all_labels: bool
+) -> Dataset:
     folder = Path(param.source)
     if param.backend == DataParameter.LEVELDB and os.path.exists(folder / "CURRENT"):
         return Dataset(param.source, None, None, None)
@@ -114,7 +120,8 @@ def _inspect_lmdb(param: DataParameter, transform: TransformationParameter) -> D
         first = next(lmdb.values())
         image = _record_shape(first, transform, printable(param.source))
         labels, digest = _sample_lmdb(lmdb, printable(param.source))
-        read = _read_labels(lmdb, labels, printable(param.source))
+        read = _read_labels(lmdb, labels, printable(param.source)) if all_labels else None
+        names = read_lmdb_class_names(folder)
         return Dataset(
             param.source,
             lmdb.entries,
@@ -122,13 +129,8 @@ def _inspect_lmdb(param: DataParameter, transform: TransformationParameter) -> D
             digest,
             labels=_extremes(labels),
             labels_read=read,
-            names=_count_names(folder / LABELS_FILE),
+            names=None if names is None else len(names),
         )
-
-
-def _count_names(path: Path) -> int | None:
-    """Count the names of classes that `sqgen data create` wrote beside an LMDB."""
-    return len(read_class_names(path)) if path.is_file() else None
 
 
 def _record_shape(
@@ -155,8 +157,8 @@ def _read_labels(lmdb: LmdbReader, labels: set[int], source: str) -> int:
         The number of records that were read.
     """
     end, count = time.monotonic() + LABEL_SECONDS, 0
-    for value in lmdb.values():
-        labels.add(read_datum(value, f"{source}: record {count}").label)
+    for label in record_labels(lmdb.values(), source):
+        labels.add(label)
         count += 1
         if time.monotonic() > end:
             break
@@ -222,10 +224,7 @@ def read_labels(layer: LayerParameter) -> list[int]:
         text = read_bytes(source, LIST_LIMIT, "a list of images")
         return [line.label for line in parse_list(text, printable(source))]
     with open_lmdb(source) as lmdb:
-        return [
-            read_datum(value, f"{printable(source)}: record {number}").label
-            for number, value in enumerate(lmdb.values())
-        ]
+        return list(record_labels(lmdb.values(), printable(source)))
 
 
 def _file_size(root: str, line: ListLine, where: str) -> int:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import FormatError, SqgenError
-from ..formats.class_names import read_class_names
+from ..formats.class_names import read_class_names, read_lmdb_class_names
 from ..formats.files import display_name
-from ..formats.lmdb_reader import LABELS_FILE
-from ..nets.definition import NetDefinition, read_net
+from ..nets.definition import read_net
 from ..nets.deploy import deploy_net
 from ..nets.family import is_imagenet
 from ..nets.imagenet import imagenet_class_names
@@ -51,17 +49,15 @@ def require_names(names: Sequence[str], classes: int, path: str) -> None:
 
 
 def names_beside(source: str, classes: int) -> list[str] | None:
-    """Return the names that `sqgen data create` wrote beside an LMDB; None where there are none."""
-    path = Path(source) / LABELS_FILE
-    names = read_class_names(path) if path.is_file() else []
-    return names if len(names) >= classes else None
+    """Return the names of so many classes that lie beside an LMDB; None where there are fewer."""
+    names = read_lmdb_class_names(source)
+    return names if names is not None and len(names) >= classes else None
 
 
 def names_of_net(path: str) -> list[str] | None:
     """Return ImageNet's names for a SqueezeNet with as many classes; None for other nets."""
     try:
-        deploy = deploy_net(read_net(path)).param
+        deploy = deploy_net(read_net(path)).definition
     except SqgenError:
         return None
-    shapes = infer_shapes(NetDefinition(deploy), "TEST")
-    return imagenet_class_names() if is_imagenet(shapes) else None
+    return imagenet_class_names() if is_imagenet(infer_shapes(deploy, "TEST")) else None

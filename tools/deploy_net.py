@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import NetError
+from ..formats.class_names import read_lmdb_class_names
 from ..formats.schema import LayerParameter, NetState
 from ..nets.data_layers import data_param, is_at_hand
 from ..nets.definition import NetDefinition, read_net
@@ -22,7 +23,6 @@ from ..nets.layer_types import Shape
 from ..nets.shapes import assumed_channels
 from ..nets.windows import ShapeError
 from ..text import first_few, printable
-from .class_names import names_beside
 from .terminal import warn
 
 
@@ -63,7 +63,7 @@ def _labels(net: NetDefinition) -> list[str] | None:
     """Return the names beside the first LMDB that has some."""
     layers = (layer for phase in ("TEST", "TRAIN") for layer in net.layers(phase))
     sources = (data_param(layer).source for layer in filter(is_at_hand, layers))
-    return next((names for source in sources if (names := names_beside(source, 1))), None)
+    return next((names for source in sources if (names := read_lmdb_class_names(source))), None)
 
 
 def _shapes_of_data(net: NetDefinition) -> Iterator[tuple[str, Sequence[Shape]]]:
@@ -73,7 +73,7 @@ def _shapes_of_data(net: NetDefinition) -> Iterator[tuple[str, Sequence[Shape]]]
     for layer in filter(is_at_hand, net.layers("TEST")):
         where = f"{net.place(layer)}: layer '{printable(layer.name)}'"
         try:
-            shapes = top_shapes(layer, inspect_dataset(layer, where))
+            shapes = top_shapes(layer, inspect_dataset(layer, where, all_labels=False))
         except ShapeError as error:
             raise NetError(f"{where}: {error}") from None
         if shapes is not None:
