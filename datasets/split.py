@@ -187,8 +187,8 @@ def _class_name(index: ImageIndex, label: int) -> str:
 def _choose(shuffled: Sequence[Picture], members: _Class, share: float) -> list[Picture]:
     """Return pictures for validation: the first that fit into the share, or else the smallest."""
     images = sum(map(len, shuffled))
-    most = images if members.shared else images - 1
-    target = max(1, min(math.floor(Fraction(str(share)) * images + Fraction(1, 2)), most))
+    largest = images if members.shared else images - 1
+    target = max(1, min(math.floor(Fraction(str(share)) * images + Fraction(1, 2)), largest))
     chosen: list[Picture] = []
     for picture in shuffled:
         if len(picture) <= target:
@@ -202,18 +202,19 @@ def _remarks(index: ImageIndex, pictures: Iterable[Picture]) -> Iterable[str]:
     if copied:
         copies = sum(len(picture) - 1 for picture in copied)
         yield (
-            f"{copies} images are copies of others ({_equation(index, copied[0])}); all copies of a"
-            " picture are on the same side"
+            f"{copies} images are copies of others ({_first_two(index, copied[0])}); all copies of"
+            " a picture are on the same side"
         )
     ambiguous = [picture for picture in copied if len(_labels(index, picture)) > 1]
     if ambiguous:
         yield (
             f"{len(ambiguous)} pictures are in several classes"
-            f" ({_equation(index, ambiguous[0])}); they are in the training set"
+            f" ({_first_two(index, ambiguous[0])}); they are in the training set"
         )
 
 
-def _equation(index: ImageIndex, picture: Picture) -> str:
+def _first_two(index: ImageIndex, picture: Picture) -> str:
+    """Return the names of the first two copies of a picture."""
     first, second = (printable(index.images[number][0], 60) for number in picture[:2])
     return f"{first} = {second}"
 

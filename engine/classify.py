@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,7 +110,7 @@ def read_model(path: str, stages: Sequence[str] = ()) -> Model:
     net = read_net(path).in_state(NetState(stage=stages))
     transform = read_transform(net)
     if any(map(is_transformed, net.layers("TEST"))):
-        net = NetDefinition(deploy_net(net).param, net.source, net.warnings)
+        net = replace(deploy_net(net).definition, warnings=net.warnings)
     return Model(net, transform, is_imagenet(require_shapes(net, "TEST")))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,19 +67,19 @@ def class_results(confusions: list[Confusion]) -> list[ClassResult]:
     Args:
         confusions: all, from `count_confusions`.
     """
-    images: dict[int, int] = {}
-    predicted: dict[int, int] = {}
-    right: dict[int, int] = {}
+    images: Counter[int] = Counter()
+    predicted: Counter[int] = Counter()
+    right: Counter[int] = Counter()
     worst: dict[int, Confusion] = {}
     for pair in confusions:
-        images[pair.label] = images.get(pair.label, 0) + pair.images
-        predicted[pair.predicted] = predicted.get(pair.predicted, 0) + pair.images
+        images[pair.label] += pair.images
+        predicted[pair.predicted] += pair.images
         if pair.label == pair.predicted:
             right[pair.label] = pair.images
         else:
             worst.setdefault(pair.label, pair)
     return [
-        ClassResult(c, images.get(c, 0), predicted.get(c, 0), right.get(c, 0), worst.get(c))
+        ClassResult(c, images[c], predicted[c], right[c], worst.get(c))
         for c in sorted(images.keys() | predicted.keys())
     ]
 

@@ -140,7 +140,7 @@ def _encode(step: Step, out: str, kind: str) -> bytes:
         return encode_weights(step.model, out)
     from ..formats.torch_file import write_state_dict
 
-    return write_state_dict(torchvision_tensors(step.known, step.model), printable(out))
+    return write_state_dict(torchvision_tensors(step.known, step.model))
 
 
 def net_normalization(net: NetDefinition) -> Normalization | None:

@@ -136,5 +136,7 @@ def encode_weights(model: NetParameter, path: str) -> bytes:
     from .npz_weights import write_npz
     from .tensor_names import tensors_of_model
 
-    write = {NPZ: write_npz, SAFETENSORS: write_safetensors, TORCH: write_state_dict}[kind]
-    return write(tensors_of_model(model, shown), shown)
+    tensors = tensors_of_model(model, shown)
+    if kind == TORCH:
+        return write_state_dict(tensors)
+    return {NPZ: write_npz, SAFETENSORS: write_safetensors}[kind](tensors, shown)

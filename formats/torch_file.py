@@ -170,11 +170,10 @@ def _array(tensor: Any, where: str) -> np.ndarray | None:
     return array
 
 
-def write_state_dict(tensors: Mapping[str, np.ndarray], shown: str) -> bytes:
+def write_state_dict(tensors: Mapping[str, np.ndarray]) -> bytes:
     """Return the bytes of a state dict as torch.save writes it.
 
     Raises:
-        FormatError: a name is not Unicode.
         MissingExtraError: PyTorch is not installed.
     """
     with required("torch", "writing PyTorch's files"):

@@ -58,8 +58,7 @@ def deploy_findings(net: NetDefinition) -> Iterator[_Raw]:
         name = printable(net.param.name)
         message = f"the net's name '{name}' is no identifier, which X2Paddle needs; {_REMEDY}"
         yield "deploy-name", None, message
-    upgraded = [line.rpartition(": upgraded ")[2] for line in (*net.warnings, *net.notes)]
-    if old := [what for what in OLD_FORMATS if what in upgraded]:
+    if old := [what for what in OLD_FORMATS if what in net.upgrades]:
         message = f"has {' and '.join(old)}: RKNN-Toolkit2 refuses V1 layers, ncnn warns of headers"
         yield "deploy-format", None, f"{message}; {_REMEDY}"
 

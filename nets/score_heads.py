@@ -89,7 +89,7 @@ def _ignored_labels(layer: LayerParameter) -> Iterable[int]:
 
 
 def choose_head(net: NetDefinition, shapes: NetShapes, blob: str | None) -> tuple[ScoreHead, str]:
-    """Return the score head whose predictions are meant, and a remark if there are others.
+    """Choose the score head of the predictions; return it, and a remark if there are others.
 
     Args:
         net: for messages.

@@ -21,9 +21,10 @@ _CLASSIFIERS = {
     "Accuracy": ("accuracy_param", "accuracy_param"),
 }
 
-
 _HEADER = 4096  # characters that begin a file
-_HEADER_SIZE = re.compile(r"^# sqgen .* an image of (\d{1,5})x(\d{1,5})$", re.MULTILINE)  # its size
+# In sqgen's header: the height and width of the images that it made the net for.
+_HEADER_SIZE = re.compile(r"^# sqgen .* an image of (\d{1,5})x(\d{1,5})$", re.MULTILINE)
+
 Data = Iterable[tuple[LayerParameter, Dataset]]  # data layers, and what each reads
 
 

@@ -46,8 +46,8 @@ def supervise(
         steps: the steps that the progress bar counts.
         options: what to do about silence, and where to log and to show progress.
         log_name: file name of its log.
-        watch: gets the collector of the log whenever the engine prints, and at the end; where it
-            returns True, the run is asked to stop, and ends well.
+        watch: gets the collector of the log whenever the engine prints, and at the end; True
+            makes it stop the run, which then counts as completed.
 
     Returns:
         The parsed log of a run that completed.

@@ -147,7 +147,7 @@ def _check_weights(
 
 
 class _PredictionsRequest(NamedTuple):
-    """What `test` is asked to keep; its arguments."""
+    """The arguments of `test` that say which predictions to keep."""
 
     file: str | None
     keep: bool | None
@@ -158,7 +158,7 @@ class _PredictionsRequest(NamedTuple):
 def _kept_predictions(
     requested: _PredictionsRequest, engine: Engine, net: NetDefinition, checked: CheckedNet
 ) -> KeptPredictions | None:
-    """Return the predictions to keep; None where none are requested, or none need be had.
+    """Return the predictions to keep; None where the caller wants none, or can do without.
 
     Raises:
         SqgenError: the engine or the net gives none, or the file can't be written.

@@ -28,7 +28,6 @@ from .run_folder import RunFolder
 from .run_record import TrainRecord, record_data
 from .session import Session
 from .solver_preflight import (
-    ParsedSolver,
     check_snapshot_room,
     check_solver_mode,
     override_solver,
@@ -86,14 +85,17 @@ class TrainingPlan:
         test = DataOverride("TEST", wanted.val_data, None, wanted.mean, flag="--val-data")
         self._nets = TrainingNets(options, self._given, train, test, wanted.level)
         self._frozen = self._nets.freeze(split_patterns(wanted.freeze))
-        self._solver = self._override_solver(override)
+        self._images, self._images_text = self._images_per_update()
+        settings = override.settings(self._records, self._images)
+        self._solver = override_solver(self._given, settings)
+        warn_of_solver(options, self._solver)
         self._start = find_start(
             options,
             self._solver,
             self._nets,
             StartOptions(wanted.weights, wanted.snapshot, wanted.resume, wanted.partial_weights),
         )
-        self._say_frozen()
+        self._log_frozen()
         self._best = self._plan_best(wanted.keep_best, wanted.patience)
         self._check_snapshots()
         self._tests = self._nets.plan_tests(options, wanted.keep_test_iter)
@@ -101,13 +103,6 @@ class TrainingPlan:
         if self._engine.kind == TORCH:
             self._nets.given.require_caffe()
         check_solver_mode(options, self._solver, self._engine)
-
-    def _override_solver(self, override: SolverOverride) -> ParsedSolver:
-        """Return the solver with its overrides, checked again."""
-        self._images, self._images_text = self._images_per_update()
-        solver = override_solver(self._given, override.settings(self._records, self._images))
-        warn_of_solver(self._options, solver)
-        return solver
 
     @property
     def _records(self) -> int | None:
@@ -140,7 +135,7 @@ class TrainingPlan:
         factors += [f"{options.device_count} GPUs"] if options.device_count > 1 else []
         return images, f"{' x '.join(factors)} = {images}" if len(factors) > 1 else f"{images}"
 
-    def _say_frozen(self) -> None:
+    def _log_frozen(self) -> None:
         """Log what is frozen; warn of frozen layers that no weights were given for."""
         if not self._frozen:
             return

@@ -110,16 +110,16 @@ def create(
     index = index_images(images, list_file)
     warn(*index.warnings)
     encoder, jobs = RecordEncoder(size, encoded, gray), jobs or available_cores()
-    how: dict[str, Any] = {"strict": strict, "report": print_note, "progress": item_progress}
+    options: dict[str, Any] = {"strict": strict, "report": print_note, "progress": item_progress}
     if split is None:
         index = index if shuffle is None else index.shuffled(shuffle)
         with LmdbWriter(out, force) as writer:
-            created = create_lmdb(index, encoder, writer, jobs, **how)
+            created = create_lmdb(index, encoder, writer, jobs, **options)
         result: dict[str, Any] = {"path": out, **_report(out, created)}
     else:
         parts = split_images(index, split, seed or 0, jobs, item_progress)
         warn(*parts.remarks)
-        sets = create_split(parts, out, encoder, jobs, force=force, **how)
+        sets = create_split(parts, out, encoder, jobs, force=force, **options)
         reports = {name: _report(f"{out}/{name}", part) for name, part in sets.items()}
         result = {"path": out, "split": split, "seed": seed or 0, **reports}
     if as_json:
@@ -127,7 +127,7 @@ def create(
 
 
 def _report(out: str, created: CreateResult) -> dict[str, Any]:
-    """Say what was written, and return it for `--json`."""
+    """Print what was written; return it for `--json`."""
     if len(created.shapes) > 1:
         warn(
             f"{out}: images of {len(created.shapes)} different sizes; a net that does not crop"

@@ -97,7 +97,7 @@ def choose_preprocessing(
     from ..engine import classify as engine
 
     overrides = _overrides(options)
-    told, origin = _tell(read, model, options.like, overrides.mean is None)
+    told, origin = _find_transform(read, model, options.like, overrides.mean is None)
     return PreprocessingChoice(
         engine.choose_preprocessing(net, told, overrides),
         origin,
@@ -117,7 +117,7 @@ def told_transform(
         SqgenError: a file can't be read.
     """
     overrides = _overrides(options)
-    told, _ = _tell(read, model, options.like, overrides.mean is None)
+    told, _ = _find_transform(read, model, options.like, overrides.mean is None)
     typed = {key: value for key, value in overrides._asdict().items() if value is not None}
     return (told or ImageTransform(crop=crop))._replace(**typed) if told or typed else None
 
@@ -133,7 +133,7 @@ def _overrides(options: PreprocessingOptions) -> ImageTransform:
     return ImageTransform(resize=size, mean=means, scale=options.scale)
 
 
-def _tell(
+def _find_transform(
     read: Model, model: str, like: str | None, needs_mean: bool
 ) -> tuple[ImageTransform | None, str]:
     """Return what says how images are preprocessed, and its name."""

@@ -1,4 +1,4 @@
-"""Read the files that a command is given, and print what is to be known of them."""
+"""Read the nets and weights that a command takes, and print their warnings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def read_weights(path: str) -> WeightFile:
-    """Read weights of any format."""
+    """Read weights of any format; print the notes on them."""
     from ..exchange.weight_file import read_weights
 
     file = read_weights(path)
@@ -21,7 +21,7 @@ def read_weights(path: str) -> WeightFile:
 
 
 def read_net(path: str) -> NetDefinition:
-    """Read a net."""
+    """Read a net; print its warnings."""
     from ..nets.definition import read_net
 
     net = read_net(path)

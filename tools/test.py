@@ -114,6 +114,7 @@ class _Details:
 
     def __init__(self, result: LogResult, names: list[str] | None, per_class: bool) -> None:
         from ..evaluation.evaluate import evaluate_predictions
+        from ..runner.test import NET
 
         predictions = read_kept_predictions(result)
         assert predictions is not None
@@ -127,7 +128,7 @@ class _Details:
         self._names = (
             names
             or names_beside(result.run["data"][0]["source"], classes)
-            or names_of_net(str(Path(result.run["folder"], "net.prototxt")))
+            or names_of_net(str(Path(result.run["folder"], NET)))
         )
 
     def lines(self) -> Iterator[str]:

@@ -20,8 +20,8 @@ Arrays = Mapping[str, Sequence[np.ndarray]]  # name of a layer -> its parameter 
 def net_arrays(shapes: NetShapes, models: Sequence[Model]) -> dict[str, list[np.ndarray]]:
     """Return the blobs of each layer with parameters, in the shapes that the net gives them.
 
-    Where several caffemodels have a layer, the last one counts. A blob that a layer shares by name
-    is that of the first layer that has it, as Caffe loads them last.
+    Where several caffemodels have a layer, the last one counts. A blob that layers share by name is
+    that of the last of them that stores it, since Caffe loads each into the same memory.
 
     Raises:
         NetError: a layer has no weights, or those of another shape.
