@@ -96,9 +96,12 @@ def write_deploy_pair(name: str, trained: TrainedNet, options: ExportOptions) ->
         **{file: lines.encode() for file, lines in toolchain.files(deployed).items()},
         "README.md": _readme(name, preprocessing, deployed).encode(),
     }
+    warnings = []
     if trained.labels:
         files[LABELS] = "".join(f"{label}\n" for label in trained.labels).encode()
-    return Exported(files, Comparison(1, largest, []), [], notes)
+    else:
+        warnings.append(f"without {LABELS}: nothing tells the names of classes; --labels FILE does")
+    return Exported(files, Comparison(1, largest, []), warnings, notes)
 
 
 def _load(definition: NetDefinition, arrays: Arrays) -> Net:

@@ -7,7 +7,7 @@ it: resized as cv::resize does, its centre taken.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..errors import NetError
@@ -234,8 +234,8 @@ from rknn.api import RKNN
 HERE = Path(__file__).resolve().parent
 rknn = RKNN()
 rknn.config(
-    mean_values=[{net.means}],
-    std_values=[[{net.repeated(1 / net.scale)}]],
+    mean_values=[{_floats(net.mean)}],
+    std_values=[{_floats([1 / net.scale] * len(net.mean))}],
 {order}    target_platform="rk3588",
 )
 assert rknn.load_caffe(model=str(HERE / "{NET}"), blobs=str(HERE / "{WEIGHTS}")) == 0
@@ -253,6 +253,11 @@ scores = rknn.inference(inputs=[pixels])[0]
         "convert_rknn.py": convert,
         "run_rknn.py": net.script("rknn", "from rknnlite.api import RKNNLite\n", body),
     }
+
+
+def _floats(values: Sequence[float]) -> str:
+    """Return a list of floats: RKNN refuses one that has integers, too."""
+    return str([float(number(value)) for value in values])
 
 
 def _atc(net: DeployedNet) -> dict[str, str]:

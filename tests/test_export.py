@@ -224,7 +224,7 @@ WORDS = [
     ("opencv", "run_opencv.py", "(256, 256))[14:241, 14:241]"),
     ("opencv", "run_opencv.py", "scalefactor=0.017"),
     ("opencv", "run_opencv.py", "swapRB=False"),
-    ("rknn", "convert_rknn.py", "mean_values=[[104, 116.67, 122.68]]"),
+    ("rknn", "convert_rknn.py", "mean_values=[[104.0, 116.67, 122.68]]"),
     ("rknn", "convert_rknn.py", "std_values=[[58.8235294, 58.8235294, 58.8235294]]"),
     ("rknn", "convert_rknn.py", "quant_img_RGB2BGR=True"),
     ("openvino", "convert_openvino.sh", "--mean_values '[104,116.67,122.68]'"),
@@ -297,6 +297,7 @@ def test_command(sqgen: Run, files: Path) -> None:
     written = {path.name for path in (files / "out").iterdir()}
     assert {Path(line).name for line in done.stdout.splitlines()} == written
     assert "labels.txt" not in written
+    assert "nothing tells the names of classes; --labels FILE does" in done.stderr
     assert "folded into convolutions: 2 BatchNorm and Scale; followed by a Scale of 1: 1" in (
         done.stderr
     )
