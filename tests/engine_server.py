@@ -49,13 +49,19 @@ from typing import Any, NoReturn, TextIO
 PYTHON = sys.executable  # tests may put another one there
 PROGRAMS = {"sqgen": "sqgen", "sqgen-caffe": "sqgen.engine"}
 MODULES = tuple(PROGRAMS.values())
-# What begins so is forked from the second server, which has PyTorch and matplotlib.
-HEAVY = ("sqgen.engine", "sqgen classify", "sqgen log plot", "sqgen compress eval")
+# What begins so is forked from the second server, which has PyTorch and more.
+HEAVY = (
+    *("sqgen.engine", "sqgen classify", "sqgen log plot", "sqgen compress eval", "sqgen features"),
+    *("sqgen export", "sqgen import", "sqgen finetune"),
+    *("sqgen weights map", "sqgen weights convert", "sqgen weights probe"),
+)
 ROOMS = (
     "formats evaluation nets weights generator models datasets compress logs runner report studies"
     " tools"
 )
-HEAVY_MODULES = ("cv2", "lmdb", "matplotlib.figure", "matplotlib.backends.backend_agg")
+HEAVY_MODULES = (
+    *("cv2", "lmdb", "onnxruntime", "matplotlib.figure", "matplotlib.backends.backend_agg"),
+)
 # Read once, by an interpreter or a library that starts.
 AT_START = (
     *("PYTHON", "LC_", "LANG", "LD_", "MALLOC_"),
@@ -351,7 +357,7 @@ class _Forks:
         self._other = os.fork()
         if self._other == 0:
             self._close()
-            load(["engine"], HEAVY_MODULES)
+            load(["engine", "exchange", "finetune"], HEAVY_MODULES)
             _Forks(heavy, self._program).serve()
             os._exit(0)
         heavy.close()
