@@ -43,10 +43,10 @@ def read_onnx(path: str | os.PathLike[str]) -> ModelProto:
         model = ModelProto.FromString(data)
     except DecodeError:
         raise FormatError(
-            f"{shown}: is not an ONNX model, or is truncated; fetch it again"
+            f"{shown}: is not an ONNX model, or is truncated; give a whole .onnx"
         ) from None
     if not model.graph.node or not model.opset_import:
-        raise FormatError(f"{shown}: is not an ONNX model: it has no operators")
+        raise FormatError(f"{shown}: is not an ONNX model: it has no operators; give a .onnx")
     if any(isinstance(text, bytes) for text in _texts(model)):  # protobuf leaves it as it is
         raise FormatError(f"{shown}: has names that are not UTF-8; the file is damaged")
     _check_version(model, shown)

@@ -19,8 +19,8 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from ..errors import FormatError
 from ..text import first_few, printable, shape_text
-from .files import BINARY_LIMIT, display_name, read_bytes
-from .foreign_weights import foreign_format
+from .files import BINARY_LIMIT, display_name, is_text, read_bytes
+from .foreign_weights import IS_ONNX, ONNX_SUFFIX, foreign_format
 from .fork_layers import SCALED, group_depthwise, split_batch_norm
 from .hdf5_file import is_hdf5
 from .hdf5_snapshot import (
@@ -80,10 +80,15 @@ def parse_caffemodel(data: bytes, source: str, changes: list[str]) -> NetParamet
         raise FormatError(f"{source}: {what}")
     net = _parse_net(data)
     if net is None:
+        if source.endswith(ONNX_SUFFIX):
+            raise FormatError(f"{source}: {IS_ONNX}")
         if _parse_solver_state(data) is not None:
             raise FormatError(f"{source}: is a solver state, not weights; give the .caffemodel")
         if source.endswith((".net", ".sqz")):
             what = "is a compressed file; sqgen compress decode makes a .caffemodel of it"
+            raise FormatError(f"{source}: {what}")
+        if is_text(data):  # a net, or a page that was saved in place of the file
+            what = "is text, not a .caffemodel; give the weights, or fetch them again"
             raise FormatError(f"{source}: {what}")
         raise FormatError(f"{source}: is not a .caffemodel, or is truncated; fetch it again")
     from .upgrade import upgrade_net

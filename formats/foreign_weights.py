@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 NPZ, SAFETENSORS, TORCH = "npz", "safetensors", "PyTorch"
+ONNX_SUFFIX = ".onnx"  # these files have no first bytes of their own
+IS_ONNX = "is an ONNX model; sqgen import makes a net and weights of it"
 
 _ZIP = b"PK\x03\x04"  # a local file header, whose name begins at byte 30
 _EMPTY_ZIP = b"PK\x05\x06"

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from ..errors import FormatError
 from ..text import did_you_mean, printable
+from .foreign_weights import IS_ONNX, ONNX_SUFFIX
 from .fork_fields import Effect, ForkField, ForkUse, find_fork_field
 from .schema import LayerParameter
 from .text_parser import Field, Scalar, TextError, TextParser, UnknownField, is_repeated
@@ -43,6 +44,8 @@ def decode(data: bytes, source: str) -> str:
 
 def not_text(source: str) -> FormatError:
     """Return the error of a binary file in place of a prototxt."""
+    if source.endswith(ONNX_SUFFIX):
+        return FormatError(f"{printable(source)}: {IS_ONNX}")
     return FormatError(
         f"{printable(source)}: is binary, not text; give the .prototxt (sqgen upgrade --text FILE"
         " writes that of a .caffemodel)"

@@ -42,7 +42,9 @@ def read_safetensors(data: bytes, shown: str) -> dict[str, np.ndarray]:
     except package.SafetensorError as error:
         reason = printable(str(error))
         raise FormatError(f"{shown}: damaged safetensors: {reason}; fetch it again") from None
-    return {name: _array(name, tensor, shown) for name, tensor in tensors}
+    # The library returns them in another order each time.
+    ordered = sorted(tensors, key=lambda each: each[0])
+    return {name: _array(name, tensor, shown) for name, tensor in ordered}
 
 
 def _array(name: str, tensor: dict[str, Any], shown: str) -> np.ndarray:

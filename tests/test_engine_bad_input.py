@@ -182,8 +182,8 @@ def test_what_the_cases_start_from_is_accepted(accepted: Refused) -> None:
 
 WEIGHTS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "w: is empty"),
-    "text": (b"hello, I am text", "w: is not a .caffemodel, or is truncated; fetch it again"),
-    "prototxt": ((DUMMY + IP).encode(), "w: is not a .caffemodel"),
+    "text": (b"hello, I am text", "w: is text, not a .caffemodel; give the weights"),
+    "prototxt": ((DUMMY + IP).encode(), "w: is text, not a .caffemodel; give the weights"),
     "state": (state().SerializeToString(), "w: is a solver state, not weights"),
     "cut": (model().SerializeToString()[:-1], "w: is not a .caffemodel, or is truncated"),
     "shape": (

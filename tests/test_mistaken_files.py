@@ -135,3 +135,23 @@ def test_weights_without_definitions_have_no_net(sqgen: Run, tmp_path: Path) -> 
     assert "has weights, but not the definitions of their layers" in done.stderr
     (tmp_path / "n").write_text(text)
     assert "is text already" in sqgen("upgrade", "--text", "n").stderr
+
+
+@pytest.mark.parametrize("command", ["summary", "lint", "upgrade -o x", "weights show"])
+def test_an_onnx_model_in_place_of_caffes_files(command: str, sqgen: Run, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x08\x12\x05sqgen:\x03\n\x01\0B\x02\x10\r")
+    done = sqgen(*command.split(), "m.onnx")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "sqgen: m.onnx: is an ONNX model; sqgen import makes a net and weights of it\n"
+    )
+
+
+def test_a_prototxt_in_place_of_weights(sqgen: Run, tmp_path: Path) -> None:
+    (tmp_path / "n").write_text(NET, encoding="utf-8")
+    for command in (["show", "n"], ["convert", "n", "o.npz"], ["diff", "n", "n"]):
+        done = sqgen("weights", *command)
+        assert done.returncode == 2
+        assert done.stderr == (
+            "sqgen: n: is text, not a .caffemodel; give the weights, or fetch them again\n"
+        )

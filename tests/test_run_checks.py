@@ -227,7 +227,7 @@ def _data_of_others(typed: Typed) -> Any:
 
 CHECK_THE_NAME = "no such file or directory; check the name"
 NO_WEIGHTS = f"no.caffemodel: {CHECK_THE_NAME}"
-WEIGHTS_MISTAKEN = "is not a .caffemodel, or is truncated; fetch it again"
+WEIGHTS_MISTAKEN = "is text, not a .caffemodel; give the weights, or fetch them again"
 
 # Name -> what is typed, the cause that is named, and how the line ends: with what to do.
 REFUSALS: dict[str, tuple[Refusal, str, str]] = {

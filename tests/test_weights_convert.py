@@ -148,6 +148,13 @@ def test_half_precision_becomes_float32_exactly(kind: str, tmp_path: Path) -> No
         np.testing.assert_array_equal(read, expected)
 
 
+def test_safetensors_are_read_in_one_order(tmp_path: Path) -> None:
+    tensors = {f"l{n:02}.weight": np.full(1, n, np.float32) for n in reversed(range(20))}
+    (tmp_path / "w.safetensors").write_bytes(write_safetensors(tensors, "w"))
+    layers = read_weights(tmp_path / "w.safetensors").model.layer
+    assert [each.name for each in layers] == [f"l{n:02}" for n in range(20)]
+
+
 @pytest.mark.parametrize(
     "build_state",
     [
