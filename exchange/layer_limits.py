@@ -38,14 +38,28 @@ def _has_other_axes(layer: LayerParameter) -> bool:
     return len(layer.bottom) == 1 and (param.axis, param.num_axes) != (1, 1)
 
 
+def _is_strided_average(layer: LayerParameter) -> bool:
+    param = layer.pooling_param
+    strides = param.stride, param.stride_h, param.stride_w
+    return param.pool == PoolingParameter.AVE and not param.global_pooling and max(strides) > 1
+
+
+def _is_other_mean(layer: LayerParameter) -> bool:
+    param = layer.reduction_param
+    return param.operation != ReductionParameter.MEAN or param.coeff != 1
+
+
 def _has_coefficients(layer: LayerParameter) -> bool:
     return any(value != 1 for value in layer.eltwise_param.coeff)
 
 
 # What a layer type does only where a field says so: phrase -> type, and whether a layer does it.
 VARIANTS: dict[str, tuple[str, Callable[[LayerParameter], bool]]] = {
+    "ArgMax of several classes": ("ArgMax", lambda e: e.argmax_param.top_k > 1),
+    "BatchNorm with eps": ("BatchNorm", lambda e: e.batch_norm_param.HasField("eps")),
     "BatchNorm with eps above 0.001": ("BatchNorm", lambda e: e.batch_norm_param.eps > 0.001),
     "Crop with unequal offsets": ("Crop", lambda layer: len({*layer.crop_param.offset}) > 1),
+    "Eltwise of three blobs": ("Eltwise", lambda e: len(e.bottom) > 2),
     "Eltwise of three blobs with coeff": (
         "Eltwise",
         lambda e: _has_coefficients(e) and len(e.bottom) > 2,
@@ -62,6 +76,10 @@ VARIANTS: dict[str, tuple[str, Callable[[LayerParameter], bool]]] = {
         lambda e: not e.inner_product_param.bias_term,
     ),
     "InnerProduct with transpose": ("InnerProduct", lambda e: e.inner_product_param.transpose),
+    "LRN within channels": (
+        "LRN",
+        lambda e: e.lrn_param.norm_region == LRNParameter.WITHIN_CHANNEL,
+    ),
     "LRN within channels with k": (
         "LRN",
         lambda e: e.lrn_param.norm_region == LRNParameter.WITHIN_CHANNEL and e.lrn_param.k != 1,
@@ -75,9 +93,11 @@ VARIANTS: dict[str, tuple[str, Callable[[LayerParameter], bool]]] = {
     "MVN by the variance": ("MVN", lambda e: e.mvn_param.normalize_variance),
     "MVN with eps": ("MVN", lambda e: e.mvn_param.HasField("eps")),
     "PReLU with channel_shared": ("PReLU", lambda e: e.prelu_param.channel_shared),
+    "Pooling of averages with stride": ("Pooling", _is_strided_average),
     "Pooling of averages with pad": ("Pooling", _is_averaged),
     "Pooling with round_mode": ("Pooling", lambda e: e.pooling_param.HasField("round_mode")),
     "Power other than 1": ("Power", lambda e: e.power_param.power != 1),
+    "Reduction other than means": ("Reduction", _is_other_mean),
     "Reduction other than sums from axis 0 or 1": ("Reduction", _is_other_reduction),
     "Scale by one factor": ("Scale", lambda e: e.scale_param.num_axes == 0),
     "Reshape with axis or num_axes": (
@@ -149,6 +169,23 @@ LIMITS: dict[str, frozenset[str]] = {
             "Reshape with axis or num_axes",
             "Scale along other axes than the channels",
             "Swish with beta",
+        )
+    ),
+    "rknn": frozenset(
+        (
+            *("AbsVal", "Bias", "Clip", "Crop", "ELU", "Exp", "Im2col", "Log", "MVN", "Parameter"),
+            *("SPP", "Swish", "Threshold"),
+            "ArgMax of several classes",
+            "BatchNorm with eps",
+            "Eltwise of three blobs",
+            "Eltwise with coeff",
+            "InnerProduct with transpose",
+            "LRN across channels with k",
+            "LRN within channels",
+            "Pooling of averages with pad",
+            "Pooling of averages with stride",
+            "Reduction other than means",
+            "Scale along other axes than the channels",
         )
     ),
     "x2paddle": frozenset(

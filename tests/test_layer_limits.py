@@ -23,8 +23,10 @@ from .small_nets import conv, layer, net_input, random_model, save
 ONE_BOTTOM = {
     "AbsVal": "",
     "ArgMax": "argmax_param { axis: 1 }",
+    "ArgMax of several classes": "argmax_param { axis: 1 top_k: 2 }",
     "BNLL": "",
     "BatchNorm": "",
+    "BatchNorm with eps": "batch_norm_param { eps: 0.0001 }",
     "BatchNorm with eps above 0.001": "batch_norm_param { eps: 0.5 }",
     "Bias": "",
     "Clip": "clip_param { min: -0.5 max: 0.5 }",
@@ -56,13 +58,15 @@ ONE_BOTTOM = {
     "PReLU with channel_shared": "prelu_param { channel_shared: true }",
     "Pooling": "pooling_param { kernel_size: 3 stride: 2 pad: 1 }",
     "Pooling global": "pooling_param { global_pooling: true }",
-    "Pooling of averages": "pooling_param { pool: AVE kernel_size: 4 stride: 3 }",
+    "Pooling of averages": "pooling_param { pool: AVE kernel_size: 4 }",
+    "Pooling of averages with stride": "pooling_param { pool: AVE kernel_size: 4 stride: 3 }",
     "Pooling of averages with pad": "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }",
     "Pooling with round_mode": "pooling_param { kernel_size: 3 stride: 2 round_mode: FLOOR }",
     "Power": "power_param { scale: 0.5 shift: 1 }",
     "Power other than 1": "power_param { power: 2 scale: 0.5 shift: 1 }",
     "ReLU": "relu_param { negative_slope: 0.1 }",
     "Reduction": "",
+    "Reduction other than means": "reduction_param { operation: ASUM }",
     "Reduction other than sums from axis 0 or 1": "reduction_param { operation: MEAN axis: 1 }",
     "Reduction with coeff": "reduction_param { coeff: 2 }",
     "Reshape": "reshape_param { shape { dim: 0 dim: -1 dim: 7 dim: 1 } }",
@@ -95,6 +99,7 @@ CASES = {
     "Eltwise": D + layer("Eltwise", "x", "c d"),
     "Eltwise with coeff": D
     + layer("Eltwise", "x", "c d", rest="eltwise_param { coeff: 2 coeff: 1 }"),
+    "Eltwise of three blobs": D + layer("Eltwise", "x", "c d c"),
     "Eltwise of three blobs with coeff": D
     + layer("Eltwise", "x", "c d c", rest="eltwise_param { coeff: 2 coeff: 1 coeff: -1 }"),
     "Eltwise of maxima": D + layer("Eltwise", "x", "c d", rest="eltwise_param { operation: MAX }"),
@@ -172,9 +177,17 @@ def test_tables_fit_each_other() -> None:
 
 # Variants that another case has, too.
 ALSO = {
+    "BatchNorm with eps": {"BatchNorm with eps above 0.001"},
+    "Eltwise of three blobs": {"Eltwise of three blobs with coeff"},
+    "LRN within channels": {"LRN within channels with k"},
+    "Pooling of averages with stride": {"Pooling of averages with pad"},
+    "Reduction other than means": {"Reduction", "Reduction with coeff"},
     "Eltwise with coeff": {"Eltwise of three blobs with coeff"},
     "MVN by the variance": {"MVN with eps"},
-    "Reduction other than sums from axis 0 or 1": {"Reduction with coeff"},
+    "Reduction other than sums from axis 0 or 1": {
+        "Reduction other than means",
+        "Reduction with coeff",
+    },
     "Scale along other axes than the channels": {"Scale by one factor"},
 }
 
