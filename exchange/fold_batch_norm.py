@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import NetError
-from ..formats.schema import LayerParameter, NetParameter
+from ..formats.schema import BatchNormParameter, LayerParameter, NetParameter
 from ..nets.definition import NetDefinition
 from ..nets.deploy_lint import lacks_scale
 from ..nets.graph import Graph, Node, build_graph
@@ -78,7 +78,9 @@ def fold_batch_norm(net: NetDefinition, arrays: Arrays) -> Folded:
         if node.index in tops:
             layer.top[:] = [tops[node.index]]
             layer.convolution_param.ClearField("bias_term")
-        elif lacks_scale(graph, node):
+        if layer.type == "BatchNorm":
+            result[layer.name] = _move_eps(layer, arrays[layer.name])
+        if lacks_scale(graph, node):
             scale = param.layer.add()
             scale.CopyFrom(_identity_scale(graph, node.layer))
             origins.append(origins[-1])
@@ -140,6 +142,18 @@ def _fold(blobs: Sequence[np.ndarray], affine: _Affine) -> list[np.ndarray]:
     factor, shift = affine
     folded = weights * factor.reshape(-1, *[1] * (weights.ndim - 1))
     return [folded, (biases[0] if biases else 0.0) * factor + shift]
+
+
+def _move_eps(layer: LayerParameter, blobs: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """Add eps to the variance where it can be: RKNN-Toolkit2 takes Caffe's default for any."""
+    if not layer.batch_norm_param.HasField("eps"):
+        return blobs
+    mean, variance, weight = (np.asarray(blob, "f8") for blob in blobs)
+    moved = variance + (layer.batch_norm_param.eps - BatchNormParameter().eps) * weight
+    if not weight.item() or not moved.min() >= 0:
+        return blobs
+    layer.batch_norm_param.ClearField("eps")
+    return [mean, moved, weight]
 
 
 def _identity_scale(graph: Graph[LayerParameter], layer: LayerParameter) -> LayerParameter:

@@ -122,6 +122,17 @@ def test_statistics_of_nothing_are_zeros() -> None:
     assert np.allclose(result.arrays["c"][0].reshape(-1), original / np.sqrt(1e-5))
 
 
+@pytest.mark.parametrize(("weight", "is_moved"), [(0.5, True), (0, False)])
+def test_eps_moves_into_the_variance(weight: float, is_moved: bool) -> None:
+    text = net_input() + layer("TanH", "t", "data")
+    text += norm("b", "t", more="batch_norm_param { eps: 0.5 }")
+    model = random_model(text)
+    model.layer[-1].blobs[2].data[:] = [weight]
+    result, proof = folded(text, model)
+    assert result.net.param.layer[2].batch_norm_param.HasField("eps") is not is_moved
+    assert proof.largest < 1e-12
+
+
 def test_what_cannot_be_folded_exactly_is_refused() -> None:
     text = (
         net_input() + "\n" + norm("b", "data", more="batch_norm_param { use_global_stats: false }")
