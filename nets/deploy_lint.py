@@ -14,6 +14,7 @@ from .deploy import is_score
 from .graph import Graph, Node, Top, build_graph
 
 _REMEDY = "sqgen export writes it without"
+_RENAMES = "sqgen export --for x2paddle renames it"
 _Raw = tuple[str, LayerParameter | None, str]  # rule, layer, message
 
 
@@ -52,7 +53,8 @@ def deploy_findings(net: NetDefinition) -> Iterator[_Raw]:
     for rule, (broken, about) in found.items():
         if broken:
             others = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-            message = f"layer '{printable(broken[0].name)}'{others} {about}; {_REMEDY}"
+            remedy = _RENAMES if rule == "deploy-name" else _REMEDY
+            message = f"layer '{printable(broken[0].name)}'{others} {about}; {remedy}"
             yield rule, broken[0], message
     if net.param.name and not is_identifier(net.param.name, also=""):
         name = printable(net.param.name)

@@ -600,6 +600,8 @@ def test_command_of_deploy_nets(sqgen: Run) -> None:
         "standard input:4: warning: layer 'it' is a Dropout, at which caffe-onnx writes no file;"
         " sqgen export writes it without [deploy-dropout]"
     )
+    named = sqgen("lint", "--deploy", "-", stdin=DEPLOYED["deploy-name"])
+    assert "sqgen export --for x2paddle renames it [deploy-name]" in named.stdout
     refused = sqgen("lint", "--deploy", "-", stdin='net: "n"')
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "--deploy: give the net alone, without a solver" in refused.stderr
