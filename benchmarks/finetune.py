@@ -126,8 +126,12 @@ def run(pictures: Path, weights: Path, folder: Path, seed: int) -> Run:
     result, seconds = finetune(pictures, weights, folder / "all", seed)
     record = json.loads((folder / "all" / "train" / "result.json").read_text())
     last = record["segments"][-1]["test"][-1]["outputs"]["accuracy_top1"]
-    scores = (linear["majority"]["top1"], baseline(folder / "linear"), linear["top1"])
-    return Run(*scores, result["top1"], last, linear_seconds, seconds)
+    scores = (linear["majority"]["value"], baseline(folder / "linear"), top1(linear))
+    return Run(*scores, top1(result), last, linear_seconds, seconds)
+
+
+def top1(result: Any) -> float:
+    return float(result["accuracies"][0]["value"])
 
 
 def mean(values: Sequence[float]) -> tuple[float, float]:

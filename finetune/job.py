@@ -97,7 +97,6 @@ class FinetuneResult:
         trained: the training; None with `linear`.
         tested: the test of the best weights on the validation images.
         predictions: the file with what the net says of each of them.
-        majority: the most frequent class of the training images.
     """
 
     weights: Path
@@ -106,7 +105,6 @@ class FinetuneResult:
     trained: LogResult | None
     tested: LogResult
     predictions: Path
-    majority: int
 
 
 class Finetuning:
@@ -257,17 +255,8 @@ class Finetuning:
         trained = None if self.options.linear else self._train()
         predictions = self.folder / commands.PREDICTIONS
         tested = self._test(predictions)
-        labels = [label for _, label in self.split.train.images]
-        majority = max(sorted({*labels}), key=labels.count)
-        return FinetuneResult(
-            self.result_weights,
-            self.index.classes,
-            probe,
-            trained,
-            tested,
-            predictions,
-            majority,
-        )
+        classes = self.index.classes
+        return FinetuneResult(self.result_weights, classes, probe, trained, tested, predictions)
 
     def _prepare(self) -> Probe:
         """Make all files up to the fitted classifier."""

@@ -85,7 +85,7 @@ def format_details(
     yield from ("", "confusion matrix (rows: labels, columns: predictions):")
     yield from format_confusion(evaluation, names)
     yield from ("", "classes, the least recalled first:")
-    yield from _class_table(evaluation, names, width)
+    yield from class_table(evaluation, names, width)
 
 
 def _image_table(
@@ -135,7 +135,9 @@ def format_confusion(evaluation: Evaluation, names: Names) -> list[str]:
     ]
 
 
-def _class_table(evaluation: Evaluation, names: Names, width: int | None) -> list[str]:
+def class_table(evaluation: Evaluation, names: Names, width: int | None) -> list[str]:
+    """Return a table of the classes, the least recalled first."""
+
     def by_recall(each: ClassResult) -> tuple[bool, float, int]:
         return not each.images, each.recall if each.images else 0.0, -each.images
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,6 @@ from ..errors import DesignError
 from ..extras import required
 from ..generator.design import Design
 from ..generator.presets import preset as preset_design
-from ..report.table import table
 from ..text import printable, shell_join
 from .completion import complete_presets
 from .design_options import read_design
@@ -18,7 +18,6 @@ from .run_options import print_run_line
 from .terminal import print_json, print_lines, terminal_width
 
 if TYPE_CHECKING:
-    from ..evaluation.evaluate import Evaluation
     from ..finetune.job import FinetuneOptions, FinetuneResult, Finetuning
     from ..runner.options import RunOptions
 
@@ -119,78 +118,40 @@ def _report(job: Finetuning, result: FinetuneResult, run: RunOptions, as_json: b
     """Print the result, and what to type next."""
     from ..evaluation.evaluate import evaluate_predictions
     from ..formats.predictions import read_predictions
+    from ..report.errors_text import COUNT, class_table, evaluation_json, format_scores
 
-    evaluation = evaluate_predictions(read_predictions(result.predictions))
+    predictions = read_predictions(result.predictions)
+    evaluation = evaluate_predictions(predictions)
     if as_json:
-        print_json(_as_dict(job, result, evaluation))
+        shown = evaluation_json(predictions, evaluation, result.classes, COUNT)
+        print_json({"format": FORMAT, **_as_dict(job, result), **shown})
     else:
-        print_lines(_lines(result, evaluation))
-    run.log_line(f"the weights are {printable(str(result.weights))}; classify with them:")
-    words = ["sqgen", "classify", "--model", str(job.folder / "deploy.prototxt")]
-    words += ["--weights", str(result.weights)]
-    words += ["--labels", str(job.labels)] if job.labels is not None else []
-    run.log_line(f"{printable(shell_join(words), 600)} PICTURE")
+        names, width = result.classes, terminal_width()
+        print_lines(
+            [*format_scores(evaluation, names, width), "", *class_table(evaluation, names, width)]
+        )
+    for words in _next_commands(job, result):
+        run.log_line(f"next: {printable(shell_join(words), 600)}")
 
 
-def _lines(result: FinetuneResult, evaluation: Evaluation) -> list[str]:
-    top1 = evaluation.accuracies[0]
-    name = _class_name(result, result.majority)
-    rows = [
-        [
-            _class_name(result, each.class_index),
-            str(each.images),
-            str(each.right),
-            f"{each.recall:.3f}" if each.images else "",
-            "" if each.confusion is None else _class_name(result, each.confusion.predicted),
-        ]
-        for each in evaluation.classes
-    ]
-    heads = ["class", "images", "right", "recall", "most often taken for"]
-    return [
-        f"top1 {top1.value:.4f} on {evaluation.images} validation pictures, standard error"
-        f" {top1.standard_error:.4f}",
-        f"     {_majority_accuracy(result, evaluation):.4f} by always saying {name}",
-        "",
-        *table(heads, rows, right=(1, 2, 3), width=terminal_width()),
-    ]
+def _next_commands(job: Finetuning, result: FinetuneResult) -> Iterator[list[str]]:
+    """Yield what shows where the net errs, classifies, and hands it on."""
+    labels = ["--labels", str(job.labels)] if job.labels is not None else []
+    model, weights = str(job.folder / "deploy.prototxt"), ["--weights", str(result.weights)]
+    yield ["sqgen", "errors", str(result.predictions), *labels]
+    yield ["sqgen", "classify", "--model", model, *weights, *labels, "PICTURE"]
+    out = str(job.folder / "export")
+    yield ["sqgen", "export", model, *weights, *labels, "--for", "opencv", "-o", out]
 
 
-def _majority_accuracy(result: FinetuneResult, evaluation: Evaluation) -> float:
-    """Return the accuracy of always predicting the most frequent class of training."""
-    images = sum(c.images for c in evaluation.classes if c.class_index == result.majority)
-    return images / evaluation.images
-
-
-def _class_name(result: FinetuneResult, number: int) -> str:
-    return printable(result.classes[number]) if result.classes else f"class {number}"
-
-
-def _as_dict(job: Finetuning, result: FinetuneResult, evaluation: Evaluation) -> dict[str, Any]:
-    top1 = evaluation.accuracies[0]
-    per_class = [
-        {
-            "class": each.class_index,
-            "name": result.classes[each.class_index] if result.classes else None,
-            "images": each.images,
-            "right": each.right,
-        }
-        for each in evaluation.classes
-    ]
+def _as_dict(job: Finetuning, result: FinetuneResult) -> dict[str, Any]:
+    best = result.trained.run["best"] if result.trained is not None else None
     return {
-        "format": FORMAT,
         "folder": str(job.folder),
         "weights": str(result.weights),
-        "images": {"train": result.linear.images, "val": evaluation.images},
-        "cross_validation": result.linear.regression.accuracy,
-        "best_iteration": result.trained.run["best"]["iteration"] if result.trained else None,
-        "top1": top1.value,
-        "standard_error": top1.standard_error,
-        "loss": evaluation.loss,
-        "majority": {
-            "class": result.majority,
-            "top1": _majority_accuracy(result, evaluation),
-        },
-        "classes": per_class,
         "predictions": str(result.predictions),
+        "train_images": result.linear.images,
+        "cross_validation": result.linear.regression.accuracy,
+        "best_iteration": best["iteration"] if best else None,
         "commands": (job.folder / "commands").read_text().splitlines(),
     }
