@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from .. import counter_rng
 from ..errors import FormatError, SqgenError
+from ..formats.files import display_name
 from ..formats.lmdb_writer import LmdbWriter
 from ..progress import StartProgress, no_progress
 from ..text import first_few, printable
@@ -47,7 +48,12 @@ class Split(NamedTuple):
 
 
 def split_images(
-    index: ImageIndex, share: float, seed: int, jobs: int = 1, progress: StartProgress = no_progress
+    index: ImageIndex,
+    share: float,
+    seed: int,
+    jobs: int = 1,
+    progress: StartProgress = no_progress,
+    option: str = "--split",
 ) -> Split:
     """Split images so that each class has about the same share of them in the validation set.
 
@@ -61,13 +67,14 @@ def split_images(
         seed: another seed is another split.
         jobs: number of threads that compare files.
         progress: counts the files that are compared.
+        option: what gave the share, for messages.
 
     Raises:
         SqgenError: the share is not between 0 and 1.
         FormatError: there is only one class, or a class has fewer than two different pictures.
     """
     if not 0 < share < 1:
-        raise SqgenError(f"--split {share:g}: give a share between 0 and 1, such as 0.2")
+        raise SqgenError(f"{option} {share:g}: give a share between 0 and 1, such as 0.2")
     pictures = _group_copies(index, jobs, progress)
     classes = _group_classes(index, pictures)
     _check_classes(index, classes)
@@ -174,8 +181,9 @@ def _check_classes(index: ImageIndex, classes: dict[int, _Class]) -> None:
     ]
     if poor:
         raise FormatError(
-            f"--split: {len(poor)} of {len(classes)} classes have no two different pictures that"
-            f" are theirs alone ({first_few(poor)}); add pictures, or take the class out"
+            f"{display_name(index.root)}: {len(poor)} of {len(classes)} classes have no two"
+            f" different pictures that are theirs alone ({first_few(poor)}); add pictures, or take"
+            " the class out"
         )
 
 

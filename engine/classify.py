@@ -284,7 +284,7 @@ def top_classes(
     """
     if labels is not None and len(labels) != len(probabilities):
         raise FormatError(
-            f"{len(labels)} labels for {len(probabilities)} classes; give the net's own"
+            f"--labels: {len(labels)} labels for {len(probabilities)} classes; give the net's own"
         )
     order = (-probabilities).argsort(kind="stable")[:count]
     return [

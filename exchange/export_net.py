@@ -84,5 +84,5 @@ def _labels(names: Sequence[str] | None, shapes: NetShapes) -> tuple[str, ...]:
     classes = {prod(shapes.blobs[name][1:]) for name in shapes.graph.output_names()}
     if classes != {len(names)}:
         count = " or ".join(map(str, sorted(classes)))
-        raise NetError(f"{len(names)} labels for {count} classes; give the net's own")
+        raise NetError(f"--labels: {len(names)} labels for {count} classes; give the net's own")
     return tuple(names)

@@ -21,7 +21,7 @@ def write_onnx(trained: TrainedNet, options: ExportOptions) -> Exported:
     opset = OLDEST_OPSET if options.opset is None else options.opset
     if not OLDEST_OPSET <= opset <= newest_opset():
         raise NetError(
-            f"opset {opset}: sqgen writes {OLDEST_OPSET} to {newest_opset()}, the newest of the"
+            f"--opset {opset}: sqgen writes {OLDEST_OPSET} to {newest_opset()}, the newest of the"
             " installed onnx"
         )
     preprocessing = _preprocessing(trained, options)

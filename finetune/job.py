@@ -134,10 +134,12 @@ class Finetuning:
         self.folder = Path(options.out)
         if self.folder.exists():
             raise OutputError(f"{printable(options.out)}: is there already; give -o a new folder")
+        run = self._test_options if options.linear else run_options
+        replace(run, log=None).select_engine()  # before what takes long
         self.index: ImageIndex = index_images(options.pictures, options.list_file)
         run_options.warn(*self.index.warnings)
         self.split: Split = split_images(
-            self.index, options.val, options.seed, available_cores(), progress
+            self.index, options.val, options.seed, available_cores(), progress, "--val"
         )
         run_options.warn(*self.split.remarks)
         self._weights: Pretrained = read_pretrained(options.weights)
@@ -319,14 +321,18 @@ class Finetuning:
             **vars(replace(self._run_options, run_dir=self.folder / commands.TRAIN_RUN)),
         )
 
+    @property
+    def _test_options(self) -> RunOptions:
+        """Those of the embedded engine: a real caffe keeps no predictions."""
+        return replace(self._run_options, engine="torch", caffe=None, arguments=())
+
     def _test(self, predictions: Path) -> LogResult:
-        """Test the result by the embedded engine: a real caffe keeps no predictions."""
-        options = replace(self._run_options, engine="torch", caffe=None, arguments=())
+        """Test the result."""
         return test(
             self.folder / commands.TRAIN_VAL,
             self.result_weights,
             predictions=predictions,
-            **vars(replace(options, run_dir=self.folder / commands.TEST_RUN)),
+            **vars(replace(self._test_options, run_dir=self.folder / commands.TEST_RUN)),
         )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from ..generator.design import Design
 from ..nets.imagenet import IMAGENET_CLASSES
 from ..runner.exact_epoch import plan_exact_epoch
+from ..runner.overrides import SolverOverride
 
 BASE_LR = 1e-4
 EPOCHS = 10
@@ -35,6 +36,9 @@ class Recipe:
         batch_size: images in an update; fewer where there are fewer.
         mirror: whether half of the training images are mirrored.
         cpu: solver_mode CPU.
+
+    Raises:
+        SqgenError: no number of epochs, or no rate.
     """
 
     epochs: float = EPOCHS
@@ -42,6 +46,9 @@ class Recipe:
     batch_size: int = BATCH_SIZE
     mirror: bool = True
     cpu: bool = False
+
+    def __post_init__(self) -> None:
+        SolverOverride(base_lr=self.base_lr, epochs=self.epochs)  # checks both
 
 
 def net_design(base: Design, classes: int) -> Design:
@@ -86,6 +93,7 @@ def data_design(
     """
     batch = min(recipe.batch_size, counts[0])
     epoch = -(-counts[0] // batch)  # updates
+    updates = max(1, round(recipe.epochs * epoch))
     test = plan_exact_epoch(counts[1], VAL_BATCH_SIZE, engine_stops=False)
     return design.with_options(
         train_source=str(sets[0]),
@@ -99,16 +107,16 @@ def data_design(
         val_batch_size=test.batch_size,
         val_images=counts[1],
         test_iter=test.iterations,
-        test_interval=epoch,
+        test_interval=min(epoch, updates),
         test_initialization=True,
         solver_type="SGD",
         base_lr=recipe.base_lr,
         lr_policy="poly",
         power=1.0,
-        max_iter=max(1, round(recipe.epochs * epoch)),
+        max_iter=updates,
         display=max(1, epoch // DISPLAYS),
         average_loss=epoch,
-        snapshot=epoch,
+        snapshot=min(epoch, updates),
         snapshot_prefix=str(folder / "finetuned"),
         net_path=str(folder / "train_val.prototxt"),
         cpu=recipe.cpu,

@@ -87,7 +87,7 @@ def parse_caffemodel(data: bytes, source: str, changes: list[str]) -> NetParamet
         if source.endswith((".net", ".sqz")):
             what = "is a compressed file; sqgen compress decode makes a .caffemodel of it"
             raise FormatError(f"{source}: {what}")
-        if is_text(data):  # a net, or a page that was saved in place of the file
+        if is_text(data) and data[:1].isascii():  # a net, or a text that a server sent instead
             what = "is text, not a .caffemodel; give the weights, or fetch them again"
             raise FormatError(f"{source}: {what}")
         raise FormatError(f"{source}: is not a .caffemodel, or is truncated; fetch it again")

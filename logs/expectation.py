@@ -162,9 +162,9 @@ def parse_expectation(text: str, relation: str) -> Expectation:
         else:
             allowed = Tolerance(_half_last_digit(value) if relation == "=" else 0.0)
     except ValueError:
+        example = "top1=0.6038+-0.001" if relation == "=" else "top1=0.82"
         raise DesignError(
-            f"{_FLAGS[relation]} {printable(text)}: write a score and a value, such as"
-            " top1=0.6038+-0.001"
+            f"{_FLAGS[relation]} {printable(text)}: write a score and a value, such as {example}"
         ) from None
     if relation == "=" and tolerance is None and not _PLAIN.fullmatch(value):
         example = "0.001" if is_accuracy_name(name) else "1%"

@@ -349,7 +349,9 @@ def parse_solver(
         parsed = prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), solver, source, _is_foreign)
     except FormatError:
         if _is_net(text):
-            raise FormatError(f"{printable(source)}: is a net, not a solver") from None
+            raise FormatError(
+                f"{printable(source)}: is a net, not a solver; give its solver"
+            ) from None
         raise
     # Those of a net inside are that net's.
     uses = [use for use in parsed.fork_uses if not parsed.fields[use.entry].fields]

@@ -153,7 +153,7 @@ def test_a_net_without_softmax_gives_probabilities_too(tmp_path: Path, sqgen: Ru
         (("blue.png", "--resize", "big"), "--resize 'big' is no HxW"),
         (("blue.png", "--top", "0"), "--top 0: give one or more"),
         (("blue.png", "--output", "fc"), "no output 'fc'; the net has prob"),
-        (("blue.png", "--weights", "labels.txt"), "labels.txt: is not a .caffemodel"),
+        (("blue.png", "--weights", "labels.txt"), "labels.txt: is text, not a .caffemodel"),
         (("blue.png", "--model", "none"), "none: no such file"),
         (("blue.png", "--model", "other.prototxt"), "has no weights for layer 'other' (1 in all)"),
     ],

@@ -315,7 +315,7 @@ def test_command(sqgen: Run, files: Path) -> None:
 
 BAD = [
     (("--for", "tensorrt"), "'tensorrt' is not one of 'caffe', 'opencv'"),
-    (("--opset", "13"), "--opset, --with-preprocessing: go with --for onnx"),
+    (("--opset", "13"), "--opset: goes with --for onnx"),
     (("--for", "onnx", "--keep-batch-norm"), "--keep-batch-norm: --for onnx keeps them anyway"),
     (("--mean", "1,2"), "--mean has 2 values for 3 channels"),
     (("--labels", "few.txt"), "2 labels for 5 classes; give the net's own"),

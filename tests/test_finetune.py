@@ -28,6 +28,7 @@ from sqgen.finetune.logistic_regression import FOLDS, fit, fold_numbers
 from sqgen.formats.caffemodel import read_blob, read_caffemodel
 from sqgen.formats.lmdb_reader import open_lmdb
 from sqgen.generator.options import design_to_table
+from sqgen.nets.definition import parse_solver
 
 from . import engine_server
 from .conftest import Run
@@ -207,7 +208,17 @@ def test_a_dry_run_makes_nothing(folder: Path, sqgen: Run) -> None:
     assert [line.split()[1] for line in done.stdout.splitlines()] == [
         "data", "build", "weights", "weights", "train", "test",
     ]  # fmt: skip
+    plain = sqgen("finetune", "pictures", *WEIGHTS, "-o", "out", "--dry-run", "--json")
+    assert json.loads(plain.stdout)["commands"] == done.stdout.splitlines()
     assert not (folder / "out").exists()
+
+
+def test_less_than_an_epoch_is_validated_at_its_end(folder: Path, sqgen: Run) -> None:
+    recipe = ("--epochs", "0.5", "--batch-size", "4", "--base-lr", "0.001")
+    done = sqgen("finetune", "pictures", *WEIGHTS, *recipe, "-o", "out")
+    assert done.returncode == 0, done.stderr
+    solver = parse_solver((folder / "out/solver.prototxt").read_text(), "solver")
+    assert solver.test_interval == solver.snapshot == solver.max_iter == 4
 
 
 def test_a_list_in_place_of_folders(folder: Path, sqgen: Run) -> None:
@@ -279,13 +290,22 @@ def test_training_ends_where_it_gets_no_better(folder: Path, sqgen: Run) -> None
         (("nothing", *WEIGHTS), "nothing: no such folder"),
         (("empty", *WEIGHTS), "empty: has no folders; make a folder a class"),
         (("one", *WEIGHTS), "class 'bar': is the only class; give two or more"),
-        (("single", *WEIGHTS), "1 of 2 classes have no two different pictures"),
+        (("single", *WEIGHTS), "single/: 1 of 2 classes have no two different pictures"),
         (("pictures/bar/00.png", *WEIGHTS), "is a file; give the folder"),
         (("pictures", "--weights", "w.caffemodel"), "fits no layers of SqueezeNet v1.0, which"),
         (("pictures", "--weights", "design.toml"), "design.toml: is text, not a .caffemodel"),
         (("pictures", "--weights", "none.caffemodel"), "none.caffemodel: no such file"),
         (("pictures", *WEIGHTS, "--preset", "v1.1"), "--preset and --design: give one"),
-        (("pictures", *WEIGHTS, "--val", "1.5"), "--split 1.5: give a share between 0 and 1"),
+        (("pictures", *WEIGHTS, "--val", "1.5"), "--val 1.5: give a share between 0 and 1"),
+        (("pictures", *WEIGHTS, "--epochs", "0"), "--epochs 0: give a number above 0"),
+        (("pictures", *WEIGHTS, "--epochs", "nan"), "--epochs nan: give a number above 0"),
+        (("pictures", *WEIGHTS, "--base-lr=-1"), "--base-lr -1: give a rate above 0"),
+        (("pictures", *WEIGHTS, "--gpu", "0", "--cpu"), "--gpu and --cpu: give one"),
+        (("pictures", *WEIGHTS, "--caffe", "none", "--dry-run"), "given by --caffe): can't be run"),
+        (
+            ("pictures", *WEIGHTS, "--linear", "--epochs", "3", "--no-mirror"),
+            "--linear trains no layer but the classifier; leave out --epochs, --no-mirror",
+        ),
         (("pictures", *WEIGHTS, "--freeze", "fire77/*"), "--freeze fire77/*: matches no layer"),
         (("broken", *WEIGHTS), "no image of class 'disc' could be read"),
     ],

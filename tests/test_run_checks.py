@@ -330,7 +330,7 @@ REFUSALS: dict[str, tuple[Refusal, str, str]] = {
     "a net as a solver": (
         lambda typed: typed.run("train", "--solver", typed.place.net),
         "net.prototxt: ",
-        "is a net, not a solver",
+        "is a net, not a solver; give its solver",
     ),
     "an unknown layer type": (
         _score(net='layer { name: "a" type: "Inpt" }'),

@@ -100,7 +100,8 @@ def export(
     if as_bytes and not with_preprocessing:
         raise click.UsageError("--as-bytes: goes with --with-preprocessing")
     if is_pair and (opset is not None or with_preprocessing):
-        raise click.UsageError("--opset, --with-preprocessing: go with --for onnx")
+        option = "--opset" if opset is not None else "--with-preprocessing"
+        raise click.UsageError(f"{option}: goes with --for onnx")
     if keep_batch_norm and not is_pair:
         raise click.UsageError("--keep-batch-norm: --for onnx keeps them anyway")
     typed = PreprocessingOptions(resize, like, mean, scale)

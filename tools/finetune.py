@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..runner.options import RunOptions
 
 FORMAT = 1
+OF_TRAINING = ("epochs", "base_lr", "batch_size", "freeze", "no_mirror", "caffe")
 
 
 @click.command()
@@ -69,15 +70,28 @@ def finetune(dry_run: bool, as_json: bool, **arguments: Any) -> None:
         from ..finetune.job import Finetuning
     from .progress_bar import item_progress
 
+    _check_linear(arguments)
     options, run = _options(arguments)
     job = Finetuning(options, run, item_progress)
     for line in job.describe():
         run.log_line(line)
     if dry_run:
-        print_lines(job.commands())
+        commands = list(job.commands())
+        if as_json:
+            print_json({"format": FORMAT, "commands": commands})
+        else:
+            print_lines(commands)
         return
     result = job.run()
     _report(job, result, run, as_json)
+
+
+def _check_linear(arguments: dict[str, Any]) -> None:
+    """Check that nothing is said of a training that --linear leaves out."""
+    given = [name for name in OF_TRAINING if arguments[name] not in (None, False, ())]
+    if arguments["linear"] and given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise click.UsageError(f"--linear trains no layer but the classifier; leave out {options}")
 
 
 def _options(arguments: dict[str, Any]) -> tuple[FinetuneOptions, RunOptions]:
