@@ -76,7 +76,7 @@ def parse_caffemodel(data: bytes, source: str, changes: list[str]) -> NetParamet
         return _net_from_hdf5(data, source)
     foreign = foreign_format(data)
     if foreign is not None:
-        what = f"is {foreign}; sqgen weights convert makes a .caffemodel of it"
+        what = f"is in {foreign} format; sqgen weights convert makes a .caffemodel of it"
         raise FormatError(f"{source}: {what}")
     net = _parse_net(data)
     if net is None:

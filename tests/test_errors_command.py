@@ -130,7 +130,7 @@ def test_the_confusion_matrix_as_csv(sqgen: Run, tmp_path: Path) -> None:
         (["p.csv", "--against", "few.txt"], "few.txt: is no file of predictions"),
         (["-", "--against", "-"], "standard input holds one file"),
         (["p.csv", "--json", "--confusion", "-"], "give it or --json"),
-        (["."], "is a folder without caffe.log"),
+        (["."], "is no run folder; give one, or a file of predictions"),
     ],
 )
 def test_misuse(arguments: list[str], words: str, sqgen: Run, tmp_path: Path) -> None:

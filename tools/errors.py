@@ -11,7 +11,7 @@ import click
 from ..errors import FormatError
 from ..formats.files import STDIN, check_file_target, display_name, write_files
 from ..logs.kept_predictions import read_kept_predictions
-from ..logs.read_result import read_result
+from ..logs.read_result import RESULT, read_result
 from ..report.gate_report import comparison_json
 from ..text import printable
 from .class_names import labels_option, read_labels, require_names
@@ -99,6 +99,9 @@ def read_any_predictions(file: str) -> Predictions:
 
     if file == STDIN or not os.path.isdir(file):
         return read_predictions(file)
+    if not Path(file, RESULT).is_file():
+        shown = display_name(file)
+        raise FormatError(f"{shown}: is no run folder; give one, or a file of predictions")
     found = read_kept_predictions(read_result(file, keep_rows=False), file)
     if found is None:
         raise FormatError(
