@@ -74,12 +74,13 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def csv_cell(name: str) -> str:
     """Return a name as a cell that no spreadsheet runs: an apostrophe stands before a formula."""
-    return f"'{name}" if name.startswith(_FORMULA) else name
+    # Before apostrophes too, so that `csv_name` can tell them from this one.
+    return f"'{name}" if name.lstrip("'").startswith(_FORMULA) else name
 
 
 def csv_name(cell: str) -> str:
     """Return the name in a cell of `csv_cell`."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -106,6 +106,11 @@ def _read_compressed(path: str) -> Pretrained:
             problems.append(error)
         else:
             return Pretrained(path, Origin.COMPRESSED, model, inference_graph(net), name)
+    if isinstance(problems[0], NetError):
+        raise NetError(
+            f"{printable(path)}: fits no preset; sqgen compress decode"
+            f" {printable(path)} --net NET makes a .caffemodel of it"
+        )
     raise problems[0]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sqgen.errors import FormatError, OutputError
@@ -79,6 +79,7 @@ def test_others_read_the_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+@example(keys=["0", "0", "0", "0", "=", "'="])
 @given(
     keys=st.lists(
         st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12),
