@@ -119,5 +119,6 @@ def _write(parts: Iterator[Features | FormatError], out: str, force: bool) -> in
         arrays["labels"] = np.concatenate(labels)
     write_files({Path(out): encode_npz(arrays)}, force)
     count, *shape = arrays["features"].shape
-    click.echo(f"wrote {printable(out)}: {shape_text(shape)} of {count} images", err=True)
+    shown = f"{shape_text(shape)} for each of {count} images"
+    click.echo(f"wrote {printable(out)}: {shown}", err=True)
     return 1 if bad else 0
