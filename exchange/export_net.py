@@ -61,12 +61,14 @@ def export_net(
     ]
     arrays = net_arrays(shapes, models)
     if transform is None and (is_pair or options.with_preprocessing):
-        transform = _told_transform(definition, target, is_pair and is_imagenet(shapes))
+        transform = _declared_transform(definition, target, is_pair and is_imagenet(shapes))
     trained = TrainedNet(deployed, arrays, transform, _labels(labels, shapes))
     return TARGETS[target].write(trained, options)
 
 
-def _told_transform(net: NetDefinition, target: str, is_published: bool) -> ImageTransform | None:
+def _declared_transform(
+    net: NetDefinition, target: str, is_published: bool
+) -> ImageTransform | None:
     with required("torch", f"sqgen export --for {target}"):
         from ..engine.classify import IMAGENET_TRANSFORM, read_transform, resolve_mean
     told = read_transform(net) or (IMAGENET_TRANSFORM if is_published else None)

@@ -18,8 +18,8 @@ from .deploy_net import MadeDeployNet, make_deploy_net
 from .image_options import (
     PreprocessingOptions,
     check_preprocessing,
+    declared_transform,
     preprocessing_options,
-    told_transform,
 )
 from .progress_bar import print_note
 from .state_options import stage_option
@@ -138,7 +138,7 @@ def _transform(
     model = Model(made.net, made.transform, is_imagenet(shapes))
     inputs = [shape for item in shapes.layers if item.layer.type == "Input" for shape in item.tops]
     crop = next(((shape[2], shape[3]) for shape in inputs if len(shape) == 4), None)
-    return told_transform(model, net, typed, crop)
+    return declared_transform(model, net, typed, crop)
 
 
 def _report(target: str, exported: Exported, paths: list[Path], as_json: bool) -> None:

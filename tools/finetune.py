@@ -87,7 +87,7 @@ def finetune(dry_run: bool, as_json: bool, **arguments: Any) -> None:
 
 
 def _check_linear(arguments: dict[str, Any]) -> None:
-    """Check that nothing is said of a training that --linear leaves out."""
+    """Refuse options of the training that --linear leaves out."""
     given = [name for name in OF_TRAINING if arguments[name] not in (None, False, ())]
     if arguments["linear"] and given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)

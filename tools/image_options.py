@@ -106,7 +106,7 @@ def choose_preprocessing(
     )
 
 
-def told_transform(
+def declared_transform(
     read: Model, model: str, options: PreprocessingOptions, crop: Size | None
 ) -> ImageTransform | None:
     """Return how images are transformed, as the options or the net say it; None where nothing does.
