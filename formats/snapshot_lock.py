@@ -1,26 +1,17 @@
 """A lock on a snapshot_prefix: two trainings with one would replace each other's snapshots.
 
-It is an flock on a file beside the snapshots. The kernel releases it when its process ends, however
-that ends, so that a file left by a killed process locks nothing.
+The locked file (`file_lock.py`) lies beside the snapshots.
 """
 
 from __future__ import annotations
 
 import os
-import platform
-import re
 from contextlib import suppress
 from pathlib import Path
 
 from ..errors import OutputError
 from ..text import printable
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-_OWNER_LIMIT = 300  # bytes of a process id and a host name
+from .file_lock import lock_file, read_owner, write_owner
 
 
 class SnapshotLock:
@@ -45,18 +36,13 @@ class SnapshotLock:
                 self._descriptor = descriptor
             else:
                 os.close(descriptor)  # of a training that has just ended, and removed it
-        self._write_owner()
+        if self._descriptor is not None:
+            write_owner(self._descriptor)
 
     @property
     def is_held(self) -> bool:
         """Whether the lock is held, so that no other training has the prefix."""
         return self._descriptor is not None
-
-    def _write_owner(self) -> None:
-        if self._descriptor is not None:
-            with suppress(OSError):  # another user's file
-                os.ftruncate(self._descriptor, 0)
-                os.write(self._descriptor, f"{os.getpid()} {platform.node()}\n".encode())
 
     def release(self) -> None:
         """Release the lock and remove its file."""
@@ -88,32 +74,18 @@ def _lock(descriptor: int, prefix: str) -> bool:
     Raises:
         OutputError: another process holds the lock.
     """
-    if fcntl is None:
-        os.close(descriptor)
-        return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked = lock_file(descriptor)
     except BlockingIOError:
-        owner = _owner(descriptor)
+        owner = read_owner(descriptor)
         os.close(descriptor)
         raise OutputError(
             f"{printable(prefix)}: {owner} is training with this snapshot_prefix; wait for it, stop"
             " it, or change snapshot_prefix"
         ) from None
-    except OSError:  # such as NFS without its lock service
+    if not locked:
         os.close(descriptor)
-        return False
-    return True
-
-
-def _owner(descriptor: int) -> str:
-    """Return who holds the lock, in words."""
-    text = os.read(descriptor, _OWNER_LIMIT).decode(errors="replace")
-    match = re.fullmatch(r"([0-9]{1,10}) (.*)\n", text)
-    if match is None:
-        return "another process"
-    there = "" if match[2] == platform.node() else f" on {printable(match[2])}"
-    return f"process {match[1]}{there}"
+    return locked
 
 
 def _is_file(descriptor: int, path: Path) -> bool:

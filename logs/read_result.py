@@ -19,7 +19,7 @@ from .result import LogResult
 from .rows import RowSink
 
 JSON_LIMIT = 1 << 28
-LOG, RESULT = "caffe.log", "result.json"  # of a run folder
+LOG, RESULT, VERDICT = "caffe.log", "result.json", "gate.json"  # of a run folder
 
 
 def read_result(source: str, keep_rows: bool = True, rows: RowSink | None = None) -> LogResult:

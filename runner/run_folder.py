@@ -6,6 +6,8 @@ runs/20261124-093000-train_val/
     caffe.log       the output of caffe
     predictions.npz what a test keeps of each image, if it does
     result.json     the result, as `sqgen log parse --json` prints it and `sqgen gate` reads it
+    gate.json       the verdict of a test whose scores were checked
+    .running        locked as long as the run goes on (`run_lock.py`)
 """
 
 from __future__ import annotations

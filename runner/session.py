@@ -18,12 +18,15 @@ from .live_progress import ProgressSteps
 from .options import RunOptions, path_or_none
 from .overrides import RunFile
 from .run_folder import RunFolder
+from .run_lock import RunLock
 from .run_record import RunRecord, TestRecord, TrainRecord
 from .supervise import Watch, supervise
 
 
 class Session:
     """A run in its folder: write its files, run the engine, write the result.
+
+    A context manager, at whose end the run folder is no longer locked.
 
     Args:
         options: the options of the run.
@@ -40,18 +43,31 @@ class Session:
         self._commands: list[tuple[str, ...]] = []
         self._changes: list[str] = []
         self._start_time = time.monotonic()
+        self._lock: RunLock | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     def create_folder(self, files: Sequence[RunFile]) -> None:
-        """Make the folder, and write nets and solvers into it.
+        """Make the folder, lock it, and write nets and solvers into it.
 
         Raises:
             OutputError: they can't be written.
         """
         self.folder.create()
+        self._lock = RunLock(self.folder.path)
         try:
             for file in files:
                 self.write_file(file)
         except OutputError:
+            self._unlock()
             self.folder.remove_empty()
             raise
 

@@ -114,10 +114,10 @@ def test(
         net.require_caffe("TEST", TESTED)
     requested = _PredictionsRequest(path_or_none(predictions), keep_predictions, blob, force)
     kept = _kept_predictions(requested, engine, overridden, checked)
-    session = Session(options, engine, net.source)
     files = os.fspath(weights)
     job = _TestJob(net, override, checked, engine, files, iterations, kept)
-    return _run(session, job, files)
+    with Session(options, engine, net.source) as session:
+        return _run(session, job, files)
 
 
 def _check_scores(options: RunOptions, net: NetDefinition, names: Sequence[str]) -> None:

@@ -64,12 +64,13 @@ def time(
     if weights is not None:
         matching = match_weight_files(split_weights(os.fspath(weights)), checked.shapes)
         options.warn(*weight_warnings(matching))
-    session = Session(options, options.select_engine(), net.source)
-    session.create_folder([net_file(overridden, changes, NET)])
-    arguments = ["time", f"--model={session.folder.file_path(NET)}", f"--iterations={iterations}"]
+    arguments = [f"--iterations={iterations}"]
     arguments += [] if weights is None else [f"--weights={os.fspath(weights)}"]
     # TRAIN is the default, and older versions of Caffe lack the flag.
     arguments += ["--phase=TEST"] if phase == "TEST" else []
     arguments += state_flags(net)
-    result = session.run(arguments, ProgressSteps(0, 1), None)
-    return session.write_result(result, None)
+    with Session(options, options.select_engine(), net.source) as session:
+        session.create_folder([net_file(overridden, changes, NET)])
+        model = f"--model={session.folder.file_path(NET)}"
+        result = session.run(["time", model, *arguments], ProgressSteps(0, 1), None)
+        return session.write_result(result, None)

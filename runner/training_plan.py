@@ -186,28 +186,31 @@ class TrainingPlan:
 
     def run(self) -> LogResult:
         """Run the training; see `sqgen.train`."""
-        options, parameters = self._options, self._solver.param
-        with SnapshotLock(parameters.snapshot_prefix) as lock:
+        options = self._options
+        with SnapshotLock(self._solver.param.snapshot_prefix) as lock:
             if self._engine.kind == TORCH:
                 lock.release()  # it was free, and the engine takes it itself
-            session = Session(options, self._engine, self._given.path)
-            folder = session.folder
-            session.create_folder(self._nets.net_files())
-            session.write_file(self._solver_file(folder))
-            self._log_length()
-            record = self._record(folder)
-            first = self._start.iteration
-            steps = ProgressSteps(parameters.max_iter - first, self._images, first)
-            watch = self._best.watch if self._best is not None else None
-            try:
-                result = session.run(self._arguments(folder), steps, record, watch=watch)
-            except RunError as error:
-                # With the same rate, a training that diverged would do so again.
-                if error.result.snapshots and not isinstance(error, DivergedError):
-                    error.args = (f"{error}; go on with {self._resume_command(folder)}",)
-                raise
-            if self._best is not None and self._best.best is not None:
-                options.log_line(f"next: {self._best.test_command}")
+            with Session(options, self._engine, self._given.path) as session:
+                return self._run_in(session)
+
+    def _run_in(self, session: Session) -> LogResult:
+        options, parameters, folder = self._options, self._solver.param, session.folder
+        session.create_folder(self._nets.net_files())
+        session.write_file(self._solver_file(folder))
+        self._log_length()
+        record = self._record(folder)
+        first = self._start.iteration
+        steps = ProgressSteps(parameters.max_iter - first, self._images, first)
+        watch = self._best.watch if self._best is not None else None
+        try:
+            result = session.run(self._arguments(folder), steps, record, watch=watch)
+        except RunError as error:
+            # With the same rate, a training that diverged would do so again.
+            if error.result.snapshots and not isinstance(error, DivergedError):
+                error.args = (f"{error}; go on with {self._resume_command(folder)}",)
+            raise
+        if self._best is not None and self._best.best is not None:
+            options.log_line(f"next: {self._best.test_command}")
         tests = self._tests
         result = replace(result, dataset=tests[0].digest if tests else None)
         return session.write_result(result, record)

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..evaluation.intervals import standard_error
+from ..formats.files import write_files
+from ..json_form import dumps
 from ..logs.gate import GateOptions
 from ..logs.kept_predictions import read_kept_predictions
+from ..logs.read_result import VERDICT
 from ..logs.result import LogResult
 from ..logs.scores import score_names
 from ..report.gate_report import verdict_json
@@ -94,6 +97,9 @@ def test(
         print_lines(details.lines() if details is not None else ())
     verdict = apply_gate(gate, result, result.images, result.run["folder"])
     shown = gate.has_checks or not verdict.passed
+    if gate.has_checks:
+        verdict_file = Path(result.run["folder"], VERDICT)
+        write_files({verdict_file: dumps(verdict_json(verdict)).encode()}, force=True)
     if as_json:
         evaluation = {} if details is None else {"evaluation": details.json()}
         print_result_json(result, **evaluation, **(verdict_json(verdict) if shown else {}))
