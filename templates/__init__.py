@@ -1,4 +1,4 @@
-"""Jinja2 templates of prototxt files; `layers.j2` has a macro for each layer type.
+"""Jinja2 templates of prototxt files and pages; `layers.j2` has a macro for each layer type.
 
 `make templates` compiles them ahead into `compiled/`, which saves 20 ms, a tenth of the time of
 `sqgen build`. A compiled module is used only if it matches its source and the installed Jinja2.
@@ -16,7 +16,10 @@ from typing import Any
 import jinja2
 
 FOLDER = Path(__file__).parent
-NAMES = ("layers.j2", "net.prototxt.j2", "solver.prototxt.j2")
+NAMES = (
+    *("layers.j2", "net.prototxt.j2", "solver.prototxt.j2"),
+    *("page.html.j2", "page_style.css.j2", "page_script.js.j2"),
+)
 
 
 # Protobuf text's escapes, by code point.
@@ -51,11 +54,18 @@ def environment(loader: jinja2.BaseLoader | None = None) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - prototxt, not HTML; strings go through `quote`
+        autoescape=is_html,  # noqa: S701 - in a prototxt, strings go through `quote`
     )
+    # In a script of a page; a number that JSON lacks is an error.
+    env.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     env.filters["quote"] = quote
     env.filters["number"] = number
     return env
+
+
+def is_html(name: str | None) -> bool:
+    """Decide whether a template is HTML, so that what is put into it is escaped."""
+    return name is not None and name.endswith(".html.j2")
 
 
 def source(name: str) -> str:
@@ -90,11 +100,11 @@ class _CompiledLoader(jinja2.BaseLoader):
             fits = module.JINJA == jinja_series() and module.CHECKSUM == checksum(text)
         except ImportError:
             fits = False
+        variables = {} if globals is None else globals
         if not fits:
-            return environment.from_string(text, globals)
-        return environment.template_class.from_module_dict(
-            environment, vars(module), {} if globals is None else globals
-        )
+            code = environment.compile(text, name, name)  # its name says whether it is HTML
+            return environment.template_class.from_code(environment, code, variables)
+        return environment.template_class.from_module_dict(environment, vars(module), variables)
 
 
 def module_name(name: str) -> str:

@@ -154,7 +154,7 @@ ROOMS: dict[str, set[str]] = {
     "exchange": {"formats", "nets", "weights", "generator", "compress", "engine"},
     "logs": {"formats", "nets", "models", "evaluation"},
     "runner": {"formats", "nets", "weights", "logs"},
-    "report": {"formats", "evaluation", "logs"},
+    "report": {"templates", "formats", "evaluation", "logs"},
     "studies": {"formats", "nets", "compress", "evaluation", "runner", "logs", "report"},
     "finetune": {
         "formats",

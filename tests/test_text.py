@@ -55,6 +55,9 @@ VARIABLES = {
     "net.prototxt.j2": {"net"},
     "solver.prototxt.j2": {"design", "passes", "tested"},
     "layers.j2": set(),
+    "page.html.j2": {"dark", "hashes", "kind", "page", "scripts", "specs", "style"},
+    "page_style.css.j2": {"colours"},
+    "page_script.js.j2": set(),
 }
 
 

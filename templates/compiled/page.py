@@ -1,0 +1,356 @@
+# page.html.j2, compiled by `make templates`; edit that, not this.
+JINJA = '3.1'
+CHECKSUM = 2350141397
+
+from jinja2.runtime import LoopContext, Macro, Markup, Namespace, TemplateNotFound, TemplateReference, TemplateRuntimeError, Undefined, escape, identity, internalcode, markup_join, missing, str_join
+name = 'page.html.j2'
+
+def root(context, missing=missing):
+    resolve = context.resolve_or_missing
+    undefined = environment.undefined
+    concat = environment.concat
+    cond_expr_undefined = Undefined
+    if 0: yield None
+    l_0_dark = resolve('dark')
+    l_0_hashes = resolve('hashes')
+    l_0_page = resolve('page')
+    l_0_style = resolve('style')
+    l_0_scripts = resolve('scripts')
+    l_0_chart = l_0_cell = l_0_rows = missing
+    try:
+        t_1 = environment.filters['join']
+    except KeyError:
+        @internalcode
+        def t_1(*unused):
+            raise TemplateRuntimeError("No filter named 'join' found.")
+    try:
+        t_2 = environment.filters['length']
+    except KeyError:
+        @internalcode
+        def t_2(*unused):
+            raise TemplateRuntimeError("No filter named 'length' found.")
+    try:
+        t_3 = environment.filters['safe']
+    except KeyError:
+        @internalcode
+        def t_3(*unused):
+            raise TemplateRuntimeError("No filter named 'safe' found.")
+    try:
+        t_4 = environment.filters['tojson']
+    except KeyError:
+        @internalcode
+        def t_4(*unused):
+            raise TemplateRuntimeError("No filter named 'tojson' found.")
+    try:
+        t_5 = environment.tests['none']
+    except KeyError:
+        @internalcode
+        def t_5(*unused):
+            raise TemplateRuntimeError("No test named 'none' found.")
+    try:
+        t_6 = environment.tests['string']
+    except KeyError:
+        @internalcode
+        def t_6(*unused):
+            raise TemplateRuntimeError("No test named 'string' found.")
+    pass
+    def macro(l_1_each):
+        t_7 = []
+        l_1_specs = resolve('specs')
+        if l_1_each is missing:
+            l_1_each = undefined("parameter 'each' was not provided", name='each')
+        pass
+        t_7.extend((
+            '<figure class="chart" id="',
+            escape(environment.getattr(l_1_each, 'name')),
+            '">\n<div class="plot" role="img" aria-label="',
+            escape(environment.getattr(l_1_each, 'title')),
+            '"></div>\n',
+        ))
+        if environment.getattr(l_1_each, 'note'):
+            pass
+            t_7.extend((
+                '<figcaption>',
+                escape(environment.getattr(l_1_each, 'note')),
+                '</figcaption>\n',
+            ))
+        t_7.extend((
+            '<script type="application/json">',
+            escape(t_4(context.eval_ctx, environment.getitem((undefined(name='specs') if l_1_specs is missing else l_1_specs), environment.getattr(l_1_each, 'name')))),
+            '</script>\n</figure>\n',
+        ))
+        return concat(t_7)
+    context.exported_vars.add('chart')
+    context.vars['chart'] = l_0_chart = Macro(environment, macro, 'chart', ('each',), False, False, False, context.eval_ctx.autoescape)
+    def macro(l_1_each, l_1_tag, l_1_right):
+        t_8 = []
+        if l_1_each is missing:
+            l_1_each = undefined("parameter 'each' was not provided", name='each')
+        if l_1_tag is missing:
+            l_1_tag = undefined("parameter 'tag' was not provided", name='tag')
+        if l_1_right is missing:
+            l_1_right = undefined("parameter 'right' was not provided", name='right')
+        pass
+        if t_6(l_1_each):
+            pass
+            t_8.append(
+                '<td',
+            )
+            if l_1_right:
+                pass
+                t_8.append(
+                    ' class="right"',
+                )
+            t_8.extend((
+                '>',
+                escape(l_1_each),
+                '</td>\n',
+            ))
+        else:
+            pass
+            t_8.extend((
+                '<td class="',
+                escape(environment.getattr(l_1_each, 'kind')),
+            ))
+            if l_1_right:
+                pass
+                t_8.append(
+                    ' right',
+                )
+            t_8.append(
+                '"',
+            )
+            if (not t_5(environment.getattr(l_1_each, 'value'))):
+                pass
+                t_8.extend((
+                    ' data-value="',
+                    escape(environment.getattr(l_1_each, 'value')),
+                    '"',
+                ))
+            t_8.extend((
+                '>',
+                escape(environment.getattr(l_1_each, 'text')),
+                '</td>\n',
+            ))
+        return concat(t_8)
+    context.exported_vars.add('cell')
+    context.vars['cell'] = l_0_cell = Macro(environment, macro, 'cell', ('each', 'tag', 'right'), False, False, False, context.eval_ctx.autoescape)
+    def macro(l_1_block):
+        t_9 = []
+        if l_1_block is missing:
+            l_1_block = undefined("parameter 'block' was not provided", name='block')
+        pass
+        t_9.append(
+            '<div class="wide">\n<table>\n<thead><tr>\n',
+        )
+        l_2_loop = missing
+        for l_2_head, l_2_loop in LoopContext(environment.getattr(l_1_block, 'heads'), undefined):
+            _loop_vars = {}
+            pass
+            t_9.append(
+                '<th scope="col"',
+            )
+            if (environment.getattr(l_2_loop, 'index0') in environment.getattr(l_1_block, 'right')):
+                pass
+                t_9.append(
+                    ' class="right"',
+                )
+            t_9.extend((
+                '><button type="button">',
+                escape(l_2_head),
+                '</button></th>\n',
+            ))
+        l_2_loop = l_2_head = missing
+        t_9.append(
+            '</tr></thead>\n<tbody>\n',
+        )
+        l_2_loop = missing
+        for l_2_row, l_2_loop in LoopContext(environment.getattr(l_1_block, 'rows'), undefined):
+            _loop_vars = {}
+            pass
+            t_9.append(
+                '<tr>\n',
+            )
+            l_3_loop = missing
+            for l_3_each, l_3_loop in LoopContext(l_2_row, undefined):
+                _loop_vars = {}
+                pass
+                t_9.append(
+                    escape(context.call((undefined(name='cell') if l_0_cell is missing else l_0_cell), l_3_each, 'td', (environment.getattr(l_3_loop, 'index0') in environment.getattr(l_1_block, 'right')), _loop_vars=_loop_vars)),
+                )
+            l_3_loop = l_3_each = missing
+            t_9.append(
+                '</tr>\n',
+            )
+        l_2_loop = l_2_row = missing
+        t_9.append(
+            '</tbody>\n</table>\n</div>\n',
+        )
+        return concat(t_9)
+    context.exported_vars.add('rows')
+    context.vars['rows'] = l_0_rows = Macro(environment, macro, 'rows', ('block',), False, False, False, context.eval_ctx.autoescape)
+    yield '<!DOCTYPE html>\n<html lang="en"'
+    if (undefined(name='dark') if l_0_dark is missing else l_0_dark):
+        pass
+        yield ' data-theme="dark"'
+    yield '>\n<head>\n<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; script-src '
+    yield escape(t_1(context.eval_ctx, (undefined(name='hashes') if l_0_hashes is missing else l_0_hashes), ' '))
+    yield '; style-src \'unsafe-inline\'; img-src data:; base-uri \'none\'; form-action \'none\'">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n<meta name="generator" content="sqgen">\n<title>'
+    yield escape(environment.getattr((undefined(name='page') if l_0_page is missing else l_0_page), 'title'))
+    yield '</title>\n<link rel="icon" href="data:,">\n<style>'
+    yield escape(t_3((undefined(name='style') if l_0_style is missing else l_0_style)))
+    yield '</style>\n</head>\n<body>\n<header>\n<div>\n<h1>'
+    yield escape(environment.getattr((undefined(name='page') if l_0_page is missing else l_0_page), 'title'))
+    yield '</h1>\n'
+    if environment.getattr((undefined(name='page') if l_0_page is missing else l_0_page), 'subtitle'):
+        pass
+        yield '<p class="note">'
+        yield escape(environment.getattr((undefined(name='page') if l_0_page is missing else l_0_page), 'subtitle'))
+        yield '</p>\n'
+    yield '</div>\n<button type="button" id="theme" title="light or dark">light or dark</button>\n</header>\n'
+    if (t_2(environment.getattr((undefined(name='page') if l_0_page is missing else l_0_page), 'sections')) > 2):
+        pass
+        yield '<nav>\n'
+        for l_1_section in environment.getattr((undefined(name='page') if l_0_page is missing else l_0_page), 'sections'):
+            _loop_vars = {}
+            pass
+            yield '<a href="#'
+            yield escape(environment.getattr(l_1_section, 'id'))
+            yield '">'
+            yield escape(environment.getattr(l_1_section, 'title'))
+            yield '</a>\n'
+        l_1_section = missing
+        yield '</nav>\n'
+    yield '<main>\n'
+    for l_1_section in environment.getattr((undefined(name='page') if l_0_page is missing else l_0_page), 'sections'):
+        _loop_vars = {}
+        pass
+        yield '<section id="'
+        yield escape(environment.getattr(l_1_section, 'id'))
+        yield '">\n'
+        if environment.getattr(l_1_section, 'title'):
+            pass
+            yield '<h2>'
+            yield escape(environment.getattr(l_1_section, 'title'))
+            yield '</h2>\n'
+        for l_2_block in environment.getattr(l_1_section, 'blocks'):
+            l_2_kind = resolve('kind')
+            l_2_is = missing
+            _loop_vars = {}
+            pass
+            l_2_is = context.call((undefined(name='kind') if l_2_kind is missing else l_2_kind), l_2_block, _loop_vars=_loop_vars)
+            _loop_vars['is'] = l_2_is
+            if ((undefined(name='is') if l_2_is is missing else l_2_is) == 'text'):
+                pass
+                yield '<p'
+                if environment.getattr(l_2_block, 'kind'):
+                    pass
+                    yield ' class="'
+                    yield escape(environment.getattr(l_2_block, 'kind'))
+                    yield '"'
+                yield '>'
+                yield escape(environment.getattr(l_2_block, 'text'))
+                yield '</p>\n'
+            elif ((undefined(name='is') if l_2_is is missing else l_2_is) == 'code'):
+                pass
+                yield '<pre>'
+                yield escape(environment.getattr(l_2_block, 'text'))
+                yield '</pre>\n'
+            elif ((undefined(name='is') if l_2_is is missing else l_2_is) == 'facts'):
+                pass
+                yield '<dl'
+                if environment.getattr(l_2_block, 'large'):
+                    pass
+                    yield ' class="large"'
+                yield '>\n'
+                for l_3_fact in environment.getattr(l_2_block, 'facts'):
+                    _loop_vars = {}
+                    pass
+                    yield '<div><dt>'
+                    yield escape(environment.getattr(l_3_fact, 'name'))
+                    yield '</dt><dd>'
+                    yield escape(environment.getattr(l_3_fact, 'value'))
+                    if environment.getattr(l_3_fact, 'detail'):
+                        pass
+                        yield ' <small>'
+                        yield escape(environment.getattr(l_3_fact, 'detail'))
+                        yield '</small>'
+                    yield '</dd></div>\n'
+                l_3_fact = missing
+                yield '</dl>\n'
+            elif ((undefined(name='is') if l_2_is is missing else l_2_is) == 'table'):
+                pass
+                if environment.getattr(l_2_block, 'folded'):
+                    pass
+                    yield '<details><summary>'
+                    yield escape(environment.getattr(l_2_block, 'caption'))
+                    yield '</summary>\n'
+                    yield escape(context.call((undefined(name='rows') if l_0_rows is missing else l_0_rows), l_2_block, _loop_vars=_loop_vars))
+                    yield '</details>\n'
+                else:
+                    pass
+                    if environment.getattr(l_2_block, 'caption'):
+                        pass
+                        yield '<h3>'
+                        yield escape(environment.getattr(l_2_block, 'caption'))
+                        yield '</h3>\n'
+                    yield escape(context.call((undefined(name='rows') if l_0_rows is missing else l_0_rows), l_2_block, _loop_vars=_loop_vars))
+            elif ((undefined(name='is') if l_2_is is missing else l_2_is) == 'chart'):
+                pass
+                yield escape(context.call((undefined(name='chart') if l_0_chart is missing else l_0_chart), l_2_block, _loop_vars=_loop_vars))
+            elif ((undefined(name='is') if l_2_is is missing else l_2_is) == 'charts'):
+                pass
+                yield '<div class="linked">\n'
+                for l_3_each in environment.getattr(l_2_block, 'charts'):
+                    _loop_vars = {}
+                    pass
+                    yield escape(context.call((undefined(name='chart') if l_0_chart is missing else l_0_chart), l_3_each, _loop_vars=_loop_vars))
+                l_3_each = missing
+                yield '</div>\n'
+            elif ((undefined(name='is') if l_2_is is missing else l_2_is) == 'svg'):
+                pass
+                yield '<figure class="wide" role="img" aria-label="'
+                yield escape(environment.getattr(l_2_block, 'label'))
+                yield '">'
+                yield escape(t_3(environment.getattr(l_2_block, 'svg')))
+                yield '</figure>\n'
+            elif ((undefined(name='is') if l_2_is is missing else l_2_is) == 'images'):
+                pass
+                yield '<div class="images">\n'
+                for l_3_image in environment.getattr(l_2_block, 'images'):
+                    _loop_vars = {}
+                    pass
+                    yield '<figure><img src="'
+                    yield escape(environment.getattr(l_3_image, 'address'))
+                    yield '" alt="'
+                    yield escape(environment.getattr(l_3_image, 'caption'))
+                    yield '"'
+                    if environment.getattr(l_3_image, 'width'):
+                        pass
+                        yield ' width="'
+                        yield escape(environment.getattr(l_3_image, 'width'))
+                        yield '"'
+                    yield '>\n'
+                    if environment.getattr(l_3_image, 'caption'):
+                        pass
+                        yield '<figcaption>'
+                        yield escape(environment.getattr(l_3_image, 'caption'))
+                        yield '</figcaption>\n'
+                    yield '</figure>\n'
+                l_3_image = missing
+                yield '</div>\n'
+        l_2_block = l_2_kind = l_2_is = missing
+        yield '</section>\n'
+    l_1_section = missing
+    yield '</main>\n'
+    for l_1_script in (undefined(name='scripts') if l_0_scripts is missing else l_0_scripts):
+        _loop_vars = {}
+        pass
+        yield '<script>'
+        yield escape(t_3(l_1_script))
+        yield '</script>\n'
+    l_1_script = missing
+    yield '</body>\n</html>\n'
+
+blocks = {}
+debug_info = '1=53&2=61&3=63&4=66&5=70&7=75&10=81&11=90&12=95&14=109&17=134&21=143&22=149&26=164&28=171&29=175&38=189&41=193&45=195&47=197&52=199&53=201&54=204&59=207&61=210&62=214&67=221&68=225&69=227&70=230&72=232&73=237&74=239&75=242&76=250&77=253&78=255&79=258&80=262&81=266&84=277&85=279&86=282&87=284&90=288&91=291&93=293&95=294&96=296&97=297&99=300&100=303&103=306&104=309&105=313&107=316&108=320&109=330&110=333&120=342&121=346'

@@ -1,0 +1,79 @@
+"""Pages in headless Chromium, driven by Playwright; skipped where either is missing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+NARROW, WIDE = (400, 800), (1600, 1000)  # pixels: a telephone, a screen
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A browser, one for all tests of a process."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs Playwright from PyPI")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("needs a browser, and there is no chromium")
+    with (
+        api.sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=program, args=ARGUMENTS) as found,
+    ):
+        yield found
+
+
+@contextmanager
+def opened(
+    browser: Browser, address: str | Path, size: tuple[int, int] = WIDE, dark: bool = False
+) -> Iterator[Page]:
+    """Open a page; fail at its end on an error of a script, or a request for anything else.
+
+    Args:
+        browser: the browser.
+        address: of the page, or its file.
+        size: width and height of the window in pixels.
+        dark: whether the system prefers dark.
+    """
+    address = address.resolve().as_uri() if isinstance(address, Path) else address
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme="dark" if dark else "light",
+    )
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda r: faults.append(r.url) if _is_foreign(r.url, address) else None)
+    try:
+        page.goto(address)
+        if page.evaluate("() => 'drawn' in window"):
+            page.evaluate("() => window.drawn")
+        yield page
+        assert faults == []
+    finally:
+        context.close()
+
+
+def _is_foreign(address: str, page: str) -> bool:
+    return address.partition("#")[0] != page.partition("#")[0] and not address.startswith("data:")
+
+
+def overflow(page: Page) -> int:
+    """By how many pixels the page is wider than its window."""
+    return int(page.evaluate("() => document.documentElement.scrollWidth - innerWidth"))
