@@ -25,7 +25,6 @@ PACKAGES = {
     "h5py": Package("h5py", "hdf5"),
     "lmdb": Package("the lmdb package", "lmdb"),
     "onnx": Package("the onnx package", "onnx"),
-    "matplotlib": Package("matplotlib", "plot"),
     "safetensors": Package("safetensors", "safetensors"),
     "sklearn": Package("scikit-learn", "digits"),
     "torch": Package("PyTorch", "engine"),

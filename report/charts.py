@@ -17,7 +17,8 @@ from ..extras import required
 from ..text import csv_cell, escaped, printable
 from .theme import LIGHT, Theme, chart_config
 
-PICTURES = ("svg", "png", "pdf")  # formats of `render_chart`
+PICTURES = ("png", "svg", "pdf")  # formats of `render_chart`
+PAGE = "html"  # the format of a page with a chart
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 VERSION = "6.4"  # of Vega-Lite
 PIXELS_PER_INCH = 192  # of a PNG; a chart's width and height count 72 an inch

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
 # Lengths of dashes and gaps, in pixels; the first line is solid.
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [10, 4], [4, 2, 1, 2, 1, 2], [1, 3], [12, 3, 4, 3])
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")  # of markers
 AXIS_WIDTH = 42  # pixels for the labels of a vertical axis, so that charts above each other align
 # For heat maps; legible on both grounds.
 SEQUENTIAL = "viridis"
@@ -106,16 +107,37 @@ def chart_config(theme: Theme) -> dict[str, Any]:
             "labelFontSize": 12,
             "labelLimit": 300,
             "symbolType": "stroke",
+            "symbolBaseFillColor": theme.ink,
             "symbolSize": 250,
             "symbolStrokeWidth": 2,
             "columnPadding": 18,
             "offset": 8,
+            "layout": {"top": {"direction": "vertical", "anchor": "start"}},
         },
         "title": {"color": theme.ink, "anchor": "start", "fontSize": 13, "fontWeight": "bold"},
         "header": {"labelColor": theme.ink, "titleColor": theme.ink},
         "mark": {"color": theme.lines[0]},
         "line": {"strokeWidth": 1.6},
-        "point": {"filled": True, "size": 36},
+        "point": {"filled": True, "size": 36, "opacity": 1},
         "rule": {"color": theme.faint},
+        "style": _styles(theme),
         "text": {"color": theme.ink, "fontSize": 11},
+    }
+
+
+def _styles(theme: Theme) -> dict[str, Any]:
+    """Return the looks of marks that are no data: where a curve breaks off, and resumes."""
+    return {
+        "break": {
+            "shape": "M-.5,-.5L.5,.5M.5,-.5L-.5,.5",
+            "color": theme.bad,
+            "opacity": 1,
+            "strokeWidth": 2,
+            "size": 90,
+            "filled": False,
+        },
+        "break-rule": {"color": theme.bad, "strokeDash": [2, 3]},
+        "break-text": {"color": theme.bad, "fontSize": 11},
+        "resume": {"color": theme.faint, "strokeDash": [1, 3]},
+        "resume-text": {"color": theme.faint, "fontSize": 10},
     }

@@ -51,7 +51,7 @@ PROGRAMS = {"sqgen": "sqgen", "sqgen-caffe": "sqgen.engine"}
 MODULES = tuple(PROGRAMS.values())
 # What begins so is forked from the second server, which has PyTorch and more.
 HEAVY = (
-    *("sqgen.engine", "sqgen classify", "sqgen log plot", "sqgen compress eval", "sqgen features"),
+    *("sqgen.engine", "sqgen classify", "sqgen compress eval", "sqgen features"),
     *("sqgen export", "sqgen import", "sqgen finetune"),
     *("sqgen weights map", "sqgen weights convert", "sqgen weights probe"),
 )
@@ -59,9 +59,7 @@ ROOMS = (
     "formats evaluation nets weights generator models datasets compress logs runner report studies"
     " tools"
 )
-HEAVY_MODULES = (
-    *("cv2", "lmdb", "onnxruntime", "matplotlib.figure", "matplotlib.backends.backend_agg"),
-)
+HEAVY_MODULES = ("cv2", "lmdb", "onnxruntime")
 # Read once, by an interpreter or a library that starts.
 AT_START = (
     *("PYTHON", "LC_", "LANG", "LD_", "MALLOC_"),

@@ -294,7 +294,7 @@ def test_a_folder_without_runs_is_an_error(sqgen: Run, tmp_path: Path) -> None:
 
 
 def test_a_plot_of_a_study_names_runs_without_curves(sqgen: Run, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="needs matplotlib, the extra sqgen[plot]")
+    pytest.importorskip("vl_convert", reason="needs vl-convert, the extra sqgen[plot]")
     study(tmp_path)
     (tmp_path / "study" / "c").mkdir()
     (tmp_path / "study" / "c" / "caffe.log").write_text(text_of("test_digits"))

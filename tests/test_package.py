@@ -30,7 +30,6 @@ HEAVY = {
     "torch",
     "cv2",
     "PIL",
-    "matplotlib",
     "tomli_w",
     "hypothesis",
     "lmdb",

@@ -93,7 +93,7 @@ def test_numbers_of_a_chart() -> None:
 
 def test_a_suffix_names_the_format() -> None:
     assert picture_format("a/b.SVG", "-o") == "svg"
-    with pytest.raises(DesignError, match=r"^--plot a.gif: end it in .svg, .png or .pdf$"):
+    with pytest.raises(DesignError, match=r"^--plot a.gif: end it in .png, .svg or .pdf$"):
         picture_format("a.gif", "--plot")
 
 

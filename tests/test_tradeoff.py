@@ -16,7 +16,8 @@ from sqgen.logs.scores import LOSS, TOP1, TOP_K, Score, score_names
 from sqgen.nets.definition import read_net
 from sqgen.runner.options import RunOptions
 from sqgen.studies.tradeoff import Point, as_dict, measure_tradeoff
-from sqgen.studies.tradeoff_report import draw_tradeoff, format_tradeoff
+from sqgen.studies.tradeoff_chart import tradeoff_chart
+from sqgen.studies.tradeoff_report import format_tradeoff
 
 from .conftest import Run
 from .small_runs import Place, StandIn, calls
@@ -141,17 +142,26 @@ def test_scores_that_mean_nothing_are_none() -> None:
     assert as_dict([BEFORE, diverged])["points"][1]["changes"] == {}
 
 
-def test_plot_has_a_point_a_file() -> None:
-    pytest.importorskip("matplotlib", reason="needs matplotlib, the extra sqgen[plot]")
+def test_chart_has_a_point_a_file() -> None:
     smaller = AFTER._replace(name="smaller", bytes=300, scores=scores(0.5, 0.8))
-    (axes,) = draw_tradeoff([BEFORE, AFTER, smaller]).axes
-    containers: list[Any] = list(axes.containers)
-    drawn = [list(bars.lines[0].get_xydata()) for bars in containers]
-    assert [[tuple(xy) for xy in line] for line in drawn] == [
-        [(0.3, 0.5), (0.5, 0.64)],
-        [(0.3, 0.8), (0.5, 0.895)],
+    chart = tradeoff_chart([BEFORE, AFTER, smaller])
+    rows = [row[:4] for row in chart.rows]
+    assert rows[:2] == [["before", "top1", 5000, 0.645], ["before", "top5", 5000, 0.885]]
+    assert rows[2:] == [
+        ["smaller", "top1", 300, 0.5],
+        ["smaller", "top5", 300, 0.8],
+        ["small.sqz", "top1", 500, 0.64],
+        ["small.sqz", "top5", 500, 0.895],
     ]
-    assert [text.get_text() for text in axes.texts] == ["smaller", "small.sqz"]
+    bars, points = (
+        next(layer for layer in chart.spec["layer"][1:] if layer["mark"]["type"] == mark)
+        for mark in ("rule", "point")
+    )
+    drawn = [(row["kB"], row["accuracy"]) for row in points["data"]["values"]]
+    assert drawn == [(0.3, 0.5), (0.3, 0.8), (0.5, 0.64), (0.5, 0.895)]
+    error = BEFORE.noise("top1") or 0.0
+    first = bars["data"]["values"][0]
+    assert (first["low"], first["high"]) == pytest.approx((0.5 - error, 0.5 + error))
 
 
 def test_files_of_one_name_are_refused(place: Place, small: Path, tmp_path: Path) -> None:
@@ -170,7 +180,7 @@ def test_misuse_is_one_line(sqgen: Run, place: Place) -> None:
         ([], "nothing to compare"),
         (["--bits", "6,x"], "--bits 6,x: write numbers with commas between"),
         (["--bits", "9"], "9 bits: a shared weight has 2 to 8"),
-        (["--bits", "6", "--plot", "t.gif"], "end it in .png, .svg or .pdf"),
+        (["--bits", "6", "--plot", "t.gif"], "end it in .png, .svg, .pdf or .html"),
         (["--size", "10"], "no file of 10 bytes"),
         (["gone.sqz"], "gone.sqz: no such file"),
     ):

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..formats.files import STDIN, check_file_target, write_files
+from ..formats.files import STDIN, write_files
 from ..report.table import table
 from ..text import bytes_text, first_few, printable
 from .group import Group
+from .picture_file import PictureFile, dark_option
 from .run_options import batch_option, data_option, mean_option, run_options
 from .terminal import parse_image, print_json, print_lines, terminal_width, warn
 
@@ -189,7 +190,8 @@ def _parse_settings(
 @batch_option
 @mean_option
 @click.option("--iterations", type=click.IntRange(min=1), help="batches [each image once]")
-@click.option("--plot", metavar="OUT", help="plot accuracy against size: .png, .svg or .pdf")
+@click.option("--plot", metavar="OUT", help="chart accuracy against size: .png, .svg, .pdf, .html")
+@dark_option
 @_FORCE
 @run_options
 def evaluate(
@@ -199,6 +201,7 @@ def evaluate(
     bits: str | None,
     size: str | None,
     plot: str | None,
+    dark: bool,
     force: bool,
     as_json: bool,
     options: RunOptions,
@@ -216,15 +219,11 @@ def evaluate(
         --data val_lmdb --plot tradeoff.png
     """
     from ..compress.encoding import Settings
-    from ..report.figures import figure_format, new_figure, render_figure
     from ..studies.tradeoff import as_dict, measure_tradeoff
-    from ..studies.tradeoff_report import draw_tradeoff, format_tradeoff
+    from ..studies.tradeoff_chart import tradeoff_chart
+    from ..studies.tradeoff_report import format_tradeoff
 
-    kind = None
-    if plot is not None:
-        kind = figure_format(plot, "--plot")
-        check_file_target(Path(plot), force)
-        new_figure(1, 1)  # fails early without matplotlib
+    picture = None if plot is None else PictureFile(plot, "--plot", force, dark)
     settings = [Settings(bits=number) for number in _parse_numbers("--bits", bits)]
     settings += [Settings(size=number) for number in _parse_numbers("--size", size)]
     if not files and not settings:
@@ -234,9 +233,8 @@ def evaluate(
         print_json(as_dict(points))
     else:
         print_lines(format_tradeoff(points, terminal_width()))
-    if plot is not None and kind is not None:
-        write_files({Path(plot): render_figure(draw_tradeoff(points), kind)}, force)
-        click.echo(f"wrote {printable(plot)}", err=True)
+    if picture is not None:
+        picture.write([tradeoff_chart(points)])
 
 
 def _parse_numbers(flag: str, text: str | None) -> list[int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..formats.files import STDIN, NewFiles, check_file_target, display_name, write_files
+from ..formats.files import STDIN, NewFiles, display_name
 from ..logs.csv_rows import CsvRows
 from ..logs.read_result import find_log, find_runs, read_caffe_log, read_result
 from ..logs.result import LogResult
@@ -22,6 +22,7 @@ from ..report.log_text import (
 from ..report.table import table
 from ..text import printable
 from .group import Group
+from .picture_file import PictureFile, dark_option
 from .terminal import echo, print_json, print_lines, terminal_width, warn
 
 
@@ -94,7 +95,9 @@ def parse(
 
 @log.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("-o", "--out", required=True, metavar="OUT", help="a .png, .svg or .pdf to write")
+@click.option(
+    "-o", "--out", required=True, metavar="OUT", help="a .png, .svg, .pdf or .html to write"
+)
 @click.option(
     "--x",
     type=click.Choice(["iterations", "time"]),
@@ -103,39 +106,43 @@ def parse(
 )
 @click.option("--log-scale", is_flag=True, help="losses and learning rates on a logarithmic scale")
 @click.option("--smooth", type=click.IntRange(min=1), default=1, help="average N training losses")
+@dark_option
 @click.option("--force", is_flag=True, help="replace OUT if it exists")
 def plot(
-    files: tuple[str, ...], out: str, x: str, log_scale: bool, smooth: int, force: bool
+    files: tuple[str, ...],
+    out: str,
+    x: str,
+    log_scale: bool,
+    smooth: int,
+    dark: bool,
+    force: bool,
 ) -> None:
-    """Draw loss, accuracy and learning rate of training runs, each log in its colour.
+    """Draw loss, accuracy and learning rate of trainings, each in its colour and dashes.
 
-    Segments of a resumed run are joined. Accuracies beside a loss that is not finite are left out.
+    Runs of a resumed training are joined; a log of two trainings has two. A cross marks where a
+    loss became nan or inf; accuracies beside it are left out. Of a long log, the points are drawn
+    that one would see. An .html is a page to zoom in, without network.
 
     \b
     Examples:
       sqgen log plot train.log -o curves.png
-      sqgen log plot run1.log run2.log -o curves.svg --x time --smooth 20
+      sqgen log plot run1.log run2.log -o curves.html --x time --smooth 20
     """
-    from ..report.curves import extract_curves
-    from ..report.figures import figure_format, render_figure
-    from ..report.training_plot import draw_curves
+    from ..report.training_charts import describe_sampling, stack_charts, training_charts
+    from ..report.training_runs import read_trainings
 
-    file_format = figure_format(out, "-o")
-    check_file_target(Path(out), force)
+    picture = PictureFile(out, "-o", force, dark)
     files = _expand(files)
-    names = [_name(file) for file in files]
-    labels = [
-        name if names.count(name) == 1 else file for name, file in zip(names, files, strict=True)
-    ]
-    runs = [
-        (label, extract_curves(read_result(file), x, smooth))
-        for label, file in zip(labels, files, strict=True)
-    ]
-    for file, (_, curves) in zip(files, runs, strict=True):
-        if not curves:
-            warn(f"{display_name(file)}: has no training rows, and is left out")
-    write_files({Path(out): render_figure(draw_curves(runs, x, log_scale), file_format)}, force)
-    click.echo(f"wrote {printable(out)}", err=True)
+    runs, empty = read_trainings(files, x, smooth)
+    for file in empty:
+        warn(f"{display_name(file)}: has no training rows, and is left out")
+    note = describe_sampling([run.training for run in runs])
+    picture.write(
+        training_charts(runs, x, log_scale),
+        join=lambda charts: stack_charts("curves", "curves", charts, note),
+        title="Curves of a training" if len(runs) == 1 else f"Curves of {len(runs)} trainings",
+        note=note,
+    )
 
 
 @log.command()

@@ -1,6 +1,6 @@
 # page.html.j2, compiled by `make templates`; edit that, not this.
 JINJA = '3.1'
-CHECKSUM = 2350141397
+CHECKSUM = 3132084356
 
 from jinja2.runtime import LoopContext, Macro, Markup, Namespace, TemplateNotFound, TemplateReference, TemplateRuntimeError, Undefined, escape, identity, internalcode, markup_join, missing, str_join
 name = 'page.html.j2'
@@ -306,7 +306,7 @@ def root(context, missing=missing):
                     pass
                     yield escape(context.call((undefined(name='chart') if l_0_chart is missing else l_0_chart), l_3_each, _loop_vars=_loop_vars))
                 l_3_each = missing
-                yield '</div>\n'
+                yield '<p class="note hint">Drag to move, Ctrl and wheel to zoom, double-click to go back.</p>\n</div>\n'
             elif ((undefined(name='is') if l_2_is is missing else l_2_is) == 'svg'):
                 pass
                 yield '<figure class="wide" role="img" aria-label="'
@@ -353,4 +353,4 @@ def root(context, missing=missing):
     yield '</body>\n</html>\n'
 
 blocks = {}
-debug_info = '1=53&2=61&3=63&4=66&5=70&7=75&10=81&11=90&12=95&14=109&17=134&21=143&22=149&26=164&28=171&29=175&38=189&41=193&45=195&47=197&52=199&53=201&54=204&59=207&61=210&62=214&67=221&68=225&69=227&70=230&72=232&73=237&74=239&75=242&76=250&77=253&78=255&79=258&80=262&81=266&84=277&85=279&86=282&87=284&90=288&91=291&93=293&95=294&96=296&97=297&99=300&100=303&103=306&104=309&105=313&107=316&108=320&109=330&110=333&120=342&121=346'
+debug_info = '1=53&2=61&3=63&4=66&5=70&7=75&10=81&11=90&12=95&14=109&17=134&21=143&22=149&26=164&28=171&29=175&38=189&41=193&45=195&47=197&52=199&53=201&54=204&59=207&61=210&62=214&67=221&68=225&69=227&70=230&72=232&73=237&74=239&75=242&76=250&77=253&78=255&79=258&80=262&81=266&84=277&85=279&86=282&87=284&90=288&91=291&93=293&95=294&96=296&97=297&99=300&100=303&104=306&105=309&106=313&108=316&109=320&110=330&111=333&121=342&122=346'
