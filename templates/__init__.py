@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent
 NAMES = (
     *("layers.j2", "net.prototxt.j2", "solver.prototxt.j2"),
     *("page.html.j2", "page_style.css.j2", "page_script.js.j2"),
+    "drawing.svg.j2",
 )
 
 
@@ -54,7 +55,7 @@ def environment(loader: jinja2.BaseLoader | None = None) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=is_html,  # noqa: S701 - in a prototxt, strings go through `quote`
+        autoescape=is_markup,  # noqa: S701 - in a prototxt, strings go through `quote`
     )
     # In a script of a page; a number that JSON lacks is an error.
     env.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
@@ -63,9 +64,9 @@ def environment(loader: jinja2.BaseLoader | None = None) -> jinja2.Environment:
     return env
 
 
-def is_html(name: str | None) -> bool:
-    """Decide whether a template is HTML, so that what is put into it is escaped."""
-    return name is not None and name.endswith(".html.j2")
+def is_markup(name: str | None) -> bool:
+    """Decide whether a template is HTML or SVG, so that what is put into it is escaped."""
+    return name is not None and name.endswith((".html.j2", ".svg.j2"))
 
 
 def source(name: str) -> str:

@@ -1,0 +1,73 @@
+"""What a layer does, in the few words that a box of a drawing has room for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..formats.schema import EltwiseParameter, LayerParameter, PoolingParameter
+from ..nets.data_layers import is_data_layer
+from ..nets.windows import ShapeError, along_axes
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+POOLS = {PoolingParameter.MAX: "max", PoolingParameter.AVE: "average"}
+OPERATIONS = {
+    EltwiseParameter.SUM: "+",
+    EltwiseParameter.PROD: TIMES,
+    EltwiseParameter.MAX: "max",
+}
+
+
+def layer_text(layer: LayerParameter) -> str:
+    """Describe a layer: `7x7 conv, 96, /2` is a convolution with 96 filters and stride 2."""
+    if layer.type in ("Convolution", "Deconvolution"):
+        return _convolution_text(layer)
+    if layer.type == "Pooling":
+        return _pooling_text(layer.pooling_param)
+    if layer.type == "InnerProduct":
+        return f"fully connected, {layer.inner_product_param.num_output}"
+    if layer.type == "Eltwise":
+        return OPERATIONS.get(layer.eltwise_param.operation, "Eltwise")
+    if layer.type == "Accuracy" and layer.accuracy_param.top_k > 1:
+        return f"Accuracy, top {layer.accuracy_param.top_k}"
+    if layer.type == "Dropout":
+        return f"Dropout {layer.dropout_param.dropout_ratio:g}"
+    if layer.type != "Input" and is_data_layer(layer):
+        return layer.type if layer.type.endswith("Data") else f"{layer.type} data"
+    return layer.type
+
+
+def _convolution_text(layer: LayerParameter) -> str:
+    param = layer.convolution_param
+    kind = "conv" if layer.type == "Convolution" else "deconv"
+    groups = f", {param.group} groups" if param.group > 1 else ""
+    if 1 < param.group == param.num_output:
+        kind, groups = f"depthwise {kind}", ""
+    try:
+        kernel, stride, dilation = (
+            along_axes(param, field, 2) for field in ("kernel_size", "stride", "dilation")
+        )
+    except ShapeError:
+        return f"{kind}, {param.num_output}{groups}"
+    dilated = f", dilation {_size(dilation)}" if max(dilation) > 1 else ""
+    return f"{_window(kernel)} {kind}, {param.num_output}{_stride(stride)}{groups}{dilated}"
+
+
+def _pooling_text(param: PoolingParameter) -> str:
+    kind = POOLS.get(param.pool, "stochastic")
+    if param.global_pooling:
+        return f"global {kind} pool"
+    kernel = [param.kernel_h or param.kernel_size, param.kernel_w or param.kernel_size]
+    stride = [param.stride_h or param.stride, param.stride_w or param.stride]
+    return f"{_window(kernel)} {kind} pool{_stride(stride)}"
+
+
+def _window(sides: Sequence[int]) -> str:
+    return TIMES.join(map(str, sides))
+
+
+def _size(sides: Sequence[int]) -> str:
+    return str(sides[0]) if len(set(sides)) == 1 else _window(sides)
+
+
+def _stride(strides: Sequence[int]) -> str:
+    return f", /{_size(strides)}" if max(strides) > 1 else ""
