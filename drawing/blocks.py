@@ -10,16 +10,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from os.path import commonprefix
 from typing import Literal
 
 from ..formats.schema import LayerParameter
 from ..nets.data_layers import is_data_layer
-from ..nets.definition import NetDefinition
 from ..nets.family import FireModule, fire_modules
 from ..nets.graph import Graph, Node, Top
 from ..nets.layer_types import Shape
-from ..nets.shapes import LayerShapes, NetShapes, infer_shapes
+from ..nets.shapes import LayerShapes, NetShapes
 from ..nets.totals import batch_size
 from .layer_text import layer_text
 
@@ -103,27 +101,23 @@ class Connection:
 class BlockGraph:
     """The blocks of a net in one phase, in its order, and their connections."""
 
-    name: str
     graph: Graph[LayerParameter]
     blocks: tuple[Block, ...]
     connections: tuple[Connection, ...]
 
 
-def block_graph(
-    net: NetDefinition, phase: str, detail: Detail, image: Shape | None = None
-) -> BlockGraph:
-    """Group the layers of a phase into blocks.
+def block_graph(shapes: NetShapes, detail: Detail) -> BlockGraph:
+    """Group the layers of a net in one phase into blocks.
 
     Shapes and costs are left out where they are unknown.
     """
-    shapes = infer_shapes(net, phase, image)
     costs = _Costs(shapes)
     blocks = [
         costs.add(block)
         for block in (_module_blocks if detail == "module" else _layer_blocks)(shapes.graph)
     ]
     connections = _with_roles(blocks, _connect(shapes.graph, blocks, costs))
-    return BlockGraph(net.param.name, shapes.graph, tuple(blocks), tuple(connections))
+    return BlockGraph(shapes.graph, tuple(blocks), tuple(connections))
 
 
 def _layer_blocks(graph: Graph[LayerParameter]) -> list[Block]:
@@ -223,7 +217,10 @@ def _with_elementwise(graph: Graph[LayerParameter], text: str, layers: Iterable[
 def module_name(graph: Graph[LayerParameter], module: FireModule) -> str:
     """Return what the names of a Fire module's convolutions have in common, such as `fire2`."""
     names = [graph.nodes[index].layer.name for index in (module.squeeze, *module.expands)]
-    return re.sub(r"[\W_]+$", "", commonprefix(names)) or names[0]
+    first, last = min(names), max(names)
+    pairs = enumerate(zip(first, last, strict=False))
+    same = next((place for place, (one, other) in pairs if one != other), len(first))
+    return re.sub(r"[\W_]+$", "", first[:same]) or names[0]
 
 
 def _kind(layer: LayerParameter) -> Kind:

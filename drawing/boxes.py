@@ -68,7 +68,10 @@ def make_boxes(graph: BlockGraph) -> list[Box]:
 
 
 def _wanted_width(block: Block) -> float:
-    lines = [text_width(block.title, TITLE, bold=True), *(text_width(s, TEXT) for s in _lines(block))]
+    lines = [
+        text_width(block.title, TITLE, bold=True),
+        *(text_width(s, TEXT) for s in _lines(block)),
+    ]
     return max(NARROWEST, max(lines) + 2 * PADDING)
 
 
@@ -95,7 +98,10 @@ def _shares(blocks: Sequence[Block]) -> list[tuple[Bar, ...]]:
         _column("macs", [block.macs or 0 for block in blocks]),
         _column("parameters", [block.parameters or 0 for block in blocks]),
     ]
-    return [bars if block.macs or block.parameters else () for block, bars in zip(blocks, zip(*columns, strict=True), strict=True)]
+    return [
+        bars if block.macs or block.parameters else ()
+        for block, bars in zip(blocks, zip(*columns, strict=True), strict=True)
+    ]
 
 
 def _column(kind: str, values: Sequence[int]) -> list[Bar]:

@@ -1,4 +1,4 @@
-"""The colours of drawings; bypasses and costs have those of Okabe and Ito (Color Universal Design)."""
+"""The colours of drawings; those of costs are Okabe and Ito's (Color Universal Design, 2008)."""
 
 from __future__ import annotations
 

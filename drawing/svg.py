@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import hypot
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from .. import templates
-from .blocks import Block, BlockGraph, Role
+from .blocks import Block, BlockGraph, Connection, Role
 from .boxes import LINE, PADDING, SMALL, TEXT, TITLE, Bar, Box, make_boxes
 from .colours import Theme, colours
+from .compare import Marked
 from .layout import Direction, Line, Part, PlacedNet, Point, labelled_blocks, lay_out
 from .text_width import FONT, fit, text_width
 
@@ -22,8 +23,7 @@ BAR_HEIGHT = 4.0
 ARROW = 3.2  # half the width of an arrow
 LEGEND_LINE = 18.0
 SAMPLE = 26.0  # width of a sample in the legend
-Mark = Literal["", "added", "removed", "changed"]
-_MILLION, _THOUSAND = 1e6, 1e3
+COUNTS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,12 @@ class Drawable:
     Attributes:
         graph: its blocks.
         name: its heading.
-        marks: of its blocks, or none.
-        hints: of its blocks, what a mark says in words, or none.
+        marks: of its blocks; none where nets aren't compared.
     """
 
     graph: BlockGraph
     name: str
-    marks: Sequence[Mark] = ()
-    hints: Sequence[str] = ()
+    marks: Sequence[Marked] = ()
 
 
 class _Text(NamedTuple):
@@ -56,12 +54,15 @@ class _DrawnBar(NamedTuple):
     filled: float
     bar: Bar
 
+    @property
+    def end(self) -> float:
+        return _round(self.x + self.width)
+
 
 class _DrawnBlock(NamedTuple):
     id: str
     block: Block
-    mark: Mark
-    hint: str
+    marked: Marked
     x: float
     y: float
     width: float
@@ -70,6 +71,11 @@ class _DrawnBlock(NamedTuple):
     lines: list[_Text]
     bars: list[_DrawnBar]
     label: str
+    labels: Sequence[Connection]
+
+    @property
+    def bottom(self) -> float:
+        return _round(self.y + self.height)
 
 
 class _DrawnLine(NamedTuple):
@@ -99,9 +105,7 @@ class _Sample(NamedTuple):
     text: str
 
 
-def draw(
-    nets: Sequence[Drawable], direction: Direction = "down", theme: Theme = "light"
-) -> str:
+def draw(nets: Sequence[Drawable], direction: Direction = "down", theme: Theme = "light") -> str:
     """Draw nets beside each other.
 
     Args:
@@ -152,21 +156,20 @@ def _costs_text(graph: BlockGraph) -> str:
         return ""
     sums = (sum(value or 0 for value in values) for values in (parameters, macs))
     return ", ".join(
-        f"{count_text(value)} {noun}" for value, noun in zip(sums, ("parameters", "MACs"), strict=True)
+        f"{count_text(value)} {noun}"
+        for value, noun in zip(sums, ("parameters", "MACs"), strict=True)
     )
 
 
 def count_text(count: int) -> str:
     """Format a count with three digits: `918`, `1.25 M`, `4.1 G`."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, letter in COUNTS:
         if count >= size:
-            return f"{count / size:.3g} {letter}" if count < 999.5 * size else f"{count / size:.0f} {letter}"
+            return f"{count / size:{'.3g' if count < 999.5 * size else '.0f'}} {letter}"
     return str(count)
 
 
-def _draw_net(
-    number: int, net: Drawable, boxes: Sequence[Box], placed: PlacedNet
-) -> _DrawnNet:
+def _draw_net(number: int, net: Drawable, boxes: Sequence[Box], placed: PlacedNet) -> _DrawnNet:
     x, y = placed.heading
     graph = net.graph
     labels = labelled_blocks(graph)
@@ -188,9 +191,8 @@ def _draw_net(
                 block,
                 box,
                 centre,
-                net.marks[index] if net.marks else "",
-                net.hints[index] if net.hints else "",
-                labels.get(index, ""),
+                net.marks[index] if net.marks else Marked(),
+                labels.get(index, []),
             )
             for index, (block, box, centre) in enumerate(
                 zip(graph.blocks, boxes, placed.centres, strict=True)
@@ -217,7 +219,12 @@ def _draw_line(source: int, target: int, blob: str, role: Role, line: Line) -> _
 
 
 def _draw_block(
-    name: str, block: Block, box: Box, centre: Point, mark: Mark, hint: str, label: str
+    name: str,
+    block: Block,
+    box: Box,
+    centre: Point,
+    marked: Marked,
+    labels: Sequence[Connection],
 ) -> _DrawnBlock:
     left, top = centre.x - box.width / 2, centre.y - box.height / 2
     first = centre.y + TITLE * 0.36 if not box.lines and not box.bars else top + 8.0 + TITLE * 0.85
@@ -229,8 +236,7 @@ def _draw_block(
     return _DrawnBlock(
         name,
         block,
-        mark,
-        hint,
+        marked,
         _round(left),
         _round(top),
         _round(box.width),
@@ -238,7 +244,8 @@ def _draw_block(
         _Text(_round(centre.x), _round(first), box.title),
         texts,
         list(_draw_bars(box, left, bars_y)),
-        fit(label, box.width / 2 - PADDING, SMALL) if label else "",
+        fit(", ".join(each.blob for each in labels), box.width / 2 - PADDING, SMALL),
+        labels,
     )
 
 
@@ -264,9 +271,9 @@ _LEGEND = {
 
 def _legend(nets: Sequence[_DrawnNet], width: float) -> tuple[list[_Sample], float]:
     """Return the entries of what the nets have, in lines that fit, and their height."""
-    present = {line.role for net in nets for line in net.lines}
+    present: set[str] = {line.role for net in nets for line in net.lines}
     present |= {bar.bar.kind for net in nets for block in net.blocks for bar in block.bars}
-    present |= {block.mark for net in nets for block in net.blocks}
+    present |= {block.marked.mark for net in nets for block in net.blocks}
     samples, x, y = [], 0.0, 0.0
     for kind, text in _LEGEND.items():
         if kind not in present:

@@ -47,6 +47,18 @@ class Difference(NamedTuple):
     phases: tuple[str, ...]
 
 
+class LayerMatch(NamedTuple):
+    """The layers of one phase of two nets, matched.
+
+    Attributes:
+        pairs: index in A -> index in B of the layer that it matches.
+        differences: index in A of a matched layer -> how it differs, a sentence each.
+    """
+
+    pairs: dict[int, int]
+    differences: dict[int, list[str]]
+
+
 class _Node(NamedTuple):
     """A layer, its inputs, and the fields of forks that it is read without.
 
@@ -82,6 +94,21 @@ def diff_nets(a: NetDefinition, b: NetDefinition) -> list[Difference]:
                 if phase not in phases:
                     phases.append(phase)
     return [Difference(*key, tuple(phases)) for key, phases in differences.items()]
+
+
+def match_layers(a: NetDefinition, b: NetDefinition, phase: str) -> LayerMatch:
+    """Match the layers of a phase of two nets in the states that they are in."""
+    first, other = (_named_nodes(net, phase) for net in (a, b))
+    renamed = _match(first, other)
+    places = [{name: index for index, name in enumerate(nodes)} for nodes in (first, other)]
+    return LayerMatch(
+        {places[0][name]: places[1][match] for name, match in renamed.items()},
+        {
+            places[0][name]: sentences
+            for name, match in renamed.items()
+            if (sentences := list(_matched_differences(name, first, match, other, renamed)))
+        },
+    )
 
 
 def _states(a: NetDefinition, b: NetDefinition) -> list[tuple[int, frozenset[str]]]:
@@ -179,13 +206,19 @@ def _phase_differences(a: dict[str, _Node], b: dict[str, _Node]) -> Iterator[tup
         if name not in renamed:
             yield name, f"only in A: {_about(node)}"
             continue
-        other = b[renamed[name]]
-        if renamed[name] != name and node.layer.type != "Input":
-            yield name, f"is called '{printable(renamed[name])}' in B"
-        yield from ((name, text) for text in _node_differences(node, other, renamed))
+        texts = _matched_differences(name, a, renamed[name], b, renamed)
+        yield from ((name, text) for text in texts)
     for name, node in b.items():
         if name not in matched:
             yield name, f"only in B: {_about(node)}"
+
+
+def _matched_differences(
+    name: str, a: dict[str, _Node], match: str, b: dict[str, _Node], renamed: dict[str, str]
+) -> Iterator[str]:
+    if match != name and a[name].layer.type != "Input":
+        yield f"is called '{printable(match)}' in B"
+    yield from _node_differences(a[name], b[match], renamed)
 
 
 def _match(a: dict[str, _Node], b: dict[str, _Node]) -> dict[str, str]:

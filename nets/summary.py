@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ..formats.schema import LayerParameter
 from .definition import NetDefinition
 from .layer_types import Shape
-from .shapes import UNKNOWN_LAYERS, LayerShapes, Problem, require_shapes
+from .shapes import UNKNOWN_LAYERS, LayerShapes, NetShapes, Problem, require_shapes
 from .totals import FLOAT_BYTES, Totals, batch_size, totals
 
 
@@ -100,7 +100,17 @@ def summary(net: NetDefinition, phase: str = "TEST", image: Shape | None = None)
         NetError: the shapes don't fit.
     """
     phase = phase.upper()
-    shapes = require_shapes(net, phase, image, UNKNOWN_LAYERS)
+    return summarize_shapes(net, phase, require_shapes(net, phase, image, UNKNOWN_LAYERS))
+
+
+def summarize_shapes(net: NetDefinition, phase: str, shapes: NetShapes) -> Summary:
+    """Summarize a net from shapes, where those that aren't known cost nothing.
+
+    Args:
+        net: the net.
+        phase: `TRAIN` or `TEST`.
+        shapes: of this net in this phase.
+    """
     batch = batch_size(shapes)
     known = {id(item.layer): item for item in shapes.layers}
     layers = [

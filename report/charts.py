@@ -96,9 +96,18 @@ def render_chart(chart: Chart, picture: str, theme: Theme = LIGHT) -> bytes:
         config=chart_config(theme),
         allowed_base_urls=[],
     )
-    svg = _renumber(svg)
+    return svg_picture(f"{_renumber(svg)}\n", picture)
+
+
+def svg_picture(svg: str, picture: str) -> bytes:
+    """Return an SVG as a file of one of `PICTURES`.
+
+    Raises:
+        MissingExtraError: the renderer is not installed, which only SVG does without.
+    """
     if picture == "svg":
-        return f"{svg}\n".encode()
+        return svg.encode()
+    renderer = require_renderer(f"writing .{picture}")
     if picture == "pdf":
         return bytes(renderer.svg_to_pdf(svg))
     return bytes(renderer.svg_to_png(svg, ppi=PIXELS_PER_INCH))

@@ -171,7 +171,7 @@ def render_page(page: Page, dark: bool = False) -> str:
         page=page,
         style=templates.render(STYLE, colours=css_variables()),
         scripts=scripts,
-        hashes=[_hash(script) for script in scripts],
+        hashes=[script_source(script) for script in scripts],
         specs=specs,
         dark=dark,
         kind=lambda block: type(block).__name__.lower(),
@@ -188,6 +188,6 @@ def _charts(page: Page) -> list[Chart]:
     return found
 
 
-def _hash(script: str) -> str:
+def script_source(script: str) -> str:
     """Return the source expression that allows just this script (Content Security Policy 3)."""
     return f"'sha256-{base64.b64encode(sha256(script.encode()).digest()).decode()}'"

@@ -20,6 +20,7 @@ NAMES = (
     *("layers.j2", "net.prototxt.j2", "solver.prototxt.j2"),
     *("page.html.j2", "page_style.css.j2", "page_script.js.j2"),
     "drawing.svg.j2",
+    *("net_page.html.j2", "net_page_style.css.j2", "net_page_script.js.j2"),
 )
 
 

@@ -153,7 +153,8 @@ ROOMS: dict[str, set[str]] = {
     "exchange": {"formats", "nets", "weights", "generator", "compress", "engine"},
     "logs": {"formats", "nets", "models", "evaluation"},
     "runner": {"formats", "nets", "weights", "logs"},
-    "report": {"templates", "formats", "evaluation", "logs"},
+    "drawing": {"templates", "formats", "nets"},
+    "report": {"templates", "formats", "nets", "drawing", "evaluation", "logs"},
     "studies": {"formats", "nets", "compress", "evaluation", "runner", "logs", "report"},
     "finetune": {
         "formats",

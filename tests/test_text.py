@@ -58,6 +58,13 @@ VARIABLES = {
     "page.html.j2": {"dark", "hashes", "kind", "page", "scripts", "specs", "style"},
     "page_style.css.j2": {"colours"},
     "page_script.js.j2": set(),
+    "drawing.svg.j2": {
+        *("colours", "font", "has_ground", "height", "left", "legend", "legend_y", "nets"),
+        *("title", "top", "width"),
+    },
+    "net_page.html.j2": {"dark", "data", "nets", "script", "source", "style", "svg", "title"},
+    "net_page_style.css.j2": {"colours"},
+    "net_page_script.js.j2": set(),
 }
 
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "summary": "Print shapes, parameters and MACs of a net.",
     "lint": "Check nets and solvers for errors and oversights.",
     "diff": "Compare the meaning of two nets.",
+    "draw": "Draw nets as a picture, or a page to explore.",
     "deploy": "Make the deploy net of a net.",
     "upgrade": "Write an old prototxt or caffemodel in the current format.",
     "test": "Test a net on each image once, and check its scores.",

@@ -1,0 +1,29 @@
+# net_page_style.css.j2, compiled by `make templates`; edit that, not this.
+JINJA = '3.1'
+CHECKSUM = 4073671392
+
+from jinja2.runtime import LoopContext, Macro, Markup, Namespace, TemplateNotFound, TemplateReference, TemplateRuntimeError, Undefined, escape, identity, internalcode, markup_join, missing, str_join
+name = 'net_page_style.css.j2'
+
+def root(context, missing=missing):
+    resolve = context.resolve_or_missing
+    undefined = environment.undefined
+    concat = environment.concat
+    cond_expr_undefined = Undefined
+    if 0: yield None
+    l_0_colours = resolve('colours')
+    pass
+    yield ':root {\n  color-scheme: light dark;\n'
+    for (l_1_name, l_1_value) in context.call(environment.getattr((undefined(name='colours') if l_0_colours is missing else l_0_colours), 'items')):
+        _loop_vars = {}
+        pass
+        yield '  --'
+        yield str(l_1_name)
+        yield ': '
+        yield str(l_1_value)
+        yield ';\n'
+    l_1_name = l_1_value = missing
+    yield '  font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif;\n}\n:root[data-theme="light"] { color-scheme: light; }\n:root[data-theme="dark"] { color-scheme: dark; }\n* { box-sizing: border-box; }\nbody { margin: 0; height: 100vh; display: flex; flex-direction: column; background: var(--ground); color: var(--ink); }\nheader { display: flex; flex-wrap: wrap; align-items: center; gap: .4rem 1rem; padding: .5rem .9rem; border-bottom: 1px solid var(--grid); }\nh1 { flex: 1 1 12rem; min-width: 0; margin: 0; font-size: 1.05rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }\nlabel span { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }\ninput { font: inherit; color: inherit; background: var(--ground); border: 1px solid var(--grid); border-radius: .4rem; padding: .15rem .5rem; width: 11rem; }\noutput { min-width: 4.5rem; color: var(--faint); font-size: .87rem; }\nbutton { font: inherit; color: inherit; background: none; border: 1px solid var(--grid); border-radius: .4rem; padding: .15rem .6rem; min-width: 2rem; cursor: pointer; }\nbutton:hover { border-color: var(--faint); }\n:focus-visible { outline: 2px solid var(--line-0); outline-offset: 1px; }\nmain { flex: 1; min-height: 0; display: grid; grid-template-columns: minmax(0, 1fr) minmax(24rem, 42%); }\n#canvas { overflow: auto; cursor: grab; touch-action: pan-x pan-y; text-align: center; outline-offset: -2px; }\n#canvas.dragged { cursor: grabbing; user-select: none; }\n#canvas svg { display: block; margin: 0 auto; max-width: none; }\naside { display: flex; flex-direction: column; min-height: 0; min-width: 0; border-left: 1px solid var(--grid); }\n#tables { flex: 3; overflow: auto; min-height: 0; }\n#details { flex: 2; overflow: auto; min-height: 0; border-top: 1px solid var(--grid); padding: .5rem .9rem; }\n#details p { color: var(--faint); margin: .3rem 0; }\n#details h2 { font-size: 1rem; margin: .3rem 0; overflow-wrap: anywhere; }\n#details ul { margin: .3rem 0; padding-left: 1.2rem; }\npre { margin: .4rem 0; padding: .5rem .7rem; border: 1px solid var(--grid); border-radius: .4rem; font: .82rem/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }\ntable { border-collapse: collapse; width: 100%; font-size: .87rem; font-variant-numeric: tabular-nums; }\ncaption { text-align: left; font-weight: 600; padding: .6rem .9rem .2rem; }\nth { position: sticky; top: 0; background: var(--ground); color: var(--faint); font-weight: 600; }\nth, td { padding: .16rem .6rem; text-align: left; border-bottom: 1px solid var(--grid); white-space: nowrap; }\nth:first-child, td:first-child { padding-left: .9rem; }\ntd:first-child { max-width: 16rem; overflow: hidden; text-overflow: ellipsis; }\nth:nth-child(n+4), td:nth-child(n+4) { text-align: right; }\ntbody tr { cursor: pointer; }\ntbody tr:hover { background: color-mix(in srgb, var(--line-0) 8%, transparent); }\ntbody tr.selected { background: color-mix(in srgb, var(--line-0) 20%, transparent); }\ntbody tr.added td:first-child { box-shadow: inset 4px 0 #00724f; }\ntbody tr.removed td:first-child { box-shadow: inset 4px 0 #b3261e; }\ntbody tr.changed td:first-child { box-shadow: inset 4px 0 #9a6700; }\ntfoot td { font-weight: 600; border-bottom: 0; }\n.block { cursor: pointer; outline: none; }\n.block:focus-visible .box { stroke-width: 3; stroke-dasharray: 4 2; }\n.block:hover .box { filter: brightness(.96); }\n.block.selected .box { stroke: var(--line-0) !important; stroke-width: 3 !important; }\n.searching .block:not(.match) { opacity: .25; }\n.searching .line { opacity: .25; }\n.searching tbody tr:not(.match) { opacity: .35; }\n#hint { position: fixed; visibility: hidden; z-index: 9; max-width: min(26rem, 90vw); padding: .4rem .7rem; border: 1px solid var(--grid); border-radius: .35rem; background: var(--ground); color: var(--ink); font-size: .87rem; pointer-events: none; box-shadow: 0 2px 8px #0003; overflow-wrap: anywhere; }\n#hint.visible { visibility: visible; }\n#hint b { display: block; }\n#hint dl { display: grid; grid-template-columns: auto 1fr; gap: 0 .7rem; margin: .2rem 0 0; }\n#hint dt { color: var(--faint); }\n#hint dd { margin: 0; }\n@media (max-width: 900px) {\n  main { grid-template-columns: minmax(0, 1fr); grid-template-rows: 55% 45%; }\n  aside { border-left: 0; border-top: 1px solid var(--grid); }\n}\n@media print {\n  :root, :root[data-theme] { color-scheme: light; }\n  body { display: block; height: auto; }\n  header label, header output, header .zoom, #theme, #details, #hint { display: none; }\n  main { display: block; }\n  #canvas, #tables { overflow: visible; }\n  #canvas svg { width: auto !important; height: auto !important; max-width: 100%; max-height: 95vh; }\n  aside { display: block; break-before: page; border: 0; }\n}\n'
+
+blocks = {}
+debug_info = '3=13&4=17'
