@@ -135,12 +135,13 @@ def format_confusion(evaluation: Evaluation, names: Names) -> list[str]:
     ]
 
 
+def by_recall(each: ClassResult) -> tuple[bool, float, int]:
+    """Return a key that sorts the least recalled first, and those without images last."""
+    return not each.images, each.recall if each.images else 0.0, -each.images
+
+
 def class_table(evaluation: Evaluation, names: Names, width: int | None) -> list[str]:
     """Return a table of the classes, the least recalled first."""
-
-    def by_recall(each: ClassResult) -> tuple[bool, float, int]:
-        return not each.images, each.recall if each.images else 0.0, -each.images
-
     rows = []
     for each in sorted(evaluation.classes, key=by_recall):
         confusion = each.confusion

@@ -101,12 +101,16 @@ class Image:
         media_type: such as `image/png`.
         caption: below it.
         width: in pixels, or None for its own.
+        detail: smaller lines below the caption.
+        missing: why there is no picture, in its place.
     """
 
     data: bytes
     media_type: str
     caption: str = ""
     width: int | None = None
+    detail: str = ""
+    missing: str = ""
 
     @property
     def address(self) -> str:
@@ -116,9 +120,10 @@ class Image:
 
 @dataclass(frozen=True)
 class Images:
-    """Pictures beside each other."""
+    """Pictures beside each other; `small` ones, of up to 96 pixels, in cells of one size."""
 
     images: Sequence[Image]
+    small: bool = False
 
 
 Block = Text | Code | Facts | Table | Chart | Charts | Svg | Images

@@ -24,7 +24,7 @@ from ..formats.class_names import read_lmdb_class_names
 from ..formats.datum import read_datum, record_labels
 from ..formats.files import error_reason, read_bytes
 from ..formats.hdf5_data import open_hdf5_data
-from ..formats.list_file import LIST_LIMIT, ListLine, label_warnings, parse_list
+from ..formats.list_file import LIST_LIMIT, label_warnings, parse_list
 from ..formats.lmdb_reader import LmdbReader, open_lmdb
 from ..formats.near_path import missing_hint
 from ..formats.schema import (
@@ -70,7 +70,11 @@ class Dataset(NamedTuple):
 
 
 def inspect_dataset(
-    layer: LayerParameter, where: str, flag: str = "--data", all_labels: bool = True
+    layer: LayerParameter,
+    where: str,
+    flag: str = "--data",
+    all_labels: bool = True,
+    base: Path = Path(),
 ) -> Dataset:
     """Open the dataset of a Data, ImageData or HDF5Data layer; count and sample its records.
 
@@ -79,20 +83,21 @@ def inspect_dataset(
         where: its place and name, for messages.
         flag: the option that replaces the dataset, for messages.
         all_labels: whether to read more labels of an LMDB than those of its sample.
+        base: the folder of relative names.
 
     Raises:
         FormatError: the dataset is missing, damaged or empty.
     """
     source = data_param(layer).source
-    if not os.path.exists(source):
+    if not os.path.exists(base / source):
         hint = missing_hint(source, f"set it with {flag}")
         raise FormatError(f"{where}: source '{printable(source)}' not found{hint}")
     try:
         if layer.type == "ImageData":
-            return _inspect_list(layer.image_data_param)
+            return _inspect_list(layer.image_data_param, base)
         if layer.type == "HDF5Data":
-            return _inspect_hdf5(layer)
-        return _inspect_lmdb(layer.data_param, layer.transform_param, all_labels)
+            return _inspect_hdf5(layer, base)
+        return _inspect_lmdb(layer.data_param, layer.transform_param, all_labels, base)
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from None
 
@@ -111,12 +116,12 @@ def top_shapes(layer: LayerParameter, dataset: Dataset) -> list[Shape] | None:
 
 
 def _inspect_lmdb(
-    param: DataParameter, transform: TransformationParameter, all_labels: bool
+    param: DataParameter, transform: TransformationParameter, all_labels: bool, base: Path
 ) -> Dataset:
-    folder = Path(param.source)
+    folder = base / param.source
     if param.backend == DataParameter.LEVELDB and os.path.exists(folder / "CURRENT"):
         return Dataset(param.source, None, None, None)
-    with open_lmdb(param.source) as lmdb:
+    with open_lmdb(folder) as lmdb:
         first = next(lmdb.values())
         image = _record_shape(first, transform, printable(param.source))
         labels, digest = _sample_lmdb(lmdb, printable(param.source))
@@ -190,16 +195,17 @@ def sample_indices(count: int) -> Iterator[int]:
         yield index * (count - 1) // max(1, size - 1)
 
 
-def _inspect_list(param: ImageDataParameter) -> Dataset:
+def _inspect_list(param: ImageDataParameter, base: Path) -> Dataset:
     source = printable(param.source)
-    text = read_bytes(param.source, LIST_LIMIT, "a list of images")
+    text = read_bytes(base / param.source, LIST_LIMIT, "a list of images")
     lines = parse_list(text, source)
     channels = 3 if param.is_color else 1
     resizes = param.new_height and param.new_width
     image = (channels, param.new_height, param.new_width) if resizes else None
     digest = sha256(text)
     for index in sample_indices(len(lines)):
-        size = _file_size(param.root_folder, lines[index], f"{source}: line {index + 1}")
+        file = param.root_folder + lines[index].file
+        size = _file_size(base, file, f"{source}: line {index + 1}")
         digest.update(b" %d" % size)
     name = f"list-{len(lines)}-{digest.hexdigest()[:DIGEST_DIGITS]}"
     return Dataset(
@@ -227,16 +233,16 @@ def read_labels(layer: LayerParameter) -> list[int]:
         return list(record_labels(lmdb.values(), printable(source)))
 
 
-def _file_size(root: str, line: ListLine, where: str) -> int:
+def _file_size(base: Path, file: str, where: str) -> int:
     try:
-        return Path(root + line.file).stat().st_size
+        return (base / file).stat().st_size
     except (OSError, ValueError) as error:
         reason = error_reason(error)
-        raise FormatError(f"{where}: {printable(root + line.file)}: {reason}") from None
+        raise FormatError(f"{where}: {printable(file)}: {reason}") from None
 
 
-def _inspect_hdf5(layer: LayerParameter) -> Dataset:
-    data = open_hdf5_data(layer, Path())
+def _inspect_hdf5(layer: LayerParameter, base: Path) -> Dataset:
+    data = open_hdf5_data(layer, base)
     count = sum(data.records)
     ends = list(accumulate(data.records))  # of the files
     digest = sha256(b"%d" % count)

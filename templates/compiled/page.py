@@ -1,6 +1,6 @@
 # page.html.j2, compiled by `make templates`; edit that, not this.
 JINJA = '3.1'
-CHECKSUM = 3132084356
+CHECKSUM = 866026671
 
 from jinja2.runtime import LoopContext, Macro, Markup, Namespace, TemplateNotFound, TemplateReference, TemplateRuntimeError, Undefined, escape, identity, internalcode, markup_join, missing, str_join
 name = 'page.html.j2'
@@ -316,25 +316,43 @@ def root(context, missing=missing):
                 yield '</figure>\n'
             elif ((undefined(name='is') if l_2_is is missing else l_2_is) == 'images'):
                 pass
-                yield '<div class="images">\n'
+                yield '<div class="images'
+                if environment.getattr(l_2_block, 'small'):
+                    pass
+                    yield ' small'
+                yield '">\n'
                 for l_3_image in environment.getattr(l_2_block, 'images'):
                     _loop_vars = {}
                     pass
-                    yield '<figure><img src="'
-                    yield escape(environment.getattr(l_3_image, 'address'))
-                    yield '" alt="'
-                    yield escape(environment.getattr(l_3_image, 'caption'))
-                    yield '"'
-                    if environment.getattr(l_3_image, 'width'):
+                    yield '<figure>'
+                    if environment.getattr(l_3_image, 'missing'):
                         pass
-                        yield ' width="'
-                        yield escape(environment.getattr(l_3_image, 'width'))
+                        yield '<div class="missing">'
+                        yield escape(environment.getattr(l_3_image, 'missing'))
+                        yield '</div>'
+                    else:
+                        pass
+                        yield '<img src="'
+                        yield escape(environment.getattr(l_3_image, 'address'))
+                        yield '" alt="'
+                        yield escape(environment.getattr(l_3_image, 'caption'))
                         yield '"'
-                    yield '>\n'
+                        if environment.getattr(l_3_image, 'width'):
+                            pass
+                            yield ' width="'
+                            yield escape(environment.getattr(l_3_image, 'width'))
+                            yield '"'
+                        yield '>'
+                    yield '\n'
                     if environment.getattr(l_3_image, 'caption'):
                         pass
                         yield '<figcaption>'
                         yield escape(environment.getattr(l_3_image, 'caption'))
+                        if environment.getattr(l_3_image, 'detail'):
+                            pass
+                            yield '<small>'
+                            yield escape(environment.getattr(l_3_image, 'detail'))
+                            yield '</small>'
                         yield '</figcaption>\n'
                     yield '</figure>\n'
                 l_3_image = missing
@@ -353,4 +371,4 @@ def root(context, missing=missing):
     yield '</body>\n</html>\n'
 
 blocks = {}
-debug_info = '1=53&2=61&3=63&4=66&5=70&7=75&10=81&11=90&12=95&14=109&17=134&21=143&22=149&26=164&28=171&29=175&38=189&41=193&45=195&47=197&52=199&53=201&54=204&59=207&61=210&62=214&67=221&68=225&69=227&70=230&72=232&73=237&74=239&75=242&76=250&77=253&78=255&79=258&80=262&81=266&84=277&85=279&86=282&87=284&90=288&91=291&93=293&95=294&96=296&97=297&99=300&100=303&104=306&105=309&106=313&108=316&109=320&110=330&111=333&121=342&122=346'
+debug_info = '1=53&2=61&3=63&4=66&5=70&7=75&10=81&11=90&12=95&14=109&17=134&21=143&22=149&26=164&28=171&29=175&38=189&41=193&45=195&47=197&52=199&53=201&54=204&59=207&61=210&62=214&67=221&68=225&69=227&70=230&72=232&73=237&74=239&75=242&76=250&77=253&78=255&79=258&80=262&81=266&84=277&85=279&86=282&87=284&90=288&91=291&93=293&95=294&96=296&97=297&99=300&100=303&104=306&105=309&106=313&107=316&108=320&109=324&111=343&112=346&122=360&123=364'
