@@ -11,6 +11,7 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .text import printable
@@ -78,7 +79,13 @@ def from_json(kind: type[Value], plain: object, where: str = "") -> Value:
     for name, (_, required) in known.items():
         if required and name not in plain:
             raise ValueError(f"{_place(where, name)}: is missing")
-    return kind(**{k: _read(known[k][0], item, _place(where, k)) for k, item in plain.items()})
+    values = {}
+    for key, item in plain.items():
+        hint = known[key][0]
+        # Most values are of their type, and need no name of their place for an error.
+        is_plain = type(item) is hint is not int
+        values[key] = item if is_plain else _read(hint, item, _place(where, key))
+    return kind(**values)
 
 
 def _fields_of(kind: Any) -> dict[str, tuple[Any, bool]]:
@@ -106,11 +113,16 @@ def _wrong(where: str, expected: str, value: object) -> ValueError:
     return ValueError(f"{where or 'the whole'}: expected {expected}, got {shown}")
 
 
+@cache  # the hints of the dataclasses
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(hint), get_args(hint)
+
+
 def _read(hint: Any, value: object, where: str) -> Any:
     """Return a value as its type hint has it."""
     if hint is Any:
         return value
-    origin, arguments = get_origin(hint), get_args(hint)
+    origin, arguments = _parts(hint)
     if origin in (Union, types.UnionType):
         (hint,) = (argument for argument in arguments if argument is not type(None))
         return None if value is None else _read(hint, value, where)
@@ -121,6 +133,8 @@ def _read(hint: Any, value: object, where: str) -> Any:
     if origin is Mapping:
         if not isinstance(value, dict):
             raise _wrong(where, "an object", value)
+        if arguments[1] is Any:
+            return value
         return {key: _read(arguments[1], v, _place(where, key)) for key, v in value.items()}
     if is_dataclass(hint):
         return from_json(hint, value, where)  # type: ignore[arg-type]

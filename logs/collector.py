@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -381,6 +382,14 @@ class Collector(Listener):
         if self._forgeable:
             troubles.append(forgeable_net(segment))
         return troubles
+
+    def result_so_far(self) -> LogResult:
+        """Return the result of what was read, without rows; more may come."""
+        twin = copy.copy(self)
+        twin._kept = RowStore()
+        twin._segments, twin._troubles = list(self._segments), list(self._troubles)
+        twin._warnings = dict(self._warnings)
+        return twin.finish()
 
     # The end
 

@@ -39,39 +39,48 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(
-    browser: Browser, address: str | Path, size: tuple[int, int] = WIDE, dark: bool = False
+def watched(
+    browser: Browser, site: str, size: tuple[int, int] = WIDE, dark: bool = False
 ) -> Iterator[Page]:
-    """Open a page; fail at its end on an error of a script, or a request for anything else.
+    """Make a page; fail at its end on an error of a script, or a request for anything else.
 
     Args:
         browser: the browser.
-        address: of the page, or its file.
+        site: how the addresses begin that the page may request.
         size: width and height of the window in pixels.
         dark: whether the system prefers dark.
     """
-    address = address.resolve().as_uri() if isinstance(address, Path) else address
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         color_scheme="dark" if dark else "light",
     )
     page = context.new_page()
     faults: list[str] = []
+    own = ("data:", site)
     page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda r: faults.append(r.url) if _is_foreign(r.url, address) else None)
+    page.on("request", lambda r: None if r.url.startswith(own) else faults.append(r.url))
     try:
-        page.goto(address)
-        if page.evaluate("() => 'drawn' in window"):
-            page.evaluate("() => window.drawn")
         yield page
         assert faults == []
     finally:
         context.close()
 
 
-def _is_foreign(address: str, page: str) -> bool:
-    return address.partition("#")[0] != page.partition("#")[0] and not address.startswith("data:")
+@contextmanager
+def opened(
+    browser: Browser, address: str | Path, size: tuple[int, int] = WIDE, dark: bool = False
+) -> Iterator[Page]:
+    """Open a page that is whole by itself, as `watched`, and wait until its charts are drawn.
+
+    `address` is that of the page, or its file.
+    """
+    address = address.resolve().as_uri() if isinstance(address, Path) else address
+    with watched(browser, address.partition("#")[0], size, dark) as page:
+        page.goto(address)
+        if page.evaluate("() => 'drawn' in window"):
+            page.evaluate("() => window.drawn")
+        yield page
 
 
 def overflow(page: Page) -> int:

@@ -42,6 +42,7 @@ COMMANDS = {
     "weights": "Inspect and compare caffemodels, rename their layers.",
     "log": "Parse, plot and compare Caffe's logs.",
     "gate": "Check the scores of a test: pass or fail, for CI.",
+    "board": "Show runs as a local page: table, live curves, reports.",
     "errors": "Show where a net errs: classes, confusions, images.",
     "import": "Make a net and its weights of an ONNX model.",
     "export": "Write a net and its weights for another framework.",

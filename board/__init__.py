@@ -1,0 +1,1 @@
+"""The board: a local, read-only page over run folders."""

@@ -1,0 +1,346 @@
+"""The board's answers, to its owner and to strangers, and its pages in a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .browser import NARROW, WIDE, overflow, watched
+from .conftest import Run
+from .small_runs import PATIENCE, start
+from .test_board import make_run
+
+pytest.importorskip("flask", reason="needs Flask, the extra sqgen[board]")
+
+from flask.testing import FlaskClient
+from werkzeug.serving import make_server
+
+from sqgen.board.access import Access
+from sqgen.board.app import make_app
+from sqgen.board.catalog import Catalog
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from werkzeug.test import TestResponse
+
+SITE = "http://127.0.0.1:8642/"
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "\"' onmouseover='alert(1)' x=\"",
+    "<!--",
+    "]]>",
+    "&lt;b&gt;&amp;",
+    "{{ 7 * 7 }}",
+    "{% raw %}",
+    "${alert(1)}`",
+    "javascript:alert(1)",
+    "line\nbreak\r\nand\ttab",
+    "\x1b[31mred\x07",
+    "\u202egnp.exe",
+    "\u2028\u2029\ufeff",
+    "\u65e5\u672c\u8a9e \U0001f600",
+    "..%2f..%2fetc%2fpasswd",
+    "C:\\con\\con",
+    "x" * 200,
+    os.fsdecode(b"\xff\xfe\x80"),
+    "'); DROP TABLE runs; --",
+    "<style>*{display:none}</style>",
+]
+
+
+def client_of(folder: Path) -> FlaskClient:
+    """A browser that has the cookie."""
+    access = Access(8642)
+    client = make_app(Catalog(folder), access).test_client()
+    client.set_cookie(access.cookie, access.token, domain="127.0.0.1")
+    return client
+
+
+def get(client: FlaskClient, path: str, **more: Any) -> TestResponse:
+    return client.get(path, base_url=SITE, **more)
+
+
+def get_json(client: FlaskClient, path: str) -> dict[str, Any]:
+    answer = get(client, path)
+    assert answer.status_code == 200
+    assert answer.content_type == "application/json"
+    assert answer.data.isascii()
+    plain = json.loads(answer.data)
+    assert isinstance(plain, dict)
+    return plain
+
+
+class Elements(HTMLParser):
+    """The elements of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def hostile_run(folder: Path, text: str) -> Path:
+    """A run whose name, net, solver, error and log are one text."""
+    file_name = text.encode("utf-8", "surrogateescape")[:240].replace(b"/", b"|")
+    record: dict[str, Any] = {
+        "error": text,
+        "weights": text,
+        "changes": [text],
+        "machine": {text: text},
+        "data": [{"source": text, "transform": {text: text}}],
+        "engine": {"name": text},
+        "versions": {text: text},
+    }
+    run = make_run(folder, os.fsdecode(file_name), **record)
+    plain = json.loads((run / "result.json").read_text())
+    plain["net"] = plain["solver"]["type"] = plain["device"] = text
+    plain["scores"][0]["name"] = text
+    (run / "result.json").write_text(json.dumps(plain, indent=2))
+    with open(run / "caffe.log", "ab") as log:
+        log.write(f"{text}\n".encode("utf-8", "surrogateescape"))
+    (run / "command").write_bytes(text.encode("utf-8", "surrogateescape"))
+    return run
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_stays_text(text: str, tmp_path: Path) -> None:
+    hostile_run(tmp_path, text)
+    make_run(tmp_path, "plain", error=None)
+    client = client_of(tmp_path)
+    rows = get_json(client, "/api/runs")["rows"]
+    by_name = {row["name"] == "plain": row["id"] for row in rows}
+    hostile, plain = by_name[False], by_name[True]
+    asked = f"run={hostile}&run={plain}"
+    for path in (f"/runs/{hostile}", f"/compare?{asked}", "/"):
+        page = get(client, path)
+        assert page.status_code == 200
+        assert page.content_type == "text/html; charset=utf-8"
+        elements = Elements(page.data.decode())
+        for tag, attributes in elements.found:
+            assert not [name for name in attributes if name.startswith("on")]
+            assert tag not in ("img", "iframe", "object", "style", "base", "form") or path == "/"
+            if tag == "script":
+                source = attributes.get("src") or ""
+                assert source.startswith("/static/") or attributes["type"] == "application/json"
+        assert not {c for c in elements.text if c < " "} - {"\n"}
+        assert not set("\u202e\u2028\ufeff\x1b") & set(elements.text)
+    for path in (f"/api/runs/{hostile}", f"/api/curves?{asked}", "/api/runs"):
+        get_json(client, path)
+
+
+def test_headers_of_every_answer(tmp_path: Path) -> None:
+    make_run(tmp_path, "run", error=None)
+    client = client_of(tmp_path)
+    (row,) = get_json(client, "/api/runs")["rows"]
+    run_id = row["id"]
+    paths = {
+        "/": 200,
+        f"/runs/{run_id}": 200,
+        f"/compare?run={run_id}": 200,
+        "/api/runs?since=x": 200,
+        f"/api/runs/{run_id}": 200,
+        f"/api/curves?run={run_id}": 200,
+        "/api/curves": 404,
+        "/compare?run=" + "&run=".join(map(str, range(13))): 404,
+        "/runs/0123456789abcdef": 404,
+        "/runs/..%2f..%2fetc%2fpasswd": 404,
+        "/runs/../../etc/passwd": 404,
+        "/static/x/style.css": 404,
+        "/static/x/../app.py": 404,
+        "/nothing": 404,
+        "/runs/" + "a" * 5000: 404,
+    }
+    for path, status in paths.items():
+        answer = get(client, path)
+        assert answer.status_code == status, path
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "Set-Cookie" not in answer.headers
+        assert client.head(path, base_url=SITE).data == b""
+    elements = Elements(get(client, "/").data.decode()).found
+    (link,) = [a["href"] for tag, a in elements if tag == "link" and a["rel"] == "stylesheet"]
+    style = get(client, str(link))
+    assert style.headers["Cache-Control"].endswith("immutable")
+    assert style.content_type == "text/css; charset=utf-8"
+
+
+def test_only_the_owner_gets_in(tmp_path: Path) -> None:
+    access = Access(8642)
+    app = make_app(Catalog(tmp_path), access)
+    client = app.test_client()
+    assert get(client, "/").status_code == 403
+    assert get(client, "/?token=").status_code == 403
+    assert get(client, f"/?token={access.token}x").status_code == 403
+    assert get(client, "/?token=%ed%b2%80").status_code == 403
+    entered = get(client, f"/?token={access.token}")
+    assert entered.status_code == 200
+    cookie = entered.headers["Set-Cookie"]
+    assert cookie.startswith(f"sqgen-board-8642={access.token}; ")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    page = get(client, "/")
+    assert page.status_code == 200
+    assert access.token.encode() not in entered.data + page.data
+    for host in ("127.0.0.1:8642", "localhost:9000", "localhost", "[::1]:8642"):  # by tunnels
+        headers = {"Host": host, "Cookie": f"{access.cookie}={access.token}"}
+        assert app.test_client(use_cookies=False).get("/", headers=headers).status_code == 200
+    for host in ("evil.example", "127.0.0.1.evil.example:8642", "localhost:x", "", "127.0.0.1@e"):
+        headers = {"Host": host, "Cookie": f"{access.cookie}={access.token}"}
+        assert app.test_client(use_cookies=False).get("/", headers=headers).status_code == 403
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"):
+        answer = client.open("/", method=method, base_url=SITE)
+        assert answer.status_code == 405
+    stranger = app.test_client()
+    stranger.set_cookie(access.cookie, "guessed", domain="127.0.0.1")
+    assert get(stranger, "/").status_code == 403
+
+
+def test_what_differs_between_runs(tmp_path: Path) -> None:
+    make_run(tmp_path, "a", error=None, versions={"torch": "2.4"}, machine={"cores": 2})
+    make_run(tmp_path, "b", error=None, versions={"torch": "2.9"}, machine={"cores": 2})
+    client = client_of(tmp_path)
+    ids = [row["id"] for row in get_json(client, "/api/runs")["rows"]]
+    text = get(client, f"/compare?run={ids[0]}&run={ids[1]}").data.decode()
+    differing, _, shared = text.partition("<details>")
+    assert "<tr><td>torch</td>" in differing
+    assert "2.4" in differing
+    assert "cores" not in differing
+    assert "cores" in shared
+
+
+def test_the_end_of_a_log(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "run")
+    (run / "caffe.log").write_bytes(b"first\n" * 300 + b"\x1b[0m <b>last</b> \xff\n")
+    client = client_of(tmp_path)
+    (row,) = get_json(client, "/api/runs")["rows"]
+    answer = get_json(client, f"/api/runs/{row['id']}")
+    assert len(answer["tail"]) == 200
+    assert answer["tail"][-1] == r"\x1b[0m <b>last</b> \udcff"
+    again = get_json(client, f"/api/runs/{row['id']}?seen={answer['seen']}")
+    assert (again["tail"], again["seen"]) == (None, answer["seen"])
+
+
+def test_the_program(tmp_path: Path) -> None:
+    """It prints one line on standard output, answers, and ends with Ctrl-C."""
+    pytest.importorskip("waitress", reason="needs waitress, the extra sqgen[board]")
+    make_run(tmp_path, "run", error=None)
+    process = start(["board", "--port", "0", str(tmp_path)], tmp_path)
+    assert process.stdout is not None
+    try:
+        address = process.stdout.readline().strip()
+        site, _, token = address.partition("?token=")
+        port = site.rpartition(":")[2].strip("/")
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(f"{site}api/runs")
+        cookie = {"Cookie": f"sqgen-board-{port}={token}"}
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{site}api/runs", headers=cookie)
+        ) as got:
+            assert [row["name"] for row in json.load(got)["rows"]] == ["run"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, rest) == (0, "")
+    assert err == f"sqgen: shows {tmp_path}; Ctrl-C ends it\n"
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a board in this process, which may have made the library of charts."""
+    access = Access(1)
+    server = make_server("127.0.0.1", 0, make_app(Catalog(folder), access), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}/?token={access.token}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_pages_in_a_browser(browser: Browser, tmp_path: Path) -> None:
+    """The table filters and sorts, a run's page and a comparison draw, hostile text is inert."""
+    pytest.importorskip("vl_convert", reason="needs vl-convert, the extra sqgen[plot]")
+    for text in HOSTILE:
+        hostile_run(tmp_path, text)
+    for name in ("20361126-101500-a", "20361126-101600-b"):
+        make_run(tmp_path, name, "train_resume", error=None)
+    make_run(tmp_path, "20361126-101700-c", "train_diverged_nan", error=None)
+    with served(tmp_path) as address:
+        site = address.partition("?")[0]
+        with watched(browser, site) as page:
+            page.on("dialog", lambda dialog: pytest.fail("a script ran"))
+            page.goto(address)
+            page.wait_for_url(site)
+            page.wait_for_selector("#runs tbody tr")
+            rows = page.locator("#runs tbody tr")
+            assert rows.count() == len(HOSTILE) + 3
+            assert rows.first.locator("td.run").inner_text().startswith("20361126-101700-c")
+            page.fill("#words", "20361126 TRAIN")
+            assert rows.count() == 3
+            page.click("#states button[data-state=failed]")
+            assert rows.count() == 1
+            page.reload()
+            page.wait_for_selector("#runs tbody tr")
+            assert rows.count() == 1
+            page.click("#states button[data-state=failed]")
+            page.click("th.run button")
+            assert rows.first.locator("td.run").inner_text().startswith("20361126-101500-a")
+            for number in (0, 1):
+                rows.nth(number).locator("input").check()
+            page.click("#compare")
+            page.wait_for_selector("#charts .chart:not(.next) svg")
+            assert page.locator("#charts .chart").count() >= 2
+            page.click("main a >> nth=0")
+            page.wait_for_selector("#charts .chart:not(.next) svg")
+            assert page.locator("#tail").inner_text()
+            for size in (NARROW, WIDE):
+                page.set_viewport_size({"width": size[0], "height": size[1]})
+                assert overflow(page) <= 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere: no such file or directory; give the folder of runs"),
+        (["file"], "file: is no folder; give that of runs"),
+        (["."], ""),
+    ],
+)
+def test_one_line_where_there_is_no_board(
+    arguments: list[str], message: str, sqgen: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = sqgen("board", *arguments, "--port", str(port))
+    message = message or f"port {port}: address already in use; give another --port, or none"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"sqgen: {message}\n")
