@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -13,8 +13,8 @@ StartProgress = Callable[[int, str], AbstractContextManager[Callable[[], None]]]
 class Bar(Protocol):
     """A progress bar with a known number of steps."""
 
-    def update(self, step: int, text: str) -> None:
-        """Move to `step` and show `text` beside the bar."""
+    def update(self, step: int, text: str, trend: Sequence[float] = ()) -> None:
+        """Move to `step` and show `text` beside the bar, and where there is room, a trend."""
 
 
 # Number of steps (0 shows nothing) -> context manager of a bar.
@@ -28,7 +28,7 @@ def no_progress(total: int, items: str) -> Iterator[Callable[[], None]]:
 
 
 class _NoBar:
-    def update(self, step: int, text: str) -> None:
+    def update(self, step: int, text: str, trend: Sequence[float] = ()) -> None:
         pass
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..logs.collector import Collector, TrainProgress
 from ..progress import Bar
 from ..text import number_text
+
+TREND = 8  # losses of the sparkline
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class LiveProgress:
         self._sums: dict[str, float] = {}
         self._batches = self._images = 0
         self._shown: TrainProgress | None = None
+        self._losses: deque[float] = deque(maxlen=TREND)
 
     def update(self) -> None:
         """Show rows that are new since the last call."""
@@ -66,6 +70,10 @@ class LiveProgress:
         if self._batches:
             self._update_test()
         elif progress is not None and progress != self._shown:
+            row = progress.display
+            is_new = self._shown is None or row != self._shown.display
+            if is_new and row is not None and row.loss is not None:
+                self._losses.append(row.loss)
             self._shown = progress
             self._update_training(progress)
 
@@ -81,7 +89,7 @@ class LiveProgress:
         if test is not None:
             parts += f"  test at {test.iteration}:{self._scores(test.outputs)}"
         step = max(0, progress.iteration - self._steps.first_iteration)
-        self._bar.update(step, f"{self._rate(step)}{parts}")
+        self._bar.update(step, f"{self._rate(step)}{parts}", tuple(self._losses))
 
     def _rate(self, step: int) -> str:
         """Format images per second since the first row, which leaves out start-up."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import json
+import math
 import os
 import pty
 import re
@@ -15,7 +16,7 @@ import struct
 import subprocess
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def test_running_means_count_the_last_batch_by_its_images() -> None:
     texts: list[str] = []
 
     class Recorder:
-        def update(self, step: int, text: str) -> None:
+        def update(self, step: int, text: str, trend: Sequence[float] = ()) -> None:
             texts.append(text)
 
     collector = Collector("caffe.log")
@@ -413,6 +414,23 @@ def test_no_escape_sequence_of_an_output_reaches_the_bar(monkeypatch: pytest.Mon
         bar.update(10, "acc\x1b]0;title\a 0.5")
     assert r"acc\x1b]0;title\x07 0.5" in terminal.getvalue()
     assert "\x1b]" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "spark"), [("utf-8", "▁█▅\N{MULTIPLICATION SIGN} 3 images/s"), ("ascii", None)]
+)
+def test_a_bar_shows_the_trend_where_it_can(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, spark: str | None
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "120")
+    with ProgressBar(10) as bar:
+        bar.update(10, "3 images/s", [1.0, 3.0, 2.0, math.nan])
+    terminal.flush()
+    shown = terminal.buffer.getvalue().decode(encoding)
+    assert (spark or "  3 images/s") in shown
 
 
 def test_from_python(place: Place, stand_in: StandIn) -> None:

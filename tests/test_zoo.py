@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -313,7 +313,7 @@ class Recorder:
     def __exit__(self, *details: object) -> None:
         pass
 
-    def update(self, step: int, text: str) -> None:
+    def update(self, step: int, text: str, trend: Sequence[float] = ()) -> None:
         self.steps.append(step)
         assert text.endswith("B/s")
 

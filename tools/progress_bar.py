@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 
 from ..text import escaped, printable
+from .sparkline import BARS, NOT_FINITE, sparkline
 
 COLUMNS = 80  # assumed width of a terminal that does not report one
 LINE = 600  # maximum characters of a note
 PLAIN_INTERVAL = 30.0  # seconds between two lines in a pipe
-BAR_WIDTH = 24  # characters
+BAR_WIDTH = 16  # characters
 AROUND_BAR = 24  # characters around the bar: the percentage and the time left
 _CLEAR = "\r\x1b[K"
 
@@ -85,14 +86,18 @@ class ProgressBar:
             with suppress(OSError):
                 self._bar.__exit__(*details)
 
-    def update(self, step: int, text: str) -> None:
-        """Move to `step` and show `text` beside the bar; ignore a terminal that went away."""
-        with suppress(OSError):
-            self._update(step, text)
+    def update(self, step: int, text: str, trend: Sequence[float] = ()) -> None:
+        """Move to `step` and show `text` beside the bar; ignore a terminal that went away.
 
-    def _update(self, step: int, text: str) -> None:
+        On a terminal, a sparkline of `trend` goes before the text.
+        """
+        with suppress(OSError):
+            self._update(step, text, trend)
+
+    def _update(self, step: int, text: str, trend: Sequence[float]) -> None:
         if self._bar is not None:
-            self._bar.update(step - self._step, text)
+            spark = sparkline(trend) if len(trend) > 1 and can_print(BARS + NOT_FINITE) else ""
+            self._bar.update(step - self._step, f"{spark} {text}".lstrip())
             self._step = step
         elif self._plain_interval is not None and self._total and not on_terminal():
             now = time.monotonic()
@@ -100,6 +105,15 @@ class ProgressBar:
                 self._last_line = now
                 left = (now - self._start) * (self._total - step) / max(step, 1)
                 print_note(f"{step} of {self._total}: {text}, {_duration_text(left)} left")
+
+
+def can_print(characters: str) -> bool:
+    """Return whether standard error's encoding has these characters."""
+    try:
+        characters.encode(sys.stderr.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _fit_to_line(text: str | None) -> str | None:
