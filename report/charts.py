@@ -68,7 +68,8 @@ def picture_format(path: str, flag: str, formats: Sequence[str] = PICTURES) -> s
     suffix = Path(path).suffix[1:].lower()
     if suffix not in formats:
         *most, last = (f".{each}" for each in formats)
-        raise DesignError(f"{flag} {printable(path)}: end it in {', '.join(most)} or {last}")
+        known = f"{', '.join(most)} or {last}" if most else last
+        raise DesignError(f"{flag} {printable(path)}: end it in {known}")
     return suffix
 
 

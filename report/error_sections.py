@@ -13,7 +13,7 @@ from .class_chart import class_chart, class_rows
 from .class_labels import class_labels, class_name
 from .confusion_chart import LIMIT, confusion_chart
 from .errors_text import Names
-from .page import Block, Charts, Fact, Facts, Image, Images, Section, Table, Text
+from .page import Block, Fact, Facts, Image, Images, Section, Table, Text
 
 IMAGES = 24  # of each kind
 CONFUSIONS = 15  # that are named
@@ -56,7 +56,7 @@ def error_sections(
     """
     confusions = [*_scores(evaluation, names), *_confusions(evaluation, names, prefix)]
     chart = class_chart(evaluation, names, f"{prefix}classes")
-    calibration: list[Block] = [Charts(calibration_charts(evaluation.calibration, prefix))]
+    calibration = calibration_charts(evaluation.calibration, prefix)
     worst, unsure = highest_losses(predictions, IMAGES), lowest_confidences(predictions, IMAGES)
     return [
         Section("Where it errs", f"{prefix}errors", confusions),

@@ -27,7 +27,7 @@ from ..text import printable, shell_join
 from .overrides import RunFile
 
 RUNS = "runs"
-COMMAND = "command"
+COMMAND, NET = "command", "net.prototxt"
 _MAXIMUM_NUMBER = 1000  # runs of one name in a second
 
 

@@ -40,11 +40,12 @@ from .preflight import (
     require_weights,
     weight_warnings,
 )
+from .run_folder import NET
 from .run_record import KeptPredictions, TestRecord, record_data
 from .score_means import read_score_means
 from .session import Session
 
-NET, PREDICTIONS = "net.prototxt", "predictions.npz"
+PREDICTIONS = "predictions.npz"
 AGAIN_NET, AGAIN_LOG = "again.prototxt", "again.log"
 
 

@@ -1,4 +1,4 @@
-"""Find the dataset again whose images a test predicted."""
+"""Find again what a test read: its dataset, the layer that read it, its classes' names."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import FormatError, SqgenError
+from ..formats.class_names import read_lmdb_class_names
 from ..formats.schema import LayerParameter
 from ..logs.result import LogResult
 from ..nets.data_layers import data_param
-from ..nets.definition import read_net
+from ..nets.definition import NetDefinition, read_net
+from ..nets.deploy import deploy_net
+from ..nets.family import is_imagenet
+from ..nets.imagenet import imagenet_class_names
+from ..nets.shapes import infer_shapes
 from ..text import printable
 from .dataset import inspect_dataset
 from .overrides import data_layers
-from .test import NET
+from .run_folder import NET
 
 
 class TestedData(NamedTuple):
@@ -39,32 +44,71 @@ def find_tested_data(result: LogResult, source: str = "") -> TestedData:
     Raises:
         FormatError: the record names no dataset, or it has moved or changed.
     """
-    base = _folder(result, "working_folder")
-    run = Path(source) if source and os.path.isdir(source) else base / _folder(result, "folder")
-    digest = _digest(result)
-    try:
-        layers = data_layers(read_net(run / NET), "TEST")
-    except SqgenError as error:
-        raise FormatError(f"the net of the run is gone: {error}") from None
-    if not layers or digest is None:
+    found, digest = _tested_data(_tested_net(result, source), result), _digest(result)
+    if found is None or digest is None:
         raise FormatError("the record of the run names no dataset whose images can be found again")
-    found = TestedData(layers[0], base)
     shown = printable(str(found.source))
     if not os.path.exists(found.source):
         raise FormatError(f"{shown}: the dataset of the test is no longer there")
-    dataset = inspect_dataset(layers[0], "the dataset of the test", all_labels=False, base=base)
+    dataset = inspect_dataset(found.layer, shown, all_labels=False, base=found.base)
     if dataset.digest != digest:
         raise FormatError(f"{shown}: has changed since the test ({digest}, now {dataset.digest})")
     return found
 
 
-def _folder(result: LogResult, key: str) -> Path:
+def class_names_of_test(result: LogResult, classes: int, source: str = "") -> list[str] | None:
+    """Return names of the classes that a test had; None where nothing tells them.
+
+    They lie beside the LMDB that it read, or are ImageNet's for a SqueezeNet of 1,000 classes.
+
+    Args:
+        result: of the test.
+        classes: how many have to have a name.
+        source: the run folder that the result was read from, if any.
+    """
+    try:
+        net = _tested_net(result, source)
+        data = _tested_data(net, result)
+        names = None if data is None else read_lmdb_class_names(data.source)
+    except SqgenError:
+        return None
+    if names is not None and len(names) >= classes:
+        return names
+    return net_class_names(net)
+
+
+def net_class_names(net: NetDefinition) -> list[str] | None:
+    """Return ImageNet's names for a SqueezeNet with as many classes; None for other nets."""
+    try:
+        deploy = deploy_net(net).definition
+    except SqgenError:
+        return None
+    return imagenet_class_names() if is_imagenet(infer_shapes(deploy, "TEST")) else None
+
+
+def _tested_net(result: LogResult, source: str) -> NetDefinition:
+    is_folder = source and os.path.isdir(source)
+    folder = Path(source) if is_folder else _base(result) / _text(result, "folder")
+    return read_net(folder / NET)
+
+
+def _tested_data(net: NetDefinition, result: LogResult) -> TestedData | None:
+    layers = data_layers(net, "TEST")  # the first brings the images in
+    return TestedData(layers[0], _base(result)) if layers else None
+
+
+def _base(result: LogResult) -> Path:
+    """Return the folder that the test ran in, or this one if that is gone."""
+    folder = _text(result, "working_folder")
+    return Path(folder) if os.path.isdir(folder) else Path()
+
+
+def _text(result: LogResult, key: str) -> str:
     value = result.run.get(key)
-    return Path(value) if isinstance(value, str) else Path()
+    return value if isinstance(value, str) else ""
 
 
 def _digest(result: LogResult) -> str | None:
-    """Return the digest of the first data layer, which brings the images in."""
     data = result.run.get("data")
     first = data[0] if isinstance(data, list) and data else None
     digest = first.get("digest") if isinstance(first, dict) else None

@@ -16,8 +16,8 @@ from .live_progress import ProgressSteps
 from .options import RunOptions, check_iterations, path_or_none
 from .overrides import DataOverride, net_file, override_data, state_flags
 from .preflight import check_net, match_weight_files, weight_warnings
+from .run_folder import NET
 from .session import Session
-from .test import NET
 
 
 def time(

@@ -23,7 +23,7 @@ from sqgen.report.class_labels import class_labels
 from sqgen.report.confusion_chart import LIMIT, confusion_chart
 from sqgen.report.error_sections import Pictures, error_sections, pictured_keys
 from sqgen.report.errors_text import evaluation_json
-from sqgen.report.page import Charts, Images, Page, Section, Table, Text, render_page
+from sqgen.report.page import Images, Page, Section, Table, Text, render_page
 
 from .browser import NARROW, opened, overflow
 from .test_evaluation import predictions_of, random_scores
@@ -40,9 +40,7 @@ def sections_of(found: Predictions, names: Any = None, pictures: Any = None) -> 
 
 def charts_of(sections: list[Section]) -> dict[str, Chart]:
     blocks = [block for section in sections for block in section.blocks]
-    charts = [block for block in blocks if isinstance(block, Chart)]
-    charts += [chart for block in blocks if isinstance(block, Charts) for chart in block.charts]
-    return {chart.name: chart for chart in charts}
+    return {block.name: block for block in blocks if isinstance(block, Chart)}
 
 
 # The order of classes

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from sqgen import Design, build
+from sqgen import Design, build, parse_net
 from sqgen.errors import FormatError
 from sqgen.evaluation.evaluate import (
     evaluate_predictions,
@@ -23,7 +23,7 @@ from sqgen.evaluation.evaluate import (
 )
 from sqgen.formats.predictions import Predictions, read_predictions, write_predictions
 from sqgen.report.errors_text import confusion_csv, format_confusion, format_evaluation
-from sqgen.tools.class_names import names_of_net
+from sqgen.runner.tested_data import net_class_names
 
 from .conftest import Run
 from .small_runs import Place
@@ -251,15 +251,13 @@ def test_a_test_shows_its_classes(sqgen: Run, place: Place, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("classes", "first"), [(1000, "n01440764 tench"), (10, None)])
 def test_a_squeezenet_of_1000_classes_has_the_names_of_imagenet(
-    tmp_path: Path, classes: int, first: str | None
+    classes: int, first: str | None
 ) -> None:
-    net = build(Design(classes=classes, size=32, fire_modules=2))
-    (tmp_path / "net.prototxt").write_text(net)
-    names = names_of_net(str(tmp_path / "net.prototxt"))
+    names = net_class_names(parse_net(build(Design(classes=classes, size=32, fire_modules=2))))
     assert (names is None) == (first is None)
     assert names is None or names[0].startswith(str(first))
 
 
-def test_an_unreadable_net_has_no_names(tmp_path: Path) -> None:
-    (tmp_path / "net.prototxt").write_text('layer { name: "a" type: "ReLU" bottom: "x" top: "y" }')
-    assert names_of_net(str(tmp_path / "net.prototxt")) is None
+def test_a_net_that_has_no_outputs_has_no_names() -> None:
+    net = parse_net('layer { name: "a" type: "ReLU" bottom: "x" top: "y" }')
+    assert net_class_names(net) is None

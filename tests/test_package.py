@@ -155,7 +155,16 @@ ROOMS: dict[str, set[str]] = {
     "logs": {"formats", "nets", "models", "evaluation"},
     "runner": {"formats", "nets", "weights", "logs"},
     "drawing": {"templates", "formats", "nets"},
-    "report": {"templates", "formats", "nets", "drawing", "evaluation", "logs"},
+    "report": {
+        "templates",
+        "formats",
+        "nets",
+        "drawing",
+        "datasets",
+        "evaluation",
+        "logs",
+        "runner",
+    },
     "studies": {"formats", "nets", "compress", "evaluation", "runner", "logs", "report"},
     "finetune": {
         "formats",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,13 @@ from ..logs.read_result import RESULT, read_result
 from ..report.gate_report import comparison_json
 from ..text import printable
 from .class_names import labels_option, read_labels, require_names
+from .picture_file import dark_option
 from .terminal import print_json, print_lines, terminal_width, write
 
 if TYPE_CHECKING:
+    from ..evaluation.evaluate import Evaluation
     from ..formats.predictions import Predictions
+    from ..logs.result import LogResult
 
 
 @click.command()
@@ -29,7 +33,9 @@ if TYPE_CHECKING:
     "--count", type=click.IntRange(min=0), metavar="N", help="images to list of each kind [10]"
 )
 @click.option("--confusion", metavar="FILE", help="write the confusion matrix as CSV; - prints it")
-@click.option("--force", is_flag=True, help="replace the file of --confusion")
+@click.option("-o", "--out", metavar="FILE", help="also write a page with charts: .html")
+@dark_option
+@click.option("--force", is_flag=True, help="replace the files of --confusion and -o")
 @click.option("--json", "as_json", is_flag=True, help="print JSON (docs/errors.md)")
 def errors(
     file: str,
@@ -37,6 +43,8 @@ def errors(
     against: str | None,
     count: int | None,
     confusion: str | None,
+    out: str | None,
+    dark: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -44,13 +52,15 @@ def errors(
 
     PREDICTIONS is a file of sqgen test --predictions, the run folder of such a test, or - for
     standard input. With --against, images are matched by their keys, and McNemar's exact test
-    says whether the two nets differ.
+    says whether the two nets differ. The page of -o shows the images too where it is given the run
+    folder of a test whose dataset is still there.
 
     \b
     Examples:
       sqgen errors p.csv --labels classes.txt
       sqgen errors new.npz --against old.npz
       sqgen errors p.csv --labels imagenet --confusion - > confusion.csv
+      sqgen errors runs/20261126-110939-net -o errors.html
     """
     from ..evaluation.evaluate import evaluate_predictions
     from ..evaluation.paired import compare_predictions
@@ -62,15 +72,19 @@ def errors(
         raise click.UsageError("--against -: standard input holds one file; name the other")
     if confusion not in (None, STDIN):
         check_file_target(Path(str(confusion)), force)
+    if out is not None:
+        _check_page(out, force)
     count = report.COUNT if count is None else count
-    predictions = read_any_predictions(file)
+    predictions, result = read_any_predictions(file)
     evaluation = evaluate_predictions(predictions)
-    names = None if labels is None else read_labels(labels)
-    if names is not None and labels is not None:
-        require_names(names, evaluation.classes[-1].class_index + 1, labels)
+    names = _class_names(labels, evaluation, result, file)
     compared = None
     if against is not None:
-        compared = compare_predictions(read_any_predictions(against), predictions)
+        compared = compare_predictions(read_any_predictions(against)[0], predictions)
+    if out is not None:
+        page = _page(file, predictions, evaluation, names, result, dark)
+        write_files({Path(out): page}, force)
+        click.echo(f"wrote {printable(out)}", err=True)
     if confusion is not None:
         text = report.confusion_csv(evaluation, names)
         if confusion == STDIN:
@@ -89,8 +103,52 @@ def errors(
         print_lines(report.format_evaluation(predictions, evaluation, names, count, width))
 
 
-def read_any_predictions(file: str) -> Predictions:
-    """Read a file of predictions, or those of a run folder.
+def _check_page(out: str, force: bool) -> None:
+    from ..report.charts import PAGE, picture_format, require_renderer
+
+    picture_format(out, "-o", (PAGE,))
+    check_file_target(Path(out), force)
+    require_renderer("a page with charts")
+
+
+def _class_names(
+    labels: str | None, evaluation: Evaluation, result: LogResult | None, source: str
+) -> list[str] | None:
+    """Return the names of `labels`, or else those that the run folder of a test tells."""
+    classes = evaluation.classes[-1].class_index + 1
+    if labels is not None:
+        names = read_labels(labels)
+        require_names(names, classes, labels)
+        return names
+    if result is None:
+        return None
+    from ..runner.tested_data import class_names_of_test
+
+    return class_names_of_test(result, classes, source)
+
+
+def _page(
+    file: str,
+    predictions: Predictions,
+    evaluation: Evaluation,
+    names: Sequence[str] | None,
+    result: LogResult | None,
+    dark: bool,
+) -> bytes:
+    from ..report.error_sections import Pictures, error_sections, pictured_keys
+    from ..report.page import Page, render_page
+    from ..report.tested_pictures import read_pictures
+
+    if result is None:
+        pictures = Pictures(remark="No pictures: sqgen errors shows them of a run folder.")
+    else:
+        pictures = read_pictures(result, file, pictured_keys(predictions))
+    sections = error_sections(predictions, evaluation, names, pictures)
+    return render_page(Page("Where it errs", sections, display_name(file)), dark).encode()
+
+
+def read_any_predictions(file: str) -> tuple[Predictions, LogResult | None]:
+    """Read a file of predictions, or those of a run folder, with its result.
 
     Raises:
         FormatError: there are none, or they can't be read.
@@ -98,13 +156,14 @@ def read_any_predictions(file: str) -> Predictions:
     from ..formats.predictions import read_predictions
 
     if file == STDIN or not os.path.isdir(file):
-        return read_predictions(file)
+        return read_predictions(file), None
     if not Path(file, RESULT).is_file():
         shown = display_name(file)
         raise FormatError(f"{shown}: is no run folder; give one, or a file of predictions")
-    found = read_kept_predictions(read_result(file, keep_rows=False), file)
+    result = read_result(file, keep_rows=False)
+    found = read_kept_predictions(result, file)
     if found is None:
         raise FormatError(
             f"{display_name(file)}: its test kept no predictions; test again, with --predictions"
         )
-    return found
+    return found, result

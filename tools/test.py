@@ -19,7 +19,7 @@ from ..logs.scores import score_names
 from ..report.gate_report import verdict_json
 from ..report.log_text import format_score
 from ..report.table import table
-from .class_names import labels_option, names_beside, names_of_net, read_labels
+from .class_names import labels_option, read_labels
 from .gate_options import apply_gate, gate_options, print_verdict, validate_gate
 from .run_options import (
     batch_option,
@@ -120,7 +120,7 @@ class _Details:
 
     def __init__(self, result: LogResult, names: list[str] | None, per_class: bool) -> None:
         from ..evaluation.evaluate import evaluate_predictions
-        from ..runner.test import NET
+        from ..runner.tested_data import class_names_of_test
 
         predictions = read_kept_predictions(result)
         assert predictions is not None
@@ -131,11 +131,7 @@ class _Details:
         if names is not None and len(names) < classes:  # no reason to lose the scores of a test
             warn(f"--labels: has {len(names)} labels, and class {classes - 1} occurs: not shown")
             names = None
-        self._names = (
-            names
-            or names_beside(result.run["data"][0]["source"], classes)
-            or names_of_net(str(Path(result.run["folder"], NET)))
-        )
+        self._names = names or class_names_of_test(result, classes)
 
     def lines(self) -> Iterator[str]:
         """Yield the majority's score and the errors, and with --per-class all the rest."""
