@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ from .run_row import RUNNING, STATES
 
 View = Callable[..., Response]
 MAX_COMPARED = 12  # runs
+_VERSION = re.compile("[0-9]{1,15}")
 _FOREVER = "private, max-age=31536000, immutable"
 
 
@@ -41,7 +43,7 @@ def make_app(catalog: Catalog, access: Access) -> Flask:
             return _message(*refused)
         if access.has_token(request):
             # A redirect would come without the cookie where another site led here.
-            response = _html(templates.render("board_enter.html.j2"))
+            response = _html(templates.render("board_enter.html.j2", address="/"))
             access.keep(response)
             return response
         return None
@@ -117,7 +119,7 @@ class Views:
     def changes(self) -> Response:
         """Return what changed in the table of runs since a version."""
         since = request.args.get("since", "0")
-        changes = self._catalog.changes(int(since) if since.isdecimal() else 0)
+        changes = self._catalog.changes(int(since) if _VERSION.fullmatch(since) else 0)
         return _json(changes._asdict())
 
     def run(self, run_id: str) -> Response:
@@ -133,14 +135,13 @@ class Views:
         """Show several runs: their curves, and what differs among them."""
         places = self._asked_places()
         rows = [self._catalog.row(place) for place in places]
-        differing, shared = compare_facts([read_facts(place) for place in places])
+        compared = compare_facts([read_facts(place) for place in places])
         names = [printable(name) for name in distinct_names([place.name for place in places])]
         return self._page(
             "board_compare.html.j2",
             rows=rows,
             names=names,
-            differing=differing,
-            shared=shared,
+            compared=compared,
             ids=[place.id for place in places],
         )
 

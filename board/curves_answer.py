@@ -10,7 +10,7 @@ from ..report.charts import Chart
 from ..report.curves import ITERATIONS, TIME
 from ..report.names import distinct_names
 from ..report.training_charts import NamedTraining, describe_sampling, training_charts
-from ..text import printable
+from ..text import first_few
 from .followed_log import FollowedLogs
 from .log_tail import log_path
 from .places import Place
@@ -49,15 +49,16 @@ def answer(places: Sequence[Place], logs: FollowedLogs, asked: Asked) -> dict[st
     read = min(log.read_on() for log in followed)
     if read < 1:
         return {"read": read}
-    runs, remarks = [], []
+    runs, without = [], []
     for name, log in zip(distinct_names([place.name for place in places]), followed, strict=True):
         trainings = [t for t in log.trainings(TIME if asked.by_time else ITERATIONS) if t.curves]
         runs += [
             NamedTraining(name if len(trainings) == 1 else f"{name} ({each.number})", each)
             for each in trainings
         ]
-        if not trainings and len(places) > 1:
-            remarks.append(f"{printable(name)} has no curves.")
+        if not trainings:
+            without.append(name)
+    remarks = [f"Without curves: {first_few(without)}."] if without and len(places) > 1 else []
     sampled = describe_sampling([run.training for run in runs])
     remarks += [sampled] if sampled else []
     x = TIME if asked.by_time else ITERATIONS

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import FormatError
+from ..evaluation.intervals import standard_error
 from ..logs.read_result import LOG, RESULT
 from ..logs.result import LogResult
 from ..logs.scores import score_names
@@ -17,6 +18,7 @@ from .places import RUN, Place, open_file
 from .short_result import read_short_result
 
 RESULTS = "Result"
+TITLES = (RESULTS, "Run", "Solver", "Data", "Engine and machine")
 TEXT = 400  # characters of a value
 _COMMAND_LIMIT = 1 << 16
 _HIDDEN = frozenset({"net", "train_net", "test_net"})  # of a solver: paths in the run folder
@@ -42,13 +44,11 @@ def read_facts(place: Place) -> list[Group]:
     result = _read(place)
     if result is None:
         return []
-    groups = [
-        Group(RESULTS, list(_result_facts(result))),
-        Group("Run", list(_run_facts(result))),
-        Group("Solver", list(_solver_facts(result))),
-        Group("Data", list(_data_facts(result.run))),
-        Group("Engine and machine", list(_machine_facts(result))),
-    ]
+    facts = (
+        *(_result_facts(result), _run_facts(result), _solver_facts(result)),
+        *(_data_facts(result.run), _machine_facts(result)),
+    )
+    groups = [Group(title, list(each)) for title, each in zip(TITLES, facts, strict=True)]
     return [group for group in groups if group.facts]
 
 
@@ -77,7 +77,9 @@ def read_command(place: Place) -> str:
 
 def _result_facts(result: LogResult) -> Iterator[Fact]:
     for name, score in zip(score_names(result.scores), result.scores, strict=True):
-        yield printable(name), number_text(score.value) + ("" if score.valid else " (void)")
+        noise = standard_error(score.value, result.images) if score.k else None
+        error = f" ± {noise:.2g}" if noise else ""
+        yield printable(name), number_text(score.value) + (error if score.valid else " (void)")
     if result.images is not None:
         yield "images", f"{result.images:,} a test"
     for name, value in result.total_ms.items():
@@ -127,7 +129,8 @@ def _machine_facts(result: LogResult) -> Iterator[Fact]:
     if isinstance(memory, int):
         yield "memory", bytes_text(memory)
     for name, value in _dict(run.get("versions")).items():
-        yield from _named(name, value)
+        if name != "engine":
+            yield from _named(name, value)
 
 
 def _dict(value: Any) -> Mapping[str, Any]:
@@ -161,13 +164,36 @@ def _text(value: Any) -> str:
     return printable(text, TEXT)
 
 
-def compare_facts(runs: Sequence[Sequence[Group]]) -> tuple[list[Difference], list[Fact]]:
-    """Return the facts that differ among runs, and those that all share."""
-    named: dict[tuple[str, str], list[str]] = {}
+class Comparison(NamedTuple):
+    """The facts of several runs.
+
+    Attributes:
+        differing: those that runs have with different values.
+        partial: those that some runs lack, and the others agree on.
+        shared: those that are the same in all.
+    """
+
+    differing: list[Difference]
+    partial: list[Difference]
+    shared: list[Fact]
+
+
+def compare_facts(runs: Sequence[Sequence[Group]]) -> Comparison:
+    """Return which facts of runs differ."""
+    named = [Difference(*item) for title in TITLES for item in _values(title, runs).items()]
+    differing = [each for each in named if len({*each.values} - {""}) > 1]
+    partial = [each for each in named if len({*each.values} - {""}) == 1 and "" in each.values]
+    shared = [(each.name, each.values[0]) for each in named if len({*each.values}) == 1]
+    return Comparison(differing, partial, shared)
+
+
+def _values(title: str, runs: Sequence[Sequence[Group]]) -> dict[str, list[str]]:
+    """Return the facts of a group by name: the value in each run, empty where it has none."""
+    named: dict[str, list[str]] = {}
     for index, groups in enumerate(runs):
-        for group in groups:
-            for name, value in group.facts:
-                values = named.setdefault((group.title, name), [""] * len(runs))
-                values[index] = f"{values[index]}; {value}" if values[index] else value
-    differing = [Difference(key[1], vs) for key, vs in named.items() if len(set(vs)) > 1]
-    return differing, [(key[1], vs[0]) for key, vs in named.items() if len(set(vs)) == 1]
+        for name, value in (
+            fact for group in groups if group.title == title for fact in group.facts
+        ):
+            values = named.setdefault(name, [""] * len(runs))
+            values[index] = f"{values[index]}; {value}" if values[index] else value
+    return named

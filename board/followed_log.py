@@ -18,13 +18,13 @@ from ..logs.result import LogResult
 from ..report.curve_sampler import CurveSampler
 from ..report.curves import Training, extract_trainings
 from ..text import printable
+from .log_ends import ENCODED
 from .places import open_file
 
 PIECE = 1 << 20  # bytes that are parsed at a time
 SECONDS = 0.5  # of parsing, before the page that asked is told how far it is
 STRETCHES = 200  # of a curve; a page is no wider than some of them have pixels
 MAX_LOGS = 32  # that are remembered
-_GZIP = b"\x1f\x8b"
 
 
 class FollowedLog:
@@ -66,7 +66,7 @@ class FollowedLog:
             return self._offset / self._size if self._size else 1.0
 
     def _read(self, file: BinaryIO, deadline: float) -> None:
-        if self._offset == 0 and file.read(2) == _GZIP:
+        if self._offset == 0 and file.read(2) in ENCODED:
             file.seek(0)
             self._packed = read_log(file, self._sampler)
             self._offset = self._size

@@ -18,8 +18,9 @@ from ..text import printable
 from .places import open_file
 
 HEAD, TAIL = 1 << 13, 1 << 15  # bytes: the solver, and displays since the last test
-PACKED = 1 << 18  # of a .gz, which has no end without all before it
-_GZIP = b"\x1f\x8b"
+PACKED = 1 << 18  # of what has no end without all before it
+# What `read_log` unpacks: gzip, and UTF-16, which PowerShell writes.
+ENCODED = (b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff")
 
 
 class LastRows(LastLosses):
@@ -71,7 +72,7 @@ def read_ends(path: Path) -> LogEnds:
     try:
         with open_file(path) as file:
             head = file.read(HEAD)
-            if head.startswith(_GZIP):
+            if head.startswith(ENCODED):
                 return _read_packed(path.name, head + file.read(PACKED - len(head) + 1))
             size = file.seek(0, io.SEEK_END)
             file.seek(max(len(head), size - TAIL))
@@ -113,7 +114,7 @@ def _parse(name: str, *parts: bytes) -> LogEnds:
 
 def _read_packed(name: str, data: bytes) -> LogEnds:
     if len(data) > PACKED:
-        raise FormatError(f"{printable(name)}: is packed and large; its page reads it")
+        raise FormatError(f"{printable(name)}: is packed, or UTF-16, and large; its page reads it")
     rows = LastRows()
     result = read_log(io.BytesIO(data), rows)
     return LogEnds(result, rows, over=True)

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from ..logs.read_result import LOG
 from ..text import printable
+from .log_ends import ENCODED
 from .places import LOG_FILE, Place, open_file
 
 LINES = 200
 LINE = 500  # characters of a line
 _BYTES = 1 << 16
-_GZIP = b"\x1f\x8b"
 
 
 class Tail(NamedTuple):
@@ -39,7 +39,7 @@ def read_tail(place: Place, seen: str) -> Tail:
             now = f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
             if now == seen:
                 return Tail(None, now)
-            if file.read(2) == _GZIP:
+            if file.read(2) in ENCODED:
                 return Tail([], now)
             start = max(0, status.st_size - _BYTES)
             file.seek(start)

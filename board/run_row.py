@@ -125,11 +125,17 @@ def _with_log(row: RunRow, path: Path) -> RunRow:
         ends = read_ends(path)
     except FormatError as error:
         return replace(row, state=NO_RESULT, notes=(*row.notes, str(error)))
+    if row.kind == LOG_FILE and not _is_caffe(ends.result):
+        return replace(row, state=NO_RESULT, notes=("has nothing that Caffe prints",))
     row = _with_scores(row, ends.result, ends.rows.loss)
     if ends.result.command == "test" and ends.rows.batches:
         row = replace(row, done=ends.rows.batches, unit="batches")
     state = _state(ends.result) if ends.over or ends.result.completed else OPEN
     return replace(row, state=state, seconds=_seconds(ends))
+
+
+def _is_caffe(result: LogResult) -> bool:
+    return result.command != "unknown" or bool(result.segments or result.fatal or result.signals)
 
 
 def _seconds(ends: LogEnds) -> float | None:

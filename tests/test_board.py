@@ -112,6 +112,8 @@ def test_everything_is_listed_and_links_are_not_followed(tmp_path: Path) -> None
     make_run(folder / "study", "half", "test_digits", error=None)
     make_log(folder / "caffe.log.1", "train_killed")
     (folder / "packed.log.gz").write_bytes(gzip.compress(log_text("test_digits")))
+    (folder / "packed.log").write_bytes(log_text("test_digits").decode().encode("utf-16"))
+    (folder / "install.log").write_text("all is well")
     (folder / "notes.txt").touch()
     (folder / "link").symlink_to(tmp_path / "elsewhere" / "run")
     make_run(folder, "inner")
@@ -127,7 +129,9 @@ def test_everything_is_listed_and_links_are_not_followed(tmp_path: Path) -> None
         "nothing": "no result",
         "study/half": "done",
         "caffe.log.1": "cut off",
+        "packed.log": "done",
         "packed.log.gz": "done",
+        "install.log": "no result",
         "link": "no result",
         "inner": "no result",
         "pipe": "no result",

@@ -30,6 +30,7 @@ from werkzeug.serving import make_server
 from sqgen.board.access import Access
 from sqgen.board.app import make_app
 from sqgen.board.catalog import Catalog
+from sqgen.runner.run_lock import RunLock
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -227,7 +228,7 @@ def test_what_differs_between_runs(tmp_path: Path) -> None:
     ids = [row["id"] for row in get_json(client, "/api/runs")["rows"]]
     text = get(client, f"/compare?run={ids[0]}&run={ids[1]}").data.decode()
     differing, _, shared = text.partition("<details>")
-    assert "<tr><td>torch</td>" in differing
+    assert '<th scope="row">torch</th>' in differing
     assert "2.4" in differing
     assert "cores" not in differing
     assert "cores" in shared
@@ -246,13 +247,18 @@ def test_the_end_of_a_log(tmp_path: Path) -> None:
 
 
 def test_the_program(tmp_path: Path) -> None:
-    """It prints one line on standard output, answers, and ends with Ctrl-C."""
+    """It prints one line on standard output, opens it, answers, and ends with Ctrl-C."""
     pytest.importorskip("waitress", reason="needs waitress, the extra sqgen[board]")
     make_run(tmp_path, "run", error=None)
-    process = start(["board", "--port", "0", str(tmp_path)], tmp_path)
+    os.mkfifo(tmp_path / "opened")
+    (tmp_path / "browser").write_text(f'cat "${{1#file://}}" > {tmp_path}/opened\n')
+    environment = {**os.environ, "BROWSER": f"sh {tmp_path}/browser %s"}
+    arguments = ["board", "--port", "0", "--open", str(tmp_path)]
+    process = start(arguments, tmp_path, env=environment)
     assert process.stdout is not None
     try:
         address = process.stdout.readline().strip()
+        assert f'content="0;url={address}"' in (tmp_path / "opened").read_text()
         site, _, token = address.partition("?token=")
         port = site.rpartition(":")[2].strip("/")
         with pytest.raises(urllib.error.HTTPError, match="403"):
@@ -282,6 +288,36 @@ def served(folder: Path) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_a_page_follows_its_run_while_it_is_looked_at(browser: Browser, tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert", reason="needs vl-convert, the extra sqgen[plot]")
+    run = make_run(tmp_path, "run")
+    lines = (run / "caffe.log").read_bytes().splitlines(keepends=True)
+    tests = [number for number, line in enumerate(lines) if b"Testing net" in line]
+    (run / "caffe.log").write_bytes(b"".join(lines[: tests[-2]]))
+    lock = RunLock(run)
+    with served(tmp_path) as address, watched(browser, address.partition("?")[0]) as page:
+        page.clock.install()
+        page.goto(address)
+        page.wait_for_url(address.partition("?")[0])
+        page.click("#runs td.run a")
+        page.wait_for_selector("#charts .chart:not(.next) svg")
+        assert "running" in page.locator("#status").inner_text()
+        line = "() => document.querySelector('#loss .mark-line path').getAttribute('d')"
+        before = page.evaluate(line)
+        (run / "caffe.log").write_bytes(b"".join(lines))
+        lock.release()
+        page.evaluate(
+            "() => Object.defineProperty(document, 'hidden', {value: true, writable: true})"
+        )
+        page.clock.run_for(60_000)
+        assert "running" in page.locator("#status").inner_text()
+        page.evaluate("() => { document.hidden = false; }")
+        page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+        page.wait_for_function("() => document.querySelector('#status').innerText.includes('done')")
+        page.wait_for_function(f"(before) => ({line})() !== before", arg=before)
+        assert "Optimization Done" in page.locator("#tail").inner_text()
 
 
 def test_pages_in_a_browser(browser: Browser, tmp_path: Path) -> None:
@@ -317,7 +353,7 @@ def test_pages_in_a_browser(browser: Browser, tmp_path: Path) -> None:
             page.click("#compare")
             page.wait_for_selector("#charts .chart:not(.next) svg")
             assert page.locator("#charts .chart").count() >= 2
-            page.click("main a >> nth=0")
+            page.click(".runs a >> nth=0")
             page.wait_for_selector("#charts .chart:not(.next) svg")
             assert page.locator("#tail").inner_text()
             for size in (NARROW, WIDE):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
 from ..runner.run_folder import RUNS
+from ..text import printable
 from .terminal import echo, flush
 
 
@@ -31,12 +33,12 @@ def board(folder: str, port: int | None, open_it: bool) -> None:
       sqgen board
       sqgen board experiments --port 9000 --open
     """
+    from ..board.browser import opened_in_browser
     from ..board.serve import Server
 
     server = Server(Path(folder), port)
     echo(server.address)
     flush()
-    click.echo(f"sqgen: shows {click.format_filename(folder)}; Ctrl-C ends it", err=True)
-    if open_it:
-        click.launch(server.address)
-    server.run()
+    click.echo(f"sqgen: shows {printable(folder)}; Ctrl-C ends it", err=True)
+    with opened_in_browser(server.address) if open_it else nullcontext():
+        server.run()
