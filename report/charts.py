@@ -33,10 +33,10 @@ class Chart:
     Attributes:
         name: of its files and its element in a page: small letters, digits and hyphens.
         title: what it shows, for people.
-        spec: in Vega-Lite 6, without `$schema` and `config`; all its data are inline values, all
-            text in it has passed `chart_label`, and colours come from the theme's range. In a page
-            it is as wide as that; its `usermeta` may say `widest` (pixels) and `square`,
-            and `canvas` for thousands of marks.
+        spec: in Vega-Lite 6, without `$schema` and `config`; its sizes are numbers, its data inline
+            values, all text in it has passed `chart_label`, and colours come from the theme's
+            range. In a page it is as wide as that; its `usermeta` may say `widest` (pixels) and
+            `square`, and `canvas` for thousands of marks.
         columns: heads of its numbers.
         rows: of its numbers, a value a column; None where there is none.
         note: what to know of it, below it in a page: that it is sampled, or what a mark means.

@@ -34,11 +34,12 @@ class Code:
 
 @dataclass(frozen=True)
 class Fact:
-    """A named value; `detail` stands smaller behind it."""
+    """A named value; `detail` stands smaller behind it; `kind` is as for `Text`, or `void`."""
 
     name: str
     value: str
     detail: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Cell:
 
     text: str
     value: float | str | None = None
-    kind: str = ""  # as for Text
+    kind: str = ""  # as for Fact
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,20 @@ Block = Text | Code | Facts | Table | Chart | Charts | Svg | Images
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page, with a heading; `id` is its anchor: small letters, digits, hyphens."""
+    """A part of a page.
+
+    Attributes:
+        title: its heading.
+        id: its anchor: small letters, digits, hyphens.
+        blocks: in order.
+        is_part: whether it belongs to the section before: a smaller heading, not in the list of
+            sections.
+    """
 
     title: str
     id: str
     blocks: Sequence[Block]
+    is_part: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,7 @@ def render_page(page: Page, dark: bool = False) -> str:
     Raises:
         MissingExtraError: it has charts, and their library is not installed.
     """
-    charts = _charts(page)
+    charts = page_charts(page)
     scripts = [vega_bundle()] if charts else []
     # A chart of the page takes colours from its CSS, and so changes and prints with it.
     config = chart_config(PAGE)
@@ -183,7 +193,8 @@ def render_page(page: Page, dark: bool = False) -> str:
     )
 
 
-def _charts(page: Page) -> list[Chart]:
+def page_charts(page: Page) -> list[Chart]:
+    """Return the charts of a page, in their order."""
     found: list[Chart] = []
     for block in (block for section in page.sections for block in section.blocks):
         if isinstance(block, Chart):

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from . import engine_server
 from .browser import browser as browser
+from .browser import vega as vega
 
 # Before PyTorch loads: threads that wait must not spin, or two workers with two threads each starve
 # each other on two cores (150 s instead of 20 for one training). Results are the same.

@@ -142,9 +142,9 @@ def test_charts_of_a_page_differ_in_name() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("vega")
 def test_a_page_in_a_browser(browser: Browser, tmp_path: Path) -> None:
     """It opens without errors and requests, fits its window, sorts, zooms; foreign text is text."""
-    pytest.importorskip("vl_convert", reason="needs vl-convert, the extra sqgen[plot]")
     path = tmp_path / "page.html"
     path.write_text(render_page(full_page()), encoding="utf-8")
     for size, dark in ((NARROW, True), (WIDE, False)):

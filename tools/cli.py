@@ -41,6 +41,7 @@ COMMANDS = {
     "time": "Time each layer of a net.",
     "weights": "Inspect and compare caffemodels, rename their layers.",
     "log": "Parse, plot and compare Caffe's logs.",
+    "report": "Write a page on runs: verdict, curves, what ran.",
     "gate": "Check the scores of a test: pass or fail, for CI.",
     "board": "Show runs as a local page: table, live curves, reports.",
     "errors": "Show where a net errs: classes, confusions, images.",

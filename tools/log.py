@@ -8,7 +8,7 @@ import click
 
 from ..formats.files import STDIN, NewFiles, display_name
 from ..logs.csv_rows import CsvRows
-from ..logs.read_result import find_log, find_runs, read_caffe_log, read_result
+from ..logs.read_result import find_log, read_caffe_log, read_result
 from ..logs.result import LogResult
 from ..logs.rows import LastLosses
 from ..report.log_text import (
@@ -21,6 +21,7 @@ from ..report.log_text import (
 )
 from ..report.table import table
 from ..text import printable
+from .expand_runs import expand_runs
 from .group import Group
 from .picture_file import PictureFile, dark_option
 from .terminal import echo, print_json, print_lines, terminal_width, warn
@@ -73,7 +74,7 @@ def parse(
         raise click.UsageError("--follow: give one file, and no --csv")
     if folder == STDIN:
         raise click.UsageError("--csv -: give a folder; CSV of several kinds is several files")
-    files = _expand(files)
+    files = expand_runs(files)
     if folder is not None:
         folders = [_csv_folder(folder, file, files) for file in files]
         if len(set(folders)) < len(files):
@@ -132,7 +133,7 @@ def plot(
     from ..report.training_runs import read_trainings
 
     picture = PictureFile(out, "-o", force, dark)
-    files = _expand(files)
+    files = expand_runs(files)
     runs, empty = read_trainings(files, x, smooth)
     for file in empty:
         warn(f"{display_name(file)}: has no training rows, and is left out")
@@ -167,17 +168,6 @@ def compare(a: str, b: str, as_json: bool) -> None:
     cells = [[row.name, *map(format_optional, (row.a, row.b, row.difference))] for row in rows]
     print_lines(table(["", "A", "B", "B - A"], cells, right=(1, 2, 3), width=terminal_width()))
     print_lines(differences)
-
-
-def _expand(files: tuple[str, ...]) -> tuple[str, ...]:
-    """Put the runs of a study in the place of its folder; leave out folders without any."""
-    expanded: list[str] = []
-    for file in files:
-        runs = find_runs(file)
-        expanded += runs
-        if not runs and len(files) > 1:
-            warn(f"{display_name(file)}: is a folder without runs, and is left out")
-    return tuple(expanded) or files[:1]
 
 
 def _read(file: str, as_json: bool, follow: bool) -> tuple[LogResult, Losses]:

@@ -1,6 +1,6 @@
 # page.html.j2, compiled by `make templates`; edit that, not this.
 JINJA = '3.1'
-CHECKSUM = 866026671
+CHECKSUM = 2319778490
 
 from jinja2.runtime import LoopContext, Macro, Markup, Namespace, TemplateNotFound, TemplateReference, TemplateRuntimeError, Undefined, escape, identity, internalcode, markup_join, missing, str_join
 name = 'page.html.j2'
@@ -16,7 +16,7 @@ def root(context, missing=missing):
     l_0_page = resolve('page')
     l_0_style = resolve('style')
     l_0_scripts = resolve('scripts')
-    l_0_chart = l_0_cell = l_0_rows = missing
+    l_0_chart = l_0_cell = l_0_rows = l_0_listed = missing
     try:
         t_1 = environment.filters['join']
     except KeyError:
@@ -30,37 +30,49 @@ def root(context, missing=missing):
         def t_2(*unused):
             raise TemplateRuntimeError("No filter named 'length' found.")
     try:
-        t_3 = environment.filters['safe']
+        t_3 = environment.filters['list']
     except KeyError:
         @internalcode
         def t_3(*unused):
-            raise TemplateRuntimeError("No filter named 'safe' found.")
+            raise TemplateRuntimeError("No filter named 'list' found.")
     try:
-        t_4 = environment.filters['tojson']
+        t_4 = environment.filters['rejectattr']
     except KeyError:
         @internalcode
         def t_4(*unused):
-            raise TemplateRuntimeError("No filter named 'tojson' found.")
+            raise TemplateRuntimeError("No filter named 'rejectattr' found.")
     try:
-        t_5 = environment.tests['none']
+        t_5 = environment.filters['safe']
     except KeyError:
         @internalcode
         def t_5(*unused):
-            raise TemplateRuntimeError("No test named 'none' found.")
+            raise TemplateRuntimeError("No filter named 'safe' found.")
     try:
-        t_6 = environment.tests['string']
+        t_6 = environment.filters['tojson']
     except KeyError:
         @internalcode
         def t_6(*unused):
+            raise TemplateRuntimeError("No filter named 'tojson' found.")
+    try:
+        t_7 = environment.tests['none']
+    except KeyError:
+        @internalcode
+        def t_7(*unused):
+            raise TemplateRuntimeError("No test named 'none' found.")
+    try:
+        t_8 = environment.tests['string']
+    except KeyError:
+        @internalcode
+        def t_8(*unused):
             raise TemplateRuntimeError("No test named 'string' found.")
     pass
     def macro(l_1_each):
-        t_7 = []
+        t_9 = []
         l_1_specs = resolve('specs')
         if l_1_each is missing:
             l_1_each = undefined("parameter 'each' was not provided", name='each')
         pass
-        t_7.extend((
+        t_9.extend((
             '<figure class="chart" id="',
             escape(environment.getattr(l_1_each, 'name')),
             '">\n<div class="plot" role="img" aria-label="',
@@ -69,21 +81,21 @@ def root(context, missing=missing):
         ))
         if environment.getattr(l_1_each, 'note'):
             pass
-            t_7.extend((
+            t_9.extend((
                 '<figcaption>',
                 escape(environment.getattr(l_1_each, 'note')),
                 '</figcaption>\n',
             ))
-        t_7.extend((
+        t_9.extend((
             '<script type="application/json">',
-            escape(t_4(context.eval_ctx, environment.getitem((undefined(name='specs') if l_1_specs is missing else l_1_specs), environment.getattr(l_1_each, 'name')))),
+            escape(t_6(context.eval_ctx, environment.getitem((undefined(name='specs') if l_1_specs is missing else l_1_specs), environment.getattr(l_1_each, 'name')))),
             '</script>\n</figure>\n',
         ))
-        return concat(t_7)
+        return concat(t_9)
     context.exported_vars.add('chart')
     context.vars['chart'] = l_0_chart = Macro(environment, macro, 'chart', ('each',), False, False, False, context.eval_ctx.autoescape)
     def macro(l_1_each, l_1_tag, l_1_right):
-        t_8 = []
+        t_10 = []
         if l_1_each is missing:
             l_1_each = undefined("parameter 'each' was not provided", name='each')
         if l_1_tag is missing:
@@ -91,102 +103,102 @@ def root(context, missing=missing):
         if l_1_right is missing:
             l_1_right = undefined("parameter 'right' was not provided", name='right')
         pass
-        if t_6(l_1_each):
+        if t_8(l_1_each):
             pass
-            t_8.append(
+            t_10.append(
                 '<td',
             )
             if l_1_right:
                 pass
-                t_8.append(
+                t_10.append(
                     ' class="right"',
                 )
-            t_8.extend((
+            t_10.extend((
                 '>',
                 escape(l_1_each),
                 '</td>\n',
             ))
         else:
             pass
-            t_8.extend((
+            t_10.extend((
                 '<td class="',
                 escape(environment.getattr(l_1_each, 'kind')),
             ))
             if l_1_right:
                 pass
-                t_8.append(
+                t_10.append(
                     ' right',
                 )
-            t_8.append(
+            t_10.append(
                 '"',
             )
-            if (not t_5(environment.getattr(l_1_each, 'value'))):
+            if (not t_7(environment.getattr(l_1_each, 'value'))):
                 pass
-                t_8.extend((
+                t_10.extend((
                     ' data-value="',
                     escape(environment.getattr(l_1_each, 'value')),
                     '"',
                 ))
-            t_8.extend((
+            t_10.extend((
                 '>',
                 escape(environment.getattr(l_1_each, 'text')),
                 '</td>\n',
             ))
-        return concat(t_8)
+        return concat(t_10)
     context.exported_vars.add('cell')
     context.vars['cell'] = l_0_cell = Macro(environment, macro, 'cell', ('each', 'tag', 'right'), False, False, False, context.eval_ctx.autoescape)
     def macro(l_1_block):
-        t_9 = []
+        t_11 = []
         if l_1_block is missing:
             l_1_block = undefined("parameter 'block' was not provided", name='block')
         pass
-        t_9.append(
+        t_11.append(
             '<div class="wide">\n<table>\n<thead><tr>\n',
         )
         l_2_loop = missing
         for l_2_head, l_2_loop in LoopContext(environment.getattr(l_1_block, 'heads'), undefined):
             _loop_vars = {}
             pass
-            t_9.append(
+            t_11.append(
                 '<th scope="col"',
             )
             if (environment.getattr(l_2_loop, 'index0') in environment.getattr(l_1_block, 'right')):
                 pass
-                t_9.append(
+                t_11.append(
                     ' class="right"',
                 )
-            t_9.extend((
+            t_11.extend((
                 '><button type="button">',
                 escape(l_2_head),
                 '</button></th>\n',
             ))
         l_2_loop = l_2_head = missing
-        t_9.append(
+        t_11.append(
             '</tr></thead>\n<tbody>\n',
         )
         l_2_loop = missing
         for l_2_row, l_2_loop in LoopContext(environment.getattr(l_1_block, 'rows'), undefined):
             _loop_vars = {}
             pass
-            t_9.append(
+            t_11.append(
                 '<tr>\n',
             )
             l_3_loop = missing
             for l_3_each, l_3_loop in LoopContext(l_2_row, undefined):
                 _loop_vars = {}
                 pass
-                t_9.append(
+                t_11.append(
                     escape(context.call((undefined(name='cell') if l_0_cell is missing else l_0_cell), l_3_each, 'td', (environment.getattr(l_3_loop, 'index0') in environment.getattr(l_1_block, 'right')), _loop_vars=_loop_vars)),
                 )
             l_3_loop = l_3_each = missing
-            t_9.append(
+            t_11.append(
                 '</tr>\n',
             )
         l_2_loop = l_2_row = missing
-        t_9.append(
+        t_11.append(
             '</tbody>\n</table>\n</div>\n',
         )
-        return concat(t_9)
+        return concat(t_11)
     context.exported_vars.add('rows')
     context.vars['rows'] = l_0_rows = Macro(environment, macro, 'rows', ('block',), False, False, False, context.eval_ctx.autoescape)
     yield '<!DOCTYPE html>\n<html lang="en"'
@@ -198,7 +210,7 @@ def root(context, missing=missing):
     yield '; style-src \'unsafe-inline\'; img-src data:; base-uri \'none\'; form-action \'none\'">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n<meta name="generator" content="sqgen">\n<title>'
     yield escape(environment.getattr((undefined(name='page') if l_0_page is missing else l_0_page), 'title'))
     yield '</title>\n<link rel="icon" href="data:,">\n<style>'
-    yield escape(t_3((undefined(name='style') if l_0_style is missing else l_0_style)))
+    yield escape(t_5((undefined(name='style') if l_0_style is missing else l_0_style)))
     yield '</style>\n</head>\n<body>\n<header>\n<div>\n<h1>'
     yield escape(environment.getattr((undefined(name='page') if l_0_page is missing else l_0_page), 'title'))
     yield '</h1>\n'
@@ -208,10 +220,13 @@ def root(context, missing=missing):
         yield escape(environment.getattr((undefined(name='page') if l_0_page is missing else l_0_page), 'subtitle'))
         yield '</p>\n'
     yield '</div>\n<button type="button" id="theme" title="light or dark">light or dark</button>\n</header>\n'
-    if (t_2(environment.getattr((undefined(name='page') if l_0_page is missing else l_0_page), 'sections')) > 2):
+    l_0_listed = t_3(context.eval_ctx, t_4(context, environment.getattr((undefined(name='page') if l_0_page is missing else l_0_page), 'sections'), 'is_part'))
+    context.vars['listed'] = l_0_listed
+    context.exported_vars.add('listed')
+    if (t_2((undefined(name='listed') if l_0_listed is missing else l_0_listed)) > 2):
         pass
         yield '<nav>\n'
-        for l_1_section in environment.getattr((undefined(name='page') if l_0_page is missing else l_0_page), 'sections'):
+        for l_1_section in (undefined(name='listed') if l_0_listed is missing else l_0_listed):
             _loop_vars = {}
             pass
             yield '<a href="#'
@@ -227,12 +242,20 @@ def root(context, missing=missing):
         pass
         yield '<section id="'
         yield escape(environment.getattr(l_1_section, 'id'))
-        yield '">\n'
+        yield '"'
+        if environment.getattr(l_1_section, 'is_part'):
+            pass
+            yield ' class="part"'
+        yield '>\n'
         if environment.getattr(l_1_section, 'title'):
             pass
-            yield '<h2>'
+            yield '<h'
+            yield escape((3 if environment.getattr(l_1_section, 'is_part') else 2))
+            yield '>'
             yield escape(environment.getattr(l_1_section, 'title'))
-            yield '</h2>\n'
+            yield '</h'
+            yield escape((3 if environment.getattr(l_1_section, 'is_part') else 2))
+            yield '>\n'
         for l_2_block in environment.getattr(l_1_section, 'blocks'):
             l_2_kind = resolve('kind')
             l_2_is = missing
@@ -269,7 +292,16 @@ def root(context, missing=missing):
                     yield '<div><dt>'
                     yield escape(environment.getattr(l_3_fact, 'name'))
                     yield '</dt><dd>'
-                    yield escape(environment.getattr(l_3_fact, 'value'))
+                    if environment.getattr(l_3_fact, 'kind'):
+                        pass
+                        yield '<span class="'
+                        yield escape(environment.getattr(l_3_fact, 'kind'))
+                        yield '">'
+                        yield escape(environment.getattr(l_3_fact, 'value'))
+                        yield '</span>'
+                    else:
+                        pass
+                        yield escape(environment.getattr(l_3_fact, 'value'))
                     if environment.getattr(l_3_fact, 'detail'):
                         pass
                         yield ' <small>'
@@ -312,7 +344,7 @@ def root(context, missing=missing):
                 yield '<figure class="wide" role="img" aria-label="'
                 yield escape(environment.getattr(l_2_block, 'label'))
                 yield '">'
-                yield escape(t_3(environment.getattr(l_2_block, 'svg')))
+                yield escape(t_5(environment.getattr(l_2_block, 'svg')))
                 yield '</figure>\n'
             elif ((undefined(name='is') if l_2_is is missing else l_2_is) == 'images'):
                 pass
@@ -365,10 +397,10 @@ def root(context, missing=missing):
         _loop_vars = {}
         pass
         yield '<script>'
-        yield escape(t_3(l_1_script))
+        yield escape(t_5(l_1_script))
         yield '</script>\n'
     l_1_script = missing
     yield '</body>\n</html>\n'
 
 blocks = {}
-debug_info = '1=53&2=61&3=63&4=66&5=70&7=75&10=81&11=90&12=95&14=109&17=134&21=143&22=149&26=164&28=171&29=175&38=189&41=193&45=195&47=197&52=199&53=201&54=204&59=207&61=210&62=214&67=221&68=225&69=227&70=230&72=232&73=237&74=239&75=242&76=250&77=253&78=255&79=258&80=262&81=266&84=277&85=279&86=282&87=284&90=288&91=291&93=293&95=294&96=296&97=297&99=300&100=303&104=306&105=309&106=313&107=316&108=320&109=324&111=343&112=346&122=360&123=364'
+debug_info = '1=65&2=73&3=75&4=78&5=82&7=87&10=93&11=102&12=107&14=121&17=146&21=155&22=161&26=176&28=183&29=187&38=201&41=205&45=207&47=209&52=211&53=213&54=216&59=219&60=222&62=225&63=229&68=236&69=240&70=246&71=249&73=255&74=260&75=262&76=265&77=273&78=276&79=278&80=281&81=285&82=289&85=309&86=311&87=314&88=316&91=320&92=323&94=325&96=326&97=328&98=329&100=332&101=335&105=338&106=341&107=345&108=348&109=352&110=356&112=375&113=378&123=392&124=396'

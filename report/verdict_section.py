@@ -1,0 +1,92 @@
+"""The verdict of a run: how it ended, its scores, its gate, its troubles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..text import escaped, number_text
+from .page import Block, Cell, Fact, Facts, Section, Table, Text
+from .report_options import ReportOptions
+from .reported_run import ReportedRun
+from .run_scores import (
+    BAD,
+    GOOD,
+    TROUBLE,
+    best_scores,
+    error_text,
+    last_values,
+    outcome,
+    score_rows,
+    score_text,
+)
+
+VERDICT = "verdict"  # the section's id
+
+
+def verdict_section(run: ReportedRun, options: ReportOptions) -> Section:
+    """Return the section that begins a run's report."""
+    ended = outcome(run)
+    blocks: list[Block] = [Text(escaped(ended.text), ended.kind)]
+    facts = list(_score_facts(run, options))
+    if facts:
+        blocks.append(Facts(facts, large=True))
+    if run.result.images:
+        blocks.append(Text(f"Scores of {run.result.images:,} images.", "note"))
+    blocks += _gate_blocks(run.verdict)
+    blocks += _trouble_blocks(run)
+    best = [fact for training in run.trainings[-1:] for fact in _training_facts(training)]
+    if best:
+        blocks.append(Facts(best))
+    return Section("Verdict", VERDICT, blocks)
+
+
+def _score_facts(run: ReportedRun, options: ReportOptions) -> Iterator[Fact]:
+    for row in score_rows(run):
+        kind = "" if row.valid else "void"
+        yield Fact(escaped(row.name), score_text(row), error_text(row), kind)
+        if row.name == "top1" and run.evaluation is not None:
+            most = run.evaluation.majority
+            name = f"always {options.class_text(most)}"
+            yield Fact("majority", number_text(run.evaluation.majority_accuracy), name)
+
+
+def _training_facts(training: Any) -> Iterator[Fact]:
+    for label, value in last_values(training).items():
+        yield Fact(f"last {escaped(label)}", number_text(value))
+    for best in best_scores(training):
+        yield Fact(f"best {escaped(best.name)}", number_text(best.value), f"at {best.iteration:,}")
+
+
+def _gate_blocks(verdict: Any) -> Iterator[Block]:
+    if verdict is None:
+        return
+    checks = [check for check in verdict["checks"] if isinstance(check, dict)]
+    passed = verdict.get("passed") is True
+    count = f"{len(checks)} check{'s' if len(checks) != 1 else ''}"
+    yield Text(f"Gate {'passed' if passed else 'failed'}: {count}", GOOD if passed else BAD)
+    if checks:
+        rows = [_check_cells(check) for check in checks]
+        yield Table(["check", "expected", "got", "", "remark"], rows)
+
+
+def _check_cells(check: dict[str, Any]) -> list[str | Cell]:
+    passed = check.get("passed") is True
+    texts = [escaped(str(check.get(key) or "")) for key in ("name", "expected", "got", "reason")]
+    word = Cell("pass", None, GOOD) if passed else Cell("FAIL", None, BAD)
+    return [*texts[:3], word, texts[3]]
+
+
+def _trouble_blocks(run: ReportedRun) -> Iterator[Block]:
+    result = run.result
+    if result.fatal is not None:
+        fatal = result.fatal
+        place = f" ({fatal.place})" if fatal.place else ""
+        text = f"{fatal.cause}{place}: {fatal.message}. To do: {fatal.remedy}."
+        yield Text(escaped(text), TROUBLE)
+    for trouble in result.troubles:
+        which = f" in run {trouble.segment + 1}" if len(result.segments) > 1 else ""
+        text = f"{trouble.name}{which}: {trouble.message}; {trouble.remedy}."
+        yield Text(escaped(text), TROUBLE)
+    for warning in result.warnings:
+        yield Text(escaped(f"Warning: {warning}"), "note")

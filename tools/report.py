@@ -1,0 +1,120 @@
+"""`sqgen report`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import DesignError
+from ..formats.files import STDIN, NewFiles, check_file_target
+from ..text import bytes_text, printable
+from .class_names import labels_option, read_labels
+from .expand_runs import expand_runs
+from .picture_file import dark_option
+from .terminal import print_json, write
+
+if TYPE_CHECKING:
+    from ..report.charts import Chart
+    from ..report.report_options import ReportOptions
+    from ..report.reported_run import ReportedRun
+
+DEFAULT = "report.html"
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.option("-o", "--out", metavar="FILE", help=f"the page to write; - prints it [{DEFAULT}]")
+@click.option("--figures", metavar="DIR", help="also write each chart: .svg, .pdf, .png, .csv")
+@labels_option
+@dark_option
+@click.option("--force", is_flag=True, help="replace files that exist")
+@click.option(
+    "--json", "as_json", is_flag=True, help="print the page's numbers instead (docs/report.md)"
+)
+def report(
+    runs: tuple[str, ...],
+    out: str | None,
+    figures: str | None,
+    labels: str | None,
+    dark: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write a page on one run or several: verdict, curves, what ran and with what.
+
+    RUN is a run folder, a folder of several, a log of Caffe (also as .gz), a result of sqgen log
+    parse --json, or - for standard input. The page is one file, needs no network, and prints well.
+
+    \b
+    Examples:
+      sqgen report runs/20261124-093000-solver
+      sqgen report before.log after.log.gz -o compared.html --figures figures
+    """
+    from ..report.report_json import report_json
+    from ..report.report_options import ReportOptions
+    from ..report.reported_run import read_runs
+
+    if as_json and (out is not None or figures is not None):
+        raise click.UsageError("--json: prints numbers; give it without -o and --figures")
+    target = Path(out or DEFAULT)
+    if not as_json:
+        _check_targets(target, figures, force)
+    names = None if labels is None else read_labels(labels)
+    found = read_runs(expand_runs(runs))
+    if as_json:
+        print_json(report_json(found))
+        return
+    write_report(found, ReportOptions(runs, names), target, figures, dark, force)
+
+
+def _check_targets(target: Path, figures: str | None, force: bool) -> None:
+    from ..report.charts import require_renderer
+
+    require_renderer("sqgen report")
+    if str(target) != STDIN:
+        if target.suffix.lower() not in (".html", ".htm"):
+            raise DesignError(f"-o {printable(str(target))}: end it in .html")
+        check_file_target(target, force)
+    if figures is not None:
+        check_file_target(Path(figures) / "loss.svg", force)
+
+
+def write_report(
+    runs: Sequence[ReportedRun],
+    options: ReportOptions,
+    target: Path,
+    figures: str | None,
+    dark: bool,
+    force: bool,
+) -> None:
+    """Write page and figures, all or none."""
+    from ..report.page import page_charts, render_page
+    from ..report.report_page import report_page
+
+    page = report_page(runs, options)
+    text = render_page(page, dark).encode()
+    charts = page_charts(page) if figures is not None else []
+    with NewFiles(force) as files:
+        if str(target) != STDIN:
+            files.open(target).write(text)
+        for chart in charts:
+            _write_figure(files, Path(figures or ""), chart, dark)
+    if str(target) == STDIN:
+        write(text)
+    else:
+        click.echo(f"wrote {printable(str(target))} ({bytes_text(len(text))})", err=True)
+    if figures is not None:
+        click.echo(f"wrote {len(charts)} figures in {printable(figures)}", err=True)
+
+
+def _write_figure(files: NewFiles, folder: Path, chart: Chart, dark: bool) -> None:
+    from ..report.charts import PICTURES, chart_csv, render_chart
+    from ..report.theme import DARK, LIGHT
+
+    for picture in PICTURES:
+        data = render_chart(chart, picture, DARK if dark else LIGHT)
+        files.open(folder / f"{chart.name}.{picture}").write(data)
+    files.open(folder / f"{chart.name}.csv").write(chart_csv(chart))
