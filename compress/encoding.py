@@ -19,6 +19,7 @@ from ..nets.layer_types import Shape
 from ..nets.totals import FLOAT_BYTES
 from ..text import did_you_mean, printable
 from . import net_file, sharing, sqz_file
+from .layer_change import LayerChange, layer_changes
 from .prune import DensityRule, find_density, prune
 from .rounding import round_filters
 from .size_search import MAXIMUM_PRICE, PricedLayer, estimate_size, find_price
@@ -166,9 +167,10 @@ def encode(
         shared, parts = _share_to_size(layers, pruned, settings)
     data = b"".join(parts)
     sizes = [len(part) for part in parts[1:]]
+    changes = layer_changes(layers, exact, shared)
     results = [
-        _compressed_layer(layer, old[0], new[0], size, len(data))
-        for layer, old, new, size in zip(layers, exact, shared, sizes, strict=True)
+        _compressed_layer(change, size, len(data))
+        for change, size in zip(changes, sizes, strict=True)
     ]
     floats = FLOAT_BYTES * sum(array.size for blobs in exact for array in blobs)
     decoded = to_model(net, layers, shared)
@@ -311,21 +313,5 @@ def _write(layers: Sequence[WeightedLayer], blobs: Blobs, settings: Settings) ->
     return sqz_file.write(layers, blobs, settings.huffman)
 
 
-def _compressed_layer(
-    layer: WeightedLayer, old: np.ndarray, new: np.ndarray, size: int, total: int
-) -> CompressedLayer:
-    nonzero = new[new != 0]
-    values = len(np.unique(nonzero))
-    norm = float(np.linalg.norm(old.astype(np.float64)))
-    change = float(np.linalg.norm(new.astype(np.float64) - old))
-    return CompressedLayer(
-        layer=layer.name,
-        type=layer.type,
-        weights=new.size,
-        density=nonzero.size / new.size if new.size else 0.0,
-        values=values,
-        bits=max(values - 1, 0).bit_length() if layer.is_shared else 32,
-        bytes=size,
-        share=size / total,
-        error=change / norm if norm else 0.0,
-    )
+def _compressed_layer(change: LayerChange, size: int, total: int) -> CompressedLayer:
+    return CompressedLayer(**change._asdict(), bytes=size, share=size / total)

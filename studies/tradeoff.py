@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..compress import sqz_file
-from ..compress.encoding import Settings, encode, read_compressed
-from ..errors import SqgenError
+from ..compress.encoding import Blobs, Settings, encode, read_compressed
+from ..compress.layer_change import LayerChange, layer_changes
+from ..compress.weighted_layers import WeightedLayer, find_weighted_layers, read_blobs
+from ..errors import NetError, SqgenError
 from ..evaluation.intervals import standard_error
-from ..formats.caffemodel import read_caffemodel, serialize
+from ..formats.caffemodel import parse_caffemodel, read_caffemodel, serialize
 from ..formats.files import write_files
 from ..json_form import dumps
 from ..logs.result import LogResult
@@ -42,6 +44,7 @@ class Point(NamedTuple):
         images: number of images that the scores average.
         scores: accuracies and losses by their names in the test (`logs/scores.py`).
         folder: the run's folder.
+        layers: what became of each layer's weights; empty where that can't be told.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Point(NamedTuple):
     images: int
     scores: dict[str, Score]
     folder: str
+    layers: tuple[LayerChange, ...] = ()
 
     def noise(self, name: str) -> float | None:
         """Return the standard error of an accuracy over these images; None for a loss."""
@@ -110,6 +114,8 @@ def measure_tradeoff(
     for number, candidate in enumerate(candidates, 1):
         options.log_line(f"{printable(candidate.name)}, {number} of {len(candidates)}")
         points.append(_test_candidate(candidate, folder, net_path, options, test_options))
+    changes = _measure_layers(candidates, net, image)
+    points = [point._replace(layers=each) for point, each in zip(points, changes, strict=True)]
     text = dumps(as_dict(points))
     write_files({folder.path / TABLE: text.encode()}, force=True)
     options.log_line(f"all of it is in {folder.path}")
@@ -154,6 +160,26 @@ def _encode_all(
         files = (compressed.bytes, serialize(compressed.model, weights))
         encoded[_settings_name(setting)] = files
     return encoded
+
+
+def _measure_layers(
+    candidates: Sequence[Candidate], net: NetDefinition, image: Shape | None
+) -> list[tuple[LayerChange, ...]]:
+    """Compare the layers of each candidate with those of the first; empty where they can't be."""
+    try:
+        layers = find_weighted_layers(net, image)
+        before = _read_layers(candidates[0], layers)
+        return [
+            tuple(layer_changes(layers, before, _read_layers(each, layers))) for each in candidates
+        ]
+    except NetError:  # of layers that share weights, which are tested all the same
+        return [() for _ in candidates]
+
+
+def _read_layers(candidate: Candidate, layers: Sequence[WeightedLayer]) -> Blobs:
+    data, path = candidate.model, candidate.path
+    model = read_caffemodel(path) if data is None else parse_caffemodel(data, path, [])
+    return read_blobs(model, layers, path)
 
 
 def _settings_name(settings: Settings) -> str:
@@ -215,6 +241,7 @@ def _point_dict(point: Point, before: Point) -> dict[str, Any]:
             errors[key] = error
     return {
         **point._asdict(),
+        "layers": [layer._asdict() for layer in point.layers],
         "scores": scores,
         "times_smaller": before.bytes / point.bytes,
         "changes": changes,

@@ -63,6 +63,9 @@ def test_what_is_tested_is_what_was_decoded(place: Place, small: Path, tmp_path:
     assert (folder / "3-bit.sqz").read_bytes() == small.read_bytes()
     assert json.loads((folder / "tradeoff.json").read_text()) == as_dict(points)
     for point in points:
+        assert [layer.layer for layer in point.layers] == ["conv1", "conv2", "ip"]
+        assert {layer.error > 0 for layer in point.layers} == {point is not before}
+        assert {layer.bits == 3 for layer in point.layers} == {point is not before}
         result = json.loads((Path(point.folder) / "result.json").read_text())
         assert result["completed"]
 
