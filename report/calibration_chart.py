@@ -11,13 +11,8 @@ from .charts import Chart
 COLUMNS = ("low", "high", "images", "accuracy", "confidence")
 
 
-def calibration_charts(calibration: Calibration, prefix: str = "") -> tuple[Chart, Chart]:
-    """Return the reliability diagram (Guo et al. 2017) and the number of images of each bin.
-
-    Args:
-        calibration: of an evaluation.
-        prefix: of the charts' names.
-    """
+def calibration_charts(calibration: Calibration) -> tuple[Chart, Chart]:
+    """Return the reliability diagram (Guo et al. 2017) and the number of images of each bin."""
     values = [_values(each) for each in calibration.bins if each.images]
     numbers = [tuple(None if cell != cell else cell for cell in each) for each in calibration.bins]
     title = f"Calibration (ECE {calibration.error:.3g})"
@@ -26,9 +21,9 @@ def calibration_charts(calibration: Calibration, prefix: str = "") -> tuple[Char
         " line are overconfident. Bars of accuracy with 95% intervals (Wilson); points stand at the"
         " mean confidence."
     )
-    reliability = Chart(f"{prefix}calibration", title, _reliability(values), COLUMNS, numbers, note)
+    reliability = Chart("calibration", title, _reliability(values), COLUMNS, numbers, note)
     counts = Chart(
-        f"{prefix}confidence",
+        "confidence",
         "Confidence",
         _counts(values),
         COLUMNS[:3],

@@ -18,13 +18,12 @@ OF_EACH = 18  # of the least and the most accurate, where there are more
 FOLDED = 40  # rows of a table from which it is folded
 
 
-def class_chart(evaluation: Evaluation, names: Names, name: str = "classes") -> Chart:
+def class_chart(evaluation: Evaluation, names: Names) -> Chart:
     """Return the accuracy of each class that has images; of many, of the worst and the best.
 
     Args:
         evaluation: of the predictions.
         names: of the classes, or None.
-        name: of the chart.
     """
     found = [each for each in sorted(evaluation.classes, key=by_recall) if each.images]
     left_out = len(found) - 2 * OF_EACH if len(found) > SHOWN else 0
@@ -42,7 +41,7 @@ def class_chart(evaluation: Evaluation, names: Names, name: str = "classes") -> 
     some = f" The {OF_EACH} least and most accurate of {len(found):,}." if left_out else ""
     note = f"95% intervals (Wilson); the dashed line is top-1 of all images.{some}"
     spec = _spec(values, axis, average)
-    return Chart(name, "Accuracy of each class", spec, columns, numbers, note)
+    return Chart("classes", "Accuracy of each class", spec, columns, numbers, note)
 
 
 def _numbers(each: ClassResult, names: Names) -> tuple[object, ...]:

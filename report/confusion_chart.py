@@ -44,7 +44,7 @@ class _Matrix(NamedTuple):
         )
 
 
-def confusion_chart(evaluation: Evaluation, names: Names, name: str = "confusion") -> Chart | None:
+def confusion_chart(evaluation: Evaluation, names: Names) -> Chart | None:
     """Return the confusion matrix as a chart; None with more than `LIMIT` classes.
 
     Only the cells that are not 0 are in it: 15,000 of 50,000 images in 1,000 classes.
@@ -52,7 +52,6 @@ def confusion_chart(evaluation: Evaluation, names: Names, name: str = "confusion
     Args:
         evaluation: of the predictions.
         names: of the classes, or None.
-        name: of the chart.
     """
     if len(evaluation.classes) > LIMIT:
         return None
@@ -68,7 +67,7 @@ def confusion_chart(evaluation: Evaluation, names: Names, name: str = "confusion
         pair = matrix.classes[row], matrix.classes[column]
         known = (None, None) if names is None else (names[pair[0]], names[pair[1]])
         numbers.append((*pair, images, *known))
-    return Chart(name, "Confusion matrix", _spec(matrix, names), COLUMNS, numbers, note)
+    return Chart("confusion", "Confusion matrix", _spec(matrix, names), COLUMNS, numbers, note)
 
 
 def _ordered(evaluation: Evaluation) -> _Matrix:

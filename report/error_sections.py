@@ -43,7 +43,6 @@ def error_sections(
     evaluation: Evaluation,
     names: Names,
     pictures: Pictures,
-    prefix: str = "",
 ) -> list[Section]:
     """Return the sections on where a net errs.
 
@@ -52,24 +51,23 @@ def error_sections(
         evaluation: of them.
         names: of the classes, or None.
         pictures: of `pictured_keys`.
-        prefix: of the names of sections and charts, in a page on several nets.
     """
-    confusions = [*_scores(evaluation, names), *_confusions(evaluation, names, prefix)]
-    chart = class_chart(evaluation, names, f"{prefix}classes")
-    calibration = calibration_charts(evaluation.calibration, prefix)
+    confusions = [*_scores(evaluation, names), *_confusions(evaluation, names)]
+    chart = class_chart(evaluation, names)
+    calibration = calibration_charts(evaluation.calibration)
     worst, unsure = highest_losses(predictions, IMAGES), lowest_confidences(predictions, IMAGES)
     return [
-        Section("Where it errs", f"{prefix}errors", confusions),
-        Section("Classes", f"{prefix}by-class", [chart, class_rows(evaluation, names)]),
-        Section("Calibration", f"{prefix}calibrated", calibration),
+        Section("Where it errs", "errors", confusions),
+        Section("Classes", "by-class", [chart, class_rows(evaluation, names)]),
+        Section("Calibration", "calibrated", calibration),
         Section(
             "Highest losses",
-            f"{prefix}worst",
+            "worst",
             list(_images(predictions, worst, names, pictures)),
         ),
         Section(
             "Least sure",
-            f"{prefix}unsure",
+            "unsure",
             list(_images(predictions, unsure, names, pictures)),
         ),
     ]
@@ -95,9 +93,9 @@ def _scores(evaluation: Evaluation, names: Names) -> Iterator[Block]:
     )
 
 
-def _confusions(evaluation: Evaluation, names: Names, prefix: str) -> Iterator[Block]:
+def _confusions(evaluation: Evaluation, names: Names) -> Iterator[Block]:
     """Yield the matrix, and the largest confusions by name."""
-    chart = confusion_chart(evaluation, names, f"{prefix}confusion")
+    chart = confusion_chart(evaluation, names)
     if chart is None:
         yield Text(f"A matrix of more than {LIMIT:,} classes is not drawn.", "note")
     else:

@@ -45,7 +45,17 @@ def _run_json(run: ReportedRun) -> dict[str, Any]:
         "trainings": [_training_json(training) for training in run.trainings],
         "layer_times": [asdict(time) for time in result.layer_times],
         "total_ms": result.total_ms,
+        "errors": _errors_json(run),
     }
+
+
+def _errors_json(run: ReportedRun) -> dict[str, Any] | None:
+    if run.predictions is None or run.evaluation is None:
+        return None
+    from .error_sections import IMAGES  # imports NumPy
+    from .errors_text import evaluation_json
+
+    return evaluation_json(run.predictions, run.evaluation, None, IMAGES)
 
 
 def _training_json(training: Training) -> dict[str, Any]:

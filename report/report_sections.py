@@ -15,6 +15,7 @@ from .page import Section
 from .record_section import record_section
 from .report_options import ReportOptions
 from .reported_run import ReportedRun
+from .run_errors import run_errors
 from .time_section import time_section
 
 Made = Section | Sequence[Section] | None  # what a function returns
@@ -26,6 +27,7 @@ REPORT_SECTIONS: tuple[Callable[[Sequence[ReportedRun], ReportOptions], Made], .
 )
 # Of each run, behind its verdict.
 RUN_SECTIONS: tuple[Callable[[ReportedRun, ReportOptions], Made], ...] = (
+    run_errors,
     time_section,
     record_section,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 from pathlib import Path
@@ -15,8 +16,14 @@ import pytest
 from sqgen.datasets.thumbnails import BYTES, SIDE, encode_thumbnail, read_thumbnails
 from sqgen.errors import FormatError
 from sqgen.formats.schema import Datum
+from sqgen.json_form import to_json
 from sqgen.logs.read_result import read_result
 from sqgen.logs.result import LogResult
+from sqgen.report.page import Text
+from sqgen.report.report_json import report_json
+from sqgen.report.report_options import ReportOptions
+from sqgen.report.report_page import report_page
+from sqgen.report.reported_run import read_runs
 from sqgen.report.tested_pictures import read_pictures
 from sqgen.runner.dataset import inspect_dataset
 from sqgen.runner.tested_data import class_names_of_test
@@ -118,6 +125,22 @@ def test_a_page_has_the_images_until_they_change(
         "No pictures: sqgen errors shows them of a run folder."
         in (tmp_path / "page.html").read_text()
     )
+    [reported] = read_runs(["run"])
+    options = ReportOptions(["run"], ["one", "two"])
+    sections = report_page([reported], options).sections
+    assert [section.title for section in sections] == [
+        *("Verdict", "Where it errs", "Classes", "Calibration", "Highest losses", "Least sure"),
+        "What ran",
+    ]
+    last = sections[1].blocks[-1]
+    assert isinstance(last, Text)
+    assert last.text.startswith("--labels has 2 names, and class 4 occurs")
+    printed = json.loads(sqgen("errors", "run", "--json", "--count", "24").stdout)
+    [plain] = report_json([reported])["runs"]
+    assert {**to_json(plain["errors"]), "against": None} == {
+        **printed,
+        "classes": [{**each, "name": None} for each in printed["classes"]],
+    }
     result = read_result("run", keep_rows=False)
     assert class_names_of_test(result, 5, "run") == ["red", "green", "blue", "grey", "<i>black"]
     assert class_names_of_test(result, 6, "run") is None
@@ -126,6 +149,12 @@ def test_a_page_has_the_images_until_they_change(
     make_lmdb(place.data, [raw(7), raw(8)])
     assert "has changed since the test" in read_pictures(result, "run", KEYS).remark
     assert class_names_of_test(result, 5, "run") is None
+    (tmp_path / "p.npz").unlink()
+    sections = report_page(read_runs(["run"]), ReportOptions(["run"])).sections
+    [gone] = [section for section in sections if section.title == "Where it errs"]
+    assert [block.text for block in gone.blocks if isinstance(block, Text)] == [
+        "The predictions that its test kept are gone, or replaced by others; test again."
+    ]
 
 
 def test_a_list_is_found_from_the_folder_that_the_test_ran_in(tmp_path: Path) -> None:
