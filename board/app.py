@@ -24,6 +24,7 @@ from .followed_log import FollowedLogs
 from .log_ends import read_rate
 from .log_tail import log_path, read_tail
 from .places import LOG_FILE, RUN, Place, with_files
+from .reports import Reports
 from .run_row import RUNNING, STATES
 
 View = Callable[..., Response]
@@ -35,6 +36,7 @@ _FOREVER = "private, max-age=31536000, immutable"
 def make_app(catalog: Catalog, access: Access) -> Flask:
     """Return the application, which only reads."""
     app = Flask(__name__, static_folder=None, template_folder=None)
+    views = Views(catalog)
 
     @app.before_request
     def check() -> Response | None:
@@ -55,17 +57,17 @@ def make_app(catalog: Catalog, access: Access) -> Flask:
 
     @app.errorhandler(404)
     def missing(error: Exception) -> Response:
-        return _message(404, "there is no such page; a run may be gone")
+        return views.message(404, "no such page", "A run may be gone.")
 
     @app.errorhandler(SqgenError)
     def failed(error: SqgenError) -> Response:
-        return _message(409, str(error))
+        return views.message(409, "can't be shown", str(error))
 
     @app.errorhandler(500)
     def broken(error: Exception) -> Response:
         return _message(500, "a fault of sqgen; the terminal of sqgen board shows it")
 
-    for rule, view in _routes(Views(catalog)).items():
+    for rule, view in _routes(views).items():
         app.add_url_rule(
             rule, view.__name__, view, methods=["GET"], provide_automatic_options=False
         )
@@ -78,6 +80,7 @@ def _routes(views: Views) -> dict[str, View]:
         "/static/<version>/<name>": views.asset,
         "/runs/<run_id>": views.run,
         "/compare": views.compare,
+        "/report": views.report,
         "/api/runs": views.changes,
         "/api/runs/<run_id>": views.state,
         "/api/curves": views.curves,
@@ -89,7 +92,7 @@ class Views:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._logs = FollowedLogs()
+        self._logs, self._reports = FollowedLogs(), Reports()
         self._folder = printable(str(catalog.folder))
 
     def _page(self, template: str, **variables: Any) -> Response:
@@ -103,6 +106,12 @@ class Views:
         if place is None or place.kind not in (RUN, LOG_FILE):
             abort(404)
         return place
+
+    def message(self, status: int, title: str, text: str) -> Response:
+        """Show what can't be shown instead."""
+        response = self._page("board_message.html.j2", title=title, text=text)
+        response.status_code = status
+        return response
 
     def asset(self, version: str, name: str) -> Response:
         """Return a style or a script."""
@@ -144,6 +153,13 @@ class Views:
             compared=compared,
             ids=[place.id for place in places],
         )
+
+    def report(self) -> Response:
+        """Show the report on runs."""
+        report = self._reports.get(self._asked_places())
+        response = Response(report.page, content_type="text/html; charset=utf-8")
+        response.headers["Content-Security-Policy"] = report.policy
+        return response
 
     def state(self, run_id: str) -> Response:
         """Return the row of a run, iterations a second, and the end of its log if it changed."""

@@ -10,11 +10,16 @@ from importlib.metadata import version
 from typing import NamedTuple
 
 from .. import templates
-from ..report.charts import vega_bundle
+from ..report.charts import VERSION
 from ..report.page import SCRIPT, STYLE
 from ..report.theme import css_variables
+from .child import run_python
 
 _MAKING = threading.Lock()
+_BUNDLE = f"""
+import sys, vl_convert
+sys.stdout.buffer.write(vl_convert.javascript_bundle(vl_version={VERSION!r}).encode())
+"""
 CSS, JAVASCRIPT = "text/css; charset=utf-8", "text/javascript; charset=utf-8"
 
 
@@ -31,7 +36,13 @@ def _style() -> str:
 
 def _library() -> str:
     with _MAKING:  # several pages may ask while it is made
-        return vega_bundle()
+        return _made_library()
+
+
+@lru_cache(maxsize=1)
+def _made_library() -> str:
+    """Return `vega_bundle()`, made elsewhere: it stops all threads, and takes 150 MB for good."""
+    return run_python(_BUNDLE).decode()
 
 
 def _script(name: str) -> Asset:

@@ -96,14 +96,15 @@ class Catalog:
             return self._row(place)
 
     def _row(self, place: Place) -> RunRow:
-        stamp = _stamp(place)
+        now = stamp(place)
         known = self._known.get(place.id)
-        if known is None or known.stamp != stamp:
-            known = self._known[place.id] = _Known(stamp, read_row(place))
-        return _with_life(known.row, place, stamp)
+        if known is None or known.stamp != now:
+            known = self._known[place.id] = _Known(now, read_row(place))
+        return _with_life(known.row, place, now)
 
 
-def _stamp(place: Place) -> Stamp:
+def stamp(place: Place) -> Stamp:
+    """Return what changes whenever a file of a run does."""
     if place.kind == LOG_FILE:
         paths = [place.path]
     else:
@@ -118,7 +119,7 @@ def _stamp(place: Place) -> Stamp:
     return tuple(stamps)
 
 
-def _with_life(row: RunRow, place: Place, stamp: Stamp) -> RunRow:
+def _with_life(row: RunRow, place: Place, now: Stamp) -> RunRow:
     """Return a row with what no file's content says: whether its run goes on."""
     if place.kind == RUN and RESULT not in place.files and LOCK in place.files:
         runner = find_runner(place.path)
@@ -129,7 +130,7 @@ def _with_life(row: RunRow, place: Place, stamp: Stamp) -> RunRow:
     if row.state != OPEN:
         return row
     # Nothing tells who writes the log: what the runner calls silence is the end here.
-    silence = time.time() - max(time_ns for _, time_ns, _ in stamp) / 1e9
+    silence = time.time() - max(time_ns for _, time_ns, _ in now) / 1e9
     if silence < STALL_TIMEOUT:
         return replace(row, state=RUNNING, seconds=None)
     return replace(row, state=CUT_OFF)

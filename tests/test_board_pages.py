@@ -27,6 +27,7 @@ pytest.importorskip("flask", reason="needs Flask, the extra sqgen[board]")
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
+from sqgen.board import reports
 from sqgen.board.access import Access
 from sqgen.board.app import make_app
 from sqgen.board.catalog import Catalog
@@ -232,6 +233,41 @@ def test_what_differs_between_runs(tmp_path: Path) -> None:
     assert "2.4" in differing
     assert "cores" not in differing
     assert "cores" in shared
+
+
+def test_a_report_is_made_when_a_file_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, "-run <b>", "fatal_missing_lmdb", error="caffe: no such file")
+    client = client_of(tmp_path)
+    (row,) = get_json(client, "/api/runs")["rows"]
+    path = f"/report?run={row['id']}"
+    report = get(client, path)
+    assert report.status_code == 200
+    assert "&lt;b&gt;" in report.data.decode()
+    policy = report.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert policy.endswith("; frame-ancestors 'none'")
+    monkeypatch.setattr(reports, "run_python", lambda code, arguments: b"another")
+    assert get(client, path).data == report.data
+    os.utime(run / "caffe.log")
+    again = get(client, path)
+    assert again.data == b"another"
+    assert again.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    (run / "predictions.npz").symlink_to("/dev/null")
+    refused = get(client, path)
+    assert refused.status_code == 409
+    assert "predictions.npz: is a link, which the board does not follow" in refused.data.decode()
+
+
+def test_a_report_that_fails_says_why(tmp_path: Path) -> None:
+    make_run(tmp_path, "run")
+    (tmp_path / "run" / "caffe.log").write_text("nothing")
+    client = client_of(tmp_path)
+    (row,) = get_json(client, "/api/runs")["rows"]
+    failed = get(client, f"/report?run={row['id']}")
+    assert failed.status_code == 409
+    assert "is neither a log of Caffe" in failed.data.decode()
 
 
 def test_the_end_of_a_log(tmp_path: Path) -> None:
