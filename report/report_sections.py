@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from .comparison_section import comparison_section
 from .curves_section import curves_section
+from .net_section import net_section
 from .page import Section
 from .record_section import record_section
 from .report_options import ReportOptions
@@ -24,6 +25,7 @@ Made = Section | Sequence[Section] | None  # what a function returns
 REPORT_SECTIONS: tuple[Callable[[Sequence[ReportedRun], ReportOptions], Made], ...] = (
     comparison_section,
     curves_section,
+    net_section,
 )
 # Of each run, behind its verdict.
 RUN_SECTIONS: tuple[Callable[[ReportedRun, ReportOptions], Made], ...] = (

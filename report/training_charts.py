@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 
 from ..errors import DesignError
 from .charts import Chart, chart_label
-from .curves import ACCURACY_PANEL, ITERATIONS, PANELS, RATE_PANEL, TIME, Curve, Training
+from .curves import (
+    ACCURACY_PANEL,
+    ITERATIONS,
+    LOSS_PANEL,
+    PANELS,
+    RATE_PANEL,
+    TIME,
+    Curve,
+    Training,
+)
 from .names import number_duplicates
 from .theme import DASHES, SHAPES
 
@@ -116,7 +125,7 @@ def _panel_chart(
     spec = {
         "width": WIDTH,
         "height": PANEL_HEIGHT,
-        "usermeta": {"legendEntry": _entry_width(series), "hover": True},
+        "usermeta": _page_options(series, panel, is_log),
         "data": {"values": [row for line in lines for row in _line_rows(line, frame, is_log)]},
         "encoding": {
             "x": {
@@ -141,6 +150,12 @@ def _panel_chart(
         for at, value in zip(line.curve.xs, line.curve.ys, strict=True)
     ]
     return Chart(NAMES[panel], panel, spec, columns, rows)
+
+
+def _page_options(series: Sequence[str], panel: str, is_log: bool) -> dict[str, Any]:
+    """Return what a page makes of a panel: losses have a button for a logarithmic scale."""
+    options: dict[str, Any] = {"legendEntry": _entry_width(series), "hover": True}
+    return options | ({"log": True} if panel == LOSS_PANEL and not is_log else {})
 
 
 def _entry_width(names: Sequence[str]) -> int:

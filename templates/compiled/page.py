@@ -1,6 +1,6 @@
 # page.html.j2, compiled by `make templates`; edit that, not this.
 JINJA = '3.1'
-CHECKSUM = 2319778490
+CHECKSUM = 2352542568
 
 from jinja2.runtime import LoopContext, Macro, Markup, Namespace, TemplateNotFound, TemplateReference, TemplateRuntimeError, Undefined, escape, identity, internalcode, markup_join, missing, str_join
 name = 'page.html.j2'
@@ -86,6 +86,11 @@ def root(context, missing=missing):
                 escape(environment.getattr(l_1_each, 'note')),
                 '</figcaption>\n',
             ))
+        if ('log' in context.call(environment.getattr(environment.getattr(l_1_each, 'spec'), 'get'), 'usermeta', {})):
+            pass
+            t_9.append(
+                '<button type="button" class="log hint" aria-pressed="false">log scale</button>\n',
+            )
         t_9.extend((
             '<script type="application/json">',
             escape(t_6(context.eval_ctx, environment.getitem((undefined(name='specs') if l_1_specs is missing else l_1_specs), environment.getattr(l_1_each, 'name')))),
@@ -403,4 +408,4 @@ def root(context, missing=missing):
     yield '</body>\n</html>\n'
 
 blocks = {}
-debug_info = '1=65&2=73&3=75&4=78&5=82&7=87&10=93&11=102&12=107&14=121&17=146&21=155&22=161&26=176&28=183&29=187&38=201&41=205&45=207&47=209&52=211&53=213&54=216&59=219&60=222&62=225&63=229&68=236&69=240&70=246&71=249&73=255&74=260&75=262&76=265&77=273&78=276&79=278&80=281&81=285&82=289&85=309&86=311&87=314&88=316&91=320&92=323&94=325&96=326&97=328&98=329&100=332&101=335&105=338&106=341&107=345&108=348&109=352&110=356&112=375&113=378&123=392&124=396'
+debug_info = '1=65&2=73&3=75&4=78&5=82&7=85&10=92&13=98&14=107&15=112&17=126&20=151&24=160&25=166&29=181&31=188&32=192&41=206&44=210&48=212&50=214&55=216&56=218&57=221&62=224&63=227&65=230&66=234&71=241&72=245&73=251&74=254&76=260&77=265&78=267&79=270&80=278&81=281&82=283&83=286&84=290&85=294&88=314&89=316&90=319&91=321&94=325&95=328&97=330&99=331&100=333&101=334&103=337&104=340&108=343&109=346&110=350&111=353&112=357&113=361&115=380&116=383&126=397&127=401'
