@@ -17,6 +17,7 @@ from ..formats.upgrade import SOLVER_TYPE
 from ..nets.definition import NetDefinition, parse_solver, read_net, read_text, upgrade_line
 from ..text import number_text, printable
 from . import glog, memory
+from .constraints import TrainingConstraints
 from .device import select_device
 from .executor import Executor
 from .flags import CommandLine
@@ -100,7 +101,8 @@ def train(line: CommandLine, workers: Workers) -> None:
             glog.info(f"Removed {removed} unfinished files of a training that was killed")
         saved = read_snapshot(snapshot) if snapshot else None
         options = _options(line, device, workers, _training_seed(param, saved))
-        solver = Solver(param, source, options, signals.next_request)
+        constraints = _read_constraints(line.text("constraints"), saved)
+        solver = Solver(param, source, options, signals.next_request, constraints)
         try:
             if saved is not None:
                 glog.info(f"Resuming from {snapshot}", "caffe.cpp:235")
@@ -137,6 +139,30 @@ def _read_solver(path: str) -> tuple[SolverParameter, str]:
         was_given = "was not specified" not in completed
         glog.info(completed, f"upgrade_proto.cpp:{1113 if was_given else 1108}")
     return param, source
+
+
+def _read_constraints(path: str, saved: SavedRun | None) -> TrainingConstraints:
+    """Return the constraints of a file, or else those of the run to resume, which may be none.
+
+    Raises:
+        NetError: the run to resume had others.
+        FormatError: the file can't be read.
+    """
+    state = saved.resume_state if saved is not None else None
+    if saved is not None and path and state is None:
+        raise NetError(
+            f"{printable(saved.path)} has no matching .sqgenstate beside it, so nothing tells which"
+            " constraints its weights obey: start from these, with --weights"
+        )
+    path = path or (state.constraints if state is not None else "")
+    constraints = TrainingConstraints.read(path) if path else TrainingConstraints()
+    if saved is not None and state is not None and state.constraints_digest != constraints.digest:
+        had = printable(state.constraints) or "none"
+        raise NetError(
+            f"{printable(saved.path)} is of a training with other constraints (its own: {had});"
+            " resume with those, or start from its weights, with --weights"
+        )
+    return constraints
 
 
 def _training_seed(param: SolverParameter, saved: SavedRun | None) -> int:

@@ -7,7 +7,7 @@ w -= h. Both forms agree while the rate is constant. An update leaves the amount
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ import torch
 from ..nets.solver_rules import HISTORY_BLOBS
 from ..text import number_text
 from . import glog
+from .constraints import Constrained
 from .parameters import Parameter
 
 if TYPE_CHECKING:
@@ -102,37 +103,77 @@ _RULES: dict[str, Rule] = {
 class Optimizer:
     """SGDSolver::ApplyUpdate: clip, normalize and regularize gradients, then step.
 
-    Attributes:
-        history: in the order of a solver state: each parameter's first blob, then the second ones.
+    Args:
+        solver: the SolverParameter.
+        parameters: those of the net.
+        constrained: one a parameter, None where it has no constraint.
     """
 
-    def __init__(self, solver: SolverParameter, parameters: Sequence[Parameter]) -> None:
+    def __init__(
+        self,
+        solver: SolverParameter,
+        parameters: Sequence[Parameter],
+        constrained: Sequence[Constrained | None] = (),
+    ) -> None:
         self.solver = solver
-        self.parameters = list(parameters)
+        self._of = list(constrained) or [None] * len(parameters)
+        self._constrained = [each for each in self._of if each]
+        self.parameters = [
+            each.numbers if each else parameter
+            for parameter, each in zip(parameters, self._of, strict=True)
+        ]
         self.rule, self.history_blobs = _RULES[solver.type], HISTORY_BLOBS[solver.type]
-        self.history = [
+        self._history = [
             torch.zeros_like(p.data) for _ in range(self.history_blobs) for p in self.parameters
         ]
+
+    def impose(self) -> None:
+        """Give constrained parameters values that obey, from those that they have."""
+        with torch.no_grad():
+            for each in self._constrained:
+                each.impose()
 
     def apply(self, rate: float, iteration: int) -> None:
         """Update every parameter from its gradient at this learning rate."""
         with torch.no_grad():
+            for each in self._constrained:
+                each.collect()
             self._clip()
-            count = len(self.parameters)
             for index, parameter in enumerate(self.parameters):
-                if parameter.grad is None:
-                    # As in Caffe, weight decay enters the history even where the rate is 0.
-                    if not (parameter.learned or self._decay(parameter)):
-                        continue
-                    parameter.grad = torch.zeros_like(parameter.data)
-                g = parameter.grad
-                if self.solver.iter_size > 1:
-                    g.mul_(1 / self.solver.iter_size)
-                self._regularize(parameter, g)
-                params = StepParams.of(self.solver, rate * parameter.lr_mult, iteration)
-                history = self.history[index :: count or 1]
-                parameter.grad = self.rule(params, g, history)
-                parameter.data.sub_(parameter.grad)
+                self._update(index, parameter, rate, iteration)
+            for each in self._constrained:
+                each.distribute(self.solver.snapshot_diff)
+
+    def _update(self, index: int, parameter: Parameter, rate: float, iteration: int) -> None:
+        if parameter.grad is None:
+            # As in Caffe, weight decay enters the history even where the rate is 0.
+            if not (parameter.learned or self._decay(parameter)):
+                return
+            parameter.grad = torch.zeros_like(parameter.data)
+        g = parameter.grad
+        if self.solver.iter_size > 1:
+            g.mul_(1 / self.solver.iter_size)
+        self._regularize(parameter, g, self._of[index])
+        params = StepParams.of(self.solver, rate * parameter.lr_mult, iteration)
+        parameter.grad = self.rule(params, g, self._history[index :: len(self.parameters)])
+        parameter.data.sub_(parameter.grad)
+
+    # The history, in the order of a solver state: each parameter's first blob, then the second ones
+
+    def history(self) -> list[Tensor]:
+        """Return the history in the parameters' shapes; zero for weights that are constant."""
+        return [
+            constrained.spread(blob) if constrained else blob
+            for blob, constrained in zip(self._history, self._of_history(), strict=True)
+        ]
+
+    def load_history(self, blobs: Iterable[Tensor]) -> None:
+        """Take a history of `history`'s shapes."""
+        for own, blob, constrained in zip(self._history, blobs, self._of_history(), strict=True):
+            own.copy_(constrained.gather(blob.to(own)) if constrained else blob)
+
+    def _of_history(self) -> list[Constrained | None]:
+        return self._of * self.history_blobs
 
     def _clip(self) -> None:
         """Scale all gradients to a joint L2 norm, before dividing by iter_size (ClipGradients)."""
@@ -154,14 +195,16 @@ class Optimizer:
                 if parameter.grad is not None:
                     parameter.grad.mul_(factor)
 
-    def _regularize(self, parameter: Parameter, g: Tensor) -> None:
+    def _regularize(self, parameter: Parameter, g: Tensor, constrained: Constrained | None) -> None:
+        """Add the decay; a shared value's is its members' together."""
         decay = self._decay(parameter)
         if not decay:
             return
-        if self.solver.regularization_type == "L1":
-            g.add_(parameter.data.sign(), alpha=decay)
-        else:
-            g.add_(parameter.data, alpha=decay)
+        is_l1 = self.solver.regularization_type == "L1"
+        term = parameter.data.sign() if is_l1 else parameter.data
+        if constrained is not None:
+            term = term * constrained.members
+        g.add_(term, alpha=decay)
 
     def _decay(self, parameter: Parameter) -> float:
         return float(self.solver.weight_decay * parameter.decay_mult)

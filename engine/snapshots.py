@@ -57,6 +57,8 @@ class ResumeState:
         digest, weights_digest: SHA-256 of the solver state and weights that this belongs to; the
             latter is empty in states of earlier versions.
         rate: the solver's `rate_fields`; empty in states of earlier versions.
+        constraints, constraints_digest: the file of the run's constraints, as given, and of what it
+            says (`formats.constraints.constraints_digest`); empty for a run without.
     """
 
     iteration: int
@@ -70,6 +72,8 @@ class ResumeState:
     digest: str = ""
     weights_digest: str = ""
     rate: Mapping[str, str] = field(default_factory=dict)
+    constraints: str = ""
+    constraints_digest: str = ""
     format: int = FORMAT
 
     @property
@@ -108,7 +112,7 @@ def write_snapshot(
     glog.info(f"Snapshotting to {kind} file {model_path}", place)
     model = to_caffemodel(net.name, net.parameters, TRAIN, optimizer.solver.snapshot_diff)
     state = SolverState(iter=resume_state.iteration, learned_net=model_path, current_step=step)
-    for blob in optimizer.history:
+    for blob in optimizer.history():
         fill_blob(state.history.add(), to_array(blob))
     place = "sgd_solver.cpp:296" if hdf5 else "sgd_solver.cpp:284"
     glog.info(f"Snapshotting solver state to {kind} file {state_path}", place)
@@ -160,20 +164,22 @@ def restore_history(saved: SavedRun, optimizer: Optimizer) -> None:
         FormatError: it belongs to another solver or net.
     """
     _check_history(saved.state, optimizer, printable(saved.path))
-    for blob, history in zip(saved.state.history, optimizer.history, strict=True):
-        array = blob_array(blob).reshape(tuple(history.shape))
-        history.copy_(torch.from_numpy(array))
+    optimizer.load_history(
+        torch.from_numpy(blob_array(blob).reshape(tuple(own.shape)))
+        for blob, own in zip(saved.state.history, optimizer.history(), strict=True)
+    )
 
 
 def _check_history(state: SolverState, optimizer: Optimizer, file: str) -> None:
-    expected = len(optimizer.history)
+    histories = optimizer.history()
+    expected = len(histories)
     if len(state.history) != expected:
         raise FormatError(
             f"{file}: Incorrect length of history blobs: {len(state.history)} in the file,"
             f" {expected} for solver type {optimizer.solver.type} and this net; resume with the"
             " solver that wrote it"
         )
-    for index, (blob, history) in enumerate(zip(state.history, optimizer.history, strict=True)):
+    for index, (blob, history) in enumerate(zip(state.history, histories, strict=True)):
         if not same_blob_shape(blob, tuple(history.shape)):
             raise FormatError(
                 f"{file}: history {index} has shape {tuple(blob.shape.dim)}, but the parameter"

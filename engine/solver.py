@@ -21,6 +21,7 @@ from ..nets.solver_rules import lint_resume, lint_solver, rate_fields
 from ..text import first_few, number_text, printable
 from ..weights.match import fits_few
 from . import glog
+from .constraints import TrainingConstraints, constrain_net
 from .data_positions import DataPositions
 from .executor import BatchResult, Executor
 from .learning_rate import LearningRate
@@ -59,6 +60,7 @@ class Solver:
         source: its file, for messages and to find its nets.
         options: how nets run.
         next_request: returns the pending request of a signal, and clears it.
+        constraints: what holds for weights during the training, or None.
 
     Raises:
         SqgenError: an invalid solver or net, or unreadable data.
@@ -70,9 +72,11 @@ class Solver:
         source: str,
         options: EngineOptions,
         next_request: Callable[[], str],
+        constraints: TrainingConstraints | None = None,
     ) -> None:
         self.param, self.source = param, source
         self.options, self.next_request = options, next_request
+        self.constraints = constraints or TrainingConstraints()
         dump = prototxt.debug_text(param)
         glog.info("Initializing solver from parameters: ", "solver.cpp:45", body=dump)
         self._check_param()
@@ -93,7 +97,7 @@ class Solver:
             self.tests.append(self._open_net(net, "TEST", index + 1))
         if not any(self.net.wiring.loss_weights.values()):
             glog.warning("the training net has no loss: it learns nothing")
-        self.optimizer = Optimizer(param, self.net.parameters.unique)
+        self.optimizer = self._make_optimizer()
         self.rate = LearningRate(param)
         self.iteration = 0
         self.loss = SmoothedLoss(param.average_loss)
@@ -103,6 +107,17 @@ class Solver:
         self._saved_iteration = 0  # of the last snapshot, or of the one resumed from
         self._check_snapshots()
         glog.info("Solver scaffolding done.", "solver.cpp:57")
+
+    def _make_optimizer(self) -> Optimizer:
+        unique = self.net.parameters.unique
+        constraints = self.constraints
+        if not constraints.of_blob:
+            return Optimizer(self.param, unique)
+        constrained = constrain_net(constraints.of_blob, self.net.parameters, constraints.path)
+        glog.info(constraints.describe())
+        optimizer = Optimizer(self.param, unique, constrained)
+        optimizer.impose()
+        return optimizer
 
     @property
     def nets(self) -> list[Executor]:
@@ -303,6 +318,8 @@ class Solver:
             threads=self.net.threads,
             precision=self.options.precision,
             rate=rate_fields(self.param),
+            constraints=self.constraints.path,
+            constraints_digest=self.constraints.digest,
         )
         prefix, step = self.param.snapshot_prefix, self.rate.current_step
         write_snapshot(prefix, self.net, self.optimizer, step, resume_state)
@@ -328,6 +345,7 @@ class Solver:
             glog.warning(f"{file} names no weights: the net keeps its initial ones")
         else:
             self.net.load(read_weights(saved.weights), os.fspath(saved.weights))
+        self.optimizer.impose()
         glog.info("SGDSolver: restoring history", "sgd_solver.cpp:336")
         self.iteration = self._saved_iteration = saved.state.iter
         self.rate.current_step = saved.state.current_step

@@ -140,6 +140,13 @@ def read_written_rate(path: str) -> dict[str, str]:
     return {str(name): str(value) for name, value in rate.items()}
 
 
+def read_written_constraints(path: str) -> str:
+    """Return the file of constraints that the run of a solver state obeyed, or an empty string."""
+    fields = _read_resume_fields(path)
+    file = fields.get("constraints")
+    return file if isinstance(file, str) and fields.get("digest") == _digest(path) else ""
+
+
 def _read_digests(path: str) -> tuple[str, str]:
     """Return the digests of a solver state and its weights from the file beside it, or nothing."""
     fields = _read_resume_fields(path)

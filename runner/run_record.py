@@ -122,6 +122,7 @@ class TrainRecord:
         max_iter: updates in all.
         trained_parameters: how many parameters it changes.
         frozen: names of the layers that were frozen.
+        constraints: the file of those that it obeyed, or None.
         data: the data layers of the trained net.
         tests: the test nets.
         best: returns plain data of the best weights by a test's score, which a run may change.
@@ -132,6 +133,7 @@ class TrainRecord:
     max_iter: int
     trained_parameters: int
     frozen: tuple[str, ...]
+    constraints: str | None
     data: tuple[DataRecord, ...]
     tests: tuple[TestNetRecord, ...]
     best: Callable[[], dict[str, Any] | None] = lambda: None
@@ -144,6 +146,7 @@ class TrainRecord:
             "max_iter": self.max_iter,
             "trained_parameters": self.trained_parameters,
             "frozen": list(self.frozen),
+            "constraints": self.constraints,
             "data": [layer.as_dict() for layer in self.data],
             "tests": [test.as_dict() for test in self.tests],
             "best": self.best(),

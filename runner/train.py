@@ -31,6 +31,7 @@ def train(
     keep_test_iter: bool = False,
     keep_best: str | None = None,
     patience: int | None = None,
+    constraints: str | os.PathLike[str] | None = None,
     **run_options: Any,
 ) -> LogResult:
     """Train a net and return the result.
@@ -56,6 +57,8 @@ def train(
         keep_best: a score, such as `top1`; sqgen keeps the weights of its best test as
             PREFIX_best.caffemodel, and `result.run["best"]` names them.
         patience: tests in a row without a better score of `keep_best` that end the training.
+        constraints: a file of weights that stay zero or share a value (docs/constraints.md); for
+            the embedded engine alone.
         stages, level: of the trained net, as `caffe` takes them by --stage and --level.
         run_options: fields of `sqgen.RunOptions`.
 
@@ -84,5 +87,6 @@ def train(
         keep_test_iter=keep_test_iter,
         keep_best=keep_best,
         patience=patience,
+        constraints=path_or_none(constraints),
     )
     return TrainingPlan(RunOptions(**run_options), os.fspath(solver), wanted).run()

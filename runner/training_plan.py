@@ -60,6 +60,7 @@ class TrainOptions:
     keep_test_iter: bool = False
     keep_best: str | None = None
     patience: int | None = None
+    constraints: str | None = None
 
 
 class TrainingPlan:
@@ -95,6 +96,7 @@ class TrainingPlan:
             self._nets,
             StartOptions(wanted.weights, wanted.snapshot, wanted.resume, wanted.partial_weights),
         )
+        self._check_constraints()
         self._log_frozen()
         self._best = self._plan_best(wanted.keep_best, wanted.patience)
         self._check_snapshots()
@@ -102,12 +104,27 @@ class TrainingPlan:
         self._engine = options.select_engine()
         if self._engine.kind == TORCH:
             self._nets.given.require_caffe()
+        elif wanted.constraints or self._start.constraints:
+            raise SqgenError(
+                f"{self._engine.name} obeys no constraints, which only the embedded engine does;"
+                " give --engine torch"
+            )
         check_solver_mode(options, self._solver, self._engine)
 
     @property
     def _records(self) -> int | None:
         datasets = self._nets.trained_check.datasets
         return datasets[0].records if datasets else None
+
+    def _check_constraints(self) -> None:
+        """Check that the file of constraints, if any, is one of this net."""
+        path = self._wanted.constraints
+        if path is not None:
+            from ..formats.constraints import check_constraints, read_constraints  # imports NumPy
+
+            layers = self._nets.trained_check.shapes.layers
+            shapes = {item.layer.name: [blob.shape for blob in item.blobs] for item in layers}
+            check_constraints(read_constraints(path), shapes, path)
 
     def _log_length(self) -> None:
         if not self._images:
@@ -222,6 +239,7 @@ class TrainingPlan:
             self._solver.param.max_iter,
             self._trained_parameters,
             self._frozen,
+            self._wanted.constraints or self._start.constraints or None,
             record_data(self._nets.trained_check),
             self._tests,
         )
@@ -234,6 +252,7 @@ class TrainingPlan:
         """Return the arguments of `caffe` that say what to train, from where."""
         level = self._wanted.level
         flags = [*self._start.flags, *([f"--level={level}"] if level else [])]
+        flags += [f"--constraints={self._wanted.constraints}"] if self._wanted.constraints else []
         return ["train", f"--solver={folder.file_path(SOLVER)}", *flags]
 
     def _solver_file(self, folder: RunFolder) -> RunFile:
@@ -267,6 +286,7 @@ class TrainingPlan:
             "keep-best": wanted.keep_best,
             "patience": wanted.patience,
             "keep-test-iter": wanted.keep_test_iter,
+            "constraints": wanted.constraints,
         }
         copy = folder.file_path(SOLVER)
         return resume_command(self._options, self._solver_argument, copy, in_copy, others)

@@ -7,7 +7,11 @@ from typing import NamedTuple
 
 from ..errors import FormatError, NetError, SqgenError
 from ..formats.caffemodel import split_weights
-from ..formats.snapshot_files import newest_snapshot, read_written_rate
+from ..formats.snapshot_files import (
+    newest_snapshot,
+    read_written_constraints,
+    read_written_rate,
+)
 from ..nets.solver_rules import lint_resume
 from ..text import first_few, printable
 from ..weights.match import fits_few
@@ -42,12 +46,14 @@ class Start(NamedTuple):
         iteration: 0 but for a snapshot.
         path: the weights or the snapshot.
         fresh: names of the layers that start from their fillers.
+        constraints: the file of those that a snapshot's run obeyed; empty for none.
     """
 
     flags: list[str]
     iteration: int = 0
     path: str | None = None
     fresh: Sequence[str] = ()
+    constraints: str = ""
 
 
 def find_start(
@@ -82,7 +88,8 @@ def find_start(
     if change is not None:
         options.warn(f"{printable(snapshot)}: {change}")
     options.log_line(f"resuming from {printable(snapshot)}, iteration {iteration}")
-    return Start([f"--snapshot={snapshot}"], iteration, snapshot)
+    constraints = read_written_constraints(snapshot)
+    return Start([f"--snapshot={snapshot}"], iteration, snapshot, constraints=constraints)
 
 
 def _newest_snapshot(options: RunOptions, solver: ParsedSolver) -> str:

@@ -32,6 +32,7 @@ from sqgen.text import number_text
 
 from .conftest import DATA
 from .devices import device_flags, tolerance
+from .optimizer_reference import TYPES, reference
 from .small_training import (
     POOL1,
     RANDOM,
@@ -39,7 +40,6 @@ from .small_training import (
     SOLVER,
     START,
     TRANSFORM,
-    Array,
     accuracy,
     assert_same_messages,
     batch_norm,
@@ -398,38 +398,6 @@ def test_run_is_as_caffe_recorded_it(
         assert all(a == pytest.approx(b, rel=rtol) for a, b in losses)
 
 
-# The rules of the updates, in float64 and written from the papers and Caffe's docs.
-
-
-def reference(
-    kind: str, solver: Any, w: Array, h: list[Array], g: Array, rate: float, time: int
-) -> tuple[Array, list[Array]]:
-    """New weights and history of one update; `time` counts from 1."""
-    mu, beta, delta, decay = solver.momentum, solver.momentum2, solver.delta, solver.rms_decay
-    if kind == "SGD":
-        step = mu * h[0] + rate * g
-        return w - step, [step]
-    if kind == "Nesterov":
-        velocity = mu * h[0] + rate * g
-        return w - ((1 + mu) * velocity - mu * h[0]), [velocity]
-    if kind == "AdaGrad":
-        total = h[0] + g**2
-        return w - rate * g / (np.sqrt(total) + delta), [total]
-    if kind == "RMSProp":
-        total = decay * h[0] + (1 - decay) * g**2
-        return w - rate * g / (np.sqrt(total) + delta), [total]
-    if kind == "AdaDelta":
-        squares = mu * h[0] + (1 - mu) * g**2
-        step = g * np.sqrt((h[1] + delta) / (squares + delta))
-        return w - rate * step, [squares, mu * h[1] + (1 - mu) * step**2]
-    mean, square = mu * h[0] + (1 - mu) * g, beta * h[1] + (1 - beta) * g**2
-    corrected = rate * math.sqrt(1 - beta**time) / (1 - mu**time)
-    return w - corrected * mean / (np.sqrt(square) + delta), [mean, square]
-
-
-TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
-
-
 @pytest.mark.parametrize("penalty", ["", "L1", "L2"])
 @pytest.mark.parametrize("kind", TYPES)
 def test_updates_are_the_formulas(kind: str, penalty: str, device: str) -> None:
@@ -469,7 +437,7 @@ def test_updates_are_the_formulas(kind: str, penalty: str, device: str) -> None:
             moved = (before[i] - parameter.grad).cpu()
             np.testing.assert_allclose(parameter.data.cpu(), moved, rtol=1e-7, atol=1e-7)
             for number, blob in enumerate(hs[i]):
-                made = update.history[number * 2 + i].cpu()
+                made = update.history()[number * 2 + i].cpu()
                 np.testing.assert_allclose(made, blob, rtol=1e-9, atol=1e-12)
     assert 0 < clipped < 7
 

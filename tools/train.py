@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--keep-test-iter", is_flag=True, help="don't fit test_iter to the test data")
 @click.option("--keep-best", metavar="SCORE", help="keep the weights of the best test: top1")
 @click.option("--patience", type=int, metavar="N", help="stop after N tests without a better one")
+@click.option("--constraints", metavar="FILE", help="weights that stay zero or share a value")
 @click.option("--keep-going", is_flag=True, help="don't stop where the loss is nan or inf")
 @click.option("--dry-run", is_flag=True, help="check all, say what would run, and stop")
 @run_options
