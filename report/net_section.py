@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import MissingExtraError, SqgenError
 from ..logs.read_result import LOG
@@ -24,20 +25,38 @@ UNKNOWN = "?"
 HEADS = ("layer", "type", "output", "parameters", "MACs", "bytes")
 
 
+class _Net(NamedTuple):
+    """A net of a run, its shapes and what it has by layer."""
+
+    net: NetDefinition
+    shapes: NetShapes
+    summary: Summary
+
+
 def net_section(runs: Sequence[ReportedRun], options: ReportOptions) -> Section | None:
-    """Return the nets in the run folders, each once; None without any."""
-    files = {run.name: path for run in runs if (path := _net_file(run)) is not None}
-    by_bytes: dict[bytes, list[str]] = {}  # the names of the runs of each net
-    for name, path in files.items():
-        by_bytes.setdefault(path.read_bytes(), []).append(name)
+    """Return the nets in the run folders, equal ones once; None without any."""
+    nets: dict[str, tuple[_Net, list[str]]] = {}  # with the names of the runs of each
+    faults: list[Block] = []
+    for run in runs:
+        path = _net_file(run)
+        try:
+            found = None if path is None else _read(path)
+        except SqgenError as error:
+            faults.append(Text(escaped(f"A net can't be shown: {error}."), "note"))
+            continue
+        if found is not None:
+            # Wherever their data lies.
+            key = repr((found.summary.phase, found.summary.layers))
+            nets.setdefault(key, (found, []))[1].append(run.name)
     blocks: list[Block] = []
-    for number, names in enumerate(list(by_bytes.values())[:MOST]):
-        if len(by_bytes) > 1:
+    for number, (found, names) in enumerate(list(nets.values())[:MOST]):
+        if len(nets) > 1:
             blocks.append(Text(f"Of {first_few(names)}:"))
-        blocks += _net_blocks(files[names[0]], number)
-    if len(by_bytes) > MOST:
-        blocks.append(Text(f"{len(by_bytes) - MOST} more nets are not shown.", "note"))
-    return Section("Net" if len(by_bytes) == 1 else "Nets", "net", blocks) if blocks else None
+        blocks += _net_blocks(found, number)
+    if len(nets) > MOST:
+        blocks.append(Text(f"{len(nets) - MOST} more nets are not shown.", "note"))
+    blocks += faults
+    return Section("Net" if len(nets) == 1 else "Nets", "net", blocks) if blocks else None
 
 
 def _net_file(run: ReportedRun) -> Path | None:
@@ -60,24 +79,19 @@ def _image_shape(log: Path) -> Shape | None:
     return None if match is None else tuple(int(side) for side in match.groups())
 
 
-def _net_blocks(path: Path, number: int) -> Iterator[Block]:
-    try:
-        net = read_net(str(path))
-        phase = "TEST" if net.layers("TEST") else "TRAIN"
-        shapes = infer_shapes(net, phase, _image_shape(path.with_name(LOG)))
-        summary = summarize_shapes(net, phase, shapes)
-    except SqgenError as error:
-        yield Text(escaped(f"The net can't be shown: {error}."), "note")
-        return
-    yield _drawing(net, shapes, number)
+def _read(path: Path) -> _Net:
+    net = read_net(str(path))
+    phase = "TEST" if net.layers("TEST") else "TRAIN"
+    shapes = infer_shapes(net, phase, _image_shape(path.with_name(LOG)))
+    return _Net(net, shapes, summarize_shapes(net, phase, shapes))
+
+
+def _net_blocks(found: _Net, number: int) -> Iterator[Block]:
+    summary = found.summary
+    yield _drawing(found.net, found.shapes, number)
     yield Text(_totals(summary), "note")
-    yield Table(
-        HEADS,
-        [_cells(layer) for layer in summary.layers],
-        (3, 4, 5),
-        f"{len(summary.layers)} layers in {phase}",
-        folded=True,
-    )
+    rows = [_cells(layer) for layer in summary.layers]
+    yield Table(HEADS, rows, (3, 4, 5), f"{len(rows)} layers in {summary.phase}", folded=True)
 
 
 def _drawing(net: NetDefinition, shapes: NetShapes, number: int) -> Block:
