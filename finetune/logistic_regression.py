@@ -8,6 +8,7 @@ layer of every net; the bias is not penalized. scikit-learn's C is 1 / (n * stre
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ STRENGTHS = tuple(10 ** (exponent / 2) for exponent in range(2, -9, -1))  # 10 t
 FOLDS = 5
 _LARGE = 5000  # samples from which one fold is enough
 _ITERATIONS = 300
+# Of the largest gradient, where a fit ends. To choose a strength needs less than its weights.
+_ROUGH, _FINE = 1e-5, 1e-6
 
 
 class LogisticRegression(NamedTuple):
@@ -38,6 +41,12 @@ class LogisticRegression(NamedTuple):
     strength: float
     loss: float
     accuracy: float
+
+
+class _LBFGS(torch.optim.LBFGS):
+    """PyTorch's, without the wrapper that loads PyTorch's compiler, which takes 2 s."""
+
+    add_param_group = inspect.unwrap(torch.optim.LBFGS.add_param_group)
 
 
 def fit(
@@ -80,7 +89,7 @@ def _fit(
     weights = torch.tensor(class_weights, dtype=x.dtype)
     scores = _cross_validate(x, y, weights, strengths, seed)
     best = min(range(len(strengths)), key=lambda index: scores[index][0])
-    path = _path(x, y, weights, strengths[: best + 1])
+    path = _path(x, y, weights, strengths[: best + 1], _FINE)
     weight, bias = path[-1]
     return LogisticRegression(weight.numpy() / scale, bias.numpy(), strengths[best], *scores[best])
 
@@ -103,7 +112,8 @@ def _cross_validate(
     for fold in range(1 if len(x) > _LARGE else FOLDS):
         out = folds == fold
         count += int(out.sum())
-        for index, (weight, bias) in enumerate(_path(x[~out], y[~out], weights, strengths)):
+        path = _path(x[~out], y[~out], weights, strengths, _ROUGH)
+        for index, (weight, bias) in enumerate(path):
             scores = x[out] @ weight.T + bias
             loss = torch.nn.functional.cross_entropy(scores, y[out], reduction="sum")
             sums[index][0] += float(loss)
@@ -112,7 +122,7 @@ def _cross_validate(
 
 
 def _path(
-    x: Tensor, y: Tensor, weights: Tensor, strengths: Sequence[float]
+    x: Tensor, y: Tensor, weights: Tensor, strengths: Sequence[float], tolerance: float
 ) -> list[tuple[Tensor, Tensor]]:
     """Return weights and bias at each strength, each started from the one before."""
     weight = x.new_zeros(len(weights), x.shape[1]).requires_grad_()
@@ -120,11 +130,11 @@ def _path(
     of_samples = weights[y] / len(y)
     path = []
     for strength in strengths:
-        optimizer = torch.optim.LBFGS(
+        optimizer = _LBFGS(
             [weight, bias],
             max_iter=_ITERATIONS,
-            tolerance_grad=1e-6,
-            tolerance_change=1e-10,
+            tolerance_grad=tolerance,
+            tolerance_change=tolerance**2 * 100,
             line_search_fn="strong_wolfe",
         )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from sqgen.exchange.known_nets import torchvision_net
 from sqgen.exchange.torchvision_module import SqueezeNet
 from sqgen.finetune.classifier import find_classifier
 from sqgen.finetune.logistic_regression import FOLDS, fit, fold_numbers
-from sqgen.formats.caffemodel import read_blob, read_caffemodel
+from sqgen.formats.caffemodel import blob_array, read_blob, read_caffemodel
 from sqgen.formats.lmdb_reader import open_lmdb
 from sqgen.generator.options import design_to_table
 from sqgen.nets.definition import parse_solver
@@ -37,7 +38,6 @@ NAMES = ("bar", "disc", "plain")
 PICTURES = 12  # of a class
 DESIGN = package.Design(version="1.1", size=32, fire_modules=2, pool_after=(2,), classes=7)
 WEIGHTS = ("--weights", "w.caffemodel", "--design", "design.toml")
-RECIPE = ("--epochs", "2", "--base-lr", "0.001")
 
 
 def picture(kind: str, number: int) -> np.ndarray[Any, Any]:
@@ -52,21 +52,58 @@ def picture(kind: str, number: int) -> np.ndarray[Any, Any]:
     return image
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures of three classes, and weights of a small net with seven."""
     import tomli_w
 
-    monkeypatch.delenv("CAFFE_ROOT", raising=False)
+    place = tmp_path_factory.mktemp("made")
     for name in NAMES:
-        (tmp_path / "pictures" / name).mkdir(parents=True)
+        (place / "pictures" / name).mkdir(parents=True)
         for number in range(PICTURES):
-            path = tmp_path / "pictures" / name / f"{number:02}.png"
+            path = place / "pictures" / name / f"{number:02}.png"
             cv2.imwrite(str(path), picture(name, number))
     net = package.Net(package.parse_net(package.build(DESIGN)), seed=2)
-    net.save(tmp_path / "w.caffemodel")
-    (tmp_path / "design.toml").write_text(tomli_w.dumps(design_to_table(DESIGN)))
+    net.save(place / "w.caffemodel")
+    (place / "design.toml").write_text(tomli_w.dumps(design_to_table(DESIGN)))
+    return place
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it."""
+    monkeypatch.delenv("CAFFE_ROOT", raising=False)
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path
+
+
+class Finetuned(NamedTuple):
+    """A folder with the folder `out` of a fine-tuning, and what that wrote to its streams."""
+
+    place: Path
+    out: str
+    err: str
+
+
+def finetune_in(place: Path, made: Path, *arguments: str) -> Finetuned:
+    shutil.copytree(made, place, dirs_exist_ok=True)
+    words = ("finetune", "pictures", *WEIGHTS, *arguments, "-o", "out")
+    done = engine_server.run("sqgen", words, cwd=place, env={"CAFFE_ROOT": ""})
+    assert done.returncode == 0, done.stderr
+    return Finetuned(place, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.fixture(scope="module")
+def fitted(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Finetuned:
+    """Of the classifier alone."""
+    return finetune_in(tmp_path_factory.mktemp("fitted"), made, "--linear")
+
+
+@pytest.fixture(scope="module")
+def trained(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Finetuned:
+    """Of all layers but one."""
+    more = ("--epochs", "2", "--base-lr", "0.001", "--class-weights", "--freeze", "conv1")
+    return finetune_in(tmp_path_factory.mktemp("trained"), made, *more, "--json")
 
 
 def contents(folder: Path) -> dict[str, object]:
@@ -82,33 +119,38 @@ def contents(folder: Path) -> dict[str, object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (*WEIGHTS, "--linear"),
-        (*WEIGHTS, *RECIPE, "--class-weights", "--freeze", "conv1"),
-        ("--weights", "torchvision.pth", "--linear"),
-    ],
-    ids=["linear", "all layers", "pth"],
-)
-def test_the_single_commands_do_the_same(
-    folder: Path, sqgen: Run, arguments: tuple[str, ...]
-) -> None:
+def test_the_single_commands_train_the_same_net(trained: Finetuned, tmp_path: Path) -> None:
+    shutil.copytree(trained.place, tmp_path, dirs_exist_ok=True)
+    script = (tmp_path / "out/commands").read_text()
+    assert json.loads(trained.out)["commands"] == script.splitlines()
+    assert_commands_repeat(tmp_path)
+
+
+def test_the_single_commands_fit_the_same_classifier(fitted: Finetuned, tmp_path: Path) -> None:
+    shutil.copytree(fitted.place, tmp_path, dirs_exist_ok=True)
+    assert_commands_repeat(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_single_commands_convert_the_same_weights(folder: Path, sqgen: Run) -> None:
+    torch.manual_seed(0)
+    module = SqueezeNet(torchvision_net("1.1", 7))
+    torch.save(module.state_dict(), folder / "torchvision.pth")
+    for number, path in enumerate(sorted((folder / "pictures").glob("*/*"))):
+        if number % 4:  # a large net takes long
+            path.unlink()
+    words = ("finetune", "pictures", "--weights", "torchvision.pth", "--linear", "-o", "out")
+    done = sqgen(*words)
+    assert done.returncode == 0, done.stderr
+    assert_commands_repeat(folder)
+
+
+def assert_commands_repeat(folder: Path) -> None:
     """To the byte: the weights, the nets, the sets and the predictions."""
-    if arguments[1] == "torchvision.pth":
-        torch.manual_seed(0)
-        module = SqueezeNet(torchvision_net("1.1", 7))
-        torch.save(module.state_dict(), folder / "torchvision.pth")
-        for picture_file in sorted((folder / "pictures").glob("*/*"))[::2]:  # large nets take long
-            picture_file.unlink()
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("needs bash, which is not here")
-    done = sqgen("finetune", "pictures", *arguments, "-o", "out", "--json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
     script = (folder / "out" / "commands").read_text()
-    assert result["commands"] == script.splitlines()
     made = contents(folder / "out")
     (folder / "out").rename(folder / "before")
     path = os.pathsep.join([str(engine_server.folder()), os.environ["PATH"]])
@@ -126,10 +168,8 @@ def test_the_single_commands_do_the_same(
     assert [name for name, data in made.items() if data != repeated[name]] == []
 
 
-def test_all_layers_train_and_the_best_weights_are_kept(folder: Path, sqgen: Run) -> None:
-    done = sqgen("finetune", "pictures", *WEIGHTS, *RECIPE, "-o", "out", "--json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+def test_all_layers_train_and_the_best_weights_are_kept(trained: Finetuned) -> None:
+    result, folder = json.loads(trained.out), trained.place
     assert (result["train_images"], result["images"]) == (30, 6)
     assert result["majority"]["value"] == pytest.approx(1 / 3)
     assert [each["name"] for each in result["classes"]] == list(NAMES)
@@ -142,38 +182,46 @@ def test_all_layers_train_and_the_best_weights_are_kept(folder: Path, sqgen: Run
     tested = json.loads((folder / "out" / "test" / "result.json").read_text())
     assert tested["images"] == 6
     last, first = (
-        read_caffemodel(folder / "out" / name)
-        for name in ("finetuned_iter_2.caffemodel", "linear.caffemodel")
+        {layer.name: [blob_array(blob) for blob in layer.blobs] for layer in model.layer}
+        for model in (
+            read_caffemodel(folder / "out" / name)
+            for name in ("finetuned_iter_2.caffemodel", "linear.caffemodel")
+        )
     )
-    changed = [a.name for a, b in zip(last.layer, first.layer, strict=False) if a.blobs]
-    assert len(changed) == 8
+    layers = [name for name, blobs in first.items() if blobs]
+    assert len(layers) == 8
+    same = [name for name in layers if all(map(np.array_equal, last[name], first[name]))]
+    assert same == ["conv1"]
 
 
 def test_class_weights_count_rare_classes_as_much(folder: Path, sqgen: Run) -> None:
     """As scikit-learn's `balanced`: N / (C n)."""
     for number in range(6):
         (folder / f"pictures/disc/{number:02}.png").unlink()
-    words = ("finetune", "pictures", *WEIGHTS, "--linear", "-o")
-    done = sqgen(*words, "out", "--class-weights")
+    words = ("finetune", "pictures", *WEIGHTS, "--linear", "-o", "out", "--class-weights")
+    done = sqgen(*words)
     assert done.returncode == 0, done.stderr
     matrix = read_blob(folder / "out/class_weights.binaryproto", "a matrix", "")
     np.testing.assert_allclose(matrix[0, 0], np.diag([25 / 30, 5 / 3, 25 / 30]), rtol=1e-6)
     text = (folder / "out/train_val.prototxt").read_text()
     assert 'type: "InfogainLoss"' in text
     assert 'source: "out/class_weights.binaryproto"' in text
-    assert sqgen(*words, "plain").returncode == 0
-    weighted, plain = (folder / out / "linear.caffemodel" for out in ("out", "plain"))
+    probe = ("weights", "probe", "out/mapped.caffemodel", "--net", "out/train_val.prototxt")
+    assert sqgen(*probe, "plain.caffemodel").returncode == 0
+    weighted, plain = (folder / name for name in ("out/linear.caffemodel", "plain.caffemodel"))
     assert weighted.read_bytes() != plain.read_bytes()
 
 
-def test_it_says_what_it_did_and_what_comes_next(folder: Path, sqgen: Run) -> None:
-    done = sqgen("finetune", "pictures", *WEIGHTS, "--linear", "-o", "out")
-    assert done.returncode == 0, done.stderr
-    assert "0.333333" in done.stdout
-    assert "always 0 bar" in done.stdout
-    assert "36 pictures in 3 classes: 30 to train on, 6 to validate" in done.stderr
-    assert "7 of the 8 layers of SqueezeNet v1.1; the classifier is new" in done.stderr
-    lines = [line.removeprefix("sqgen: next: sqgen ") for line in done.stderr.splitlines()[-3:]]
+def test_it_says_what_it_did_and_what_comes_next(
+    fitted: Finetuned, tmp_path: Path, sqgen: Run
+) -> None:
+    _, out, err = fitted
+    shutil.copytree(fitted.place, tmp_path, dirs_exist_ok=True)
+    assert "0.333333" in out
+    assert "always 0 bar" in out
+    assert "36 pictures in 3 classes: 30 to train on, 6 to validate" in err
+    assert "7 of the 8 layers of SqueezeNet v1.1; the classifier is new" in err
+    lines = [line.removeprefix("sqgen: next: sqgen ") for line in err.splitlines()[-3:]]
     errors, classify, export = (line.split() for line in lines)
     assert sqgen(*errors).returncode == 0
     assert classify.pop() == "PICTURE"
@@ -197,8 +245,10 @@ def test_a_dry_run_makes_nothing(folder: Path, sqgen: Run) -> None:
 
 def test_less_than_an_epoch_is_validated_at_its_end(folder: Path, sqgen: Run) -> None:
     recipe = ("--epochs", "0.5", "--batch-size", "4", "--base-lr", "0.001")
-    done = sqgen("finetune", "pictures", *WEIGHTS, *recipe, "-o", "out")
+    done = sqgen("finetune", "pictures", *WEIGHTS, *recipe, "-o", "out", "--dry-run")
     assert done.returncode == 0, done.stderr
+    (build,) = (line for line in done.stdout.splitlines() if line.startswith("sqgen build"))
+    assert sqgen(*shlex.split(build)[1:]).returncode == 0
     solver = parse_solver((folder / "out/solver.prototxt").read_text(), "solver")
     assert solver.test_interval == solver.snapshot == solver.max_iter == 4
 
@@ -213,15 +263,14 @@ def test_a_list_in_place_of_folders(folder: Path, sqgen: Run) -> None:
     assert "--labels" not in done.stderr
 
 
-def test_weights_go_into_a_net_with_bypasses(folder: Path, sqgen: Run) -> None:
+def test_weights_go_into_a_net_with_bypasses(fitted: Finetuned, folder: Path, sqgen: Run) -> None:
     """Convolutions of bypasses begin at 0, so that the net's features are those of the weights."""
-    words = ("finetune", "pictures", *WEIGHTS, "--linear")
-    for out, more in (("plain", ()), ("complex", ("--bypass", "2:conv"))):
-        done = sqgen(*words, *more, "-o", out)
-        assert done.returncode == 0, done.stderr
+    words = ("finetune", "pictures", *WEIGHTS, "--linear", "--bypass", "2:conv", "-o", "out")
+    done = sqgen(*words)
+    assert done.returncode == 0, done.stderr
     plain, bypassed = (
         {layer.name: layer.blobs for layer in read_caffemodel(path).layer}
-        for path in (folder / "plain/linear.caffemodel", folder / "complex/linear.caffemodel")
+        for path in (place / "out/linear.caffemodel" for place in (fitted.place, folder))
     )
     assert not any(bypassed["fire2/bypass1x1"][0].data)
     np.testing.assert_allclose(plain["conv4_3"][0].data, bypassed["conv4_3"][0].data, atol=1e-7)
