@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ from .browser import vega as vega
 # Before PyTorch loads: threads that wait must not spin, or two workers with two threads each starve
 # each other on two cores (150 s instead of 20 for one training). Results are the same.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# As scikit-learn sets them when it is imported: a server of engine_server.py that started before
+# could not fork for a test that comes after.
+os.environ.setdefault("KMP_DUPLICATE_LIB_OK", "True")
+os.environ.setdefault("KMP_INIT_AT_FORK", "FALSE")
 
 # No test depends on how fast the machine is.
 settings.register_profile(
@@ -76,13 +81,16 @@ def forked_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", engine_server.python())
 
 
-@pytest.fixture(scope="session", params=["cpu", pytest.param("cuda:0", marks=pytest.mark.cuda)])
-def device(request: pytest.FixtureRequest) -> str:
-    """PyTorch's name of the device: a test that takes it runs on the CPU, and on a GPU if any."""
-    name: str = request.param
-    return name
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `device`, PyTorch's name of one, runs on the CPU, and on a GPU if any."""
+    if "device" in metafunc.fixturenames:
+        asked = metafunc.config.option.markexpr == "cuda"
+        gpus = [pytest.param("cuda:0", marks=pytest.mark.cuda)]
+        devices = ["cpu", *(gpus if asked or not missing_gpu() else [])]
+        metafunc.parametrize("device", devices, scope="session")
 
 
+@cache
 def missing_gpu() -> str:
     """Why no test can run on a GPU here; empty where one can."""
     if importlib.util.find_spec("torch") is None:
@@ -139,6 +147,7 @@ def published(name: str) -> dict[str, Any]:
     return fields
 
 
+@cache
 def published_weights(shared: Path) -> bytes:
     """The published 660 KB file as a caffemodel for the preset `deep-compression`."""
     from sqgen import build, parse_net, preset

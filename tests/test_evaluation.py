@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.metrics import classification_report, confusion_matrix, log_loss
 
 from sqgen.evaluation.calibration import calibrate
 from sqgen.evaluation.confusion import class_results, count_confusions
@@ -77,6 +76,8 @@ def test_ranks_are_those_of_caffes_accuracy(scores: Any, top: int, data: st.Data
 
 @pytest.mark.parametrize("seed", range(3))
 def test_as_scikit_learn(seed: int) -> None:
+    from sklearn.metrics import classification_report, confusion_matrix, log_loss
+
     scores, labels = random_scores(seed)
     found = predictions_of(scores, labels)
     evaluation = evaluate_predictions(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 import sqgen as package
 from sqgen.engine.features import cut_behind
 from sqgen.formats.images import COLOR, find_images, read_image
+from sqgen.formats.lmdb_reader import open_lmdb
 
 from .conftest import Run, published_weights
 from .databases import damaged_jpeg, encoded, image_file, make_lmdb
@@ -135,6 +137,8 @@ def test_published_weights(shared: Path, tmp_path: Path, sqgen: Run) -> None:
     (tmp_path / "deploy.prototxt").write_text(text)
     (tmp_path / "w.caffemodel").write_bytes(published_weights(shared))
     sample = shared / "imagenet_sample"
+    with open_lmdb(sample / "enc_lmdb") as lmdb:
+        make_lmdb(tmp_path / "enc_lmdb", islice(map(bytes, lmdb.values()), 20))
     first = (sample / "val.txt").read_text().splitlines()[0].split()
     done = sqgen(
         "features", *MODEL, "--layer", "fire9/concat", "--pool",
@@ -143,11 +147,11 @@ def test_published_weights(shared: Path, tmp_path: Path, sqgen: Run) -> None:
     assert done.returncode == 0, done.stderr
     done = sqgen(
         "features", *MODEL, "--layer", "fire9/concat", "--pool",
-        str(sample / "enc_lmdb"), "-o", "l.npz",
+        "enc_lmdb", "-o", "l.npz",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "f.npz") as files, np.load(tmp_path / "l.npz") as records:
-        assert records["features"].shape == (200, 512)
+        assert records["features"].shape == (20, 512)
         assert records["labels"][0] == int(first[1])
         file, record = files["features"][0], records["features"][0]
         assert np.linalg.norm(file - record) < 0.1 * np.linalg.norm(file)

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 
 import sqgen as package
 from sqgen.compress.encoding import encode
@@ -409,6 +408,8 @@ def test_weights_of_another_family_say_what_fits(folder: Path, sqgen: Run) -> No
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_fit_is_that_of_scikit_learn(weighted: bool) -> None:
+    from sklearn.linear_model import LogisticRegression
+
     random = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], [30, 20, 10])
     features = random.normal(labels[:, None], 2, (60, 5)) * 7

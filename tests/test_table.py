@@ -7,7 +7,6 @@ import os
 import pty
 import struct
 import subprocess
-import sys
 import termios
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from sqgen.report.table import table, table_rows
 
+from . import engine_server
 from .conftest import DATA, ROOT, Run
 
 DIGITS = ROOT / "models" / "digits"
@@ -74,12 +74,14 @@ COMMANDS = [
 HELPS = [[], ["log", "parse"], ["build"], ["test"], ["train"], ["compress", "encode"], ["gate"]]
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("arguments", [*COMMANDS, *([*help_, "--help"] for help_ in HELPS)])
 def test_a_terminal_of_80_columns(sqgen: Run, tmp_path: Path, arguments: list[str]) -> None:
-    (tmp_path / "net").write_text(sqgen("build").stdout)
-    design = str(DIGITS / "design.toml")
-    (tmp_path / "digits").write_text(sqgen("build", "--design", design, "--net", "deploy").stdout)
+    if "net" in arguments:
+        (tmp_path / "net").write_text(sqgen("build").stdout)
+    if "digits" in arguments:
+        design = str(DIGITS / "design.toml")
+        net = sqgen("build", "--design", design, "--net", "deploy").stdout
+        (tmp_path / "digits").write_text(net)
     shown = on_terminal(arguments, tmp_path, 80)
     lines = shown.replace("\r", "").split("\n")
     sentence = (".", "float32", "batch 25", "completed")
@@ -94,7 +96,7 @@ def on_terminal(arguments: list[str], folder: Path, columns: int) -> str:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     with subprocess.Popen(
-        [sys.executable, "-m", "sqgen", *arguments],
+        [engine_server.python(), "-m", "sqgen", *arguments],
         stdin=theirs,
         stdout=theirs,
         stderr=subprocess.DEVNULL,

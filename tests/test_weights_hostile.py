@@ -176,85 +176,127 @@ def old_with_size(elements: int) -> bytes:
 
 
 @cache
-def hostile_files() -> dict[str, tuple[bytes, str]]:
-    """Name of a file -> its bytes, and what the error says."""
+def hostile_files() -> dict[str, tuple[Callable[[], bytes], str]]:
+    """Name of a file -> what makes its bytes, and what the error says."""
     npy = npz(described("(4,)"))
     outside = h5py.ExternalLink("/etc/passwd", "/x")
     return {
         # PyTorch
-        "evil.pth": (saved({"a.weight": Command()}), r"may call \w+.system: refused"),
-        "old.pth": (saved({"a.weight": Command()}, zipped=False), r"may call \w+.system: refused"),
-        "evil.pkl": (pickle.dumps(Command(), 2), r"may call \w+.system: refused"),
-        "evil4.pkl": (pickle.dumps(Command(), 4), r"may call \w+.system: refused"),
-        "bytes.pth": (saved({"a.weight": Bytes()}), "may call __builtin__.bytearray: refused"),
-        "net.pth": (saved(torch.nn.Conv2d(1, 1, 1)), "may call torch.nn.*Conv2d: .*state_dict()"),
-        "plain.pkl": (pickle.dumps({"a.weight": 3}), "is a pickle, but none of PyTorch"),
-        "tensor.pth": (saved(torch.ones(3)), "holds no state dict"),
-        "empty.pth": (saved({}), "holds no state dict"),
-        "number.pth": (saved({"a.weight": 3}), "is no tensor but a int"),
-        "int8.pth": (saved({"a.weight": torch.ones(3, dtype=torch.int8)}), "is of int8"),
-        "norm.pth": (saved({"a.running_mean": torch.ones(3)}), "'a.running_mean' .* not known"),
+        "evil.pth": (lambda: saved({"a.weight": Command()}), r"may call \w+.system: refused"),
+        "old.pth": (
+            lambda: saved({"a.weight": Command()}, zipped=False),
+            r"may call \w+.system: refused",
+        ),
+        "evil.pkl": (lambda: pickle.dumps(Command(), 2), r"may call \w+.system: refused"),
+        "evil4.pkl": (lambda: pickle.dumps(Command(), 4), r"may call \w+.system: refused"),
+        "bytes.pth": (
+            lambda: saved({"a.weight": Bytes()}),
+            "may call __builtin__.bytearray: refused",
+        ),
+        "net.pth": (
+            lambda: saved(torch.nn.Conv2d(1, 1, 1)),
+            "may call torch.nn.*Conv2d: .*state_dict()",
+        ),
+        "plain.pkl": (lambda: pickle.dumps({"a.weight": 3}), "is a pickle, but none of PyTorch"),
+        "tensor.pth": (lambda: saved(torch.ones(3)), "holds no state dict"),
+        "empty.pth": (lambda: saved({}), "holds no state dict"),
+        "number.pth": (lambda: saved({"a.weight": 3}), "is no tensor but a int"),
+        "int8.pth": (lambda: saved({"a.weight": torch.ones(3, dtype=torch.int8)}), "is of int8"),
+        "norm.pth": (
+            lambda: saved({"a.running_mean": torch.ones(3)}),
+            "'a.running_mean' .* not known",
+        ),
         "expanded.pth": (
-            saved({"a.weight": torch.zeros(1).expand(10**6, 10**6)}),
+            lambda: saved({"a.weight": torch.zeros(1).expand(10**6, 10**6)}),
             "unpack to far more than weights do",
         ),
         "shared.pth": (
-            saved(dict.fromkeys(map("{}.weight".format, range(999)), ONES)),
+            lambda: saved(dict.fromkeys(map("{}.weight".format, range(999)), ONES)),
             "far more than",
         ),
-        "packed.pth": (repacked(saved(state())), "is packed, which PyTorch's files never are"),
-        "huge.pth": (old_with_size(10**11), "do not fit into memory|damaged"),
-        "tar.pth": (tar(), "PyTorch's tar of before 2017"),
-        "script.pth": (torch_script(), "is a program of TorchScript"),
-        "text.pth": (archive({"a.txt": b"x"}), "neither an npz nor PyTorch's"),
-        "cut.pth": (saved(state())[:-9], "damaged"),
-        "cut2.pth": (saved(state(), zipped=False)[:-9], "damaged"),
+        "packed.pth": (
+            lambda: repacked(saved(state())),
+            "is packed, which PyTorch's files never are",
+        ),
+        "huge.pth": (lambda: old_with_size(10**11), "do not fit into memory|damaged"),
+        "tar.pth": (lambda: tar(), "PyTorch's tar of before 2017"),
+        "script.pth": (lambda: torch_script(), "is a program of TorchScript"),
+        "text.pth": (lambda: archive({"a.txt": b"x"}), "neither an npz nor PyTorch's"),
+        "cut.pth": (lambda: saved(state())[:-9], "damaged"),
+        "cut2.pth": (lambda: saved(state(), zipped=False)[:-9], "damaged"),
         # npz
         "bomb.npz": (
-            npz(described("(50000000,)"), bytes(200_000_000), zipfile.ZIP_DEFLATED),
+            lambda: npz(described("(50000000,)"), bytes(200_000_000), zipfile.ZIP_DEFLATED),
             "its arrays have more than 64 MiB",
         ),
         "object.npz": (
-            savez(np.array([Command()], object)),
+            lambda: savez(np.array([Command()], object)),
             "holds Python objects, which could run code",
         ),
-        "int.npz": (savez(np.arange(4)), "is of int64; weights are floats"),
-        "fields.npz": (savez(np.zeros(4, "f8,f4")), "weights are floats"),
-        "wide.npz": (savez(np.zeros(4, np.longdouble)), "float128|no .npy|float64"),
-        "size.npz": (npz(described("(100000000000,)")), r"16 bytes for shape \(100000000000,\)"),
-        "negative.npz": (npz(described("(-4,-1)")), r"16 bytes for shape \(-4, -1\)"),
-        "code.npz": (npz(described("(4,)", f"__import__('os').mkdir('{MARK}')")), "no .npy"),
-        "nested.npz": (npz("[" * 9000), "no .npy"),
-        "long.npz": (npz("{" + " " * 20_000 + "}"), "no .npy"),
-        "sum.npz": (npy.replace(bytes(16), bytes(15) + b"\1"), "damaged"),
-        "cut.npz": (npy[:-9], "a damaged zip"),
-        "name.npz": (archive({"x.npy": npy}), "no .npy"),
-        "mixed.npz": (two_members(npy), "array b: no .npy"),
+        "int.npz": (lambda: savez(np.arange(4)), "is of int64; weights are floats"),
+        "fields.npz": (lambda: savez(np.zeros(4, "f8,f4")), "weights are floats"),
+        "wide.npz": (lambda: savez(np.zeros(4, np.longdouble)), "float128|no .npy|float64"),
+        "size.npz": (
+            lambda: npz(described("(100000000000,)")),
+            r"16 bytes for shape \(100000000000,\)",
+        ),
+        "negative.npz": (lambda: npz(described("(-4,-1)")), r"16 bytes for shape \(-4, -1\)"),
+        "code.npz": (
+            lambda: npz(described("(4,)", f"__import__('os').mkdir('{MARK}')")),
+            "no .npy",
+        ),
+        "nested.npz": (lambda: npz("[" * 9000), "no .npy"),
+        "long.npz": (lambda: npz("{" + " " * 20_000 + "}"), "no .npy"),
+        "sum.npz": (lambda: npy.replace(bytes(16), bytes(15) + b"\1"), "damaged"),
+        "cut.npz": (lambda: npy[:-9], "a damaged zip"),
+        "name.npz": (lambda: archive({"x.npy": npy}), "no .npy"),
+        "mixed.npz": (lambda: two_members(npy), "array b: no .npy"),
         # safetensors
-        "head.safetensors": (safetensors(b"{", 10**11), "damaged safetensors: .*header too large"),
-        "offset.safetensors": (safetensors(tensor([10**9], end=4 * 10**9)), "damaged safetensors"),
-        "wide.safetensors": (safetensors(tensor([1 << 62, 4])), "damaged safetensors"),
-        "nested.safetensors": (safetensors(b'{"a":' + b"[" * 100_000), "damaged safetensors"),
-        "int.safetensors": (safetensors(tensor([16], "I8")), "is of I8; weights are floats"),
-        "cut.safetensors": (safetensors(tensor([4]))[:-1], "damaged safetensors"),
+        "head.safetensors": (
+            lambda: safetensors(b"{", 10**11),
+            "damaged safetensors: .*header too large",
+        ),
+        "offset.safetensors": (
+            lambda: safetensors(tensor([10**9], end=4 * 10**9)),
+            "damaged safetensors",
+        ),
+        "wide.safetensors": (lambda: safetensors(tensor([1 << 62, 4])), "damaged safetensors"),
+        "nested.safetensors": (
+            lambda: safetensors(b'{"a":' + b"[" * 100_000),
+            "damaged safetensors",
+        ),
+        "int.safetensors": (
+            lambda: safetensors(tensor([16], "I8")),
+            "is of I8; weights are floats",
+        ),
+        "cut.safetensors": (lambda: safetensors(tensor([4]))[:-1], "damaged safetensors"),
         # HDF5
-        "shape.h5": (keras(unwritten), "not wholly in the file"),
-        "zeros.h5": (keras(zeros), "unpacks to far more than weights do"),
-        "hard.h5": (hdf5(hard_links), "unpacks to far more than weights do"),
-        "link.h5": (keras(linked("c/c/kernel:0", outside)), "is a link, which is not followed"),
-        "soft.h5": (keras(linked("c/c", h5py.SoftLink("/c"))), "is a link, which is not followed"),
-        "caffe.h5": (hdf5(linked("data/conv1/0", outside)), "is a link, which is not followed"),
-        "file.h5": (hdf5(external), "not wholly in the file"),
-        "missing.h5": (keras(lambda file: None), "Failed to find HDF5 dataset"),
-        "norm.h5": (keras(batch_norm), "gamma of layer 'c' is of no convolution"),
-        "other.h5": (hdf5(lambda file: None), "has no group 'data' of weights"),
+        "shape.h5": (lambda: keras(unwritten), "not wholly in the file"),
+        "zeros.h5": (lambda: keras(zeros), "unpacks to far more than weights do"),
+        "hard.h5": (lambda: hdf5(hard_links), "unpacks to far more than weights do"),
+        "link.h5": (
+            lambda: keras(linked("c/c/kernel:0", outside)),
+            "is a link, which is not followed",
+        ),
+        "soft.h5": (
+            lambda: keras(linked("c/c", h5py.SoftLink("/c"))),
+            "is a link, which is not followed",
+        ),
+        "caffe.h5": (
+            lambda: hdf5(linked("data/conv1/0", outside)),
+            "is a link, which is not followed",
+        ),
+        "file.h5": (lambda: hdf5(external), "not wholly in the file"),
+        "missing.h5": (lambda: keras(lambda file: None), "Failed to find HDF5 dataset"),
+        "norm.h5": (lambda: keras(batch_norm), "gamma of layer 'c' is of no convolution"),
+        "other.h5": (lambda: hdf5(lambda file: None), "has no group 'data' of weights"),
     }
 
 
 @pytest.mark.parametrize("name", hostile_files())
 def test_one_line_and_nothing_run(name: str, sqgen: Run, tmp_path: Path) -> None:
-    data, message = hostile_files()[name]
-    (tmp_path / name).write_bytes(data)
+    make, message = hostile_files()[name]
+    (tmp_path / name).write_bytes(make())
     done = sqgen("weights", "convert", name, "o.caffemodel")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert done.stderr.startswith(f"sqgen: {name}: ")
@@ -264,8 +306,8 @@ def test_one_line_and_nothing_run(name: str, sqgen: Run, tmp_path: Path) -> None
 
 def test_memory_is_bounded(tmp_path: Path) -> None:
     """Some of the files ask for up to 4 TB."""
-    for name, (data, _) in hostile_files().items():
-        (tmp_path / name).write_bytes(data)
+    for name, (make, _) in hostile_files().items():
+        (tmp_path / name).write_bytes(make())
     code = """
 import os, resource, torch, h5py, safetensors.numpy
 from sqgen import SqgenError
