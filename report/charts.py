@@ -35,8 +35,8 @@ class Chart:
         title: what it shows, for people.
         spec: in Vega-Lite 6, without `$schema` and `config`; its sizes are numbers, its data inline
             values, all text in it has passed `chart_label`, and colours come from the theme's
-            range. In a page it is as wide as that; its `usermeta` may say `widest` (pixels) and
-            `square`, and `canvas` for thousands of marks.
+            range. In a page it is as wide as that; its `usermeta` may say `widest` and
+            `narrowest` (pixels), `square`, and `canvas` for thousands of marks.
         columns: heads of its numbers.
         rows: of its numbers, a value a column; None where there is none.
         note: what to know of it, below it in a page: that it is sampled, or what a mark means.
@@ -54,9 +54,9 @@ class Chart:
             raise ValueError(f"{self.name!r} is no name of a chart")
 
 
-def chart_label(text: str) -> str:
+def chart_label(text: str, limit: int = LABEL) -> str:
     """Return a name as a label: on one line, printable, not too long."""
-    return printable(text, LABEL)
+    return printable(text, limit)
 
 
 def picture_format(path: str, flag: str, formats: Sequence[str] = PICTURES) -> str:

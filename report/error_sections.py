@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ..evaluation.calibration import Calibration
 from ..evaluation.evaluate import Evaluation, highest_losses, lowest_confidences
 from ..formats.predictions import Predictions
 from ..text import number_text, printable
@@ -43,6 +44,7 @@ def error_sections(
     evaluation: Evaluation,
     names: Names,
     pictures: Pictures,
+    with_scores: bool = True,
 ) -> list[Section]:
     """Return the sections on where a net errs.
 
@@ -51,10 +53,12 @@ def error_sections(
         evaluation: of them.
         names: of the classes, or None.
         pictures: of `pictured_keys`.
+        with_scores: whether to begin with the scores, which a report has in its verdict.
     """
-    confusions = [*_scores(evaluation, names), *_confusions(evaluation, names)]
+    scores = _scores(evaluation) if with_scores else ()
+    confusions = [*scores, _images_of(evaluation, names), *_confusions(evaluation, names)]
     chart = class_chart(evaluation, names)
-    calibration = calibration_charts(evaluation.calibration)
+    calibration = _calibration(evaluation.calibration)
     worst, unsure = highest_losses(predictions, IMAGES), lowest_confidences(predictions, IMAGES)
     return [
         Section("Where it errs", "errors", confusions),
@@ -73,24 +77,29 @@ def error_sections(
     ]
 
 
-def _scores(evaluation: Evaluation, names: Names) -> Iterator[Block]:
+def _scores(evaluation: Evaluation) -> Iterator[Block]:
     facts = []
     for each in evaluation.accuracies:
         low, high = each.interval
         error = f"± {each.standard_error:.2g}; 95%: {low:.3f} to {high:.3f}"
         facts.append(Fact(f"top-{each.k}", number_text(each.value), error))
     error = "" if evaluation.loss_error is None else f"± {evaluation.loss_error:.2g}"
-    facts.append(Fact("loss", f"{evaluation.loss:.4g}", error))
-    bins = len(evaluation.calibration.bins)
-    facts.append(Fact("ECE", f"{evaluation.calibration.error:.3g}", f"calibration, {bins} bins"))
-    yield Facts(facts, large=True)
-    always = class_name(evaluation.majority, names)
-    images = f"{evaluation.images:,} images of"
+    yield Facts([*facts, Fact("loss", f"{evaluation.loss:.4g}", error)], large=True)
+    yield Text("± is one standard error.", "note")
+
+
+def _images_of(evaluation: Evaluation, names: Names) -> Text:
     labels = sum(each.images > 0 for each in evaluation.classes)
-    yield Text(
-        f"{images} {labels:,} classes; ± is one standard error. Always predicting {always} would"
-        f" score {evaluation.majority_accuracy:.3g}."
+    return Text(
+        f"{evaluation.images:,} images of {labels:,} classes. Always predicting"
+        f" {class_name(evaluation.majority, names)} would score {evaluation.majority_accuracy:.3g}."
     )
+
+
+def _calibration(calibration: Calibration) -> list[Block]:
+    error = f"{calibration.error:.3g}"
+    remark = Fact("ECE", error, f"expected calibration error, {len(calibration.bins)} bins")
+    return [Facts([remark], large=True), *calibration_charts(calibration)]
 
 
 def _confusions(evaluation: Evaluation, names: Names) -> Iterator[Block]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..text import escaped
+from .page import Section
 
 
 @dataclass(frozen=True)
@@ -15,10 +16,12 @@ class ReportOptions:
     Attributes:
         sources: files and folders as typed.
         class_names: of the net's classes in their order, or None.
+        more: sections on what is reported beside the runs.
     """
 
     sources: Sequence[str] = ()
     class_names: Sequence[str] | None = None
+    more: Sequence[Section] = ()
 
     def class_text(self, number: int) -> str:
         """Return a class's number and its name, if known."""

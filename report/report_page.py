@@ -16,8 +16,11 @@ from .verdict_section import VERDICT, verdict_section
 
 def report_page(runs: Sequence[ReportedRun], options: ReportOptions) -> Page:
     """Return the page: the verdict first, of several runs their comparison."""
+    if not runs:
+        return Page("Compression", options.more, first_few(options.sources, 5))
     several = len(runs) > 1
     shared = [each for make in REPORT_SECTIONS for each in sections_of(make(runs, options))]
+    shared += options.more
     if not several:
         verdict, *others = _run_sections(runs[0], options)
         return Page(_title(runs), [verdict, *shared, *others], _subtitle(runs))
@@ -43,12 +46,13 @@ def _numbered(section: Section, number: int, name: str) -> Section:
     return Section(
         printable(name) if is_first else section.title,
         f"{section.id}-{number}",
-        [_numbered_block(block, number) for block in section.blocks],
+        [numbered_block(block, number) for block in section.blocks],
         is_part=not is_first,
     )
 
 
-def _numbered_block(block: Block, number: int) -> Block:
+def numbered_block(block: Block, number: int) -> Block:
+    """Return a block whose charts have a number in their names."""
     if isinstance(block, Chart):
         return replace(block, name=f"{block.name}-{number}")
     if isinstance(block, Charts):

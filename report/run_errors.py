@@ -24,7 +24,7 @@ def run_errors(run: ReportedRun, options: ReportOptions) -> Sequence[Section]:
     names, remark = _names(run, options)
     source = "" if run.folder is None else str(run.folder)
     pictures = read_pictures(run.result, source, pictured_keys(run.predictions))
-    first, *others = error_sections(run.predictions, run.evaluation, names, pictures)
+    first, *others = error_sections(run.predictions, run.evaluation, names, pictures, False)
     if remark:
         first = Section(first.title, first.id, [*first.blocks, Text(remark, "trouble")])
     return [first, *others]

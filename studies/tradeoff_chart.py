@@ -3,59 +3,104 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..logs.scores import LOSS
 from ..report.charts import Chart, chart_label
+from ..report.label_places import Box, place_labels
 from ..report.theme import DASHES, SHAPES
-from .tradeoff import Point
+from .tradeoff_table import MeasuredPoint, Tradeoff
 
-WIDTH, HEIGHT, PADDING = 560, 320, 24  # pixels
-COLUMNS = ("weights", "score", "bytes", "accuracy", "standard error")
+WIDTH, HEIGHT = 560, 340  # pixels
+NARROW = 420  # pixels at least
+WIDTHS = (NARROW, WIDTH, 1000)  # in which names must not overlap
+PADDING = 0.07  # of the axes, for names beside the outer points
+COLUMNS = ("weights", "score", "bytes", "accuracy", "standard error", "on the front")
+NAMED = 60  # points that have a name beside them, the smallest
+NAME = 28  # characters of a point's name
 
 
-def tradeoff_chart(points: Sequence[Point]) -> Chart:
-    """Return accuracies against bytes with their standard errors, those before as lines.
+class _Axes(NamedTuple):
+    """The domains of kB and accuracy."""
 
-    `points` begins with the weights before compression.
+    kb: tuple[float, float]
+    accuracy: tuple[float, float]
+
+    def place(self, row: dict[str, Any]) -> tuple[float, float]:
+        """Return where a point is, as parts of width and height, from the left and from above."""
+        (left, right), (bottom, top) = self
+        return (row["kB"] - left) / (right - left), (top - row["accuracy"]) / (top - bottom)
+
+    def bar(self, row: dict[str, Any]) -> Box:
+        """Return where the bar of an error is."""
+        (x, low), (_, high) = (self.place({**row, "accuracy": row[key]}) for key in ("low", "high"))
+        return Box(x, high, x, low)
+
+    def line(self, row: dict[str, Any]) -> Box:
+        """Return where the line of an accuracy is."""
+        _, y = self.place(row)
+        return Box(0, y, 1, y)
+
+
+def tradeoff_chart(table: Tradeoff) -> Chart:
+    """Return accuracies against bytes with standard errors; those before compression as lines.
+
+    A stepped line is the Pareto front: the best first accuracy of a file of at most so many bytes.
     """
-    before, after = points[0], sorted(points[1:], key=lambda point: point.bytes)
-    names = [name for name, score in before.scores.items() if score.role != LOSS]
+    names, before = table.accuracies, table.before
     lines = [_row(before, name, before) for name in names]
-    rows = [_row(point, name, before) for point in after for name in names if name in point.scores]
+    rows = [_row(p, name, before) for p in table.after for name in names if name in p.scores]
+    first = names[0] if names else ""
+    front = _front([row for row in rows if row["key"] == first])
+    axes = _Axes(
+        _domain([row["kB"] for row in rows] or [before.bytes / 1000]),
+        _domain([row[key] for row in lines + rows for key in ("low", "high")] or [0.0, 1.0]),
+    )
+    layers = [
+        _before_layer(lines),
+        *(_point_layers(rows, lines, front, names, axes) if rows else ()),
+    ]
     title = f"kB (before: {before.bytes / 1000:,.0f}, dashed)"
     spec = {
         "width": WIDTH,
         "height": HEIGHT,
+        "usermeta": {"narrowest": NARROW + 60},  # with the axis
         "encoding": {
-            "x": {"field": "kB", "type": "quantitative", "title": title, "scale": _wide()},
-            "y": {
-                "field": "accuracy",
-                "type": "quantitative",
-                "title": f"accuracy of {before.images:,} images",
-                "scale": _wide(),
-            },
+            "x": _axis("kB", title, axes.kb),
+            "y": _axis("accuracy", f"accuracy of {before.images:,} images", axes.accuracy),
             "color": _by_score(names, legend={"columns": 4, "symbolSize": 60}),
         },
-        "layer": [
-            {
-                "data": {"values": lines},
-                "mark": {"type": "rule", "strokeDash": DASHES[1], "strokeWidth": 1.4},
-                "encoding": {"x": None, "tooltip": _tooltip()},
-            },
-            *(_point_layers(rows, names) if rows else ()),
-        ],
+        "layer": layers,
     }
     numbers = [
-        [row[key] for key in ("name", "score", "bytes", "accuracy", "error")]
+        [row["point"], row["key"], row["bytes"], row["accuracy"], row["error"], int(row in front)]
         for row in lines + rows
     ]
-    return Chart("tradeoff", "size against accuracy", spec, COLUMNS, numbers)
+    note = (
+        f"Bars are one standard error. The stepped line is the best {first} of a file of at most so"
+        " many bytes. All were tested on the same images, so a difference is more certain than the"
+        " bars suggest."
+    )
+    return Chart("tradeoff", "size against accuracy", spec, COLUMNS, numbers, note)
 
 
-def _wide() -> dict[str, Any]:
-    """Return a scale that leaves room for names beside the outer points."""
-    return {"zero": False, "nice": False, "padding": PADDING}
+def _front(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the points that no smaller one equals, the smallest first."""
+    found: list[dict[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row["bytes"], -row["accuracy"])):
+        if not found or row["accuracy"] > found[-1]["accuracy"]:
+            found.append(row)
+    return found
+
+
+def _domain(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    more = PADDING * (high - low) or abs(high) / 10 or 0.1
+    return low - more, high + more
+
+
+def _axis(field: str, title: str, domain: tuple[float, float]) -> dict[str, Any]:
+    scale = {"domain": list(domain), "nice": False, "zero": False}
+    return {"field": field, "type": "quantitative", "title": title, "scale": scale}
 
 
 def _by_score(names: Sequence[str], **more: Any) -> dict[str, Any]:
@@ -63,16 +108,21 @@ def _by_score(names: Sequence[str], **more: Any) -> dict[str, Any]:
     return {"field": "score", "type": "nominal", "scale": scale, **more}
 
 
-def _tooltip() -> list[dict[str, Any]]:
-    numbers = {"kB": ",.0f", "accuracy": ".4f", "error": ".2g"}
-    texts: list[dict[str, Any]] = [{"field": "name", "title": "weights"}, {"field": "score"}]
-    return texts + [{"field": field, "format": form} for field, form in numbers.items()]
+_TOOLTIP = [
+    {"field": "name", "title": "weights"},
+    {"field": "score"},
+    {"field": "kB", "format": ",.0f"},
+    {"field": "accuracy", "format": ".4f"},
+    {"field": "error", "title": "standard error", "format": ".2g"},
+]
 
 
-def _row(point: Point, name: str, before: Point) -> dict[str, Any]:
-    value, error = point.scores[name].value, before.noise(name) or 0.0
+def _row(point: MeasuredPoint, name: str, before: MeasuredPoint) -> dict[str, Any]:
+    value, error = point.scores[name], before.standard_errors.get(name, 0.0)
     return {
+        "point": point.name,
         "name": chart_label(point.name),
+        "key": name,
         "score": chart_label(name),
         "bytes": point.bytes,
         "kB": point.bytes / 1000,
@@ -83,32 +133,75 @@ def _row(point: Point, name: str, before: Point) -> dict[str, Any]:
     }
 
 
-def _point_layers(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return bars of the standard errors, points, and names beside those of the first score."""
+def _before_layer(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "data": {"values": list(lines)},
+        "mark": {"type": "rule", "strokeDash": DASHES[1], "strokeWidth": 1.4},
+        "encoding": {"x": None, "tooltip": _TOOLTIP},
+    }
+
+
+def _point_layers(
+    rows: Sequence[dict[str, Any]],
+    lines: Sequence[dict[str, Any]],
+    front: Sequence[dict[str, Any]],
+    names: Sequence[str],
+    axes: _Axes,
+) -> list[dict[str, Any]]:
+    """Return the front, bars of the standard errors, points, and names of the first score's."""
     shape = {"domain": [chart_label(name) for name in names], "range": list(SHAPES)}
-    low_to_high = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
-    layers: list[dict[str, Any]] = [
-        {"mark": {"type": "rule", "strokeWidth": 1.2}, "encoding": low_to_high},
+    legend = {"columns": 4, "symbolSize": 60}
+    values = {"values": list(rows)}
+    return [
         {
+            "data": {"values": list(front)},
+            "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1, "opacity": 0.7},
+        },
+        {
+            "data": values,
+            "mark": {"type": "rule", "strokeWidth": 1.2},
+            "encoding": {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}},
+        },
+        {
+            "data": values,
             "mark": {"type": "point", "size": 60},
             "encoding": {
-                "shape": {
-                    "field": "score",
-                    "scale": shape,
-                    "legend": {"columns": 4, "symbolSize": 60},
-                },
-                "tooltip": _tooltip(),
+                "shape": {"field": "score", "scale": shape, "legend": legend},
+                "tooltip": _TOOLTIP,
             },
         },
+        *_name_layers(rows, lines, names[0], axes),
     ]
-    for above in (True, False):  # by turns, so that neighbours' names differ in height
-        named = [row for row in rows if row["score"] == chart_label(names[0])][not above :: 2]
-        text = {"type": "text", "align": "left", "dx": 8, "dy": -7 if above else 9}
-        layers.append(
-            {
-                "data": {"values": named},
-                "mark": text,
-                "encoding": {"text": {"field": "name"}, "color": {}},
-            }
-        )
-    return [{"data": {"values": rows}, **layer} for layer in layers]
+
+
+def _name_layers(
+    rows: Sequence[dict[str, Any]], lines: Sequence[dict[str, Any]], first: str, axes: _Axes
+) -> list[dict[str, Any]]:
+    named = [row for row in rows if row["key"] == first][:NAMED]
+    obstacles = [axes.bar(row) for row in rows] + [axes.line(row) for row in lines]
+    labels = [chart_label(row["point"], NAME) for row in named]
+    places = place_labels([axes.place(row) for row in named], labels, obstacles, WIDTHS, HEIGHT)
+    values = [
+        {
+            "kB": row["kB"],
+            "accuracy": row["accuracy"],
+            "label": label,
+            **place._asdict(),
+            "end": place.line_dy if place.is_far else None,
+        }
+        for row, label, place in zip(named, labels, places, strict=True)
+        if place is not None
+    ]
+    dx, dy, end, align = ({"expr": f"datum.{each}"} for each in ("dx", "dy", "end", "align"))
+    return [
+        {
+            "data": {"values": [each for each in values if each["end"] is not None]},
+            "mark": {"type": "rule", "strokeWidth": 0.6, "x2Offset": dx, "y2Offset": end},
+            "encoding": {"x2": {"field": "kB"}, "y2": {"field": "accuracy"}, "color": None},
+        },
+        {
+            "data": {"values": values},
+            "mark": {"type": "text", "fontSize": 10, "dx": dx, "dy": dy, "align": align},
+            "encoding": {"text": {"field": "label"}, "color": None},
+        },
+    ]

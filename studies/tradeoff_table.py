@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ..errors import FormatError
-from ..formats.files import display_name, read_bytes
-from ..json_form import from_json, loads
-from ..text import printable
-from .tradeoff import FORMAT, TABLE, Point, as_dict
-
-LIMIT = 1 << 26  # bytes of the JSON
+from ..json_form import from_json
+from .tradeoff import Point, as_dict
 
 
 @dataclass(frozen=True)
@@ -96,33 +89,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def find_tradeoff(source: str) -> Path | None:
-    """Return the JSON of a trade-off: a file that has one, or the run folder that holds it."""
-    path = Path(source)
-    if os.path.isdir(path):
-        return path / TABLE if os.path.isfile(path / TABLE) else None
-    if not os.path.isfile(path):
-        return None
-    with open(path, "rb") as file:
-        start = file.read(512)
-    return path if start.lstrip().startswith(b"{") and b'"points": [' in start else None
-
-
-def read_tradeoff(path: Path) -> Tradeoff:
-    """Read the JSON of `compress eval`.
-
-    Raises:
-        FormatError: it can't be read, or is damaged.
-    """
-    shown = display_name(path)
-    try:
-        found = from_json(Tradeoff, loads(read_bytes(path, LIMIT, "a trade-off")))
-    except ValueError as error:
-        raise FormatError(f"{shown}: is no trade-off of size: {printable(str(error))}") from None
-    if found.format != FORMAT:
-        raise FormatError(f"{shown}: has the format {found.format}; this sqgen reads {FORMAT}")
-    if not found.points or any(point.bytes < 1 for point in found.points):
-        raise FormatError(f"{shown}: has no points, or one without bytes")
-    return found

@@ -18,6 +18,7 @@ from sqgen.runner.options import RunOptions
 from sqgen.studies.tradeoff import Point, as_dict, measure_tradeoff
 from sqgen.studies.tradeoff_chart import tradeoff_chart
 from sqgen.studies.tradeoff_report import format_tradeoff
+from sqgen.studies.tradeoff_table import tradeoff_table
 
 from .conftest import Run
 from .small_runs import Place, StandIn, calls
@@ -147,24 +148,28 @@ def test_scores_that_mean_nothing_are_none() -> None:
 
 def test_chart_has_a_point_a_file() -> None:
     smaller = AFTER._replace(name="smaller", bytes=300, scores=scores(0.5, 0.8))
-    chart = tradeoff_chart([BEFORE, AFTER, smaller])
-    rows = [row[:4] for row in chart.rows]
-    assert rows[:2] == [["before", "top1", 5000, 0.645], ["before", "top5", 5000, 0.885]]
+    chart = tradeoff_chart(tradeoff_table([BEFORE, AFTER, smaller]))
+    rows = [tuple(row[:4]) for row in chart.rows]
+    assert rows[:2] == [("before", "top-1", 5000, 0.645), ("before", "top-5", 5000, 0.885)]
     assert rows[2:] == [
-        ["smaller", "top1", 300, 0.5],
-        ["smaller", "top5", 300, 0.8],
-        ["small.sqz", "top1", 500, 0.64],
-        ["small.sqz", "top5", 500, 0.895],
+        ("smaller", "top-1", 300, 0.5),
+        ("smaller", "top-5", 300, 0.8),
+        ("small.sqz", "top-1", 500, 0.64),
+        ("small.sqz", "top-5", 500, 0.895),
     ]
-    bars, points = (
-        next(layer for layer in chart.spec["layer"][1:] if layer["mark"]["type"] == mark)
-        for mark in ("rule", "point")
-    )
-    drawn = [(row["kB"], row["accuracy"]) for row in points["data"]["values"]]
+    marks = [layer["mark"]["type"] for layer in chart.spec["layer"]]
+    assert marks == ["rule", "line", "rule", "point", "rule", "text"]
+    _, front, bars, points, _, texts = (layer["data"]["values"] for layer in chart.spec["layer"])
+    drawn = [(row["kB"], row["accuracy"]) for row in points]
     assert drawn == [(0.3, 0.5), (0.3, 0.8), (0.5, 0.64), (0.5, 0.895)]
     error = BEFORE.noise("top1") or 0.0
-    first = bars["data"]["values"][0]
-    assert (first["low"], first["high"]) == pytest.approx((0.5 - error, 0.5 + error))
+    assert (bars[0]["low"], bars[0]["high"]) == pytest.approx((0.5 - error, 0.5 + error))
+    assert [row["point"] for row in front] == ["smaller", "small.sqz"]
+    assert [text["label"] for text in texts] == ["smaller", "small.sqz"]
+    worse = AFTER._replace(name="worse", bytes=900)
+    *_, same = tradeoff_chart(tradeoff_table([BEFORE, AFTER, worse])).rows
+    assert same[0] == "worse"
+    assert same[5] == 0  # no smaller file is as good as this one
 
 
 def test_files_of_one_name_are_refused(place: Place, small: Path, tmp_path: Path) -> None:

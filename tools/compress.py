@@ -222,6 +222,7 @@ def evaluate(
     from ..studies.tradeoff import as_dict, measure_tradeoff
     from ..studies.tradeoff_chart import tradeoff_chart
     from ..studies.tradeoff_report import format_tradeoff
+    from ..studies.tradeoff_table import tradeoff_table
 
     picture = None if plot is None else PictureFile(plot, "--plot", force, dark)
     settings = [Settings(bits=number) for number in _parse_numbers("--bits", bits)]
@@ -234,7 +235,7 @@ def evaluate(
     else:
         print_lines(format_tradeoff(points, terminal_width()))
     if picture is not None:
-        picture.write([tradeoff_chart(points)])
+        picture.write([tradeoff_chart(tradeoff_table(points))])
 
 
 def _parse_numbers(flag: str, text: str | None) -> list[int]:

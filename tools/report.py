@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..report.charts import Chart
     from ..report.report_options import ReportOptions
     from ..report.reported_run import ReportedRun
+    from ..studies.compression_report import Compression
 
 DEFAULT = "report.html"
 
@@ -46,16 +47,20 @@ def report(
     """Write a page on one run or several: verdict, curves, what ran and with what.
 
     RUN is a run folder, a folder of several, a log of Caffe (also as .gz), a result of sqgen log
-    parse --json, or - for standard input. The page is one file, needs no network, and prints well.
+    parse --json, or - for standard input; or the run folder of sqgen compress eval, or what
+    compress eval or encode printed with --json. The page is one file, needs no network, and prints
+    well.
 
     \b
     Examples:
       sqgen report runs/20261124-093000-solver
       sqgen report before.log after.log.gz -o compared.html --figures figures
+      sqgen report runs/20261124-103000-tradeoff-net -o compression.html
     """
     from ..report.report_json import report_json
     from ..report.report_options import ReportOptions
     from ..report.reported_run import read_runs
+    from ..studies.compression_report import compression_sections
 
     if as_json and (out is not None or figures is not None):
         raise click.UsageError("--json: prints numbers; give it without -o and --figures")
@@ -63,11 +68,23 @@ def report(
     if not as_json:
         _check_targets(target, figures, force)
     names = None if labels is None else read_labels(labels)
-    found = read_runs(expand_runs(runs))
+    compressions, others = _read_compressions(runs)
+    found = read_runs(expand_runs(others)) if others else []
     if as_json:
-        print_json(report_json(found))
+        plain = [{"source": each.source, **each.plain} for each in compressions]
+        print_json({**report_json(found), "compressions": plain})
         return
-    write_report(found, ReportOptions(runs, names), target, figures, dark, force)
+    options = ReportOptions(runs, names, compression_sections(compressions))
+    write_report(found, options, target, figures, dark, force)
+
+
+def _read_compressions(sources: tuple[str, ...]) -> tuple[list[Compression], tuple[str, ...]]:
+    """Read what sqgen compress printed; return the other sources too."""
+    from ..studies.compression_report import read_compression
+
+    read = [(source, read_compression(source)) for source in sources]
+    compressions = [found for _, found in read if found is not None]
+    return compressions, tuple(source for source, found in read if found is None)
 
 
 def _check_targets(target: Path, figures: str | None, force: bool) -> None:

@@ -1,0 +1,48 @@
+"""What compression costs, as sections of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..report.page import Block, Cell, Section, Table, Text
+from ..text import number_text
+from .layer_charts import layer_charts
+from .tradeoff_chart import tradeoff_chart
+from .tradeoff_table import MeasuredPoint, Tradeoff
+
+
+def tradeoff_sections(table: Tradeoff) -> list[Section]:
+    """Return the sections: size against accuracy, and the layers where they were measured."""
+    chart = [tradeoff_chart(table)] if table.accuracies and table.after else []
+    blocks: list[Block] = [*chart, _table(table), *_noise(table)]
+    layers = layer_charts({point.name: point.layers for point in table.after})
+    sections = [Section("Size against accuracy", "tradeoff", blocks)]
+    return sections + ([Section("Layers", "layers", layers)] if layers else [])
+
+
+def _table(table: Tradeoff) -> Table:
+    names = list(table.before.scores)
+    heads = ["weights", "bytes", "smaller", *(head for name in names for head in (name, "change"))]
+    rows = [[*_size(point), *_scores(table, point)] for point in table.points]
+    return Table(heads, rows, range(1, len(heads)))
+
+
+def _size(point: MeasuredPoint) -> list[str | Cell]:
+    smaller = Cell(f"{point.times_smaller:.1f} x", point.times_smaller)
+    return [point.name, Cell(f"{point.bytes:,}", point.bytes), smaller]
+
+
+def _scores(table: Tradeoff, point: MeasuredPoint) -> Iterator[str]:
+    for name in table.before.scores:
+        value, change = point.scores.get(name), point.changes.get(name)
+        yield "not a number" if value is None else number_text(value)
+        yield "" if change is None or point is table.before else f"{change:+.4g}"
+
+
+def _noise(table: Tradeoff) -> Iterator[Text]:
+    errors = table.before.standard_errors
+    if errors:
+        each = ", ".join(f"{name} ± {error:.2g}" for name, error in errors.items() if error)
+        yield Text(
+            f"{table.images:,} images; by chance alone (one standard error): {each}.", "note"
+        )
