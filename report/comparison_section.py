@@ -11,6 +11,7 @@ from .report_options import ReportOptions
 from .reported_run import ReportedRun
 from .run_facts import run_facts, solver_facts
 from .run_scores import ScoreRow, best_scores, last_values, outcome, score_rows, score_text
+from .verdict_section import VERDICT
 
 # What differs between any two runs tells nothing.
 SAME_ANYWAY = {
@@ -46,7 +47,7 @@ class _Column(NamedTuple):
 def _runs_table(runs: Sequence[ReportedRun]) -> Table:
     outcomes = [outcome(run) for run in runs]
     columns = [
-        _Column("run", [Cell(escaped(run.name)) for run in runs]),
+        _Column("run", [_name(number, run) for number, run in enumerate(runs, 1)]),
         _Column("outcome", [Cell(each.word, None, each.kind) for each in outcomes]),
         _Column("iteration", [_number(_last_iteration(run), ",") for run in runs]),
         *_named_columns("{}", [_scores(run) for run in runs]),
@@ -57,6 +58,10 @@ def _runs_table(runs: Sequence[ReportedRun]) -> Table:
     used = [column for column in columns if any(cell.text for cell in column.cells)]
     rows = [list(row) for row in zip(*(column.cells for column in used), strict=True)]
     return Table([column.head for column in used], rows, range(2, len(used)))
+
+
+def _name(number: int, run: ReportedRun) -> Cell:
+    return Cell(escaped(run.name), target=f"{VERDICT}-{number}")
 
 
 def _named_columns(head: str, cells: Sequence[dict[str, Cell]]) -> list[_Column]:
@@ -74,7 +79,7 @@ def _last_iteration(run: ReportedRun) -> int | None:
 
 
 def _scores(run: ReportedRun) -> dict[str, Cell]:
-    return {row.name: _score_cell(row) for row in score_rows(run)}
+    return {row.name: _score_cell(row) for row in score_rows(run) if not row.is_output}
 
 
 def _best(run: ReportedRun) -> dict[str, Cell]:

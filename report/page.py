@@ -52,11 +52,19 @@ class Facts:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table, where it sorts by another value than its text."""
+    """A cell of a table.
+
+    Attributes:
+        text: what it shows.
+        value: by which it sorts; None for the text.
+        kind: as for `Fact`.
+        target: the id of a section that it leads to.
+    """
 
     text: str
     value: float | str | None = None
-    kind: str = ""  # as for Fact
+    kind: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class ScoreRow:
         standard_error: of an accuracy or, where predictions were kept, of the loss; or None.
         interval: 95% of an accuracy (Wilson), or None.
         valid: false for an accuracy beside a loss that is not finite.
+        role: as in `Score`.
     """
 
     name: str
@@ -33,6 +34,12 @@ class ScoreRow:
     standard_error: float | None
     interval: tuple[float, float] | None
     valid: bool
+    role: str
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it is neither an accuracy nor a loss; of classes, there may be a thousand."""
+        return self.role == OTHER
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -78,7 +85,8 @@ def _score_row(name: str, score: Score, run: ReportedRun) -> ScoreRow:
     elif score.role != OTHER and score.valid and images and 0 <= score.value <= 1:
         error = standard_error(score.value, images)
         interval = wilson_interval(round(score.value * images), images)
-    return ScoreRow(name, score.value, error, interval, score.valid or score.role == LOSS)
+    valid = score.valid or score.role == LOSS
+    return ScoreRow(name, score.value, error, interval, valid, score.role)
 
 
 def best_scores(training: Training) -> list[BestScore]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import DesignError
@@ -101,10 +101,21 @@ def training_charts(
     frame = _frame(names, lines, x, log_scale)
     resumes = [(run.name, mark.x) for run in runs for mark in run.training.resumes]
     panels = [panel for panel in PANELS if any(line.curve.panel == panel for line in lines)]
-    return [
+    charts = [
         _panel_chart(panel, [each for each in lines if each.curve.panel == panel], resumes, frame)
         for panel in panels
     ]
+    if len(runs) > FEW:
+        for chart in charts[1:]:
+            _drop_run_legend(chart.spec)
+    return charts
+
+
+def _drop_run_legend(spec: Mapping[str, Any]) -> None:
+    """Leave the legend of runs to the panel above."""
+    line = spec["layer"][0]["encoding"]
+    if line["color"]["field"] == "run":
+        line["color"]["legend"] = line["strokeDash"]["legend"] = None
 
 
 def _frame(runs: Sequence[str], lines: Sequence[_Line], x: str, log_scale: bool) -> _Frame:
@@ -326,12 +337,11 @@ def stack_charts(name: str, title: str, charts: Sequence[Chart], note: str = "")
     specs = []
     for index, chart in enumerate(charts):
         spec = copy.deepcopy(dict(chart.spec))
-        line = spec["layer"][0]
-        del line["params"]
+        del spec["layer"][0]["params"]
         if index < len(charts) - 1:
             spec["encoding"]["x"]["title"] = None
-        if index and line["encoding"]["color"]["field"] == "run":
-            line["encoding"]["color"]["legend"] = line["encoding"]["strokeDash"]["legend"] = None
+        if index:
+            _drop_run_legend(spec)
         specs.append({key: value for key, value in spec.items() if key != "usermeta"})
     whole: dict[str, Any] = {"vconcat": specs, "spacing": 12}
     whole["resolve"] = {

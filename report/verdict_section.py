@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..text import escaped, number_text
+from ..text import escaped, number_text, printable
 from .page import Block, Cell, Fact, Facts, Section, Table, Text
 from .report_options import ReportOptions
 from .reported_run import ReportedRun
@@ -22,17 +22,22 @@ from .run_scores import (
 )
 
 VERDICT = "verdict"  # the section's id
+MOST = 20  # scores, troubles or warnings to show
+MESSAGE = 1000  # characters of one
 
 
 def verdict_section(run: ReportedRun, options: ReportOptions) -> Section:
     """Return the section that begins a run's report."""
     ended = outcome(run)
-    blocks: list[Block] = [Text(escaped(ended.text), ended.kind)]
+    blocks: list[Block] = [Text(printable(ended.text, MESSAGE), ended.kind)]
     facts = list(_score_facts(run, options))
     if facts:
         blocks.append(Facts(facts, large=True))
     if run.result.images:
         blocks.append(Text(f"Scores of {run.result.images:,} images.", "note"))
+    others = [[escaped(row.name), score_text(row)] for row in score_rows(run) if row.is_output]
+    if others:
+        blocks.append(Table(["output", "value"], others, (1,), "Other outputs", folded=True))
     blocks += _gate_blocks(run.verdict)
     blocks += _trouble_blocks(run)
     best = [fact for training in run.trainings[-1:] for fact in _training_facts(training)]
@@ -42,7 +47,7 @@ def verdict_section(run: ReportedRun, options: ReportOptions) -> Section:
 
 
 def _score_facts(run: ReportedRun, options: ReportOptions) -> Iterator[Fact]:
-    for row in score_rows(run):
+    for row in [row for row in score_rows(run) if not row.is_output][:MOST]:
         kind = "" if row.valid else "void"
         yield Fact(escaped(row.name), score_text(row), error_text(row), kind)
         if row.name == "top1" and run.evaluation is not None:
@@ -83,10 +88,13 @@ def _trouble_blocks(run: ReportedRun) -> Iterator[Block]:
         fatal = result.fatal
         place = f" ({fatal.place})" if fatal.place else ""
         text = f"{fatal.cause}{place}: {fatal.message}. To do: {fatal.remedy}."
-        yield Text(escaped(text), TROUBLE)
-    for trouble in result.troubles:
+        yield Text(printable(text, MESSAGE), TROUBLE)
+    for trouble in result.troubles[:MOST]:
         which = f" in run {trouble.segment + 1}" if len(result.segments) > 1 else ""
         text = f"{trouble.name}{which}: {trouble.message}; {trouble.remedy}."
-        yield Text(escaped(text), TROUBLE)
-    for warning in result.warnings:
-        yield Text(escaped(f"Warning: {warning}"), "note")
+        yield Text(printable(text, MESSAGE), TROUBLE)
+    for warning in result.warnings[:MOST]:
+        yield Text(printable(f"Warning: {warning}", MESSAGE), "note")
+    more = sum(max(0, len(texts) - MOST) for texts in (result.troubles, result.warnings))
+    if more:
+        yield Text(f"{more:,} more are in the result.", "note")

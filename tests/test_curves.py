@@ -306,6 +306,9 @@ def test_runs_differ_in_dashes_or_colour_and_the_legend_is_above(count: int) -> 
     colours = [index % 8 for index in range(len(labels))]
     dashes = map(tuple, line["strokeDash"]["scale"]["range"])
     assert len(set(zip(colours, dashes, strict=True))) == len(labels)
+    legends = [chart.spec["layer"][0]["encoding"]["color"]["legend"] for chart in charts]
+    # A long one stands once; one of curves is each panel's own.
+    assert [legend is not None for legend in legends] == [True, count < 30, 1 < count < 30]
 
 
 def test_a_diverged_run_and_a_resumed_one_are_marked() -> None:

@@ -118,6 +118,20 @@ def test_troubles_are_named_and_void_scores_struck_out() -> None:
     assert [fact.kind for fact in scores] == ["void"]
 
 
+def test_a_thousand_outputs_are_a_folded_table(tmp_path: Path) -> None:
+    p = "I1123 02:37:19.366457 1 caffe.cpp:318] "
+    outputs = "".join(f"{p}per_class[{number}] = 0.5\n" for number in range(1000))
+    path = tmp_path / "a.log"
+    path.write_text(f"{p}loss = 0.25\n{p}accuracy = 0.75\n{outputs}")
+    page = page_of(path)
+    assert list(facts(page))[:2] == ["loss", "top1"]
+    assert "per_class[0]" not in facts(page)
+    [table] = [table for table in blocks(page, Table) if table.caption == "Other outputs"]
+    assert table.folded
+    assert len(table.rows) == 1000
+    assert len(plain_of(path)[0]["scores"]) == 1002
+
+
 def test_a_gate_and_who_runs(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "a", {})
     check = {"name": "top1", "expected": ">= 0.99", "got": "0.98", "passed": False}

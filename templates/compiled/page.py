@@ -1,6 +1,6 @@
 # page.html.j2, compiled by `make templates`; edit that, not this.
 JINJA = '3.1'
-CHECKSUM = 2352542568
+CHECKSUM = 1444679369
 
 from jinja2.runtime import LoopContext, Macro, Markup, Namespace, TemplateNotFound, TemplateReference, TemplateRuntimeError, Undefined, escape, identity, internalcode, markup_join, missing, str_join
 name = 'page.html.j2'
@@ -144,11 +144,26 @@ def root(context, missing=missing):
                     escape(environment.getattr(l_1_each, 'value')),
                     '"',
                 ))
-            t_10.extend((
+            t_10.append(
                 '>',
-                escape(environment.getattr(l_1_each, 'text')),
+            )
+            if environment.getattr(l_1_each, 'target'):
+                pass
+                t_10.extend((
+                    '<a href="#',
+                    escape(environment.getattr(l_1_each, 'target')),
+                    '">',
+                    escape(environment.getattr(l_1_each, 'text')),
+                    '</a>',
+                ))
+            else:
+                pass
+                t_10.append(
+                    escape(environment.getattr(l_1_each, 'text')),
+                )
+            t_10.append(
                 '</td>\n',
-            ))
+            )
         return concat(t_10)
     context.exported_vars.add('cell')
     context.vars['cell'] = l_0_cell = Macro(environment, macro, 'cell', ('each', 'tag', 'right'), False, False, False, context.eval_ctx.autoescape)
@@ -408,4 +423,4 @@ def root(context, missing=missing):
     yield '</body>\n</html>\n'
 
 blocks = {}
-debug_info = '1=65&2=73&3=75&4=78&5=82&7=85&10=92&13=98&14=107&15=112&17=126&20=151&24=160&25=166&29=181&31=188&32=192&41=206&44=210&48=212&50=214&55=216&56=218&57=221&62=224&63=227&65=230&66=234&71=241&72=245&73=251&74=254&76=260&77=265&78=267&79=270&80=278&81=281&82=283&83=286&84=290&85=294&88=314&89=316&90=319&91=321&94=325&95=328&97=330&99=331&100=333&101=334&103=337&104=340&108=343&109=346&110=350&111=353&112=357&113=361&115=380&116=383&126=397&127=401'
+debug_info = '1=65&2=73&3=75&4=78&5=82&7=85&10=92&13=98&14=107&15=112&17=126&20=166&24=175&25=181&29=196&31=203&32=207&41=221&44=225&48=227&50=229&55=231&56=233&57=236&62=239&63=242&65=245&66=249&71=256&72=260&73=266&74=269&76=275&77=280&78=282&79=285&80=293&81=296&82=298&83=301&84=305&85=309&88=329&89=331&90=334&91=336&94=340&95=343&97=345&99=346&100=348&101=349&103=352&104=355&108=358&109=361&110=365&111=368&112=372&113=376&115=395&116=398&126=412&127=416'
