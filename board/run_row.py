@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ STATES = (RUNNING, DONE, FAILED, STOPPED, CUT_OFF, NO_RESULT, DAMAGED)
 OPEN = "open"
 _TIME = re.compile(r"(?:.*/)?(\d{8}-\d{6})-")
 _STOP = re.compile("(?:stopped|killed) by SIG")  # of `runner/outcome.py`
+_LARGE = 1e15  # for a number of a table
 _VERDICT_LIMIT = 1 << 20
 _COMMAND_LIMIT = 1 << 16
 
@@ -83,6 +83,14 @@ class RunRow:
 def read_row(place: Place) -> RunRow:
     """Return the row of a place; whatever is wrong with it is a note."""
     row = RunRow(place.id, printable(place.name), place.kind, NO_RESULT)
+    try:
+        return _read_row(place, row)
+    except Exception as error:  # a fault of ours must not take the other runs with it
+        note = f"sqgen can't read it, which is a fault: {type(error).__name__}: {error}"
+        return replace(row, state=DAMAGED, notes=(printable(note, 600),))
+
+
+def _read_row(place: Place, row: RunRow) -> RunRow:
     if place.kind == LINK:
         return replace(row, notes=("is a link, which the board does not follow",))
     if place.kind not in (RUN, LOG_FILE):
@@ -154,8 +162,14 @@ def _with_result(row: RunRow, result: LogResult) -> RunRow:
 
 
 def _number(value: Any) -> float | None:
+    """Return a number of a stranger's file, if it is one."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
+    return float(value) if is_number and abs(value) < _LARGE else None
+
+
+def _count(value: Any) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return int(value) if is_count and 0 <= value < _LARGE else None
 
 
 def _state(result: LogResult) -> str:
@@ -188,11 +202,10 @@ def _with_scores(row: RunRow, result: LogResult, train_loss: float | None) -> Ru
     if result.command == "test":
         coverage = result.run.get("coverage")
         records = coverage.get("records") if isinstance(coverage, dict) else None
-        total = records if isinstance(records, int) else None
-        return replace(row, done=result.images, total=total, unit="images")
+        return replace(row, done=result.images, total=_count(records), unit="images")
     if result.command == "train":
-        total = max_iter if isinstance(max_iter, int) else None
-        return replace(row, done=last.last_iteration, total=total, unit="iterations")
+        done, total = last.last_iteration, _count(max_iter)
+        return replace(row, done=done, total=total, unit="iterations")
     return row
 
 

@@ -10,7 +10,7 @@ Z95 = 1.959963984540054  # standard deviations on each side that hold 95% of a n
 
 def standard_error(accuracy: float, images: int | None) -> float | None:
     """Return sqrt(p (1 - p) / n), the standard error of an accuracy p over n images."""
-    if not images or not 0 <= accuracy <= 1:
+    if images is None or images < 1 or not 0 <= accuracy <= 1:
         return None
     return math.sqrt(accuracy * (1 - accuracy) / images)
 

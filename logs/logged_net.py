@@ -199,6 +199,13 @@ def _parse(lines: list[str], param: Param) -> tuple[Param, bool]:
                 _drop_field(lines, (error.GetLine() or 1) - 1)
         except RecursionError:
             break
+        except (SystemError, UnicodeError):  # protobuf's, where an enum is not UTF-8
+            param.Clear()
+            complete = False
+            valid = [line for line in lines if '"' in line or line.isascii()]
+            if len(valid) == len(lines):
+                break
+            lines[:] = valid
         else:
             return param, complete
     param.Clear()

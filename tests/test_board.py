@@ -143,6 +143,27 @@ def test_everything_is_listed_and_links_are_not_followed(tmp_path: Path) -> None
     assert [place.path for place in find_places(folder / "other")] == [folder / "other"]
 
 
+def test_what_is_wrong_with_a_run_is_a_note_of_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path, "fine", error=None)
+    run = make_run(tmp_path, "odd", "test_digits", error=None)
+    plain = json.loads((run / "result.json").read_text())
+    plain["run"] |= {"seconds": 10**400, "coverage": {"records": -1}, "error": 5}
+    plain |= {"images": -7, "solver": {"max_iter": True}}
+    (run / "result.json").write_text(json.dumps(plain, indent=2))
+    row = rows_of(tmp_path)["odd"]
+    assert (row.seconds, row.total, row.top1.error) == (None, None, None)
+
+    def fail(*arguments: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr("sqgen.board.run_row.read_short_result", fail)
+    assert rows_of(tmp_path)["fine"].notes == (
+        "sqgen can't read it, which is a fault: ZeroDivisionError: a fault",
+    )
+
+
 def test_only_changes_are_sent(tmp_path: Path) -> None:
     make_run(tmp_path, "a", error=None)
     make_run(tmp_path, "b", error=None)

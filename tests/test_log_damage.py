@@ -214,3 +214,13 @@ def test_an_endless_net_is_a_cut_one() -> None:
     text = f"{P}Initializing net from parameters: \nstate {{\n  phase: TEST\n}}\n"
     result = parse(text + layer * 80_000 + f"{P}Use CPU.\n{P}x\n")
     assert result.device == "CPU"
+
+
+def test_an_enum_that_is_not_utf_8() -> None:
+    """protobuf raised a SystemError."""
+    text = text_of("train_batchnorm")
+    assert "pool: AVE" in text
+    result = parse(text.encode().replace(b"pool: AVE", b"pool: \xf6"))
+    top1 = result.score("top1")
+    assert top1 is not None
+    assert top1.by == "net"
