@@ -12,6 +12,7 @@ from ..errors import FormatError
 from ..formats import toml
 from ..formats.files import read_bytes
 from ..text import printable
+from ..weights.magnitude import largest_mask
 
 _FILE_LIMIT = 1 << 20
 _MAX_PATTERN = 1000  # characters: fnmatch takes quadratic time for very many brackets
@@ -81,10 +82,6 @@ def prune(weights: np.ndarray, density: float) -> np.ndarray:
     Of equal magnitudes, the first stay.
     """
     keep = round(density * weights.size)
-    flat = weights.reshape(-1)
-    if keep >= np.count_nonzero(flat):
+    if keep >= np.count_nonzero(weights):
         return weights
-    order = np.argsort(-np.abs(flat), kind="stable")
-    pruned = np.zeros_like(flat)
-    pruned[order[:keep]] = flat[order[:keep]]
-    return pruned.reshape(weights.shape)
+    return np.where(largest_mask(weights, keep), weights, weights.dtype.type(0))

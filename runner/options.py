@@ -16,7 +16,8 @@ from .subprocess_guard import STALL_TIMEOUT
 
 # Flags of caffe that sqgen sets itself, and counts images by.
 _RESERVED_FLAGS = frozenset(
-    "blob exact gpu iterations level model phase predictions snapshot solver stage weights".split()
+    "blob constraints exact gpu iterations level model phase predictions snapshot solver stage"
+    " weights".split()
 )
 
 

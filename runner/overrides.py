@@ -23,7 +23,7 @@ from ..text import number_text, printable
 
 _LARGEST_INT = (1 << 31) - 1  # of a field
 _RATES = (1e-37, 1e37)  # which a field of float32 holds
-Setting = int | float | list[int]  # the value of a solver's field
+Setting = int | float | str | list[int]  # the value of a solver's field
 
 
 @dataclass(frozen=True)

@@ -101,9 +101,9 @@ class RunFolder:
         write_files({self.path / COMMAND: text.encode("utf-8", "surrogateescape")}, force=True)
 
     def open_log(self, name: str = LOG) -> IO[bytes]:
-        """Open the log for unbuffered writing."""
+        """Open the log for unbuffered writing, behind what an earlier run of the folder wrote."""
         try:
-            return open(self.path / name, "wb", buffering=0)
+            return open(self.path / name, "ab", buffering=0)
         except OSError as error:
             raise self._write_error(error) from None
 

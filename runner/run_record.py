@@ -126,6 +126,7 @@ class TrainRecord:
         data: the data layers of the trained net.
         tests: the test nets.
         best: returns plain data of the best weights by a test's score, which a run may change.
+        phases: of a training that has several.
     """
 
     started_from: str | None
@@ -137,6 +138,7 @@ class TrainRecord:
     data: tuple[DataRecord, ...]
     tests: tuple[TestNetRecord, ...]
     best: Callable[[], dict[str, Any] | None] = lambda: None
+    phases: tuple[dict[str, Any], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -150,6 +152,7 @@ class TrainRecord:
             "data": [layer.as_dict() for layer in self.data],
             "tests": [test.as_dict() for test in self.tests],
             "best": self.best(),
+            "phases": list(self.phases),
         }
 
 

@@ -56,11 +56,13 @@ class Session:
             self._lock.release()
 
     def create_folder(self, files: Sequence[RunFile]) -> None:
-        """Make the folder, lock it, and write nets and solvers into it.
+        """Make the folder, lock it, and write nets and solvers into it; once.
 
         Raises:
             OutputError: they can't be written.
         """
+        if self._lock is not None:
+            return
         self.folder.create()
         self._lock = RunLock(self.folder.path)
         try:

@@ -6,8 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import SqgenError
 from ..logs.result import LogResult
 from .options import RunOptions, path_or_none
+from .train_dsd import DsdTraining
 from .training_plan import TrainingPlan, TrainOptions
 
 
@@ -32,6 +34,9 @@ def train(
     keep_best: str | None = None,
     patience: int | None = None,
     constraints: str | os.PathLike[str] | None = None,
+    dsd: str | None = None,
+    leave: Sequence[str] = (),
+    sparsity_for: Sequence[str] = (),
     **run_options: Any,
 ) -> LogResult:
     """Train a net and return the result.
@@ -59,6 +64,10 @@ def train(
         patience: tests in a row without a better score of `keep_best` that end the training.
         constraints: a file of weights that stay zero or share a value (docs/constraints.md); for
             the embedded engine alone.
+        dsd: Dense-Sparse-Dense training from `weights`: the sparsity of each sparse phase, `0.3` or
+            `0.3,0.25` (docs/dsd.md).
+        leave: with `dsd`, glob patterns of layers that stay dense.
+        sparsity_for: with `dsd`, sparsities of layers, such as `conv10=0.5`.
         stages, level: of the trained net, as `caffe` takes them by --stage and --level.
         run_options: fields of `sqgen.RunOptions`.
 
@@ -88,5 +97,23 @@ def train(
         keep_best=keep_best,
         patience=patience,
         constraints=path_or_none(constraints),
+        dsd=dsd,
+        leave=tuple(leave),
+        sparsity_for=tuple(sparsity_for),
     )
-    return TrainingPlan(RunOptions(**run_options), os.fspath(solver), wanted).run()
+    return plan_training(RunOptions(**run_options), os.fspath(solver), wanted).run()
+
+
+def plan_training(
+    options: RunOptions, solver: str, wanted: TrainOptions
+) -> TrainingPlan | DsdTraining:
+    """Check a training, in one phase or in several, and return it, to run or to describe.
+
+    Raises:
+        SqgenError: invalid input; nothing was started.
+    """
+    if wanted.dsd is not None:
+        return DsdTraining(options, solver, wanted)
+    if wanted.leave or wanted.sparsity_for:
+        raise SqgenError("--leave and --sparsity-for go with --dsd")
+    return TrainingPlan(options, solver, wanted)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from ..errors import DivergedError, RunError, SqgenError
+from ..errors import DivergedError, FormatError, RunError, SqgenError
+from ..formats.caffemodel import read_solver_state
 from ..formats.schema import SolverParameter
+from ..formats.snapshot_files import find_weights, newest_snapshot
 from ..formats.snapshot_lock import SnapshotLock
 from ..logs.result import LogResult
+from ..nets.shapes import NetShapes
 from ..nets.totals import totals
-from ..text import first_few
+from ..text import first_few, printable
 from .best_weights import BestWeights
-from .engines import TORCH
+from .dsd import Phase, phase_prefix
+from .engines import TORCH, Engine
 from .freeze import count_trained, split_patterns
 from .live_progress import ProgressSteps
 from .options import RunOptions
@@ -61,6 +66,9 @@ class TrainOptions:
     keep_best: str | None = None
     patience: int | None = None
     constraints: str | None = None
+    dsd: str | None = None
+    leave: tuple[str, ...] = ()
+    sparsity_for: tuple[str, ...] = ()
 
 
 class TrainingPlan:
@@ -70,13 +78,21 @@ class TrainingPlan:
         options: of the run.
         solver: the solver's file.
         wanted: what is to be trained, and how.
+        phase: which one it is of a training in several, or None.
 
     Raises:
         SqgenError: invalid input; nothing was started.
     """
 
-    def __init__(self, options: RunOptions, solver: str, wanted: TrainOptions) -> None:
-        self._options, self._wanted = options, wanted
+    def __init__(
+        self,
+        options: RunOptions,
+        solver: str,
+        wanted: TrainOptions,
+        phase: Phase | None = None,
+    ) -> None:
+        self._options, self._wanted, self._phase = options, wanted, phase
+        self._constraints = wanted.constraints
         override = SolverOverride(wanted.base_lr, wanted.max_iter, wanted.epochs)
         self._given = read_solver(options, solver)
         if wanted.stages:
@@ -88,6 +104,8 @@ class TrainingPlan:
         self._frozen = self._nets.freeze(split_patterns(wanted.freeze))
         self._images, self._images_text = self._images_per_update()
         settings = override.settings(self._records, self._images)
+        if phase is not None:
+            settings |= self._phase_settings(phase, settings)
         self._solver = override_solver(self._given, settings)
         warn_of_solver(options, self._solver)
         self._start = find_start(
@@ -104,7 +122,7 @@ class TrainingPlan:
         self._engine = options.select_engine()
         if self._engine.kind == TORCH:
             self._nets.given.require_caffe()
-        elif wanted.constraints or self._start.constraints:
+        elif wanted.constraints or self._start.constraints or phase is not None:
             raise SqgenError(
                 f"{self._engine.name} obeys no constraints, which only the embedded engine does;"
                 " give --engine torch"
@@ -116,10 +134,62 @@ class TrainingPlan:
         datasets = self._nets.trained_check.datasets
         return datasets[0].records if datasets else None
 
+    def _phase_settings(self, phase: Phase, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        """Return the fields of the solver that a phase has of its own."""
+        given = self._given.param
+        rate = float(settings.get("base_lr", given.base_lr))  # type: ignore[arg-type]
+        return {
+            "base_lr": rate * phase.rate,
+            "snapshot_prefix": phase_prefix(given.snapshot_prefix, phase),
+        }
+
+    # Of a training in phases
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs it."""
+        return self._engine
+
+    @property
+    def shapes(self) -> NetShapes:
+        """The shapes of the trained net."""
+        return self._nets.trained_check.shapes
+
+    @property
+    def max_iter(self) -> int:
+        """The updates of the training, or of this phase."""
+        return int(self._solver.param.max_iter)
+
+    @property
+    def final_weights(self) -> str:
+        """The weights of the last snapshot that the phase wrote."""
+        prefix = self._solver.param.snapshot_prefix
+        snapshot = newest_snapshot(prefix)
+        weights = snapshot and find_weights(read_solver_state(snapshot.path), snapshot.path)
+        if snapshot is None or snapshot.iteration < self.max_iter or weights is None:
+            raise FormatError(
+                f"{printable(prefix)}_iter_{self.max_iter}.solverstate: no such snapshot to go on"
+                " from; let the solver write one at its end (snapshot_after_train)"
+            )
+        return str(weights)
+
+    def obey_masks(self) -> str:
+        """Obey the constraints in a file beside the snapshots; return its path."""
+        self._constraints = f"{self._solver.param.snapshot_prefix}.constraints.npz"
+        return self._constraints
+
+    def run_phase(self, session: Session) -> None:
+        """Run it in a session that other phases share.
+
+        Raises:
+            RunError: it did not complete.
+        """
+        self._locked(lambda: self._run_training(session))
+
     def _check_constraints(self) -> None:
         """Check that the file of constraints, if any, is one of this net."""
-        path = self._wanted.constraints
-        if path is not None:
+        path = self._constraints or self._start.constraints
+        if path:
             from ..formats.constraints import check_constraints, read_constraints  # imports NumPy
 
             layers = self._nets.trained_check.shapes.layers
@@ -203,19 +273,25 @@ class TrainingPlan:
 
     def run(self) -> LogResult:
         """Run the training; see `sqgen.train`."""
-        options = self._options
+        with Session(self._options, self._engine, self._given.path) as session:
+            result = self._locked(lambda: self._run_training(session))
+            tests = self._tests
+            result = replace(result, dataset=tests[0].digest if tests else None)
+            return session.write_result(result, self.record(session.folder))
+
+    def _locked(self, run: Callable[[], LogResult]) -> LogResult:
+        """Run while no other training has this snapshot_prefix."""
         with SnapshotLock(self._solver.param.snapshot_prefix) as lock:
             if self._engine.kind == TORCH:
                 lock.release()  # it was free, and the engine takes it itself
-            with Session(options, self._engine, self._given.path) as session:
-                return self._run_in(session)
+            return run()
 
-    def _run_in(self, session: Session) -> LogResult:
+    def _run_training(self, session: Session) -> LogResult:
         options, parameters, folder = self._options, self._solver.param, session.folder
         session.create_folder(self._nets.net_files())
         session.write_file(self._solver_file(folder))
         self._log_length()
-        record = self._record(folder)
+        record = self.record(folder)
         first = self._start.iteration
         steps = ProgressSteps(parameters.max_iter - first, self._images, first)
         watch = self._best.watch if self._best is not None else None
@@ -228,18 +304,17 @@ class TrainingPlan:
             raise
         if self._best is not None and self._best.best is not None:
             options.log_line(f"next: {self._best.test_command}")
-        tests = self._tests
-        result = replace(result, dataset=tests[0].digest if tests else None)
-        return session.write_result(result, record)
+        return result
 
-    def _record(self, folder: RunFolder) -> TrainRecord:
+    def record(self, folder: RunFolder) -> TrainRecord:
+        """Return the record of its run."""
         record = TrainRecord(
             self._start.path,
             self._images,
             self._solver.param.max_iter,
             self._trained_parameters,
             self._frozen,
-            self._wanted.constraints or self._start.constraints or None,
+            self._constraints or self._start.constraints or None,
             record_data(self._nets.trained_check),
             self._tests,
         )
@@ -252,8 +327,12 @@ class TrainingPlan:
         """Return the arguments of `caffe` that say what to train, from where."""
         level = self._wanted.level
         flags = [*self._start.flags, *([f"--level={level}"] if level else [])]
-        flags += [f"--constraints={self._wanted.constraints}"] if self._wanted.constraints else []
-        return ["train", f"--solver={folder.file_path(SOLVER)}", *flags]
+        flags += [f"--constraints={self._constraints}"] if self._constraints else []
+        return ["train", f"--solver={folder.file_path(self._solver_name)}", *flags]
+
+    @property
+    def _solver_name(self) -> str:
+        return SOLVER if self._phase is None else f"solver_{self._phase.name}.prototxt"
 
     def _solver_file(self, folder: RunFolder) -> RunFile:
         paths = {path: folder.file_path(name) for path, name in self._nets.file_names.items()}
@@ -261,12 +340,12 @@ class TrainingPlan:
         settings: dict[str, Setting] = {"test_iter": self._nets.test_iter}
         settings |= {
             field: getattr(param, field)
-            for field in ("base_lr", "max_iter", "snapshot")
+            for field in ("base_lr", "max_iter", "snapshot", "snapshot_prefix")
             if param.HasField(field)
         }
         if self._options.cpu:
             settings["solver_mode"] = SolverParameter.CPU
-        return solver_file(self._given.param, self._given.path, paths, settings, SOLVER)
+        return solver_file(self._given.param, self._given.path, paths, settings, self._solver_name)
 
     def _resume_command(self, folder: RunFolder) -> str:
         wanted = self._wanted
@@ -287,6 +366,9 @@ class TrainingPlan:
             "patience": wanted.patience,
             "keep-test-iter": wanted.keep_test_iter,
             "constraints": wanted.constraints,
+            "dsd": wanted.dsd,
+            "leave": wanted.leave,
+            "sparsity-for": wanted.sparsity_for,
         }
-        copy = folder.file_path(SOLVER)
+        copy = folder.file_path(self._solver_name)
         return resume_command(self._options, self._solver_argument, copy, in_copy, others)

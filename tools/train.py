@@ -47,6 +47,11 @@ if TYPE_CHECKING:
 @click.option("--keep-best", metavar="SCORE", help="keep the weights of the best test: top1")
 @click.option("--patience", type=int, metavar="N", help="stop after N tests without a better one")
 @click.option("--constraints", metavar="FILE", help="weights that stay zero or share a value")
+@click.option("--dsd", metavar="X[,X]", help="sparse, then dense again: share of zeros, 0.3")
+@click.option("--leave", multiple=True, metavar="PATTERN", help="with --dsd: layers to keep dense")
+@click.option(
+    "--sparsity-for", multiple=True, metavar="PATTERN=X", help="with --dsd: of these layers"
+)
 @click.option("--keep-going", is_flag=True, help="don't stop where the loss is nan or inf")
 @click.option("--dry-run", is_flag=True, help="check all, say what would run, and stop")
 @run_options
@@ -73,12 +78,14 @@ def train(
       sqgen train --solver solver.prototxt --weights squeezenet.caffemodel \\
         --base-lr 0.0001 --epochs 10 --freeze 'conv1,fire[2-5]/*'
       sqgen train --solver solver.prototxt --keep-best top1
+      sqgen train --solver solver.prototxt --weights dense.caffemodel --dsd 0.3
       sqgen train --solver solver.prototxt --resume
     """
-    from ..runner.training_plan import TrainingPlan, TrainOptions
+    from ..runner.train import plan_training
+    from ..runner.training_plan import TrainOptions
 
     options = replace(options, keep_going=keep_going)
-    plan = TrainingPlan(options, solver, TrainOptions(**arguments))
+    plan = plan_training(options, solver, TrainOptions(**arguments))
     if dry_run:
         command = plan.preview()
         if as_json:

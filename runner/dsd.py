@@ -1,0 +1,174 @@
+"""Dense-Sparse-Dense training (Han et al., arXiv:1607.04381): phases, and the mask of a sparse one.
+
+From trained weights, a sparse phase trains only the largest of each layer; the dense phase after it
+trains all again, those that were masked from zero, at a tenth of the rate. Both may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import NetError, SqgenError
+from ..nets.shapes import LayerShapes, NetShapes
+from ..text import did_you_mean, printable
+
+if TYPE_CHECKING:
+    from ..formats.constraints import BlobName, Constraint
+    from ..formats.schema import NetParameter
+
+SPARSE, DENSE = "sparse", "dense"
+DENSE_RATE = 0.1  # of the rate before; section 3 of the paper
+_MASKED_TYPES = ("Convolution", "Deconvolution", "InnerProduct")
+
+
+class Phase(NamedTuple):
+    """A phase.
+
+    Attributes:
+        name: `sparse` or `dense`, with a number where there are several.
+        sparsity: the share of a layer's weights that stay zero; None for a dense phase.
+        rate: what the solver's learning rate is multiplied by.
+    """
+
+    name: str
+    sparsity: float | None
+    rate: float
+
+
+def phase_prefix(prefix: str, phase: Phase) -> str:
+    """Return the snapshot_prefix of a phase."""
+    return f"{prefix}_{phase.name}"
+
+
+@dataclass(frozen=True)
+class DsdOptions:
+    """What `sqgen train --dsd` asks for.
+
+    Attributes:
+        sparsities: of each sparse phase.
+        leave: glob patterns of layers that stay dense, beside the first convolution.
+        special: (glob pattern, sparsity) of layers with one of their own; the first that matches.
+
+    Raises:
+        SqgenError: a sparsity is not between 0 and 1, or there is none.
+    """
+
+    sparsities: tuple[float, ...]
+    leave: tuple[str, ...] = ()
+    special: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        for sparsity in self.sparsities:
+            _check_sparsity("--dsd", sparsity)
+        for pattern, sparsity in self.special:
+            _check_sparsity(f"--sparsity-for {printable(pattern)}", sparsity)
+        if not self.sparsities:
+            raise SqgenError("--dsd: give a sparsity, such as 0.3")
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The phases in order. After the first dense one, the rate stays at a tenth."""
+        numbers = [""] if len(self.sparsities) == 1 else range(1, len(self.sparsities) + 1)
+        found = []
+        for place, (number, sparsity) in enumerate(zip(numbers, self.sparsities, strict=True)):
+            found.append(Phase(f"{SPARSE}{number}", sparsity, DENSE_RATE if place else 1.0))
+            found.append(Phase(f"{DENSE}{number}", None, DENSE_RATE))
+        return found
+
+
+def parse_dsd(
+    sparsities: str, leave: Sequence[str] = (), special: Sequence[str] = ()
+) -> DsdOptions:
+    """Parse the texts of `--dsd 0.3,0.25 --leave PATTERN --sparsity-for PATTERN=X`.
+
+    Raises:
+        SqgenError: one is malformed, or out of range.
+    """
+    pairs = []
+    for text in special:
+        pattern, equals, value = text.rpartition("=")
+        if not equals:
+            raise SqgenError(f"--sparsity-for {printable(text)}: write PATTERN=X, as conv10=0.5")
+        pairs.append((pattern, _parse_number("--sparsity-for", value)))
+    numbers = tuple(_parse_number("--dsd", text) for text in sparsities.split(","))
+    patterns = tuple(p for text in leave for p in text.split(",") if p)
+    return DsdOptions(numbers, patterns, tuple(pairs))
+
+
+def _parse_number(flag: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise SqgenError(f"{flag} {printable(text)}: is no number; write 0.3") from None
+
+
+def _check_sparsity(flag: str, sparsity: float) -> None:
+    if not 0 < sparsity < 1:
+        raise SqgenError(f"{flag} {sparsity:g}: a sparsity is above 0 and below 1, such as 0.3")
+
+
+def mask_weights(
+    shapes: NetShapes, model: NetParameter, sparsity: float, options: DsdOptions
+) -> dict[BlobName, Constraint]:
+    """Return the masks of a sparse phase: in each layer, the largest weights are free.
+
+    Of N weights, round(N (1 - sparsity)) are; of equal magnitudes, the first.
+
+    Args:
+        shapes: of the net.
+        model: the weights that the phase starts from.
+        sparsity: of layers without one of their own.
+        options: which layers stay dense, and which have a sparsity of their own.
+
+    Raises:
+        NetError: a pattern matches no layer, a layer would be left without weights, or weights are
+            nan or infinite.
+    """
+    import numpy as np
+
+    from ..formats.caffemodel import blob_array
+    from ..formats.constraints import FREE, ZERO, BlobName, Constraint
+    from ..weights.magnitude import largest_mask
+
+    stored = {layer.name: layer for layer in model.layer if layer.blobs}
+    masks = {}
+    for item, share in _sparse_layers(shapes, sparsity, options):
+        name, shape = item.layer.name, item.blobs[0].shape
+        if name not in stored:
+            continue
+        weights = blob_array(stored[name].blobs[0])
+        if not np.isfinite(weights).all():
+            raise NetError(f"layer '{printable(name)}': has weights that are nan or infinite")
+        kept = round(weights.size * (1 - share))
+        if not kept:
+            raise NetError(
+                f"layer '{printable(name)}': a sparsity of {share:g} leaves none of its"
+                f" {weights.size} weights; --leave keeps it dense"
+            )
+        codes = np.where(largest_mask(weights.reshape(shape), kept), FREE, ZERO)
+        masks[BlobName(name, 0)] = Constraint(codes.astype(np.int32), np.zeros(0))
+    return masks
+
+
+def _sparse_layers(
+    shapes: NetShapes, sparsity: float, options: DsdOptions
+) -> Iterator[tuple[LayerShapes, float]]:
+    """Yield the layers that are masked, and the sparsity of each."""
+    layers = [item for item in shapes.layers if item.layer.type in _MASKED_TYPES]
+    names = [item.layer.name for item in layers]
+    for pattern in (*options.leave, *(pattern for pattern, _ in options.special)):
+        if not any(fnmatchcase(name, pattern) for name in names):
+            hint = did_you_mean(pattern, names)
+            raise NetError(f"'{printable(pattern)}' matches no layer that could be sparse{hint}")
+    first = next((n for n, item in enumerate(layers) if item.layer.type == "Convolution"), None)
+    for number, item in enumerate(layers):
+        name = item.layer.name
+        own = next((x for pattern, x in options.special if fnmatchcase(name, pattern)), None)
+        is_left = any(fnmatchcase(name, pattern) for pattern in options.leave)
+        if own is not None:
+            yield item, own
+        elif number != first and not is_left:
+            yield item, sparsity
