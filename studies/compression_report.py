@@ -71,8 +71,8 @@ def read_compression(source: str) -> Compression | None:
 
 def compression_sections(found: Sequence[Compression]) -> list[Section]:
     """Return the sections of all, with names that tell several apart."""
-    if len(found) == 1:
-        return list(found[0].sections)
+    if len(found) < 2:
+        return [section for each in found for section in each.sections]
     names = distinct_names([each.source for each in found])
     return [
         Section(

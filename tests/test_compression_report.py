@@ -52,6 +52,10 @@ def sections(*sources: str) -> list[Section]:
     return compression_sections([each for each in found if each is not None])
 
 
+def test_a_report_without_any_has_no_sections() -> None:
+    assert compression_sections([]) == []
+
+
 def test_a_folder_and_a_file_are_the_same(tmp_path: Path, sqgen: Run) -> None:
     written(tmp_path / "tradeoff.json", as_dict(POINTS))
     same = written(tmp_path / "printed.json", as_dict(POINTS))
