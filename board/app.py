@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -57,7 +58,7 @@ def make_app(catalog: Catalog, access: Access) -> Flask:
 
     @app.errorhandler(404)
     def missing(error: Exception) -> Response:
-        return views.message(404, "no such page", "A run may be gone.")
+        return views.message(404, "no such page", "The run is gone, or never was.")
 
     @app.errorhandler(SqgenError)
     def failed(error: SqgenError) -> Response:
@@ -102,14 +103,16 @@ class Views:
     def _place(self, run_id: str) -> Place:
         """Return the place of a run or a log; end the request where there is none."""
         place = self._catalog.place(run_id)
-        place = place and with_files(place)
-        if place is None or place.kind not in (RUN, LOG_FILE):
+        if place is None or place.kind not in (RUN, LOG_FILE) or not os.path.lexists(place.path):
             abort(404)
-        return place
+        return with_files(place)
 
     def message(self, status: int, title: str, text: str) -> Response:
-        """Show what can't be shown instead."""
-        response = self._page("board_message.html.j2", title=title, text=text)
+        """Show or return what there is instead of an answer."""
+        if request.path.startswith("/api/"):
+            response = _json({"error": text})
+        else:
+            response = self._page("board_message.html.j2", title=title, text=text)
         response.status_code = status
         return response
 

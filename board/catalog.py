@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..logs.read_result import LOG, RESULT, VERDICT
 from ..runner.run_lock import LOCK, find_runner
 from ..runner.subprocess_guard import STALL_TIMEOUT
-from .places import LOG_FILE, RUN, Place, find_places
+from .places import LOG_FILE, MAX_PLACES, RUN, Place, find_places
 from .run_row import CUT_OFF, NO_RESULT, OPEN, RUNNING, RunRow, read_row
 
 _FILES = (RESULT, LOG, VERDICT)
@@ -31,11 +31,13 @@ class Changes(NamedTuple):
         version: of the table now.
         rows: new and changed ones.
         gone: ids of those that are no longer there.
+        cut: whether the folder has more than the table shows.
     """
 
     version: int
     rows: list[RunRow]
     gone: list[str]
+    cut: bool
 
 
 class Catalog:
@@ -65,7 +67,8 @@ class Catalog:
                 since = 0
             newer = {key: row for key, (at, row) in self._shown.items() if at > since}
             rows = [row for row in newer.values() if row is not None]
-            return Changes(self._version, rows, [key for key, row in newer.items() if row is None])
+            gone = [key for key, row in newer.items() if row is None]
+            return Changes(self._version, rows, gone, len(self._places) >= MAX_PLACES)
 
     def _read(self) -> None:
         """Read what changed in the folder."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import sqgen
-from sqgen.board import followed_log, log_ends
+from sqgen.board import followed_log, log_ends, places
 from sqgen.board.catalog import Catalog
 from sqgen.board.curves_answer import Asked, answer
 from sqgen.board.followed_log import FollowedLog, FollowedLogs
@@ -164,13 +164,13 @@ def test_what_is_wrong_with_a_run_is_a_note_of_its_row(
     )
 
 
-def test_only_changes_are_sent(tmp_path: Path) -> None:
+def test_only_changes_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(tmp_path, "a", error=None)
     make_run(tmp_path, "b", error=None)
     catalog = Catalog(tmp_path)
     first = catalog.changes(0)
     assert len(first.rows) == 2
-    assert catalog.changes(first.version) == (first.version, [], [])
+    assert catalog.changes(first.version) == (first.version, [], [], False)
     (tmp_path / "b" / "result.json").unlink()
     make_run(tmp_path, "c", error=None)
     second = catalog.changes(first.version)
@@ -182,6 +182,10 @@ def test_only_changes_are_sent(tmp_path: Path) -> None:
     assert (third.rows, third.gone) == ([], [gone.id])
     assert len(catalog.changes(0).rows) == 2
     assert len(catalog.changes(10**6).rows) == 2
+    monkeypatch.setattr(places, "MAX_PLACES", 1)
+    monkeypatch.setattr("sqgen.board.catalog.MAX_PLACES", 1)
+    cut = Catalog(tmp_path).changes(0)
+    assert (len(cut.rows), cut.cut) == (1, True)
 
 
 @pytest.mark.parametrize("recorded", ["train_batchnorm", "test_digits", "time_digits"])

@@ -270,6 +270,24 @@ def test_a_report_that_fails_says_why(tmp_path: Path) -> None:
     assert "is neither a log of Caffe" in failed.data.decode()
 
 
+def test_an_answer_in_json_says_what_is_wrong(tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    run = make_run(folder, "run")
+    text = (run / "caffe.log").read_text()
+    bare = "\n".join(line.partition("] ")[2] for line in text.splitlines())
+    (run / "caffe.log").write_text(bare)
+    client = client_of(folder)
+    (row,) = get_json(client, "/api/runs")["rows"]
+    timeless = get(client, f"/api/curves?run={row['id']}&x=time")
+    assert timeless.status_code == 409
+    assert "its lines have no times" in json.loads(timeless.data)["error"]
+    folder.rename(tmp_path / "gone")
+    for path, status in ((f"/api/runs/{row['id']}", 404), ("/api/runs", 409)):
+        answer = get(client, path)
+        assert answer.status_code == status
+        assert json.loads(answer.data)["error"]
+
+
 def test_the_end_of_a_log(tmp_path: Path) -> None:
     run = make_run(tmp_path, "run")
     (run / "caffe.log").write_bytes(b"first\n" * 300 + b"\x1b[0m <b>last</b> \xff\n")
