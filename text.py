@@ -93,6 +93,22 @@ def number_text(value: float) -> str:
     return f"{value:g}"
 
 
+def agreement_text(blobs: int, others: str, largest: float) -> str:
+    """Say how far blobs of two runs agree: `3 blobs equal OTHERS exactly`.
+
+    Args:
+        blobs: how many were compared.
+        others: what they were compared with.
+        largest: the largest difference, relative to its blob's largest element.
+    """
+    subject, whose = (
+        ("the output equals", "its") if blobs == 1 else (f"{blobs} blobs equal", "their")
+    )
+    if largest == 0:
+        return f"{subject} {others} exactly"
+    return f"{subject} {others} within {largest:.1e} of {whose} largest element"
+
+
 def bytes_text(count: int) -> str:
     """Format a size in decimal units (kB is 1,000 bytes)."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

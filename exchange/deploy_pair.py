@@ -19,7 +19,7 @@ from ..formats.schema import NetParameter
 from ..nets.definition import NetDefinition, parse_net
 from ..nets.image_transform import ImageTransform
 from ..nets.shapes import require_shapes
-from ..text import first_few, printable
+from ..text import agreement_text, first_few, printable
 from ..version import __version__
 from ..weights.make_caffemodel import make_caffemodel
 from ..weights.net_arrays import Arrays, net_arrays
@@ -140,10 +140,8 @@ def _fold(trained: TrainedNet, options: ExportOptions) -> tuple[NetDefinition, A
         )
         if options.prove:
             proof = prove_rewritten(load_engine(), *trained[:2], folded.net, folded.arrays)
-            notes.append(
-                f"run on random inputs in float64: {proof.blobs} blobs equal those before within"
-                f" {proof.largest:.1e} of each one's largest element"
-            )
+            agreement = agreement_text(proof.blobs, "those before", proof.largest)
+            notes.append(f"run on random inputs in float64: {agreement}")
     return folded.net, folded.arrays, notes
 
 

@@ -26,7 +26,7 @@ from ..datasets.encode_record import RecordEncoder
 from ..datasets.image_index import ImageIndex, index_images
 from ..datasets.split import TRAIN, VAL, Split, create_split, split_images
 from ..engine.equivalence import load_engine, prove
-from ..errors import OutputError
+from ..errors import DivergedError, OutputError, RunError
 from ..formats.caffemodel import encode_caffemodel
 from ..formats.files import write_files
 from ..formats.lmdb_reader import LABELS_FILE
@@ -250,7 +250,8 @@ class Finetuning:
 
         Raises:
             SqgenError: a picture, file or folder can't be read or written; nothing is left.
-            RunError: the training or the test did not complete; `out` has what was done.
+            RunError: the training or the test did not complete; `out` has what was done, and the
+            message of a training that can go on has the commands that end it.
         """
         with _removed_on_error(self.folder):
             probe = self._prepare()
@@ -312,14 +313,20 @@ class Finetuning:
         write_files({path: encode_caffemodel(model, str(path))})
 
     def _train(self) -> LogResult:
-        return train(
-            self.folder / commands.SOLVER,
-            weights=self.folder / commands.LINEAR,
-            keep_best=commands.KEEP_BEST,
-            patience=PATIENCE,
-            freeze=self.options.freeze,
-            **vars(replace(self._run_options, run_dir=self.folder / commands.TRAIN_RUN)),
-        )
+        try:
+            return train(
+                self.folder / commands.SOLVER,
+                weights=self.folder / commands.LINEAR,
+                keep_best=commands.KEEP_BEST,
+                patience=PATIENCE,
+                freeze=self.options.freeze,
+                **vars(replace(self._run_options, run_dir=self.folder / commands.TRAIN_RUN)),
+            )
+        except RunError as error:
+            if error.result.snapshots and not isinstance(error, DivergedError):
+                test = commands.test_command(self.folder, self.result_weights)
+                error.args = (f"{error}, and then {test}",)
+            raise
 
     @property
     def _test_options(self) -> RunOptions:

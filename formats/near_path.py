@@ -12,6 +12,7 @@ from ..text import first_few, printable
 
 ENTRIES = 10_000  # of a folder, at most, that are compared with a name
 CUTOFF = 0.75  # how alike two names must be, from 0 to 1
+ENDING_CUTOFF = 0.85  # and two endings: .prototx for .prototxt, but not .npy for .npz
 
 
 def missing_hint(
@@ -35,8 +36,8 @@ def missing_hint(
 def near_path(path: str | os.PathLike[str]) -> str:
     """Return the path that is there and most like a missing one; an empty string without any.
 
-    Each missing name is replaced by the one most like it in the same folder, of the same ending
-    and with the same numbers: another iteration is another file.
+    Each missing name is replaced by the one most like it in the same folder, of nearly the same
+    ending and with the same numbers: another iteration is another file.
     """
     missing = Path(path)
     if "\0" in str(missing) or not missing.name:
@@ -54,21 +55,21 @@ def near_path(path: str | os.PathLike[str]) -> str:
 def _closest(name: str, folder: Path) -> str:
     import difflib  # slow to import, and only errors need it
 
-    stem, *same = _split(name)
-    stems = {
-        other: entry
-        for entry in islice(_entries(folder), ENTRIES)
-        for other, *rest in (_split(entry),)
-        if rest == same
-    }
-    match = difflib.get_close_matches(stem, stems, n=1, cutoff=CUTOFF)
-    return stems[match[0]] if match else ""
+    stem, ending, numbers = _split(name)
+    found: dict[str, tuple[float, str]] = {}  # stem -> likeness of the ending, name
+    for entry in islice(_entries(folder), ENTRIES):
+        other, its_ending, its_numbers = _split(entry)
+        likeness = difflib.SequenceMatcher(None, its_ending, ending).ratio()
+        if its_numbers == numbers and likeness >= ENDING_CUTOFF:
+            found[other] = max(found.get(other, (0.0, "")), (likeness, entry))
+    match = difflib.get_close_matches(stem, found, n=1, cutoff=CUTOFF)
+    return found[match[0]][1] if match else ""
 
 
 def _split(name: str) -> tuple[str, str, list[str]]:
-    """Return the stem of a name, and what no slip of the keyboard changes: ending and numbers."""
+    """Return the stem of a name, its ending, and the numbers, which no slip changes."""
     path = Path(name.lower())
-    return path.stem, path.suffix, re.findall(r"\d+", path.stem)
+    return path.stem, path.suffix, re.findall(r"\d+", path.name)
 
 
 def _entries(folder: Path) -> Iterator[str]:

@@ -304,7 +304,7 @@ def is_solver(text: str) -> bool:
     return bool(parsed.fields)
 
 
-def _is_net(text: str) -> bool:
+def is_net(text: str) -> bool:
     """Whether a prototxt is a net with layers."""
     net = NetParameter()
     try:
@@ -348,7 +348,7 @@ def parse_solver(
     try:
         parsed = prototxt.parse(text.removeprefix(BYTE_ORDER_MARK), solver, source, _is_foreign)
     except FormatError:
-        if _is_net(text):
+        if is_net(text):
             raise FormatError(
                 f"{printable(source)}: is a net, not a solver; give its solver"
             ) from None

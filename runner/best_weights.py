@@ -190,6 +190,10 @@ class BestWeights:
             f" {printable(target)}"
         )
 
+    def standing(self) -> str:
+        """Return the best score so far, such as `best top1 0.83`; empty before the first test."""
+        return f"best {self.name} {number_text(self.best.value)}" if self.best is not None else ""
+
     def _find_snapshot(self, iteration: int) -> Path | None:
         """Return the weights of an iteration, written by this training or those it starts from."""
         start = self._start

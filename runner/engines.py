@@ -63,7 +63,7 @@ def select_engine(kind: str = AUTO, caffe: str | None = None) -> Engine:
             raise SqgenError("--engine torch runs the embedded engine, so it takes no --caffe")
         return _probe_engine(_split_command(caffe), "given by --caffe")
     if kind == TORCH:
-        return _embedded_engine("asked for by --engine torch")
+        return _embedded_engine("the embedded engine")
     engine, missing = _find_caffe()
     if engine is not None:
         return engine

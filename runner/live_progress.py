@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..logs.collector import Collector, TrainProgress
@@ -24,18 +24,32 @@ class ProgressSteps:
         images_per_step: images in each.
         first_iteration: the iteration that a training resumes from.
         last_images: images in the last step; None for as many.
+        epoch: images of an epoch of a training; 0 where that is not known.
+        best: the best score of a training so far, in words; None where none is kept.
     """
 
     count: int
     images_per_step: int
     first_iteration: int = 0
     last_images: int | None = None
+    epoch: int = 0
+    best: Callable[[], str] | None = None
 
     def images(self, step: int) -> int:
         """Return the number of images in a step, which count from 0."""
         if self.last_images is not None and step == self.count - 1:
             return self.last_images
         return self.images_per_step
+
+    def standing(self, iteration: int) -> list[str]:
+        """Return the epoch and the best score, of a training that keeps its best weights."""
+        if self.best is None:
+            return []
+        done, last = (
+            count * self.images_per_step / max(self.epoch, 1)
+            for count in (iteration, self.first_iteration + self.count)
+        )
+        return [f"epoch {done:.1f} of {last:.3g}" if self.epoch else "", self.best()]
 
 
 class LiveProgress:
@@ -82,14 +96,15 @@ class LiveProgress:
         self._bar.update(self._batches, f"{self._rate(self._batches)}{self._scores(means)}")
 
     def _update_training(self, progress: TrainProgress) -> None:
-        parts, row, test = "", progress.display, progress.test
-        if row is not None:
-            parts += f"  loss {number_text(row.loss)}" if row.loss is not None else ""
-            parts += f"  lr {number_text(row.lr)}" if row.lr is not None else ""
-        if test is not None:
-            parts += f"  test at {test.iteration}:{self._scores(test.outputs)}"
+        row, test = progress.display, progress.test
         step = max(0, progress.iteration - self._steps.first_iteration)
-        self._bar.update(step, f"{self._rate(step)}{parts}", tuple(self._losses))
+        parts = [*self._steps.standing(progress.iteration), self._rate(step)]
+        if row is not None:
+            parts += [f"loss {number_text(row.loss)}"] if row.loss is not None else []
+            parts += [f"lr {number_text(row.lr)}"] if row.lr is not None else []
+        if test is not None:
+            parts += [f"test at {test.iteration}:{self._scores(test.outputs)}"]
+        self._bar.update(step, "  ".join(filter(None, parts)), tuple(self._losses))
 
     def _rate(self, step: int) -> str:
         """Format images per second since the first row, which leaves out start-up."""

@@ -70,10 +70,10 @@ def supervise(
                 if data:
                     log_file.write(data, process)
                     parser.feed(data)
-                    live.update()
                     if watch is not None and watch(collector) and not ended_early:
                         ended_early = True
                         process.send(signal.SIGINT)
+                    live.update()
                 monitor.check(process, bool(data))
                 stop_log.flush()
         stop_log.flush()

@@ -287,14 +287,21 @@ class TrainingPlan:
             return run()
 
     def _run_training(self, session: Session) -> LogResult:
-        options, parameters, folder = self._options, self._solver.param, session.folder
+        parameters, folder = self._solver.param, session.folder
         session.create_folder(self._nets.net_files())
         session.write_file(self._solver_file(folder))
         self._log_length()
         record = self.record(folder)
         first = self._start.iteration
-        steps = ProgressSteps(parameters.max_iter - first, self._images, first)
-        watch = self._best.watch if self._best is not None else None
+        best = self._best
+        steps = ProgressSteps(
+            parameters.max_iter - first,
+            self._images,
+            first,
+            epoch=self._records or 0,
+            best=best.standing if best is not None else None,
+        )
+        watch = best.watch if best is not None else None
         try:
             result = session.run(self._arguments(folder), steps, record, watch=watch)
         except RunError as error:
@@ -302,8 +309,6 @@ class TrainingPlan:
             if error.result.snapshots and not isinstance(error, DivergedError):
                 error.args = (f"{error}; go on with {self._resume_command(folder)}",)
             raise
-        if self._best is not None and self._best.best is not None:
-            options.log_line(f"next: {self._best.test_command}")
         return result
 
     def record(self, folder: RunFolder) -> TrainRecord:

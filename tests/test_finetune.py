@@ -169,6 +169,8 @@ def assert_commands_repeat(folder: Path) -> None:
 
 def test_all_layers_train_and_the_best_weights_are_kept(trained: Finetuned) -> None:
     result, folder = json.loads(trained.out), trained.place
+    following = [line for line in trained.err.splitlines() if line.startswith("sqgen: next: ")]
+    assert [line.split()[3] for line in following] == ["errors", "classify", "export"]
     assert (result["train_images"], result["images"]) == (30, 6)
     assert result["majority"]["value"] == pytest.approx(1 / 3)
     assert [each["name"] for each in result["classes"]] == list(NAMES)
@@ -215,6 +217,7 @@ def test_it_says_what_it_did_and_what_comes_next(
     fitted: Finetuned, tmp_path: Path, sqgen: Run
 ) -> None:
     _, out, err = fitted
+    assert "--engine torch" not in err
     shutil.copytree(fitted.place, tmp_path, dirs_exist_ok=True)
     assert "0.333333" in out
     assert "always 0 bar" in out
@@ -276,7 +279,7 @@ def test_weights_go_into_a_net_with_bypasses(fitted: Finetuned, folder: Path, sq
 
 
 @pytest.mark.slow
-def test_a_stopped_training_goes_on(folder: Path) -> None:
+def test_a_stopped_training_goes_on(folder: Path, sqgen: Run) -> None:
     words = ["finetune", "pictures", *WEIGHTS, "--epochs", "100000", "--base-lr", "1e-9"]
     process = start([*words, "-o", "out"], folder)
     while not (folder / "out/finetuned_iter_2.solverstate").exists():
@@ -285,9 +288,14 @@ def test_a_stopped_training_goes_on(folder: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    last = err.splitlines()[-1]
-    assert "go on with sqgen train --solver out/solver.prototxt --resume --keep-best top1" in last
+    resume, test = err.splitlines()[-1].partition("; go on with ")[2].split(", and then ")
+    assert resume.startswith("sqgen train --solver out/solver.prototxt --resume --keep-best top1")
     assert (folder / "out/finetuned_best.caffemodel").exists()
+    assert "next:" not in err
+    for command in (resume, test):
+        done = sqgen(*shlex.split(command)[1:])
+        assert done.returncode == 0, done.stderr
+    assert (folder / "out/predictions.csv").exists()
 
 
 def test_a_rate_too_high_ends_the_training(folder: Path, sqgen: Run) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from sqgen.runner.best_weights import BestWeights
 from sqgen.runner.options import RunOptions
 from sqgen.runner.solver_preflight import ParsedSolver
 from sqgen.runner.training_start import Start
+from sqgen.text import number_text
 
 from . import small_training as small
 from .conftest import Run
@@ -62,7 +65,18 @@ def test_the_best_test_is_kept(
     """With a snapshot at each test, which the copy of the solver gets where it lacks them."""
     Path("solver.prototxt").write_text(place.solver_text(f"max_iter: 24 {TESTED} {snapshot}"))
     said: list[str] = []
-    result = sqgen.train("solver.prototxt", keep_best=score, log=said.append)
+    shown: list[str] = []
+
+    class Recorder:
+        def update(self, step: int, text: str, trend: Sequence[float] = ()) -> None:
+            shown.append(text)
+
+    result = sqgen.train(
+        "solver.prototxt",
+        keep_best=score,
+        log=said.append,
+        progress=lambda total: nullcontext(Recorder()),
+    )
     row = best_row([result], output, sign)
     best = result.run["best"]
     assert (best["iteration"], best["value"]) == (row.iteration, row.outputs[output])
@@ -71,7 +85,8 @@ def test_the_best_test_is_kept(
     interval = {"": "unset -> 4", "snapshot: 2": None, "snapshot: 3": "3 -> 4"}[snapshot]
     changes = [line for line in said if line.startswith("in the copy: snapshot")]
     assert changes == ([f"in the copy: snapshot {interval}"] if interval else [])
-    assert said[-1] == f"next: {best['test']}"
+    standing = f"best {best['score']} {number_text(best['value'])}"
+    assert re.match(rf"epoch \d+\.\d of \S+  {standing}  ", shown[-1]), shown
     words = shlex.split(best["test"])
     assert words[:2] == ["sqgen", "test"]
     tested = sqgen.test(words[3], words[5])

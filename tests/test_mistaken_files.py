@@ -155,3 +155,13 @@ def test_a_prototxt_in_place_of_weights(sqgen: Run, tmp_path: Path) -> None:
         assert done.stderr == (
             "sqgen: n: is text, not a .caffemodel; give the weights, or fetch them again\n"
         )
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [(NET, "a net"), ('net: "n"\nbase_lr: 0.1\n', "a solver")]
+)
+def test_a_prototxt_in_place_of_a_design(text: str, kind: str, tmp_path: Path, sqgen: Run) -> None:
+    (tmp_path / "n.prototxt").write_text(text)
+    done = sqgen("build", "--design", "n.prototxt")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"n.prototxt: is {kind}, not a design in TOML; sqgen build with" in done.stderr

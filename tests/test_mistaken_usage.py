@@ -27,6 +27,10 @@ from .small_nets import conv, net_input, random_model, save
         ("val.prototxt", ""),  # too different
         ("net/train_iter_10.caffemodel", ""),  # another one is there
         ("net/tarin_iter_100.caffemodel", "net/train_iter_100.caffemodel"),
+        ("train_val.prototx", "train_val.prototxt"),
+        ("net/fire/slover.protoxt", "net/fire/solver.prototxt"),
+        ("net/train_iter_100.sqgenstate", ""),
+        ("scores.npy", ""),  # scores.npz is another format
         ("net/gone/deeper/x.prototxt", ""),
         ("", ""),
         ("a\0b", ""),
@@ -39,6 +43,8 @@ def test_the_nearest_path(
     (tmp_path / "net" / "fire" / "solver.prototxt").touch()
     (tmp_path / "train_val.prototxt").touch()
     (tmp_path / "net" / "train_iter_100.caffemodel").touch()
+    (tmp_path / "net" / "train_iter_100.solverstate").touch()
+    (tmp_path / "scores.npz").touch()
     monkeypatch.chdir(tmp_path)
     assert near_path(path) == near
     absolute = near_path(tmp_path / path) if path else ""
@@ -137,6 +143,9 @@ def test_nets_and_weights_in_each_others_place(tmp_path: Path, sqgen: Run) -> No
         ("test", "--model=w.caffemodel", "--weights=net.prototxt"),
         ("classify", "--model", "w.caffemodel", "--weights", "net.prototxt", "a.png"),
         ("weights", "map", "net.prototxt", "out", "--to", "w.caffemodel"),
+        ("export", "w.caffemodel", "--weights", "net.prototxt", "-o", "out"),
+        ("export", "--weights", "net.prototxt", "-o", "out", "w.caffemodel"),
+        ("compress", "encode", "net.prototxt", "--net", "w.caffemodel", "-o", "o.sqz"),
     ):
         done = sqgen(*command)
         assert done.returncode == 2

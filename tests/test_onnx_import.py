@@ -26,6 +26,7 @@ from sqgen.generator.presets import PRESETS
 from sqgen.nets.definition import NetDefinition
 from sqgen.nets.deploy import deploy_net
 from sqgen.nets.diff import diff_nets
+from sqgen.text import agreement_text
 
 from . import small_nets
 from .conftest import ROOT, Run
@@ -668,6 +669,19 @@ def test_deep_nesting_is_refused(tmp_path: Path) -> None:
 # The command
 
 
+@pytest.mark.parametrize(
+    ("blobs", "largest", "said"),
+    [
+        (1, 0.0, "the output equals theirs exactly"),
+        (1, 2e-7, "the output equals theirs within 2.0e-07 of its largest element"),
+        (3, 0.0, "3 blobs equal theirs exactly"),
+        (3, 2e-7, "3 blobs equal theirs within 2.0e-07 of their largest element"),
+    ],
+)
+def test_how_far_two_runs_agree(blobs: int, largest: float, said: str) -> None:
+    assert agreement_text(blobs, "theirs", largest) == said
+
+
 def test_data_beside_the_model_is_read(sqgen: Run, tmp_path: Path) -> None:
     values = spread(4, 1, 1).astype("f4")
     (tmp_path / "data.bin").write_bytes(bytes(8) + values.tobytes() + bytes(4))
@@ -675,7 +689,7 @@ def test_data_beside_the_model_is_read(sqgen: Run, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     done = sqgen("import", "m.onnx", "-o", "out")
     assert (done.returncode, done.stdout) == (0, "out/deploy.prototxt\nout/weights.caffemodel\n")
-    assert "1 blobs equal ONNX Runtime's within" in done.stderr
+    assert "run on random inputs: the output equals ONNX Runtime's" in done.stderr
 
 
 def test_a_model_of_sqgen_comes_back_as_it_was(sqgen: Run, tmp_path: Path) -> None:

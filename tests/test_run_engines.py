@@ -59,7 +59,7 @@ def test_every_order(
     assert select_engine("auto", given) == Engine(
         CAFFE, tuple(shlex.split(given)), "given by --caffe", "1.0.0"
     )
-    assert select_engine("torch").why == "asked for by --engine torch"
+    assert select_engine("torch").why == "the embedded engine"
 
 
 @pytest.mark.parametrize("what", ["nothing", "a folder", "no program"])

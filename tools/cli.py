@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SqgenError as error:
         from .mistaken_usage import swapped_hint
 
-        _fail(f"{error}{swapped_hint(words, error)}", error.exit_code)
+        _fail(f"{error}{swapped_hint(cli, error, words)}", error.exit_code)
     except click.ClickException as error:
         if isinstance(error, NO_ARGUMENTS):
             click.echo(error.format_message(), err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import DesignError
+from ..errors import DesignError, FormatError
 from ..generator.design import Design
 from ..generator.design_fields import FIELDS
 from ..generator.options import design_from_table, format_value, parse_value
@@ -128,6 +128,22 @@ def read_design(path: str) -> Design:
     from ..formats.files import read_bytes
     from ..text import printable
 
-    return design_from_table(
-        toml.parse(read_bytes(path, 1 << 20, "a design"), path), printable(path)
-    )
+    data = read_bytes(path, 1 << 20, "a design")
+    try:
+        table = toml.parse(data, path)
+    except FormatError:
+        kind = _prototxt_kind(data.decode(errors="replace"))
+        if kind is None:
+            raise
+        raise FormatError(
+            f"{printable(path)}: is {kind}, not a design in TOML; sqgen build with the options that"
+            " make the net and --dump-design prints one"
+        ) from None
+    return design_from_table(table, printable(path))
+
+
+def _prototxt_kind(text: str) -> str | None:
+    """Return what a prototxt is; None of any other text."""
+    from ..nets.definition import is_net, is_solver
+
+    return "a net" if is_net(text) else "a solver" if is_solver(text) else None

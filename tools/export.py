@@ -13,6 +13,7 @@ from ..formats.files import STDIN
 from ..nets.family import is_imagenet
 from ..nets.image_transform import ImageTransform
 from ..nets.shapes import require_shapes
+from ..text import agreement_text
 from .class_names import labels_option, read_labels
 from .deploy_net import MadeDeployNet, make_deploy_net
 from .image_options import (
@@ -154,7 +155,5 @@ def _report(target: str, exported: Exported, paths: list[Path], as_json: bool) -
     for note in exported.notes:
         print_note(note)
     if done is not None:
-        print_note(
-            f"run: {done.blobs} {'blob equals' if done.blobs == 1 else 'blobs equal'} the engine's"
-            f" within {done.largest:.1e} of its largest element"
-        )
+        agreement = agreement_text(done.blobs, "the engine's", done.largest)
+        print_note(f"run: {agreement}")

@@ -9,7 +9,7 @@ import click
 
 from ..extras import required
 from ..formats.files import display_name, write_files
-from ..text import first_few, printable
+from ..text import agreement_text, first_few, printable
 from ..version import __version__
 from .progress_bar import print_note
 from .terminal import echo, parse_image, print_json, warn
@@ -64,10 +64,8 @@ def import_(
     for path in paths:
         echo(path)
     if done is not None:
-        print_note(
-            f"run on random inputs: {done.blobs} blobs equal ONNX Runtime's within"
-            f" {done.largest:.1e} of each blob's largest element"
-        )
+        agreement = agreement_text(done.blobs, "ONNX Runtime's", done.largest)
+        print_note(f"run on random inputs: {agreement}")
 
 
 def _compare(model: ModelProto, made: Imported) -> Comparison | None:

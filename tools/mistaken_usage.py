@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -17,7 +16,7 @@ CUTOFF = 0.75  # how alike an option and a mistyped one must be, from 0 to 1
 HEAD = 4096  # bytes that tell text from a caffemodel
 # Names of other frameworks -> the field of the solver.
 SOLVER_FIELDS = {"lr": "base_lr", "learning_rate": "base_lr", "seed": "random_seed"}
-NET_OPTIONS, WEIGHTS_OPTIONS = ("--model", "--net", "--to"), ("--weights",)
+NETS, WEIGHTS = ("NET",), ("W", "WEIGHTS", "IN")  # metavars
 
 
 def option_hint(group: click.Group, error: click.NoSuchOption, words: Sequence[str]) -> str:
@@ -70,14 +69,20 @@ def _is_solver_field(name: str) -> bool:
     return name in SolverParameter.DESCRIPTOR.fields_by_name
 
 
-def swapped_hint(words: Sequence[str], error: SqgenError) -> str:
-    """Return a hint where a command line gives a net for weights, and weights for a net."""
+def swapped_hint(group: click.Group, error: SqgenError, words: Sequence[str]) -> str:
+    """Return a hint where a command line gives a net for weights, and weights for a net.
+
+    Args:
+        group: the commands.
+        error: of the command.
+        words: the command line.
+    """
     if not isinstance(error, FormatError):
         return ""
-    nets = _values(words, NET_OPTIONS)
-    weights = _values(words, WEIGHTS_OPTIONS)
-    if not weights and list(words[:2]) == ["weights", "map"]:
-        weights = list(words[2:3])
+    given = _given(group, words)
+    nets, weights = (
+        [path for metavar, path in given if metavar in kind] for kind in (NETS, WEIGHTS)
+    )
     is_swapped = (
         nets
         and weights
@@ -87,11 +92,17 @@ def swapped_hint(words: Sequence[str], error: SqgenError) -> str:
     return "; the net and the weights are in each other's place" if is_swapped else ""
 
 
-def _values(words: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Return the values of options, as `--option value` or `--option=value`."""
-    found = [after for word, after in pairwise(words) if word in options]
-    split = (word.partition("=") for word in words)
-    return found + [value for name, equals, value in split if equals and name in options]
+def _given(group: click.Group, words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return metavar and value of the arguments and options that have a string."""
+    command: click.Command | None = group
+    rest = list(words)
+    while isinstance(command, click.Group) and rest:
+        command, *rest = command.get_command(click.Context(command), rest[0]), *rest[1:]
+    if command is None or isinstance(command, click.Group):
+        return []
+    values = command.make_context(command.name, rest, resilient_parsing=True).params
+    found = ((each.metavar, values.get(each.name or "")) for each in command.params)
+    return [(name, value) for name, value in found if name and isinstance(value, str)]
 
 
 def _starts_as_text(path: str) -> bool | None:

@@ -100,6 +100,8 @@ def train(
         lines = format_result(result, width=terminal_width())
         print_lines([*lines, *_best_lines(result)])
         log_run_folder(result, options)
+    if result.run["best"] is not None:
+        options.log_line(f"next: {result.run['best']['test']}")
     diverged = any(trouble.name == DIVERGED for trouble in result.troubles)
     raise SystemExit(1 if diverged else 0)
 
