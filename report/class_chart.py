@@ -15,6 +15,7 @@ from .page import Cell, Table
 
 SHOWN = 40  # classes up to which all are drawn
 OF_EACH = 18  # of the least and the most accurate, where there are more
+ROWS = 2000  # of a table
 FOLDED = 40  # rows of a table from which it is folded
 
 
@@ -112,10 +113,13 @@ def _spec(values: Sequence[dict[str, Any]], axis: Sequence[str], average: float)
 
 
 def class_rows(evaluation: Evaluation, names: Names) -> Table:
-    """Return a table of all classes, the least accurate first."""
+    """Return a table of all classes, or of the first `ROWS`, the least accurate first."""
     heads = ("class", "images", "right", "accuracy", "95% interval", "precision", "confused with")
-    rows = [_row(each, names) for each in sorted(evaluation.classes, key=by_recall)]
-    caption = f"All {len(rows):,} classes"
+    ordered = sorted(evaluation.classes, key=by_recall)
+    rows = [_row(each, names) for each in ordered[:ROWS]]
+    all_of = f"All {len(ordered):,} classes"
+    some = f"The {ROWS:,} least accurate of {len(ordered):,} classes"
+    caption = all_of if len(ordered) <= ROWS else some
     return Table(heads, rows, range(1, 6), caption, len(rows) > FOLDED)
 
 

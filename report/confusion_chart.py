@@ -83,7 +83,7 @@ def _spec(matrix: _Matrix, names: Names) -> dict[str, Any]:
     count = len(matrix.classes)
     labels = class_labels(matrix.classes, names, LABEL)
     side = min(SIDE, CELL * max(count, 4))
-    beside = round(LETTER * max(map(len, labels)))
+    beside = round(LETTER * (max(map(len, labels)) + 2))
     layers = [_cells(RIGHT, count), _cells(WRONG, count)]
     layers[0]["params"] = [_ZOOM]
     if count <= NUMBERED:

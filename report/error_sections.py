@@ -120,7 +120,9 @@ def _confusions(evaluation: Evaluation, names: Names) -> Iterator[Block]:
         ]
         for pair in wrong[:CONFUSIONS]
     ]
-    if rows:
+    if not rows:
+        yield Text("No image was taken for another class.")
+    else:
         of = f" of {len(wrong):,}" if len(wrong) > len(rows) else ""
         heads = ("label", "predicted", "images", "share of the label")
         yield Table(heads, rows, (2, 3), f"The {len(rows)} most frequent confusions{of}")

@@ -131,7 +131,7 @@ def test_numbers_that_no_chart_shows_are_refused(tmp_path: Path) -> None:
 
 def test_hostile_names_stay_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("vl_convert", reason="needs vl-convert, the extra sqgen[plot]")
-    monkeypatch.setattr("sqgen.report.page.vega_bundle", lambda: "")  # takes seconds
+    monkeypatch.setattr("sqgen.report.page.vega_bundle", lambda: "")  # its own text has <img
     hostile = [AFTER._replace(name=f"{text}{n}") for n, text in enumerate(HOSTILE)]
     found = sections(written(tmp_path / "t.json", as_dict([BEFORE, *hostile])))
     page = render_page(Page("", found))

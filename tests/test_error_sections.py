@@ -173,6 +173,7 @@ def test_labels_are_short_and_all_different() -> None:
     assert max(map(len, labels)) <= 28
 
 
+@pytest.mark.usefixtures("vega")
 def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
     scores, labels = random_scores(4, 60, len(HOSTILE))
     found = predictions_of(scores, labels)

@@ -139,6 +139,8 @@ def test_the_confusion_matrix_as_csv(sqgen: Run, tmp_path: Path) -> None:
         (["-", "--against", "-"], "standard input holds one file"),
         (["p.csv", "--json", "--confusion", "-"], "give it or --json"),
         (["."], "is no run folder; give one, or a file of predictions"),
+        (["p.csv", "-o", "-", "--json"], "-o -: prints a page; give it without --json"),
+        (["p.csv", "-o", "page.svg"], "-o page.svg: end it in .html"),
     ],
 )
 def test_misuse(arguments: list[str], words: str, sqgen: Run, tmp_path: Path) -> None:
@@ -148,6 +150,21 @@ def test_misuse(arguments: list[str], words: str, sqgen: Run, tmp_path: Path) ->
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_charts_as_figures(sqgen: Run, tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert", reason="needs vl-convert, the extra sqgen[plot]")
+    found = kept(tmp_path)
+    done = sqgen("errors", "p.csv", "--figures", "figures")
+    assert done.returncode == 0
+    assert done.stderr == "wrote 4 figures in figures\n"
+    names = ("calibration", "classes", "confidence", "confusion")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        f"{name}.{kind}" for name in names for kind in ("csv", "pdf", "png", "svg")
+    ]
+    text = (tmp_path / "figures" / "confusion.csv").read_text()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert sum(int(row["images"]) for row in rows) == len(found)
 
 
 def test_keys_cannot_print_escape_sequences(sqgen: Run, tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_page_and_figures(tmp_path: Path) -> None:
     """All files or none; each chart is a file of each kind, and its numbers are those of JSON."""
     runs = read_runs([log("time_digits")])
     page, folder = tmp_path / "a.html", tmp_path / "figures"
-    write_report(runs, ReportOptions(), page, str(folder), dark=True, force=False)
+    write_report(runs, ReportOptions(), str(page), str(folder), dark=True, force=False)
     assert sorted(path.name for path in folder.iterdir()) == [
         *("time.csv", "time.pdf", "time.png", "time.svg")
     ]
@@ -285,7 +285,7 @@ def test_page_and_figures(tmp_path: Path) -> None:
     assert 'data-theme="dark"' in page.read_text()
     page.unlink()
     with pytest.raises(OutputError, match=r"time\.png: exists already"):
-        write_report(runs, ReportOptions(), page, str(folder), dark=True, force=False)
+        write_report(runs, ReportOptions(), str(page), str(folder), dark=True, force=False)
     assert not page.exists()
 
 
@@ -311,7 +311,9 @@ def test_a_report_in_a_browser(browser: Browser, tmp_path: Path) -> None:
     """It shows the numbers of its JSON, reads them out at the pointer, and runs no foreign text."""
     sources = [log("train_batchnorm")]
     path = tmp_path / "one.html"
-    write_report(read_runs(sources), ReportOptions(sources), path, None, dark=False, force=False)
+    write_report(
+        read_runs(sources), ReportOptions(sources), str(path), None, dark=False, force=False
+    )
     [run] = plain_of(*sources)
     with opened(browser, path) as page:
         shown = page.evaluate(
@@ -340,7 +342,9 @@ def test_a_report_in_a_browser(browser: Browser, tmp_path: Path) -> None:
         page.wait_for_function("() => views.get('loss').scale('y').type === 'log'")
     sources = hostile_logs(tmp_path)
     path = tmp_path / "several.html"
-    write_report(read_runs(sources), ReportOptions(sources), path, None, dark=False, force=False)
+    write_report(
+        read_runs(sources), ReportOptions(sources), str(path), None, dark=False, force=False
+    )
     for size, dark in ((NARROW, True), (WIDE, False)):
         with opened(browser, path, size, dark) as page:
             assert overflow(page) <= 0

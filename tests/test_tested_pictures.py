@@ -28,6 +28,7 @@ from sqgen.report.tested_pictures import read_pictures
 from sqgen.runner.dataset import inspect_dataset
 from sqgen.runner.tested_data import class_names_of_test
 from sqgen.tools.errors import errors
+from sqgen.tools.report import report
 
 from .conftest import Run
 from .databases import encoded, image_file, layer, make_lmdb, raw
@@ -125,6 +126,8 @@ def test_a_page_has_the_images_until_they_change(
         "No pictures: sqgen errors shows them of a run folder."
         in (tmp_path / "page.html").read_text()
     )
+    report.main(["run", "-o", "page.html", "--force"], standalone_mode=False)
+    assert (tmp_path / "page.html").read_text().count('src="data:image/jpeg;base64,') == 48
     [reported] = read_runs(["run"])
     options = ReportOptions(["run"], ["one", "two"])
     sections = report_page([reported], options).sections

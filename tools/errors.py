@@ -16,6 +16,7 @@ from ..logs.read_result import RESULT, read_result
 from ..report.gate_report import comparison_json
 from ..text import printable
 from .class_names import labels_option, read_labels, require_names
+from .page_file import check_page_files, figures_option, write_page_files
 from .picture_file import dark_option
 from .terminal import print_json, print_lines, terminal_width, write
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
     from ..formats.predictions import Predictions
     from ..logs.result import LogResult
+    from ..report.page import Page
 
 
 @click.command()
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
 )
 @click.option("--confusion", metavar="FILE", help="write the confusion matrix as CSV; - prints it")
 @click.option("-o", "--out", metavar="FILE", help="also write a page with charts: .html")
+@figures_option
 @dark_option
-@click.option("--force", is_flag=True, help="replace the files of --confusion and -o")
+@click.option("--force", is_flag=True, help="replace files that exist")
 @click.option("--json", "as_json", is_flag=True, help="print JSON (docs/errors.md)")
 def errors(
     file: str,
@@ -44,6 +47,7 @@ def errors(
     count: int | None,
     confusion: str | None,
     out: str | None,
+    figures: str | None,
     dark: bool,
     force: bool,
     as_json: bool,
@@ -60,20 +64,17 @@ def errors(
       sqgen errors p.csv --labels classes.txt
       sqgen errors new.npz --against old.npz
       sqgen errors p.csv --labels imagenet --confusion - > confusion.csv
-      sqgen errors runs/20261126-110939-net -o errors.html
+      sqgen errors runs/20261126-110939-net -o errors.html --figures figures
     """
     from ..evaluation.evaluate import evaluate_predictions
     from ..evaluation.paired import compare_predictions
     from ..report import errors_text as report
 
-    if confusion == STDIN and as_json:
-        raise click.UsageError("--confusion -: prints CSV; give it or --json")
-    if file == against == STDIN:
-        raise click.UsageError("--against -: standard input holds one file; name the other")
+    _check_usage(file, against, confusion, out, as_json)
     if confusion not in (None, STDIN):
         check_file_target(Path(str(confusion)), force)
-    if out is not None:
-        _check_page(out, force)
+    if out is not None or figures is not None:
+        check_page_files(out, figures, force, "a page with charts")
     count = report.COUNT if count is None else count
     predictions, result = read_any_predictions(file)
     evaluation = evaluate_predictions(predictions)
@@ -81,10 +82,11 @@ def errors(
     compared = None
     if against is not None:
         compared = compare_predictions(read_any_predictions(against)[0], predictions)
-    if out is not None:
-        page = _page(file, predictions, evaluation, names, result, dark)
-        write_files({Path(out): page}, force)
-        click.echo(f"wrote {printable(out)}", err=True)
+    if out is not None or figures is not None:
+        page = _page(file, predictions, evaluation, names, result)
+        write_page_files(page, out, figures, dark, force)
+        if out == STDIN:
+            return
     if confusion is not None:
         text = report.confusion_csv(evaluation, names)
         if confusion == STDIN:
@@ -103,12 +105,20 @@ def errors(
         print_lines(report.format_evaluation(predictions, evaluation, names, count, width))
 
 
-def _check_page(out: str, force: bool) -> None:
-    from ..report.charts import PAGE, picture_format, require_renderer
+def _check_usage(
+    file: str, against: str | None, confusion: str | None, out: str | None, as_json: bool
+) -> None:
+    """Refuse to read standard input twice, or to print two things to standard output.
 
-    picture_format(out, "-o", (PAGE,))
-    check_file_target(Path(out), force)
-    require_renderer("a page with charts")
+    Raises:
+        click.UsageError: so it is.
+    """
+    if file == against == STDIN:
+        raise click.UsageError("--against -: standard input holds one file; name the other")
+    if confusion == STDIN and as_json:
+        raise click.UsageError("--confusion -: prints CSV; give it or --json")
+    if out == STDIN and (as_json or confusion == STDIN):
+        raise click.UsageError("-o -: prints a page; give it without --json and --confusion -")
 
 
 def _class_names(
@@ -133,10 +143,9 @@ def _page(
     evaluation: Evaluation,
     names: Sequence[str] | None,
     result: LogResult | None,
-    dark: bool,
-) -> bytes:
+) -> Page:
     from ..report.error_sections import Pictures, error_sections, pictured_keys
-    from ..report.page import Page, render_page
+    from ..report.page import Page
     from ..report.tested_pictures import read_pictures
 
     if result is None:
@@ -144,7 +153,7 @@ def _page(
     else:
         pictures = read_pictures(result, file, pictured_keys(predictions))
     sections = error_sections(predictions, evaluation, names, pictures)
-    return render_page(Page("Where it errs", sections, display_name(file)), dark).encode()
+    return Page("Where it errs", sections, display_name(file))
 
 
 def read_any_predictions(file: str) -> tuple[Predictions, LogResult | None]:

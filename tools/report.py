@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import DesignError
-from ..formats.files import STDIN, NewFiles, check_file_target
-from ..text import bytes_text, printable
 from .class_names import labels_option, read_labels
 from .expand_runs import expand_runs
+from .page_file import check_page_files, figures_option, write_page_files
 from .picture_file import dark_option
-from .terminal import print_json, write
+from .terminal import print_json
 
 if TYPE_CHECKING:
-    from ..report.charts import Chart
     from ..report.report_options import ReportOptions
     from ..report.reported_run import ReportedRun
     from ..studies.compression_report import Compression
@@ -28,7 +24,7 @@ DEFAULT = "report.html"
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option("-o", "--out", metavar="FILE", help=f"the page to write; - prints it [{DEFAULT}]")
-@click.option("--figures", metavar="DIR", help="also write each chart: .svg, .pdf, .png, .csv")
+@figures_option
 @labels_option
 @dark_option
 @click.option("--force", is_flag=True, help="replace files that exist")
@@ -64,9 +60,9 @@ def report(
 
     if as_json and (out is not None or figures is not None):
         raise click.UsageError("--json: prints numbers; give it without -o and --figures")
-    target = Path(out or DEFAULT)
+    target = out or DEFAULT
     if not as_json:
-        _check_targets(target, figures, force)
+        check_page_files(target, figures, force, "sqgen report")
     names = None if labels is None else read_labels(labels)
     compressions, others = _read_compressions(runs)
     found = read_runs(expand_runs(others)) if others else []
@@ -87,51 +83,15 @@ def _read_compressions(sources: tuple[str, ...]) -> tuple[list[Compression], tup
     return compressions, tuple(source for source, found in read if found is None)
 
 
-def _check_targets(target: Path, figures: str | None, force: bool) -> None:
-    from ..report.charts import require_renderer
-
-    require_renderer("sqgen report")
-    if str(target) != STDIN:
-        if target.suffix.lower() not in (".html", ".htm"):
-            raise DesignError(f"-o {printable(str(target))}: end it in .html")
-        check_file_target(target, force)
-    if figures is not None:
-        check_file_target(Path(figures) / "loss.svg", force)
-
-
 def write_report(
     runs: Sequence[ReportedRun],
     options: ReportOptions,
-    target: Path,
+    target: str,
     figures: str | None,
     dark: bool,
     force: bool,
 ) -> None:
     """Write page and figures, all or none."""
-    from ..report.page import page_charts, render_page
     from ..report.report_page import report_page
 
-    page = report_page(runs, options)
-    text = render_page(page, dark).encode()
-    charts = page_charts(page) if figures is not None else []
-    with NewFiles(force) as files:
-        if str(target) != STDIN:
-            files.open(target).write(text)
-        for chart in charts:
-            _write_figure(files, Path(figures or ""), chart, dark)
-    if str(target) == STDIN:
-        write(text)
-    else:
-        click.echo(f"wrote {printable(str(target))} ({bytes_text(len(text))})", err=True)
-    if figures is not None:
-        click.echo(f"wrote {len(charts)} figures in {printable(figures)}", err=True)
-
-
-def _write_figure(files: NewFiles, folder: Path, chart: Chart, dark: bool) -> None:
-    from ..report.charts import PICTURES, chart_csv, render_chart
-    from ..report.theme import DARK, LIGHT
-
-    for picture in PICTURES:
-        data = render_chart(chart, picture, DARK if dark else LIGHT)
-        files.open(folder / f"{chart.name}.{picture}").write(data)
-    files.open(folder / f"{chart.name}.csv").write(chart_csv(chart))
+    write_page_files(report_page(runs, options), target, figures, dark, force)
