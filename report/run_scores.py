@@ -82,9 +82,10 @@ def _score_row(name: str, score: Score, run: ReportedRun) -> ScoreRow:
     error, interval = None, None
     if score.role == LOSS:
         error = run.evaluation.loss_error if run.evaluation and not score.net else None
-    elif score.role != OTHER and score.valid and images and 0 <= score.value <= 1:
+    elif score.role != OTHER and score.valid:
         error = standard_error(score.value, images)
-        interval = wilson_interval(round(score.value * images), images)
+        if error is not None and images is not None:
+            interval = wilson_interval(round(score.value * images), images)
     valid = score.valid or score.role == LOSS
     return ScoreRow(name, score.value, error, interval, valid, score.role)
 

@@ -111,6 +111,7 @@ def test_import_is_light() -> None:
         ["import", "--help"],
         ["test", "--help"],
         ["errors", "--help"],
+        ["report", "--help"],
         ["board", "--help"],
         ["weights", "map", "--help"],
         ["weights", "convert", "--help"],

@@ -189,7 +189,10 @@ def test_what_ran_and_with_what(tmp_path: Path) -> None:
         "data": [1],
         "seconds": [],
     }
-    assert facts(page_of(run_folder(tmp_path / "b", odd)))["command"] == "caffe test"
+    folder = run_folder(tmp_path / "b", odd)
+    plain = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps({**plain, "images": -1}))
+    assert facts(page_of(folder))["command"] == "caffe test"
 
 
 def test_several_runs_are_compared(tmp_path: Path) -> None:
@@ -338,6 +341,12 @@ def test_a_report_in_a_browser(browser: Browser, tmp_path: Path) -> None:
         page.locator("#accuracy .plot").hover()
         read_out = page.locator("#accuracy .tip").inner_text().splitlines()
         assert read_out == ["iteration 300", "top5: 0.98653", "top1: 0.6532"]
+        page.keyboard.down("Control")
+        page.mouse.wheel(0, -300)
+        page.keyboard.up("Control")
+        page.wait_for_function("() => views.get('loss').signal('zoom_at')?.[0] > 0")
+        page.locator("#loss .plot").dblclick()
+        page.wait_for_function("() => !views.get('accuracy').signal('zoom_at')")
         page.locator("#loss .log").click()
         page.wait_for_function("() => views.get('loss').scale('y').type === 'log'")
     sources = hostile_logs(tmp_path)

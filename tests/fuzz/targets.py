@@ -403,6 +403,7 @@ def _logs(folder: Path) -> Iterator[tuple[str, Target]]:
         "sqgen log parse {} test.log",
         "sqgen log compare {} {}",
         "sqgen log plot {} -o o.svg",
+        "sqgen report {} --json",
         GATE,
     ]
     yield "log", Target(seeds, "x.log", _reading("x.log", *commands, csv), mutate.text)
@@ -413,7 +414,7 @@ def _logs(folder: Path) -> Iterator[tuple[str, Target]]:
     commands += [f"{GATE} --json", f"{GATE} --images 64 --baseline b.json"]
     reading = _reading("x.json", *commands)
     yield "result", Target((result, trained), "x.json", reading, mutate.json_text)
-    reading = _reading("runs", "sqgen log parse {}", GATE)
+    reading = _reading("runs", "sqgen log parse {}", "sqgen report {} --json", GATE)
     yield "run-folder", Target((result,), "runs/result.json", reading, mutate.json_text)
 
 
