@@ -10,10 +10,10 @@ import click
 
 from ..formats.files import STDIN, write_files
 from ..report.table import table
-from ..text import bytes_text, first_few, printable
+from ..text import bytes_text, first_few, number_text, printable
 from .group import Group
 from .picture_file import PictureFile, dark_option
-from .run_options import batch_option, data_option, mean_option, run_options
+from .run_options import batch_option, data_option, engine_arguments, mean_option, run_options
 from .terminal import parse_image, print_json, print_lines, terminal_width, warn
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def compress() -> None:
       sqgen compress encode w.caffemodel --net net.prototxt -o w.sqz --bits 6
       sqgen compress decode w.sqz --net deploy.prototxt -o small.caffemodel
       sqgen compress eval w.caffemodel w.sqz --net net.prototxt --data val_lmdb
+      sqgen compress finetune w.sqz --net net.prototxt --solver solver.prototxt -o w2.sqz
     """
 
 
@@ -176,6 +177,72 @@ def _parse_settings(
         _parse_density(density),
         huffman,
     )
+
+
+@compress.command()
+@click.argument("file", metavar="FILE")
+@_NET
+@click.option("--solver", required=True, metavar="SOLVER", help="the solver's prototxt")
+@click.option("-o", "--out", required=True, metavar="OUT", help=".sqz or .net to write")
+@data_option
+@click.option("--val-data", metavar="LMDB", help="test dataset, instead of the net's own")
+@batch_option
+@mean_option
+@click.option("--base-lr", type=float, metavar="RATE", help="learning rate, not the solver's")
+@click.option("--max-iter", type=int, metavar="N", help="updates in all, not the solver's")
+@click.option("--epochs", type=float, metavar="N", help="passes over the training data in all")
+@click.option("--resume", is_flag=True, help="resume from the newest snapshot")
+@_IMAGE
+@_FORCE
+@run_options
+@engine_arguments
+def finetune(
+    file: str,
+    net_path: str,
+    solver: str,
+    out: str,
+    image: str | None,
+    force: bool,
+    as_json: bool,
+    options: RunOptions,
+    **arguments: Any,
+) -> None:
+    """Train the shared values of a .sqz or .net; its codes stay, and so does its size.
+
+    The gradient of a value is the sum of those of the weights that share it. Sums are large: start
+    with a tenth of the rate that trains the net. Biases are trained, too.
+
+    \b
+    Example:
+      sqgen compress finetune w.sqz --net train_val.prototxt --solver solver.prototxt \\
+        --data train_lmdb --val-data val_lmdb --base-lr 0.0001 --epochs 2 -o trained.sqz
+    """
+    if Path(out).suffix.lower() not in LAYOUTS:
+        raise click.UsageError(f"-o {printable(out)}: end it in .sqz or .net")
+    from ..runner.training_plan import TrainOptions
+    from ..studies.codebook_training import train_codebook
+
+    trained = train_codebook(
+        file,
+        net_path,
+        solver,
+        out,
+        options,
+        TrainOptions(**arguments),
+        image=parse_image(image),
+        force=force,
+    )
+    click.echo(f"wrote {printable(out)}: {bytes_text(trained.after)}", err=True)
+    if as_json:
+        scores = {name: {"before": a, "after": b} for name, a, b in trained.scores}
+        sizes = {"before": trained.before, "after": trained.after}
+        print_json({"format": 1, "path": out, "bytes": sizes, "scores": scores})
+        return
+    rows = [
+        [name, "" if a is None else number_text(a), number_text(b)] for name, a, b in trained.scores
+    ]
+    rows.append(["bytes", f"{trained.before:,}", f"{trained.after:,}"])
+    print_lines(table(["", "before", "after"], rows, right=(1, 2), width=terminal_width()))
 
 
 @compress.command("eval")
