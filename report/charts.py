@@ -22,7 +22,7 @@ PAGE = "html"  # the format of a page with a chart
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 VERSION = "6.4"  # of Vega-Lite
 PIXELS_PER_INCH = 192  # of a PNG; a chart's width and height count 72 an inch
-LABEL = 60  # characters of a label; a longer one is shortened in its middle
+LABEL = 48  # characters of a label; a longer one is shortened in its middle
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 

@@ -12,6 +12,7 @@ FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
 # Lengths of dashes and gaps, in pixels; the first line is solid.
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [10, 4], [4, 2, 1, 2, 1, 2], [1, 3], [12, 3, 4, 3])
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")  # of markers
+LEGEND_LABEL = 320  # pixels of a name, which `chart_label` has shortened already
 AXIS_WIDTH = 42  # pixels for the labels of a vertical axis, so that charts above each other align
 # For heat maps; legible on both grounds.
 SEQUENTIAL = "viridis"
@@ -105,7 +106,7 @@ def chart_config(theme: Theme) -> dict[str, Any]:
             "orient": "top",
             "title": None,
             "labelFontSize": 12,
-            "labelLimit": 300,
+            "labelLimit": LEGEND_LABEL,
             "symbolType": "stroke",
             "symbolBaseFillColor": theme.ink,
             "symbolSize": 250,

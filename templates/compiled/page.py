@@ -1,6 +1,6 @@
 # page.html.j2, compiled by `make templates`; edit that, not this.
 JINJA = '3.1'
-CHECKSUM = 1444679369
+CHECKSUM = 3256925489
 
 from jinja2.runtime import LoopContext, Macro, Markup, Namespace, TemplateNotFound, TemplateReference, TemplateRuntimeError, Undefined, escape, identity, internalcode, markup_join, missing, str_join
 name = 'page.html.j2'
@@ -75,7 +75,15 @@ def root(context, missing=missing):
         t_9.extend((
             '<figure class="chart" id="',
             escape(environment.getattr(l_1_each, 'name')),
-            '">\n<div class="plot" role="img" aria-label="',
+            '">\n',
+        ))
+        if ('log' in context.call(environment.getattr(environment.getattr(l_1_each, 'spec'), 'get'), 'usermeta', {})):
+            pass
+            t_9.append(
+                '<button type="button" class="log hint" aria-pressed="false">log scale</button>\n',
+            )
+        t_9.extend((
+            '<div class="plot" role="img" aria-label="',
             escape(environment.getattr(l_1_each, 'title')),
             '"></div>\n',
         ))
@@ -86,11 +94,6 @@ def root(context, missing=missing):
                 escape(environment.getattr(l_1_each, 'note')),
                 '</figcaption>\n',
             ))
-        if ('log' in context.call(environment.getattr(environment.getattr(l_1_each, 'spec'), 'get'), 'usermeta', {})):
-            pass
-            t_9.append(
-                '<button type="button" class="log hint" aria-pressed="false">log scale</button>\n',
-            )
         t_9.extend((
             '<script type="application/json">',
             escape(t_6(context.eval_ctx, environment.getitem((undefined(name='specs') if l_1_specs is missing else l_1_specs), environment.getattr(l_1_each, 'name')))),
@@ -423,4 +426,4 @@ def root(context, missing=missing):
     yield '</body>\n</html>\n'
 
 blocks = {}
-debug_info = '1=65&2=73&3=75&4=78&5=82&7=85&10=92&13=98&14=107&15=112&17=126&20=166&24=175&25=181&29=196&31=203&32=207&41=221&44=225&48=227&50=229&55=231&56=233&57=236&62=239&63=242&65=245&66=249&71=256&72=260&73=266&74=269&76=275&77=280&78=282&79=285&80=293&81=296&82=298&83=301&84=305&85=309&88=329&89=331&90=334&91=336&94=340&95=343&97=345&99=346&100=348&101=349&103=352&104=355&108=358&109=361&110=365&111=368&112=372&113=376&115=395&116=398&126=412&127=416'
+debug_info = '1=65&2=73&3=76&6=83&7=86&8=90&10=95&13=101&14=110&15=115&17=129&20=169&24=178&25=184&29=199&31=206&32=210&41=224&44=228&48=230&50=232&55=234&56=236&57=239&62=242&63=245&65=248&66=252&71=259&72=263&73=269&74=272&76=278&77=283&78=285&79=288&80=296&81=299&82=301&83=304&84=308&85=312&88=332&89=334&90=337&91=339&94=343&95=346&97=348&99=349&100=351&101=352&103=355&104=358&108=361&109=364&110=368&111=371&112=375&113=379&115=398&116=401&126=415&127=419'
