@@ -89,7 +89,7 @@ def inspect_dataset(
         FormatError: the dataset is missing, damaged or empty.
     """
     source = data_param(layer).source
-    if not os.path.exists(base / source):
+    if not source or not os.path.exists(base / source):
         hint = missing_hint(source, f"set it with {flag}")
         raise FormatError(f"{where}: source '{printable(source)}' not found{hint}")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -327,8 +328,9 @@ def test_settings_that_are_none(wanted: Callable[[], Settings], message: str) ->
 # The command
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tmp_path = tmp_path_factory.mktemp("written")
     net, model = model_of(SMALL, density=0.5)
     (tmp_path / "net.prototxt").write_text(SMALL)
     (tmp_path / "w.caffemodel").write_bytes(model.SerializeToString())
@@ -349,6 +351,12 @@ def folder(tmp_path: Path) -> Path:
     del model.layer[-1]
     model.layer[2].blobs[0].data[7] = np.nan
     (tmp_path / "nan.caffemodel").write_bytes(model.SerializeToString())
+    return tmp_path
+
+
+@pytest.fixture
+def folder(written: Path, tmp_path: Path) -> Path:
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
