@@ -36,11 +36,11 @@ def _style() -> str:
 
 def _library() -> str:
     with _MAKING:  # several pages may ask while it is made
-        return _made_library()
+        return made_library()
 
 
 @lru_cache(maxsize=1)
-def _made_library() -> str:
+def made_library() -> str:
     """Return `vega_bundle()`, made elsewhere: it stops all threads, and takes 150 MB for good."""
     return run_python(_BUNDLE).decode()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +45,14 @@ def make_run(folder: Path, name: str, recorded: str = "train_batchnorm", **recor
     make_log(run / "caffe.log", recorded)
     (run / "command").write_text("caffe train --solver=solver.prototxt\n")
     if record:
-        result = sqgen.parse_log(run / "caffe.log")
-        (run / "result.json").write_text(dumps(replace(result, run=record).as_dict()))
+        (run / "result.json").write_text(dumps(replace(result_of(recorded), run=record).as_dict()))
     return run
+
+
+@cache
+def result_of(recorded: str) -> LogResult:
+    """The result of a recorded log."""
+    return sqgen.parse_log(io.BytesIO(log_text(recorded)))
 
 
 def rows_of(folder: Path) -> dict[str, Any]:

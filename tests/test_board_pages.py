@@ -27,10 +27,14 @@ pytest.importorskip("flask", reason="needs Flask, the extra sqgen[board]")
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
-from sqgen.board import reports
+from sqgen import SqgenError
+from sqgen.board import assets, reports
 from sqgen.board.access import Access
 from sqgen.board.app import make_app
 from sqgen.board.catalog import Catalog
+from sqgen.board.child import run_python
+from sqgen.board.places import find_places
+from sqgen.report.charts import vega_bundle
 from sqgen.runner.run_lock import RunLock
 
 if TYPE_CHECKING:
@@ -102,9 +106,13 @@ class Elements(HTMLParser):
         self.text += data
 
 
+def file_name(text: str) -> str:
+    """The text as the name of a file."""
+    return text.replace("/", "|")
+
+
 def hostile_run(folder: Path, text: str) -> Path:
     """A run whose name, net, solver, error and log are one text."""
-    file_name = text.encode("utf-8", "surrogateescape")[:240].replace(b"/", b"|")
     record: dict[str, Any] = {
         "error": text,
         "weights": text,
@@ -114,7 +122,7 @@ def hostile_run(folder: Path, text: str) -> Path:
         "engine": {"name": text},
         "versions": {text: text},
     }
-    run = make_run(folder, os.fsdecode(file_name), **record)
+    run = make_run(folder, file_name(text), **record)
     plain = json.loads((run / "result.json").read_text())
     plain["net"] = plain["solver"]["type"] = plain["device"] = text
     plain["scores"][0]["name"] = text
@@ -125,16 +133,28 @@ def hostile_run(folder: Path, text: str) -> Path:
     return run
 
 
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of hostile runs, and a plain one."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for text in HOSTILE:
+        hostile_run(folder, text)
+    make_run(folder, "plain", error=None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hostile_client(hostile: Path) -> FlaskClient:
+    return client_of(hostile)
+
+
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_stays_text(text: str, tmp_path: Path) -> None:
-    hostile_run(tmp_path, text)
-    make_run(tmp_path, "plain", error=None)
-    client = client_of(tmp_path)
-    rows = get_json(client, "/api/runs")["rows"]
-    by_name = {row["name"] == "plain": row["id"] for row in rows}
-    hostile, plain = by_name[False], by_name[True]
-    asked = f"run={hostile}&run={plain}"
-    for path in (f"/runs/{hostile}", f"/compare?{asked}", "/"):
+def test_hostile_text_stays_text(text: str, hostile: Path, hostile_client: FlaskClient) -> None:
+    client = hostile_client
+    ids = {place.name: place.id for place in find_places(hostile)}
+    run, plain = ids[file_name(text)], ids["plain"]
+    asked = f"run={run}&run={plain}"
+    for path in (f"/runs/{run}", f"/compare?{asked}", "/"):
         page = get(client, path)
         assert page.status_code == 200
         assert page.content_type == "text/html; charset=utf-8"
@@ -147,7 +167,7 @@ def test_hostile_text_stays_text(text: str, tmp_path: Path) -> None:
                 assert source.startswith("/static/") or attributes["type"] == "application/json"
         assert not {c for c in elements.text if c < " "} - {"\n"}
         assert not set("\u202e\u2028\ufeff\x1b") & set(elements.text)
-    for path in (f"/api/runs/{hostile}", f"/api/curves?{asked}", "/api/runs"):
+    for path in (f"/api/runs/{run}", f"/api/curves?{asked}", "/api/runs"):
         get_json(client, path)
 
 
@@ -260,14 +280,16 @@ def test_a_report_is_made_when_a_file_changed(
     assert "predictions.npz: is a link, which the board does not follow" in refused.data.decode()
 
 
-def test_a_report_that_fails_says_why(tmp_path: Path) -> None:
-    make_run(tmp_path, "run")
-    (tmp_path / "run" / "caffe.log").write_text("nothing")
-    client = client_of(tmp_path)
-    (row,) = get_json(client, "/api/runs")["rows"]
-    failed = get(client, f"/report?run={row['id']}")
-    assert failed.status_code == 409
-    assert "is neither a log of Caffe" in failed.data.decode()
+def test_work_in_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It imports nothing of the user's folder; its last line says why it failed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "random.py").write_text("raise SystemExit('mine')")
+    code = "import random; print(sys.argv[1])"
+    assert run_python(code, ["a"]) == b"a\n"
+    with pytest.raises(SqgenError, match=r"^no such run; check the name$"):
+        run_python("sys.exit('a warning\\nsqgen: no such run; check the name')")
+    with pytest.raises(SqgenError, match=r"^exit code 3$"):
+        run_python("sys.exit(3)")
 
 
 def test_an_answer_in_json_says_what_is_wrong(tmp_path: Path) -> None:
@@ -329,9 +351,17 @@ def test_the_program(tmp_path: Path) -> None:
     assert err == f"sqgen: shows {tmp_path}; Ctrl-C ends it\n"
 
 
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library of charts is made in this process, which may have it, and not in another."""
+    pytest.importorskip("vl_convert", reason="needs vl-convert, the extra sqgen[plot]")
+    assets.made_library.cache_clear()
+    monkeypatch.setattr(assets, "run_python", lambda code: vega_bundle().encode())
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The address of a board in this process, which may have made the library of charts."""
+    """The address of a board in this process."""
     access = Access(1)
     server = make_server("127.0.0.1", 0, make_app(Catalog(folder), access), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
@@ -344,8 +374,8 @@ def served(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.usefixtures("library")
 def test_a_page_follows_its_run_while_it_is_looked_at(browser: Browser, tmp_path: Path) -> None:
-    pytest.importorskip("vl_convert", reason="needs vl-convert, the extra sqgen[plot]")
     run = make_run(tmp_path, "run")
     lines = (run / "caffe.log").read_bytes().splitlines(keepends=True)
     tests = [number for number, line in enumerate(lines) if b"Testing net" in line]
@@ -374,15 +404,13 @@ def test_a_page_follows_its_run_while_it_is_looked_at(browser: Browser, tmp_path
         assert "Optimization Done" in page.locator("#tail").inner_text()
 
 
-def test_pages_in_a_browser(browser: Browser, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("library")
+def test_pages_in_a_browser(browser: Browser, hostile: Path) -> None:
     """The table filters and sorts, a run's page and a comparison draw, hostile text is inert."""
-    pytest.importorskip("vl_convert", reason="needs vl-convert, the extra sqgen[plot]")
-    for text in HOSTILE:
-        hostile_run(tmp_path, text)
     for name in ("20361126-101500-a", "20361126-101600-b"):
-        make_run(tmp_path, name, "train_resume", error=None)
-    make_run(tmp_path, "20361126-101700-c", "train_diverged_nan", error=None)
-    with served(tmp_path) as address:
+        make_run(hostile, name, "train_resume", error=None)
+    make_run(hostile, "20361126-101700-c", "train_diverged_nan", error=None)
+    with served(hostile) as address:
         site = address.partition("?")[0]
         with watched(browser, site) as page:
             page.on("dialog", lambda dialog: pytest.fail("a script ran"))
@@ -390,7 +418,7 @@ def test_pages_in_a_browser(browser: Browser, tmp_path: Path) -> None:
             page.wait_for_url(site)
             page.wait_for_selector("#runs tbody tr")
             rows = page.locator("#runs tbody tr")
-            assert rows.count() == len(HOSTILE) + 3
+            assert rows.count() == len(HOSTILE) + 4
             assert rows.first.locator("td.run").inner_text().startswith("20361126-101700-c")
             page.fill("#words", "20361126 TRAIN")
             assert rows.count() == 3
