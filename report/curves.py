@@ -241,8 +241,3 @@ def _score(sampler: CurveSampler, result: LogResult, net: int, name: str) -> Sco
             return score
     role, k, by = role_of(name, name in sampler.weighted, None, bool(sampler.weighted))
     return Score(name, math.nan, role, k, by, net)
-
-
-def is_diverged(trainings: Sequence[Training]) -> bool:
-    """Decide whether a curve of some trainings ceases to be finite."""
-    return any(curve.breaks for training in trainings for curve in training.curves)

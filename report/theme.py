@@ -82,39 +82,15 @@ def _named_colours(theme: Theme) -> list[tuple[str, str]]:
 
 def chart_config(theme: Theme) -> dict[str, Any]:
     """Return Vega-Lite's `config` of a theme."""
-    text = {"labelColor": theme.ink, "titleColor": theme.ink, "labelFontSize": 11}
     return {
         "background": None if theme is PAGE else theme.ground,
         "font": FONT,
         "padding": {"left": 4, "top": 4, "right": 20, "bottom": 4},  # labels of ends stand out
         "range": {"category": list(theme.lines)},
         "view": {"stroke": None},
-        "axis": {
-            **text,
-            "titleFontSize": 12,
-            "titleFontWeight": "normal",
-            "gridColor": theme.grid,
-            "gridWidth": 0.6,
-            "domainColor": theme.faint,
-            "tickColor": theme.faint,
-            "labelLimit": 240,
-            "labelSeparation": 8,
-        },
+        "axis": _axis(theme),
         "axisY": {"minExtent": AXIS_WIDTH},
-        "legend": {
-            **text,
-            "orient": "top",
-            "title": None,
-            "labelFontSize": 12,
-            "labelLimit": LEGEND_LABEL,
-            "symbolType": "stroke",
-            "symbolBaseFillColor": theme.ink,
-            "symbolSize": 250,
-            "symbolStrokeWidth": 2,
-            "columnPadding": 18,
-            "offset": 8,
-            "layout": {"top": {"direction": "vertical", "anchor": "start"}},
-        },
+        "legend": _legend(theme),
         "title": {"color": theme.ink, "anchor": "start", "fontSize": 13, "fontWeight": "bold"},
         "header": {"labelColor": theme.ink, "titleColor": theme.ink},
         "mark": {"color": theme.lines[0]},
@@ -123,6 +99,41 @@ def chart_config(theme: Theme) -> dict[str, Any]:
         "rule": {"color": theme.faint},
         "style": _styles(theme),
         "text": {"color": theme.ink, "fontSize": 11},
+    }
+
+
+def _axis(theme: Theme) -> dict[str, Any]:
+    return {
+        "labelColor": theme.ink,
+        "titleColor": theme.ink,
+        "labelFontSize": 11,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "gridColor": theme.grid,
+        "gridWidth": 0.6,
+        "domainColor": theme.faint,
+        "tickColor": theme.faint,
+        "labelLimit": 240,
+        "labelSeparation": 8,
+    }
+
+
+def _legend(theme: Theme) -> dict[str, Any]:
+    """Return the look of legends: above the chart, so that they cover no line."""
+    return {
+        "orient": "top",
+        "layout": {"top": {"direction": "vertical", "anchor": "start"}},
+        "title": None,
+        "labelColor": theme.ink,
+        "titleColor": theme.ink,
+        "labelFontSize": 12,
+        "labelLimit": LEGEND_LABEL,
+        "symbolType": "stroke",
+        "symbolBaseFillColor": theme.ink,
+        "symbolSize": 250,
+        "symbolStrokeWidth": 2,
+        "columnPadding": 18,
+        "offset": 8,
     }
 
 

@@ -28,6 +28,7 @@ from sqgen.report.training_charts import (
     stack_charts,
     training_charts,
 )
+from sqgen.tools.picture_file import PictureFile
 
 from .conftest import Run
 from .test_logs import LOGS, displays, stripped, text_of
@@ -352,6 +353,17 @@ def test_plot(sqgen: Run, tmp_path: Path) -> None:
     assert all(text in dark for text in (DARK.ground, ">seconds</text>", ">test loss</text>"))
     # Which is checked before the logs are read.
     assert "exists already" in sqgen("log", "plot", "nowhere", "-o", "a.png").stderr
+
+
+@pytest.mark.usefixtures("vega")
+def test_an_html_is_a_page_of_the_panels(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    charts = training_charts(named("train_batchnorm"))
+    PictureFile(str(path), "-o", force=False, dark=True).write(charts, title="<a>", note="sampled")
+    page = path.read_text(encoding="utf-8")
+    assert page.count('<figure class="chart"') == 3
+    for part in ('data-theme="dark"', "<title>&lt;a&gt;</title>", '<p class="note">sampled</p>'):
+        assert part in page
 
 
 def test_plot_mistakes(sqgen: Run) -> None:

@@ -141,7 +141,7 @@ def plot(
     picture.write(
         training_charts(runs, x, log_scale),
         join=lambda charts: stack_charts("curves", "curves", charts, note),
-        title="Curves of a training" if len(runs) == 1 else f"Curves of {len(runs)} trainings",
+        title=printable(runs[0].name) if len(runs) == 1 else f"{len(runs)} trainings",
         note=note,
     )
 
