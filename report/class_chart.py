@@ -89,6 +89,7 @@ def _spec(values: Sequence[dict[str, Any]], axis: Sequence[str], average: float)
         },
         "layer": [
             {
+                "data": {"values": [{}]},
                 "mark": {"type": "rule", "strokeDash": [4, 3]},
                 "encoding": {"x": {"datum": average}, "y": None, "tooltip": None},
             },

@@ -15,6 +15,7 @@ import pytest
 
 from sqgen.datasets.thumbnails import BYTES, SIDE, encode_thumbnail, read_thumbnails
 from sqgen.errors import FormatError
+from sqgen.extras import required
 from sqgen.formats.schema import Datum
 from sqgen.json_form import to_json
 from sqgen.logs.read_result import read_result
@@ -161,7 +162,9 @@ def test_a_page_has_the_images_until_they_change(
     ]
 
 
-def test_a_list_is_found_from_the_folder_that_the_test_ran_in(tmp_path: Path) -> None:
+def test_a_list_is_found_from_the_folder_that_the_test_ran_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = tmp_path / "there"
     (there / "run").mkdir(parents=True)
     (there / "a.png").write_bytes(image_file(1))
@@ -175,6 +178,15 @@ def test_a_list_is_found_from_the_folder_that_the_test_ran_in(tmp_path: Path) ->
     assert found.remark == ""
     assert decoded(found.found["a.png"]).shape == (8, 9, 3)
     assert "b.png" not in found.found
+    monkeypatch.setattr("sqgen.datasets.thumbnails.opencv", without_opencv)
+    assert read_pictures(result, "", ["a.png"]).remark == (
+        "No pictures: reading images needs OpenCV: pip install 'sqgen[engine]' brings it."
+    )
+
+
+def without_opencv() -> None:
+    with required("cv2", "reading images"):
+        raise ImportError(name="cv2")
 
 
 @pytest.mark.parametrize(

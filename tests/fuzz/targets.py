@@ -19,12 +19,15 @@ from google.protobuf import text_format
 
 from sqgen.formats.keras_hdf5 import KerasWeight, write_keras
 from sqgen.formats.schema import NetParameter
+from sqgen.json_form import dumps
+from sqgen.studies.tradeoff import as_dict
 
 from .. import engine_server
 from .. import small_training as small
 from ..conftest import DATA, ROOT
 from ..databases import encoded, image_file, make_lmdb
 from ..test_compress_damage import resealed
+from ..test_compression_report import ENCODED, POINTS
 from . import mutate
 
 TRAIN = "sqgen-caffe train --solver=solver.prototxt --cpu --threads=1"
@@ -431,11 +434,15 @@ def _settings(folder: Path) -> Iterator[tuple[str, Target]]:
         "sqgen errors {} --json --against p.npz",
         "sqgen errors p.csv --against {}",
         "sqgen errors {} --confusion -",
+        "sqgen errors {} -o o.html --force",
     )
     for suffix, mutator in (("csv", mutate.text), ("npz", mutate.binary)):
         seed = (folder / f"p.{suffix}").read_bytes()
         commands = _reading(f"x.{suffix}", *errors)
         yield f"predictions.{suffix}", Target((seed,), f"x.{suffix}", commands, mutator)
+    sizes = tuple(dumps(plain).encode() for plain in (as_dict(POINTS), ENCODED))
+    commands = _reading("x.json", "sqgen report {} --json", "sqgen report {} -o o.html --force")
+    yield "compression", Target(sizes, "x.json", commands, mutate.json_text)
     designs = tuple(_run(folder, f"sqgen build --dump-design {options}") for options in DESIGNS)
     designs += ((ROOT / "models" / "digits" / "design.toml").read_bytes(),)
     building = ("build --design x.toml", "solver --design x.toml", "build --design x.toml --out o")
