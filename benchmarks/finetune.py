@@ -134,21 +134,20 @@ def top1(result: Any) -> float:
     return float(result["accuracies"][0]["value"])
 
 
-def mean(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean, and its standard error over the seeds."""
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return statistics.fmean(values), error
+def mean(values: Sequence[float], sign: str = "") -> str:
+    """Format the mean, and over several seeds its standard error."""
+    text = f"{statistics.fmean(values):{sign}.4f}"
+    if len(values) == 1:
+        return text
+    return f"{text} +- {statistics.stdev(values) / math.sqrt(len(values)):.4f}"
 
 
 def report(task: str, runs: Sequence[Run]) -> None:
-    print(f"{task} classes, {len(runs)} seeds")
+    print(f"{task} classes, {len(runs)} {'seeds' if len(runs) > 1 else 'seed'}")
     for name in ("majority", "baseline", "linear", "all_layers", "last"):
-        value, error = mean([getattr(each, name) for each in runs])
-        gain, gain_error = mean([getattr(each, name) - each.baseline for each in runs])
-        print(
-            f"  {name:<12} top1 {value:.4f} +- {error:.4f}"
-            f"   minus baseline {gain:+.4f} +- {gain_error:.4f}"
-        )
+        value = mean([getattr(each, name) for each in runs])
+        gain = mean([getattr(each, name) - each.baseline for each in runs], "+")
+        print(f"  {name:<12} top1 {value}   minus baseline {gain}")
     for name in ("linear_seconds", "all_seconds"):
         clock, cpu = zip(*(getattr(each, name) for each in runs), strict=True)
         print(

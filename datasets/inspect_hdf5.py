@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from math import prod
 from typing import Any, NamedTuple
@@ -11,9 +12,11 @@ import numpy as np
 from ..formats.hdf5_file import NUMBERS, Hdf5File
 from ..progress import StartProgress, no_progress
 from ..text import number_text, printable, shape_text
+from .balance import ClassCount, count_classes
 
 FORMAT = 1
 _PART = 1 << 22  # numbers read at a time
+_MOST_CLASSES = 1 << 16  # of labels; more numbers are no classes
 
 
 class DatasetInfo(NamedTuple):
@@ -25,6 +28,7 @@ class DatasetInfo(NamedTuple):
         shape: the records first; empty where the type is not of numbers.
         minimum, maximum: of the finite numbers; None where there are none.
         not_finite: how many numbers are not.
+        classes: of labels, the records of each class; otherwise none.
     """
 
     name: str
@@ -33,6 +37,7 @@ class DatasetInfo(NamedTuple):
     minimum: float | None
     maximum: float | None
     not_finite: int
+    classes: tuple[ClassCount, ...] = ()
 
 
 def inspect_hdf5(path: str, progress: StartProgress = no_progress) -> list[DatasetInfo]:
@@ -66,15 +71,29 @@ def _inspect(file: Hdf5File, name: str) -> DatasetInfo:
         return DatasetInfo(name, f"H5T_{kind}", (), None, None, 0)
     shape = file.shape(name)
     lows, highs, not_finite = [], [], 0
+    labels: Counter[float] | None = Counter() if _has_labels(name, shape) else None
     for part in _parts(shape):
         values = file.read(name, part, np.float64)
+        if labels is not None:
+            numbers, counts = np.unique(values, return_counts=True)
+            labels.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
+            labels = labels if len(labels) <= _MOST_CLASSES else None
         finite = values[np.isfinite(values)]
         not_finite += values.size - finite.size
         if finite.size:
             lows.append(float(finite.min()))
             highs.append(float(finite.max()))
     low, high = min(lows, default=None), max(highs, default=None)
-    return DatasetInfo(name, file.number_type(name), shape, low, high, not_finite)
+    info = DatasetInfo(name, file.number_type(name), shape, low, high, not_finite)
+    if labels is None or not_finite or not all(each >= 0 and each.is_integer() for each in labels):
+        return info
+    classes = count_classes({int(label): count for label, count in labels.items()})
+    return info._replace(classes=tuple(classes))
+
+
+def _has_labels(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether a dataset is by its name and shape one of labels, a number for each record."""
+    return name.rpartition("/")[2].startswith("label") and len(shape) > 0 and prod(shape[1:]) == 1
 
 
 def _parts(shape: tuple[int, ...]) -> Iterator[slice | None]:
@@ -88,7 +107,10 @@ def _parts(shape: tuple[int, ...]) -> Iterator[slice | None]:
 
 def as_json(path: str, datasets: list[DatasetInfo]) -> dict[str, Any]:
     """Return what `--json` prints."""
-    return {"format": FORMAT, "path": path, "datasets": [each._asdict() for each in datasets]}
+    found = [
+        {**each._asdict(), "classes": [one._asdict() for one in each.classes]} for each in datasets
+    ]
+    return {"format": FORMAT, "path": path, "datasets": found}
 
 
 HEADS = ["dataset", "type", "records", "shape", "min", "max", "not finite"]

@@ -68,6 +68,16 @@ class Dataset(NamedTuple):
     names: int | None = None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def remark(self) -> str:
+        """What was not checked: the labels of a dataset that is too large; else empty."""
+        if self.labels_read is None or self.labels_read >= (self.records or 0):
+            return ""
+        return (
+            f"{printable(self.source)}: labels of {self.labels_read:,} of {self.records:,} records"
+            " are checked against the net's classes"
+        )
+
 
 def inspect_dataset(
     layer: LayerParameter,

@@ -44,12 +44,7 @@ class CheckedNet(NamedTuple):
     @property
     def remarks(self) -> list[str]:
         """Lines on what was not checked: labels of datasets that are too large."""
-        return [
-            f"{printable(data.source)}: labels of {data.labels_read:,} of {data.records:,} records"
-            " are checked against the net's classes"
-            for data in self.datasets
-            if data.labels_read is not None and data.labels_read < (data.records or 0)
-        ]
+        return [data.remark for data in self.datasets if data.remark]
 
 
 def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> CheckedNet:

@@ -12,6 +12,7 @@ from sqgen import Design, RunOptions, build, parse_net
 from sqgen.formats.schema import Datum
 from sqgen.runner import dataset
 from sqgen.runner.preflight import check_net
+from sqgen.tools import lint
 
 from .conftest import Run
 from .databases import image_file, make_lmdb, raw
@@ -82,6 +83,9 @@ def test_labels_of_a_large_lmdb_are_a_sample(
     said: list[str] = []
     RunOptions(log=said.append).log_checks(checked, checked)
     assert said == [line]
+    warnings: list[str] = []
+    lint._net_rows(net, None, warnings)
+    assert set(warnings) == {line}
 
 
 HEADER = "# sqgen build --size 8\n# sqgen 0.1.0: 9 parameters, 8 macs an image of 8x8\n"

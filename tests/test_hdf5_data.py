@@ -484,6 +484,21 @@ def test_overrides(folder: Path, sqgen: Run) -> None:
     assert refused.returncode == 2
 
 
+def test_data_info_counts_labels(tmp_path: Path, sqgen: Run) -> None:
+    """Whole numbers from 0, one a record, of a dataset whose name says so."""
+    labels = np.array([0, 2, 2, 1, 2], "f4")
+    others = {"label_share": labels / 3, "label_pair": np.zeros((5, 2)), "score": labels}
+    file(tmp_path / "x.h5", {"data": np.zeros((5, 1)), "label": labels[:, None], **others})
+    done = sqgen("data", "info", "x.h5")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.split("\n\n")[1].splitlines()]
+    assert rows[0] == ["label"]
+    assert rows[-1] == "majority always answering 2 scores 60.0%".split()
+    assert len(rows) == 5
+    found = json.loads(sqgen("data", "info", "x.h5", "--json").stdout)["datasets"]
+    assert {each["name"]: len(each["classes"]) for each in found if each["classes"]} == {"label": 3}
+
+
 def test_data_info(tmp_path: Path, sqgen: Run) -> None:
     scores = np.array([[0.5, np.nan], [-2, np.inf], [1, 0]])
     file(tmp_path / "x.h5", {"data": np.zeros((3, 3, 8, 9), "u1"), "deep/scores": scores})
@@ -497,7 +512,7 @@ def test_data_info(tmp_path: Path, sqgen: Run) -> None:
     found = json.loads(sqgen("data", "info", "x.h5", "--json").stdout)
     assert found["datasets"][1] == {
         **{"name": "deep/scores", "type": "float64", "shape": [3, 2]},
-        **{"minimum": -2.0, "maximum": 1.0, "not_finite": 2},
+        **{"minimum": -2.0, "maximum": 1.0, "not_finite": 2, "classes": []},
     }
     file(tmp_path / "x.h5", {"data": "words"})
     done = sqgen("data", "info", "x.h5")

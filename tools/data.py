@@ -181,7 +181,7 @@ def info(path: str, jobs: int | None, as_json: bool) -> int:
 
     Prints sizes, the images of each class, what always answering the largest scores, and the first
     damaged record of an LMDB; exit code 1 if there is one. Prints the shape and range of each
-    dataset of an HDF5 file.
+    dataset of an HDF5 file, and the records of each class of one whose name begins with label.
 
     \b
     Examples:
@@ -208,6 +208,7 @@ def info(path: str, jobs: int | None, as_json: bool) -> int:
 
 def _print_hdf5(path: str, as_json: bool) -> None:
     from ..datasets import inspect_hdf5
+    from ..datasets.balance import balance_rows
     from .progress_bar import item_progress
 
     datasets = inspect_hdf5.inspect_hdf5(path, item_progress)
@@ -216,6 +217,10 @@ def _print_hdf5(path: str, as_json: bool) -> None:
     else:
         rows = inspect_hdf5.info_rows(datasets)
         print_table(table(inspect_hdf5.HEADS, rows, right=[2, 4, 5, 6]))
+        for each in datasets:
+            if each.classes:
+                balance = table(["", ""], balance_rows(each.classes), width=terminal_width())
+                print_lines(["", printable(each.name), *balance[1:]])
 
 
 @data.command("weights")

@@ -115,19 +115,20 @@ def _lint_file(
         solver = parse_solver(*read_text(solver_path), warnings, allow_forks=True)
         return _solver_rows(solver, solver_path, net, images, image, warnings)
     warnings += net.warnings
-    return _net_rows(net, image, deploy=deploy)
+    return _net_rows(net, image, warnings, deploy=deploy)
 
 
 def _net_rows(
     net: NetDefinition,
     image: Shape | None,
+    warnings: list[str],
     phases: Sequence[str] = ("TRAIN", "TEST"),
     deploy: bool = False,
 ) -> list[Row]:
     shapes: dict[str, NetShapes] = {}
     of_data = []
     for phase in phases:
-        shapes[phase], found = _lint_data(net, phase, image)
+        shapes[phase], found = _lint_data(net, phase, image, warnings)
         of_data += [_row("data", net.place(layer), message, phase) for layer, message in found]
     findings = [
         _row(finding.rule.name, finding.place, finding.message, *finding.phases)
@@ -150,7 +151,7 @@ def _merged(rows: Iterable[Row]) -> list[Row]:
 
 
 def _lint_data(
-    net: NetDefinition, phase: str, image: Shape | None
+    net: NetDefinition, phase: str, image: Shape | None, warnings: list[str]
 ) -> tuple[NetShapes, list[tuple[LayerParameter, str]]]:
     """Infer a net's shapes, and check the data of its layers, where it is at hand."""
     layers = [layer for layer in net.layers(phase) if is_at_hand(layer)]
@@ -168,6 +169,7 @@ def _lint_data(
             known[layer.name] = top_shapes(*data[-1]) or ()
         except (FormatError, ShapeError) as error:
             problems.append((layer, str(error)))
+    warnings += [each.remark for _, each in data if each.remark]
     shapes = infer_shapes(net, phase, image, known)
     found = [*lint_data(shapes, data), *lint_sizes(net, phase, shapes, data)]
     return shapes, problems + found
@@ -191,7 +193,7 @@ def _solver_rows(
             return rows
     nets = read_solver_nets(solver, source, net, text=text)
     warnings += [warning for each in (nets.trained, *nets.tested) for warning in each.warnings]
-    return [*_nets_rows(nets, solver, source, images, image), *rows]
+    return [*_nets_rows(nets, solver, source, images, image, warnings), *rows]
 
 
 def _describe_lost(path: str, found: str) -> str:
@@ -209,10 +211,11 @@ def _nets_rows(
     source: str,
     images: int | None,
     image: Shape | None,
+    warnings: list[str],
 ) -> list[Row]:
-    rows = _net_rows(nets.trained, image, ["TRAIN"])
+    rows = _net_rows(nets.trained, image, warnings, ["TRAIN"])
     for index, tested in enumerate(nets.tested):
-        rows += _net_rows(tested, image, ["TEST"])
+        rows += _net_rows(tested, image, warnings, ["TEST"])
         if index < len(solver.test_iter):
             message = _lint_test_iter(tested, solver.test_iter[index], images, image)
             rows += [_row("test-iter", source, message, "TEST")] if message else []
