@@ -69,6 +69,11 @@ class Training:
     resumes: tuple[Mark, ...]
     segments: tuple[int, ...]
 
+    @property
+    def last_iteration(self) -> int:
+        """The last one that a curve has, if it was drawn over iterations."""
+        return round(max((curve.xs[-1] for curve in self.curves), default=0.0))
+
 
 def extract_trainings(
     result: LogResult, sampler: CurveSampler | None = None, x: str = ITERATIONS

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..text import escaped, number_text, printable
+from .curves import Training
 from .page import Block, Cell, Fact, Facts, Section, Table, Text
 from .report_options import ReportOptions
 from .reported_run import ReportedRun
@@ -40,9 +41,10 @@ def verdict_section(run: ReportedRun, options: ReportOptions) -> Section:
         blocks.append(Table(["output", "value"], others, (1,), "Other outputs", folded=True))
     blocks += _gate_blocks(run.verdict)
     blocks += _trouble_blocks(run)
-    best = [fact for training in run.trainings[-1:] for fact in _training_facts(training)]
-    if best:
-        blocks.append(Facts(best))
+    if len(run.trainings) > 1:
+        blocks.append(_trainings_table(run.trainings))
+    elif run.trainings:
+        blocks.append(Facts(list(_training_facts(run.trainings[0]))))
     return Section("Verdict", VERDICT, blocks)
 
 
@@ -56,11 +58,29 @@ def _score_facts(run: ReportedRun, options: ReportOptions) -> Iterator[Fact]:
             yield Fact("majority", number_text(run.evaluation.majority_accuracy), name)
 
 
-def _training_facts(training: Any) -> Iterator[Fact]:
+def _training_facts(training: Training) -> Iterator[Fact]:
     for label, value in last_values(training).items():
         yield Fact(f"last {escaped(label)}", number_text(value))
     for best in best_scores(training):
         yield Fact(f"best {escaped(best.name)}", number_text(best.value), f"at {best.iteration:,}")
+
+
+def _trainings_table(trainings: Sequence[Training]) -> Table:
+    """Return a row for each training of a log."""
+    facts = [{fact.name: fact for fact in _training_facts(each)} for each in trainings]
+    names = list(dict.fromkeys(name for found in facts for name in found))
+    rows: list[list[str | Cell]] = [
+        [f"{each.number}", f"{each.last_iteration:,}", *(_fact_cell(found.get(n)) for n in names)]
+        for each, found in zip(trainings, facts, strict=True)
+    ]
+    right = range(1, len(names) + 2)
+    return Table(["training", "iteration", *names], rows, right, "Trainings in this log")
+
+
+def _fact_cell(fact: Fact | None) -> Cell:
+    if fact is None:
+        return Cell("")
+    return Cell(f"{fact.value} {fact.detail}".rstrip(), float(fact.value))
 
 
 def _gate_blocks(verdict: Any) -> Iterator[Block]:

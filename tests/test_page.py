@@ -44,6 +44,17 @@ HOSTILE = [
     "javascript:alert(1)",
     "\u202eflip \u2028 \u65e5\u672c",
     "x" * 300,
+    "<svg/onload=document.title='run'>",
+    "</title><script>document.title = 'run'</script>",
+    "</style><style>body { display: none }</style>",
+    "&lt;b&gt; &amp; &#60;",
+    "<a href=javascript:void(document.title='run')>x</a>",
+    "<meta http-equiv=refresh content=0>",
+    "<base href=//example.invalid/><link rel=stylesheet href=x>",
+    '=HYPERLINK("//example.invalid")',
+    r"\u003cscript\u003e \x3cscript\x3e",
+    "%3Cscript%3E",
+    "<details open ontoggle=document.title='run'>",
 ]
 
 

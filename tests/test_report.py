@@ -118,6 +118,15 @@ def test_troubles_are_named_and_void_scores_struck_out() -> None:
     assert [fact.kind for fact in scores] == ["void"]
 
 
+def test_trainings_of_one_log_are_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(displays(["3", "2", "1"]) + displays(["4", "5"]))
+    [table] = blocks(page_of(path), Table)
+    assert table.heads[:3] == ["training", "iteration", "last train loss"]
+    shown = [[cell if isinstance(cell, str) else cell.text for cell in row] for row in table.rows]
+    assert [row[:3] for row in shown] == [["1", "200", "1"], ["2", "100", "5"]]
+
+
 def test_a_thousand_outputs_are_a_folded_table(tmp_path: Path) -> None:
     p = "I1123 02:37:19.366457 1 caffe.cpp:318] "
     outputs = "".join(f"{p}per_class[{number}] = 0.5\n" for number in range(1000))
