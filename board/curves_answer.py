@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from ..logs.read_result import LOG, RESULT
 from ..report.charts import Chart
-from ..report.curves import ITERATIONS, TIME
+from ..report.curves import ITERATIONS, TIME, Training, extract_trainings
 from ..report.names import distinct_names
 from ..report.training_charts import NamedTraining, describe_sampling, training_charts
 from ..text import first_few
 from .followed_log import FollowedLogs
 from .log_tail import log_path
-from .places import Place
+from .places import RUN, Place
+from .short_result import read_short_result
 
 Lines = dict[tuple[str, str, str], list[dict[str, Any]]]  # chart, run and curve -> its points
 
@@ -45,30 +47,54 @@ def answer(places: Sequence[Place], logs: FollowedLogs, asked: Asked) -> dict[st
     Raises:
         SqgenError: a log can't be read, or has no times.
     """
-    followed = [logs.get(log_path(place)) for place in places]
-    read = min(log.read_on() for log in followed)
+    x = TIME if asked.by_time else ITERATIONS
+    followed = [logs.get(log_path(place)) if _has_log(place) else None for place in places]
+    read = min((log.read_on() for log in followed if log is not None), default=1.0)
     if read < 1:
         return {"read": read}
     runs, without = [], []
-    for name, log in zip(distinct_names([place.name for place in places]), followed, strict=True):
-        trainings = [t for t in log.trainings(TIME if asked.by_time else ITERATIONS) if t.curves]
+    names = distinct_names([place.name for place in places])
+    for name, place, log in zip(names, places, followed, strict=True):
+        found = log.trainings(x) if log is not None else _kept_trainings(place, x)
+        trainings = [each for each in found if each.curves]
         runs += [
             NamedTraining(name if len(trainings) == 1 else f"{name} ({each.number})", each)
             for each in trainings
         ]
         if not trainings:
             without.append(name)
-    remarks = [f"Without curves: {first_few(without)}."] if without and len(places) > 1 else []
-    sampled = describe_sampling([run.training for run in runs])
-    remarks += [sampled] if sampled else []
-    x = TIME if asked.by_time else ITERATIONS
     charts = training_charts(runs, x, asked.log_scale) if runs else []
-    return {"read": 1, **_new_points(charts, asked), "remarks": remarks}
+    # Where a log took another's place, or a resume that of what it repeats, all points come again.
+    origins = [*(log and log.identity for log in followed), *(r.training.segments for r in runs)]
+    return {
+        "read": 1,
+        **_new_points(charts, asked, origins),
+        "remarks": list(_remarks(runs, without if len(places) > 1 else [])),
+    }
 
 
-def _new_points(charts: Sequence[Chart], asked: Asked) -> dict[str, Any]:
+def _has_log(place: Place) -> bool:
+    return place.kind != RUN or LOG in place.files
+
+
+def _kept_trainings(place: Place, x: str) -> list[Training]:
+    """Return the trainings of a run that has lost its log, from its result."""
+    if RESULT not in place.files:
+        return []
+    return extract_trainings(read_short_result(place.path / RESULT, with_rows=True), None, x)
+
+
+def _remarks(runs: Sequence[NamedTraining], without: Sequence[str]) -> Iterator[str]:
+    if without:
+        yield f"Without curves: {first_few(without)}."
+    sampled = describe_sampling([run.training for run in runs])
+    if sampled:
+        yield sampled
+
+
+def _new_points(charts: Sequence[Chart], asked: Asked, origins: Sequence[object]) -> dict[str, Any]:
     lines = _lines(charts)
-    words = [str(asked.by_time), str(asked.log_scale), *map(repr, lines)]
+    words = [str(asked.by_time), str(asked.log_scale), *map(repr, lines), *map(repr, origins)]
     words += [str(chart.spec["encoding"]["x"]["title"]) for chart in charts]
     signature = hashlib.sha256("\n".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:16]
     ends = _ends(asked.since, len(lines)) if signature == asked.have else [None] * len(lines)

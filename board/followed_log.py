@@ -37,10 +37,12 @@ class FollowedLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._beginnings = 0
         self._begin(0)
 
     def _begin(self, inode: int) -> None:
         self._inode, self._offset, self._size = inode, 0, 0
+        self._beginnings += 1
         self._sampler = CurveSampler(stretches=STRETCHES)
         self._collector = Collector(printable(self._path.name), self._sampler)
         self._parser = Parser(self._collector)
@@ -78,13 +80,10 @@ class FollowedLog:
             if time.monotonic() > deadline:
                 break
 
-    def result(self) -> LogResult:
-        """Return the result so far, without rows."""
-        with self._lock:
-            return self._result()
-
-    def _result(self) -> LogResult:
-        return self._packed or self._collector.result_so_far()
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What changes when another file takes the log's place."""
+        return self._inode, self._beginnings
 
     def trainings(self, x: str) -> list[Training]:
         """Return the trainings so far, with their curves over `x` as in `extract_trainings`.
@@ -93,7 +92,8 @@ class FollowedLog:
             DesignError: `x` is time, and the log has none.
         """
         with self._lock:
-            return extract_trainings(self._result(), self._sampler, x)
+            result = self._packed or self._collector.result_so_far()
+            return extract_trainings(result, self._sampler, x)
 
 
 class FollowedLogs:

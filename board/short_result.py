@@ -24,8 +24,12 @@ _LISTS = (
 )
 
 
-def read_short_result(path: Path) -> LogResult:
+def read_short_result(path: Path, with_rows: bool = False) -> LogResult:
     """Read a result with only the last row of each kind and segment, and the last layer.
+
+    Args:
+        path: of the result.
+        with_rows: keep them all.
 
     Raises:
         FormatError: it is damaged, or larger than `LIMIT`.
@@ -38,7 +42,7 @@ def read_short_result(path: Path) -> LogResult:
     if len(data) > LIMIT:
         raise FormatError(f"{path.name}: is larger than {LIMIT >> 20} MiB")
     try:
-        plain = loads(_without_rows(data))
+        plain = loads(data if with_rows else _without_rows(data))
     except ValueError as error:
         raise FormatError(f"{path.name}: is damaged: {printable(str(error))}") from None
     if not isinstance(plain, dict):

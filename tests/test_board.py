@@ -263,9 +263,26 @@ def test_only_points_that_a_page_lacks_are_sent(tmp_path: Path) -> None:
     path.write_bytes(b"".join(lines))
     fresh = ask(first["signature"], first["since"])
     whole = answer([place], FollowedLogs(), Asked(False, False, "", ""))
-    assert fresh["signature"] == whole["signature"]
+    assert fresh["signature"] == first["signature"]
     for name, rows in whole["rows"].items():
         assert fresh["rows"][name]
         assert sorted(map(str, first["rows"][name] + fresh["rows"][name])) == sorted(map(str, rows))
+    (tmp_path / "b.log").write_bytes(b"".join(lines))
+    (tmp_path / "b.log").replace(path)  # another file
+    assert ask(fresh["signature"], fresh["since"])["rows"] == whole["rows"]
     assert ask("another", first["since"])["rows"] == whole["rows"]
-    assert ask(whole["signature"], "nonsense")["rows"] == whole["rows"]
+    assert ask(ask()["signature"], "nonsense")["rows"] == whole["rows"]
+
+
+def test_a_run_that_lost_its_log_has_the_curves_of_its_result(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "run", error=None)
+    asked = Asked(False, False, "", "")
+    (place,) = find_places(tmp_path)
+    whole = answer([place], FollowedLogs(), asked)
+    (run / "caffe.log").unlink()
+    (place,) = find_places(tmp_path)
+    without = answer([place], FollowedLogs(), asked)
+    assert without["rows"] == whole["rows"]
+    (run / "result.json").unlink()
+    (place,) = find_places(tmp_path)
+    assert answer([place], FollowedLogs(), asked)["charts"] == []
