@@ -23,6 +23,7 @@ from ..formats.constraints import (
     Constraint,
     check_constraints,
     constraints_digest,
+    describe_constraints,
     read_constraints,
 )
 from ..text import printable
@@ -57,12 +58,7 @@ class TrainingConstraints:
 
     def describe(self) -> str:
         """Return a line for the log."""
-        zeros = sum(constraint.zeros for constraint in self.of_blob.values())
-        groups = sum(constraint.groups for constraint in self.of_blob.values())
-        return (
-            f"Constraints of {len(self.of_blob)} blobs from {self.path}: {zeros} weights stay zero,"
-            f" {groups} values are shared"
-        )
+        return f"Constraints from {self.path}: {describe_constraints(self.of_blob)}"
 
 
 class Constrained(ABC):

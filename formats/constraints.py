@@ -128,6 +128,15 @@ def _constraint(codes: Array, values: Array | None, place: str) -> Constraint:
     return Constraint(codes.astype(np.int32), values.astype(np.float64))
 
 
+def describe_constraints(constraints: Constraints) -> str:
+    """Return how many weights stay zero and how many values are shared, in words."""
+    zeros = sum(constraint.zeros for constraint in constraints.values())
+    size = sum(constraint.codes.size for constraint in constraints.values())
+    groups = sum(constraint.groups for constraint in constraints.values())
+    shared = f", {groups:,} values are shared" if groups else ""
+    return f"of {size:,} weights in {len(constraints)} blobs, {zeros:,} stay zero{shared}"
+
+
 def check_constraints(
     constraints: Constraints, shapes: Mapping[str, Sequence[tuple[int, ...]]], source: str
 ) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..errors import NetError, SqgenError
 from ..nets.shapes import LayerShapes, NetShapes
 from ..text import did_you_mean, printable
+from .phase import Phase
 
 if TYPE_CHECKING:
     from ..formats.constraints import BlobName, Constraint
@@ -22,25 +23,6 @@ if TYPE_CHECKING:
 SPARSE, DENSE = "sparse", "dense"
 DENSE_RATE = 0.1  # of the rate before; section 3 of the paper
 _MASKED_TYPES = ("Convolution", "Deconvolution", "InnerProduct")
-
-
-class Phase(NamedTuple):
-    """A phase.
-
-    Attributes:
-        name: `sparse` or `dense`, with a number where there are several.
-        sparsity: the share of a layer's weights that stay zero; None for a dense phase.
-        rate: what the solver's learning rate is multiplied by.
-    """
-
-    name: str
-    sparsity: float | None
-    rate: float
-
-
-def phase_prefix(prefix: str, phase: Phase) -> str:
-    """Return the snapshot_prefix of a phase."""
-    return f"{prefix}_{phase.name}"
 
 
 @dataclass(frozen=True)
@@ -74,8 +56,9 @@ class DsdOptions:
         numbers = [""] if len(self.sparsities) == 1 else range(1, len(self.sparsities) + 1)
         found = []
         for place, (number, sparsity) in enumerate(zip(numbers, self.sparsities, strict=True)):
-            found.append(Phase(f"{SPARSE}{number}", sparsity, DENSE_RATE if place else 1.0))
-            found.append(Phase(f"{DENSE}{number}", None, DENSE_RATE))
+            rate = DENSE_RATE if place else 1.0
+            found.append(Phase(f"{SPARSE}{number}", rate, {"sparsity": sparsity}))
+            found.append(Phase(f"{DENSE}{number}", DENSE_RATE, {"sparsity": None}))
         return found
 
 
@@ -108,6 +91,14 @@ def _parse_number(flag: str, text: str) -> float:
 def _check_sparsity(flag: str, sparsity: float) -> None:
     if not 0 < sparsity < 1:
         raise SqgenError(f"{flag} {sparsity:g}: a sparsity is above 0 and below 1, such as 0.3")
+
+
+def mask_phase(
+    phase: Phase, shapes: NetShapes, model: NetParameter, options: DsdOptions
+) -> dict[BlobName, Constraint]:
+    """Return the masks of a phase; none of a dense one."""
+    sparsity = phase.about["sparsity"]
+    return {} if sparsity is None else mask_weights(shapes, model, sparsity, options)
 
 
 def mask_weights(

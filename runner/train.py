@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ..errors import SqgenError
 from ..logs.result import LogResult
+from .dsd import mask_phase, parse_dsd
 from .options import RunOptions, path_or_none
-from .train_dsd import DsdTraining
+from .phased_training import PhasedTraining
 from .training_plan import TrainingPlan, TrainOptions
 
 
@@ -106,14 +108,16 @@ def train(
 
 def plan_training(
     options: RunOptions, solver: str, wanted: TrainOptions
-) -> TrainingPlan | DsdTraining:
+) -> TrainingPlan | PhasedTraining:
     """Check a training, in one phase or in several, and return it, to run or to describe.
 
     Raises:
         SqgenError: invalid input; nothing was started.
     """
     if wanted.dsd is not None:
-        return DsdTraining(options, solver, wanted)
+        dsd = parse_dsd(wanted.dsd, wanted.leave, wanted.sparsity_for)
+        masks = partial(mask_phase, options=dsd)
+        return PhasedTraining(options, solver, wanted, dsd.phases, masks, "--dsd")
     if wanted.leave or wanted.sparsity_for:
         raise SqgenError("--leave and --sparsity-for go with --dsd")
     return TrainingPlan(options, solver, wanted)

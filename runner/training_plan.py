@@ -11,11 +11,11 @@ from ..formats.schema import SolverParameter
 from ..formats.snapshot_files import find_weights, newest_snapshot
 from ..formats.snapshot_lock import SnapshotLock
 from ..logs.result import LogResult
+from ..nets.layer_types import Shape
 from ..nets.shapes import NetShapes
 from ..nets.totals import totals
 from ..text import first_few, printable
 from .best_weights import BestWeights
-from .dsd import Phase, phase_prefix
 from .engines import TORCH, Engine
 from .freeze import count_trained, split_patterns
 from .live_progress import ProgressSteps
@@ -28,6 +28,7 @@ from .overrides import (
     layer_batch_size,
     solver_file,
 )
+from .phase import Phase, phase_prefix
 from .resume_command import resume_command
 from .run_folder import RunFolder
 from .run_record import TrainRecord, record_data
@@ -173,7 +174,13 @@ class TrainingPlan:
             )
         return str(weights)
 
-    def obey_masks(self) -> str:
+    @property
+    def image(self) -> Shape | None:
+        """(channels, height, width) of the records of the trained net, where known."""
+        datasets = self._nets.trained_check.datasets
+        return datasets[0].image if datasets else None
+
+    def obey_constraints(self) -> str:
         """Obey the constraints in a file beside the snapshots; return its path."""
         self._constraints = f"{self._solver.param.snapshot_prefix}.constraints.npz"
         return self._constraints

@@ -1,10 +1,11 @@
-"""Run the phases of a Dense-Sparse-Dense training, one after the other in one run folder."""
+"""Train in phases, one after the other, in one run folder: each goes on from the one before."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import FormatError, NetError, RunError, SqgenError
 from ..formats.caffemodel import read_caffemodel, read_solver_state, split_weights
@@ -13,13 +14,21 @@ from ..formats.schema import NetParameter
 from ..formats.snapshot_files import Snapshot, find_weights, newest_snapshot
 from ..logs.read_result import LOG, read_caffe_log
 from ..logs.result import LogResult
+from ..nets.layer_types import Shape
+from ..nets.shapes import NetShapes
 from ..text import printable
-from .dsd import Phase, mask_weights, parse_dsd, phase_prefix
 from .options import RunOptions
+from .phase import Phase, phase_prefix
 from .run_record import TrainRecord
 from .session import Session
 from .solver_preflight import read_solver
 from .training_plan import TrainingPlan, TrainOptions
+
+if TYPE_CHECKING:
+    from ..formats.constraints import BlobName, Constraint
+
+    # (phase, shapes of the net, weights that it starts from) -> its constraints; empty for none.
+    Constrain = Callable[[Phase, NetShapes, NetParameter], Mapping[BlobName, Constraint]]
 
 
 class _Start(NamedTuple):
@@ -30,53 +39,60 @@ class _Start(NamedTuple):
     snapshot: str | None = None
 
 
-class DsdTraining:
-    """A Dense-Sparse-Dense training whose first phase passed all checks.
+class PhasedTraining:
+    """A training in phases, the first of which passed all checks.
 
     Args:
         options: of the run.
         solver: the solver's file.
-        wanted: what is to be trained, with `dsd`.
+        wanted: what is to be trained; it starts from `weights`, or goes on by `resume`.
+        phases: in order.
+        constrain: returns the constraints that a phase begins with.
+        flag: the option that asks for the phases, for messages.
 
     Raises:
         SqgenError: invalid input; nothing was started or written.
     """
 
-    def __init__(self, options: RunOptions, solver: str, wanted: TrainOptions) -> None:
+    def __init__(
+        self,
+        options: RunOptions,
+        solver: str,
+        wanted: TrainOptions,
+        phases: Sequence[Phase],
+        constrain: Constrain,
+        flag: str,
+    ) -> None:
         if wanted.constraints is not None or wanted.snapshot is not None:
-            raise SqgenError("--dsd takes no --constraints and no --snapshot; --resume goes on")
+            raise SqgenError(f"{flag} takes no --constraints and no --snapshot; --resume goes on")
         if (wanted.weights is None) == (not wanted.resume):
-            raise SqgenError("--dsd starts from trained weights: give --weights, or --resume")
+            raise SqgenError(f"{flag} starts from trained weights: give --weights, or --resume")
         self._options, self._solver, self._wanted = options, solver, wanted
-        self._dsd = parse_dsd(wanted.dsd or "", wanted.leave, wanted.sparsity_for)
-        self._phases = self._dsd.phases
+        self._phases, self._constrain = phases, constrain
+        given = read_solver(replace(options, log=None), solver)
+        self._prefixes = [phase_prefix(given.param.snapshot_prefix, phase) for phase in phases]
         self._start = self._find_start() if wanted.resume else _Start(0, wanted.weights)
         self._plan = self._make_plan(self._start)
-        self._mask = self._make_mask(self._start)
+        self._constraints = self._make_constraints(self._start)
 
     def _find_start(self) -> _Start:
         """Return where a resume goes on: in a phase, or at the begin of the one behind it."""
-        given = read_solver(replace(self._options, log=None), self._solver).param.snapshot_prefix
         for number in reversed(range(len(self._phases))):
-            snapshot = newest_snapshot(phase_prefix(given, self._phases[number]))
+            snapshot = newest_snapshot(self._prefixes[number])
             if snapshot is None:
                 continue
             self._options.warn(*snapshot.remarks)
             if number + 1 < len(self._phases) and self._is_complete(number, snapshot):
-                return _Start(number + 1, self._weights_of(snapshot))
+                return _Start(number + 1, _weights_of(snapshot))
             return _Start(number, snapshot=snapshot.path)
-        prefix = printable(phase_prefix(given, self._phases[0]))
         raise FormatError(
-            f"--resume: no complete snapshot {prefix}_iter_*.solverstate; start with --weights"
+            f"--resume: no complete snapshot {printable(self._prefixes[0])}_iter_*.solverstate;"
+            " start with --weights"
         )
-
-    def _weights_of(self, snapshot: Snapshot) -> str:
-        weights = find_weights(read_solver_state(snapshot.path), snapshot.path)
-        return str(weights)
 
     def _is_complete(self, number: int, snapshot: Snapshot) -> bool:
         """Whether a snapshot is the last of its phase."""
-        wanted = replace(self._wanted, weights=self._weights_of(snapshot), resume=False)
+        wanted = replace(self._wanted, weights=_weights_of(snapshot), resume=False)
         silent = replace(self._options, log=None)
         plan = TrainingPlan(silent, self._solver, wanted, self._phases[number])
         return snapshot.iteration >= plan.max_iter
@@ -85,33 +101,47 @@ class DsdTraining:
         wanted = replace(self._wanted, weights=start.weights, snapshot=start.snapshot, resume=False)
         return TrainingPlan(self._options, self._solver, wanted, self._phases[start.number])
 
-    def _make_mask(self, start: _Start) -> bytes | None:
-        """Return the file of constraints that a sparse phase begins with."""
-        sparsity = self._phases[start.number].sparsity
-        if sparsity is None or start.weights is None:
+    def _make_constraints(self, start: _Start) -> bytes | None:
+        """Return the file of constraints that a phase begins with; a snapshot names its own."""
+        if start.weights is None:
             return None
-        from ..formats.constraints import encode_constraints
+        from ..formats.constraints import describe_constraints, encode_constraints
 
         model = NetParameter()
         for path in split_weights(start.weights):
             model.layer.extend(read_caffemodel(path).layer)
+        phase = self._phases[start.number]
         try:
-            masks = mask_weights(self._plan.shapes, model, sparsity, self._dsd)
+            found = self._constrain(phase, self._plan.shapes, model)
         except NetError as error:
             raise NetError(f"{printable(start.weights)}: {error}") from None
-        kept = sum(mask.codes.size - mask.zeros for mask in masks.values())
-        total = sum(mask.codes.size for mask in masks.values())
-        self._options.log_line(
-            f"sparse: {kept:,} of {total:,} weights of {len(masks)} layers are trained"
-        )
-        return encode_constraints(masks)
+        if not found:
+            return None
+        self._options.log_line(f"{phase.name}: {describe_constraints(found)}")
+        return encode_constraints(found)
+
+    @property
+    def image(self) -> Shape | None:
+        """(channels, height, width) of the records that the net trains with, where known."""
+        return self._plan.image
+
+    def final_weights(self, number: int) -> str:
+        """Return the weights of a phase's last snapshot.
+
+        Raises:
+            FormatError: it has none.
+        """
+        snapshot = newest_snapshot(self._prefixes[number])
+        if snapshot is None:
+            raise FormatError(f"{printable(self._prefixes[number])}: has no complete snapshot")
+        return _weights_of(snapshot)
 
     def preview(self) -> tuple[str, ...]:
         """Log what would run; return the command of the first phase, without running it."""
         names = ", ".join(phase.name for phase in self._phases[self._start.number :])
         self._options.log_line(f"phases: {names}; the first:")
-        if self._mask is not None:
-            self._plan.obey_masks()
+        if self._constraints is not None:
+            self._plan.obey_constraints()
         return self._plan.preview()
 
     def run(self) -> LogResult:
@@ -135,17 +165,21 @@ class DsdTraining:
 
     def _begin(self, start: _Start) -> None:
         self._plan = self._make_plan(start)
-        self._mask = self._make_mask(start)
+        self._constraints = self._make_constraints(start)
 
     def _run_phase(self, session: Session, phase: Phase) -> None:
         self._options.log_line(f"phase {phase.name}")
-        if self._mask is not None:
-            write_files({Path(self._plan.obey_masks()): self._mask}, force=True)
+        if self._constraints is not None:
+            write_files({Path(self._plan.obey_constraints()): self._constraints}, force=True)
         self._plan.run_phase(session)
 
     def _read_log(self, session: Session) -> LogResult:
         return read_caffe_log(session.folder.file_path(LOG))
 
     def _record(self, session: Session) -> TrainRecord:
-        phases = tuple(phase._asdict() for phase in self._phases)
+        phases: tuple[dict[str, Any], ...] = tuple(phase.as_dict() for phase in self._phases)
         return replace(self._plan.record(session.folder), phases=phases)
+
+
+def _weights_of(snapshot: Snapshot) -> str:
+    return str(find_weights(read_solver_state(snapshot.path), snapshot.path))
