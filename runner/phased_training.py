@@ -14,7 +14,6 @@ from ..formats.schema import NetParameter
 from ..formats.snapshot_files import Snapshot, find_weights, newest_snapshot
 from ..logs.read_result import LOG, read_caffe_log
 from ..logs.result import LogResult
-from ..nets.layer_types import Shape
 from ..nets.shapes import NetShapes
 from ..text import printable
 from .options import RunOptions
@@ -119,11 +118,6 @@ class PhasedTraining:
             return None
         self._options.log_line(f"{phase.name}: {describe_constraints(found)}")
         return encode_constraints(found)
-
-    @property
-    def image(self) -> Shape | None:
-        """(channels, height, width) of the records that the net trains with, where known."""
-        return self._plan.image
 
     def final_weights(self, number: int) -> str:
         """Return the weights of a phase's last snapshot.

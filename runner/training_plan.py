@@ -11,7 +11,6 @@ from ..formats.schema import SolverParameter
 from ..formats.snapshot_files import find_weights, newest_snapshot
 from ..formats.snapshot_lock import SnapshotLock
 from ..logs.result import LogResult
-from ..nets.layer_types import Shape
 from ..nets.shapes import NetShapes
 from ..nets.totals import totals
 from ..text import first_few, printable
@@ -173,12 +172,6 @@ class TrainingPlan:
                 " from; let the solver write one at its end (snapshot_after_train)"
             )
         return str(weights)
-
-    @property
-    def image(self) -> Shape | None:
-        """(channels, height, width) of the records of the trained net, where known."""
-        datasets = self._nets.trained_check.datasets
-        return datasets[0].image if datasets else None
 
     def obey_constraints(self) -> str:
         """Obey the constraints in a file beside the snapshots; return its path."""

@@ -43,7 +43,8 @@ def compress() -> None:
       sqgen compress encode w.caffemodel --net net.prototxt -o w.sqz --bits 6
       sqgen compress decode w.sqz --net deploy.prototxt -o small.caffemodel
       sqgen compress eval w.caffemodel w.sqz --net net.prototxt --data val_lmdb
-      sqgen compress finetune w.sqz --net net.prototxt --solver solver.prototxt -o w2.sqz
+      sqgen compress train --weights w.caffemodel --net net.prototxt \\
+        --solver solver.prototxt --density paper --bits 5 -o w.sqz
     """
 
 
@@ -177,6 +178,75 @@ def _parse_settings(
         _parse_density(density),
         huffman,
     )
+
+
+@compress.command()
+@click.option("--weights", required=True, metavar="W", help="the trained caffemodel")
+@click.option(
+    "--net", "--model", "net_path", required=True, metavar="NET", help="a train_val prototxt"
+)
+@click.option("--solver", required=True, metavar="SOLVER", help="trains NET, anew in each stage")
+@click.option("-o", "--out", required=True, metavar="OUT", help=".sqz or .net to write")
+@click.option("--density", metavar="D", help="paper, a fraction, or a TOML file [no pruning]")
+@click.option("--steps", type=int, default=1, metavar="N", help="prune and retrain N times [1]")
+@click.option("--bits", type=int, metavar="N", help="at most 2^N values per layer; N is 2 to 8 [8]")
+@data_option
+@click.option("--val-data", metavar="LMDB", help="test dataset, instead of the net's own")
+@batch_option
+@mean_option
+@click.option("--base-lr", type=float, metavar="RATE", help="learning rate, not the solver's")
+@click.option("--max-iter", type=int, metavar="N", help="updates of each stage, not the solver's")
+@click.option("--epochs", type=float, metavar="N", help="passes over the training data, likewise")
+@click.option("--resume", is_flag=True, help="go on in the stage of the newest snapshot")
+@click.option("--plot", metavar="OUT", help="chart accuracy against size: .png, .svg, .pdf, .html")
+@dark_option
+@_FORCE
+@run_options
+@engine_arguments
+def train(
+    weights: str,
+    net_path: str,
+    solver: str,
+    out: str,
+    density: str | None,
+    steps: int,
+    bits: int | None,
+    plot: str | None,
+    dark: bool,
+    force: bool,
+    as_json: bool,
+    options: RunOptions,
+    **arguments: Any,
+) -> None:
+    """Deep Compression, whole: prune, retrain, share values, retrain these, and encode.
+
+    Prints size and scores of each stage, before and after its training. All files are in the run
+    folder; the embedded engine alone does this.
+
+    \b
+    Example:
+      sqgen compress train --weights w.caffemodel --net train_val.prototxt \\
+        --solver solver.prototxt --data train_lmdb --val-data val_lmdb \\
+        --density paper --steps 3 --bits 5 --epochs 2 -o w.sqz
+    """
+    settings = _parse_settings(out, bits, (), None, density, huffman=True)
+    from ..runner.training_plan import TrainOptions
+    from ..studies.compress_training import CompressionPlan, train_compressed
+    from ..studies.tradeoff import as_dict
+    from ..studies.tradeoff_chart import tradeoff_chart
+    from ..studies.tradeoff_report import format_tradeoff
+    from ..studies.tradeoff_table import tradeoff_table
+
+    picture = None if plot is None else PictureFile(plot, "--plot", force, dark)
+    plan = CompressionPlan(settings.density, steps, settings.bits)
+    wanted = TrainOptions(**arguments)
+    points = train_compressed(weights, net_path, solver, out, plan, options, wanted, force=force)
+    if as_json:
+        print_json(as_dict(points))
+    else:
+        print_lines(format_tradeoff(points, terminal_width()))
+    if picture is not None:
+        picture.write([tradeoff_chart(tradeoff_table(points))])
 
 
 @compress.command()

@@ -1,0 +1,177 @@
+"""Deep Compression, whole: prune, retrain, share, retrain the shared values (arXiv:1510.00149)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..compress.codebook import codebook_constraints
+from ..compress.encoding import MAXIMUM_BITS, Settings, encode
+from ..compress.prune import DensityRule, find_density, prune
+from ..compress.weighted_layers import WeightedLayer, find_weighted_layers
+from ..errors import DesignError, SqgenError
+from ..formats.caffemodel import blob_array, read_caffemodel
+from ..formats.constraints import FREE, ZERO, BlobName, Constraint
+from ..formats.files import check_file_target, write_files
+from ..formats.schema import NetParameter
+from ..nets.definition import NetDefinition, read_net
+from ..nets.layer_types import Shape
+from ..nets.shapes import NetShapes
+from ..runner.options import RunOptions
+from ..runner.phase import Phase
+from ..runner.phased_training import PhasedTraining
+from ..runner.training_plan import TrainOptions
+from .tradeoff import Point, measure_tradeoff
+
+PRUNED, SHARED = "pruned", "shared"
+MAXIMUM_STEPS = 20
+SHARED_RATE = 0.1  # of the solver's rate: the gradient of a shared value is a sum
+
+
+@dataclass(frozen=True)
+class CompressionPlan:
+    """What `sqgen compress train` does to weights.
+
+    Attributes:
+        density: rules to prune by; none for no pruning.
+        steps: in how many the layers are pruned to their density, with a training after each.
+        bits: of a layer's codes in the end.
+
+    Raises:
+        DesignError: steps out of range.
+    """
+
+    density: tuple[DensityRule, ...] = ()
+    steps: int = 1
+    bits: int = MAXIMUM_BITS
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= MAXIMUM_STEPS:
+            raise DesignError(f"--steps {self.steps}: give 1 to {MAXIMUM_STEPS}")
+
+    @property
+    def phases(self) -> list[Phase]:
+        """A phase per step of pruning, and one for the shared values."""
+        steps = range(1, self.steps + 1) if self.density else ()
+        numbers = {step: f"{step}" if self.steps > 1 else "" for step in steps}
+        pruned = [Phase(f"{PRUNED}{numbers[step]}", about={"step": step}) for step in steps]
+        return [*pruned, Phase(SHARED, SHARED_RATE, {"bits": self.bits})]
+
+    def rules(self, step: int) -> tuple[DensityRule, ...]:
+        """Return the densities after a step: equal ratios lead to the last."""
+        return tuple(
+            DensityRule(rule.pattern, rule.density ** (step / self.steps)) for rule in self.density
+        )
+
+
+def train_compressed(
+    weights: str,
+    net_path: str,
+    solver: str,
+    out: str,
+    plan: CompressionPlan,
+    options: RunOptions,
+    wanted: TrainOptions,
+    *,
+    force: bool = False,
+) -> list[Point]:
+    """Prune, retrain, share and retrain weights, write them, and test what each stage gives.
+
+    Args:
+        weights: the trained caffemodel.
+        net_path: a train_val net; its layers in TEST are compressed and tested.
+        solver: trains it, anew for each stage.
+        out: the file to write, .sqz or .net.
+        plan: what is done.
+        options: of the runs.
+        wanted: of the trainings; `resume` goes on in the stage where it was.
+        force: whether `out` may be replaced.
+
+    Returns:
+        The weights before, then of each stage the file before and after its training.
+
+    Raises:
+        SqgenError: invalid input; nothing was started.
+        RunError: a training or test did not complete.
+    """
+    check_file_target(Path(out), force)
+    stages = _Stages(read_net(net_path), plan, Path(out).suffix.lower()[1:])
+    wanted = replace(wanted, weights=None if wanted.resume else weights)
+    training = PhasedTraining(
+        options, solver, wanted, plan.phases, stages.constrain, "compress train"
+    )
+    result = training.run()
+    folder = Path(result.run["folder"])
+    finals = [training.final_weights(number) for number in range(len(plan.phases))]
+    files = stages.encode_all(folder, [weights, *finals])
+    write_files({Path(out): Path(files[-1]).read_bytes()}, force)
+    test = {"data": wanted.val_data, "mean": wanted.mean, "batch_size": None}
+    table = replace(options, run_dir=folder / "tests")
+    return measure_tradeoff(weights, files, [], net_path, table, **test)
+
+
+class _Stages:
+    """What each stage keeps of weights: constraints of its training, and its files."""
+
+    def __init__(self, net: NetDefinition, plan: CompressionPlan, layout: str) -> None:
+        self._net, self._plan, self._layout = net, plan, layout
+        self._image: Shape | None = None  # as the trained net reads them
+
+    @property
+    def _layers(self) -> list[WeightedLayer]:
+        return find_weighted_layers(self._net, self._image)
+
+    def constrain(
+        self, phase: Phase, shapes: NetShapes, model: NetParameter
+    ) -> Mapping[BlobName, Constraint]:
+        """Return the constraints of a phase: a mask, or the codes of shared values."""
+        self._image = next(item.tops[0][1:] for item in shapes.layers if not item.bottoms)
+        if "bits" in phase.about:
+            return codebook_constraints(self._start(phase, model), self._layers)
+        rules = self._plan.rules(phase.about["step"])
+        stored = {layer.name: layer for layer in model.layer if layer.blobs}
+        return {
+            BlobName(layer.name, 0): _mask(layer, stored[layer.name], rules)
+            for layer in self._layers
+            if layer.is_shared and find_density(layer.name, rules) is not None
+        }
+
+    def _settings(self, phase: Phase) -> Settings:
+        if "bits" in phase.about and self._layout != "net":
+            return Settings(self._layout, self._plan.bits)
+        return Settings(self._layout)
+
+    def _start(self, phase: Phase, model: NetParameter) -> NetParameter:
+        """Return weights as a phase begins with them."""
+        settings = self._settings(phase)
+        if "step" in phase.about:
+            settings = replace(settings, density=self._plan.rules(phase.about["step"]))
+        return encode(model, self._net, settings, image=self._image).model
+
+    def encode_all(self, folder: Path, weights: list[str]) -> list[str]:
+        """Write each phase's file before its training and after it; return their paths."""
+        files: dict[Path, bytes] = {}
+        for phase, before, after in zip(self._plan.phases, weights, weights[1:], strict=False):
+            for name, model in (
+                (f"{phase.name}-untrained", self._start(phase, read_caffemodel(before))),
+                (phase.name, read_caffemodel(after)),
+            ):
+                path = folder / f"{name}.{self._layout}"
+                coded = encode(model, self._net, self._settings(phase), image=self._image)
+                files[path] = coded.bytes
+        write_files(files, force=True)
+        return [str(path) for path in files]
+
+
+def _mask(layer: WeightedLayer, stored: Any, rules: tuple[DensityRule, ...]) -> Constraint:
+    density = find_density(layer.name, rules)
+    assert density is not None
+    weights = prune(blob_array(stored.blobs[0]), density).reshape(layer.shapes[0])
+    if not weights.any():
+        raise SqgenError(f"{layer.shown}: a density of {density:g} leaves none of its weights")
+    codes = np.where(weights != 0, FREE, ZERO).astype(np.int32)
+    return Constraint(codes, np.zeros(0))
