@@ -185,6 +185,9 @@ def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
     sections = sections_of(found, HOSTILE, pictures)
     shown = [b for s in sections for b in s.blocks if isinstance(b, Images)]
     page = tmp_path / "page.html"
+    matrix = charts_of(sections)["confusion"]
+    spec = {**matrix.spec, "usermeta": {**matrix.spec["usermeta"], "canvas": True}}
+    sections.append(Section("", "large", [replace(matrix, name="canvas", spec=spec)]))
     page.write_text(render_page(Page("errors", sections)), encoding="utf-8")
     with opened(browser, page, NARROW) as there:
         assert there.title() == "errors"
@@ -199,3 +202,17 @@ def test_hostile_names_stay_text(browser: Browser, tmp_path: Path) -> None:
         cell.hover()
         there.locator("#vg-tooltip-element.visible").wait_for()
         assert there.title() == "errors"
+        colour = "() => views.get('canvas').scale('fill')('right')"
+        light = there.evaluate(colour)
+        there.locator("#theme").click()
+        there.wait_for_function(f"(light) => ({colour})() !== light", arg=light)
+        there.locator("#canvas canvas").scroll_into_view_if_needed()
+        whole = there.evaluate("() => views.get('canvas').scale('x').domain()")
+        there.locator("#canvas canvas").hover()
+        there.keyboard.down("Control")
+        there.mouse.wheel(0, -300)
+        there.wait_for_function(
+            "(width) => { const [a, b] = views.get('canvas').scale('x').domain();"
+            " return b - a < width; }",
+            arg=whole[1] - whole[0],
+        )
