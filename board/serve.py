@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from pathlib import Path
@@ -41,6 +42,8 @@ class Server:
             from .app import make_app
         with required("waitress", "sqgen board"):
             from waitress.server import create_server
+        # A browser asks for more at once than there are threads, which is no matter to warn of.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         listening = _listen(port)
         port = listening.getsockname()[1]
         access = Access(port)
