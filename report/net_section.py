@@ -20,6 +20,7 @@ from .report_options import ReportOptions
 from .reported_run import ReportedRun
 
 MOST = 4  # nets to show
+MANY = 80  # layers whose table is folded
 LOG_HEAD = 1 << 20  # bytes of a log in which the data layer is set up
 UNKNOWN = "?"
 HEADS = ("layer", "type", "output", "parameters", "MACs", "bytes")
@@ -91,7 +92,9 @@ def _net_blocks(found: _Net, number: int) -> Iterator[Block]:
     yield _drawing(found.net, found.shapes, number)
     yield Text(_totals(summary), "note")
     rows = [_cells(layer) for layer in summary.layers]
-    yield Table(HEADS, rows, (3, 4, 5), f"{len(rows)} layers in {summary.phase}", folded=True)
+    yield Table(
+        HEADS, rows, (3, 4, 5), f"{len(rows)} layers in {summary.phase}", folded=len(rows) > MANY
+    )
 
 
 def _drawing(net: NetDefinition, shapes: NetShapes, number: int) -> Block:
@@ -126,4 +129,4 @@ def _cells(layer: LayerSummary) -> list[str | Cell]:
 
 
 def _count(value: int | None) -> Cell:
-    return Cell(UNKNOWN) if value is None else Cell(f"{value:,}", value)
+    return Cell(UNKNOWN) if value is None else Cell(f"{value:,}" if value else "", value)
