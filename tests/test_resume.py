@@ -122,6 +122,17 @@ def place_for(folder: Path, name: str, kind: str, more: str = f"max_iter: {LAST}
     return make_run(folder, name, NETS[kind], COMMON + KINDS[kind] + more)
 
 
+def whole_run(
+    folder: Path, train: Engine, kind: str, more: str, flags: tuple[str, ...]
+) -> tuple[Path, list[str]]:
+    """An uninterrupted run and its log; tests that want the same share it."""
+    name = re.sub(r"\W+", "_", f"whole_{kind}_{more}_{'_'.join(flags)}")
+    log = folder / name / "log.json"
+    if not log.exists():
+        log.write_text(json.dumps(train(place_for(folder, name, kind, more), *flags)))
+    return folder / name, json.loads(log.read_text())
+
+
 def set_solver(place: Path, kind: str, more: str) -> None:
     (place / "solver.prototxt").write_text(COMMON + KINDS[kind] + more)
 
@@ -201,8 +212,7 @@ def test_a_stopped_run_goes_on(
     name = f"{kind}{STOPS.index((kind, line, number))}_{device[:4]}"
     flags = (*THREADS[kind], *device_flags(device))
     seed = "" if "random_seed" in KINDS[kind] else "random_seed: 3"
-    whole = place_for(folder, f"{name}_whole", kind, f"max_iter: {LAST} {seed}")
-    wanted = train(whole, *flags)
+    whole, wanted = whole_run(folder, train, kind, f"max_iter: {LAST} {seed}", flags)
     stopped = place_for(folder, f"{name}_stopped", kind, f"max_iter: {LAST} {seed}")
     with monkeypatch.context() as patch:
         at_line(patch, line, lambda: signal.raise_signal(number))
@@ -225,8 +235,7 @@ def test_a_run_whose_data_is_truncated_goes_on(
 ) -> None:
     """It saves what it has, says why it ends, and resumes exactly once the data is there again."""
     solver = f"max_iter: {LAST} random_seed: 3"
-    whole = place_for(folder, tmp_path.name, "random", solver)
-    train(whole)
+    whole, _ = whole_run(folder, train, "random", solver, ())
     shutil.copytree(folder / "data", tmp_path / "data")
     place, file = place_for(tmp_path, "place", "random", solver), tmp_path / "data" / "data.mdb"
     with monkeypatch.context() as patch:
