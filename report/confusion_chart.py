@@ -131,7 +131,11 @@ _TRANSFORM = [
 
 def _axis(axis: str, title: str, count: int, side: int, beside: int) -> dict[str, Any]:
     has_room = side / count >= ROOM
-    ticks = {"values": list(range(count))} if has_room else {"tickCount": side // 16}
+    ticks: dict[str, Any] = {"tickCount": side // 16}
+    if has_room:
+        size = min(11, 0.75 * side / count)  # pixels of a letter, so that no label is left out
+        ticks = {"values": list(range(count)), "labelFontSize": size}
+        ticks["labelSeparation"] = -3  # Vega takes labels for taller than they are
     return {
         "field": axis,
         "type": "quantitative",

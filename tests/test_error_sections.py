@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,6 +141,18 @@ def test_any_number_of_classes_is_drawn(classes: int) -> None:
     scores, labels = random_scores(3, 900, classes)
     for chart in charts_of(sections_of(predictions_of(scores, labels))).values():
         assert render_chart(chart, "svg").startswith(b"<svg")
+
+
+def test_every_class_has_a_label_where_there_is_room() -> None:
+    pytest.importorskip("vl_convert", reason="needs vl-convert, the extra sqgen[plot]")
+    names = [f"name{number}" for number in range(50)]
+    evaluation = evaluate_predictions(predictions_of(*random_scores(3, 900, 50)))
+    chart = confusion_chart(evaluation, names)
+    assert chart is not None
+    texts = re.findall(r"<text[^>]*>(name\d+)</text>", render_chart(chart, "svg").decode())
+    hidden = re.findall(r'opacity="0"[^>]*>(name\d+)<', render_chart(chart, "svg").decode())
+    assert set(texts) == set(names)
+    assert hidden == []
 
 
 def test_a_matrix_is_small_and_not_endless() -> None:
