@@ -152,24 +152,29 @@ def test_charts_of_a_page_differ_in_name() -> None:
         render_page(page)
 
 
+def check_page(page: Any, dark: bool) -> None:
+    """It fits its window, has its theme and charts, and foreign text is text."""
+    assert overflow(page) <= 0
+    assert page.title() == HOSTILE[1]
+    ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") != dark
+    assert page.locator(".chart svg").count() == 3
+    shown = page.locator("#texts p").all_inner_texts()
+    assert [" ".join(text.split()) for text in shown] == [
+        " ".join(text.split()) for text in HOSTILE for _ in range(2)
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("vega")
 def test_a_page_in_a_browser(browser: Browser, tmp_path: Path) -> None:
     """It opens without errors and requests, fits its window, sorts, zooms; foreign text is text."""
     path = tmp_path / "page.html"
     path.write_text(render_page(full_page()), encoding="utf-8")
-    for size, dark in ((NARROW, True), (WIDE, False)):
-        with opened(browser, path, size, dark) as page:
-            assert overflow(page) <= 0
-            assert page.title() == HOSTILE[1]
-            ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
-            assert (ground == "rgb(255, 255, 255)") != dark
-            assert page.locator(".chart svg").count() == 3
-            shown = page.locator("#texts p").all_inner_texts()
-            assert [" ".join(text.split()) for text in shown] == [
-                " ".join(text.split()) for text in HOSTILE for _ in range(2)
-            ]
-    with opened(browser, path) as page:
+    with opened(browser, path, NARROW, dark=True) as page:
+        check_page(page, dark=True)
+    with opened(browser, path, WIDE) as page:
+        check_page(page, dark=False)
         numbers = "() => [...document.querySelectorAll('td[data-value]')].map(c => c.dataset.value)"
         head = page.locator("th button", has_text="number")
         head.click()
