@@ -23,6 +23,7 @@ from sqgen.evaluation.evaluate import (
 from sqgen.formats.predictions import Predictions, read_predictions, write_predictions
 from sqgen.report.errors_text import confusion_csv, format_confusion, format_evaluation
 from sqgen.runner.tested_data import net_class_names
+from sqgen.tools.errors import errors
 
 from .conftest import Run
 from .small_runs import Place
@@ -152,15 +153,15 @@ def test_misuse(arguments: list[str], words: str, sqgen: Run, tmp_path: Path) ->
     assert done.stderr.count("\n") == 1
 
 
-def test_charts_as_figures(sqgen: Run, tmp_path: Path) -> None:
+def test_charts_as_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("vl_convert", reason="needs vl-convert, the extra sqgen[plot]")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sqgen.report.charts.PICTURES", ("svg",))  # the others take a second
     found = kept(tmp_path)
-    done = sqgen("errors", "p.csv", "--figures", "figures")
-    assert done.returncode == 0
-    assert done.stderr == "wrote 4 figures in figures\n"
+    errors.main(["p.csv", "--figures", "figures"], standalone_mode=False)
     names = ("calibration", "classes", "confidence", "confusion")
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
-        f"{name}.{kind}" for name in names for kind in ("csv", "pdf", "png", "svg")
+        f"{name}.{kind}" for name in names for kind in ("csv", "svg")
     ]
     text = (tmp_path / "figures" / "confusion.csv").read_text()
     rows = list(csv.DictReader(io.StringIO(text)))

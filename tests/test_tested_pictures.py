@@ -23,8 +23,8 @@ from sqgen.logs.result import LogResult
 from sqgen.report.page import Text
 from sqgen.report.report_json import report_json
 from sqgen.report.report_options import ReportOptions
-from sqgen.report.report_page import report_page
 from sqgen.report.reported_run import read_runs
+from sqgen.report.run_errors import run_errors
 from sqgen.report.tested_pictures import read_pictures
 from sqgen.runner.dataset import inspect_dataset
 from sqgen.runner.tested_data import class_names_of_test
@@ -127,17 +127,16 @@ def test_a_page_has_the_images_until_they_change(
         "No pictures: sqgen errors shows them of a run folder."
         in (tmp_path / "page.html").read_text()
     )
+    monkeypatch.setattr("sqgen.report.report_page.REPORT_SECTIONS", ())  # the drawing, too
     report.main(["run", "-o", "page.html", "--force"], standalone_mode=False)
     assert (tmp_path / "page.html").read_text().count('src="data:image/jpeg;base64,') == 48
     [reported] = read_runs(["run"])
     options = ReportOptions(["run"], ["one", "two"])
-    sections = report_page([reported], options).sections
-    titles = [section.title for section in sections]
-    first = titles.index("Where it errs")
-    assert titles[first : first + 5] == [
+    sections = run_errors(reported, options)
+    assert [section.title for section in sections] == [
         *("Where it errs", "Classes", "Calibration", "Highest losses", "Least sure")
     ]
-    last = sections[first].blocks[-1]
+    last = sections[0].blocks[-1]
     assert isinstance(last, Text)
     assert last.text.startswith("--labels has 2 names, and class 4 occurs")
     printed = json.loads(sqgen("errors", "run", "--json", "--count", "24").stdout)
@@ -155,8 +154,7 @@ def test_a_page_has_the_images_until_they_change(
     assert "has changed since the test" in read_pictures(result, "run", KEYS).remark
     assert class_names_of_test(result, 5, "run") is None
     (tmp_path / "p.npz").unlink()
-    sections = report_page(read_runs(["run"]), ReportOptions(["run"])).sections
-    [gone] = [section for section in sections if section.title == "Where it errs"]
+    [gone] = run_errors(read_runs(["run"])[0], ReportOptions(["run"]))
     assert [block.text for block in gone.blocks if isinstance(block, Text)] == [
         "The predictions that its test kept are gone, or replaced by others; test again."
     ]
