@@ -23,6 +23,12 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 VERSION = "6.4"  # of Vega-Lite
 PIXELS_PER_INCH = 192  # of a PNG; a chart's width and height count 72 an inch
 LABEL = 48  # characters of a label; a longer one is shortened in its middle
+# Drag moves a chart; the wheel zooms only with Ctrl, as on maps, else it scrolls the page.
+ZOOM: Mapping[str, Any] = {
+    "name": "zoom",
+    "select": {"type": "interval", "zoom": "wheel![event.ctrlKey || event.metaKey]"},
+    "bind": "scales",
+}
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..evaluation.class_order import order_classes
 from ..evaluation.confusion import confusion_matrix
 from ..evaluation.evaluate import Evaluation
-from .charts import Chart, chart_label
+from .charts import ZOOM, Chart, chart_label
 from .class_labels import class_labels, class_name
 from .errors_text import Names
 
@@ -85,7 +85,7 @@ def _spec(matrix: _Matrix, names: Names) -> dict[str, Any]:
     side = min(SIDE, CELL * max(count, 4))
     beside = round(LETTER * (max(map(len, labels)) + 2))
     layers = [_cells(RIGHT, count), _cells(WRONG, count)]
-    layers[0]["params"] = [_ZOOM]
+    layers[0]["params"] = [ZOOM]
     if count <= NUMBERED:
         layers.append(
             {"mark": "text", "encoding": {"text": {"field": "n", "type": "quantitative"}}}
@@ -114,11 +114,6 @@ def _spec(matrix: _Matrix, names: Names) -> dict[str, Any]:
     }
 
 
-_ZOOM = {
-    "name": "zoom",
-    "select": {"type": "interval", "zoom": "wheel![event.ctrlKey || event.metaKey]"},
-    "bind": "scales",
-}
 _TRANSFORM = [
     *({"calculate": f"datum[{place}]", "as": name} for place, name in enumerate("xyn")),
     {"calculate": "datum.n / images[datum.y]", "as": "share"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..report.charts import Chart, chart_label
+from ..report.charts import ZOOM, Chart, chart_label
 from ..report.label_places import Box, place_labels
 from ..report.theme import DASHES, SHAPES
 from .tradeoff_table import MeasuredPoint, Tradeoff
@@ -136,7 +136,7 @@ def _row(point: MeasuredPoint, name: str, before: MeasuredPoint) -> dict[str, An
 def _before_layer(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "data": {"values": list(lines)},
-        "mark": {"type": "rule", "strokeDash": DASHES[1], "strokeWidth": 1.4},
+        "mark": {"type": "rule", "clip": True, "strokeDash": DASHES[1], "strokeWidth": 1.4},
         "encoding": {"x": None, "tooltip": _TOOLTIP},
     }
 
@@ -155,16 +155,23 @@ def _point_layers(
     return [
         {
             "data": {"values": list(front)},
-            "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 1, "opacity": 0.7},
+            "mark": {
+                "type": "line",
+                "clip": True,
+                "interpolate": "step-after",
+                "strokeWidth": 1,
+                "opacity": 0.7,
+            },
         },
         {
             "data": values,
-            "mark": {"type": "rule", "strokeWidth": 1.2},
+            "mark": {"type": "rule", "clip": True, "strokeWidth": 1.2},
             "encoding": {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}},
         },
         {
             "data": values,
-            "mark": {"type": "point", "size": 60},
+            "params": [ZOOM],
+            "mark": {"type": "point", "clip": True, "size": 60},
             "encoding": {
                 "shape": {"field": "score", "scale": shape, "legend": legend},
                 "tooltip": _TOOLTIP,
@@ -196,12 +203,25 @@ def _name_layers(
     return [
         {
             "data": {"values": [each for each in values if each["end"] is not None]},
-            "mark": {"type": "rule", "strokeWidth": 0.6, "x2Offset": dx, "y2Offset": end},
+            "mark": {
+                "type": "rule",
+                "clip": True,
+                "strokeWidth": 0.6,
+                "x2Offset": dx,
+                "y2Offset": end,
+            },
             "encoding": {"x2": {"field": "kB"}, "y2": {"field": "accuracy"}, "color": None},
         },
         {
             "data": {"values": values},
-            "mark": {"type": "text", "fontSize": 10, "dx": dx, "dy": dy, "align": align},
+            "mark": {
+                "type": "text",
+                "clip": True,
+                "fontSize": 10,
+                "dx": dx,
+                "dy": dy,
+                "align": align,
+            },
             "encoding": {"text": {"field": "label"}, "color": None},
         },
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..report.page import Block, Cell, Section, Table, Text
+from ..report.page import Block, Cell, Charts, Section, Table, Text
 from ..text import number_text
 from .layer_charts import layer_charts
 from .tradeoff_chart import tradeoff_chart
@@ -13,7 +13,7 @@ from .tradeoff_table import MeasuredPoint, Tradeoff
 
 def tradeoff_sections(table: Tradeoff) -> list[Section]:
     """Return the sections: size against accuracy, and the layers where they were measured."""
-    chart = [tradeoff_chart(table)] if table.accuracies and table.after else []
+    chart = [Charts([tradeoff_chart(table)])] if table.accuracies and table.after else []
     blocks: list[Block] = [*chart, _table(table), *_noise(table)]
     layers = layer_charts({point.name: point.layers for point in table.after})
     sections = [Section("Size against accuracy", "tradeoff", blocks)]
