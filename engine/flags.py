@@ -48,7 +48,7 @@ FLAGS = (
     Flag("threads", "compute threads; 0 means one per core (not in Caffe)", 0),
     Flag("exact", "test each record once, average over records (not in Caffe)", False),
     Flag("predictions", "a .csv or .npz to write, a record each (not in Caffe)"),
-    Flag("constraints", "an .npz of weights that stay zero or share a value (not in Caffe)"),
+    Flag("constraints", "an .npz: weights that stay 0 or share a value (not in Caffe)"),
     Flag("blob", "the scores that are predictions, of several (not in Caffe)"),
     Flag("minloglevel", "lowest severity to log: 0 info, 1 warnings, 2 errors", 0),
     Flag("help", "show this help", False),

@@ -116,7 +116,7 @@ def test_datasets_that_are_elsewhere(tmp_path: Path, sqgen: Run) -> None:
         (("train", "--stepsize", "1"), "; stepsize is set in the solver's file; see"),
         (("train", "--model", "n"), "; sqgen test, sqgen time, "),
         (("test", "--lr", "1"), "no option '--lr'; see sqgen test --help"),
-        (("test", "--solver", "s"), "; sqgen lint, sqgen train have it; see sqgen test --help"),
+        (("test", "--solver", "s"), "; sqgen lint, sqgen train, sqgen compress"),
         (("test", "-gpu", "0"), "; did you mean '--gpu'? See sqgen test --help"),
         (("test", "-weights=w"), "; did you mean '--weights'? See"),
         (("test", "--wieghts", "w"), "; did you mean '--weights'? See"),

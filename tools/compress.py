@@ -284,8 +284,9 @@ def finetune(
 
     \b
     Example:
-      sqgen compress finetune w.sqz --net train_val.prototxt --solver solver.prototxt \\
-        --data train_lmdb --val-data val_lmdb --base-lr 0.0001 --epochs 2 -o trained.sqz
+      sqgen compress finetune w.sqz --net train_val.prototxt \\
+        --solver solver.prototxt --data train_lmdb --val-data val_lmdb \\
+        --base-lr 0.0001 --epochs 2 -o trained.sqz
     """
     if Path(out).suffix.lower() not in LAYOUTS:
         raise click.UsageError(f"-o {printable(out)}: end it in .sqz or .net")
