@@ -86,7 +86,7 @@ class Connection:
         shape: of one image, without the batch; None where it is unknown.
         role: `identity` and `convolution` are the edges of a bypass; `label` is a data layer's
             second top.
-        is_first: whether it is the first of its blob, where the shape is written.
+        is_first: whether the blob's shape is written beside it.
     """
 
     source: int
@@ -94,7 +94,7 @@ class Connection:
     blob: str
     shape: Shape | None
     role: Role
-    is_first: bool
+    is_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,11 @@ def _layer_above(graph: Graph[LayerParameter], node: Node[LayerParameter]) -> in
     if source is None or graph.use_count(source) != 1:
         return None
     above = graph.nodes[source.layer]
-    return None if is_data_layer(above.layer) or len(above.tops) != 1 else above.index
+    if is_data_layer(above.layer) or len(above.tops) != 1:
+        return None
+    # A join has no room for words, so that what has some gets a box of its own.
+    has_word = bool(_ELEMENTWISE[node.layer.type])
+    return None if has_word and _kind(above.layer) in JOINS else above.index
 
 
 def _convolution_below(graph: Graph[LayerParameter], node: Node[LayerParameter]) -> int | None:
@@ -266,7 +270,6 @@ def _connect(
     """Connect blocks by the blobs that leave one for another, each pair once a blob."""
     places = {index: place for place, block in enumerate(blocks) for index in block.layers}
     connections: dict[tuple[Top, int], Connection] = {}
-    seen: set[Top] = set()
     for node in graph.nodes:
         target = places[node.index]
         for name, top in zip(node.bottoms, node.sources, strict=True):
@@ -279,9 +282,7 @@ def _connect(
                 name,
                 costs.shape(top),
                 "label" if is_label else "main",
-                top not in seen,
             )
-            seen.add(top)
     return list(connections.values())
 
 
@@ -329,7 +330,15 @@ def _with_roles(blocks: Sequence[Block], connections: Sequence[Connection]) -> l
             return "convolution"
         return "identity" if is_identity(each.source, each.target) else "main"
 
-    return [replace(each, role=role(each)) for each in connections]
+    return _with_firsts([replace(each, role=role(each)) for each in connections])
+
+
+def _with_firsts(connections: Sequence[Connection]) -> list[Connection]:
+    """Mark the connection of each blob where its shape is written: the first on the main way."""
+    first: dict[tuple[int, str], Connection] = {}
+    for each in sorted(connections, key=lambda each: each.role != "main"):
+        first.setdefault((each.source, each.blob), each)
+    return [replace(each, is_first=each is first[each.source, each.blob]) for each in connections]
 
 
 def _ancestors(inputs: Sequence[Sequence[int]]) -> list[int]:

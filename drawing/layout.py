@@ -212,15 +212,20 @@ def _spine(graph: BlockGraph) -> set[int]:
 
 def _aligned(parts: Sequence[Part]) -> Iterator[str]:
     """Put headings, and blocks of the first net with their namesakes in others, at one height."""
+    # A frame of layers keeps its own; Graphviz drops one of which a layer is aligned elsewhere.
     rows: dict[int, list[str]] = {
-        index: [f"n0_{index}"] for index in range(len(parts[0].graph.blocks))
+        index: [f"n0_{index}"]
+        for index, block in enumerate(parts[0].graph.blocks)
+        if not block.module
     }
     titles = [[block.title for block in part.graph.blocks] for part in parts]
     for number in range(1, len(parts)):
         matcher = SequenceMatcher(None, titles[0], titles[number], autojunk=False)
         for first, other, size in matcher.get_matching_blocks():
             for offset in range(size):
-                rows[first + offset].append(f"n{number}_{other + offset}")
+                is_framed = parts[number].graph.blocks[other + offset].module
+                if first + offset in rows and not is_framed:
+                    rows[first + offset].append(f"n{number}_{other + offset}")
     headings = [f"n{number}_heading" for number in range(len(parts))]
     for row in (headings, *rows.values()):
         if len(row) > 1:

@@ -214,7 +214,10 @@ def _draw_line(source: int, target: int, blob: str, role: Role, line: Line) -> _
     )
     text = None
     if line.middle is not None:
-        text = _Text(line.middle.x, _round(line.middle.y + SMALL * 0.35), line.text)
+        # Beside a line down, and above one to the right.
+        is_level = abs(base.y - start.y) < abs(base.x - start.x)
+        shift = -2.0 if is_level and abs(line.middle.y - start.y) < SMALL else SMALL * 0.35
+        text = _Text(line.middle.x, _round(line.middle.y + shift), line.text)
     return _DrawnLine(source, target, blob, role, path, " ".join(map(_pair, corners)), text)
 
 

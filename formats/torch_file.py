@@ -67,26 +67,35 @@ def read_state_dict(data: bytes, shown: str) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if array is not None}
 
 
-def _named_globals(data: bytes, shown: str) -> Iterator[str]:
-    """Yield `module name` of all that the pickles name, without running them.
+def _named_globals(data: bytes, shown: str) -> list[str]:
+    """Return `module name` of all that the pickles name, without running them.
 
     Raises:
         FormatError: they are damaged.
     """
+    found: list[str] = []
     try:
-        for pickled in _zipped_pickle(data, shown) if _is_zip(data) else _bare_pickles(data, shown):
-            strings = ["", ""]  # the last two, which STACK_GLOBAL takes from the stack
-            for opcode, argument, _ in pickletools.genops(pickled):
-                if opcode.name in ("GLOBAL", "INST"):
-                    yield str(argument)
-                elif opcode.name == "STACK_GLOBAL":
-                    yield " ".join(strings)
-                elif opcode.name.startswith("EXT"):
-                    yield f"copyreg extension {argument}"
-                elif isinstance(argument, str):
-                    strings = [strings[1], argument]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's, of escapes in damaged strings
+            is_zip = _is_zip(data)
+            for pickled in _zipped_pickle(data, shown) if is_zip else _bare_pickles(data, shown):
+                found += _globals_of(pickled)
     except (*_DAMAGE, zipfile.BadZipFile) as error:
         raise _unreadable(shown, error) from None
+    return found
+
+
+def _globals_of(pickled: bytes | io.BytesIO) -> Iterator[str]:
+    strings = ["", ""]  # the last two, which STACK_GLOBAL takes from the stack
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name in ("GLOBAL", "INST"):
+            yield str(argument)
+        elif opcode.name == "STACK_GLOBAL":
+            yield " ".join(strings)
+        elif opcode.name.startswith("EXT"):
+            yield f"copyreg extension {argument}"
+        elif isinstance(argument, str):
+            strings = [strings[1], argument]
 
 
 def _is_zip(data: bytes) -> bool:

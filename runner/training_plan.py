@@ -69,6 +69,7 @@ class TrainOptions:
     dsd: str | None = None
     leave: tuple[str, ...] = ()
     sparsity_for: tuple[str, ...] = ()
+    resume_with: str | None = None  # the command, where it is not sqgen train
 
 
 class TrainingPlan:
@@ -354,6 +355,8 @@ class TrainingPlan:
 
     def _resume_command(self, folder: RunFolder) -> str:
         wanted = self._wanted
+        if wanted.resume_with is not None:
+            return wanted.resume_with
         in_copy = {
             "data": wanted.data,
             "val-data": wanted.val_data,

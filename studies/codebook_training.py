@@ -16,9 +16,12 @@ from ..formats.constraints import encode_constraints
 from ..formats.files import check_file_target, write_files
 from ..formats.schema import NetParameter
 from ..logs.result import LogResult
-from ..nets.definition import read_net
+from ..nets.data_layers import reads_files
+from ..nets.definition import NetDefinition, read_net
 from ..nets.layer_types import Shape
 from ..runner.options import RunOptions
+from ..runner.overrides import DataOverride, override_data
+from ..runner.preflight import check_net
 from ..runner.solver_preflight import read_solver
 from ..runner.training_plan import TrainingPlan, TrainOptions
 from ..text import printable
@@ -79,6 +82,7 @@ def train_codebook(
     """
     check_file_target(Path(out), force)
     net = read_net(net_path)
+    image = image or _image_of_data(net, wanted)
     model = read_compressed(file, net, image)
     layers = find_weighted_layers(net, image)
     settings = Settings(Path(out).suffix.lower()[1:])
@@ -94,6 +98,16 @@ def train_codebook(
     after = encode(trained, net, settings, source=result.snapshots[-1], image=image)
     write_files({Path(out): after.bytes}, force)
     return TrainedCodebook(len(before.bytes), len(after.bytes), result)
+
+
+def _image_of_data(net: NetDefinition, wanted: TrainOptions) -> Shape | None:
+    """Return the shape of the images that are trained or tested on, where their files tell."""
+    for phase, source in (("TRAIN", wanted.data), ("TEST", wanted.val_data)):
+        override = DataOverride(phase, source, None, wanted.mean)
+        if source is not None and any(map(reads_files, net.layers(phase))):
+            checked = check_net(override_data(net, [override])[0], phase)
+            return checked.datasets[0].image if checked.datasets else None
+    return None
 
 
 def _plan_start(

@@ -25,7 +25,7 @@ from ..runner.options import RunOptions
 from ..runner.phase import Phase
 from ..runner.phased_training import PhasedTraining
 from ..runner.training_plan import TrainOptions
-from .tradeoff import Point, measure_tradeoff
+from .tradeoff import Point, check_tested_net, measure_tradeoff
 
 PRUNED, SHARED = "pruned", "shared"
 MAXIMUM_STEPS = 20
@@ -99,7 +99,10 @@ def train_compressed(
         RunError: a training or test did not complete.
     """
     check_file_target(Path(out), force)
-    stages = _Stages(read_net(net_path), plan, Path(out).suffix.lower()[1:])
+    net = read_net(net_path)
+    test = {"data": wanted.val_data, "mean": wanted.mean}
+    check_tested_net(net, test)  # before hours of training
+    stages = _Stages(net, plan, Path(out).suffix.lower()[1:])
     wanted = replace(wanted, weights=None if wanted.resume else weights)
     training = PhasedTraining(
         options, solver, wanted, plan.phases, stages.constrain, "compress train"
@@ -109,7 +112,6 @@ def train_compressed(
     finals = [training.final_weights(number) for number in range(len(plan.phases))]
     files = stages.encode_all(folder, [weights, *finals])
     write_files({Path(out): Path(files[-1]).read_bytes()}, force)
-    test = {"data": wanted.val_data, "mean": wanted.mean, "batch_size": None}
     table = replace(options, run_dir=folder / "tests")
     return measure_tradeoff(weights, files, [], net_path, table, **test)
 

@@ -96,7 +96,7 @@ def measure_tradeoff(
         SqgenError: a file can't be read, does not fit the net, or a run fails.
     """
     net = read_net(net_path)
-    checked = _check_net(net, test_options)
+    checked = check_tested_net(net, test_options)
     image = checked.datasets[0].image if checked.datasets else None
     folder = RunFolder(path_or_none(options.run_dir), f"tradeoff-{Path(net_path).stem}")
     first, *others = (_read_candidate(p, net, image, checked.shapes) for p in [weights, *files])
@@ -122,7 +122,7 @@ def measure_tradeoff(
     return points
 
 
-def _check_net(net: NetDefinition, test_options: dict[str, Any]) -> CheckedNet:
+def check_tested_net(net: NetDefinition, test_options: dict[str, Any]) -> CheckedNet:
     """Check the net on the data it is tested on, which may give the size of its images."""
     data, mean = path_or_none(test_options.get("data")), path_or_none(test_options.get("mean"))
     return check_net(override_data(net, [DataOverride("TEST", data, None, mean)])[0], "TEST")
@@ -237,7 +237,7 @@ def _point_dict(point: Point, before: Point) -> dict[str, Any]:
         scores[key] = score.value
         if name in before.scores:
             changes[key] = score.value - before.scores[name].value
-        if (error := before.noise(name)) is not None:
+        if (error := point.noise(name)) is not None:
             errors[key] = error
     return {
         **point._asdict(),

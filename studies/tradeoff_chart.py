@@ -118,7 +118,7 @@ _TOOLTIP = [
 
 
 def _row(point: MeasuredPoint, name: str, before: MeasuredPoint) -> dict[str, Any]:
-    value, error = point.scores[name], before.standard_errors.get(name, 0.0)
+    value, error = point.scores[name], point.standard_errors.get(name, 0.0)
     return {
         "point": point.name,
         "name": chart_label(point.name),

@@ -25,8 +25,9 @@ def format_tradeoff(points: Sequence[Point], width: int | None = None) -> list[s
         ]
         for point in points
     ]
-    errors = [f"{n} +-{error:.2g}" for n in names if (error := before.noise(n))]
-    chance = f"; by chance alone (one standard error): {', '.join(errors)}" if errors else ""
+    largest = {name: max(point.noise(name) or 0.0 for point in points) for name in names}
+    errors = [f"{name} +-{error:.2g}" for name, error in largest.items() if error]
+    chance = f"; one standard error is at most {', '.join(errors)}" if errors else ""
     return [
         *table(heads, rows, right=range(1, len(heads)), width=width),
         f"{before.images:,} images{chance}",

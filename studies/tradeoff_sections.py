@@ -40,9 +40,8 @@ def _scores(table: Tradeoff, point: MeasuredPoint) -> Iterator[str]:
 
 
 def _noise(table: Tradeoff) -> Iterator[Text]:
-    errors = table.before.standard_errors
-    if errors:
-        each = ", ".join(f"{name} ± {error:.2g}" for name, error in errors.items() if error)
-        yield Text(
-            f"{table.images:,} images; by chance alone (one standard error): {each}.", "note"
-        )
+    names = table.before.standard_errors
+    largest = {n: max(p.standard_errors.get(n, 0.0) for p in table.points) for n in names}
+    each = ", ".join(f"{name} ± {error:.2g}" for name, error in largest.items() if error)
+    if each:
+        yield Text(f"{table.images:,} images; one standard error is at most {each}.", "note")

@@ -41,8 +41,6 @@ def test_constraints_are_the_codes(density: float) -> None:
 
 pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
 
-SIZE = "x".join(map(str, IMAGE))
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -62,7 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def finetune(place: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    words = ("w.sqz", "--net", "net.prototxt", "--solver", "solver.prototxt", "--image", SIZE)
+    words = ("w.sqz", "--net", "net.prototxt", "--solver", "solver.prototxt", "--data", "../data")
     more = ("--engine", "torch", *arguments, "--", "--threads=1")
     return engine_server.run("sqgen", ["compress", "finetune", *words, *more], cwd=place)
 

@@ -119,7 +119,10 @@ def test_bypasses_of_the_paper(bypass: str, identities: int, convolutions: int) 
 
 def test_nets_beside_each_other_stand_at_equal_heights() -> None:
     words = ("none", "simple", "complex")
-    graphs = [blocks_of(parse_net(build(Design(bypass=word), "deploy"))) for word in words]
+    nets = [parse_net(build(Design(bypass=word), "deploy")) for word in words]
+    opened = draw([Drawable(blocks_of(net, "layer"), "net") for net in nets])
+    assert read_drawing(opened).overlapping() == []
+    graphs = [blocks_of(net) for net in nets]
     drawing = read_drawing(draw([Drawable(graph, "net") for graph in graphs]))
     assert drawing.overlapping() == []
     tops = [
@@ -168,6 +171,9 @@ def test_a_residual_block_of_any_net() -> None:
         ("side", "sum"): "convolution",
         ("sum", "end"): "identity",
     }
+    # The shape is beside the way through the net, whichever line comes first.
+    shown = {each.blob for each in graph.connections if each.is_first and each.role == "main"}
+    assert {"data", "sum"} <= shown
     by_title = {block.title: block.text for block in graph.blocks}
     assert by_title["b"] == "3\N{MULTIPLICATION SIGN}3 conv, 8 \N{MIDDLE DOT} BatchNorm"
     assert by_title["sum"] == "+"
@@ -185,6 +191,11 @@ def test_normalization_before_a_convolution_joins_it() -> None:
     assert [block.title for block in graph.blocks] == ["in", "x", "joined"]
     assert graph.blocks[1].layers == (1, 2, 3)
     assert [each.role for each in graph.connections] == ["main", "identity", "main"]
+
+
+def test_a_dropout_behind_a_sum_is_named() -> None:
+    net = parse_net(build(Design(bypass="simple"), "trainval"))
+    assert any("Dropout" in block.text for block in blocks_of(net, phase="TRAIN").blocks)
 
 
 def test_costs_are_those_of_the_summary() -> None:

@@ -28,10 +28,11 @@ from sqgen.nets.shapes import infer_shapes
 
 from . import reference_layers, small_nets
 from .devices import tolerance
+from .grouped import check_each
 from .test_reference_layers import (
     CASES,
     DIFFERENTIABLE,
-    IDS,
+    KINDS,
     SINKS,
     SOURCES,
     Array,
@@ -168,9 +169,13 @@ def check(
         )
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_layer_is_as_caffe_recorded_it(case: Case, device: str) -> None:
+@pytest.mark.parametrize("name", KINDS)
+def test_layer_is_as_caffe_recorded_it(name: str, device: str) -> None:
     """In float32, as Caffe computes."""
+    check_each(KINDS[name], lambda case: check_recorded(case, device))
+
+
+def check_recorded(case: Case, device: str) -> None:
     bottoms, blobs = all_of(case["bottoms"]), all_of(case["blobs"])
     net = make(case["layer"], case["phase"], bottoms, blobs, "fp32", device)
     rtol = tolerance(device).layer
@@ -199,8 +204,12 @@ def test_layer_is_as_caffe_recorded_it(case: Case, device: str) -> None:
             assert_near(found.parameters["it", index], recorded, f"gradient of blob {index}", rtol)
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_layer_is_as_the_reference_in_float64(case: Case, device: str) -> None:
+@pytest.mark.parametrize("name", KINDS)
+def test_layer_is_as_the_reference_in_float64(name: str, device: str) -> None:
+    check_each(KINDS[name], lambda case: check_in_float64(case, device))
+
+
+def check_in_float64(case: Case, device: str) -> None:
     gradients = case.get("top_gradients")
     check(
         case["layer"],

@@ -22,13 +22,25 @@ from sqgen.nets.shapes import infer_shapes, require_shapes
 from sqgen.nets.windows import Window
 
 from .conftest import DATA
+from .grouped import by_kind, check_each
 
 CASES = json.loads((DATA / "caffe_shapes.json").read_text())
 FROM_FILES = {"Data", "ImageData", "HDF5Data", "HDF5Output"}
 
 
-@pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
-def test_layer_is_as_caffe_makes_it(case: dict[str, object]) -> None:
+def last_type(case: dict[str, object]) -> str:
+    return str(re.findall('type: "(\\w+)"', str(case["net"]))[-1])
+
+
+KINDS = by_kind((f"{number}-{last_type(case)}", case) for number, case in enumerate(CASES))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layer_is_as_caffe_makes_it(kind: str) -> None:
+    check_each(KINDS[kind], check_shapes)
+
+
+def check_shapes(case: dict[str, object]) -> None:
     inferred = infer_shapes(parse_net(str(case["net"])), "TRAIN")
     if "refused" in case:
         assert inferred.problems, f"Caffe refuses it: {case['refused']}"

@@ -23,6 +23,7 @@ from sqgen.nets.layer_types import LAYER_TYPES
 
 from . import reference_layers
 from .conftest import DATA
+from .grouped import by_kind, check_each
 
 Array = npt.NDArray[np.float64]
 Case = dict[str, Any]
@@ -67,8 +68,15 @@ def assert_near(actual: Any, recorded: Array, what: str, rtol: float = 1e-5) -> 
     np.testing.assert_allclose(actual, recorded, rtol=rtol, atol=atol, err_msg=what)
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_reference_is_as_caffe(case: Case) -> None:
+KINDS = by_kind(zip(IDS, CASES, strict=True))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_reference_is_as_caffe(name: str) -> None:
+    check_each(KINDS[name], check_reference)
+
+
+def check_reference(case: Case) -> None:
     layer = parse_net(case["layer"]).param.layer[0]
     result = reference_layers.run(
         layer, case["phase"], given(case["bottoms"]), given(case["blobs"])

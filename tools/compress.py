@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import click
 
 from ..formats.files import STDIN, write_files
 from ..report.table import table
-from ..text import bytes_text, first_few, number_text, printable
+from ..text import bytes_text, first_few, number_text, printable, shell_join
 from .group import Group
 from .picture_file import PictureFile, dark_option
 from .run_options import batch_option, data_option, engine_arguments, mean_option, run_options
@@ -239,8 +240,9 @@ def train(
 
     picture = None if plot is None else PictureFile(plot, "--plot", force, dark)
     plan = CompressionPlan(settings.density, steps, settings.bits)
-    wanted = TrainOptions(**arguments)
+    wanted = TrainOptions(**arguments, resume_with=_resume_command())
     points = train_compressed(weights, net_path, solver, out, plan, options, wanted, force=force)
+    click.echo(f"wrote {printable(out)}: {bytes_text(points[-1].bytes)}", err=True)
     if as_json:
         print_json(as_dict(points))
     else:
@@ -299,11 +301,13 @@ def finetune(
         solver,
         out,
         options,
-        TrainOptions(**arguments),
+        TrainOptions(**arguments, resume_with=_resume_command()),
         image=parse_image(image),
         force=force,
     )
     click.echo(f"wrote {printable(out)}: {bytes_text(trained.after)}", err=True)
+    if not trained.scores:
+        warn("no score: the solver tests nothing; set its test_interval to max_iter or less")
     if as_json:
         scores = {name: {"before": a, "after": b} for name, a, b in trained.scores}
         sizes = {"before": trained.before, "after": trained.after}
@@ -374,6 +378,14 @@ def evaluate(
         print_lines(format_tradeoff(points, terminal_width()))
     if picture is not None:
         picture.write([tradeoff_chart(tradeoff_table(points))])
+
+
+def _resume_command() -> str:
+    """Return the command that goes on with this one after a stop."""
+    words = sys.argv[1:]
+    place = 2 if words[:1] == ["compress"] else 0
+    resume = [] if "--resume" in words else ["--resume"]
+    return shell_join(["sqgen", *words[:place], *resume, *words[place:]])
 
 
 def _parse_numbers(flag: str, text: str | None) -> list[int]:

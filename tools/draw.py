@@ -110,9 +110,12 @@ def _shown(
     marks: Sequence[Sequence[Marked]] = [()] * len(nets)
     if is_diff:
         marks = mark_differences(graphs[0], graphs[1], match_layers(nets[0], nets[1], phase))
+    letters = ["A: ", "B: "] if is_diff else [""] * len(nets)
     return [
-        ShownNet(Drawable(graph, _name(net), marked), summarize_shapes(net, phase, known))
-        for net, known, graph, marked in zip(nets, shapes, graphs, marks, strict=True)
+        ShownNet(Drawable(graph, letter + _name(net), marked), summarize_shapes(net, phase, known))
+        for net, known, graph, marked, letter in zip(
+            nets, shapes, graphs, marks, letters, strict=True
+        )
     ]
 
 

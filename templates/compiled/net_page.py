@@ -1,6 +1,6 @@
 # net_page.html.j2, compiled by `make templates`; edit that, not this.
 JINJA = '3.1'
-CHECKSUM = 4115332561
+CHECKSUM = 3207513678
 
 from jinja2.runtime import LoopContext, Macro, Markup, Namespace, TemplateNotFound, TemplateReference, TemplateRuntimeError, Undefined, escape, identity, internalcode, markup_join, missing, str_join
 name = 'net_page.html.j2'
@@ -50,7 +50,7 @@ def root(context, missing=missing):
     yield escape(t_2((undefined(name='style') if l_0_style is missing else l_0_style)))
     yield '</style>\n</head>\n<body>\n<header>\n<h1>'
     yield escape((undefined(name='title') if l_0_title is missing else l_0_title))
-    yield '</h1>\n<label><span>search</span><input type="search" id="search" placeholder="name or type" autocomplete="off" spellcheck="false"></label>\n<output id="found"></output>\n<span class="zoom">\n<button type="button" id="smaller" title="zoom out (-)" aria-label="zoom out">&minus;</button>\n<button type="button" id="fit" title="fit the width (0)">fit</button>\n<button type="button" id="larger" title="zoom in (+)" aria-label="zoom in">+</button>\n</span>\n<button type="button" id="theme" title="light or dark">light or dark</button>\n</header>\n<main>\n<div id="canvas" tabindex="0" aria-label="drawing">'
+    yield '</h1>\n<label><span>search</span><input type="search" id="search" placeholder="name or type" autocomplete="off" spellcheck="false"></label>\n<output id="found"></output>\n<span class="zoom">\n<button type="button" id="smaller" title="zoom out (-)" aria-label="zoom out">&minus;</button>\n<button type="button" id="fit" title="fit the width (0)">fit width</button>\n<button type="button" id="larger" title="zoom in (+)" aria-label="zoom in">+</button>\n</span>\n<button type="button" id="theme" title="light or dark">light or dark</button>\n</header>\n<main>\n<div id="canvas" tabindex="0" aria-label="drawing">'
     yield escape(t_2((undefined(name='svg') if l_0_svg is missing else l_0_svg)))
     yield '</div>\n<aside>\n<div id="tables">\n'
     l_1_loop = missing
