@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..text import escaped, shell_join
-from .page import Block, Code, Fact, Facts, Section, Table
+from .page import Block, Code, Fact, Facts, Section, Table, Text
 from .report_options import ReportOptions
 from .reported_run import ReportedRun
 from .run_facts import run_facts, solver_facts
@@ -14,6 +14,9 @@ COMMANDS = 20  # of a run to show
 def record_section(run: ReportedRun, options: ReportOptions) -> Section:
     """Return the section; of a bare log, it has what the log says."""
     blocks: list[Block] = []
+    typed = run.result.run.get("typed")
+    if isinstance(typed, list) and typed:
+        blocks += [Code(escaped(shell_join(map(str, typed)))), Text("It ran:", "note")]
     commands = run.result.run.get("commands")
     if isinstance(commands, list) and commands:
         lines = [shell_join(map(str, each)) for each in commands if isinstance(each, list)]

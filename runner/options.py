@@ -38,6 +38,7 @@ class RunOptions:
         log: called with a line per event; None is silent.
         quiet: call it for warnings and troubles alone.
         progress: makes the progress bar.
+        typed: the words of the command that asks for the run, for its record; none from Python.
 
     Raises:
         SqgenError: `arguments` is no list of flags, or sets one that sqgen sets itself.
@@ -55,6 +56,7 @@ class RunOptions:
     log: Callable[[str], None] | None = None
     quiet: bool = False
     progress: StartBar = no_bar
+    typed: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.arguments, str):

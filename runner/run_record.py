@@ -162,7 +162,8 @@ class RunRecord:
 
     Attributes:
         folder, working_folder: paths.
-        commands: the words of each command.
+        typed: the words of the command that asked for it; none from Python.
+        commands: the words of each command that ran.
         engine: the engine that ran.
         versions: by package name.
         machine: processor, cores, memory, system, GPUs.
@@ -174,6 +175,7 @@ class RunRecord:
 
     folder: str
     working_folder: str
+    typed: tuple[str, ...]
     commands: tuple[tuple[str, ...], ...]
     engine: Engine
     versions: dict[str, str]
@@ -188,6 +190,7 @@ class RunRecord:
         return {
             "folder": self.folder,
             "working_folder": self.working_folder,
+            "typed": list(self.typed),
             "commands": [list(command) for command in self.commands],
             "engine": {
                 "kind": self.engine.kind,

@@ -129,6 +129,7 @@ class Session:
         record = RunRecord(
             folder=str(self.folder.path),
             working_folder=str(Path.cwd()),
+            typed=tuple(self.options.typed),
             commands=tuple(self._commands),
             engine=self.engine,
             versions=collect_versions(self.engine),

@@ -101,3 +101,14 @@ def test_bad_input_starts_nothing(place: Path, arguments: list[str], message: st
     assert done.returncode == 2
     assert message in done.stderr.decode().splitlines()[-1]
     assert sorted(place.iterdir()) == before
+
+
+def test_the_command_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqgen.tools.compress import _resume_command
+
+    words = ["compress", "train", "--weights", "a b", "--", "--threads=1"]
+    monkeypatch.setattr("sys.argv", ["/bin/sqgen", *words])
+    wanted = "sqgen compress train --resume --weights 'a b' -- --threads=1"
+    assert _resume_command() == wanted
+    monkeypatch.setattr("sys.argv", ["/bin/sqgen", "compress", "train", "--resume", "--", "-x"])
+    assert _resume_command() == "sqgen compress train --resume -- -x"

@@ -17,7 +17,7 @@ from sqgen.json_form import dumps, to_json
 from sqgen.logs.read_result import read_result
 from sqgen.report import reported_run
 from sqgen.report.curves import PANELS
-from sqgen.report.page import Facts, Page, Svg, Table, Text, page_charts
+from sqgen.report.page import Code, Facts, Page, Svg, Table, Text, page_charts
 from sqgen.report.report_json import report_json
 from sqgen.report.report_options import ReportOptions
 from sqgen.report.report_page import report_page
@@ -173,6 +173,7 @@ def test_a_run_that_goes_on_and_one_that_was_killed(tmp_path: Path) -> None:
 
 def test_what_ran_and_with_what(tmp_path: Path) -> None:
     record = {
+        "typed": ["sqgen", "test", "--model", "a b"],
         "commands": [["caffe", "test", "--model=a b"]],
         "engine": {"name": "caffe", "version": "1.0"},
         "machine": {
@@ -185,12 +186,15 @@ def test_what_ran_and_with_what(tmp_path: Path) -> None:
         "data": [{"source": "lmdb", "records": 1234, "digest": "lmdb-1234-ab"}],
         "seconds": 3.25,
     }
-    shown = facts(page_of(run_folder(tmp_path / "a", record)))
+    page = page_of(run_folder(tmp_path / "a", record))
+    assert blocks(page, Code)[0].text == "sqgen test --model 'a b'"
+    shown = facts(page)
     assert shown["engine"] == "caffe 1.0"
     assert shown["data"] == "lmdb; 1,234 records; lmdb-1234-ab"
     assert (shown["processor"], shown["GPUs"]) == ("x86 (4 cores)", "H100")
     assert shown["versions"] == "sqgen 1, python 3"
     odd = {
+        "typed": 3,
         "commands": 3,
         "engine": [],
         "machine": "x",

@@ -72,6 +72,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             log=print_run_line,
             quiet=quiet,
             progress=no_bar if quiet else ProgressBar,
+            typed=("sqgen", *sys.argv[1:]),
         )
         return command(**values, options=options)
 
