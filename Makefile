@@ -81,6 +81,7 @@ bench: $(STAMP) ## measure speed as ratios (benchmarks/)
 	$(BIN)/python benchmarks/log.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/compress.py
+	$(BIN)/python benchmarks/constraints.py
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) onnx onnxruntime
 	$(BIN)/python benchmarks/engine.py
 
