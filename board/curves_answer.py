@@ -10,7 +10,12 @@ from ..logs.read_result import LOG, RESULT
 from ..report.charts import Chart
 from ..report.curves import ITERATIONS, TIME, Training, extract_trainings
 from ..report.names import distinct_names
-from ..report.training_charts import NamedTraining, describe_sampling, training_charts
+from ..report.training_charts import (
+    NamedTraining,
+    describe_sampling,
+    name_trainings,
+    training_charts,
+)
 from ..text import first_few
 from .followed_log import FollowedLogs
 from .log_tail import log_path
@@ -57,10 +62,7 @@ def answer(places: Sequence[Place], logs: FollowedLogs, asked: Asked) -> dict[st
     for name, place, log in zip(names, places, followed, strict=True):
         found = log.trainings(x) if log is not None else _kept_trainings(place, x)
         trainings = [each for each in found if each.curves]
-        runs += [
-            NamedTraining(name if len(trainings) == 1 else f"{name} ({each.number})", each)
-            for each in trainings
-        ]
+        runs += name_trainings(name, trainings, {})
         if not trainings:
             without.append(name)
     charts = training_charts(runs, x, asked.log_scale) if runs else []

@@ -8,12 +8,12 @@ from ..text import printable
 from .page import Block, Charts, Section, Text
 from .report_options import ReportOptions
 from .reported_run import ReportedRun
-from .training_charts import NamedTraining, describe_sampling, training_charts
+from .training_charts import NamedTraining, describe_sampling, name_trainings, training_charts
 
 
 def curves_section(runs: Sequence[ReportedRun], options: ReportOptions) -> Section | None:
     """Return losses, accuracies and learning rates; None without a training."""
-    named = name_trainings(runs)
+    named = all_trainings(runs)
     if not named:
         return None
     blocks: list[Block] = [Charts(training_charts(named))]
@@ -27,10 +27,8 @@ def curves_section(runs: Sequence[ReportedRun], options: ReportOptions) -> Secti
     return Section("Curves", "curves", blocks)
 
 
-def name_trainings(runs: Sequence[ReportedRun]) -> list[NamedTraining]:
-    """Return the trainings of runs; those of one log are numbered."""
+def all_trainings(runs: Sequence[ReportedRun]) -> list[NamedTraining]:
+    """Return the trainings of runs, named."""
     return [
-        NamedTraining(run.name if len(run.trainings) == 1 else f"{run.name} ({each.number})", each)
-        for run in runs
-        for each in run.trainings
+        each for run in runs for each in name_trainings(run.name, run.trainings, run.result.run)
     ]

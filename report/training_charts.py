@@ -51,6 +51,29 @@ class NamedTraining(NamedTuple):
     training: Training
 
 
+def name_trainings(
+    name: str, trainings: Sequence[Training], record: Mapping[str, Any]
+) -> list[NamedTraining]:
+    """Name the trainings of a log: as the log; of several, by their phases or numbers.
+
+    Args:
+        name: of the log.
+        trainings: in its order.
+        record: of the run, whose `phases` a training in several has; empty for a bare log.
+    """
+    if len(trainings) == 1:
+        return [NamedTraining(name, trainings[0])]
+    phases = record.get("phases")
+    names = [
+        each["name"]
+        for each in (phases if isinstance(phases, list | tuple) else ())
+        if isinstance(each, dict) and isinstance(each.get("name"), str)
+    ]
+    count = trainings[-1].number if trainings else 0  # a resumed one has the last phases alone
+    names = names[-count:] if 0 < count <= len(names) else [f"{n + 1}" for n in range(count)]
+    return [NamedTraining(f"{name} ({names[each.number - 1]})", each) for each in trainings]
+
+
 class _Line(NamedTuple):
     """A curve, the name of its run, and its names in legends."""
 

@@ -10,7 +10,7 @@ from ..logs.result import LogResult
 from .curve_sampler import CurveSampler
 from .curves import ITERATIONS, extract_trainings, limit_stretches
 from .names import distinct_names
-from .training_charts import NamedTraining
+from .training_charts import NamedTraining, name_trainings
 
 
 def read_trainings(
@@ -38,10 +38,7 @@ def read_trainings(
         files, distinct_names(files), results, samplers, strict=True
     ):
         trainings = [t for t in extract_trainings(result, sampler, x) if t.curves]
-        runs += [
-            NamedTraining(name if len(trainings) == 1 else f"{name} ({each.number})", each)
-            for each in trainings
-        ]
+        runs += name_trainings(name, trainings, result.run)
         if not trainings:
             empty.append(file)
     return runs, empty

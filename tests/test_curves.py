@@ -25,6 +25,7 @@ from sqgen.report.theme import DARK
 from sqgen.report.training_charts import (
     NamedTraining,
     describe_sampling,
+    name_trainings,
     stack_charts,
     training_charts,
 )
@@ -430,3 +431,20 @@ def test_compare_command(sqgen: Run) -> None:
     assert "final top1    0.936027" in shown
     plain = json.loads(sqgen("log", "compare", *logs, "--json").stdout)
     assert plain["compared"][0]["b"] is None
+
+
+def test_trainings_of_a_log_are_named_by_their_phases() -> None:
+    found = [Training(number, (), (), (number - 1,)) for number in (1, 2, 3)]
+    phases = [{"name": name} for name in ("sparse1", "dense1", "sparse2", "dense2")]
+
+    def names(trainings: list[Training], record: dict[str, Any]) -> list[str]:
+        return [each.name for each in name_trainings("a", trainings, record)]
+
+    assert names(found[:1], {"phases": phases}) == ["a"]
+    assert names(found, {}) == ["a (1)", "a (2)", "a (3)"]
+    # A resumed one has the last phases.
+    wanted = ["a (dense1)", "a (sparse2)", "a (dense2)"]
+    assert names(found, {"phases": phases}) == wanted
+    assert names(found[1:], {"phases": phases}) == wanted[1:]
+    for odd in (3, [3], [{"name": 3}], phases[:2], None):
+        assert names(found, {"phases": odd}) == ["a (1)", "a (2)", "a (3)"]
