@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -50,7 +52,8 @@ def required(module: str, purpose: str, otherwise: str = "") -> Iterator[None]:
         MissingExtraError: the package can't be imported.
     """
     try:
-        yield
+        with _signals_kept():
+            yield
     except ImportError as error:
         if (error.name or module).partition(".")[0] != module:
             raise
@@ -59,6 +62,33 @@ def required(module: str, purpose: str, otherwise: str = "") -> Iterator[None]:
             version = ".".join(map(str, package.python))
             raise MissingExtraError(f"{purpose} needs Python {version} or newer") from None
         raise _missing(purpose, package.name, package.extra, otherwise) from None
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the block has ended.
+
+    A package may catch all that is raised while it loads, as OpenCV's `cv2/__init__.py` does, and
+    so swallow what a handler raises: the signal would be lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread
+        return
+    came: list[int] = []
+    handlers = {
+        number: handler
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(handler := signal.getsignal(number))
+    }
+    for caught in handlers:
+        signal.signal(caught, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for caught, handler in handlers.items():
+            signal.signal(caught, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from .log_ends import ENCODED
 from .places import open_file
 
 PIECE = 1 << 20  # bytes that are parsed at a time
-SECONDS = 0.5  # of parsing, before the page that asked is told how far it is
+SECONDS = 0.5  # of parsing, before the page gets an answer that says how far it is
 STRETCHES = 200  # of a curve; a page is no wider than some of them have pixels
 MAX_LOGS = 32  # that are remembered
 

@@ -44,7 +44,7 @@ class Point(NamedTuple):
         images: number of images that the scores average.
         scores: accuracies and losses by their names in the test (`logs/scores.py`).
         folder: the run's folder.
-        layers: what became of each layer's weights; empty where that can't be told.
+        layers: what became of each layer's weights; empty where nothing tells it.
     """
 
     name: str

@@ -43,7 +43,7 @@ def test_installed_commands(name: str) -> None:
 @pytest.mark.parametrize(
     ("page", "files"),
     [
-        ("docs/tour.md", ["mynet/deploy.prototxt", "curves.png", "tradeoff.png"]),
+        ("docs/tour.md", ["mynet/deploy.prototxt", "small.svg", "report.html", "tradeoff.png"]),
         ("docs/generate.md", ["train_val.prototxt", "solver.prototxt"]),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -240,7 +239,7 @@ def train(
 
     picture = None if plot is None else PictureFile(plot, "--plot", force, dark)
     plan = CompressionPlan(settings.density, steps, settings.bits)
-    wanted = TrainOptions(**arguments, resume_with=_resume_command())
+    wanted = TrainOptions(**arguments, resume_with=_resume_command(options.typed))
     points = train_compressed(weights, net_path, solver, out, plan, options, wanted, force=force)
     click.echo(f"wrote {printable(out)}: {bytes_text(points[-1].bytes)}", err=True)
     if as_json:
@@ -301,7 +300,7 @@ def finetune(
         solver,
         out,
         options,
-        TrainOptions(**arguments, resume_with=_resume_command()),
+        TrainOptions(**arguments, resume_with=_resume_command(options.typed)),
         image=parse_image(image),
         force=force,
     )
@@ -380,12 +379,11 @@ def evaluate(
         picture.write([tradeoff_chart(tradeoff_table(points))])
 
 
-def _resume_command() -> str:
-    """Return the command that goes on with this one after a stop."""
-    words = sys.argv[1:]
-    place = 2 if words[:1] == ["compress"] else 0
-    resume = [] if "--resume" in words else ["--resume"]
-    return shell_join(["sqgen", *words[:place], *resume, *words[place:]])
+def _resume_command(typed: Sequence[str]) -> str:
+    """Return the command that goes on with one that was typed so, after a stop."""
+    program, command, action, *rest = typed
+    resume = [] if "--resume" in rest else ["--resume"]
+    return shell_join([program, command, action, *resume, *rest])
 
 
 def _parse_numbers(flag: str, text: str | None) -> list[int]:
