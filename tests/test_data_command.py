@@ -603,6 +603,64 @@ def test_digits_are_the_recorded_ones(tmp_path: Path) -> None:
     assert names(tmp_path / "digits") == ["test_lmdb"]
 
 
+def digit_labels(path: Path) -> dict[bytes, list[int]]:
+    """Labels by pixels; a few digits are equal."""
+    found: dict[bytes, list[int]] = {}
+    with lmdb.open(str(path), readonly=True, lock=False) as env, env.begin() as reading:
+        for _, value in reading.cursor():
+            datum = Datum.FromString(value)
+            found.setdefault(datum.data, []).append(datum.label)
+    return found
+
+
+def test_hard_digits_differ_in_size_order_and_wrong_labels(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    few = ("--train", "300", "--seed", "3")
+    run("digits", "-o", tmp_path / "all")
+    run("digits", "-o", tmp_path / "few", *few)
+    run("digits", "-o", tmp_path / "noisy", *few, "--noisy-labels", "0.2")
+    run("digits", "-o", tmp_path / "again", *few, "--noisy-labels", "0.2")
+    of = {f"{p.parent.name}/{p.name[:4]}": digit_labels(p) for p in tmp_path.glob("*/*_lmdb")}
+    right = {
+        pixels: {*of["all/trai"].get(pixels, ()), *of["all/test"].get(pixels, ())}
+        for pixels in {*of["all/trai"], *of["all/test"]}
+    }
+    assert sum(map(len, of["few/trai"].values())) == 300
+    assert sum(map(len, of["few/test"].values())) == 1497
+    for part in ("few/trai", "few/test", "noisy/test"):
+        assert all(
+            label in right[pixels] for pixels, labels in of[part].items() for label in labels
+        )
+    assert of["noisy/trai"] == of["again/trai"]
+    assert of["noisy/trai"].keys() == of["few/trai"].keys() != of["all/trai"].keys()
+    wrong = [
+        label
+        for pixels, labels in of["noisy/trai"].items()
+        for label in labels
+        if label not in right[pixels]
+    ]
+    assert len(wrong) == 60
+    assert len(set(wrong)) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--train", "0"), "--train 0: there are 1,797 digits; give 1 to 1,796"),
+        (("--train", "1797"), "--train 1797: there are 1,797 digits; give 1 to 1,796"),
+        (("--noisy-labels", "20"), "--noisy-labels 20: give a share of 0 to 1, such as 0.2"),
+        (("--noisy-labels", "nan"), "--noisy-labels nan: give a share of 0 to 1, such as 0.2"),
+        (("--seed", "-1"), "--seed -1: give 0 to 4294967295"),
+    ],
+)
+def test_digits_out_of_range_are_one_line(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = run("digits", "-o", tmp_path / "digits", *arguments)
+    assert str(done.exception) == message
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("missing", "extra", "arguments"),
     [

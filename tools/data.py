@@ -248,17 +248,28 @@ def class_weights(lmdb: str, out: str, force: bool) -> None:
 
 @data.command()
 @click.option("-o", "--out", required=True, metavar="DIR", help="folder to write them into")
+@click.option(
+    "--train", type=int, default=1500, metavar="N", help="digits for training [1500]; others test"
+)
+@click.option(
+    "--noisy-labels", type=float, default=0.0, metavar="SHARE", help="of training with wrong labels"
+)
+@click.option("--seed", type=int, default=0, metavar="N", help="of the order and wrong labels [0]")
 @_force
-def digits(out: str, force: bool) -> None:
+def digits(out: str, train: int, noisy_labels: float, seed: int, force: bool) -> None:
     """Create LMDBs of the UCI digits: DIR/train_lmdb (1,500) and DIR/test_lmdb (297).
 
-    A small real dataset that needs no download: ten classes, 32x32, three equal channels.
+    A small real dataset that needs no download: ten classes, 32x32, three equal channels. With
+    few of them to train on, or with wrong labels, it is a hard one. Labels of DIR/test_lmdb are
+    right.
 
     \b
-    Example:
+    Examples:
       sqgen data digits -o digits
+      sqgen data digits --train 300 --noisy-labels 0.2 --seed 1 -o hard
     """
-    from ..datasets.digits import write
+    from ..datasets.digits import DigitsSplit, write
 
-    for name, records in write(Path(out), force).items():
+    split = DigitsSplit(train, noisy_labels, seed)
+    for name, records in write(Path(out), force, split).items():
         click.echo(f"wrote {printable(str(Path(out) / name))}: {records} records", err=True)
