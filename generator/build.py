@@ -5,6 +5,8 @@ Every result parses, has valid shapes in each of its phases, and no lint errors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..errors import DesignError, NetError
 from ..formats import prototxt
 from ..formats.schema import SolverParameter
@@ -18,6 +20,9 @@ from ..version import __version__
 from .design import Design
 from .layer_list import NET_PHASES, list_layers
 from .options import command_line
+from .presets import DENSE, PHASES
+
+RATE_DROP = 10  # from the sparse phase to the dense; section 3 of arXiv:1607.04381
 
 
 def build(design: Design | None = None, net: str = "trainval") -> str:
@@ -85,23 +90,38 @@ def _preprocessing(design: Design) -> str:
     return transform.comment()
 
 
-def build_solver(design: Design | None = None) -> str:
+def build_solver(design: Design | None = None, phase: str | None = None) -> str:
     """Return the prototxt of the solver that trains a design.
 
+    Args:
+        design: what it trains.
+        phase: of a Dense-Sparse-Dense training: `sparse`, or `dense` at a tenth of the rate, with
+            snapshots of other names.
+
     Raises:
-        DesignError: its batches don't add up to the effective batch.
+        DesignError: `phase` is unknown, or batches don't add up to the effective batch.
     """
     design = _checked(design)
+    if phase is not None and phase not in PHASES:
+        hint = did_you_mean(str(phase), PHASES) or f"; one of {', '.join(PHASES)}"
+        raise DesignError(f"--phase {printable(str(phase))}: not known{hint}")
+    command = command_line("solver", design) + (f" --phase {phase}" if phase else "")
+    if phase == DENSE:
+        prefix, rate = f"{design.snapshot_prefix}_{DENSE}", design.base_lr / RATE_DROP
+        design = design.with_options(base_lr=rate, snapshot_prefix=prefix)
     tested = design.test_batches * design.val_batch_size
-    body = render("solver.prototxt.j2", design=design, passes=design.passes, tested=tested)
+    body = render(
+        "solver.prototxt.j2", design=design, passes=design.passes, tested=tested, phase=phase
+    )
     prototxt.parse(body, SolverParameter(), "solver")
-    return f"# {command_line('solver', design)}\n# sqgen {__version__}\n{body}"
+    return f"# {command}\n# sqgen {__version__}\n{body}"
 
 
-def design_files(design: Design) -> dict[str, str]:
-    """Return the three files of a design, by name."""
+def design_files(design: Design, phases: Sequence[str] = ()) -> dict[str, str]:
+    """Return the files of a design, by name: its nets, and a solver, or one for each phase."""
+    solvers = {f"solver_{phase}.prototxt": build_solver(design, phase) for phase in phases}
     return {
         "train_val.prototxt": build(design, "trainval"),
         "deploy.prototxt": build(design, "deploy"),
-        "solver.prototxt": build_solver(design),
+        **(solvers or {"solver.prototxt": build_solver(design)}),
     }

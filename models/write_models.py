@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..formats.files import write_files
 from ..generator.build import design_files
-from ..generator.presets import PRESETS, preset
+from ..generator.presets import PRESETS, phases_of, preset
 from .card import MODELS
 
 
@@ -15,7 +15,7 @@ def model_files() -> dict[Path, bytes]:
     return {
         MODELS / name / file: text.encode()
         for name in PRESETS
-        for file, text in design_files(preset(name)).items()
+        for file, text in design_files(preset(name), phases_of(name)).items()
     }
 
 

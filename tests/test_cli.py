@@ -23,6 +23,8 @@ from hypothesis import strategies as st
 
 import sqgen as package
 from sqgen import Design, build, parse_net, preset, read_net
+from sqgen.generator.presets import PHASES
+from sqgen.nets.definition import parse_solver
 from sqgen.tools.cli import cli
 
 from .conftest import Run
@@ -208,6 +210,26 @@ def test_out_writes_three_files(sqgen: Run, tmp_path: Path) -> None:
     assert sqgen("build", "--out", "nets/v1.1", "--force").returncode == 0
     assert (folder / "deploy.prototxt").read_text() == build(Design(), "deploy")
     assert len(list(folder.iterdir())) == 3
+
+
+def test_a_preset_that_trains_in_phases_has_a_solver_of_each(sqgen: Run, tmp_path: Path) -> None:
+    """The one printed without --phase is what `sqgen train --dsd` takes for both."""
+    sqgen("build", "--preset", "dsd", "--base-lr", "0.004", "--out", "dsd")
+    solvers = {path.name: path.read_text() for path in (tmp_path / "dsd").glob("solver*")}
+    assert solvers.keys() == {"solver_sparse.prototxt", "solver_dense.prototxt"}
+    sparse, dense = (parse_solver(solvers[f"solver_{name}.prototxt"]) for name in PHASES)
+    assert (sparse.base_lr, dense.base_lr) == pytest.approx((0.004, 0.0004))
+    assert sparse.snapshot_prefix != dense.snapshot_prefix
+    for text in solvers.values():
+        words = shlex.split(text.splitlines()[0])[2:]
+        assert sqgen(*words).stdout == text  # the header is the command
+    published = parse_solver(sqgen("solver", "--preset", "dsd", "--phase", "dense").stdout)
+    images = published.max_iter * published.iter_size * 32
+    assert images / 1_281_167 == pytest.approx(20, abs=1e-3)
+    assert published.base_lr == pytest.approx(1e-4)
+    plain = sqgen("solver", "--preset", "dsd").stdout
+    assert plain == sqgen("solver", "--preset", "dsd", "--phase", "sparse").stdout
+    assert_one_line(sqgen("solver", "--phase", "dens"), "--phase dens: not known; did you mean")
 
 
 def test_design_files(sqgen: Run, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ..generator.build import build as build_text
 from ..generator.build import design_files
 from ..generator.design import Design
 from ..generator.layer_list import NET_PHASES
+from ..generator.presets import phases_of
 from ..text import printable
 from .design_options import DesignCommand, design_options, select_design
 from .terminal import write
@@ -60,7 +61,7 @@ def build(
     if dump_design:
         write(format_design(design))
     elif out is not None:
-        files = design_files(design)
+        files = design_files(design, phases_of(preset))
         write_files({Path(out) / name: text.encode() for name, text in files.items()}, force)
         click.echo(f"wrote {', '.join(files)} in {printable(out)}", err=True)
     else:

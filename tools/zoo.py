@@ -12,7 +12,7 @@ import click
 
 from ..errors import DesignError
 from ..generator.build import build
-from ..generator.presets import PRESETS, preset
+from ..generator.presets import PRESETS, phases_of, preset
 from ..models.card import IMAGES, MODELS, Card, Weights, read_card
 from ..models.download import download
 from ..nets.definition import parse_net
@@ -25,7 +25,7 @@ from .group import Group
 from .progress_bar import ProgressBar
 from .terminal import print_json, print_lines, terminal_width, write
 
-FILES = {"train_val": "build", "deploy": "build --net deploy", "solver": "solver"}
+FILES = {"train_val": "build", "deploy": "build --net deploy"}
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -166,7 +166,9 @@ def _detail_lines(card: Card) -> list[str]:
             ("", f"of {IMAGES}"),
             ("", f"according to {accuracy.source}"),
         ]
-    for file, command in FILES.items():
+    phases = phases_of(card.name)
+    solvers = {f"solver_{phase}": f"solver --phase {phase}" for phase in phases}
+    for file, command in {**FILES, **(solvers or {"solver": "solver"})}.items():
         origin = "as published" if file in card.published else "reconstructed"
         words = command.split()
         line = " ".join(["sqgen", words[0], "--preset", card.name, *words[1:]])

@@ -1,6 +1,6 @@
 # solver.prototxt.j2, compiled by `make templates`; edit that, not this.
 JINJA = '3.1'
-CHECKSUM = 1617813416
+CHECKSUM = 2074853479
 
 from jinja2.runtime import LoopContext, Macro, Markup, Namespace, TemplateNotFound, TemplateReference, TemplateRuntimeError, Undefined, escape, identity, internalcode, markup_join, missing, str_join
 name = 'solver.prototxt.j2'
@@ -11,6 +11,7 @@ def root(context, missing=missing):
     concat = environment.concat
     cond_expr_undefined = Undefined
     if 0: yield None
+    l_0_phase = resolve('phase')
     l_0_design = resolve('design')
     l_0_tested = resolve('tested')
     l_0_passes = resolve('passes')
@@ -39,6 +40,12 @@ def root(context, missing=missing):
         def t_4(*unused):
             raise TemplateRuntimeError("No test named 'none' found.")
     pass
+    if ((undefined(name='phase') if l_0_phase is missing else l_0_phase) == 'sparse'):
+        pass
+        yield '# The sparse phase of Dense-Sparse-Dense training. sqgen train --dsd takes this solver for both\n# phases, the dense one at a tenth of the rate; --phase dense prints the solver of that.\n'
+    elif ((undefined(name='phase') if l_0_phase is missing else l_0_phase) == 'dense'):
+        pass
+        yield "# The dense phase of Dense-Sparse-Dense training, at a tenth of the sparse phase's rate.\n"
     yield 'net: '
     yield str(t_3(environment.getattr((undefined(name='design') if l_0_design is missing else l_0_design), 'net_path')))
     yield '\n\n# '
@@ -145,4 +152,4 @@ def root(context, missing=missing):
     yield '\n'
 
 blocks = {}
-debug_info = '1=39&4=41&5=47&6=54&7=61&11=72&12=74&13=76&15=78&16=86&17=88&18=90&19=93&21=96&22=98&23=100&24=103&26=105&27=108&29=110&30=113&32=115&33=119&35=122&36=125&38=128&40=130&41=132&42=134&43=136&44=138&45=140'
+debug_info = '1=39&4=42&7=46&10=48&11=54&12=61&13=68&17=79&18=81&19=83&21=85&22=93&23=95&24=97&25=100&27=103&28=105&29=107&30=110&32=112&33=115&35=117&36=120&38=122&39=126&41=129&42=132&44=135&46=137&47=139&48=141&49=143&50=145&51=147'
