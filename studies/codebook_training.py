@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from ..compress.codebook import codebook_constraints
+from ..compress.constraints import codebook_constraints
 from ..compress.encoding import Settings, encode, read_compressed
 from ..compress.weighted_layers import WeightedLayer, find_weighted_layers
 from ..errors import NetError, SqgenError

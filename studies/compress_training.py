@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from ..compress.codebook import codebook_constraints
+from ..compress.constraints import codebook_constraints, prune_constraints
 from ..compress.encoding import MAXIMUM_BITS, Settings, encode
-from ..compress.prune import DensityRule, find_density, prune
+from ..compress.prune import DensityRule
 from ..compress.weighted_layers import WeightedLayer, find_weighted_layers
-from ..errors import DesignError, SqgenError
-from ..formats.caffemodel import blob_array, read_caffemodel
-from ..formats.constraints import FREE, ZERO, BlobName, Constraint
+from ..errors import DesignError
+from ..formats.caffemodel import read_caffemodel
+from ..formats.constraints import BlobName, Constraint
 from ..formats.files import check_file_target, write_files
 from ..formats.schema import NetParameter
 from ..nets.definition import NetDefinition, read_net
@@ -135,12 +132,7 @@ class _Stages:
         if "bits" in phase.about:
             return codebook_constraints(self._start(phase, model), self._layers)
         rules = self._plan.rules(phase.about["step"])
-        stored = {layer.name: layer for layer in model.layer if layer.blobs}
-        return {
-            BlobName(layer.name, 0): _mask(layer, stored[layer.name], rules)
-            for layer in self._layers
-            if layer.is_shared and find_density(layer.name, rules) is not None
-        }
+        return prune_constraints(model, self._layers, rules)
 
     def _settings(self, phase: Phase) -> Settings:
         if "bits" in phase.about and self._layout != "net":
@@ -167,13 +159,3 @@ class _Stages:
                 files[path] = coded.bytes
         write_files(files, force=True)
         return [str(path) for path in files]
-
-
-def _mask(layer: WeightedLayer, stored: Any, rules: tuple[DensityRule, ...]) -> Constraint:
-    density = find_density(layer.name, rules)
-    assert density is not None
-    weights = prune(blob_array(stored.blobs[0]), density).reshape(layer.shapes[0])
-    if not weights.any():
-        raise SqgenError(f"{layer.shown}: a density of {density:g} leaves none of its weights")
-    codes = np.where(weights != 0, FREE, ZERO).astype(np.int32)
-    return Constraint(codes, np.zeros(0))

@@ -82,14 +82,22 @@ class DigitsNet:
         )
         return self
 
+    @property
+    def path(self) -> Path:
+        """The net's prototxt."""
+        return self.folder / "train_val.prototxt"
+
+    def training(self, iterations: int, rate: float) -> tuple[object, ...]:
+        """Return options of a command that trains the net."""
+        return (
+            *("--solver", self.folder / "solver.prototxt", "--engine", "torch", "--json"),
+            *("--data", self.digits / "train_lmdb", "--val-data", self.digits / "test_lmdb"),
+            *("--base-lr", f"{rate:g}", "--max-iter", iterations, "--", "--threads", 1),
+        )
+
     def train(self, iterations: int, rate: float, *options: object) -> dict[str, Any]:
         """Train; return top1, loss and the path of the snapshot in the end."""
-        result = sqgen(
-            *("train", "--solver", "solver.prototxt", "--engine", "torch", "--json"),
-            *("--data", self.digits / "train_lmdb", "--val-data", self.digits / "test_lmdb"),
-            *("--base-lr", f"{rate:g}", "--max-iter", iterations, *options, "--", "--threads", 1),
-            cwd=self.folder,
-        )
+        result = sqgen("train", *options, *self.training(iterations, rate), cwd=self.folder)
         scores = {score["name"]: score["value"] for score in result["scores"]}
         return {
             "top1": scores["accuracy_top1"],

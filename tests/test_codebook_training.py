@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sqgen.compress.codebook import codebook_constraints
+from sqgen.compress.constraints import codebook_constraints
 from sqgen.compress.encoding import Settings, encode, read_compressed
 from sqgen.compress.prune import DensityRule
 from sqgen.compress.weighted_layers import find_weighted_layers
