@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 import numpy as np
 
@@ -39,6 +40,23 @@ def prune_constraints(
         codes = np.where(weights != 0, FREE, ZERO).astype(np.int32)
         found[BlobName(layer.name, 0)] = Constraint(codes, np.zeros(0))
     return found
+
+
+def codes_digest(layers: Sequence[WeightedLayer], blobs: Sequence[Sequence[np.ndarray]]) -> bytes:
+    """Return a digest of which weights are zero and which are equal, whatever their values.
+
+    Args:
+        layers: of the net; those whose weights are shared count.
+        blobs: decoded, of each layer.
+    """
+    digest = sha256()
+    for layer, (weights, *_) in zip(layers, blobs, strict=True):
+        if layer.is_shared:
+            values, first, codes = np.unique(weights, return_index=True, return_inverse=True)
+            # A group goes by the place of its first member.
+            places = np.where(values == 0, -1, first)
+            digest.update(places[codes.reshape(-1)].astype("<i8").tobytes())
+    return digest.digest()
 
 
 def codebook_constraints(

@@ -52,6 +52,14 @@ def layer_change(layer: WeightedLayer, old: np.ndarray, new: np.ndarray) -> Laye
     )
 
 
+def squared_change(
+    old: Sequence[Sequence[np.ndarray]], new: Sequence[Sequence[np.ndarray]]
+) -> float:
+    """Return the sum of the squared changes of all first blobs."""
+    pairs = zip(old, new, strict=True)
+    return sum(float(np.sum(np.square(b[0].astype(np.float64) - a[0]))) for a, b in pairs)
+
+
 def layer_changes(
     layers: Sequence[WeightedLayer],
     old: Sequence[Sequence[np.ndarray]],

@@ -104,7 +104,7 @@ def _image_of_data(net: NetDefinition, wanted: TrainOptions) -> Shape | None:
     """Return the shape of the images that are trained or tested on, where their files tell."""
     for phase, source in (("TRAIN", wanted.data), ("TEST", wanted.val_data)):
         override = DataOverride(phase, source, None, wanted.mean)
-        if source is not None and any(map(reads_files, net.layers(phase))):
+        if any(map(reads_files, net.layers(phase))):
             checked = check_net(override_data(net, [override])[0], phase)
             return checked.datasets[0].image if checked.datasets else None
     return None

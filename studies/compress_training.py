@@ -22,6 +22,7 @@ from ..runner.options import RunOptions
 from ..runner.phase import Phase
 from ..runner.phased_training import PhasedTraining
 from ..runner.training_plan import TrainOptions
+from .retrained_pairs import UNTRAINED
 from .tradeoff import Point, check_tested_net, measure_tradeoff
 
 PRUNED, SHARED = "pruned", "shared"
@@ -110,7 +111,8 @@ def train_compressed(
     files = stages.encode_all(folder, [weights, *finals])
     write_files({Path(out): Path(files[-1]).read_bytes()}, force)
     table = replace(options, run_dir=folder / "tests")
-    return measure_tradeoff(weights, files, [], net_path, table, **test)
+    starts = dict(zip(files[1::2], files[::2], strict=True))
+    return measure_tradeoff(weights, files, [], net_path, table, starts=starts, **test)
 
 
 class _Stages:
@@ -151,7 +153,7 @@ class _Stages:
         files: dict[Path, bytes] = {}
         for phase, before, after in zip(self._plan.phases, weights, weights[1:], strict=False):
             for name, model in (
-                (f"{phase.name}-untrained", self._start(phase, read_caffemodel(before))),
+                (f"{phase.name}{UNTRAINED}", self._start(phase, read_caffemodel(before))),
                 (phase.name, read_caffemodel(after)),
             ):
                 path = folder / f"{name}.{self._layout}"

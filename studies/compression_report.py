@@ -109,6 +109,20 @@ def _check(found: Tradeoff | EncodedFile) -> None:
     sizes = [p.bytes for p in found.points] if isinstance(found, Tradeoff) else [found.bytes]
     if not 0 < len(sizes) <= WEIGHTS or min(sizes) < 1:
         raise ValueError(f"it has no weights, more than {WEIGHTS}, or some without bytes")
+    if isinstance(found, Tradeoff):
+        _check_starts(found)
+
+
+def _check_starts(table: Tradeoff) -> None:
+    """Refuse a file that is retrained from one that isn't there.
+
+    Raises:
+        ValueError: there is one.
+    """
+    names = {point.name for point in table.points}
+    for point in table.points:
+        if point.retrained_from is not None and point.retrained_from not in names:
+            raise ValueError(f"{point.name} is retrained from {point.retrained_from}: not there")
 
 
 def _is_finite(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,10 +28,12 @@ from ..runner.preflight import CheckedNet, check_net, match_weight_files, requir
 from ..runner.run_folder import RunFolder
 from ..runner.test import test
 from ..text import printable
+from .retrained_pairs import CodedFile, coded_file, find_starts, paired_p_value
 
 FORMAT = 1
 BEFORE = "before"
 TABLE = "tradeoff.json"
+TOP1 = "top1"  # of the score that predictions tell of each image
 
 
 class Point(NamedTuple):
@@ -45,6 +47,8 @@ class Point(NamedTuple):
         scores: accuracies and losses by their names in the test (`logs/scores.py`).
         folder: the run's folder.
         layers: what became of each layer's weights; empty where nothing tells it.
+        retrained_from: name of the file with the same codes whose values were trained, or None.
+        p_value: that the top-1 of both is equal, by McNemar's exact test; None without predictions.
     """
 
     name: str
@@ -54,6 +58,8 @@ class Point(NamedTuple):
     scores: dict[str, Score]
     folder: str
     layers: tuple[LayerChange, ...] = ()
+    retrained_from: str | None = None
+    p_value: float | None = None
 
     def noise(self, name: str) -> float | None:
         """Return the standard error of an accuracy over these images; None for a loss."""
@@ -77,9 +83,13 @@ def measure_tradeoff(
     settings: Sequence[Settings],
     net_path: str,
     options: RunOptions,
+    *,
+    starts: Mapping[str, str] | None = None,
     **test_options: Any,
 ) -> list[Point]:
     """Test weights, and then compressed forms of them.
+
+    Of a file and its retrained successor, the predictions are compared image by image.
 
     Args:
         weights: the caffemodel before compression.
@@ -87,6 +97,8 @@ def measure_tradeoff(
         settings: further compressions of `weights`; each writes a file into the run's folder.
         net_path: the net, a train_val prototxt.
         options: as for `sqgen.test`; its run_dir gets a folder per run, and `tradeoff.json`.
+        starts: of each retrained file, by path, the file before its training; None finds pairs by
+            their codes.
         test_options: further arguments of `sqgen.test`: data, batch_size, mean, iterations.
 
     Returns:
@@ -110,12 +122,14 @@ def measure_tradeoff(
         path = folder.file_path(f"{name}.sqz")
         write_files({Path(path): data}, force=True)
         candidates.append(Candidate(name, path, model))
-    points = []
-    for number, candidate in enumerate(candidates, 1):
-        options.log_line(f"{printable(candidate.name)}, {number} of {len(candidates)}")
-        points.append(_test_candidate(candidate, folder, net_path, options, test_options))
-    changes = _measure_layers(candidates, net, image)
-    points = [point._replace(layers=each) for point, each in zip(points, changes, strict=True)]
+    measured = _measure_layers(candidates, net, image)
+    pairs = find_starts(measured.coded) if starts is None else _names_of(starts)
+    tests = _Tests(folder, net_path, options, {*pairs, *pairs.values()}, test_options)
+    results = tests.run(candidates)
+    points = [
+        _point(candidate, results, layers, pairs.get(candidate.name))
+        for candidate, layers in zip(candidates, measured.layers, strict=True)
+    ]
     text = dumps(as_dict(points))
     write_files({folder.path / TABLE: text.encode()}, force=True)
     options.log_line(f"all of it is in {folder.path}")
@@ -162,18 +176,37 @@ def _encode_all(
     return encoded
 
 
+class _Measured(NamedTuple):
+    """What the weights of the candidates tell.
+
+    Attributes:
+        layers: of each, compared with those of the first; empty where they can't be.
+        coded: of the compressed ones, by name.
+    """
+
+    layers: list[tuple[LayerChange, ...]]
+    coded: dict[str, CodedFile]
+
+
 def _measure_layers(
     candidates: Sequence[Candidate], net: NetDefinition, image: Shape | None
-) -> list[tuple[LayerChange, ...]]:
-    """Compare the layers of each candidate with those of the first; empty where they can't be."""
+) -> _Measured:
+    measured = _Measured([], {})
     try:
         layers = find_weighted_layers(net, image)
         before = _read_layers(candidates[0], layers)
-        return [
-            tuple(layer_changes(layers, before, _read_layers(each, layers))) for each in candidates
-        ]
+        for candidate in candidates:
+            blobs = _read_layers(candidate, layers)
+            measured.layers.append(tuple(layer_changes(layers, before, blobs)))
+            if candidate.model is not None:
+                measured.coded[candidate.name] = coded_file(layers, before, blobs)
     except NetError:  # of layers that share weights, which are tested all the same
-        return [() for _ in candidates]
+        return _Measured([() for _ in candidates], {})
+    return measured
+
+
+def _names_of(starts: Mapping[str, str]) -> dict[str, str]:
+    return {Path(path).name: Path(start).name for path, start in starts.items()}
 
 
 def _read_layers(candidate: Candidate, layers: Sequence[WeightedLayer]) -> Blobs:
@@ -192,31 +225,59 @@ def _check_names(names: Sequence[str]) -> None:
             raise SqgenError(f"two files are called {printable(name)} here; rename one")
 
 
-def _test_candidate(
+class _Tests(NamedTuple):
+    """The tests of the candidates, each in a folder of its own.
+
+    Attributes:
+        compared: names of the candidates whose predictions are compared.
+    """
+
+    folder: RunFolder
+    net_path: str
+    options: RunOptions
+    compared: set[str]
+    test_options: dict[str, Any]
+
+    def run(self, candidates: Sequence[Candidate]) -> dict[str, LogResult]:
+        """Return the results by name."""
+        results = {}
+        for number, candidate in enumerate(candidates, 1):
+            shown = f"{printable(candidate.name)}, {number} of {len(candidates)}"
+            self.options.log_line(shown)
+            results[candidate.name] = self._test(candidate)
+        return results
+
+    def _test(self, candidate: Candidate) -> LogResult:
+        weights, name = candidate.path, candidate.name
+        if candidate.model is not None:
+            weights = self.folder.file_path(f"{name}.caffemodel")
+            write_files({Path(weights): candidate.model}, force=True)
+        options = replace(self.options, run_dir=self.folder.file_path(name))
+        keep = None if name in self.compared else False
+        return test(
+            self.net_path, weights, **self.test_options, **vars(options), keep_predictions=keep
+        )
+
+
+def _point(
     candidate: Candidate,
-    folder: RunFolder,
-    net_path: str,
-    options: RunOptions,
-    test_options: dict[str, Any],
+    results: Mapping[str, LogResult],
+    layers: tuple[LayerChange, ...],
+    start: str | None,
 ) -> Point:
-    """Test weights in a folder of their own."""
-    weights = candidate.path
-    if candidate.model is not None:
-        weights = folder.file_path(f"{candidate.name}.caffemodel")
-        write_files({Path(weights): candidate.model}, force=True)
-    options = replace(options, run_dir=folder.file_path(candidate.name))
-    return _point(candidate, test(net_path, weights, **test_options, **vars(options)))
-
-
-def _point(candidate: Candidate, result: LogResult) -> Point:
+    result = results[candidate.name]
     named = zip(score_names(result.scores), result.scores, strict=True)
+    scores = {name: score for name, score in named if score.valid and score.role != OTHER}
     return Point(
         candidate.name,
         candidate.path,
         Path(candidate.path).stat().st_size,
         result.images or 0,
-        {name: score for name, score in named if score.valid and score.role != OTHER},
+        scores,
         str(result.run["folder"]),
+        layers,
+        start,
+        None if start is None or TOP1 not in scores else paired_p_value(results[start], result),
     )
 
 
@@ -226,17 +287,21 @@ def as_dict(points: Sequence[Point]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "images": before.images,
-        "points": [_point_dict(point, before) for point in points],
+        "points": [_point_dict(point, points) for point in points],
     }
 
 
-def _point_dict(point: Point, before: Point) -> dict[str, Any]:
-    scores, changes, errors = {}, {}, {}
+def _point_dict(point: Point, points: Sequence[Point]) -> dict[str, Any]:
+    before = points[0]
+    start = next((other for other in points if other.name == point.retrained_from), None)
+    scores, changes, gains, errors = {}, {}, {}, {}
     for name, score in point.scores.items():
         key = _json_key(name, score)
         scores[key] = score.value
         if name in before.scores:
             changes[key] = score.value - before.scores[name].value
+        if start is not None and name in start.scores:
+            gains[key] = score.value - start.scores[name].value
         if (error := point.noise(name)) is not None:
             errors[key] = error
     return {
@@ -245,6 +310,7 @@ def _point_dict(point: Point, before: Point) -> dict[str, Any]:
         "scores": scores,
         "times_smaller": before.bytes / point.bytes,
         "changes": changes,
+        "gains": gains,
         "standard_errors": errors,
     }
 

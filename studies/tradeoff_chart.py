@@ -14,7 +14,10 @@ WIDTH, HEIGHT = 560, 340  # pixels
 NARROW = 420  # pixels at least
 WIDTHS = (NARROW, WIDTH, 1000)  # in which names must not overlap
 PADDING = 0.07  # of the axes, for names beside the outer points
-COLUMNS = ("weights", "score", "bytes", "accuracy", "standard error", "on the front")
+COLUMNS = (
+    *("weights", "score", "bytes", "accuracy", "standard error", "on the front"),
+    "retrained from",
+)
 NAMED = 60  # points that have a name beside them, the smallest
 NAME = 28  # characters of a point's name
 
@@ -45,6 +48,7 @@ def tradeoff_chart(table: Tradeoff) -> Chart:
     """Return accuracies against bytes with standard errors; those before compression as lines.
 
     A stepped line is the Pareto front: the best first accuracy of a file of at most so many bytes.
+    A thin line leads from a file to its retrained successor, which alone has a name.
     """
     names, before = table.accuracies, table.before
     lines = [_row(before, name, before) for name in names]
@@ -55,8 +59,10 @@ def tradeoff_chart(table: Tradeoff) -> Chart:
         _domain([row["kB"] for row in rows] or [before.bytes / 1000]),
         _domain([row[key] for row in lines + rows for key in ("low", "high")] or [0.0, 1.0]),
     )
+    links = _links(rows)
     layers = [
         _before_layer(lines),
+        *([_link_layer(links)] if links else ()),
         *(_point_layers(rows, lines, front, names, axes) if rows else ()),
     ]
     title = f"kB (before: {before.bytes / 1000:,.0f}, dashed)"
@@ -71,15 +77,15 @@ def tradeoff_chart(table: Tradeoff) -> Chart:
         },
         "layer": layers,
     }
+    keys = ("point", "key", "bytes", "accuracy", "error")
     numbers = [
-        [row["point"], row["key"], row["bytes"], row["accuracy"], row["error"], int(row in front)]
-        for row in lines + rows
+        [*(row[key] for key in keys), int(row in front), row["start"]] for row in lines + rows
     ]
     note = (
         f"Bars are one standard error. The stepped line is the best {first} of a file of at most so"
         " many bytes. All were tested on the same images, so a difference is more certain than the"
         " bars suggest."
-    )
+    ) + (" A thin line leads from a file to its retrained successor." if links else "")
     return Chart("tradeoff", "size against accuracy", spec, COLUMNS, numbers, note)
 
 
@@ -128,8 +134,33 @@ def _row(point: MeasuredPoint, name: str, before: MeasuredPoint) -> dict[str, An
         "kB": point.bytes / 1000,
         "accuracy": value,
         "error": error,
+        "start": point.retrained_from or "",
         "low": value - error,
         "high": value + error,
+    }
+
+
+def _links(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the lines from files to their retrained successors."""
+    places = {(row["point"], row["key"]): row for row in rows}
+    ends = ((places.get((row["start"], row["key"])), row) for row in rows)
+    return [
+        {**row, "fromKB": start["kB"], "fromAccuracy": start["accuracy"]}
+        for start, row in ends
+        if start is not None
+    ]
+
+
+def _link_layer(links: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "data": {"values": list(links)},
+        "mark": {"type": "rule", "clip": True, "strokeWidth": 1, "opacity": 0.5},
+        "encoding": {
+            "x": {"field": "fromKB", "type": "quantitative"},
+            "x2": {"field": "kB"},
+            "y": {"field": "fromAccuracy", "type": "quantitative"},
+            "y2": {"field": "accuracy"},
+        },
     }
 
 
@@ -184,7 +215,8 @@ def _point_layers(
 def _name_layers(
     rows: Sequence[dict[str, Any]], lines: Sequence[dict[str, Any]], first: str, axes: _Axes
 ) -> list[dict[str, Any]]:
-    named = [row for row in rows if row["key"] == first][:NAMED]
+    starts = {row["start"] for row in rows}
+    named = [row for row in rows if row["key"] == first and row["point"] not in starts][:NAMED]
     obstacles = [axes.bar(row) for row in rows] + [axes.line(row) for row in lines]
     labels = [chart_label(row["point"], NAME) for row in named]
     places = place_labels([axes.place(row) for row in named], labels, obstacles, WIDTHS, HEIGHT)

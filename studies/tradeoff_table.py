@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..json_form import from_json
+from .retrained_pairs import Pair, pair_files
 from .tradeoff import Point, as_dict
 
 
@@ -35,6 +36,9 @@ class MeasuredPoint:
         scores, changes, standard_errors: by score; only accuracies have standard errors.
         times_smaller: than the first.
         layers: empty where they were not measured.
+        retrained_from: name of the file with the same codes whose values were trained, or None.
+        gains: changes of the scores from that file.
+        p_value: that the top-1 of both is equal; None where nothing tells it.
     """
 
     name: str
@@ -47,6 +51,9 @@ class MeasuredPoint:
     changes: Mapping[str, float]
     standard_errors: Mapping[str, float]
     layers: tuple[MeasuredLayer, ...] = ()
+    retrained_from: str | None = None
+    gains: Mapping[str, float] = field(default_factory=dict)
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,11 @@ class Tradeoff:
     def after(self) -> list[MeasuredPoint]:
         """The others, the smallest first."""
         return sorted(self.points[1:], key=lambda point: point.bytes)
+
+    @property
+    def pairs(self) -> list[Pair[MeasuredPoint]]:
+        """All in their order, retrained files beside those that they started from."""
+        return pair_files(self.points)
 
     @property
     def accuracies(self) -> list[str]:

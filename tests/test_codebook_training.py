@@ -60,7 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def finetune(place: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    words = ("w.sqz", "--net", "net.prototxt", "--solver", "solver.prototxt", "--data", "../data")
+    words = ("w.sqz", "--net", "net.prototxt", "--solver", "solver.prototxt")
     more = ("--engine", "torch", *arguments, "--", "--threads=1")
     return engine_server.run("sqgen", ["compress", "finetune", *words, *more], cwd=place)
 

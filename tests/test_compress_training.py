@@ -69,6 +69,9 @@ def test_every_stage_holds_and_resumes(place: Path) -> None:
     names = [point["name"] for point in points]
     stages = [f"{stage}{when}.sqz" for stage in ("pruned", "shared") for when in ("-untrained", "")]
     assert names == ["before", *stages]
+    starts = [point["retrained_from"] for point in points]
+    assert starts == [None, None, "pruned-untrained.sqz", None, "shared-untrained.sqz"]
+    assert [point["p_value"] is None for point in points] == [start is None for start in starts]
     final = blobs(place / "w.sqz", place)
     pruned = blobs(place / "s_pruned_iter_6.caffemodel", place)
     for name, weights in final.items():

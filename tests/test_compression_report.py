@@ -106,6 +106,10 @@ def test_a_file_that_was_encoded(tmp_path: Path) -> None:
         ({"format": 2}, "its format is 2, and 1 is known"),
         ({"images": "many"}, "images: expected an integer, got 'many'"),
         ({"more": 1}, "more: no such field"),
+        (
+            {"points": as_dict([BEFORE, AFTER._replace(retrained_from="gone.sqz")])["points"]},
+            "small.sqz is retrained from gone.sqz: not there",
+        ),
         ({"points": as_dict([BEFORE._replace(bytes=1)])["points"][:1]}, None),
     ],
 )

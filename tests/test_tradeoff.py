@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from sqgen.compress.encoding import Settings, encode
+from sqgen.compress.encoding import Settings, encode, read_compressed
 from sqgen.errors import NetError, RunError, SqgenError
 from sqgen.evaluation.intervals import standard_error
-from sqgen.formats.caffemodel import read_caffemodel
+from sqgen.evaluation.paired import compare_predictions
+from sqgen.formats.caffemodel import blob_array, read_caffemodel
+from sqgen.logs.kept_predictions import read_kept_predictions
+from sqgen.logs.read_result import read_result
 from sqgen.logs.scores import LOSS, TOP1, TOP_K, Score, score_names
 from sqgen.nets.definition import read_net
+from sqgen.report.page import Block, Cell, Table
 from sqgen.runner.options import RunOptions
+from sqgen.studies.compression_report import read_compression
 from sqgen.studies.tradeoff import Point, as_dict, measure_tradeoff
 from sqgen.studies.tradeoff_chart import tradeoff_chart
 from sqgen.studies.tradeoff_report import format_tradeoff
+from sqgen.studies.tradeoff_sections import tradeoff_sections
 from sqgen.studies.tradeoff_table import tradeoff_table
 
 from .conftest import Run
@@ -69,6 +77,39 @@ def test_what_is_tested_is_what_was_decoded(place: Place, small: Path, tmp_path:
         assert {layer.bits == 3 for layer in point.layers} == {point is not before}
         result = json.loads((Path(point.folder) / "result.json").read_text())
         assert result["completed"]
+
+
+def retrained(place: Path, net: Path, coded: Path, name: str) -> Path:
+    """A file with the codes of another, its values moved away from the weights before."""
+    definition = read_net(net)
+    model = read_compressed(coded, definition, IMAGE)
+    for layer in model.layer:
+        for blob in layer.blobs:
+            values = blob_array(blob)
+            blob.data[:] = (np.sign(values) * (0.1 + 2 * np.abs(values))).reshape(-1)
+    path = place / name
+    path.write_bytes(encode(model, definition, Settings(), image=IMAGE).bytes)
+    return path
+
+
+def test_a_retrained_file_is_known_by_its_codes(place: Place, small: Path, tmp_path: Path) -> None:
+    """In any order; neither a copy nor other codes of the same weights are retrained ones."""
+    trained = retrained(tmp_path, place.net, small, "trained.sqz")
+    points, folder = evaluated(place, tmp_path, [trained, small], bits=3, size=4000)
+    starts = {point.name: point.retrained_from for point in points}
+    assert {name for name, start in starts.items() if start} == {"trained.sqz"}
+    assert starts["trained.sqz"] in ("small.sqz", "3-bit")
+    table = read_compression(str(folder))
+    assert table is not None
+    _, after, start, *_ = points
+    keys = {"top1": "top-1", "loss": "loss"}
+    plain = table.plain["points"][1]
+    assert plain["gains"] == {
+        keys[name]: score.value - start.scores[name].value for name, score in after.scores.items()
+    }
+    tests = [read_kept_predictions(read_result(point.folder)) for point in (start, after)]
+    compared = compare_predictions(*(each for each in tests if each is not None))
+    assert plain["p_value"] == after.p_value == compared.p_value
 
 
 def test_two_accuracies_of_one_k_are_two_scores(place: Place, tmp_path: Path) -> None:
@@ -170,6 +211,39 @@ def test_chart_has_a_point_a_file() -> None:
     *_, same = tradeoff_chart(tradeoff_table([BEFORE, AFTER, worse])).rows
     assert same[0] == "worse"
     assert same[5] == 0  # no smaller file is as good as this one
+
+
+TRAINED = AFTER._replace(
+    name="trained.sqz",
+    scores=scores(0.66, 0.9, 1.3),
+    retrained_from="small.sqz",
+    p_value=0.0213,
+)
+
+
+def test_before_and_after_retraining_stand_in_one_row() -> None:
+    told = format_tradeoff([BEFORE, TRAINED, AFTER])
+    (row,) = (line for line in told if line.startswith("small.sqz"))
+    assert row.split() == "small.sqz -> trained.sqz 500 10.0 x top1 0.64 0.66 +0.02 0.021".split()
+    assert told[told.index(row) + 2].split() == ["loss", "1.5", "1.3", "-0.2"]
+    assert not any(line.startswith("trained.sqz") for line in told)
+    stage = [AFTER._replace(name="s-untrained.sqz"), TRAINED._replace(name="s.sqz")]
+    stage[1] = stage[1]._replace(retrained_from="s-untrained.sqz")
+    assert any(line.startswith("s.sqz ") for line in format_tradeoff([BEFORE, *stage]))
+    chart = tradeoff_chart(tradeoff_table([BEFORE, TRAINED, AFTER]))
+    assert [row[-1] for row in chart.rows if row[0] == "trained.sqz"] == ["small.sqz"] * 2
+    links, names = chart.spec["layer"][1], chart.spec["layer"][-1]
+    ends = [(row["fromAccuracy"], row["accuracy"]) for row in links["data"]["values"]]
+    assert ends == [(0.64, 0.66), (0.895, 0.9)]
+    assert [text["label"] for text in names["data"]["values"]] == ["trained.sqz"]
+    (table,) = (block for block in section(BEFORE, TRAINED, AFTER) if isinstance(block, Table))
+    assert list(table.heads[3:6]) == ["top-1, encoded only", "retrained", "change"]
+    assert list(table.rows[1][3:6]) == ["0.64", "0.66", "+0.02"]
+    assert table.rows[1][-1] == Cell("0.021", 0.0213)
+
+
+def section(*points: Point) -> Sequence[Block]:
+    return tradeoff_sections(tradeoff_table(points))[0].blocks
 
 
 def test_files_of_one_name_are_refused(place: Place, small: Path, tmp_path: Path) -> None:
