@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 from ..errors import DesignError, RunError
 from ..formats.files import write_files
+from ..host import available_cores
 from ..text import printable
 
 DIGITS = Path(__file__).resolve().parent.parent / "models" / "digits"
@@ -87,6 +89,11 @@ class DigitsNet:
         """The net's prototxt."""
         return self.folder / "train_val.prototxt"
 
+    @property
+    def deploy(self) -> Path:
+        """The prototxt of its deploy net."""
+        return self.folder / "deploy.prototxt"
+
     def training(self, iterations: int, rate: float) -> tuple[object, ...]:
         """Return options of a command that trains the net."""
         return (
@@ -120,6 +127,29 @@ def read_result(folder: Path) -> dict[str, Any]:
     """Return the result that a folder keeps."""
     found: dict[str, Any] = json.loads((folder / RESULT).read_text())
     return found
+
+
+def experiment_parser(name: str, description: str, seeds: int) -> argparse.ArgumentParser:
+    """Return a parser of the options that all experiments have."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m sqgen.studies.{name}", description=description
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of results")
+    parser.add_argument(
+        "--seeds", type=_at_least(2), default=seeds, help=f"how many, 2 or more [{seeds}]"
+    )
+    cores = available_cores()
+    parser.add_argument("--jobs", type=_at_least(1), default=cores, help="at a time [one a core]")
+    return parser
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"give {least} or more")
+        return int(text)
+
+    return count
 
 
 def check_settings(out: Path, settings: Mapping[str, Any]) -> None:
@@ -156,7 +186,7 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes
 
 
 class Mean(NamedTuple):
-    """A mean over seeds, and its standard error; nan of one seed."""
+    """A mean over seeds, and its standard error."""
 
     value: float
     error: float
@@ -164,18 +194,15 @@ class Mean(NamedTuple):
 
 
 def mean(values: Sequence[float]) -> Mean:
-    """Average over seeds."""
-    count = len(values)
-    error = statistics.stdev(values) / math.sqrt(count) if count > 1 else math.nan
-    return Mean(statistics.fmean(values), error, count)
+    """Average over two seeds or more."""
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    return Mean(statistics.fmean(values), error, len(values))
 
 
 def one_sided_p(differences: Sequence[float]) -> float:
-    """Return the p of Student's paired t-test that their mean is not above 0; nan of one seed."""
+    """Return the p of Student's paired t-test that their mean is not above 0."""
     from scipy import stats
 
-    if len(differences) < 2:
-        return math.nan
     if len(set(differences)) == 1:  # no variance to test against
         return 0.0 if differences[0] > 0 else 1.0
     return float(stats.ttest_1samp(differences, 0, alternative="greater").pvalue)

@@ -55,12 +55,13 @@ CLAIMED_BITS, LOST, MAY_LOSE = 4, 2.0, 0.5  # points of top-1
 
 
 class Row(NamedTuple):
-    """A file of a seed and its top1 on the 297 tested digits. No density or bits: the dense net."""
+    """A file of a seed, what was asked for, and its top1 on the 297 tested digits."""
 
     seed: int
     way: str
     density: float | None
     bits: int | None
+    size: int | None
     bytes: int
     top1: float
 
@@ -141,7 +142,7 @@ class _Nets:
         if density < 1:
             mask = place / "mask.npz"
             rules = [DensityRule("*", density)]
-            layers = find_weighted_layers(read_net(str(place / "train_val.prototxt")))
+            layers = find_weighted_layers(read_net(str(net.deploy)))
             masks = prune_constraints(read_caffemodel(weights), layers, rules)
             write_files({mask: encode_constraints(masks)})
             options = ("--weights", weights, "--constraints", mask)
@@ -150,7 +151,7 @@ class _Nets:
             for source, name in ((self._weights, ENCODED), (weights, "pruned")):
                 file = _file_name(name, density, bits)
                 form = ("--density", density, "--bits", bits, "-o", file)
-                sqgen("compress", "encode", source, "--net", net.path, *form, cwd=place)
+                sqgen("compress", "encode", source, "--net", net.deploy, *form, cwd=place)
             sqgen(
                 *("compress", "finetune", _file_name("pruned", density, bits), "--net", net.path),
                 *("-o", _file_name(RETRAINED, density, bits), *net.training(self._retrain, RATE)),
@@ -174,7 +175,6 @@ class _Nets:
         return sqgen(
             *("compress", "eval", self._weights, *files, "--size", sizes, "--net", net.path),
             *("--data", self._digits / "test_lmdb", "--engine", "torch", "--json"),
-            *("--", "--threads", 1),
             cwd=place,
         )
 
@@ -189,13 +189,13 @@ def _file_name(way: str, density: float, bits: int) -> str:
 
 
 def _row(seed: int, point: dict[str, Any]) -> Row:
-    name, size, top1 = point["name"], point["bytes"], point["scores"]["accuracy_top1"]
+    name, size, top1 = point["name"], point["bytes"], point["scores"]["top-1"]
     if name.endswith("-bytes"):
-        return Row(seed, SIZED, None, None, size, top1)
+        return Row(seed, SIZED, None, None, int(name.removesuffix("-bytes")), size, top1)
     if not name.endswith(".sqz"):
-        return Row(seed, DENSE, None, None, size, top1)
+        return Row(seed, DENSE, None, None, None, size, top1)
     way, density, bits = name.removesuffix(".sqz").split("-")
-    return Row(seed, way, float(density), int(bits), size, top1)
+    return Row(seed, way, float(density), int(bits), None, size, top1)
 
 
 class Cell(NamedTuple):
@@ -214,12 +214,7 @@ def cells_of(rows: Sequence[Row]) -> list[Cell]:
     dense = {row.seed: 100 * row.top1 for row in rows if row.way == DENSE}
     found: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        if row.way == SIZED:  # each size of the seeds is a cell, however many bytes were used
-            sizes = [each.bytes for each in rows if each.way == SIZED and each.seed == row.seed]
-            key: tuple[Any, ...] = (SIZED, sizes.index(row.bytes))
-        else:
-            key = (row.way, row.density, row.bits)
-        found.setdefault(key, []).append(row)
+        found.setdefault((row.way, row.density, row.bits, row.size), []).append(row)
     return [
         Cell(
             group[0].way,
