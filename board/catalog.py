@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..logs.read_result import LOG, RESULT, VERDICT
+from ..runner.run_folder import TESTS
 from ..runner.run_lock import LOCK, find_runner
 from ..runner.subprocess_guard import STALL_TIMEOUT
 from .places import LOG_FILE, MAX_PLACES, RUN, Place, find_places
 from .run_row import CUT_OFF, NO_RESULT, OPEN, RUNNING, RunRow, read_row
 
-_FILES = (RESULT, LOG, VERDICT)
+_FILES = (RESULT, LOG, VERDICT, TESTS)
 Stamp = tuple[tuple[int, int, int], ...]  # inode, time and size of each file
 
 

@@ -27,6 +27,7 @@ from ..text import printable, shell_join
 from .overrides import RunFile
 
 RUNS = "runs"
+TESTS = "tests"  # folder in that of a training whose stages are tested, as of compress train
 COMMAND, NET = "command", "net.prototxt"
 _MAXIMUM_NUMBER = 1000  # runs of one name in a second
 

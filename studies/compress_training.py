@@ -21,6 +21,7 @@ from ..nets.shapes import NetShapes
 from ..runner.options import RunOptions
 from ..runner.phase import Phase
 from ..runner.phased_training import PhasedTraining
+from ..runner.run_folder import TESTS
 from ..runner.training_plan import TrainOptions
 from .retrained_pairs import UNTRAINED
 from .tradeoff import Point, check_tested_net, measure_tradeoff
@@ -110,7 +111,7 @@ def train_compressed(
     finals = [training.final_weights(number) for number in range(len(plan.phases))]
     files = stages.encode_all(folder, [weights, *finals])
     write_files({Path(out): Path(files[-1]).read_bytes()}, force)
-    table = replace(options, run_dir=folder / "tests")
+    table = replace(options, run_dir=folder / TESTS)
     starts = dict(zip(files[1::2], files[::2], strict=True))
     return measure_tradeoff(weights, files, [], net_path, table, starts=starts, **test)
 

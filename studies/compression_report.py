@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..json_form import from_json, loads
 from ..report.names import distinct_names
 from ..report.page import Section
 from ..report.report_page import numbered_block
+from ..runner.run_folder import TESTS
 from ..text import printable
 from .encoded_sections import EncodedFile, encoded_sections
 from .tradeoff import FORMAT, TABLE
@@ -67,6 +68,21 @@ def read_compression(source: str) -> Compression | None:
     if isinstance(found, Tradeoff):
         return Compression(source, plain, tradeoff_sections(found))
     return Compression(source, plain, encoded_sections(found))
+
+
+def read_stages(run: str) -> Compression | None:
+    """Read what `compress train` measured of its stages, in its run folder; None of other runs.
+
+    Links are not followed: a run may be a stranger's.
+
+    Raises:
+        FormatError: it can't be read, or is damaged.
+    """
+    table = Path(run, TESTS, TABLE)
+    if table.is_symlink() or table.parent.is_symlink():
+        return None
+    found = read_compression(str(table))
+    return None if found is None else replace(found, source=run)
 
 
 def compression_sections(found: Sequence[Compression]) -> list[Section]:

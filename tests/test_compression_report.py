@@ -21,6 +21,7 @@ from sqgen.studies.tradeoff import as_dict
 
 from .conftest import Run
 from .test_page import HOSTILE
+from .test_report import run_folder
 from .test_tradeoff import AFTER, BEFORE, scores
 
 LAYERS = tuple(
@@ -68,6 +69,21 @@ def test_a_folder_and_a_file_are_the_same(tmp_path: Path, sqgen: Run) -> None:
     assert numbered[0].title == "Size against accuracy: printed"
     charts = page_charts(Page("", numbered))
     assert len({chart.name for chart in charts}) == len(charts) == 8
+
+
+def test_a_run_of_compress_train_has_its_stages(tmp_path: Path, sqgen: Run) -> None:
+    """Also in a folder of several runs; links lead nowhere."""
+    run = tmp_path / "runs" / "deep"
+    run_folder(run, {}, "train_batchnorm")
+    (run / "tests").mkdir()
+    written(run / "tests" / "tradeoff.json", as_dict(POINTS))
+    for source in ("runs/deep", "runs"):
+        plain = json.loads(sqgen("report", source, "--json").stdout)
+        assert [each["command"] for each in plain["runs"]] == ["train"]
+        assert plain["compressions"] == [{"source": "runs/deep", **as_dict(POINTS)}]
+    (run / "tests").rename(tmp_path / "elsewhere")
+    (run / "tests").symlink_to(tmp_path / "elsewhere")
+    assert json.loads(sqgen("report", "runs", "--json").stdout)["compressions"] == []
 
 
 def test_the_numbers_are_those_of_the_json(tmp_path: Path) -> None:

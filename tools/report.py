@@ -56,7 +56,7 @@ def report(
     from ..report.report_json import report_json
     from ..report.report_options import ReportOptions
     from ..report.reported_run import read_runs
-    from ..studies.compression_report import compression_sections
+    from ..studies.compression_report import compression_sections, read_stages
 
     if as_json and (out is not None or figures is not None):
         raise click.UsageError("--json: prints numbers; give it without -o and --figures")
@@ -65,7 +65,9 @@ def report(
         check_page_files(target, figures, force, "sqgen report")
     names = None if labels is None else read_labels(labels)
     compressions, others = _read_compressions(runs)
-    found = read_runs(expand_runs(others)) if others else []
+    sources = expand_runs(others) if others else ()
+    found = read_runs(sources) if sources else []
+    compressions += [stages for each in sources if (stages := read_stages(each)) is not None]
     if as_json:
         plain = [{"source": each.source, **each.plain} for each in compressions]
         print_json({**report_json(found), "compressions": plain})
