@@ -20,7 +20,6 @@ Results that are there already are kept. In the end, OUT has `results.csv` (a ro
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -32,7 +31,6 @@ import numpy as np
 from ..errors import SqgenError
 from ..formats.constraints import BlobName, Constraint, encode_constraints, read_constraints
 from ..formats.files import write_files
-from ..host import available_cores
 from ..report.charts import Chart, render_chart
 from ..report.table import table
 from .experiment import (
@@ -40,6 +38,7 @@ from .experiment import (
     Mean,
     check_settings,
     csv_bytes,
+    experiment_parser,
     kept,
     make_digits,
     mean,
@@ -67,13 +66,9 @@ class Row(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the experiment, or what is left of it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sqgen.studies.dsd_experiment",
-        description="Dense-Sparse-Dense training of hard digits, with controls.",
+    parser = experiment_parser(
+        "dsd_experiment", "Dense-Sparse-Dense training of hard digits, with controls.", 10
     )
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of results")
-    parser.add_argument("--seeds", type=int, default=10, help="how many [10]")
-    parser.add_argument("--jobs", type=int, default=available_cores(), help="at a time [cores]")
     parser.add_argument("--sparsity", type=float, default=0.3, help="of DSD [0.3]")
     parser.add_argument("--iterations", type=int, default=600, help="of the dense net [600]")
     options = parser.parse_args(arguments)

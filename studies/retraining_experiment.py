@@ -13,7 +13,6 @@ seed), `table.txt` and `retraining.svg`. It needs `pip install 'sqgen[engine,dig
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -28,7 +27,6 @@ from ..errors import SqgenError
 from ..formats.caffemodel import read_caffemodel
 from ..formats.constraints import encode_constraints
 from ..formats.files import write_files
-from ..host import available_cores
 from ..nets.definition import read_net
 from ..report.charts import Chart, render_chart
 from ..report.table import table
@@ -37,6 +35,7 @@ from .experiment import (
     Mean,
     check_settings,
     csv_bytes,
+    experiment_parser,
     kept,
     make_digits,
     mean,
@@ -68,13 +67,11 @@ class Row(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the experiment, or what is left of it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sqgen.studies.retraining_experiment",
-        description="Accuracy against bytes of the digits net, with and without retraining.",
+    parser = experiment_parser(
+        "retraining_experiment",
+        "Accuracy against bytes of the digits net, with and without retraining.",
+        5,
     )
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of results")
-    parser.add_argument("--seeds", type=int, default=5, help="how many [5]")
-    parser.add_argument("--jobs", type=int, default=available_cores(), help="at a time [cores]")
     parser.add_argument(
         "--dense", type=int, default=1500, help="iterations of the dense net [1500]"
     )
