@@ -26,6 +26,8 @@ _MINIMUM = {"gamma": 0, "test_interval": 0, "average_loss": 1, "iter_size": 1, "
 # Solver type -> number of history blobs for each parameter blob (src/caffe/solvers/*.cpp).
 HISTORY_BLOBS = {"SGD": 1, "Nesterov": 1, "AdaGrad": 1, "RMSProp": 1, "AdaDelta": 2, "Adam": 2}
 SOLVERS = tuple(HISTORY_BLOBS)
+# Those that divide a gradient by its own history, so that its scale does not matter.
+ADAPTIVE_SOLVERS = frozenset({"AdaGrad", "RMSProp", "AdaDelta", "Adam"})
 
 
 def lint_solver(solver: SolverParameter) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,17 +18,19 @@ from ..formats.schema import NetParameter
 from ..nets.definition import NetDefinition, read_net
 from ..nets.layer_types import Shape
 from ..nets.shapes import NetShapes
+from ..nets.solver_rules import ADAPTIVE_SOLVERS
 from ..runner.options import RunOptions
 from ..runner.phase import Phase
 from ..runner.phased_training import PhasedTraining
 from ..runner.run_folder import TESTS
+from ..runner.solver_preflight import read_solver
 from ..runner.training_plan import TrainOptions
 from .retrained_pairs import UNTRAINED
 from .tradeoff import Point, check_tested_net, measure_tradeoff
 
 PRUNED, SHARED = "pruned", "shared"
 MAXIMUM_STEPS = 20
-SHARED_RATE = 0.1  # of the solver's rate: the gradient of a shared value is a sum
+SHARED_RATE = 0.1  # of the solver's rate: the gradient of a shared value is a large sum
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,18 @@ class CompressionPlan:
         if not 1 <= self.steps <= MAXIMUM_STEPS:
             raise DesignError(f"--steps {self.steps}: give 1 to {MAXIMUM_STEPS}")
 
-    @property
-    def phases(self) -> list[Phase]:
-        """A phase per step of pruning, and one for the shared values."""
+    def phases(self, solver: str) -> list[Phase]:
+        """Return a phase per step of pruning, and one for the shared values.
+
+        Args:
+            solver: the type of the solver. The steps of an adaptive one don't grow with the
+                gradient, so that it trains shared values at the whole rate.
+        """
         steps = range(1, self.steps + 1) if self.density else ()
         numbers = {step: f"{step}" if self.steps > 1 else "" for step in steps}
         pruned = [Phase(f"{PRUNED}{numbers[step]}", about={"step": step}) for step in steps]
-        return [*pruned, Phase(SHARED, SHARED_RATE, {"bits": self.bits})]
+        rate = 1.0 if solver in ADAPTIVE_SOLVERS else SHARED_RATE
+        return [*pruned, Phase(SHARED, rate, {"bits": self.bits})]
 
     def rules(self, step: int) -> tuple[DensityRule, ...]:
         """Return the densities after a step: equal ratios lead to the last."""
@@ -101,15 +108,14 @@ def train_compressed(
     net = read_net(net_path)
     test = {"data": wanted.val_data, "mean": wanted.mean}
     check_tested_net(net, test)  # before hours of training
+    phases = plan.phases(read_solver(replace(options, log=None), solver).param.type)
     stages = _Stages(net, plan, Path(out).suffix.lower()[1:])
     wanted = replace(wanted, weights=None if wanted.resume else weights)
-    training = PhasedTraining(
-        options, solver, wanted, plan.phases, stages.constrain, "compress train"
-    )
+    training = PhasedTraining(options, solver, wanted, phases, stages.constrain, "compress train")
     result = training.run()
     folder = Path(result.run["folder"])
-    finals = [training.final_weights(number) for number in range(len(plan.phases))]
-    files = stages.encode_all(folder, [weights, *finals])
+    finals = [training.final_weights(number) for number in range(len(phases))]
+    files = stages.encode_all(folder, phases, [weights, *finals])
     write_files({Path(out): Path(files[-1]).read_bytes()}, force)
     table = replace(options, run_dir=folder / TESTS)
     starts = dict(zip(files[1::2], files[::2], strict=True))
@@ -149,10 +155,12 @@ class _Stages:
             settings = replace(settings, density=self._plan.rules(phase.about["step"]))
         return encode(model, self._net, settings, image=self._image).model
 
-    def encode_all(self, folder: Path, weights: list[str]) -> list[str]:
+    def encode_all(
+        self, folder: Path, phases: Sequence[Phase], weights: Sequence[str]
+    ) -> list[str]:
         """Write each phase's file before its training and after it; return their paths."""
         files: dict[Path, bytes] = {}
-        for phase, before, after in zip(self._plan.phases, weights, weights[1:], strict=False):
+        for phase, before, after in zip(phases, weights, weights[1:], strict=False):
             for name, model in (
                 (f"{phase.name}{UNTRAINED}", self._start(phase, read_caffemodel(before))),
                 (phase.name, read_caffemodel(after)),

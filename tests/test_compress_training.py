@@ -15,6 +15,7 @@ from sqgen.compress.encoding import read_compressed
 from sqgen.compress.prune import DensityRule
 from sqgen.formats.caffemodel import blob_array, read_caffemodel
 from sqgen.nets.definition import read_net
+from sqgen.nets.solver_rules import ADAPTIVE_SOLVERS, SOLVERS
 from sqgen.studies.compress_training import CompressionPlan
 from sqgen.tools.compress import _resume_command
 
@@ -24,10 +25,13 @@ from .small_training import IMAGE, SOLVER, START, accuracy, data, loss, make_run
 
 def test_steps_lead_to_the_density_in_equal_ratios() -> None:
     plan = CompressionPlan((DensityRule("conv*", 0.25),), steps=2, bits=3)
-    assert [phase.name for phase in plan.phases] == ["pruned1", "pruned2", "shared"]
+    assert [phase.name for phase in plan.phases("SGD")] == ["pruned1", "pruned2", "shared"]
     densities = [plan.rules(step)[0].density for step in (1, 2)]
     assert densities == pytest.approx([0.5, 0.25])
-    assert [phase.name for phase in CompressionPlan().phases] == ["shared"]
+    assert [phase.name for phase in CompressionPlan().phases("SGD")] == ["shared"]
+    rates = {name: CompressionPlan().phases(name)[-1].rate for name in SOLVERS}
+    assert {name for name, rate in rates.items() if rate == 0.1} == {"SGD", "Nesterov"}
+    assert {name for name, rate in rates.items() if rate == 1} == ADAPTIVE_SOLVERS
     with pytest.raises(DesignError, match="--steps 0: give 1 to"):
         CompressionPlan(steps=0)
 

@@ -280,8 +280,9 @@ def finetune(
 ) -> None:
     """Train the shared values of a .sqz or .net; its codes stay, and so does its size.
 
-    The gradient of a value is the sum of those of the weights that share it. Sums are large: start
-    with a tenth of the rate that trains the net. Biases are trained, too.
+    The gradient of a value is the sum of those of the weights that share it. Sums are large: with
+    SGD, start with a tenth of the rate that trains the net; Adam takes the whole. Biases are
+    trained, too.
 
     \b
     Example:
