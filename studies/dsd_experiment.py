@@ -69,8 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = experiment_parser(
         "dsd_experiment", "Dense-Sparse-Dense training of hard digits, with controls.", 10
     )
-    parser.add_argument("--sparsity", type=float, default=0.3, help="of DSD [0.3]")
-    parser.add_argument("--iterations", type=int, default=600, help="of the dense net [600]")
+    parser.add_argument("--sparsity", type=float, default=0.3, metavar="X", help="of DSD [0.3]")
+    parser.add_argument(
+        "--iterations", type=int, default=600, metavar="N", help="of the dense net [600]"
+    )
     options = parser.parse_args(arguments)
     settings = {"sparsity": options.sparsity, "iterations": options.iterations}
     try:

@@ -136,20 +136,22 @@ def experiment_parser(name: str, description: str, seeds: int) -> argparse.Argum
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of results")
     parser.add_argument(
-        "--seeds", type=_at_least(2), default=seeds, help=f"how many, 2 or more [{seeds}]"
+        "--seeds", type=_at_least(2), default=seeds, metavar="N", help=f"how many [{seeds}]"
     )
     cores = available_cores()
-    parser.add_argument("--jobs", type=_at_least(1), default=cores, help="at a time [one a core]")
+    parser.add_argument(
+        "--jobs", type=_at_least(1), default=cores, metavar="N", help="at a time [one a core]"
+    )
     return parser
 
 
 def _at_least(least: int) -> Callable[[str], int]:
-    def count(text: str) -> int:
+    def number(text: str) -> int:
         if int(text) < least:
             raise argparse.ArgumentTypeError(f"give {least} or more")
         return int(text)
 
-    return count
+    return number
 
 
 def check_settings(out: Path, settings: Mapping[str, Any]) -> None:

@@ -73,9 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         5,
     )
     parser.add_argument(
-        "--dense", type=int, default=1500, help="iterations of the dense net [1500]"
+        "--dense", type=int, default=1500, metavar="N", help="iterations of the dense net [1500]"
     )
-    parser.add_argument("--retrain", type=int, default=300, help="of each retraining [300]")
+    parser.add_argument(
+        "--retrain", type=int, default=300, metavar="N", help="of each retraining [300]"
+    )
     options = parser.parse_args(arguments)
     settings = {"dense": options.dense, "retrain": options.retrain}
     try:
