@@ -72,6 +72,7 @@ class PhasedTraining:
         self._prefixes = [phase_prefix(given.param.snapshot_prefix, phase) for phase in phases]
         self._start = self._find_start() if wanted.resume else _Start(0, wanted.weights)
         self._plan = self._make_plan(self._start)
+        self._plan.warn_of_solver()  # once for all phases
         self._constraints = self._make_constraints(self._start)
 
     def _find_start(self) -> _Start:

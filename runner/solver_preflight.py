@@ -61,8 +61,8 @@ def warn_of_solver(options: RunOptions, solver: ParsedSolver) -> None:
     problems = [message for _, message in lint_solver(param)]
     if param.test_iter and param.test_interval > param.max_iter:
         problems.append(
-            f"test_interval {param.test_interval} is above max_iter {param.max_iter}: no weights"
-            " that are trained are tested"
+            f"test_interval {param.test_interval} is above max_iter {param.max_iter}: the trained"
+            " weights get no score; set it to max_iter or less"
         )
     options.warn(*(f"{printable(solver.path)}: {problem}" for problem in problems))
 

@@ -105,10 +105,12 @@ class TrainingPlan:
         self._frozen = self._nets.freeze(split_patterns(wanted.freeze))
         self._images, self._images_text = self._images_per_update()
         settings = override.settings(self._records, self._images)
+        settings |= self._test_settings(settings)
         if phase is not None:
             settings |= self._phase_settings(phase, settings)
         self._solver = override_solver(self._given, settings)
-        warn_of_solver(options, self._solver)
+        if phase is None:
+            self.warn_of_solver()
         self._start = find_start(
             options,
             self._solver,
@@ -135,6 +137,13 @@ class TrainingPlan:
         datasets = self._nets.trained_check.datasets
         return datasets[0].records if datasets else None
 
+    def _test_settings(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        """Return a test_interval that tests at the end, where the options end before one."""
+        param, last = self._given.param, settings.get("max_iter")
+        if isinstance(last, int) and param.test_iter and param.test_interval > last:
+            return {"test_interval": last}
+        return {}
+
     def _phase_settings(self, phase: Phase, settings: Mapping[str, Setting]) -> dict[str, Setting]:
         """Return the fields of the solver that a phase has of its own."""
         given = self._given.param
@@ -145,6 +154,10 @@ class TrainingPlan:
         }
 
     # Of a training in phases
+
+    def warn_of_solver(self) -> None:
+        """Warn of what Caffe takes, though nobody means it."""
+        warn_of_solver(self._options, self._solver)
 
     @property
     def engine(self) -> Engine:
@@ -346,7 +359,7 @@ class TrainingPlan:
         settings: dict[str, Setting] = {"test_iter": self._nets.test_iter}
         settings |= {
             field: getattr(param, field)
-            for field in ("base_lr", "max_iter", "snapshot", "snapshot_prefix")
+            for field in ("base_lr", "max_iter", "test_interval", "snapshot", "snapshot_prefix")
             if param.HasField(field)
         }
         if self._options.cpu:

@@ -42,10 +42,10 @@ class TrainedCodebook:
 
     @property
     def scores(self) -> list[tuple[str, float | None, float]]:
-        """Outputs of the first test net: before training, if it was tested then, and in the end."""
+        """Outputs of the first test net: before training, if it was tested then, and the last."""
         tests = [row for segment in self.result.segments for row in segment.test if row.net == 0]
-        if not tests:
-            return []
+        if not tests or not tests[-1].iteration:
+            return []  # no test after an update
         first, last = tests[0], tests[-1]
         before = first.outputs if first.iteration == 0 else {}
         return [(name, before.get(name), value) for name, value in last.outputs.items()]

@@ -90,6 +90,17 @@ def test_values_learn_and_codes_stay(place: Path) -> None:
     loss_of = report["scores"]["loss"]
     assert loss_of["after"] < loss_of["before"]
 
+    # A shorter training is tested at its end; one that tests nothing later has no score.
+    done = finetune(place, "-o", "u.sqz", "--max-iter", "3", "--json")
+    assert json.loads(done.stdout)["scores"]["loss"].keys() == {"before", "after"}
+    late = (place / "solver.prototxt").read_text().replace("test_interval: 5", "test_interval: 50")
+    (place / "late.prototxt").write_text(late.replace('"s"', '"late"'))
+    done = finetune(place, "-o", "v.sqz", "--solver", "late.prototxt", "--json")
+    assert json.loads(done.stdout)["scores"] == {}
+    said = done.stderr.decode()
+    assert said.count("the trained weights get no score") == 1
+    assert "sqgen compress eval WEIGHTS FILE OUT tests both files" in said
+
     # The same command goes on from a snapshot, to the same file.
     whole = (place / "t.sqz").read_bytes()
     for file in place.glob("s_iter_[89]*"):

@@ -161,12 +161,16 @@ def test_a_solver_without_a_length(place: Place, folder: Path) -> None:
     assert any("lr_policy poly without max_iter" in line for line in said)
 
 
-def test_a_test_that_never_comes_is_said(place: Place, folder: Path) -> None:
+def test_a_training_that_options_shorten_is_tested_at_its_end(place: Place, folder: Path) -> None:
     said: list[str] = []
     more = "max_iter: 1000 test_interval: 100 test_iter: 4"
     train(place, folder, more, epochs=2, log=said.append)
+    assert "in the copy: test_interval 100 -> 16" in said
+    assert not any("is above" in line or "last test" in line for line in said)
+    said.clear()
+    train(place, folder, more.replace("1000", "50"), log=said.append)
     (line,) = [line for line in said if "test_interval" in line]
-    assert "test_interval 100 is above max_iter 16: no weights that are trained are tested" in line
+    assert "test_interval 100 is above max_iter 50: the trained weights get no score; set" in line
     said.clear()
     train(place, folder, more, max_iter=100, log=said.append)
     assert not any("test_interval" in line or "last test" in line for line in said)

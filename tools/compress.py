@@ -307,7 +307,7 @@ def finetune(
     )
     click.echo(f"wrote {printable(out)}: {bytes_text(trained.after)}", err=True)
     if not trained.scores:
-        warn("no score: the solver tests nothing; set its test_interval to max_iter or less")
+        click.echo("no score: sqgen compress eval WEIGHTS FILE OUT tests both files", err=True)
     if as_json:
         scores = {name: {"before": a, "after": b} for name, a, b in trained.scores}
         sizes = {"before": trained.before, "after": trained.after}
