@@ -11,7 +11,12 @@ from ..formats.caffemodel import split_weights
 from ..formats.files import STDIN
 from ..formats.fork_fields import TESTED
 from ..formats.schema import NetState, SolverParameter
-from ..formats.snapshot_files import complete_prefix, remove_unfinished
+from ..formats.snapshot_files import (
+    WrittenConstraints,
+    check_written_constraints,
+    complete_prefix,
+    remove_unfinished,
+)
 from ..formats.snapshot_lock import SnapshotLock
 from ..formats.upgrade import SOLVER_TYPE
 from ..nets.definition import NetDefinition, parse_solver, read_net, read_text, upgrade_line
@@ -149,19 +154,13 @@ def _read_constraints(path: str, saved: SavedRun | None) -> TrainingConstraints:
         FormatError: the file can't be read.
     """
     state = saved.resume_state if saved is not None else None
-    if saved is not None and path and state is None:
-        raise NetError(
-            f"{printable(saved.path)} has no matching .sqgenstate beside it, so nothing tells which"
-            " constraints its weights obey: start from these, with --weights"
-        )
-    path = path or (state.constraints if state is not None else "")
+    written = None
+    if state is not None:
+        written = WrittenConstraints(state.constraints, state.constraints_digest)
+    path = path or (written.file if written else "")
     constraints = TrainingConstraints.read(path) if path else TrainingConstraints()
-    if saved is not None and state is not None and state.constraints_digest != constraints.digest:
-        had = printable(state.constraints) or "none"
-        raise NetError(
-            f"{printable(saved.path)} is of a training with other constraints (its own: {had});"
-            " resume with those, or start from its weights, with --weights"
-        )
+    if saved is not None:
+        check_written_constraints(saved.path, written, constraints.digest)
     return constraints
 
 

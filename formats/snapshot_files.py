@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import FormatError, OutputError
+from ..errors import FormatError, NetError, OutputError
 from ..json_form import loads
 from ..text import printable
 from .caffemodel import is_finite, read_caffemodel, read_solver_state
@@ -140,11 +140,50 @@ def read_written_rate(path: str) -> dict[str, str]:
     return {str(name): str(value) for name, value in rate.items()}
 
 
-def read_written_constraints(path: str) -> str:
-    """Return the file of constraints that the run of a solver state obeyed, or an empty string."""
+class WrittenConstraints(NamedTuple):
+    """The constraints that the run of a solver state obeyed: their file and digest, or nothing."""
+
+    file: str = ""
+    digest: str = ""
+
+
+def read_written_constraints(path: str) -> WrittenConstraints | None:
+    """Return the constraints that the run of a solver state obeyed.
+
+    Returns:
+        None where the file beside the state is missing, or another's.
+    """
     fields = _read_resume_fields(path)
-    file = fields.get("constraints")
-    return file if isinstance(file, str) and fields.get("digest") == _digest(path) else ""
+    if fields.get("digest") != _digest(path):
+        return None
+    names = ("constraints", "constraints_digest")
+    file, digest = (fields.get(name, "") for name in names)
+    known = isinstance(file, str) and isinstance(digest, str)
+    return WrittenConstraints(file, digest) if known else None
+
+
+def check_written_constraints(path: str, written: WrittenConstraints | None, digest: str) -> None:
+    """Check that a resume obeys the constraints of the run of a solver state.
+
+    Args:
+        path: the solver state.
+        written: its run's; None where nothing tells.
+        digest: of those to obey; empty for none.
+
+    Raises:
+        NetError: they are others.
+    """
+    if written is None and digest:
+        raise NetError(
+            f"{printable(path)} has no matching .sqgenstate beside it, so nothing tells which"
+            " constraints its weights obey: start from these, with --weights"
+        )
+    if written is not None and written.digest != digest:
+        raise NetError(
+            f"{printable(path)} is of a training with other constraints (its own:"
+            f" {printable(written.file) or 'none'}); resume with those, or start from its weights,"
+            " with --weights"
+        )
 
 
 def _read_digests(path: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from ..errors import NetError, SqgenError
+from ..errors import DesignError, NetError, SqgenError
 from ..nets.shapes import LayerShapes, NetShapes
 from ..text import did_you_mean, printable
 from .phase import Phase
@@ -110,13 +110,13 @@ def mask_weights(
 
     Args:
         shapes: of the net.
-        model: the weights that the phase starts from.
+        model: the weights that the phase starts from, none nan.
         sparsity: of layers without one of their own.
         options: which layers stay dense, and which have a sparsity of their own.
 
     Raises:
-        NetError: a pattern matches no layer, a layer would be left without weights, or weights are
-            nan or infinite.
+        DesignError: a pattern matches no layer, or no layer would be sparse.
+        NetError: a layer would be left without weights.
     """
     import numpy as np
 
@@ -131,8 +131,6 @@ def mask_weights(
         if name not in stored:
             continue
         weights = blob_array(stored[name].blobs[0])
-        if not np.isfinite(weights).all():
-            raise NetError(f"layer '{printable(name)}': has weights that are nan or infinite")
         kept = round(weights.size * (1 - share))
         if not kept:
             raise NetError(
@@ -141,6 +139,8 @@ def mask_weights(
             )
         codes = np.where(largest_mask(weights.reshape(shape), kept), FREE, ZERO)
         masks[BlobName(name, 0)] = Constraint(codes.astype(np.int32), np.zeros(0))
+    if not masks:
+        raise DesignError("--dsd: no layer would be sparse; --leave keeps fewer of them dense")
     return masks
 
 
@@ -150,10 +150,14 @@ def _sparse_layers(
     """Yield the layers that are masked, and the sparsity of each."""
     layers = [item for item in shapes.layers if item.layer.type in _MASKED_TYPES]
     names = [item.layer.name for item in layers]
-    for pattern in (*options.leave, *(pattern for pattern, _ in options.special)):
+    flags = [("--leave", pattern) for pattern in options.leave]
+    flags += [("--sparsity-for", pattern) for pattern, _ in options.special]
+    for flag, pattern in flags:
         if not any(fnmatchcase(name, pattern) for name in names):
             hint = did_you_mean(pattern, names)
-            raise NetError(f"'{printable(pattern)}' matches no layer that could be sparse{hint}")
+            raise DesignError(
+                f"{flag} {printable(pattern)}: matches no layer that could be sparse{hint}"
+            )
     first = next((n for n, item in enumerate(layers) if item.layer.type == "Convolution"), None)
     for number, item in enumerate(layers):
         name = item.layer.name

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import FormatError, NetError, RunError, SqgenError
-from ..formats.caffemodel import read_caffemodel, read_solver_state, split_weights
+from ..formats.caffemodel import is_finite, read_caffemodel, read_solver_state, split_weights
 from ..formats.files import write_files
 from ..formats.schema import NetParameter
 from ..formats.snapshot_files import Snapshot, find_weights, newest_snapshot
 from ..logs.read_result import LOG, read_caffe_log
 from ..logs.result import LogResult
 from ..nets.shapes import NetShapes
-from ..text import printable
+from ..text import first_few, printable
 from .options import RunOptions
 from .phase import Phase, phase_prefix
 from .run_record import TrainRecord
@@ -110,6 +110,7 @@ class PhasedTraining:
         model = NetParameter()
         for path in split_weights(start.weights):
             model.layer.extend(read_caffemodel(path).layer)
+        _check_finite(model, start.weights)
         phase = self._phases[start.number]
         try:
             found = self._constrain(phase, self._plan.shapes, model)
@@ -174,6 +175,20 @@ class PhasedTraining:
     def _record(self, session: Session) -> TrainRecord:
         phases: tuple[dict[str, Any], ...] = tuple(phase.as_dict() for phase in self._phases)
         return replace(self._plan.record(session.folder), phases=phases)
+
+
+def _check_finite(model: NetParameter, source: str) -> None:
+    """Refuse weights of which no largest can be kept, and no training comes to anything.
+
+    Raises:
+        NetError: one is nan or infinite.
+    """
+    if is_finite(model):
+        return
+    layers = [x.name for x in model.layer if not is_finite(NetParameter(layer=[x]))]
+    raise NetError(
+        f"{printable(source)}: has weights that are nan or infinite in {first_few(layers)}"
+    )
 
 
 def _weights_of(snapshot: Snapshot) -> str:

@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 from ..errors import DivergedError, FormatError, RunError, SqgenError
 from ..formats.caffemodel import read_solver_state
 from ..formats.schema import SolverParameter
-from ..formats.snapshot_files import find_weights, newest_snapshot
+from ..formats.snapshot_files import (
+    check_written_constraints,
+    find_weights,
+    newest_snapshot,
+)
 from ..formats.snapshot_lock import SnapshotLock
 from ..logs.result import LogResult
 from ..nets.shapes import NetShapes
@@ -125,7 +129,7 @@ class TrainingPlan:
         self._engine = options.select_engine()
         if self._engine.kind == TORCH:
             self._nets.given.require_caffe()
-        elif wanted.constraints or self._start.constraints or phase is not None:
+        elif self._obeyed or phase is not None:
             raise SqgenError(
                 f"{self._engine.name} obeys no constraints, which only the embedded engine does;"
                 " give --engine torch"
@@ -200,15 +204,25 @@ class TrainingPlan:
         """
         self._locked(lambda: self._run_training(session))
 
-    def _check_constraints(self) -> None:
-        """Check that the file of constraints, if any, is one of this net."""
-        path = self._constraints or self._start.constraints
-        if path:
-            from ..formats.constraints import check_constraints, read_constraints  # imports NumPy
+    @property
+    def _obeyed(self) -> str | None:
+        """The file of the constraints that it obeys: its own, or those of a snapshot's run."""
+        written = self._start.constraints
+        return self._constraints or (written.file if written is not None else "") or None
 
-            layers = self._nets.trained_check.shapes.layers
-            shapes = {item.layer.name: [blob.shape for blob in item.blobs] for item in layers}
-            check_constraints(read_constraints(path), shapes, path)
+    def _check_constraints(self) -> None:
+        """Check that the file of constraints, if any, is one of this net and of the snapshot."""
+        if self._obeyed is None:
+            return
+        from ..formats import constraints  # imports NumPy
+
+        layers = self._nets.trained_check.shapes.layers
+        shapes = {item.layer.name: [blob.shape for blob in item.blobs] for item in layers}
+        found = constraints.read_constraints(self._obeyed)
+        constraints.check_constraints(found, shapes, self._obeyed)
+        if self._start.path is not None and self._start.iteration:
+            digest = constraints.constraints_digest(found)
+            check_written_constraints(self._start.path, self._start.constraints, digest)
 
     def _log_length(self) -> None:
         if not self._images:
@@ -333,7 +347,7 @@ class TrainingPlan:
             self._solver.param.max_iter,
             self._trained_parameters,
             self._frozen,
-            self._constraints or self._start.constraints or None,
+            self._obeyed,
             record_data(self._nets.trained_check),
             self._tests,
         )

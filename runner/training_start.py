@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..errors import FormatError, NetError, SqgenError
 from ..formats.caffemodel import split_weights
 from ..formats.snapshot_files import (
+    WrittenConstraints,
     newest_snapshot,
     read_written_constraints,
     read_written_rate,
@@ -46,14 +47,14 @@ class Start(NamedTuple):
         iteration: 0 but for a snapshot.
         path: the weights or the snapshot.
         fresh: names of the layers that start from their fillers.
-        constraints: the file of those that a snapshot's run obeyed; empty for none.
+        constraints: those that a snapshot's run obeyed; None where nothing tells.
     """
 
     flags: list[str]
     iteration: int = 0
     path: str | None = None
     fresh: Sequence[str] = ()
-    constraints: str = ""
+    constraints: WrittenConstraints | None = None
 
 
 def find_start(

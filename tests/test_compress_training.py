@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,13 @@ def test_every_stage_holds_and_resumes(place: Path) -> None:
         (["-o", "x.sqz", "--density", "0.001"], "leaves none of its weights"),
         (["-o", "x.sqz", "--bits", "9"], "9 bits: a shared weight has 2 to 8"),
         (["-o", "x.sqz", "--weights", "none.caffemodel"], "none.caffemodel"),
+        (["-o", "x.sqz", "--density", "0.5", "--weights", "nan.caffemodel"], "nan or infinite in"),
     ],
 )
 def test_bad_input_starts_nothing(place: Path, arguments: list[str], message: str) -> None:
+    broken = read_caffemodel(place / START)
+    broken.layer[1].blobs[1].data[0] = math.nan
+    (place / "nan.caffemodel").write_bytes(bytes(broken.SerializeToString()))
     before = sorted(place.iterdir())
     done = compress(place, "--weights", START, *arguments)
     assert done.returncode == 2

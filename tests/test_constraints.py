@@ -371,7 +371,17 @@ def test_the_runner_passes_them_on_and_records_them(
         done = sqgen_in(place, *solver, *flags)
         assert done.returncode == 2
         assert "obeys no constraints, which only the embedded engine does" in done.stderr
+    # Other constraints than the snapshot's run had, by the flag or in the place of its file.
     (place / "solver.prototxt").write_text(PREFIX + "max_iter: 9")
+    other = encode_constraints(some_constraints(1))
+    (place / "other.npz").write_bytes(other)
+    before = sorted(place.iterdir())
+    done = sqgen_in(place, *run, "--resume", "--constraints", "other.npz")
+    (place / "c.npz").write_bytes(other)
+    replaced = sqgen_in(place, *run, "--resume")
+    for refused in (done, replaced):
+        assert refused.returncode == 2
+        assert "with other constraints (its own: c.npz)" in refused.stderr.splitlines()[-1]
     (place / "c.npz").write_bytes(encode_npz({"conv1/0": ONES[:5]}))
     done = sqgen_in(place, *run, "--constraints", "c.npz")
     assert done.returncode == 2
