@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -79,7 +80,8 @@ class _File(Protocol):
 F = TypeVar("F", bound=_File)
 
 
-class Pair(NamedTuple, Generic[F]):
+@dataclass(frozen=True)  # no NamedTuple, which Python 3.10 lets be nothing else as well
+class Pair(Generic[F]):
     """A row of a trade-off: a file encoded only, and its retrained successor, if any."""
 
     encoded: F

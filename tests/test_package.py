@@ -231,6 +231,15 @@ def test_only_tools_draw() -> None:
             assert not re.search(r"^\s*(?:import|from) click\b", path.read_text(), re.MULTILINE)
 
 
+def test_named_tuples_have_no_other_base() -> None:
+    """Python 3.10 refuses it when the module is imported."""
+    for path in (path for room in ROOMS for path in sources(ROOT / room)):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                bases = [ast.unparse(base) for base in node.bases]
+                assert "NamedTuple" not in bases or len(bases) == 1, f"{path.name}: {node.name}"
+
+
 def test_the_ground_floor_imports_no_room() -> None:
     for name in GROUND - {"__main__"}:
         assert imported(ROOT / f"{name}.py") <= GROUND, name
