@@ -62,7 +62,7 @@ class SqueezeNet(nn.Module):
         design = known.design
         words = FEATURES[design.version]
         self.features = nn.Sequential(*(_feature(word, design) for word in words))
-        convolution = nn.Conv2d(design.fires[-1].outputs, design.classes, 1)
+        convolution = nn.Conv2d(design.fire_filters[-1].outputs, design.classes, 1)
         self.classifier = nn.Sequential(nn.Dropout(), convolution, nn.ReLU())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -79,7 +79,7 @@ def _feature(word: str, design: Design) -> nn.Module:
         return nn.ReLU()
     if word == "pool":
         return nn.MaxPool2d(3, stride=2, ceil_mode=True)
-    return _FireModule(design.fires[int(word) - design.modules[0]])
+    return _FireModule(design.fire_filters[int(word) - design.modules[0]])
 
 
 def prove_torchvision(

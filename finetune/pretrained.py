@@ -15,7 +15,7 @@ from ..formats.files import BINARY_LIMIT, read_bytes
 from ..formats.schema import NetParameter
 from ..generator.build import build
 from ..generator.design import Design
-from ..generator.design_fields import VERSIONS
+from ..generator.design_fields import VERSIONS, FireSizes
 from ..generator.naming import layer_role
 from ..generator.presets import PRESETS, preset
 from ..nets.definition import NetDefinition, parse_net
@@ -204,7 +204,15 @@ def is_bypass_convolution(layer: str) -> bool:
 
 def design_name(design: Design) -> str:
     """Return how messages name a design."""
+    named, bypass = {f"SqueezeNet v{design.version}": Design()}, ""
     if design.style != "clean":
-        return next((name for name in PRESETS if preset(name).style == design.style), design.style)
-    bypass = f" with {design.bypass} bypass" if design.bypasses else ""
-    return f"SqueezeNet v{design.version}{bypass}"
+        named = {name: preset(name) for name in PRESETS if preset(name).style == design.style}
+    elif design.bypasses:
+        bypass = f" with {design.bypass} bypass"
+    sizes = _sizes(design)
+    alike = next((name for name, other in named.items() if _sizes(other) == sizes), None)
+    return (alike or f"{next(iter(named))} of other sizes") + bypass
+
+
+def _sizes(design: Design) -> list[FireSizes]:
+    return [fire.sizes for fire in design.fire_filters]

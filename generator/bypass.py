@@ -7,7 +7,7 @@ have the same channels; `complex` also puts a 1x1 convolution around each other 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..errors import DesignError
 from ..text import did_you_mean, printable
@@ -54,8 +54,14 @@ def normalize(spec: str) -> str:
     word = spec.strip().lower()
     if word in WORDS:
         return word
-    placed = sorted(parse(word).items())
-    return ",".join(str(module) + (f":{CONV}" if kind == CONV else "") for module, kind in placed)
+    return spell(parse(word))
+
+
+def spell(placed: Mapping[int, str]) -> str:
+    """Return module -> kind of bypass as a sorted list such as `2:conv,3`, or `none`."""
+    items = sorted(placed.items())
+    words = [str(module) + (f":{CONV}" if kind == CONV else "") for module, kind in items]
+    return ",".join(words) or "none"
 
 
 def place(spec: str, fires: Sequence[Fire]) -> dict[int, str]:

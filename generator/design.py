@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from . import validation
 from .design_fields import (
     FIELDS,
     POOL_AFTER,
+    REPLACED_BY_FIRES,
     SMALL_INPUT,
     STEM_FILTERS,
     STEM_WINDOWS,
@@ -26,6 +28,11 @@ from .fire import Fire, fire_modules
 class Design(DesignFields):
     """A SqueezeNet: architecture, data, style and solver. Fields that are None are derived.
 
+    `fires` replaces `fire_modules` to `squeeze_ratio`, whatever their values, so that
+    `dataclasses.replace(design, fires=...)` works on any design. Where those can make the sizes,
+    they get the values that do, and `fires` is None; else they are reset. So `fires` is None if and
+    only if the sizes are regular.
+
     Raises:
         DesignError: the values define no valid net; the message names the option and a remedy.
     """
@@ -33,11 +40,26 @@ class Design(DesignFields):
     def __post_init__(self) -> None:
         validation.check_fields(self)
         object.__setattr__(self, "bypass", placement.normalize(self.bypass))
-        validation.check_fires(self, self.fires)
+        self._settle_fires()
+        validation.check_fires(self, self.fire_filters)
         validation.check_pools(self, self.modules, self.pools)
         validation.check_data(self)
         validation.check_solver(self)
         _ = self.bypasses, self.extents  # each raises for a design without a valid net
+
+    def _settle_fires(self) -> None:
+        """Set the metaparameters to what `fires` means, or reset those that don't count."""
+        if self.fires is None:
+            return
+        from .regular_fires import regular_fields  # few designs need it
+
+        regular = regular_fields(self.fires, self)
+        defaults = {name: FIELDS[name].default for name in REPLACED_BY_FIRES}
+        settled = {**defaults, "fire_modules": len(self.fires)} if regular is None else regular
+        for name, value in settled.items():
+            object.__setattr__(self, name, value)
+        if regular is not None:
+            object.__setattr__(self, "fires", None)
 
     def __repr__(self) -> str:
         """Show the fields that differ from `Design()`."""
@@ -93,7 +115,7 @@ class Design(DesignFields):
         return (self.channels, self.size, self.size)
 
     @cached_property
-    def fires(self) -> tuple[Fire, ...]:
+    def fire_filters(self) -> tuple[Fire, ...]:
         """The filters of every Fire module."""
         return fire_modules(self, self.conv1_filters)
 
@@ -127,7 +149,7 @@ class Design(DesignFields):
     @cached_property
     def bypasses(self) -> dict[int, str]:
         """Module -> `identity` or `conv`, for every Fire module with a bypass."""
-        return placement.place(self.bypass, self.fires)
+        return placement.place(self.bypass, self.fire_filters)
 
     @property
     def passes(self) -> int:
@@ -163,7 +185,28 @@ class Design(DesignFields):
         for option in options:
             if option not in FIELDS:
                 raise DesignError(f"no design option '{option}'{did_you_mean(option, FIELDS)}")
-        return replace(self, **options) if options else self
+        design = replace(self, **options) if options else self
+        validation.check_replaced(design, options)
+        return design
+
+    def with_fires(self, sizes: Sequence[Sequence[int]]) -> Design:
+        """Return a design with other sizes of its Fire modules, and the same bypasses.
+
+        `simple` and `complex` would follow the sizes; here each module keeps its bypass and its
+        kind, or has none as before.
+
+        Args:
+            sizes: (squeeze, expand1x1, expand3x3) of each module, from fire2 on.
+
+        Raises:
+            DesignError: a size is out of range, or a module with an identity around it has other
+                output than input channels.
+        """
+        fires = tuple(map(tuple, sizes))
+        design = self.with_options(fires=fires)
+        if design.bypasses == self.bypasses:
+            return design
+        return self.with_options(fires=fires, bypass=placement.spell(self.bypasses))
 
 
 # Errors of the constructor name the class that users know. A decorator of its own would make the

@@ -26,6 +26,11 @@ STEM_WINDOWS = {"1.0": (7, 2, 0), "1.1": (3, 2, 0), "small": (3, 1, 1)}  # kerne
 POOL_AFTER = {"1.0": (4, 8), "1.1": (3, 5)}
 SMALL_INPUT = 64
 
+# Squeeze, expand1x1 and expand3x3 filters of a Fire module.
+FireSizes = tuple[int, int, int]
+# The metaparameters of section 5.1, which `fires` replaces.
+REPLACED_BY_FIRES = ("fire_modules", "base_e", "incr_e", "freq", "pct3x3", "squeeze_ratio")
+
 
 def _option(default: Any, group: str, flag: str, text: str, **metadata: Any) -> Any:
     return field(default=default, metadata={"group": group, "flag": flag, "help": text, **metadata})
@@ -50,6 +55,13 @@ class DesignFields:
     freq: int = _option(2, "net", "--freq", "Fire modules between increments")
     pct3x3: float = _option(0.5, "net", "--pct3x3", "share of 3x3 among the expand filters")
     squeeze_ratio: float = _option(0.125, "net", "--sr", "squeeze filters per expand filter")
+    fires: tuple[FireSizes, ...] | None = _option(
+        None,
+        "net",
+        "--fires",
+        "in place of these six: squeeze/expand1x1/expand3x3 filters of each Fire module,"
+        " such as 16/64/64,16/64/60",
+    )
     classes: int = _option(IMAGENET_CLASSES, "net", "--classes", "number of classes")
     size: int = _option(227, "net", "--size", "height and width of the input, in pixels")
     channels: int = _option(3, "net", "--channels", "channels of the input; 1: gray")

@@ -82,7 +82,7 @@ class _Builder:
         elif header == "layer":
             self.add("input", "data", [], ["data"], shape=shape)
         self.stem()
-        for fire in design.fires:
+        for fire in design.fire_filters:
             self.fire(fire)
         self.classifier()
         self.outputs()

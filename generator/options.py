@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import DesignError
 from ..text import did_you_mean, printable, shell_quote
 from .design import Design
-from .design_fields import FIELDS
+from .design_fields import FIELDS, REPLACED_BY_FIRES
 from .presets import PRESETS, preset
 
 
@@ -16,10 +16,15 @@ def format_value(value: object) -> str:
     if value is None or value == ():
         return "none" if value == () else ""
     if isinstance(value, tuple):
-        return ",".join(format_value(item) for item in value)
+        return ",".join(_format_item(item) for item in value)
     if isinstance(value, float) and value == int(value):
         return str(int(value))
     return str(value)
+
+
+def _format_item(item: object) -> str:
+    """Format an item of a list; one of `fires` is a tuple itself."""
+    return "/".join(map(str, item)) if isinstance(item, tuple) else format_value(item)
 
 
 def parse_value(name: str, text: str) -> Any:
@@ -31,6 +36,8 @@ def parse_value(name: str, text: str) -> Any:
     field = FIELDS[name]
     kind = str(field.type).removesuffix(" | None")
     text = text.strip() if kind != "str" else text
+    if name == "fires":
+        return _parse_fires(text)
     try:
         if kind == "int":
             return int(text)
@@ -51,6 +58,20 @@ def parse_value(name: str, text: str) -> Any:
     return text
 
 
+def _parse_fires(text: str) -> tuple[tuple[int, ...], ...]:
+    """Parse sizes of Fire modules such as `16/64/64,16/64/60`; validation counts them."""
+    fires = []
+    for module, item in enumerate([] if text in ("", "none") else text.split(","), start=2):
+        try:
+            fires.append(tuple(int(size) for size in item.split("/")))
+        except ValueError:
+            raise DesignError(
+                f"--fires: fire{module} {printable(item) or repr(item)}: must be 3 whole numbers,"
+                " squeeze/expand1x1/expand3x3, such as 16/64/64"
+            ) from None
+    return tuple(fires)
+
+
 def options_between(base: Design, design: Design) -> list[str]:
     """Return the options that turn `base` into `design`, in the order of the fields.
 
@@ -58,8 +79,8 @@ def options_between(base: Design, design: Design) -> list[str]:
         DesignError: no option can do that.
     """
     words = []
-    for name, field in FIELDS.items():
-        value = getattr(design, name)
+    for name in _independent(design):
+        field, value = FIELDS[name], getattr(design, name)
         if value == getattr(base, name):
             continue
         if value is None:
@@ -70,6 +91,12 @@ def options_between(base: Design, design: Design) -> list[str]:
         else:
             words += [flag, shell_quote(format_value(value))]
     return words
+
+
+def _independent(design: Design) -> list[str]:
+    """Return the fields that define a design: all but those that its `fires` replaces."""
+    replaced = () if design.fires is None else REPLACED_BY_FIRES
+    return [name for name in FIELDS if name not in replaced]
 
 
 def command_line(command: str, design: Design, net: str = "trainval") -> str:
@@ -121,11 +148,32 @@ def design_from_table(table: dict[str, Any], source: str) -> Design:
 
 
 def design_to_table(design: Design) -> dict[str, dict[str, Any]]:
-    """Return the tables of a TOML file, with every field that is not derived."""
+    """Return the tables of a TOML file, with every field that is neither derived nor replaced."""
     table: dict[str, dict[str, Any]] = {}
-    for name, field in FIELDS.items():
+    for name in _independent(design):
         value = getattr(design, name)
         if value is not None:
-            value = list(value) if isinstance(value, tuple) else value
-            table.setdefault(str(field.metadata["group"]), {})[name] = value
+            value = _as_lists(value) if isinstance(value, tuple) else value
+            table.setdefault(str(FIELDS[name].metadata["group"]), {})[name] = value
     return table
+
+
+def _as_lists(values: tuple[Any, ...]) -> list[Any]:
+    return [_as_lists(value) if isinstance(value, tuple) else value for value in values]
+
+
+def format_design(design: Design) -> str:
+    """Return the TOML of a design file that makes the design again, headed by its command."""
+    import re
+
+    import tomli_w
+
+    text = tomli_w.dumps(design_to_table(design))
+    # The sizes of a Fire module, a list in a list, on one line.
+    text = re.sub(r"(?m)^    \[[\s\d,]*\]", lambda match: _on_one_line(match[0]), text)
+    return f"# {command_line('build', design)}\n{text}"
+
+
+def _on_one_line(array: str) -> str:
+    numbers = array.strip(" []\n,").split(",")
+    return f"    [{', '.join(number.strip() for number in numbers)}]"

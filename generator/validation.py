@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 from ..errors import DesignError
 from ..nets.solver_rules import POLICIES
 from ..text import did_you_mean, printable
-from .design_fields import DesignFields
+from .design_fields import FIELDS, REPLACED_BY_FIRES, DesignFields
 from .fire import Fire
 
 # Limits of Caffe's 32-bit floats; the minimum is the smallest of full precision.
 FLOAT_MAX, FLOAT_MIN = 3.4028234663852886e38, 1.1754943508222875e-38
 
 # Field -> its minimum and maximum.
-_RANGES: dict[str, tuple[float, float]] = {
+RANGES: dict[str, tuple[float, float]] = {
     "fire_modules": (1, 64),
     "base_e": (2, 65536),
     "incr_e": (0, 65536),
@@ -65,22 +65,38 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "tuple[int, ...]": (tuple,),
     "tuple[float, ...]": (tuple,),
+    "tuple[FireSizes, ...]": (tuple,),
 }
-_WORDS = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
+_WORDS = {
+    "str": "text",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "tuple[FireSizes, ...]": "a list of lists such as [16, 64, 64]",
+}
 
 
 def option_error(design: DesignFields, name: str, reason: str) -> DesignError:
     """Return a DesignError that names the option of a field and its value."""
-    flag = design.__dataclass_fields__[name].metadata["flag"]
-    return DesignError(f"{flag} {_shown(getattr(design, name))}: {reason}")
+    return _value_error(name, getattr(design, name), reason)
+
+
+def _value_error(name: str, value: object, reason: str) -> DesignError:
+    return DesignError(f"{FIELDS[name].metadata['flag']} {_shown(value)}: {reason}")
 
 
 def _shown(value: object) -> str:
     try:
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        text = ",".join(map(_joined, value)) if isinstance(value, tuple) else str(value)
         return printable(text) or "''"
     except ValueError:  # of a number of thousands of digits
         return "a number of thousands of digits"
+
+
+def _joined(item: object) -> str:
+    if not isinstance(item, tuple):
+        return str(item)
+    return "/".join(repr(size) if isinstance(size, str) else str(size) for size in item)
 
 
 def normalize(value: Any) -> Any:
@@ -117,7 +133,9 @@ def check_fields(design: DesignFields) -> None:
 
 def _check_type(design: DesignFields, name: str, kind: str, value: Any) -> None:
     fits = isinstance(value, _TYPES[kind]) and (kind == "bool") == isinstance(value, bool)
-    if fits and isinstance(value, tuple):
+    if fits and name == "fires":
+        _check_sizes(value)
+    elif fits and isinstance(value, tuple):
         item = kind[len("tuple[") : -len(", ...]")]
         fits = all(isinstance(v, _TYPES[item]) and not isinstance(v, bool) for v in value)
         if not fits:
@@ -137,8 +155,8 @@ def _check_value(
             raise option_error(design, name, "must be a finite number (32-bit float)")
         if isinstance(number, float) and 0 < abs(number) < FLOAT_MIN:
             raise option_error(design, name, "is too small: a 32-bit float would be 0")
-    if name in _RANGES:
-        minimum, maximum = _RANGES[name]
+    if name in RANGES:
+        minimum, maximum = RANGES[name]
         if not minimum <= value <= maximum:
             raise option_error(design, name, f"must be from {_bound(minimum)} to {_bound(maximum)}")
     if name in _NAMES and value and not _NAME.fullmatch(value):
@@ -151,6 +169,31 @@ def _check_value(
         raise option_error(design, name, "must not be empty")
     if name in _PATHS and not _encodable(value):
         raise option_error(design, name, "is not UTF-8")
+
+
+def _check_sizes(fires: tuple[Any, ...]) -> None:
+    """Check the three sizes of each Fire module; errors name it and show no other."""
+    modules = RANGES["fire_modules"][1]
+    if not 1 <= len(fires) <= modules:
+        shown = fires if not fires else f"of {len(fires)} Fire modules"
+        raise _value_error("fires", shown, f"must have from 1 to {_bound(modules)} Fire modules")
+    for module, sizes in enumerate(fires, start=2):
+        reason = _why_no_sizes(sizes)
+        if reason:
+            place = f"fire{module} {_shown((sizes,))}"
+            raise DesignError(f"{FIELDS['fires'].metadata['flag']}: {place}: {reason}")
+
+
+def _why_no_sizes(sizes: object) -> str:
+    """Return why this is not the sizes of a Fire module, or an empty string."""
+    if not isinstance(sizes, tuple) or len(sizes) != 3:
+        return "must be 3 numbers, squeeze/expand1x1/expand3x3"
+    minimum, maximum = RANGES["stem_filters"]
+    if any(not isinstance(size, int) or isinstance(size, bool) for size in sizes):
+        return f"each must be {_WORDS['int']}"
+    if not all(minimum <= size <= maximum for size in sizes):
+        return f"each must be from {_bound(minimum)} to {_bound(maximum)}"
+    return ""
 
 
 def _bound(value: float) -> str:
@@ -185,6 +228,29 @@ def check_fires(design: DesignFields, fires: Sequence[Fire]) -> None:
                     name,
                     f"gives fire{fire.module} 0 {part} filters; {remedy}",
                 )
+
+
+def check_replaced(design: DesignFields, options: Mapping[str, Any]) -> None:
+    """Refuse options for the Fire modules' sizes beside `fires` that gives others.
+
+    Args:
+        design: with the options.
+        options: the fields that were named.
+
+    Raises:
+        DesignError: there is such an option.
+    """
+    if design.fires is None and options.get("fires") is None:
+        return
+    for name in REPLACED_BY_FIRES:
+        # No metaparameter makes irregular sizes, not even one that is as by default.
+        said = design.fires is None or name == "fire_modules"
+        if name in options and not (said and normalize(options[name]) == getattr(design, name)):
+            count = f"{design.fire_modules} Fire modules"
+            gives = count if name == "fire_modules" else "other sizes"
+            raise _value_error(
+                name, options[name], f"--fires gives {gives}; leave one of the two out"
+            )
 
 
 def check_pools(design: DesignFields, modules: range, pools: Sequence[int]) -> None:

@@ -30,6 +30,8 @@ BYPASSES = st.one_of(
         lambda placed: ",".join(f"{module}{kind}" for module, kind in placed.items())
     ),
 )
+SIZES = st.integers(1, 200)
+FIRES = st.lists(st.tuples(SIZES, SIZES, SIZES), min_size=1, max_size=9).map(tuple)
 INTERVALS = st.integers(1, 10**6)
 
 STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
@@ -42,6 +44,7 @@ STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "freq": st.integers(1, 9),
     "pct3x3": st.floats(0, 1),
     "squeeze_ratio": st.floats(0, 1),
+    "fires": st.none() | FIRES,
     "classes": st.integers(2, 1200),
     "size": st.integers(1, 300),
     "channels": st.integers(1, 6),

@@ -87,6 +87,9 @@ def twins(draw: st.DrawFn) -> tuple[str, str]:
         "freq": draw(st.integers(1, 3)),
         "pct3x3": draw(st.floats(0.2, 0.8)),
         "squeeze_ratio": draw(st.floats(0.2, 1)),
+        "fires": draw(
+            st.none() | st.lists(st.tuples(*[st.integers(1, 6)] * 3), min_size=1, max_size=5)
+        ),
         "stem_filters": draw(st.integers(2, 8)),
         "size": draw(st.integers(30, 40)),
         "stem": "small",

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +16,12 @@ from sqgen import Design, DesignError, NetError, build, build_solver, parse_net,
 from sqgen.formats import toml
 from sqgen.generator.design_fields import FIELDS
 from sqgen.generator.layer_list import NET_PHASES
-from sqgen.generator.options import command_line, design_from_table, design_to_table, parse_value
+from sqgen.generator.options import (
+    command_line,
+    design_from_table,
+    format_design,
+    parse_value,
+)
 from sqgen.generator.presets import PRESETS, preset
 from sqgen.nets.definition import parse_solver
 from sqgen.nets.lint import ERROR, lint_net
@@ -85,7 +89,8 @@ def test_legal_designs_make_solvers(design: Design) -> None:
 
 @given(designs())
 def test_design_file_brings_the_design_back(design: Design) -> None:
-    text = tomli_w.dumps(design_to_table(design))
+    text = format_design(design)
+    assert text.startswith(f"# {command_line('build', design)}\n[net]")
     assert design_from_table(toml.parse(text.encode(), "design.toml"), "design.toml") == design
 
 
@@ -109,7 +114,7 @@ def test_what_makes_no_net_is_told_in_one_line(chosen: dict[str, Any]) -> None:
         assert line.isprintable(), repr(line)
         assert line.startswith("--")
         return
-    assert design.fires[-1].outputs > 0
+    assert design.fire_filters[-1].outputs > 0
 
 
 # A layer may be called `/`, so what is drawn has a character that no name has.
@@ -181,6 +186,24 @@ def test_values_out_of_range_are_told_by_option(name: str, data: st.DataObject) 
         ),
         ({"classifier_relu": 0}, "--classifier-relu 0: must be true or false"),
         ({"backend": "imagedata", "channels": 4}, "--channels 4: image files have 3"),
+        ({"fires": ()}, "--fires '': must have from 1 to 64 Fire modules"),
+        ({"fires": ((1, 1, 1),) * 65}, "--fires of 65 Fire modules: must have from 1 to 64"),
+        ({"fires": (16, 64, 64)}, "--fires: fire2 16: must be 3 numbers, squeeze/expand1x1/"),
+        ({"fires": [[8, 8, 9], [16, 64]]}, "--fires: fire3 16/64: must be 3 numbers, squeeze"),
+        ({"fires": [["8", 8, 9]]}, "--fires: fire2 '8'/8/9: each must be a whole number"),
+        ({"fires": [[8, 8, 9], [8, 8.5, 9]]}, "--fires: fire3 8/8.5/9: each must be a whole"),
+        ({"fires": [[8, True, 9]]}, "--fires: fire2 8/True/9: each must be a whole number"),
+        ({"fires": [[8, [9], 9]]}, "--fires: fire2 8/(9,)/9: each must be a whole number"),
+        ({"fires": [[8, 0, 9]]}, "--fires: fire2 8/0/9: each must be from 1 to 65536"),
+        ({"fires": [[8, 9, -1]]}, "--fires: fire2 8/9/-1: each must be from 1 to 65536"),
+        ({"fires": [[8, 9, 10**9]]}, "--fires: fire2 8/9/1000000000: each must be from 1 to"),
+        ({"fires": [[8, 9, 10**5000]]}, "--fires: fire2 a number of thousands of digits: each"),
+        ({"fires": "8/8/9"}, "--fires 8/8/9: must be a list of lists"),
+        (
+            {"fires": [[8, 9, 9], [8, 9, 8]], "bypass": "3"},
+            "--bypass 3: fire3 has 18 input and 17 output channels",
+        ),
+        ({"fires": [[8, 8, 9]], "pool_after": (3,)}, "--pool-after 3: there is no fire3"),
     ],
 )
 def test_mistakes(options: dict[str, Any], message: str) -> None:
@@ -226,7 +249,7 @@ def test_unknown_field_and_net() -> None:
 
 def test_papers_formulas() -> None:
     """Section 5.1 with the values of SqueezeNet, against table 1 of the paper."""
-    fires = Design().fires
+    fires = Design().fire_filters
     assert [fire.squeeze for fire in fires] == [16, 16, 32, 32, 48, 48, 64, 64]
     assert [fire.expand1x1 for fire in fires] == [64, 64, 128, 128, 192, 192, 256, 256]
     assert [fire.expand3x3 for fire in fires] == [64, 64, 128, 128, 192, 192, 256, 256]

@@ -26,7 +26,7 @@ from sqgen.finetune.classifier import find_classifier
 from sqgen.finetune.logistic_regression import FOLDS, fit, fold_numbers
 from sqgen.formats.caffemodel import blob_array, read_blob, read_caffemodel
 from sqgen.formats.lmdb_reader import open_lmdb
-from sqgen.generator.options import design_to_table
+from sqgen.generator.options import format_design
 from sqgen.nets.definition import parse_solver
 
 from . import engine_server
@@ -54,8 +54,6 @@ def picture(kind: str, number: int) -> np.ndarray[Any, Any]:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures of three classes, and weights of a small net with seven."""
-    import tomli_w
-
     place = tmp_path_factory.mktemp("made")
     for name in NAMES:
         (place / "pictures" / name).mkdir(parents=True)
@@ -64,7 +62,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             cv2.imwrite(str(path), picture(name, number))
     net = package.Net(package.parse_net(package.build(DESIGN)), seed=2)
     net.save(place / "w.caffemodel")
-    (place / "design.toml").write_text(tomli_w.dumps(design_to_table(DESIGN)))
+    (place / "design.toml").write_text(format_design(DESIGN))
     return place
 
 
@@ -222,7 +220,7 @@ def test_it_says_what_it_did_and_what_comes_next(
     assert "0.333333" in out
     assert "always 0 bar" in out
     assert "36 pictures in 3 classes: 30 to train on, 6 to validate" in err
-    assert "7 of the 8 layers of SqueezeNet v1.1; the classifier is new" in err
+    assert "7 of the 8 layers of SqueezeNet v1.1 of other sizes; the classifier is new" in err
     lines = [line.removeprefix("sqgen: next: sqgen ") for line in err.splitlines()[-3:]]
     errors, classify, export = (line.split() for line in lines)
     assert sqgen(*errors).returncode == 0
@@ -409,6 +407,21 @@ def test_weights_of_another_family_say_what_fits(folder: Path, sqgen: Run) -> No
     done = sqgen(*words, "--bypass", "simple")
     assert done.returncode == 0, done.stderr
     assert "25 of the 26 layers of SqueezeNet v1.1 with simple bypass" in done.stderr
+
+
+def test_weights_of_a_net_whose_fire_modules_are_listed(folder: Path, sqgen: Run) -> None:
+    pruned = package.Design(version="1.1", size=32, fires=((3, 4, 5), (2, 4, 5)), bypass="3")
+    package.Net(package.parse_net(package.build(pruned))).save(folder / "p.caffemodel")
+    (folder / "p.toml").write_text(format_design(pruned))
+    words = ("finetune", "pictures", "-o", "out", "--dry-run", "--weights")
+    done = sqgen(*words, "p.caffemodel", "--design", "p.toml")
+    assert done.returncode == 0, done.stderr
+    assert "7 of the 8 layers of SqueezeNet v1.1 of other sizes with 3 bypass" in done.stderr
+    assert "--fires 3/4/5,2/4/5 " in done.stdout
+    package.Net(package.parse_net(package.build(package.Design()))).save(folder / "v1.0.caffemodel")
+    done = sqgen(*words, "v1.0.caffemodel", "--design", "p.toml")
+    assert done.returncode == 2
+    assert "are weights of SqueezeNet v1.0, not of SqueezeNet v1.1 of other" in done.stderr
 
 
 # The linear classifier

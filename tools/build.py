@@ -11,7 +11,6 @@ from ..errors import SqgenError
 from ..formats.files import write_files
 from ..generator.build import build as build_text
 from ..generator.build import design_files
-from ..generator.design import Design
 from ..generator.layer_list import NET_PHASES
 from ..generator.presets import phases_of
 from ..text import printable
@@ -59,6 +58,8 @@ def build(
         raise click.UsageError("--out '': give a folder; . is this one")
     design = select_design(preset, design_file, options)
     if dump_design:
+        from ..generator.options import format_design
+
         write(format_design(design))
     elif out is not None:
         files = design_files(design, phases_of(preset))
@@ -86,12 +87,3 @@ def is_as_built(text: str) -> bool:
         return build_text(select_design(options.pop("preset"), None, options), net) == text
     except (click.ClickException, SqgenError, ValueError):
         return False
-
-
-def format_design(design: Design) -> str:
-    """Return the TOML of a design file that reproduces the design."""
-    import tomli_w
-
-    from ..generator.options import command_line, design_to_table
-
-    return f"# {command_line('build', design)}\n{tomli_w.dumps(design_to_table(design))}"

@@ -84,7 +84,12 @@ layers { layer { name: "loss" type: "softmax_loss" } bottom: "ip" bottom: "label
 """
 # Inputs that were misread once: `CORPUS/TARGET/NAME`.
 CORPUS = DATA / "fuzz"
-DESIGNS = ("--preset v1.1 --classes 7", "--bypass 2:conv,3 --size 32 --classes 5", "--batch-norm")
+DESIGNS = (
+    "--preset v1.1 --classes 7",
+    "--bypass 2:conv,3 --size 32 --classes 5",
+    "--batch-norm",
+    "--fires 3/4/5,6/4/5",
+)
 
 
 class Target(NamedTuple):
