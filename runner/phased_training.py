@@ -31,11 +31,15 @@ if TYPE_CHECKING:
 
 
 class _Start(NamedTuple):
-    """A phase by its number, and the weights or the snapshot that it starts from."""
+    """A phase by its number, and the weights or the snapshot that it starts from.
+
+    Of a training that is complete, the last phase and its weights.
+    """
 
     number: int
     weights: str | None = None
     snapshot: str | None = None
+    is_complete: bool = False
 
 
 class PhasedTraining:
@@ -82,9 +86,11 @@ class PhasedTraining:
             if snapshot is None:
                 continue
             self._options.warn(*snapshot.remarks)
-            if number + 1 < len(self._phases) and self._is_complete(number, snapshot):
+            if not self._is_complete(number, snapshot):
+                return _Start(number, snapshot=snapshot.path)
+            if number + 1 < len(self._phases):
                 return _Start(number + 1, _weights_of(snapshot))
-            return _Start(number, snapshot=snapshot.path)
+            return _Start(number, _weights_of(snapshot), is_complete=True)
         raise FormatError(
             f"--resume: no complete snapshot {printable(self._prefixes[0])}_iter_*.solverstate;"
             " start with --weights"
@@ -99,7 +105,8 @@ class PhasedTraining:
 
     def _make_plan(self, start: _Start) -> TrainingPlan:
         wanted = replace(self._wanted, weights=start.weights, snapshot=start.snapshot, resume=False)
-        return TrainingPlan(self._options, self._solver, wanted, self._phases[start.number])
+        options = replace(self._options, log=None) if start.is_complete else self._options
+        return TrainingPlan(options, self._solver, wanted, self._phases[start.number])
 
     def _make_constraints(self, start: _Start) -> bytes | None:
         """Return the file of constraints that a phase begins with; a snapshot names its own."""
@@ -118,8 +125,21 @@ class PhasedTraining:
             raise NetError(f"{printable(start.weights)}: {error}") from None
         if not found:
             return None
-        self._options.log_line(f"{phase.name}: {describe_constraints(found)}")
+        if not start.is_complete:
+            self._options.log_line(f"{phase.name}: {describe_constraints(found)}")
         return encode_constraints(found)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a resume finds the last phase at its end."""
+        return self._start.is_complete
+
+    def _require_work(self) -> None:
+        if self.is_complete:
+            raise FormatError(
+                f"{printable(str(self._start.weights))}: is the end of the last phase: nothing is"
+                " left to do"
+            )
 
     def final_weights(self, number: int) -> str:
         """Return the weights of a phase's last snapshot.
@@ -134,6 +154,7 @@ class PhasedTraining:
 
     def preview(self) -> tuple[str, ...]:
         """Log what would run; return the command of the first phase, without running it."""
+        self._require_work()
         names = ", ".join(phase.name for phase in self._phases[self._start.number :])
         self._options.log_line(f"phases: {names}; the first:")
         if self._constraints is not None:
@@ -144,8 +165,10 @@ class PhasedTraining:
         """Run the phases that are left; return the result of their joint log.
 
         Raises:
+            FormatError: no phase is left.
             RunError: a phase did not complete.
         """
+        self._require_work()
         with Session(self._options, self._plan.engine, self._solver) as session:
             try:
                 for number in range(self._start.number, len(self._phases)):

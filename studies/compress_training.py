@@ -19,10 +19,10 @@ from ..nets.definition import NetDefinition, read_net
 from ..nets.layer_types import Shape
 from ..nets.shapes import NetShapes
 from ..nets.solver_rules import ADAPTIVE_SOLVERS
-from ..runner.options import RunOptions
+from ..runner.options import RunOptions, path_or_none
 from ..runner.phase import Phase
 from ..runner.phased_training import PhasedTraining
-from ..runner.run_folder import TESTS
+from ..runner.run_folder import TESTS, RunFolder
 from ..runner.solver_preflight import read_solver
 from ..runner.training_plan import TrainOptions
 from .retrained_pairs import UNTRAINED
@@ -94,7 +94,8 @@ def train_compressed(
         out: the file to write, .sqz or .net.
         plan: what is done.
         options: of the runs.
-        wanted: of the trainings; `resume` goes on in the stage where it was.
+        wanted: of the trainings; `resume` goes on in the stage where it was, or encodes and tests
+            stages that are all trained.
         force: whether `out` may be replaced.
 
     Returns:
@@ -112,14 +113,26 @@ def train_compressed(
     stages = _Stages(net, plan, Path(out).suffix.lower()[1:])
     wanted = replace(wanted, weights=None if wanted.resume else weights)
     training = PhasedTraining(options, solver, wanted, phases, stages.constrain, "compress train")
-    result = training.run()
-    folder = Path(result.run["folder"])
+    folder = _complete(training, options, solver)
     finals = [training.final_weights(number) for number in range(len(phases))]
     files = stages.encode_all(folder, phases, [weights, *finals])
     write_files({Path(out): Path(files[-1]).read_bytes()}, force)
     table = replace(options, run_dir=folder / TESTS)
     starts = dict(zip(files[1::2], files[::2], strict=True))
     return measure_tradeoff(weights, files, [], net_path, table, starts=starts, **test)
+
+
+def _complete(training: PhasedTraining, options: RunOptions, solver: str) -> Path:
+    """Run what is left of the training; return the run folder.
+
+    A stop between the last snapshot and the file leaves a training without work.
+    """
+    if not training.is_complete:
+        return Path(training.run().run["folder"])
+    options.log_line("all stages are trained; encoding and testing them")
+    folder = RunFolder(path_or_none(options.run_dir), solver)
+    folder.create()
+    return folder.path
 
 
 class _Stages:

@@ -93,6 +93,13 @@ def test_every_stage_holds_and_resumes(place: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
     assert (place / "w.sqz").read_bytes() == whole
 
+    # As after a stop between the last snapshot and the file.
+    (place / "w.sqz").unlink()
+    done = compress(place, *asked, "--resume")
+    assert done.returncode == 0, done.stderr.decode()
+    assert (place / "w.sqz").read_bytes() == whole
+    assert [point["name"] for point in json.loads(done.stdout)["points"]] == names
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),

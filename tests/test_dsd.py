@@ -182,6 +182,9 @@ def test_either_phase_resumes_to_the_same_bits(place: Path) -> None:
         result = train(resume=True, dsd="0.3,0.2")
         assert result.completed
         assert (place / "s_dense2_iter_6.caffemodel").read_bytes() == wanted, stage
+        with pytest.raises(SqgenError, match="the end of the last phase: nothing is left to do"):
+            train(resume=True, dsd="0.3,0.2", run_dir="none")
+        assert not Path("none").exists()
         resumed = [segment.resumed_from for segment in result.segments]
         assert (resumed[0] is None) == stage.endswith("_6")
 
