@@ -81,7 +81,15 @@ def test_a_run_of_compress_train_has_its_stages(tmp_path: Path, sqgen: Run) -> N
         plain = json.loads(sqgen("report", source, "--json").stdout)
         assert [each["command"] for each in plain["runs"]] == ["train"]
         assert plain["compressions"] == [{"source": "runs/deep", **as_dict(POINTS)}]
-    (run / "tests").rename(tmp_path / "elsewhere")
+    (tmp_path / "tested").mkdir()
+    (run / "tests").rename(tmp_path / "tested" / "tests")
+    plain = json.loads(sqgen("report", "tested", "--json").stdout)
+    assert plain == {
+        "format": 1,
+        "runs": [],
+        "compressions": [{**as_dict(POINTS), "source": "tested"}],
+    }
+    (tmp_path / "tested" / "tests").rename(tmp_path / "elsewhere")
     (run / "tests").symlink_to(tmp_path / "elsewhere")
     assert json.loads(sqgen("report", "runs", "--json").stdout)["compressions"] == []
 

@@ -78,9 +78,12 @@ def report(
 
 def _read_compressions(sources: tuple[str, ...]) -> tuple[list[Compression], tuple[str, ...]]:
     """Read what sqgen compress printed; return the other sources too."""
-    from ..studies.compression_report import read_compression
+    from ..logs.read_result import find_runs
+    from ..studies.compression_report import read_compression, read_stages
 
     read = [(source, read_compression(source)) for source in sources]
+    # Stages that a resume of compress train only tests are in a folder without a training.
+    read = [(s, found if found or find_runs(s) else read_stages(s)) for s, found in read]
     compressions = [found for _, found in read if found is not None]
     return compressions, tuple(source for source, found in read if found is None)
 
