@@ -1,0 +1,1 @@
+"""Prune channels: a smaller net that any Caffe loads (docs/pruning.md)."""
