@@ -7,7 +7,7 @@ for both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -106,13 +106,17 @@ def prove_rewritten(
     source_arrays: Arrays,
     target: NetDefinition,
     arrays: Arrays,
+    blobs: Collection[str] | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Proof:
-    """Run a deploy net, and what it was rewritten as, on random inputs; compare all blobs of both.
+    """Run a deploy net, and what it was rewritten as, on random inputs; compare blobs of both.
 
     Args:
         engine: from `load_engine`.
         source, source_arrays: the net, and name of a layer -> its parameter blobs.
         target, arrays: what it was rewritten as; its blobs have the names of the source's.
+        blobs: names of those to compare; None compares all.
+        tolerance: the largest difference, relative to a blob's largest element.
 
     Raises:
         NetError: a blob differs or is not finite; names the first such layer, with file:line.
@@ -125,7 +129,7 @@ def prove_rewritten(
         for name, shape in zip(layer.tops, layer.top_shapes, strict=True)
     }
     random = np.random.default_rng(0)
-    names = [name for name in makers if name not in shapes]
+    names = [n for n in makers if n not in shapes and (blobs is None or n in blobs)]
     results = []
     for _ in range(_INPUTS):
         inputs = {name: random.normal(0, _INPUT_SCALE, shape) for name, shape in shapes.items()}
@@ -136,7 +140,7 @@ def prove_rewritten(
         where = f"{target.place(layer)}: layer '{printable(layer.name)}'"
         for ours, theirs in results:
             other = f"'{printable(name)}' in the net before"
-            largest = max(largest, _difference(where, theirs[name], ours[name], other))
+            largest = max(largest, _difference(where, theirs[name], ours[name], other, tolerance))
         if np.array_equal(results[0][1][name], results[1][1][name]):
             blind.append(layer.name)
     return Proof(shapes, len(names), largest, blind)
@@ -159,7 +163,13 @@ def _compare(
     return _difference(where, blob, expected, other)
 
 
-def _difference(where: str, blob: np.ndarray, expected: np.ndarray, other: str) -> float:
+def _difference(
+    where: str,
+    blob: np.ndarray,
+    expected: np.ndarray,
+    other: str,
+    tolerance: float = TOLERANCE,
+) -> float:
     """Return the largest difference of a blob, relative to the largest element of `expected`.
 
     Raises:
@@ -171,7 +181,7 @@ def _difference(where: str, blob: np.ndarray, expected: np.ndarray, other: str) 
             " proven; inspect the weights with sqgen weights show"
         )
     difference = float(np.abs(blob - expected).max()) / (float(np.abs(expected).max()) or 1.0)
-    if difference > TOLERANCE:
+    if difference > tolerance:
         raise NetError(
             f"{where}: the nets differ here: on a random input the output differs by"
             f" {difference:.1e} of its largest element from {other}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import DesignError
@@ -111,6 +112,31 @@ def command_line(command: str, design: Design, net: str = "trainval") -> str:
     if net != "trainval":
         words = [*words, "--net", net]
     return " ".join(["sqgen", command, *words])
+
+
+def design_of_words(words: Sequence[str]) -> Design:
+    """Return the design of the options of a command, as `command_line` writes them.
+
+    Raises:
+        DesignError: an option is unknown, or the options make no valid design.
+    """
+    names = {str(field.metadata["flag"]): name for name, field in FIELDS.items()}
+    base, changes, left = Design(), {}, list(words)
+    while left:
+        flag = left.pop(0)
+        if flag.startswith("--no-") and names.get(f"--{flag[5:]}"):
+            changes[names[f"--{flag[5:]}"]] = False
+        elif flag in names and str(FIELDS[names[flag]].type) == "bool":
+            changes[names[flag]] = True
+        elif not left or (flag not in names and flag not in ("--preset", "--net")):
+            raise DesignError(f"no option '{printable(flag)}' of a design")
+        elif flag == "--preset":
+            base = preset(left.pop(0))
+        else:
+            value = left.pop(0)
+            if flag != "--net":
+                changes[names[flag]] = parse_value(names[flag], value)
+    return base.with_options(**changes)
 
 
 def design_from_table(table: dict[str, Any], source: str) -> Design:

@@ -61,12 +61,16 @@ class WiredLayer:
         bottoms: the channels of each bottom.
         tops: the channels of each top.
         filters: the channels that its filters make; empty of a layer without filters.
+        index: its place among the layers of the phase.
+        sources: for each bottom, the version of the blob that it reads.
     """
 
     item: LayerShapes
     bottoms: tuple[Order, ...]
     tops: tuple[Order, ...]
     filters: Order
+    index: int
+    sources: tuple[Top, ...]
 
     @property
     def name(self) -> str:
@@ -116,12 +120,13 @@ class ChannelGroups:
     ) -> Iterator[WiredLayer]:
         made: dict[Top, Order] = {}
         for node, item in zip(graph.nodes, layers, strict=True):
-            bottoms = tuple(made[top] for top in node.sources if top is not None)
+            sources = tuple(top for top in node.sources if top is not None)
+            bottoms = tuple(made[top] for top in sources)
             filters = self._number_filters(item)
             tops = self._tops(phase, node, item, bottoms, filters)
             for position, channels in enumerate(tops):
                 made[Top(node.index, position)] = channels
-            yield WiredLayer(item, bottoms, tops, filters)
+            yield WiredLayer(item, bottoms, tops, filters, node.index, sources)
 
     def _number_filters(self, item: LayerShapes) -> Order:
         """Number the channels that a layer's filters make, the same in each phase."""

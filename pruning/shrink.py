@@ -22,12 +22,16 @@ class Shrinking:
         groups: the groups of the net.
         removed: roots of those that go.
 
+    Attributes:
+        removed: as given.
+
     Raises:
         NetError: one of them has to stay, or a layer would be left without filters.
     """
 
     def __init__(self, groups: ChannelGroups, removed: Collection[int]) -> None:
         self._groups = groups
+        self.removed = frozenset(removed)
         self._removed = np.array(sorted(removed), dtype=np.int64)
         for root in removed:
             _check_may_go(groups.groups[root])

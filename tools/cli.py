@@ -50,6 +50,7 @@ COMMANDS = {
     "classify": "Classify images.",
     "features": "Write a layer's blob for each image.",
     "data": "Create LMDBs of images, average and inspect them.",
+    "prune": "Prune channels: a smaller net that any Caffe loads.",
     "compress": "Compress weights with Deep Compression, and decode them.",
     "zoo": "List the published nets: figures, files, weights.",
     "completion": "Print the script of tab completion for a shell.",

@@ -1,0 +1,48 @@
+"""Find the design that builds a net: by the command in its header, or among the published ones."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from ..errors import SqgenError
+from ..nets.definition import NetDefinition, parse_net
+from .build import build
+from .design import Design
+from .layer_list import NET_PHASES
+from .options import design_of_words
+from .presets import PRESETS, preset
+
+_HEADER = re.compile(r"\A# sqgen build(.*)$", re.MULTILINE)
+
+
+class BuiltNet(NamedTuple):
+    """A design, and which of its nets it is: `trainval`, `train`, `val` or `deploy`."""
+
+    design: Design
+    net: str
+
+
+def find_design(net: NetDefinition) -> BuiltNet | None:
+    """Return the design that builds exactly this net, or None.
+
+    A net that was edited is another than its header's command builds.
+    """
+    for design in _candidates(net):
+        for kind in NET_PHASES:
+            with suppress(SqgenError):
+                if parse_net(build(design, kind)).param == net.param:
+                    return BuiltNet(design, kind)
+    return None
+
+
+def _candidates(net: NetDefinition) -> Iterator[Design]:
+    header = _HEADER.search(net.text)
+    if header is not None:
+        with suppress(SqgenError, ValueError):
+            yield design_of_words(shlex.split(header[1]))
+    for name in PRESETS:
+        yield preset(name)

@@ -1,0 +1,95 @@
+"""Which channels matter: a score for each group, by criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+
+from ..errors import DesignError
+from ..text import did_you_mean, printable
+from ..weights.net_arrays import Arrays
+from .channel_groups import ChannelGroups, WiredLayer
+
+READERS, MAKERS, RANDOM = CRITERIA = ("l1-readers", "l1-makers", "random")
+
+
+def score_groups(
+    criterion: str, groups: ChannelGroups, arrays: Arrays, seed: int = 0
+) -> dict[int, float]:
+    """Return root -> how much a group matters.
+
+    `l1-readers` sums |W| of the weights that read its channels (AMC, arXiv:1802.03494, its code's
+    `prune_kernel`), `l1-makers` of the filters that make them.
+
+    Args:
+        criterion: one of `CRITERIA`.
+        groups: of the net.
+        arrays: its weights.
+        seed: of `random`.
+
+    Raises:
+        DesignError: there is no such criterion.
+    """
+    if criterion == RANDOM:
+        random = np.random.default_rng(seed)
+        return dict(zip(groups.groups, random.uniform(size=len(groups.groups)), strict=True))
+    if criterion not in CRITERIA:
+        hint = did_you_mean(criterion, CRITERIA)
+        raise DesignError(f"--criterion {printable(criterion)}: one of {', '.join(CRITERIA)}{hint}")
+    scores = dict.fromkeys(groups.groups, 0.0)
+    for wired, weights in weighted_layers(groups, arrays):
+        if criterion == MAKERS:
+            channels, sums = wired.filters, np.abs(weights).reshape(len(weights), -1).sum(1)
+        else:
+            channels, sums = wired.bottoms[0], reading_sums(wired, weights)
+        for root, value in zip(groups.roots(channels).tolist(), sums.tolist(), strict=True):
+            if root in scores:
+                scores[root] += value
+    return scores
+
+
+def weighted_layers(
+    groups: ChannelGroups, arrays: Arrays
+) -> Iterator[tuple[WiredLayer, np.ndarray]]:
+    """Yield each layer of filters once, with its weights in float64: (out, in, ...)."""
+    seen: set[str] = set()
+    for wired in groups.layers():
+        if wired.filters.size and wired.name in arrays and wired.name not in seen:
+            seen.add(wired.name)
+            yield wired, filter_rows(wired, np.asarray(arrays[wired.name][0], dtype=np.float64))
+
+
+def filter_rows(wired: WiredLayer, weights: np.ndarray) -> np.ndarray:
+    """Return the weights of a layer of filters with a row for each filter."""
+    layer = wired.item.layer
+    is_transposed = layer.type == "InnerProduct" and layer.inner_product_param.transpose
+    return weights.T if is_transposed else weights
+
+
+def reading_sums(wired: WiredLayer, rows: np.ndarray) -> np.ndarray:
+    """Return the sum of |W| by which a layer reads each channel of its bottom."""
+    sums: np.ndarray = column_sums(wired, np.abs(rows)).sum(0)
+    return sums
+
+
+def column_sums(wired: WiredLayer, rows: np.ndarray) -> np.ndarray:
+    """Sum the weights of each filter and channel: (filters, channels of the bottom).
+
+    A filter of a convolution in groups reads the channels of its own group; all others are 0.
+    """
+    channels = len(wired.bottoms[0])
+    if wired.item.layer.type == "InnerProduct":
+        inner = prod(wired.item.bottoms[0][2:])
+        whole: np.ndarray = rows.reshape(len(rows), channels, inner).sum(2)
+        return whole
+    sums = rows.reshape(len(rows), rows.shape[1], -1).sum(2)
+    if wired.conv_groups == 1:
+        return sums
+    spread = np.zeros((len(rows), channels))
+    outputs, inputs = len(rows) // wired.conv_groups, rows.shape[1]
+    for number in range(wired.conv_groups):
+        own = slice(number * outputs, (number + 1) * outputs)
+        spread[own, number * inputs : (number + 1) * inputs] = sums[own]
+    return spread

@@ -1,0 +1,194 @@
+"""How many channels each layer keeps: the decisions of a pruning, and ratios by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from ..errors import DesignError, NetError
+from ..formats import toml
+from ..formats.files import read_bytes
+from ..text import did_you_mean, first_few, printable
+from .channel_groups import ChannelGroups
+
+_FILE_LIMIT = 1 << 20
+_MAX_PATTERN = 1000  # characters: fnmatch takes quadratic time for very many brackets
+
+
+class Decision(NamedTuple):
+    """Groups of channels of the same layers, of which some share is kept.
+
+    Attributes:
+        layers: the layers whose filters make each group, in the order of the net.
+        roots: of the groups.
+    """
+
+    layers: tuple[str, ...]
+    roots: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The layers' names, joined."""
+        return " + ".join(self.layers)
+
+
+def find_decisions(groups: ChannelGroups) -> list[Decision]:
+    """Return the decisions of a net, in the order of their first layers.
+
+    Raises:
+        NetError: no channel may go.
+    """
+    places: dict[str, int] = {}
+    for wired in groups.layers():
+        places.setdefault(wired.name, len(places))
+    found: dict[tuple[str, ...], list[int]] = {}
+    for root, group in groups.groups.items():
+        if group.reason is None:
+            layers = tuple(sorted(group.layers, key=places.__getitem__))
+            found.setdefault(layers, []).append(root)
+    if not found:
+        reasons = dict.fromkeys(group.reason for group in groups.groups.values() if group.reason)
+        raise NetError(f"no channel of the net can go: {first_few(list(reasons))}")
+    ordered = sorted(found.items(), key=lambda item: [places[name] for name in item[0]])
+    return [Decision(layers, tuple(roots)) for layers, roots in ordered]
+
+
+class PatternValue(NamedTuple):
+    """A number for the layers whose names match a shell pattern."""
+
+    pattern: str
+    value: float
+
+
+@dataclass(frozen=True)
+class RatioRules:
+    """Which share of its channels each layer keeps, by hand.
+
+    Attributes:
+        ratios: above 0 to 1; the first that matches counts, and layers without one keep all.
+        at_least: channels that layers keep at least; the largest that matches counts.
+        leave: patterns of layers that keep all.
+        multiple: of which the numbers of channels are, rounded up.
+
+    Raises:
+        DesignError: a number is out of range.
+    """
+
+    ratios: tuple[PatternValue, ...] = ()
+    at_least: tuple[PatternValue, ...] = ()
+    leave: tuple[str, ...] = ()
+    multiple: int = 1
+
+    def __post_init__(self) -> None:
+        for pattern, ratio in self.ratios:
+            if not 0 < ratio <= 1:
+                raise DesignError(
+                    f"'{printable(pattern)}' is to keep {ratio:g}: give a share above 0, up to 1"
+                )
+        for pattern, count in self.at_least:
+            if count < 1 or count != int(count):
+                raise DesignError(f"--at-least {printable(pattern)}={count:g}: give 1 or more")
+        if self.multiple < 1:
+            raise DesignError(f"--round {self.multiple}: give 1 or more")
+
+    def counts(self, decisions: Sequence[Decision]) -> list[int]:
+        """Return how many channels each decision keeps.
+
+        Raises:
+            DesignError: a pattern matches no layer that can lose channels, or layers that go
+                together have different ratios.
+        """
+        self._check_patterns(decisions)
+        return [self._count(decision) for decision in decisions]
+
+    def _count(self, decision: Decision) -> int:
+        size = len(decision.roots)
+        if any(fnmatchcase(name, pattern) for name in decision.layers for pattern in self.leave):
+            return size
+        found = {name: _first(name, self.ratios) for name in decision.layers}
+        ratios = {ratio for ratio in found.values() if ratio is not None}
+        if len(ratios) > 1:
+            texts = ", ".join(f"'{printable(name)}' {ratio:g}" for name, ratio in found.items())
+            raise DesignError(f"{texts}: these layers lose channels together; give them one ratio")
+        return self.count(decision, ratios.pop() if ratios else 1.0)
+
+    def count(self, decision: Decision, ratio: float) -> int:
+        """Return how many channels a decision keeps at a ratio: at least 1, and at most all."""
+        size = len(decision.roots)
+        least = [
+            value
+            for pattern, value in self.at_least
+            if any(fnmatchcase(name, pattern) for name in decision.layers)
+        ]
+        wanted = max([round(ratio * size), *map(int, least), 1])
+        rounded = math.ceil(wanted / self.multiple) * self.multiple
+        return min(rounded, size)
+
+    def _check_patterns(self, decisions: Sequence[Decision]) -> None:
+        names = [name for decision in decisions for name in decision.layers]
+        pairs = (*self.ratios, *self.at_least)
+        for pattern in (*(pair.pattern for pair in pairs), *self.leave):
+            if not any(fnmatchcase(name, pattern) for name in names):
+                hint = did_you_mean(pattern, names)
+                raise DesignError(
+                    f"'{printable(pattern)}' matches no layer that can lose channels{hint}"
+                )
+
+
+def _first(name: str, pairs: Iterable[PatternValue]) -> float | None:
+    return next((value for pattern, value in pairs if fnmatchcase(name, pattern)), None)
+
+
+def parse_pair(flag: str, text: str, example: str) -> PatternValue:
+    """Parse PATTERN=X.
+
+    Raises:
+        DesignError: it has another form; the message has the flag.
+    """
+    pattern, equals, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not equals or not pattern or math.isnan(value):
+        raise DesignError(f"{flag} {printable(text)}: write PATTERN=X, as {example}")
+    return PatternValue(pattern, value)
+
+
+def read_ratios(path: str) -> tuple[PatternValue, ...]:
+    """Read ratios such as `"fire2/squeeze1x1" = 0.5` from a TOML file; the first match applies.
+
+    Raises:
+        FormatError: the file can't be read or parsed.
+        DesignError: a value is no number.
+    """
+    shown = printable(path)
+    table = toml.parse(read_bytes(path, _FILE_LIMIT, "a table of ratios"), path)
+    if not table:
+        raise DesignError(f'{shown}: has no ratios; write "fire*/squeeze1x1" = 0.5')
+    for pattern, value in table.items():
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not 0 < value <= 1:
+            raise DesignError(
+                f"{shown}: '{printable(pattern, 60)}' takes a share of channels above 0, up to 1"
+            )
+        if len(pattern) > _MAX_PATTERN:
+            raise DesignError(f"{shown}: '{printable(pattern, 60)}' is too long for a pattern")
+    return tuple(PatternValue(pattern, float(value)) for pattern, value in table.items())
+
+
+def keep_best(
+    decisions: Sequence[Decision], counts: Sequence[int], scores: Mapping[int, float]
+) -> list[int]:
+    """Return the roots that go where each decision keeps the groups of the highest scores.
+
+    Of equal scores, the first stay.
+    """
+    removed: list[int] = []
+    for decision, count in zip(decisions, counts, strict=True):
+        ranked = sorted(decision.roots, key=lambda root: (-scores[root], root))
+        removed += ranked[count:]
+    return sorted(removed)

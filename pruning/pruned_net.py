@@ -1,0 +1,144 @@
+"""The files of a pruned net: prototxts, weights, and the design that builds it, where one does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import NetError, SqgenError
+from ..formats.caffemodel import encode_caffemodel
+from ..formats.prototxt import to_text
+from ..formats.schema import NetParameter
+from ..generator.build import build, design_files
+from ..generator.design import Design
+from ..generator.naming import NAMINGS, layer_name
+from ..generator.recognize import BuiltNet, find_design
+from ..nets.definition import NetDefinition, parse_net
+from ..nets.deploy import deploy_net
+from ..nets.layer_types import Shape
+from ..nets.shapes import require_shapes
+from ..nets.totals import Totals, totals
+from ..weights.make_caffemodel import make_caffemodel
+
+TRAIN_VAL, DEPLOY = "train_val.prototxt", "deploy.prototxt"
+WEIGHTS, DESIGN = "pruned.caffemodel", "design.toml"
+
+
+@dataclass(frozen=True)
+class PrunedNet:
+    """A net without some channels.
+
+    Attributes:
+        whole: the net that was pruned.
+        definition: what is left of it.
+        arrays: the weights that are left, by layer.
+        image: (channels, height, width) of the records of data layers that don't say.
+        built: the design that builds `definition`, and which of its nets it is; or None.
+        undesigned: why no design builds it; empty where one does.
+    """
+
+    whole: NetDefinition
+    definition: NetDefinition
+    arrays: Mapping[str, Sequence[np.ndarray]]
+    image: Shape | None
+    built: BuiltNet | None
+    undesigned: str = ""
+
+    @property
+    def savings(self) -> tuple[Totals, Totals]:
+        """Totals before and after."""
+        before, after = (
+            totals(require_shapes(net, "TEST", self.image)) for net in (self.whole, self.definition)
+        )
+        return before, after
+
+    def files(self, header: str) -> dict[str, bytes]:
+        """Return the files by name.
+
+        Args:
+            header: the comment that begins a prototxt that no design builds.
+        """
+        texts = self._texts(header)
+        model = make_caffemodel(self.definition, self.arrays)
+        return {
+            **{name: text.encode() for name, text in texts.items()},
+            WEIGHTS: encode_caffemodel(model, WEIGHTS),
+        }
+
+    def _texts(self, header: str) -> dict[str, str]:
+        if self.built is not None:
+            import tomli_w
+
+            from ..generator.options import design_to_table
+
+            table = tomli_w.dumps(design_to_table(self.built.design))
+            return {**design_files(self.built.design), DESIGN: table}
+        text = header + to_text(self.definition.param)
+        if not self.definition.layers("TRAIN") or _is_deploy(self.definition.param):
+            return {DEPLOY: text}
+        texts = {TRAIN_VAL: text}
+        with suppress(SqgenError):  # of a net of which there is none
+            made = deploy_net(self.definition, image=self.image)
+            texts[DEPLOY] = header + to_text(made.param)
+        return texts
+
+
+def _is_deploy(param: NetParameter) -> bool:
+    return any(layer.type == "Input" for layer in param.layer)
+
+
+def make_pruned_net(
+    whole: NetDefinition,
+    param: NetParameter,
+    arrays: Mapping[str, Sequence[np.ndarray]],
+    image: Shape | None = None,
+) -> PrunedNet:
+    """Check what is left of a net, and find the design that builds it.
+
+    Args:
+        whole: the net.
+        param: what is left of it.
+        arrays: its weights.
+        image: (channels, height, width) of the records of data layers that don't say.
+
+    Raises:
+        NetError: Caffe would refuse it.
+    """
+    definition = parse_net(to_text(param), whole.source)
+    for phase in ("TRAIN", "TEST"):
+        if definition.layers(phase):
+            require_shapes(definition, phase, image)
+    whole_design = find_design(whole)
+    if whole_design is None:
+        return PrunedNet(whole, definition, arrays, image, None, "no design builds the net")
+    try:
+        built = _pruned_design(whole_design, definition)
+    except SqgenError as error:
+        return PrunedNet(whole, definition, arrays, image, None, str(error))
+    return PrunedNet(whole, definition, arrays, image, built)
+
+
+def _pruned_design(whole: BuiltNet, left: NetDefinition) -> BuiltNet:
+    """Return the design of what is left of a net that a design builds.
+
+    Raises:
+        SqgenError: none does.
+    """
+    design = _with_sizes(whole.design, left)
+    if parse_net(build(design, whole.net)).param != left.param:
+        raise NetError("no design builds what is left")
+    return BuiltNet(design, whole.net)
+
+
+def _with_sizes(design: Design, left: NetDefinition) -> Design:
+    outputs = {layer.name: layer.convolution_param.num_output for layer in left.param.layer}
+    naming = NAMINGS[design.naming]
+    patterns = (naming.squeeze, naming.expand1x1, naming.expand3x3)
+    sizes = [
+        tuple(outputs[layer_name(pattern, module)] for pattern in patterns)
+        for module in design.modules
+    ]
+    return design.with_options(stem_filters=outputs["conv1"]).with_fires(sizes)

@@ -1,0 +1,177 @@
+"""`sqgen prune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..formats.files import write_files
+from ..report.table import table
+from ..text import agreement_text, printable, shape_text, shell_join
+from ..version import __version__
+from .input_files import read_net
+from .terminal import echo, parse_image, print_json, print_table, terminal_width, warn
+
+if TYPE_CHECKING:
+    from ..engine.equivalence import Proof
+    from ..formats.schema import NetParameter
+    from ..nets.definition import NetDefinition
+    from ..nets.layer_types import Shape
+    from ..pruning.prune import Pruning
+
+FORMAT = 1
+
+
+@click.command()
+@click.argument("weights", metavar="W")
+@click.option("--net", "--model", "net_path", required=True, metavar="NET", help="the net of W")
+@click.option("--out", "-o", required=True, metavar="DIR", help="folder to write the files into")
+@click.option("--ratios", metavar="FILE", help="TOML: shares of channels to keep, by layer")
+@click.option("--ratio-for", multiple=True, metavar="PATTERN=X", help="share that a layer keeps")
+@click.option("--lossless", is_flag=True, help="take only channels that can't matter")
+@click.option(
+    "--criterion",
+    default="l1-readers",
+    metavar="NAME",
+    help="which channels go: l1-readers, l1-makers, random [l1-readers]",
+)
+@click.option("--round", "multiple", type=int, default=1, metavar="N", help="keep a multiple of N")
+@click.option("--at-least", multiple=True, metavar="PATTERN=N", help="channels to keep at least")
+@click.option("--leave", multiple=True, metavar="PATTERN", help="layers that keep all channels")
+@click.option("--seed", type=int, default=0, metavar="N", help="of the criterion random [0]")
+@click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it")
+@click.option("--no-proof", is_flag=True, help="skip running the nets to compare them")
+@click.option("--force", is_flag=True, help="replace files of DIR that exist")
+@click.option("--json", "as_json", is_flag=True, help="print JSON (docs/pruning.md)")
+def prune(
+    weights: str,
+    net_path: str,
+    out: str,
+    ratios: str | None,
+    ratio_for: tuple[str, ...],
+    lossless: bool,
+    criterion: str,
+    multiple: int,
+    at_least: tuple[str, ...],
+    leave: tuple[str, ...],
+    seed: int,
+    image: str | None,
+    no_proof: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Prune channels of a net: a smaller one that any Caffe loads.
+
+    Takes filters out of the layers that --ratio-for or --ratios name, and with each what belongs
+    to it elsewhere: bypasses add the same channels, and the next layers read fewer. DIR gets the
+    prototxts, pruned.caffemodel, and of a SqueezeNet the design.toml that builds it again.
+
+    \b
+    Examples:
+      sqgen prune w.caffemodel --net train_val.prototxt --out small \\
+        --ratio-for 'fire*/expand3x3=0.5' --ratio-for 'fire*/squeeze1x1=0.75'
+      sqgen prune compressed.net --net deploy.prototxt --out same --lossless
+    """
+    shape = parse_image(image)
+    if lossless == bool(ratios or ratio_for):
+        raise click.UsageError("give --ratio-for PATTERN=X, --ratios FILE, or --lossless")
+    if lossless and (at_least or leave or multiple != 1 or criterion != "l1-readers"):
+        raise click.UsageError("--lossless takes what can't matter: leave the other choices out")
+    from ..pruning.decisions import RatioRules, parse_pair, read_ratios
+    from ..pruning.prune import Pruner
+
+    shares = [parse_pair("--ratio-for", text, "conv1=0.5") for text in ratio_for]
+    rules = RatioRules(
+        (*shares, *(read_ratios(ratios) if ratios is not None else ())),
+        tuple(parse_pair("--at-least", text, "conv1=8") for text in at_least),
+        leave,
+        multiple,
+    )
+    net = read_net(net_path)
+    pruner = Pruner(net, [(printable(weights), _read_weights(weights, net, shape))], shape)
+    done = pruner.lossless() if lossless else pruner.by_ratios(rules, criterion, seed)
+    proof = None if no_proof else _prove(done)
+    words = ["sqgen", "prune", weights, "--net", net_path, "--out", out]
+    header = f"# {shell_join(words)} ...\n# sqgen {__version__}\n"
+    files = done.pruned.files(header)
+    write_files({Path(out) / name: data for name, data in files.items()}, force)
+    if done.pruned.undesigned:
+        warn(f"no design.toml: {done.pruned.undesigned}")
+    if as_json:
+        print_json(_as_dict(done, proof, out, list(files)))
+    else:
+        _print(done, proof)
+        click.echo(f"wrote {', '.join(files)} in {printable(out)}", err=True)
+
+
+def _read_weights(path: str, net: NetDefinition, image: Shape | None) -> NetParameter:
+    """Read a caffemodel, or compressed weights of the net."""
+    if path.lower().endswith((".sqz", ".net")):
+        from ..compress.encoding import read_compressed
+
+        return read_compressed(path, net, image)
+    from ..formats.caffemodel import read_caffemodel
+
+    return read_caffemodel(path)
+
+
+def _prove(done: Pruning) -> Proof | None:
+    """Run both nets on random inputs, and compare their outputs; None of a net without inputs."""
+    nets = done.deploy_nets()
+    if nets is None:
+        return None
+    from ..engine.equivalence import load_engine, prove_rewritten
+    from ..nets.shapes import require_shapes
+
+    outputs = require_shapes(nets[0], "TEST").graph.output_names()
+    return prove_rewritten(
+        load_engine(),
+        nets[0],
+        done.equal,
+        nets[1],
+        done.pruned.arrays,
+        blobs=outputs,
+        tolerance=done.tolerance,
+    )
+
+
+def _print(done: Pruning, proof: Proof | None) -> None:
+    rows = [
+        [decision.name, f"{len(decision.roots):,}", f"{count:,}"]
+        for decision, count in zip(done.decisions, done.counts, strict=True)
+        if count < len(decision.roots)
+    ]
+    if rows:
+        print_table(table(["layer", "channels", "kept"], rows, (1, 2), terminal_width()))
+    before, after = done.pruned.savings
+    for name, old, new in (
+        ("MACs", before.macs, after.macs),
+        ("parameters", before.parameters, after.parameters),
+    ):
+        echo(f"{name}: {old:,} -> {new:,} ({new / old:.4f})")
+    if proof is not None:
+        shapes = " and ".join(map(shape_text, proof.inputs.values()))
+        whole = "the whole net" if done.is_lossless else "the whole net without these channels"
+        agreement = agreement_text(proof.blobs, f"that of {whole}", proof.largest)
+        echo(f"run on random {shapes} in float64: {agreement}")
+
+
+def _as_dict(done: Pruning, proof: Proof | None, out: str, files: list[str]) -> dict[str, Any]:
+    before, after = done.pruned.savings
+    decisions = zip(done.decisions, done.counts, strict=True)
+    return {
+        "format": FORMAT,
+        "path": out,
+        "files": files,
+        "decisions": [
+            {"layers": list(each.layers), "channels": len(each.roots), "kept": count}
+            for each, count in decisions
+        ],
+        "stay": done.stay,
+        "folded": done.folded,
+        "macs": {"before": before.macs, "after": after.macs},
+        "parameters": {"before": before.parameters, "after": after.parameters},
+        "proof": None if proof is None else {"largest": proof.largest, "blobs": proof.blobs},
+    }
