@@ -15,12 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import NetError
 from ..formats.schema import LayerParameter
 from ..nets.definition import NetDefinition
 from ..nets.graph import Graph, Node, Top
 from ..nets.layer_types import Shape
-from ..nets.shapes import LayerShapes, require_shapes
+from ..nets.shapes import LayerShapes, NetShapes, require_shapes
 from ..text import printable
 from ..weights.channel_order import (
     ChannelTies,
@@ -97,6 +96,7 @@ class ChannelGroups:
         image: (channels, height, width) of the records of data layers that don't say.
 
     Attributes:
+        shapes: phase -> its shapes.
         wired: phase -> its layers with their channels, in order.
 
     Raises:
@@ -107,10 +107,11 @@ class ChannelGroups:
         self._ties = ChannelTies()
         self._makers: dict[str, int] = {}
         self._reasons: dict[int, str] = {}
+        self.shapes: dict[str, NetShapes] = {}
         self.wired: dict[str, list[WiredLayer]] = {}
         for phase in PHASES:
             if net.layers(phase):
-                shapes = require_shapes(net, phase, image)
+                shapes = self.shapes[phase] = require_shapes(net, phase, image)
                 self.wired[phase] = list(self._walk(phase, shapes.graph, shapes.layers))
                 self._keep_outputs(shapes.graph, self.wired[phase])
         self._tie_shared()
@@ -240,13 +241,3 @@ def _needs_all(item: LayerShapes) -> bool:
     """Whether a layer that keeps channels apart still computes over all of them."""
     layer = item.layer
     return layer.type == "Softmax" and layer.softmax_param.axis % len(item.bottoms[0]) == 1
-
-
-def require_followed(groups: ChannelGroups) -> None:
-    """Check that any channel of the net may go.
-
-    Raises:
-        NetError: none may.
-    """
-    if all(group.reason is not None for group in groups.groups.values()):
-        raise NetError("no channel of the net can go")

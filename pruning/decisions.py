@@ -94,19 +94,33 @@ class RatioRules:
         if self.multiple < 1:
             raise DesignError(f"--round {self.multiple}: give 1 or more")
 
-    def counts(self, decisions: Sequence[Decision]) -> list[int]:
+    def counts(self, decisions: Sequence[Decision], stay: Mapping[str, str]) -> list[int]:
         """Return how many channels each decision keeps.
+
+        Args:
+            decisions: of the net.
+            stay: layers that have to keep channels, and why.
 
         Raises:
             DesignError: a pattern matches no layer that can lose channels, or layers that go
                 together have different ratios.
         """
-        self._check_patterns(decisions)
+        self.check_patterns(decisions, stay)
         return [self._count(decision) for decision in decisions]
+
+    def uniform_counts(self, decisions: Sequence[Decision], ratio: float) -> list[int]:
+        """Return how many channels each keeps where all but those left keep a share."""
+        return [
+            len(decision.roots) if self._is_left(decision) else self.count(decision, ratio)
+            for decision in decisions
+        ]
+
+    def _is_left(self, decision: Decision) -> bool:
+        return any(fnmatchcase(n, pattern) for n in decision.layers for pattern in self.leave)
 
     def _count(self, decision: Decision) -> int:
         size = len(decision.roots)
-        if any(fnmatchcase(name, pattern) for name in decision.layers for pattern in self.leave):
+        if self._is_left(decision):
             return size
         found = {name: _first(name, self.ratios) for name in decision.layers}
         ratios = {ratio for ratio in found.values() if ratio is not None}
@@ -127,12 +141,18 @@ class RatioRules:
         rounded = math.ceil(wanted / self.multiple) * self.multiple
         return min(rounded, size)
 
-    def _check_patterns(self, decisions: Sequence[Decision]) -> None:
+    def check_patterns(self, decisions: Sequence[Decision], stay: Mapping[str, str]) -> None:
+        """Check that each pattern matches a layer that can lose channels.
+
+        Raises:
+            DesignError: one does not.
+        """
         names = [name for decision in decisions for name in decision.layers]
         pairs = (*self.ratios, *self.at_least)
         for pattern in (*(pair.pattern for pair in pairs), *self.leave):
             if not any(fnmatchcase(name, pattern) for name in names):
-                hint = did_you_mean(pattern, names)
+                kept = [f": {why}" for name, why in stay.items() if fnmatchcase(name, pattern)]
+                hint = kept[0] if kept else did_you_mean(pattern, names)
                 raise DesignError(
                     f"'{printable(pattern)}' matches no layer that can lose channels{hint}"
                 )

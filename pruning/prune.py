@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import SqgenError
@@ -10,7 +11,9 @@ from ..nets.deploy import deploy_net
 from ..nets.layer_types import Shape
 from ..nets.shapes import require_shapes
 from ..weights.net_arrays import Arrays, Model, net_arrays
+from .budgets import Budget, keep_within
 from .channel_groups import ChannelGroups
+from .costs import NetCosts
 from .criteria import score_groups
 from .decisions import Decision, RatioRules, find_decisions, keep_best
 from .lossless import find_lossless
@@ -80,9 +83,24 @@ class Pruner:
             DesignError: a rule fits no layer, or there is no such criterion.
             NetError: a layer would be left without filters.
         """
-        counts = rules.counts(self.decisions)
+        counts = rules.counts(self.decisions, self._stay)
         scores = score_groups(criterion, self.groups, self.arrays, seed)
         shrinking = Shrinking(self.groups, keep_best(self.decisions, counts, scores))
+        return self._finish(shrinking, self.arrays, shrinking.mask_arrays(self.arrays))
+
+    def within(
+        self, budgets: Sequence[Budget], rules: RatioRules, criterion: str, seed: int = 0
+    ) -> Pruning:
+        """Keep the same share of each layer's channels, the largest within all budgets.
+
+        Raises:
+            DesignError: a budget can't be met, a rule fits no layer, or there is no such criterion.
+        """
+        rules.check_patterns(self.decisions, self._stay)
+        scores = score_groups(criterion, self.groups, self.arrays, seed)
+        costs = NetCosts(self.groups)
+        removed = keep_within(budgets, self.decisions, rules, scores, costs)
+        shrinking = Shrinking(self.groups, removed)
         return self._finish(shrinking, self.arrays, shrinking.mask_arrays(self.arrays))
 
     def lossless(self) -> Pruning:
@@ -91,6 +109,15 @@ class Pruner:
         shrinking = Shrinking(self.groups, found.removed)
         folded = len(found.constant)
         return self._finish(shrinking, found.arrays, self.arrays, folded, is_lossless=True)
+
+    @property
+    def _stay(self) -> dict[str, str]:
+        return {
+            name: group.reason
+            for group in self.groups.groups.values()
+            for name in group.layers
+            if group.reason is not None
+        }
 
     def _finish(
         self,
@@ -106,11 +133,7 @@ class Pruner:
             sum(root not in shrinking.removed for root in decision.roots)
             for decision in self.decisions
         ]
-        stay = {
-            name: group.reason
-            for group in self.groups.groups.values()
-            for name in group.layers
-            if group.reason is not None
-        }
         tolerance = FOLDED_TOLERANCE if folded else EXACT_TOLERANCE
-        return Pruning(left, equal, tolerance, self.decisions, counts, folded, is_lossless, stay)
+        return Pruning(
+            left, equal, tolerance, self.decisions, counts, folded, is_lossless, self._stay
+        )

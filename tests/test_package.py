@@ -166,6 +166,7 @@ ROOMS: dict[str, set[str]] = {
         "logs",
         "runner",
     },
+    "pruning": {"formats", "nets", "weights", "generator"},
     "studies": {"formats", "nets", "compress", "evaluation", "runner", "logs", "report"},
     "finetune": {
         "formats",

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from sqgen import Design, NetError, build, parse_net
 from sqgen.formats.prototxt import to_text
 from sqgen.nets.shapes import require_shapes
+from sqgen.nets.totals import totals
 from sqgen.pruning.channel_groups import ChannelGroups, Group
+from sqgen.pruning.costs import NetCosts
 from sqgen.pruning.shrink import Shrinking
 from sqgen.weights.make_caffemodel import make_caffemodel
 from sqgen.weights.net_arrays import net_arrays
@@ -166,5 +168,22 @@ def test_a_shrunk_net_computes_what_a_masked_one_does(strategy: Any) -> None:
         assert wanted.keys() == got.keys()
         for name, value in wanted.items():
             np.testing.assert_allclose(got[name], value, rtol=1e-9, atol=1e-9)
+
+    check()
+
+
+@pytest.mark.parametrize("strategy", [twins, wild_twins])
+def test_costs_are_those_that_summary_counts(strategy: Any) -> None:
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(strategy(), st.data())
+    def check(pair: tuple[str, str], data: st.DataObject) -> None:
+        net = parse_net(pair[0])
+        groups = ChannelGroups(net)
+        removed = data.draw(st.composite(choose)(groups.groups))
+        small = parse_net(to_text(Shrinking(groups, removed).shrink_net(net.param)))
+        counted = totals(require_shapes(small, "TEST"))
+        costs = NetCosts(groups)
+        assert costs.cost("macs", removed) == counted.macs
+        assert costs.cost("parameters", removed) == counted.parameters
 
     check()

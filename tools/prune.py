@@ -30,6 +30,8 @@ FORMAT = 1
 @click.option("--out", "-o", required=True, metavar="DIR", help="folder to write the files into")
 @click.option("--ratios", metavar="FILE", help="TOML: shares of channels to keep, by layer")
 @click.option("--ratio-for", multiple=True, metavar="PATTERN=X", help="share that a layer keeps")
+@click.option("--macs", type=float, metavar="X", help="budget: a share of the net's, or a number")
+@click.option("--parameters", type=float, metavar="X", help="budget, likewise")
 @click.option("--lossless", is_flag=True, help="take only channels that can't matter")
 @click.option(
     "--criterion",
@@ -51,6 +53,8 @@ def prune(
     out: str,
     ratios: str | None,
     ratio_for: tuple[str, ...],
+    macs: float | None,
+    parameters: float | None,
     lossless: bool,
     criterion: str,
     multiple: int,
@@ -64,21 +68,27 @@ def prune(
 ) -> None:
     """Prune channels of a net: a smaller one that any Caffe loads.
 
-    Takes filters out of the layers that --ratio-for or --ratios name, and with each what belongs
-    to it elsewhere: bypasses add the same channels, and the next layers read fewer. DIR gets the
-    prototxts, pruned.caffemodel, and of a SqueezeNet the design.toml that builds it again.
+    Takes filters out of the layers that --ratio-for or --ratios name, or the same share out of all
+    until a budget is met; and with each filter what belongs to it elsewhere: bypasses add the same
+    channels, and the next layers read fewer. DIR gets the prototxts, pruned.caffemodel, and of a
+    SqueezeNet the design.toml that builds it again.
 
     \b
     Examples:
       sqgen prune w.caffemodel --net train_val.prototxt --out small \\
         --ratio-for 'fire*/expand3x3=0.5' --ratio-for 'fire*/squeeze1x1=0.75'
+      sqgen prune w.caffemodel --net train_val.prototxt --out small --macs 0.7
       sqgen prune compressed.net --net deploy.prototxt --out same --lossless
     """
     shape = parse_image(image)
-    if lossless == bool(ratios or ratio_for):
-        raise click.UsageError("give --ratio-for PATTERN=X, --ratios FILE, or --lossless")
+    budgets = {"macs": macs, "parameters": parameters}
+    is_by_hand, is_within = bool(ratios or ratio_for), set(budgets.values()) != {None}
+    if [lossless, is_by_hand, is_within].count(True) != 1:
+        ways = "ratios (--ratio-for, --ratios), a budget (--macs, --parameters), or --lossless"
+        raise click.UsageError(f"give one: {ways}")
     if lossless and (at_least or leave or multiple != 1 or criterion != "l1-readers"):
         raise click.UsageError("--lossless takes what can't matter: leave the other choices out")
+    from ..pruning.budgets import Budget
     from ..pruning.decisions import RatioRules, parse_pair, read_ratios
     from ..pruning.prune import Pruner
 
@@ -91,7 +101,13 @@ def prune(
     )
     net = read_net(net_path)
     pruner = Pruner(net, [(printable(weights), _read_weights(weights, net, shape))], shape)
-    done = pruner.lossless() if lossless else pruner.by_ratios(rules, criterion, seed)
+    if lossless:
+        done = pruner.lossless()
+    elif is_by_hand:
+        done = pruner.by_ratios(rules, criterion, seed)
+    else:
+        given = [Budget(name, value) for name, value in budgets.items() if value is not None]
+        done = pruner.within(given, rules, criterion, seed)
     proof = None if no_proof else _prove(done)
     words = ["sqgen", "prune", weights, "--net", net_path, "--out", out]
     header = f"# {shell_join(words)} ...\n# sqgen {__version__}\n"
