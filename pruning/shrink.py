@@ -36,10 +36,10 @@ class Shrinking:
         for root in removed:
             _check_may_go(groups.groups[root])
         for wired in groups.layers():
-            if wired.filters.size and not self._kept(wired.filters).size:
+            if wired.filters.size and not self.kept(wired.filters).size:
                 raise NetError(f"layer '{printable(wired.name)}': would be left without filters")
 
-    def _kept(self, channels: Order) -> Order:
+    def kept(self, channels: Order) -> Order:
         """Return the indices of the channels that stay."""
         return np.flatnonzero(~np.isin(self._groups.roots(channels), self._removed))
 
@@ -63,13 +63,13 @@ class Shrinking:
 
     def _shrink_layer(self, layer: LayerParameter, wired: WiredLayer) -> None:
         if layer.type == "Convolution" and wired.filters.size:
-            layer.convolution_param.num_output = len(self._kept(wired.filters))
+            layer.convolution_param.num_output = len(self.kept(wired.filters))
             if wired.is_depthwise:
-                layer.convolution_param.group = len(self._kept(wired.bottoms[0]))
+                layer.convolution_param.group = len(self.kept(wired.bottoms[0]))
         elif layer.type == "InnerProduct" and wired.filters.size:
-            layer.inner_product_param.num_output = len(self._kept(wired.filters))
+            layer.inner_product_param.num_output = len(self.kept(wired.filters))
         elif layer.type == "Slice" and classify_layer(wired.item) is ChannelUse.SLICE:
-            counts = [len(self._kept(top)) for top in wired.tops]
+            counts = [len(self.kept(top)) for top in wired.tops]
             if 0 in counts:
                 raise NetError(f"layer '{printable(layer.name)}': would be left with an empty top")
             if counts != [len(top) for top in wired.tops]:
@@ -83,7 +83,7 @@ class Shrinking:
     def _shrink_blobs(self, wired: WiredLayer, blobs: Sequence[np.ndarray]) -> list[np.ndarray]:
         if not blobs or not wired.bottoms:
             return list(blobs)
-        bottom, filters = self._kept(wired.bottoms[0]), self._kept(wired.filters)
+        bottom, filters = self.kept(wired.bottoms[0]), self.kept(wired.filters)
         if wired.item.layer.type == "Convolution" and wired.filters.size:
             weights, *bias = blobs
             return [_shrink_filters(weights, wired, bottom, filters), *(b[filters] for b in bias)]
@@ -101,7 +101,7 @@ class Shrinking:
             wired = layers[name]
             masked[name] = list(blobs)
             if wired.filters.size and not wired.is_depthwise:
-                masked[name][0] = _mask_inputs(blobs[0], wired, self._kept(wired.bottoms[0]))
+                masked[name][0] = _mask_inputs(blobs[0], wired, self.kept(wired.bottoms[0]))
         return masked
 
 

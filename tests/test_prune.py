@@ -242,7 +242,10 @@ def test_opencv_computes_the_same(tmp_path: Path, sqgen: Run) -> None:
         (("--ratio-for", "conv1=1.5"), "'conv1' is to keep 1.5: give a share above 0, up to 1"),
         (("--ratio-for", "conv1=nan"), "--ratio-for conv1=nan: write PATTERN=X, as conv1=0.5"),
         (("--ratio-for", "fire2/squeeze=0.5"), "did you mean 'fire2/squeeze1x1'?"),
-        (("--ratio-for", "conv5_5=0.5"), "'conv5_5' matches no layer that can lose channels: 'loss'"),
+        (
+            ("--ratio-for", "conv5_5=0.5"),
+            "'conv5_5' matches no layer that can lose channels: 'loss'",
+        ),
         (("--ratio-for", "fire2/expand1x1=0.5", "--ratio-for", "fire3/expand1x1=0.6"), "together"),
         (("--ratio-for", "conv1=0.5", "--at-least", "conv1=0"), "--at-least conv1=0: give 1 or"),
         (("--ratio-for", "conv1=0.5", "--leave", "none"), "'none' matches no layer that can lose"),
