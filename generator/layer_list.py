@@ -59,6 +59,11 @@ def list_layers(design: Design, net: str) -> LayerList:
     return _Builder(design, net).build()
 
 
+def design_naming(design: Design) -> Naming:
+    """Return the layer names of a design: its own choice, or its style's."""
+    return NAMINGS[design.naming or STYLES[design.style].naming]
+
+
 class _Builder:
     """Appends layers from the data to the accuracies; `self.blob` is the last top."""
 
@@ -66,7 +71,7 @@ class _Builder:
         self.design = design
         self.phases = NET_PHASES[net]
         self.style: Style = STYLES[design.style]
-        self.names: Naming = NAMINGS[design.naming or self.style.naming]
+        self.names = design_naming(design)
         self.deploy = net == "deploy"
         self.fillers = not self.deploy or self.style.deploy_fillers
         self.layers: list[Layer] = []

@@ -84,7 +84,7 @@ def column_sums(wired: WiredLayer, rows: np.ndarray) -> np.ndarray:
         inner = prod(wired.item.bottoms[0][2:])
         whole: np.ndarray = rows.reshape(len(rows), channels, inner).sum(2)
         return whole
-    sums = rows.reshape(len(rows), rows.shape[1], -1).sum(2)
+    sums: np.ndarray = rows.reshape(len(rows), rows.shape[1], -1).sum(2)
     if wired.conv_groups == 1:
         return sums
     spread = np.zeros((len(rows), channels))

@@ -190,8 +190,7 @@ def _constants(wired: WiredLayer, bottoms: Sequence[Constants], arrays: Arrays) 
         mean, variance = (blob / (blobs[2].reshape(-1)[0] or np.inf) for blob in blobs[:2])
         return [(bottoms[0] - mean) / np.sqrt(variance + layer.batch_norm_param.eps)]
     if kind == "Scale" and blobs and blobs[0].shape == bottoms[0].shape:
-        bias = blobs[1] if len(blobs) > 1 else 0.0
-        return [bottoms[0] * blobs[0] + bias]
+        return [bottoms[0] * blobs[0] + (blobs[1] if len(blobs) > 1 else 0.0)]
     use = classify_layer(wired.item) if bottoms else ChannelUse.ORDERED
     if use is ChannelUse.CONCAT:
         return [np.concatenate(bottoms)]

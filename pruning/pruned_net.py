@@ -14,7 +14,9 @@ from ..formats.prototxt import to_text
 from ..formats.schema import NetParameter
 from ..generator.build import build, design_files
 from ..generator.design import Design
-from ..generator.naming import NAMINGS, layer_name
+from ..generator.layer_list import design_naming
+from ..generator.naming import layer_name
+from ..generator.options import format_design
 from ..generator.recognize import BuiltNet, find_design
 from ..nets.definition import NetDefinition, parse_net
 from ..nets.deploy import deploy_net
@@ -70,12 +72,7 @@ class PrunedNet:
 
     def _texts(self, header: str) -> dict[str, str]:
         if self.built is not None:
-            import tomli_w
-
-            from ..generator.options import design_to_table
-
-            table = tomli_w.dumps(design_to_table(self.built.design))
-            return {**design_files(self.built.design), DESIGN: table}
+            return {**design_files(self.built.design), DESIGN: format_design(self.built.design)}
         text = header + to_text(self.definition.param)
         if not self.definition.layers("TRAIN") or _is_deploy(self.definition.param):
             return {DEPLOY: text}
@@ -128,14 +125,16 @@ def _pruned_design(whole: BuiltNet, left: NetDefinition) -> BuiltNet:
         SqgenError: none does.
     """
     design = _with_sizes(whole.design, left)
-    if parse_net(build(design, whole.net)).param != left.param:
-        raise NetError("no design builds what is left")
-    return BuiltNet(design, whole.net)
+    # The name of a net says "custom" where a word for its bypasses means others by now.
+    for each in (design, design.with_options(name=left.param.name)):
+        if parse_net(build(each, whole.net)).param == left.param:
+            return BuiltNet(each, whole.net)
+    raise NetError("no design builds what is left")
 
 
 def _with_sizes(design: Design, left: NetDefinition) -> Design:
     outputs = {layer.name: layer.convolution_param.num_output for layer in left.param.layer}
-    naming = NAMINGS[design.naming]
+    naming = design_naming(design)
     patterns = (naming.squeeze, naming.expand1x1, naming.expand3x3)
     sizes = [
         tuple(outputs[layer_name(pattern, module)] for pattern in patterns)

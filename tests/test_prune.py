@@ -136,7 +136,7 @@ def test_the_published_weights_have_one_channel_that_nothing_reads(
 ) -> None:
     (tmp_path / "net.prototxt").write_text(build(preset("deep-compression"), "deploy"))
     done = sqgen(
-        "prune", PUBLISHED, "--net", "net.prototxt", "--out", "same", "--lossless", "--json"
+        "prune", str(PUBLISHED), "--net", "net.prototxt", "--out", "same", "--lossless", "--json"
     )
     result = json.loads(done.stdout)
     assert [each for each in result["decisions"] if each["kept"] < each["channels"]] == [
