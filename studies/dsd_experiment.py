@@ -51,7 +51,7 @@ WAYS = DENSE, DSD, CONTINUED, RANDOM, SPARSE = ("dense", "dsd", "continued", "ra
 NOISES = {"right labels": 0.0, "20% wrong": 0.2}
 TRAINING = 300
 TEST = (3, 499)  # batches and their images: each of the others once
-RATE, DROP = 0.002, 0.1  # of the dense net; of each half after it
+RATE, DROP = 0.002, 0.1  # of the dense net; what the second half's is of the first's
 
 
 class Row(NamedTuple):
@@ -73,8 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--iterations", type=int, default=600, metavar="N", help="of the dense net [600]"
     )
+    parser.add_argument(
+        "--rate", type=float, default=RATE / 10, metavar="R", help="of the first half [0.0002]"
+    )
     options = parser.parse_args(arguments)
-    settings = {"sparsity": options.sparsity, "iterations": options.iterations}
+    settings = {name: getattr(options, name) for name in ("sparsity", "iterations", "rate")}
     try:
         check_settings(options.out, settings)
         rows = _run(options.out.resolve(), options.seeds, options.jobs, settings)
@@ -112,10 +115,12 @@ def _run(out: Path, seeds: int, jobs: int, settings: dict[str, Any]) -> list[Row
     return rows
 
 
-def _train_seed(folder: Path, noise: float, seed: int, *, sparsity: float, iterations: int) -> None:
+def _train_seed(
+    folder: Path, noise: float, seed: int, *, sparsity: float, iterations: int, rate: float
+) -> None:
     """Train a dense net, and go on with it in each way."""
     half = iterations // 2
-    first, second = (half, RATE * DROP), (half, RATE * DROP * DROP)
+    first, second = (half, rate), (half, rate * DROP)
     digits = folder / "digits"
 
     def build(place: Path) -> DigitsNet:
