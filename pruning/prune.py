@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import SqgenError
 from ..nets.definition import NetDefinition
 from ..nets.deploy import deploy_net
 from ..nets.layer_types import Shape
 from ..nets.shapes import require_shapes
+from ..weights.make_caffemodel import make_caffemodel
 from ..weights.net_arrays import Arrays, Model, net_arrays
 from .budgets import Budget, keep_within
 from .channel_groups import ChannelGroups
@@ -18,7 +20,15 @@ from .criteria import score_groups
 from .decisions import Decision, RatioRules, find_decisions, keep_best
 from .lossless import find_lossless
 from .pruned_net import PrunedNet, make_pruned_net
+from .reconstruction import reconstruct, reconstructible
 from .shrink import Shrinking
+
+if TYPE_CHECKING:
+    from ..engine.input_images import InputImages
+    from ..engine.input_sums import InputSums
+    from .agreement import Agreement
+
+WHOLE, PLAIN, RECONSTRUCTED = ("whole", "pruned", "reconstructed")
 
 EXACT_TOLERANCE = 1e-9  # of outputs in float64, relative: sums of other lengths round otherwise
 FOLDED_TOLERANCE = 1e-5  # of outputs, relative: a folded constant is rounded to float32
@@ -29,8 +39,9 @@ class Pruning:
     """What a pruning did.
 
     Attributes:
-        pruned: the net and weights that are left.
-        equal: weights of the whole net with which it computes what the pruned one does.
+        pruned: the net and weights that are left, reconstructed if images were given.
+        plain: the weights that are left, as they were.
+        equal: weights of the whole net with which it computes what the pruned one does with these.
         tolerance: within which it does.
         decisions: the layers that could lose channels.
         counts: how many channels each of them keeps.
@@ -40,6 +51,7 @@ class Pruning:
     """
 
     pruned: PrunedNet
+    plain: Arrays
     equal: Arrays
     tolerance: float
     decisions: list[Decision]
@@ -76,7 +88,7 @@ class Pruner:
         self.decisions = find_decisions(self.groups)
         self.arrays = net_arrays(require_shapes(net, "TEST", image), models)
 
-    def by_ratios(self, rules: RatioRules, criterion: str, seed: int = 0) -> Pruning:
+    def by_ratios(self, rules: RatioRules, criterion: str, seed: int = 0) -> Shrinking:
         """Keep a share of each layer's channels, those of the highest scores.
 
         Raises:
@@ -85,12 +97,11 @@ class Pruner:
         """
         counts = rules.counts(self.decisions, self._stay)
         scores = score_groups(criterion, self.groups, self.arrays, seed)
-        shrinking = Shrinking(self.groups, keep_best(self.decisions, counts, scores))
-        return self._finish(shrinking, self.arrays, shrinking.mask_arrays(self.arrays))
+        return Shrinking(self.groups, keep_best(self.decisions, counts, scores))
 
     def within(
         self, budgets: Sequence[Budget], rules: RatioRules, criterion: str, seed: int = 0
-    ) -> Pruning:
+    ) -> Shrinking:
         """Keep the same share of each layer's channels, the largest within all budgets.
 
         Raises:
@@ -100,15 +111,63 @@ class Pruner:
         scores = score_groups(criterion, self.groups, self.arrays, seed)
         costs = NetCosts(self.groups)
         removed = keep_within(budgets, self.decisions, rules, scores, costs)
-        shrinking = Shrinking(self.groups, removed)
-        return self._finish(shrinking, self.arrays, shrinking.mask_arrays(self.arrays))
+        return Shrinking(self.groups, removed)
+
+    def prune(self, shrinking: Shrinking, sums: Mapping[str, InputSums] | None = None) -> Pruning:
+        """Take channels out.
+
+        Args:
+            shrinking: those that go.
+            sums: of what layers read, if they are to be reconstructed.
+        """
+        plain = shrinking.shrink_arrays(self.arrays)
+        arrays = plain
+        if sums is not None:
+            arrays = plain | reconstruct(self.groups, shrinking, self.arrays, sums)
+        return self._finish(shrinking, arrays, plain, shrinking.mask_arrays(self.arrays))
 
     def lossless(self) -> Pruning:
         """Take only the channels that can't matter."""
         found = find_lossless(self.groups, self.arrays)
         shrinking = Shrinking(self.groups, found.removed)
+        arrays = shrinking.shrink_arrays(found.arrays)
         folded = len(found.constant)
-        return self._finish(shrinking, found.arrays, self.arrays, folded, is_lossless=True)
+        return self._finish(shrinking, arrays, arrays, self.arrays, folded, is_lossless=True)
+
+    def collect_sums(self, images: InputImages) -> dict[str, InputSums]:
+        """Sum up over images what the layers read that can be reconstructed.
+
+        Raises:
+            SqgenError: the net has no deploy net.
+        """
+        from ..engine.input_sums import collect_sums
+
+        whole = deploy_net(self._net, image=self._image, keep_dropout=True).definition
+        layers = [wired.item for wired in reconstructible(self.groups)]
+        return collect_sums(whole, make_caffemodel(whole, self.arrays), layers, images.batches)
+
+    def agreements(self, done: Pruning, images: InputImages) -> dict[str, Agreement]:
+        """Return what the whole net, the pruned one, and the reconstructed one say of images.
+
+        Raises:
+            SqgenError: the net has no deploy net, or several outputs.
+        """
+        from .agreement import compare, probabilities
+
+        whole, left = (
+            deploy_net(net, image=self._image).definition
+            for net in (self._net, done.pruned.definition)
+        )
+        nets = {
+            WHOLE: (whole, self.arrays),
+            PLAIN: (left, done.plain),
+            RECONSTRUCTED: (left, done.pruned.arrays),
+        }
+        found = {
+            name: probabilities(net, make_caffemodel(net, arrays), images)
+            for name, (net, arrays) in nets.items()
+        }
+        return {name: compare(found[WHOLE], each, images.labels) for name, each in found.items()}
 
     @property
     def _stay(self) -> dict[str, str]:
@@ -123,17 +182,18 @@ class Pruner:
         self,
         shrinking: Shrinking,
         arrays: Arrays,
+        plain: Arrays,
         equal: Arrays,
         folded: int = 0,
         is_lossless: bool = False,
     ) -> Pruning:
         param = shrinking.shrink_net(self._net.param)
-        left = make_pruned_net(self._net, param, shrinking.shrink_arrays(arrays), self._image)
+        left = make_pruned_net(self._net, param, arrays, self._image)
         counts = [
             sum(root not in shrinking.removed for root in decision.roots)
             for decision in self.decisions
         ]
         tolerance = FOLDED_TOLERANCE if folded else EXACT_TOLERANCE
         return Pruning(
-            left, equal, tolerance, self.decisions, counts, folded, is_lossless, self._stay
+            left, plain, equal, tolerance, self.decisions, counts, folded, is_lossless, self._stay
         )

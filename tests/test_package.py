@@ -166,7 +166,7 @@ ROOMS: dict[str, set[str]] = {
         "logs",
         "runner",
     },
-    "pruning": {"formats", "nets", "weights", "generator"},
+    "pruning": {"formats", "nets", "weights", "generator", "engine"},
     "studies": {"formats", "nets", "compress", "evaluation", "runner", "logs", "report"},
     "finetune": {
         "formats",

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import FormatError
+from ..extras import required
 from ..formats.files import write_files
 from ..report.table import table
 from ..text import agreement_text, printable, shape_text, shell_join
 from ..version import __version__
+from .image_options import (
+    PreprocessingOptions,
+    check_preprocessing,
+    choose_preprocessing,
+    find_images,
+    preprocessing_options,
+)
 from .input_files import read_net
-from .terminal import echo, parse_image, print_json, print_table, terminal_width, warn
+from .terminal import echo, parse_image, print_json, print_lines, print_table, terminal_width, warn
 
 if TYPE_CHECKING:
     from ..engine.equivalence import Proof
+    from ..engine.input_images import InputImages
     from ..formats.schema import NetParameter
     from ..nets.definition import NetDefinition
     from ..nets.layer_types import Shape
+    from ..pruning.agreement import Agreement
     from ..pruning.prune import Pruning
 
 FORMAT = 1
@@ -42,6 +54,8 @@ FORMAT = 1
 @click.option("--round", "multiple", type=int, default=1, metavar="N", help="keep a multiple of N")
 @click.option("--at-least", multiple=True, metavar="PATTERN=N", help="channels to keep at least")
 @click.option("--leave", multiple=True, metavar="PATTERN", help="layers that keep all channels")
+@click.option("--data", metavar="LMDB|DIR", help="images to reconstruct the weights on")
+@preprocessing_options
 @click.option("--seed", type=int, default=0, metavar="N", help="of the criterion random [0]")
 @click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it")
 @click.option("--no-proof", is_flag=True, help="skip running the nets to compare them")
@@ -60,6 +74,11 @@ def prune(
     multiple: int,
     at_least: tuple[str, ...],
     leave: tuple[str, ...],
+    data: str | None,
+    resize: str | None,
+    like: str | None,
+    mean: str | None,
+    scale: float | None,
     seed: int,
     image: str | None,
     no_proof: bool,
@@ -73,11 +92,15 @@ def prune(
     channels, and the next layers read fewer. DIR gets the prototxts, pruned.caffemodel, and of a
     SqueezeNet the design.toml that builds it again.
 
+    With --data, the weights that are left are fitted to compute what they did with all channels,
+    on images whose labels don't count.
+
     \b
     Examples:
       sqgen prune w.caffemodel --net train_val.prototxt --out small \\
+        --macs 0.7 --data train_lmdb
+      sqgen prune w.caffemodel --net train_val.prototxt --out small \\
         --ratio-for 'fire*/expand3x3=0.5' --ratio-for 'fire*/squeeze1x1=0.75'
-      sqgen prune w.caffemodel --net train_val.prototxt --out small --macs 0.7
       sqgen prune compressed.net --net deploy.prototxt --out same --lossless
     """
     shape = parse_image(image)
@@ -86,6 +109,9 @@ def prune(
     if [lossless, is_by_hand, is_within].count(True) != 1:
         ways = "ratios (--ratio-for, --ratios), a budget (--macs, --parameters), or --lossless"
         raise click.UsageError(f"give one: {ways}")
+    if lossless and data is not None:
+        raise click.UsageError("--data: --lossless leaves nothing to reconstruct")
+    check_preprocessing(PreprocessingOptions(resize, like, mean, scale))
     if lossless and (at_least or leave or multiple != 1 or criterion != "l1-readers"):
         raise click.UsageError("--lossless takes what can't matter: leave the other choices out")
     from ..pruning.budgets import Budget
@@ -101,13 +127,22 @@ def prune(
     )
     net = read_net(net_path)
     pruner = Pruner(net, [(printable(weights), _read_weights(weights, net, shape))], shape)
+    agreements: dict[str, Agreement] = {}
     if lossless:
         done = pruner.lossless()
-    elif is_by_hand:
-        done = pruner.by_ratios(rules, criterion, seed)
     else:
         given = [Budget(name, value) for name, value in budgets.items() if value is not None]
-        done = pruner.within(given, rules, criterion, seed)
+        shrinking = (
+            pruner.by_ratios(rules, criterion, seed)
+            if is_by_hand
+            else pruner.within(given, rules, criterion, seed)
+        )
+        if data is None:
+            done = pruner.prune(shrinking)
+        else:
+            images = _read_images(data, net_path, PreprocessingOptions(resize, like, mean, scale))
+            done = pruner.prune(shrinking, pruner.collect_sums(images))
+            agreements = pruner.agreements(done, images)
     proof = None if no_proof else _prove(done)
     words = ["sqgen", "prune", weights, "--net", net_path, "--out", out]
     header = f"# {shell_join(words)} ...\n# sqgen {__version__}\n"
@@ -116,9 +151,10 @@ def prune(
     if done.pruned.undesigned:
         warn(f"no design.toml: {done.pruned.undesigned}")
     if as_json:
-        print_json(_as_dict(done, proof, out, list(files)))
+        print_json({**_as_dict(done, proof, out, list(files)), **_agreement_dict(agreements)})
     else:
         _print(done, proof)
+        _print_agreements(agreements)
         click.echo(f"wrote {', '.join(files)} in {printable(out)}", err=True)
 
 
@@ -131,6 +167,27 @@ def _read_weights(path: str, net: NetDefinition, image: Shape | None) -> NetPara
     from ..formats.caffemodel import read_caffemodel
 
     return read_caffemodel(path)
+
+
+def _read_images(source: str, net_path: str, options: PreprocessingOptions) -> InputImages:
+    """Read images as the net takes them, and say how."""
+    with required("torch", "sqgen prune --data"):
+        from ..engine import classify as engine
+        from ..engine.api import Net
+        from ..engine.input_images import read_files, read_records
+    from ..formats.lmdb_reader import is_lmdb
+
+    read = engine.read_model(net_path)
+    choice = choose_preprocessing(Net(read.definition), read, net_path, options)
+    choice.report()
+    if is_lmdb(source):
+        images = read_records(source, choice.preprocessing, warn)
+    else:
+        paths = find_images([source])
+        images = read_files(paths, choice.preprocessing, lambda error: warn(str(error)), warn)
+    if not images.total:
+        raise FormatError(f"{printable(source)}: has no images")
+    return images
 
 
 def _prove(done: Pruning) -> Proof | None:
@@ -147,7 +204,7 @@ def _prove(done: Pruning) -> Proof | None:
         nets[0],
         done.equal,
         nets[1],
-        done.pruned.arrays,
+        done.plain,
         blobs=outputs,
         tolerance=done.tolerance,
     )
@@ -172,6 +229,24 @@ def _print(done: Pruning, proof: Proof | None) -> None:
         whole = "the whole net" if done.is_lossless else "the whole net without these channels"
         agreement = agreement_text(proof.blobs, f"that of {whole}", proof.largest)
         echo(f"run on random {shapes} in float64: {agreement}")
+
+
+def _print_agreements(agreements: Mapping[str, Agreement]) -> None:
+    if not agreements:
+        return
+    rows = [
+        [
+            name,
+            "" if each.top1 is None else f"{each.top1:.4f}",
+            f"{each.divergence:.4f} +- {each.error:.4f}",
+        ]
+        for name, each in agreements.items()
+    ]
+    print_lines(table(["on these images", "top-1", "KL from the whole net"], rows, (1, 2)))
+
+
+def _agreement_dict(agreements: Mapping[str, Agreement]) -> dict[str, Any]:
+    return {"agreements": {name: each._asdict() for name, each in agreements.items()} or None}
 
 
 def _as_dict(done: Pruning, proof: Proof | None, out: str, files: list[str]) -> dict[str, Any]:

@@ -1,0 +1,70 @@
+"""How far a pruned net agrees with the whole one on images: divergence, and accuracy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..engine.executor import Executor
+from ..engine.input_images import InputImages
+from ..errors import NetError
+from ..formats.schema import NetParameter
+from ..nets.definition import NetDefinition
+from ..text import printable
+
+_TINY = 1e-30  # below any probability that float32 tells from 0
+
+
+class Agreement(NamedTuple):
+    """What a net says of images, beside the whole net.
+
+    Attributes:
+        divergence: mean Kullback-Leibler divergence, in nats, of its probabilities from the whole
+            net's.
+        error: standard error of that mean.
+        top1: share of right labels; None of images without labels.
+    """
+
+    divergence: float
+    error: float
+    top1: float | None
+
+
+def probabilities(net: NetDefinition, model: NetParameter, images: InputImages) -> np.ndarray:
+    """Return the probabilities of each image, (images, classes) in float64.
+
+    Args:
+        net: a deploy net with one input and one output: probabilities, or scores.
+        model: its weights.
+        images: as it reads them.
+
+    Raises:
+        NetError: the net has several outputs.
+    """
+    executor = Executor(net, "TEST")
+    executor.load(model, net.source)
+    outputs = list(executor.outputs)
+    if len(outputs) != 1:
+        shown = ", ".join(map(printable, outputs))
+        raise NetError(f"{printable(net.source)}: has outputs {shown}; only one can be compared")
+    top = executor.inputs.layers[0].tops[0]
+    parts = [executor.forward({top: batch})[outputs[0]] for batch in images.batches]
+    values = np.concatenate([part.reshape(len(part), -1) for part in parts]).astype(np.float64)
+    last = [layer for layer in net.layers("TEST") if outputs[0] in layer.top][-1]
+    return values if last.type == "Softmax" else _softmax(values)
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores - scores.max(1, keepdims=True))
+    shares: np.ndarray = powers / powers.sum(1, keepdims=True)
+    return shares
+
+
+def compare(whole: np.ndarray, pruned: np.ndarray, labels: np.ndarray | None) -> Agreement:
+    """Compare probabilities, (images, classes) each."""
+    logs = np.log(np.maximum(whole, _TINY)) - np.log(np.maximum(pruned, _TINY))
+    each = (whole * logs).sum(1)
+    error = each.std(ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.nan
+    top1 = None if labels is None else float((pruned.argmax(1) == labels).mean())
+    return Agreement(float(each.mean()), float(error), top1)

@@ -1,0 +1,114 @@
+"""Weights of a pruned net, fitted to what the whole one computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sqgen import build, parse_net
+from sqgen.pruning.prune import Pruner
+from sqgen.pruning.shrink import Shrinking
+
+from .conftest import Run
+from .databases import make_lmdb, raw
+from .small_nets import conv, layer, net_input, random_model, save
+from .test_prune import SMALL
+
+torch = pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
+
+from sqgen.engine.input_images import InputImages  # noqa: E402
+from sqgen.pruning.agreement import compare, probabilities  # noqa: E402
+
+INNER = layer("InnerProduct", "last", "b", rest="inner_product_param { num_output: 3 }")
+TURNED = INNER.replace("num_output: 3", "num_output: 3 transpose: true")
+
+
+def images(count: int = 40) -> InputImages:
+    random = np.random.default_rng(1)
+    batches = [random.normal(0, 2, (10, 3, 9, 7)).astype(np.float32) for _ in range(count // 10)]
+    return InputImages(batches, None)
+
+
+@pytest.mark.parametrize("last", [INNER, TURNED], ids=["rows", "columns"])
+@pytest.mark.parametrize(
+    "kernel", ["kernel_size: 1", "kernel_size: 3 pad: 1", "kernel_size: 2 stride: 2"]
+)
+def test_a_twin_takes_over_what_its_twin_did(kernel: str, last: str) -> None:
+    """Filter 1 of `a` equals filter 0; without it, the others can compute the same."""
+    text = net_input() + conv("a", "data", 4) + layer("ReLU", "relu", "a", "a")
+    text += layer("Convolution", "b", "a", rest=f"convolution_param {{ num_output: 5 {kernel} }}")
+    text += last
+    net, model = parse_net(text), random_model(text)
+    pruner = Pruner(net, [("w", model)])
+    for index in (0, 1):
+        pruner.arrays["a"][index][1] = pruner.arrays["a"][index][0]
+    removed = [root for root, g in pruner.groups.groups.items() if g.channels == (("a", 1),)]
+    shown = images()
+    done = pruner.prune(Shrinking(pruner.groups, removed), pruner.collect_sums(shown))
+    found = {}
+    for name, definition, arrays in (
+        ("whole", net, pruner.arrays),
+        ("plain", done.pruned.definition, done.plain),
+        ("fitted", done.pruned.definition, done.pruned.arrays),
+    ):
+        from sqgen.weights.make_caffemodel import make_caffemodel
+
+        found[name] = probabilities(definition, make_caffemodel(definition, arrays), shown)
+    off = {name: np.abs(each - found["whole"]).max() for name, each in found.items()}
+    assert off["fitted"] < 0.02
+    assert off["plain"] > 3 * off["fitted"]
+
+
+def test_sums_are_those_of_all_that_a_filter_reads() -> None:
+    text = net_input() + conv("a", "data", 4) + conv("b", "a", 2, 3) + conv("c", "b", 2)
+    pruner = Pruner(parse_net(text), [("w", random_model(text))])
+    shown = images(20)
+    sums = pruner.collect_sums(shown)
+    data = np.concatenate(shown.batches).astype(np.float64)
+    weights, bias = (blob.astype(np.float64) for blob in pruner.arrays["a"])
+    made = np.einsum("oc,nchw->nohw", weights[:, :, 0, 0], data) + bias[:, None, None]
+    padded = np.pad(made, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))
+    rows = windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, 36)
+    rows = np.concatenate([rows, np.ones((len(rows), 1))], 1)
+    np.testing.assert_allclose(sums["b"].products, rows.T @ rows, rtol=1e-4, atol=1e-2)
+    assert sums["b"].samples == len(rows) == 20 * 63
+
+
+def test_divergence_is_that_of_probabilities() -> None:
+    whole = np.array([[0.5, 0.5], [0.9, 0.1]])
+    other = np.array([[0.25, 0.75], [0.9, 0.1]])
+    found = compare(whole, other, np.array([1, 0]))
+    each = 0.5 * np.log(2) + 0.5 * np.log(0.5 / 0.75)
+    assert found.divergence == pytest.approx(each / 2)
+    assert found.error == pytest.approx(each / 2)
+    assert found.top1 == 1.0
+    assert compare(whole, whole, None) == (0.0, 0.0, None)
+
+
+def test_the_command_fits_on_images(tmp_path: Path, sqgen: Run) -> None:
+    text = build(SMALL, "deploy")
+    (tmp_path / "net.prototxt").write_text(text)
+    save(random_model(text), tmp_path / "w.caffemodel")
+    make_lmdb(tmp_path / "lmdb", [raw(number, 3, 32, 32) for number in range(5)])
+    command = ("prune", "w.caffemodel", "--net", "net.prototxt", "--macs", "0.6", "--json")
+    done = sqgen(*command, "--out", "small", "--data", "lmdb")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["agreements"]
+    assert found["whole"]["divergence"] == 0
+    assert found["reconstructed"]["top1"] is not None
+    plain = sqgen(*command, "--out", "plain")
+    assert json.loads(plain.stdout)["agreements"] is None
+    files = [(tmp_path / name / "pruned.caffemodel").read_bytes() for name in ("small", "plain")]
+    assert files[0] != files[1]
+    for wrong, message in (
+        (("--data", "none"), "none"),
+        (("--data", "lmdb", "--resize", "8x8"), "--resize 8x8: the net takes 32x32"),
+    ):
+        done = sqgen(*command, "--out", "other", *wrong)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert message in done.stderr
+        assert not (tmp_path / "other").exists()
