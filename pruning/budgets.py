@@ -1,16 +1,14 @@
-"""Budgets: what a pruned net may cost, and the ratio that all layers keep within it."""
+"""Budgets: what a pruned net may cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import DesignError
 from .costs import NetCosts
-from .decisions import Decision, RatioRules, keep_best
 
 NAMES = {"macs": "MACs", "parameters": "parameters"}
-_STEPS = 40  # of the bisection: finer than any net has channels
 
 
 class Budget(NamedTuple):
@@ -41,54 +39,41 @@ class Budget(NamedTuple):
         return amount
 
 
-def keep_within(
-    budgets: Sequence[Budget],
-    decisions: Sequence[Decision],
-    rules: RatioRules,
-    scores: Mapping[int, float],
-    costs: NetCosts,
-) -> list[int]:
-    """Return the roots that go where all layers keep the largest ratio within all budgets.
+class Limits:
+    """Budgets as amounts of a net.
 
     Args:
         budgets: one or more.
-        decisions: of the net; those that `rules` leaves keep all.
-        rules: what layers keep at least, and multiples.
-        scores: of the groups.
         costs: of the net.
 
     Raises:
-        DesignError: a budget is out of range, or can't be met; names the nearest that can.
+        DesignError: a budget is out of range.
     """
-    limits = {budget: budget.amount(costs.cost(budget.resource, ())) for budget in budgets}
 
-    def removed_by(counts: Sequence[int]) -> list[int]:
-        return keep_best(decisions, counts, scores)
+    def __init__(self, budgets: Sequence[Budget], costs: NetCosts) -> None:
+        self._costs = costs
+        self._limits = {
+            budget: budget.amount(costs.cost(budget.resource, ())) for budget in budgets
+        }
 
-    def exceeded(counts: Sequence[int]) -> Budget | None:
-        removed = removed_by(counts)
-        over = (b for b, limit in limits.items() if costs.cost(b.resource, removed) > limit)
-        return next(over, None)
-
-    low, high = (rules.uniform_counts(decisions, ratio) for ratio in (0.0, 1.0))
-    if (budget := exceeded(low)) is not None:
-        left, whole = (costs.cost(budget.resource, gone) for gone in (removed_by(low), ()))
-        raise DesignError(
-            f"--{budget.resource} {budget.given:g}: can't be met; {left:,} {NAMES[budget.resource]}"
-            f" ({left / whole:.4f}) are left at least"
+    def use(self, removed: Sequence[int]) -> float:
+        """Return the largest share of a budget that a net takes; above 1 it exceeds one."""
+        return max(
+            self._costs.cost(budget.resource, removed) / limit
+            for budget, limit in self._limits.items()
         )
-    if exceeded(high) is None:
-        return removed_by(high)
-    least, most = 0.0, 1.0
-    for _ in range(_STEPS):
-        middle = (least + most) / 2
-        counts = rules.uniform_counts(decisions, middle)
-        if exceeded(counts):
-            most, high = middle, counts
-        else:
-            least, low = middle, counts
-    # Layers round to channels; those that can have one more within the budget do.
-    for place, count in enumerate(high):
-        more = [*low[:place], count, *low[place + 1 :]]
-        low = low if exceeded(more) else more
-    return removed_by(low)
+
+    def check_least(self, removed: Sequence[int]) -> None:
+        """Check that the least that may be left of the net is within all budgets.
+
+        Raises:
+            DesignError: it is not; names the nearest budget that can be met.
+        """
+        for budget, limit in self._limits.items():
+            left = self._costs.cost(budget.resource, removed)
+            if left > limit:
+                whole = self._costs.cost(budget.resource, ())
+                raise DesignError(
+                    f"--{budget.resource} {budget.given:g}: can't be met; {left:,}"
+                    f" {NAMES[budget.resource]} ({left / whole:.4f}) are left at least"
+                )

@@ -232,9 +232,14 @@ class ChannelGroups:
                 found[root] = Group(tuple(made), reasons.get(root))
         return found
 
+    @cached_property
+    def _roots(self) -> Order:
+        numbers = range(len(self._ties.channels))
+        return np.array([self._ties.find_root(number) for number in numbers], dtype=np.int64)
+
     def roots(self, channels: Order) -> Order:
         """Return the root of each channel."""
-        return np.array([self._ties.find_root(int(number)) for number in channels], dtype=np.int64)
+        return self._roots[channels]
 
 
 def _needs_all(item: LayerShapes) -> bool:

@@ -137,9 +137,11 @@ class RatioRules:
             for pattern, value in self.at_least
             if any(fnmatchcase(name, pattern) for name in decision.layers)
         ]
-        wanted = max([round(ratio * size), *map(int, least), 1])
-        rounded = math.ceil(wanted / self.multiple) * self.multiple
-        return min(rounded, size)
+        return self.rounded(decision, max([round(ratio * size), *map(int, least), 1]))
+
+    def rounded(self, decision: Decision, count: int) -> int:
+        """Round a number of channels up to a multiple, at most all."""
+        return min(math.ceil(count / self.multiple) * self.multiple, len(decision.roots))
 
     def check_patterns(self, decisions: Sequence[Decision], stay: Mapping[str, str]) -> None:
         """Check that each pattern matches a layer that can lose channels.

@@ -6,19 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import SqgenError
-from ..nets.definition import NetDefinition
+from ..formats.prototxt import to_text
+from ..nets.definition import NetDefinition, parse_net
 from ..nets.deploy import deploy_net
 from ..nets.layer_types import Shape
 from ..nets.shapes import require_shapes
 from ..weights.make_caffemodel import make_caffemodel
 from ..weights.net_arrays import Arrays, Model, net_arrays
-from .budgets import Budget, keep_within
+from .budgets import Budget, Limits
 from .channel_groups import ChannelGroups
 from .costs import NetCosts
 from .criteria import score_groups
 from .decisions import Decision, RatioRules, find_decisions, keep_best
 from .lossless import find_lossless
+from .problem import PruningProblem, Score
 from .pruned_net import PrunedNet, make_pruned_net
 from .reconstruction import reconstruct, reconstructible
 from .shrink import Shrinking
@@ -99,19 +103,27 @@ class Pruner:
         scores = score_groups(criterion, self.groups, self.arrays, seed)
         return Shrinking(self.groups, keep_best(self.decisions, counts, scores))
 
-    def within(
-        self, budgets: Sequence[Budget], rules: RatioRules, criterion: str, seed: int = 0
-    ) -> Shrinking:
-        """Keep the same share of each layer's channels, the largest within all budgets.
+    def problem(
+        self,
+        budgets: Sequence[Budget],
+        rules: RatioRules,
+        criterion: str,
+        seed: int = 0,
+        score: Score | None = None,
+    ) -> PruningProblem:
+        """Return the choices of channels within budgets.
 
         Raises:
             DesignError: a budget can't be met, a rule fits no layer, or there is no such criterion.
         """
         rules.check_patterns(self.decisions, self._stay)
         scores = score_groups(criterion, self.groups, self.arrays, seed)
-        costs = NetCosts(self.groups)
-        removed = keep_within(budgets, self.decisions, rules, scores, costs)
-        return Shrinking(self.groups, removed)
+        limits = Limits(budgets, NetCosts(self.groups))
+        return PruningProblem(self.decisions, rules, scores, limits, score)
+
+    def keep(self, problem: PruningProblem, choice: Sequence[int]) -> Shrinking:
+        """Return what is left with a choice."""
+        return Shrinking(self.groups, problem.removed(choice))
 
     def prune(self, shrinking: Shrinking, sums: Mapping[str, InputSums] | None = None) -> Pruning:
         """Take channels out.
@@ -152,22 +164,41 @@ class Pruner:
         Raises:
             SqgenError: the net has no deploy net, or several outputs.
         """
-        from .agreement import compare, probabilities
+        from .agreement import compare
 
-        whole, left = (
-            deploy_net(net, image=self._image).definition
-            for net in (self._net, done.pruned.definition)
-        )
-        nets = {
-            WHOLE: (whole, self.arrays),
-            PLAIN: (left, done.plain),
-            RECONSTRUCTED: (left, done.pruned.arrays),
-        }
+        left = done.pruned.definition
         found = {
-            name: probabilities(net, make_caffemodel(net, arrays), images)
-            for name, (net, arrays) in nets.items()
+            WHOLE: self.probabilities(self._net, self.arrays, images),
+            PLAIN: self.probabilities(left, done.plain, images),
+            RECONSTRUCTED: self.probabilities(left, done.pruned.arrays, images),
         }
         return {name: compare(found[WHOLE], each, images.labels) for name, each in found.items()}
+
+    def probabilities(self, net: NetDefinition, arrays: Arrays, images: InputImages) -> np.ndarray:
+        """Return what a net says of images: (images, classes).
+
+        Raises:
+            SqgenError: it has no deploy net, or several outputs.
+        """
+        from .agreement import probabilities
+
+        made = deploy_net(net, image=self._image).definition
+        return probabilities(made, make_caffemodel(made, arrays), images)
+
+    def divergence(self, images: InputImages, sums: Mapping[str, InputSums]) -> Score:
+        """Return a score: how far a reconstructed net is from the whole one on images."""
+        from .agreement import compare
+
+        whole = self.probabilities(self._net, self.arrays, images)
+
+        def score(removed: list[int]) -> float:
+            shrinking = Shrinking(self.groups, removed)
+            arrays = shrinking.shrink_arrays(self.arrays)
+            arrays |= reconstruct(self.groups, shrinking, self.arrays, sums)
+            left = parse_net(to_text(shrinking.shrink_net(self._net.param)), self._net.source)
+            return compare(whole, self.probabilities(left, arrays, images), None).divergence
+
+        return score
 
     @property
     def _stay(self) -> dict[str, str]:

@@ -27,6 +27,7 @@ from ..weights.make_caffemodel import make_caffemodel
 
 TRAIN_VAL, DEPLOY = "train_val.prototxt", "deploy.prototxt"
 WEIGHTS, DESIGN = "pruned.caffemodel", "design.toml"
+FILES = (TRAIN_VAL, DEPLOY, "solver.prototxt", WEIGHTS, DESIGN)  # all that there may be
 
 
 @dataclass(frozen=True)

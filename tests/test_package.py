@@ -166,7 +166,8 @@ ROOMS: dict[str, set[str]] = {
         "logs",
         "runner",
     },
-    "pruning": {"formats", "nets", "weights", "generator", "engine"},
+    "search": {"formats"},
+    "pruning": {"formats", "nets", "weights", "generator", "engine", "search"},
     "studies": {"formats", "nets", "compress", "evaluation", "runner", "logs", "report"},
     "finetune": {
         "formats",

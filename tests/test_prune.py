@@ -14,12 +14,14 @@ from sqgen.formats.caffemodel import blob_array, read_caffemodel
 from sqgen.nets.definition import read_net
 from sqgen.nets.shapes import require_shapes
 from sqgen.nets.totals import totals
-from sqgen.pruning.budgets import Budget, keep_within
+from sqgen.pruning.budgets import Budget, Limits
 from sqgen.pruning.channel_groups import ChannelGroups
 from sqgen.pruning.costs import NetCosts
 from sqgen.pruning.criteria import score_groups
 from sqgen.pruning.decisions import PatternValue, RatioRules, find_decisions
 from sqgen.pruning.lossless import find_lossless
+from sqgen.pruning.problem import PruningProblem
+from sqgen.search.run import Search
 from sqgen.weights.net_arrays import net_arrays
 
 from .conftest import Run
@@ -296,7 +298,8 @@ def test_a_budget_is_met_within_2_percent(options: tuple[str, ...]) -> None:
     names = [flag[2:] for flag in options[::2]]
     budgets = [Budget(name, value) for name, value in zip(names, values, strict=True)]
     scores = score_groups("l1-readers", groups, arrays)
-    removed = keep_within(budgets, decisions, RatioRules(), scores, costs)
+    problem = PruningProblem(decisions, RatioRules(), scores, Limits(budgets, costs))
+    removed = problem.removed(Search("uniform", 1, 0).first(problem))
     used = []
     for name, value in zip(names, values, strict=True):
         whole, left = costs.cost(name, ()), costs.cost(name, removed)

@@ -112,3 +112,59 @@ def test_the_command_fits_on_images(tmp_path: Path, sqgen: Run) -> None:
         assert (done.returncode, done.stdout) == (2, "")
         assert message in done.stderr
         assert not (tmp_path / "other").exists()
+
+
+def test_a_search_is_recorded_and_goes_on(tmp_path: Path, sqgen: Run) -> None:
+    text = build(SMALL, "deploy")
+    (tmp_path / "net.prototxt").write_text(text)
+    save(random_model(text), tmp_path / "w.caffemodel")
+    make_lmdb(tmp_path / "lmdb", [raw(number, 3, 32, 32) for number in range(5)])
+    command = (
+        *("prune", "w.caffemodel", "--net", "net.prototxt", "--macs", "0.6", "--data", "lmdb"),
+        *("--by", "random", "--trials", "4", "--no-proof", "--json"),
+    )
+    done = sqgen(*command, "--out", "one")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert 0.9 * 0.6 <= result["macs"]["after"] / result["macs"]["before"] <= 0.6
+    journal = (tmp_path / "one" / "trials.jsonl").read_text().splitlines()
+    assert len(journal) == 5
+    best = min(json.loads(line)["score"] for line in journal[1:])
+    assert result["agreements"]["reconstructed"]["divergence"] == pytest.approx(best, rel=1e-6)
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "trials.jsonl").write_text("\n".join(journal[:3]) + "\n")
+    again = sqgen(*command, "--out", "two", "--resume")
+    assert again.returncode == 0, again.stderr
+    weights = [(tmp_path / name / "pruned.caffemodel").read_bytes() for name in ("one", "two")]
+    assert weights[0] == weights[1]
+    for more, message in (
+        (("--out", "two"), "trials.jsonl: exists already; --resume goes on with it"),
+        (("--out", "two", "--resume", "--seed", "1"), "is of a search with seed 0, not 1"),
+    ):
+        done = sqgen(*command, *more)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--macs", "0.5", "--by", "random"), "--by random: give a budget"),
+        (
+            ("--ratio-for", "conv1=0.5", "--by", "greedy", "--data", "x"),
+            "--by greedy: give a budget",
+        ),
+        (("--macs", "0.5", "--by", "amc"), "'amc' is not one of"),
+        (("--macs", "0.5", "--resume"), "--resume: goes on with a search, --by random, greedy"),
+        (("--macs", "0.5", "--trials", "0"), "--trials 0: give one or more"),
+        (("--lossless", "--data", "x"), "--data: --lossless leaves nothing to reconstruct"),
+    ],
+)
+def test_a_mistaken_search_is_one_line(
+    tmp_path: Path, sqgen: Run, options: tuple[str, ...], message: str
+) -> None:
+    done = sqgen("prune", "w.caffemodel", "--net", "net.prototxt", "--out", "small", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

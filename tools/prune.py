@@ -10,7 +10,7 @@ import click
 
 from ..errors import FormatError
 from ..extras import required
-from ..formats.files import write_files
+from ..formats.files import check_file_target, write_files
 from ..report.table import table
 from ..text import agreement_text, printable, shape_text, shell_join
 from ..version import __version__
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ..pruning.prune import Pruning
 
 FORMAT = 1
+METHODS = UNIFORM, *SEARCHES = ("uniform", "random", "greedy", "evolution")  # of search/methods.py
+JOURNAL = "trials.jsonl"
 
 
 @click.command()
@@ -44,6 +46,15 @@ FORMAT = 1
 @click.option("--ratio-for", multiple=True, metavar="PATTERN=X", help="share that a layer keeps")
 @click.option("--macs", type=float, metavar="X", help="budget: a share of the net's, or a number")
 @click.option("--parameters", type=float, metavar="X", help="budget, likewise")
+@click.option(
+    "--by",
+    type=click.Choice(list(METHODS)),
+    default=UNIFORM,
+    show_default=True,
+    help="how channels within a budget are found",
+)
+@click.option("--trials", type=int, default=100, metavar="N", help="nets that a search tries [100]")
+@click.option("--resume", is_flag=True, help="go on with the search of DIR")
 @click.option("--lossless", is_flag=True, help="take only channels that can't matter")
 @click.option(
     "--criterion",
@@ -69,6 +80,9 @@ def prune(
     ratio_for: tuple[str, ...],
     macs: float | None,
     parameters: float | None,
+    by: str,
+    trials: int,
+    resume: bool,
     lossless: bool,
     criterion: str,
     multiple: int,
@@ -109,6 +123,12 @@ def prune(
     if [lossless, is_by_hand, is_within].count(True) != 1:
         ways = "ratios (--ratio-for, --ratios), a budget (--macs, --parameters), or --lossless"
         raise click.UsageError(f"give one: {ways}")
+    if by != UNIFORM and (not is_within or data is None):
+        raise click.UsageError(f"--by {by}: give a budget (--macs, --parameters), and --data")
+    if resume and by == UNIFORM:
+        raise click.UsageError("--resume: goes on with a search, --by " + ", ".join(SEARCHES))
+    if trials < 1:
+        raise click.UsageError(f"--trials {trials}: give one or more")
     if lossless and data is not None:
         raise click.UsageError("--data: --lossless leaves nothing to reconstruct")
     check_preprocessing(PreprocessingOptions(resize, like, mean, scale))
@@ -117,6 +137,10 @@ def prune(
     from ..pruning.budgets import Budget
     from ..pruning.decisions import RatioRules, parse_pair, read_ratios
     from ..pruning.prune import Pruner
+    from ..pruning.pruned_net import FILES
+    from ..search.journal import Journal, array_digest
+    from ..search.run import Search
+    from .progress_bar import ProgressBar
 
     shares = [parse_pair("--ratio-for", text, "conv1=0.5") for text in ratio_for]
     rules = RatioRules(
@@ -125,24 +149,39 @@ def prune(
         leave,
         multiple,
     )
+    for name in FILES:  # before what takes long
+        check_file_target(Path(out) / name, force)
     net = read_net(net_path)
     pruner = Pruner(net, [(printable(weights), _read_weights(weights, net, shape))], shape)
     agreements: dict[str, Agreement] = {}
+    images = sums = None
+    if data is not None:
+        images = _read_images(data, net_path, PreprocessingOptions(resize, like, mean, scale))
+        sums = pruner.collect_sums(images)
     if lossless:
         done = pruner.lossless()
+    elif is_by_hand:
+        done = pruner.prune(pruner.by_ratios(rules, criterion, seed), sums)
     else:
         given = [Budget(name, value) for name, value in budgets.items() if value is not None]
-        shrinking = (
-            pruner.by_ratios(rules, criterion, seed)
-            if is_by_hand
-            else pruner.within(given, rules, criterion, seed)
-        )
-        if data is None:
-            done = pruner.prune(shrinking)
+        score = pruner.divergence(images, sums) if images and sums else None
+        problem = pruner.problem(given, rules, criterion, seed, score)
+        search = Search(by, trials, seed)
+        if by == UNIFORM:
+            choice = search.first(problem)
         else:
-            images = _read_images(data, net_path, PreprocessingOptions(resize, like, mean, scale))
-            done = pruner.prune(shrinking, pruner.collect_sums(images))
-            agreements = pruner.agreements(done, images)
+            about = {
+                **search._asdict(),
+                "budgets": [f"--{name} {value:g}" for name, value in given],
+                "criterion": criterion,
+                "weights": array_digest(pruner.arrays.values()),
+                "images": array_digest([images.batches]) if images else None,
+            }
+            with ProgressBar(trials) as bar:
+                choice = search.run(problem, Journal(Path(out) / JOURNAL, about, resume), bar)
+        done = pruner.prune(pruner.keep(problem, choice), sums)
+    if images is not None:
+        agreements = pruner.agreements(done, images)
     proof = None if no_proof else _prove(done)
     words = ["sqgen", "prune", weights, "--net", net_path, "--out", out]
     header = f"# {shell_join(words)} ...\n# sqgen {__version__}\n"

@@ -1,0 +1,67 @@
+"""Pruning as a search problem: how many channels each decision keeps, within budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ..errors import NetError
+from ..search.problem import Choice
+from .budgets import Limits
+from .decisions import Decision, RatioRules, keep_best
+
+Score = Callable[[list[int]], float]  # of the roots that go
+
+
+class PruningProblem:
+    """Which numbers of channels the decisions of a net may keep.
+
+    Args:
+        decisions: of the net.
+        rules: what layers keep at least, multiples, and layers that keep all.
+        scores: of groups: those of the highest stay.
+        limits: budgets.
+        score: how bad a net is without some groups; the less, the better.
+
+    Raises:
+        DesignError: a budget can't be met.
+    """
+
+    def __init__(
+        self,
+        decisions: Sequence[Decision],
+        rules: RatioRules,
+        scores: Mapping[int, float],
+        limits: Limits,
+        score: Score | None = None,
+    ) -> None:
+        self._decisions, self._rules, self._scores = decisions, rules, scores
+        self._limits, self._score = limits, score
+        self.most: Choice = tuple(len(decision.roots) for decision in decisions)
+        self.least: Choice = tuple(rules.uniform_counts(decisions, 0.0))
+        limits.check_least(self.removed(self.least))
+
+    def removed(self, choice: Sequence[int]) -> list[int]:
+        """Return the roots that go with a choice; its numbers are rounded as the rules say."""
+        counts = [
+            self._rules.rounded(decision, count)
+            for decision, count in zip(self._decisions, choice, strict=True)
+        ]
+        return keep_best(self._decisions, counts, self._scores)
+
+    def use(self, choice: Sequence[int]) -> float:
+        """Return how much of the tightest budget a choice takes."""
+        return self._limits.use(self.removed(choice))
+
+    def fits(self, choice: Sequence[int]) -> bool:
+        """Whether a choice is within all budgets."""
+        return self.use(choice) <= 1
+
+    def score(self, choice: Sequence[int]) -> float:
+        """Return how bad the net of a choice is.
+
+        Raises:
+            NetError: there are no images to tell.
+        """
+        if self._score is None:
+            raise NetError("a search needs images: give --data")
+        return self._score(self.removed(choice))

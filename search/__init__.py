@@ -1,0 +1,1 @@
+"""Search for the choice of the best score within a budget (docs/pruning.md)."""

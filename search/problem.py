@@ -1,0 +1,83 @@
+"""What a search decides: how much of each thing, within a budget, for the best score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+Choice = tuple[int, ...]  # of each decision, how much
+
+
+class Problem(Protocol):
+    """Decisions, what is allowed, and how good a choice is."""
+
+    @property
+    def most(self) -> Choice:
+        """Of each decision, as much as there is."""
+        ...
+
+    @property
+    def least(self) -> Choice:
+        """Of each decision, what a search goes down to; it fits."""
+        ...
+
+    def fits(self, choice: Sequence[int]) -> bool:
+        """Whether a choice is within the budget; less of any decision fits, too."""
+        ...
+
+    def use(self, choice: Sequence[int]) -> float:
+        """Return how much of the budget a choice takes: 1 is all of it."""
+        ...
+
+    def score(self, choice: Sequence[int]) -> float:
+        """Return how bad a choice is: the less, the better."""
+        ...
+
+
+def fill(problem: Problem, choice: Sequence[int], order: Sequence[int]) -> Choice:
+    """Return a choice that takes as much of each decision as still fits, decision by decision.
+
+    Args:
+        problem: whose budget it is.
+        choice: fits.
+        order: of the decisions.
+    """
+    filled = list(choice)
+    for place in order:
+        filled[place] = _largest(problem, filled, place)
+    return tuple(filled)
+
+
+def _largest(problem: Problem, choice: Sequence[int], place: int) -> int:
+    """Return the most of a decision that fits with all others as they are."""
+    low, high = choice[place], problem.most[place]
+    while low < high:
+        middle = (low + high + 1) // 2
+        if problem.fits([*choice[:place], middle, *choice[place + 1 :]]):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def scale(problem: Problem, shares: Sequence[float]) -> Choice:
+    """Return the choice along `shares` that takes most of the budget.
+
+    It is round(t * share * most) of each decision, at least `least`, for the largest t.
+
+    Args:
+        problem: whose `least` fits.
+        shares: of each decision, above 0.
+    """
+
+    def at(factor: float) -> Choice:
+        rows = zip(shares, problem.least, problem.most, strict=True)
+        return tuple(min(most, max(least, round(factor * s * most))) for s, least, most in rows)
+
+    low, high = 0.0, 1.0 / min(shares)
+    if problem.fits(at(high)):
+        return at(high)
+    for _ in range(40):  # halvings: finer than any decision
+        middle = (low + high) / 2
+        low, high = (middle, high) if problem.fits(at(middle)) else (low, middle)
+    return at(low)

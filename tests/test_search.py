@@ -1,0 +1,131 @@
+"""Searches within a budget: what they find, their journal, and going on after a kill."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sqgen.errors import FormatError, OutputError
+from sqgen.progress import no_bar
+from sqgen.search.journal import Journal, Trial
+from sqgen.search.methods import METHODS
+from sqgen.search.problem import fill, scale
+from sqgen.search.run import Search
+
+
+class Knapsack:
+    """Costs and gains of each unit; a score is what is missing of all gains."""
+
+    def __init__(
+        self, most: Sequence[int], costs: Sequence[float], gains: Sequence[float], share: float
+    ) -> None:
+        self.most, self.least = tuple(most), (1,) * len(most)
+        self._costs, self._gains = costs, gains
+        self._budget = max(share * self._cost(self.most), self._cost(self.least))
+        self.scored = 0
+
+    def _cost(self, choice: Sequence[int]) -> float:
+        return sum(cost * count for cost, count in zip(self._costs, choice, strict=True))
+
+    def use(self, choice: Sequence[int]) -> float:
+        return self._cost(choice) / self._budget
+
+    def fits(self, choice: Sequence[int]) -> bool:
+        return self.use(choice) <= 1
+
+    def score(self, choice: Sequence[int]) -> float:
+        self.scored += 1
+        rows = zip(self._gains, choice, self.most, strict=True)
+        return float(sum(gain * (1 - count / most) ** 2 for gain, count, most in rows))
+
+
+problems = st.integers(2, 4).flatmap(
+    lambda count: st.builds(
+        Knapsack,
+        st.lists(st.integers(2, 9), min_size=count, max_size=count),
+        st.lists(st.integers(1, 9), min_size=count, max_size=count),
+        st.lists(st.integers(1, 9), min_size=count, max_size=count),
+        st.floats(0.3, 0.9),
+    )
+)
+
+
+@given(problems, st.data())
+def test_a_choice_along_shares_fits_and_nothing_more_does(
+    problem: Knapsack, data: st.DataObject
+) -> None:
+    count = len(problem.most)
+    shares = data.draw(st.lists(st.floats(0.05, 1), min_size=count, max_size=count))
+    choice = fill(problem, scale(problem, shares), range(count))
+    assert problem.fits(choice)
+    for place in range(count):
+        more = [*choice[:place], choice[place] + 1, *choice[place + 1 :]]
+        assert more[place] > problem.most[place] or not problem.fits(more)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_all_methods_stay_within_the_budget(method: str, tmp_path: Path) -> None:
+    problem = Knapsack((8, 6, 9, 5), (3, 1, 2, 5), (1, 9, 2, 3), 0.6)
+    journal = Journal(tmp_path / "trials.jsonl", {}, False)
+    with no_bar(60) as bar:
+        best = Search(method, 60, 1).run(problem, journal, bar)
+    assert problem.fits(best)
+    assert len(journal.trials) <= 60
+    assert min(t.score for t in journal.trials if problem.fits(t.choice)) == problem.score(best)
+
+
+@pytest.mark.parametrize("method", ["greedy", "evolution"])
+def test_searches_come_near_the_best_that_there_is(method: str, tmp_path: Path) -> None:
+    problem = Knapsack((8, 6, 9, 5), (3, 1, 2, 5), (1, 9, 2, 3), 0.6)
+    every = product(*(range(1, most + 1) for most in problem.most))
+    optimum = min(problem.score(choice) for choice in every if problem.fits(choice))
+    even = problem.score(Search("uniform", 1, 0).first(problem))
+    with no_bar(200) as bar:
+        best = Search(method, 200, 1).run(problem, Journal(tmp_path / "t", {}, False), bar)
+    assert problem.score(best) - optimum <= 0.25 * (even - optimum)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("cut", [0, 3, 40])
+def test_a_killed_search_goes_on_to_the_same_end(method: str, cut: int, tmp_path: Path) -> None:
+    def run(name: str, resume: bool) -> tuple[tuple[int, ...], int]:
+        problem = Knapsack((8, 6, 9, 5), (3, 1, 2, 5), (1, 9, 2, 3), 0.6)
+        journal = Journal(tmp_path / name, {"seed": 1}, resume)
+        with no_bar(30) as bar:
+            return Search(method, 30, 1).run(problem, journal, bar), problem.scored
+
+    whole, scored = run("whole", False)
+    lines = (tmp_path / "whole").read_text().splitlines(keepends=True)
+    kept = 1 + min(cut, len(lines) - 1)
+    (tmp_path / "cut").write_text("".join(lines[:kept]) + lines[-1][:9])
+    again, rest = run("cut", True)
+    assert again == whole
+    assert rest <= scored
+    trials = [
+        [json.loads(line)["choice"] for line in (tmp_path / name).read_text().splitlines()[1:]]
+        for name in ("whole", "cut")
+    ]
+    assert trials[0] == trials[1]
+
+
+def test_a_journal_of_another_search_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trials.jsonl"
+    Journal(path, {"seed": 1}, False).add(Trial((1, 2), 0.5, 0.1))
+    with pytest.raises(OutputError, match="exists already; --resume goes on with it"):
+        Journal(path, {"seed": 1}, False)
+    with pytest.raises(FormatError, match="is of a search with seed 1, not 2"):
+        Journal(path, {"seed": 2}, True)
+    assert Journal(path, {"seed": 1}, True).trials == [Trial((1, 2), 0.5, 0.1)]
+
+
+@pytest.mark.parametrize("text", ["", "x\n", "[]\n", '{"format": 1}\n{"choice": 3}\n', "\x00\n"])
+def test_a_damaged_journal_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "trials.jsonl").write_text(text)
+    with pytest.raises(FormatError, match="is no journal of a search, or damaged"):
+        Journal(tmp_path / "trials.jsonl", {}, True)
