@@ -138,8 +138,9 @@ def test_a_search_is_recorded_and_goes_on(tmp_path: Path, sqgen: Run) -> None:
     weights = [(tmp_path / name / "pruned.caffemodel").read_bytes() for name in ("one", "two")]
     assert weights[0] == weights[1]
     for more, message in (
-        (("--out", "two"), "trials.jsonl: exists already; --resume goes on with it"),
-        (("--out", "two", "--resume", "--seed", "1"), "is of a search with seed 0, not 1"),
+        (("--out", "two"), "exists"),
+        (("--out", "two", "--force"), "trials.jsonl: exists already; --resume goes on with it"),
+        (("--out", "two", "--resume", "--force", "--seed", "1"), "a search with seed 0, not 1"),
     ):
         done = sqgen(*command, *more)
         assert (done.returncode, done.stdout) == (2, "")
