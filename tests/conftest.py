@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -27,6 +28,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # could not fork for a test that comes after.
 os.environ.setdefault("KMP_DUPLICATE_LIB_OK", "True")
 os.environ.setdefault("KMP_INIT_AT_FORK", "FALSE")
+
+# Tests start hundreds of interpreters, each of which would compile sqgen again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # No test depends on how fast the machine is.
 settings.register_profile(
@@ -138,6 +143,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reason = missing_gpu() if needs_gpu else ""
     for item in needs_gpu if reason else ():
         item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays until the end: modules and collected tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def published(name: str) -> dict[str, Any]:

@@ -57,10 +57,12 @@ HEAVY = (
     *("sqgen weights map", "sqgen weights convert", "sqgen weights probe"),
 )
 ROOMS = (
-    "formats evaluation nets weights generator models datasets compress logs runner report studies"
-    " tools"
+    "templates.compiled formats evaluation nets weights generator models datasets compress logs"
+    " runner report studies tools"
 )
-HEAVY_MODULES = ("cv2", "lmdb", "onnxruntime")
+# What commands import where they need it.
+LIGHT_MODULES = ("encodings.utf_8_sig", "numpy.random")
+HEAVY_MODULES = ("cv2", "h5py", "lmdb", "onnxruntime", "safetensors.numpy")
 # Read once, by an interpreter or a library that starts.
 AT_START = (
     *("PYTHON", "LC_", "LANG", "LD_", "MALLOC_"),
@@ -550,7 +552,7 @@ def _listen(path: Path) -> socket.socket:
 def main() -> None:
     """Serve until standard input ends."""
     folder = Path(sys.argv[1])
-    load(ROOMS.split())
+    load(ROOMS.split(), LIGHT_MODULES)
     forks = _Forks(_listen(folder / "light"), str(folder / "python"))
     forks.fork_at_first(_listen(folder / "heavy"))
     os.write(1, b"ready\n")
