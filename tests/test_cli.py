@@ -409,7 +409,7 @@ def test_any_bytes_are_a_net_or_one_line(sqgen: Run, data: bytes) -> None:
         assert_one_line(done)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.data())
 def test_a_damaged_net_never_raises_anything_else(data: st.DataObject) -> None:
     """Cut, doubled and overwritten pieces of a real net: read, or refused as sqgen refuses."""

@@ -86,7 +86,7 @@ class Plain:
             self.blob.reshape(-1)[place] = number
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     constraints_of((3, 2, 2, 2)),
     st.sampled_from(TYPES),

@@ -62,7 +62,7 @@ def check_complete(net: NetDefinition, shown: DrawnNet, phase: str) -> None:
     assert sorted(shown.lines) == sorted(crossing)
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(designs(), st.sampled_from(["trainval", "deploy"]), PHASES, DETAILS)
 def test_any_design_is_drawn_whole(design: Design, kind: str, phase: str, detail: Detail) -> None:
     net = parse_net(build(design, kind))

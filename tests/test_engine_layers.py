@@ -47,7 +47,7 @@ from .test_reference_layers import (
 )
 from .test_reference_layers import given as all_of
 
-drawn = settings(max_examples=60)
+drawn = settings(max_examples=30)
 
 
 def with_inputs(layer: str, bottoms: Sequence[Array]) -> str:

@@ -171,7 +171,7 @@ def test_nets_of_the_family(text: str, gone: int, scaled: int) -> None:
     assert kept >= {each.name for each in parse_net(text).param.layer} - set(result.folded)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_any_order_of_layers_computes_the_same(data: st.DataObject) -> None:
     """Chains and branches of layers, in place or not."""

@@ -121,7 +121,7 @@ def test_any_value_and_any_name(iteration: int, loss: str, value: str, name: str
     assert sum(len(segment.train) for segment in partial.segments) <= 1
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.text() | st.binary())
 def test_any_text_is_a_log(text: str | bytes) -> None:
     result = parse(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))

@@ -68,7 +68,7 @@ def assert_same_function(source: str, target: str, found: WeightMapping, model: 
     np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(twins(), SEEDS)
 def test_any_design_maps_onto_its_twin_and_back(pair: tuple[str, str], seed: int) -> None:
     """Other names, the other order of the Concat, with bypasses and BatchNorm."""
@@ -82,7 +82,7 @@ def test_any_design_maps_onto_its_twin_and_back(pair: tuple[str, str], seed: int
     np.testing.assert_equal(back.arrays, arrays(model))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(wild_twins(), SEEDS)
 def test_what_is_not_refused_computes_the_same(pair: tuple[str, str], seed: int) -> None:
     """Groups, sums of Concats, LRN over channels: nets that often are of different functions."""
@@ -604,7 +604,7 @@ def test_doubles_stay_doubles() -> None:
 WHOLE = random_model(ONE + conv("y", "j", 3)).SerializeToString()
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.integers(0, len(WHOLE)), st.binary(min_size=1, max_size=9))
 def test_damaged_files_never_raise_anything_else(start: int, piece: bytes) -> None:
     with TemporaryDirectory() as folder:

@@ -175,7 +175,7 @@ two = st.tuples(st.integers(1, 4), st.integers(1, 4))
 pads = st.tuples(st.integers(0, 3), st.integers(0, 3))
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(sizes, sizes, two, two, pads, st.booleans(),
        st.sampled_from(["MAX", "AVE", "STOCHASTIC"]))  # fmt: skip
 def test_poolings_as_drawn(
@@ -203,7 +203,7 @@ def test_poolings_as_drawn(
     check_drawn("Pooling", params, (2, 2, height, width))
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(st.sampled_from(["Convolution", "Deconvolution", "Im2col"]), sizes, sizes, two, two, two,
        pads, st.integers(1, 2), st.booleans())  # fmt: skip
 def test_convolutions_as_drawn(

@@ -110,7 +110,7 @@ def test_published_nets_come_back_bit_for_bit(name: str) -> None:
     assert [each.message for each in diff_nets(net, made.net)] == []
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(small_nets.wild_twins())
 def test_nets_of_any_wiring_come_back(texts: tuple[str, str]) -> None:
     net = parse_net(texts[0])
@@ -425,7 +425,7 @@ pads = st.integers(0, 2)
 AUTOMATIC = ["NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     st.tuples(st.integers(3, 9), st.integers(3, 9)),
     st.tuples(st.integers(1, 4), st.integers(1, 4)),

@@ -78,7 +78,7 @@ def check_kept(folder: Path, printed: bytes) -> dict[str, Any]:
     return result
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_dies_at_any_line(
     data: st.DataObject,
