@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ..errors import NetError, SqgenError
+from ..errors import DesignError, NetError, SqgenError
 from ..formats.caffemodel import encode_caffemodel
 from ..formats.prototxt import to_text
 from ..formats.schema import NetParameter
 from ..generator.build import build, design_files
+from ..generator.bypass import spell
 from ..generator.design import Design
 from ..generator.layer_list import design_naming
 from ..generator.naming import layer_name
@@ -125,20 +127,24 @@ def _pruned_design(whole: BuiltNet, left: NetDefinition) -> BuiltNet:
     Raises:
         SqgenError: none does.
     """
-    design = _with_sizes(whole.design, left)
-    # The name of a net says "custom" where a word for its bypasses means others by now.
-    for each in (design, design.with_options(name=left.param.name)):
-        if parse_net(build(each, whole.net)).param == left.param:
-            return BuiltNet(each, whole.net)
+    sizes = _sizes(whole.design, left)
+    for changes in (sizes, {**sizes, "bypass": spell(whole.design.bypasses)}):
+        # The name of a net says "custom" of bypasses that no word describes any more.
+        for more in ({}, {"name": left.param.name}):
+            with suppress(DesignError):
+                design = whole.design.with_options(**changes, **more)
+                if parse_net(build(design, whole.net)).param == left.param:
+                    return BuiltNet(design, whole.net)
     raise NetError("no design builds what is left")
 
 
-def _with_sizes(design: Design, left: NetDefinition) -> Design:
+def _sizes(design: Design, left: NetDefinition) -> dict[str, Any]:
+    """Return the options of a design for the numbers of filters that are left."""
     outputs = {layer.name: layer.convolution_param.num_output for layer in left.param.layer}
     naming = design_naming(design)
     patterns = (naming.squeeze, naming.expand1x1, naming.expand3x3)
-    sizes = [
+    fires = [
         tuple(outputs[layer_name(pattern, module)] for pattern in patterns)
         for module in design.modules
     ]
-    return design.with_options(stem_filters=outputs["conv1"]).with_fires(sizes)
+    return {"stem_filters": outputs["conv1"], "fires": tuple(fires)}

@@ -181,6 +181,27 @@ def test_a_design_builds_what_is_left(tmp_path: Path, sqgen: Run) -> None:
     net_arrays(shapes, [("w", model)])  # all of them fit
 
 
+def test_a_design_whose_stem_is_tied_to_a_module_builds_what_is_left(
+    tmp_path: Path, sqgen: Run
+) -> None:
+    """A bypass around fire2 adds the stem's channels: all of them shrink together."""
+    design = SMALL.with_options(stem_filters=8, size=20, crop=False, mean_values=(9.0,))
+    text = build(design)
+    (tmp_path / "net.prototxt").write_text(text)
+    save(random_model(build(design, "deploy")), tmp_path / "w.caffemodel")
+    done = sqgen(
+        *("prune", "w.caffemodel", "--net", "net.prototxt", "--out", "small"),
+        *("--macs", "0.5", "--no-proof"),
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+    built = sqgen("build", "--design", "small/design.toml").stdout
+    assert built == (tmp_path / "small" / "train_val.prototxt").read_text()
+    assert "fire2/bypass" in built
+    assert len(read_net(tmp_path / "small" / "train_val.prototxt").param.layer) == len(
+        parse_net(text).param.layer
+    )
+
+
 def test_the_kept_filters_are_those_that_matter_most(tmp_path: Path, sqgen: Run) -> None:
     done = prune_small(
         tmp_path, sqgen, "--ratio-for", "fire2/squeeze1x1=0.5", "--criterion", "l1-makers"

@@ -117,7 +117,7 @@ def prune(
         --ratio-for 'fire*/expand3x3=0.5' --ratio-for 'fire*/squeeze1x1=0.75'
       sqgen prune compressed.net --net deploy.prototxt --out same --lossless
     """
-    shape = parse_image(image)
+    parse_image(image)
     budgets = {"macs": macs, "parameters": parameters}
     is_by_hand, is_within = bool(ratios or ratio_for), set(budgets.values()) != {None}
     if [lossless, is_by_hand, is_within].count(True) != 1:
@@ -152,11 +152,13 @@ def prune(
     for name in FILES:  # before what takes long
         check_file_target(Path(out) / name, force)
     net = read_net(net_path)
+    shape = parse_image(image) or _image_of(net, data)
     pruner = Pruner(net, [(printable(weights), _read_weights(weights, net, shape))], shape)
     agreements: dict[str, Agreement] = {}
     images = sums = None
     if data is not None:
-        images = _read_images(data, net_path, PreprocessingOptions(resize, like, mean, scale))
+        options = PreprocessingOptions(resize, like, mean, scale)
+        images = _read_images(data, net_path, net, shape, options)
         sums = pruner.collect_sums(images)
     if lossless:
         done = pruner.lossless()
@@ -208,16 +210,46 @@ def _read_weights(path: str, net: NetDefinition, image: Shape | None) -> NetPara
     return read_caffemodel(path)
 
 
-def _read_images(source: str, net_path: str, options: PreprocessingOptions) -> InputImages:
+def _image_of(net: NetDefinition, data: str | None) -> Shape | None:
+    """Return the size of the images of a net whose data layers don't say it, where others do."""
+    from ..formats.lmdb_reader import is_lmdb
+    from ..generator.recognize import find_design
+    from ..nets.data_layers import reads_files
+    from ..nets.shapes import infer_shapes
+    from ..runner.overrides import DataOverride, override_data
+    from ..runner.preflight import check_net
+
+    if all(problem.rule != "image-size" for problem in infer_shapes(net, "TEST").problems):
+        return None
+    built = find_design(net)
+    if built is not None:
+        return built.design.image
+    if data is not None and is_lmdb(data) and any(map(reads_files, net.layers("TEST"))):
+        checked = check_net(override_data(net, [DataOverride("TEST", data)])[0], "TEST")
+        return checked.datasets[0].image if checked.datasets else None
+    return None
+
+
+def _read_images(
+    source: str,
+    net_path: str,
+    net: NetDefinition,
+    shape: Shape | None,
+    options: PreprocessingOptions,
+) -> InputImages:
     """Read images as the net takes them, and say how."""
     with required("torch", "sqgen prune --data"):
-        from ..engine import classify as engine
         from ..engine.api import Net
+        from ..engine.classify import Model, read_transform
         from ..engine.input_images import read_files, read_records
     from ..formats.lmdb_reader import is_lmdb
+    from ..nets.deploy import deploy_net
+    from ..nets.family import is_imagenet
+    from ..nets.shapes import require_shapes
 
-    read = engine.read_model(net_path)
-    choice = choose_preprocessing(Net(read.definition), read, net_path, options)
+    made = deploy_net(net, image=shape).definition
+    read = Model(made, read_transform(net), is_imagenet(require_shapes(made, "TEST")))
+    choice = choose_preprocessing(Net(made), read, net_path, options)
     choice.report()
     if is_lmdb(source):
         images = read_records(source, choice.preprocessing, warn)
@@ -230,21 +262,25 @@ def _read_images(source: str, net_path: str, options: PreprocessingOptions) -> I
 
 
 def _prove(done: Pruning) -> Proof | None:
-    """Run both nets on random inputs, and compare their outputs; None of a net without inputs."""
+    """Run both nets on random inputs; compare the blobs that have all channels in both.
+
+    Returns None of a net without inputs.
+    """
     nets = done.deploy_nets()
     if nets is None:
         return None
     from ..engine.equivalence import load_engine, prove_rewritten
     from ..nets.shapes import require_shapes
 
-    outputs = require_shapes(nets[0], "TEST").graph.output_names()
+    shapes = [require_shapes(net, "TEST").blobs for net in nets]
+    whole = [name for name, shape in shapes[1].items() if shapes[0].get(name) == shape]
     return prove_rewritten(
         load_engine(),
         nets[0],
         done.equal,
         nets[1],
         done.plain,
-        blobs=outputs,
+        blobs=whole,
         tolerance=done.tolerance,
     )
 
@@ -266,7 +302,7 @@ def _print(done: Pruning, proof: Proof | None) -> None:
     if proof is not None:
         shapes = " and ".join(map(shape_text, proof.inputs.values()))
         whole = "the whole net" if done.is_lossless else "the whole net without these channels"
-        agreement = agreement_text(proof.blobs, f"that of {whole}", proof.largest)
+        agreement = agreement_text(proof.blobs, f"those of {whole}", proof.largest)
         echo(f"run on random {shapes} in float64: {agreement}")
 
 
