@@ -113,12 +113,21 @@ class DigitsNet:
         }
 
 
-def kept(folder: Path, measure: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Return the result that a folder keeps; measure it in a new folder if there is none."""
+def kept(
+    folder: Path, measure: Callable[[Path], dict[str, Any]], *, again: bool = False
+) -> dict[str, Any]:
+    """Return the result that a folder keeps; measure it if there is none.
+
+    Args:
+        folder: of the result.
+        measure: makes it there.
+        again: whether it goes on with what a run left that was stopped; else the folder is new.
+    """
     path = folder / RESULT
     if not path.exists():
-        shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
-        folder.mkdir(parents=True)
+        if not again:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
         write_files({path: json.dumps(measure(folder), indent=1).encode()})
     return read_result(folder)
 

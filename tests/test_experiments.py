@@ -11,7 +11,12 @@ import pytest
 
 from sqgen.errors import DesignError, RunError
 from sqgen.formats.constraints import FREE, ZERO, BlobName, Constraint
-from sqgen.studies import dsd_experiment, experiment, retraining_experiment
+from sqgen.studies import (
+    dsd_experiment,
+    experiment,
+    pruning_experiment,
+    retraining_experiment,
+)
 from sqgen.studies.dsd_experiment import CONTINUED, DSD, WAYS, compare, shuffle_masks
 from sqgen.studies.retraining_experiment import DENSE, ENCODED, RETRAINED, SIZED
 
@@ -106,6 +111,27 @@ def test_claims_are_held_against_the_means() -> None:
     bad = retraining_experiment.claim_lines(compressed_rows(0.97, 8000))
     assert any(line.endswith("retrained 1.00 +- 0.00: does not hold") for line in bad)
     assert bad[-1].endswith("encoded 8,000, retrained 10,000: does not hold")
+
+
+def test_searches_are_compared_over_seeds() -> None:
+    rows = [
+        pruning_experiment.Row("uniform", 1, 900, 0.4, 0.5, 0.1),
+        pruning_experiment.Row("random", 1, 890, 0.5, 0.3, 0.1),
+        pruning_experiment.Row("random", 2, 899, 0.6, 0.5, 0.1),
+    ]
+    lines = [line.split() for line in pruning_experiment.summary_lines(rows)]
+    assert lines[1] == ["uniform", "1", "900", "40.0", "0.500"]
+    assert lines[2] == ["random", "2", "899", "55.0", "+-", "5.0", "0.400", "+-", "0.100"]
+
+
+def test_a_stopped_search_keeps_its_journal(tmp_path: Path) -> None:
+    (tmp_path / "seed1").mkdir()
+    (tmp_path / "seed1" / "trials.jsonl").write_text("{}")
+
+    def measure(folder: Path) -> dict[str, Any]:
+        return {"left": [path.name for path in folder.iterdir()]}
+
+    assert experiment.kept(tmp_path / "seed1", measure, again=True) == {"left": ["trials.jsonl"]}
 
 
 @pytest.mark.parametrize("name", ["dsd_experiment", "retraining_experiment"])
