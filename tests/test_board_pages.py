@@ -364,7 +364,7 @@ def served(folder: Path) -> Iterator[str]:
     """The address of a board in this process."""
     access = Access(1)
     server = make_server("127.0.0.1", 0, make_app(Catalog(folder), access), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.port}/?token={access.token}"
