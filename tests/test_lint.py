@@ -239,12 +239,13 @@ def test_what_build_prints_has_no_findings(name: str | None, tmp_path: Path, sqg
     """Neither padding nor accuracies as published are worth a warning where sqgen wrote them."""
     design = ("--preset", name) if name else ()
     sqgen("build", *design, "--out", "net")
-    for file in ("train_val", "deploy", "solver"):
+    solvers = ["solver_sparse", "solver_dense"] if name == "dsd" else ["solver"]
+    for file in ("train_val", "deploy", *solvers):
         done = sqgen("lint", f"net/{file}.prototxt")
         assert (done.returncode, done.stdout) == (0, "no findings\n"), file
     path = tmp_path / "net" / "train_val.prototxt"
     path.write_text(path.read_text() + "# edited\n")
-    warned = sqgen("lint", "net/solver.prototxt").stdout.splitlines()
+    warned = sqgen("lint", f"net/{solvers[0]}.prototxt").stdout.splitlines()
     published = lint_net(parse_net(path.read_text()))
     assert len(warned) == len(published) + 1  # a line a layer, not one a phase
 

@@ -53,7 +53,7 @@ def test_golden(name: str) -> None:
 
 VARIABLES = {
     "net.prototxt.j2": {"net"},
-    "solver.prototxt.j2": {"design", "passes", "tested"},
+    "solver.prototxt.j2": {"design", "passes", "phase", "tested"},
     "layers.j2": set(),
     "page.html.j2": {"dark", "hashes", "kind", "page", "scripts", "specs", "style"},
     "page_style.css.j2": {"colours"},
