@@ -89,7 +89,7 @@ class RatioRules:
                     f"'{printable(pattern)}' is to keep {ratio:g}: give a share above 0, up to 1"
                 )
         for pattern, count in self.at_least:
-            if count < 1 or count != int(count):
+            if count < 1 or not float(count).is_integer():
                 raise DesignError(f"--at-least {printable(pattern)}={count:g}: give 1 or more")
         if self.multiple < 1:
             raise DesignError(f"--round {self.multiple}: give 1 or more")
@@ -175,7 +175,7 @@ def parse_pair(flag: str, text: str, example: str) -> PatternValue:
         value = float(number)
     except ValueError:
         value = math.nan
-    if not equals or not pattern or math.isnan(value):
+    if not equals or not pattern or not math.isfinite(value):
         raise DesignError(f"{flag} {printable(text)}: write PATTERN=X, as {example}")
     return PatternValue(pattern, value)
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import SqgenError
+from ..errors import NetError, SqgenError
 from ..formats.prototxt import to_text
-from ..nets.definition import NetDefinition, parse_net
+from ..formats.schema import PHASES
+from ..nets.definition import NetDefinition, layer_is_in, parse_net
 from ..nets.deploy import deploy_net
 from ..nets.layer_types import Shape
 from ..nets.shapes import require_shapes
+from ..text import first_few, printable
 from ..weights.make_caffemodel import make_caffemodel
 from ..weights.net_arrays import Arrays, Model, net_arrays
 from .budgets import Budget, Limits
@@ -83,14 +85,17 @@ class Pruner:
         image: (channels, height, width) of the records of data layers that don't say.
 
     Raises:
-        NetError: Caffe would refuse the net, the weights are of another, or no channel may go.
+        NetError: Caffe would refuse the net, it has layers that are in no phase, or none in TEST;
+            the weights are of another, or not finite; or no channel may go.
     """
 
     def __init__(self, net: NetDefinition, models: list[Model], image: Shape | None = None) -> None:
         self._net, self._image = net, image
+        _check_phases(net)
         self.groups = ChannelGroups(net, image)
         self.decisions = find_decisions(self.groups)
         self.arrays = net_arrays(require_shapes(net, "TEST", image), models)
+        _check_finite(self.arrays, models)
 
     def by_ratios(self, rules: RatioRules, criterion: str, seed: int = 0) -> Shrinking:
         """Keep a share of each layer's channels, those of the highest scores.
@@ -150,13 +155,20 @@ class Pruner:
         """Sum up over images what the layers read that can be reconstructed.
 
         Raises:
-            SqgenError: the net has no deploy net.
+            SqgenError: the net has no deploy net, or a layer reads what is not finite.
         """
         from ..engine.input_sums import collect_sums
 
         whole = deploy_net(self._net, image=self._image, keep_dropout=True).definition
         layers = [wired.item for wired in reconstructible(self.groups)]
-        return collect_sums(whole, make_caffemodel(whole, self.arrays), layers, images.batches)
+        sums = collect_sums(whole, make_caffemodel(whole, self.arrays), layers, images.batches)
+        for name, each in sums.items():
+            if not np.isfinite(each.products).all():
+                raise NetError(
+                    f"{printable(self._net.source)}: layer '{printable(name)}' reads nan or"
+                    " infinite values of these images; check the weights and --mean and --scale"
+                )
+        return sums
 
     def agreements(self, done: Pruning, images: InputImages) -> dict[str, Agreement]:
         """Return what the whole net, the pruned one, and the reconstructed one say of images.
@@ -186,10 +198,19 @@ class Pruner:
         return probabilities(made, make_caffemodel(made, arrays), images)
 
     def divergence(self, images: InputImages, sums: Mapping[str, InputSums]) -> Score:
-        """Return a score: how far a reconstructed net is from the whole one on images."""
+        """Return a score: how far a reconstructed net is from the whole one on images.
+
+        Raises:
+            NetError: the whole net's outputs are not finite.
+        """
         from .agreement import compare
 
         whole = self.probabilities(self._net, self.arrays, images)
+        if not np.isfinite(whole).all():
+            raise NetError(
+                f"{printable(self._net.source)}: the outputs of these images are nan or infinite;"
+                " check the weights and --mean and --scale"
+            )
 
         def score(removed: list[int]) -> float:
             shrinking = Shrinking(self.groups, removed)
@@ -227,4 +248,26 @@ class Pruner:
         tolerance = FOLDED_TOLERANCE if folded else EXACT_TOLERANCE
         return Pruning(
             left, plain, equal, tolerance, self.decisions, counts, folded, is_lossless, self._stay
+        )
+
+
+def _check_phases(net: NetDefinition) -> None:
+    """Check that all layers are seen: what reads a channel has to lose it, too."""
+    if not net.layers("TEST"):
+        raise NetError(f"{printable(net.source)}: has no layers in TEST, whose costs count")
+    for layer in net.param.layer:
+        if not any(layer_is_in(layer, phase, net.level, net.stages) for phase in PHASES.values()):
+            raise NetError(
+                f"{net.place(layer)}: layer '{printable(layer.name)}' is in neither phase without a"
+                " stage or level, so it can't be pruned with the others; take it out of the net"
+            )
+
+
+def _check_finite(arrays: Arrays, models: Sequence[Model]) -> None:
+    bad = [name for name, blobs in arrays.items() if not all(np.isfinite(b).all() for b in blobs)]
+    if bad:
+        shown = " and ".join(source for source, _ in models)
+        raise NetError(
+            f"{shown}: has weights that are nan or infinite in {first_few(bad)}; train or fetch it"
+            " again"
         )

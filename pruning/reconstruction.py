@@ -84,7 +84,7 @@ def _solve(
     known = [*columns, *([flat.shape[1]] if has_bias else [])]
     products = sums.products
     normal = products[np.ix_(known, known)].copy()
-    ridge = RIDGE * float(np.mean(np.diag(products)[:-1]))
+    ridge = RIDGE * float(np.mean(np.diag(products)[:-1])) or 1.0  # all zero: nothing to fit
     normal[np.arange(len(columns)), np.arange(len(columns))] += ridge
     told = products[np.ix_(known, removed)] @ flat[:, removed].T
     more = np.linalg.solve(normal, told).T

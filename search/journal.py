@@ -8,15 +8,19 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import finalize
 
 import numpy as np
 
 from ..errors import FormatError, OutputError
-from ..formats.files import error_reason
+from ..formats.file_lock import lock_file
+from ..formats.files import check_file_target, error_reason, read_bytes, write_files
+from ..json_form import loads, to_json
 from ..text import printable
 from .problem import Choice
 
 FORMAT = 1
+_LIMIT = 1 << 30  # bytes: ten million trials
 
 
 def array_digest(groups: Iterable[Iterable[np.ndarray]]) -> str:
@@ -45,6 +49,8 @@ class Trial(NamedTuple):
 class Journal:
     """A file of trials; the first line says what search it is of.
 
+    A search holds a lock on its journal until its process ends.
+
     Args:
         path: the file.
         about: what tells the search from others: method, seed, budget, weights.
@@ -55,45 +61,72 @@ class Journal:
 
     Raises:
         FormatError: it is of another search, or is none.
-        OutputError: it exists, and is not to be resumed; or it can't be written.
+        OutputError: it exists, and is not to be resumed; another search writes it; or it can't be
+            written.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any], resume: bool) -> None:
-        self._path = path
+        self._path, self._shown = path, printable(str(path))
         self._head = {"format": FORMAT, **about}
         self.trials: list[Trial] = []
-        if resume and path.exists():
+        is_old = os.path.lexists(path)
+        if is_old and not resume:
+            raise OutputError(
+                f"{self._shown}: exists already; --resume goes on with it, and a search of other"
+                " options needs another folder"
+            )
+        if not is_old:
+            # At once: a search that is killed leaves a first line, or no file.
+            write_files({path: _line(self._head)})
+        self._open()
+        try:
             self._read()
-            return
-        if path.exists():
-            raise OutputError(f"{printable(str(path))}: exists already; --resume goes on with it")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._append(json.dumps(self._head))
+        except FormatError:
+            self._file.close()
+            raise
+
+    def _open(self) -> None:
+        """Open and lock the file.
+
+        Raises:
+            OutputError: it can't be opened, or another process holds the lock.
+        """
+        check_file_target(self._path, force=True)
+        try:
+            self._file = open(self._path, "r+b")  # noqa: SIM115 - the lock is held on
+            finalize(self, self._file.close)
+            lock_file(self._file.fileno())
+            self._file.seek(0, os.SEEK_END)
+        except BlockingIOError:
+            raise OutputError(
+                f"{self._shown}: another search writes it; wait, or give --out another folder"
+            ) from None
+        except OSError as error:
+            raise OutputError(f"{self._shown}: {error_reason(error)}") from None
 
     def _read(self) -> None:
-        shown = printable(str(self._path))
-        data = self._path.read_bytes()
+        data = read_bytes(self._path, _LIMIT, "a journal of a search")
         end = data.rfind(b"\n") + 1
-        lines = data[:end].decode(errors="replace").splitlines()
         try:
-            head, *trials = (json.loads(line) for line in lines)
+            head, *trials = map(loads, data[:end].splitlines())
             self.trials = [
                 Trial(tuple(map(int, t["choice"])), float(t["score"]), float(t["seconds"]))
                 for t in trials
             ]
             if not isinstance(head, dict):
                 raise TypeError
-        except (KeyError, TypeError, ValueError):
-            raise FormatError(f"{shown}: is no journal of a search, or damaged") from None
-        for key in {*head, *self._head}:
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise FormatError(f"{self._shown}: is no journal of a search, or damaged") from None
+        for key in {**head, **self._head}:
             if head.get(key) != self._head.get(key):
                 raise FormatError(
-                    f"{shown}: is of a search with {key} {printable(str(head.get(key)))}, not"
+                    f"{self._shown}: is of a search with {printable(key)}"
+                    f" {printable(str(head.get(key)))}, not"
                     f" {printable(str(self._head.get(key)))}; give --out another folder"
                 )
         if end < len(data):  # a line that was cut when the search was killed
-            with open(self._path, "r+b") as file:
-                file.truncate(end)
+            self._file.truncate(end)
+            self._file.seek(end)
 
     def add(self, trial: Trial) -> None:
         """Append a trial.
@@ -102,13 +135,13 @@ class Journal:
             OutputError: it can't be written.
         """
         self.trials.append(trial)
-        self._append(json.dumps(trial._asdict()))
-
-    def _append(self, line: str) -> None:
         try:
-            with open(self._path, "a") as file:
-                file.write(line + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            self._file.write(_line(trial._asdict()))
+            self._file.flush()
+            os.fsync(self._file.fileno())
         except OSError as error:
-            raise OutputError(f"{printable(str(self._path))}: {error_reason(error)}") from None
+            raise OutputError(f"{self._shown}: {error_reason(error)}") from None
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(to_json(value), allow_nan=False).encode() + b"\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, isnan
 from time import perf_counter
 from typing import NamedTuple
 
@@ -60,6 +61,7 @@ class Search(NamedTuple):
             else:
                 start = perf_counter()
                 score = scores[choice] if choice in scores else problem.score(choice)
+                score = inf if isnan(score) else score  # nan is neither better nor worse
                 trial = Trial(choice, score, perf_counter() - start)
                 journal.add(trial)
             scores[choice] = trial.score

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from sqgen import Design, build, parse_net, preset
+from sqgen.errors import NetError
 from sqgen.formats.caffemodel import blob_array, read_caffemodel
 from sqgen.nets.definition import read_net
 from sqgen.nets.shapes import require_shapes
@@ -21,6 +23,7 @@ from sqgen.pruning.criteria import score_groups
 from sqgen.pruning.decisions import PatternValue, RatioRules, find_decisions
 from sqgen.pruning.lossless import find_lossless
 from sqgen.pruning.problem import PruningProblem
+from sqgen.pruning.prune import Pruner
 from sqgen.search.run import Search
 from sqgen.weights.net_arrays import net_arrays
 
@@ -346,3 +349,39 @@ def test_a_budget_out_of_range_is_one_line(
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "small").exists()
+
+
+# ---- nets that can't be pruned
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        (
+            layer("Convolution", "extra", "a", rest='include { stage: "x" }'),
+            "net.prototxt:4: layer 'extra' is in neither phase without a stage or level",
+        ),
+        (layer("ReLU", "r", "a", rest="include { min_level: 3 }"), "'r'"),
+    ],
+    ids=["stage", "level"],
+)
+def test_layers_in_neither_phase_are_refused(rest: str, message: str) -> None:
+    text = net_input() + conv("a", "data", 4) + conv("b", "a", 2)
+    with pytest.raises(NetError, match=re.escape(message)):
+        Pruner(parse_net(text + rest, "net.prototxt"), [("w", random_model(text))])
+
+
+def test_a_net_without_test_layers_is_refused() -> None:
+    text = net_input() + conv("a", "data", 4) + conv("b", "a", 2)
+    net = parse_net(text.replace(" }\n", " include { phase: TRAIN } }\n"))
+    with pytest.raises(NetError, match="has no layers in TEST, whose costs count"):
+        Pruner(net, [("w", random_model(text))])
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_weights_that_are_not_finite_are_refused(value: float) -> None:
+    text = net_input() + conv("a", "data", 4) + conv("b", "a", 2)
+    model = random_model(text)
+    model.layer[2].blobs[1].data[0] = value
+    with pytest.raises(NetError, match="w: has weights that are nan or infinite in b"):
+        Pruner(parse_net(text), [("w", model)])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sqgen import build, parse_net
+from sqgen.errors import NetError
 from sqgen.pruning.prune import Pruner
 from sqgen.pruning.shrink import Shrinking
 
@@ -78,6 +79,27 @@ def test_sums_are_those_of_all_that_a_filter_reads() -> None:
     assert sums["b"].samples == len(rows) == 20 * 63
 
 
+def test_a_layer_that_reads_only_zeros_keeps_its_weights() -> None:
+    """Of a net that died, the equations have no solution but this."""
+    text = net_input() + conv("a", "data", 4) + layer("ReLU", "relu", "a", "a") + conv("b", "a", 2)
+    pruner = Pruner(parse_net(text), [("w", random_model(text))])
+    pruner.arrays["a"][0][...], pruner.arrays["a"][1][...] = 0, -1
+    removed = [root for root, g in pruner.groups.groups.items() if g.channels == (("a", 1),)]
+    done = pruner.prune(Shrinking(pruner.groups, removed), pruner.collect_sums(images()))
+    np.testing.assert_array_equal(done.pruned.arrays["b"][0], done.plain["b"][0])
+    np.testing.assert_array_equal(done.pruned.arrays["b"][1], done.plain["b"][1])
+
+
+def test_values_that_are_not_finite_stop_a_reconstruction() -> None:
+    text = net_input() + conv("a", "data", 4) + conv("b", "a", 4) + conv("c", "b", 4)
+    pruner = Pruner(parse_net(text), [("w", random_model(text))])
+    pruner.arrays["a"][0][...], pruner.arrays["b"][0][...] = 1e30, 1e30
+    with pytest.raises(NetError, match="layer 'c' reads nan or infinite values of these images"):
+        pruner.collect_sums(images())
+    with pytest.raises(NetError, match="the outputs of these images are nan or infinite"):
+        pruner.divergence(images(), {})
+
+
 def test_divergence_is_that_of_probabilities() -> None:
     whole = np.array([[0.5, 0.5], [0.9, 0.1]])
     other = np.array([[0.25, 0.75], [0.9, 0.1]])
@@ -141,6 +163,7 @@ def test_a_search_is_recorded_and_goes_on(tmp_path: Path, sqgen: Run) -> None:
         (("--out", "two"), "exists"),
         (("--out", "two", "--force"), "trials.jsonl: exists already; --resume goes on with it"),
         (("--out", "two", "--resume", "--force", "--seed", "1"), "a search with seed 0, not 1"),
+        (("--out", "two", "--resume", "--force", "--round", "2"), "a search with round 1, not 2"),
     ):
         done = sqgen(*command, *more)
         assert (done.returncode, done.stdout) == (2, "")
@@ -158,6 +181,8 @@ def test_a_search_is_recorded_and_goes_on(tmp_path: Path, sqgen: Run) -> None:
         (("--macs", "0.5", "--by", "amc"), "'amc' is not one of"),
         (("--macs", "0.5", "--resume"), "--resume: goes on with a search, --by random, greedy"),
         (("--macs", "0.5", "--trials", "0"), "--trials 0: give one or more"),
+        (("--macs", "0.5", "--seed", "-1"), "invalid value for '--seed': -1 is not in the range"),
+        (("--macs", "0.5", "--at-least", "conv1=inf"), "write PATTERN=X, as conv1=8"),
         (("--lossless", "--data", "x"), "--data: --lossless leaves nothing to reconstruct"),
     ],
 )

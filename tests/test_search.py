@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sqgen import json_form
 from sqgen.errors import FormatError, OutputError
 from sqgen.progress import no_bar
 from sqgen.search.journal import Journal, Trial
@@ -124,8 +126,46 @@ def test_a_journal_of_another_search_is_refused(tmp_path: Path) -> None:
     assert Journal(path, {"seed": 1}, True).trials == [Trial((1, 2), 0.5, 0.1)]
 
 
-@pytest.mark.parametrize("text", ["", "x\n", "[]\n", '{"format": 1}\n{"choice": 3}\n', "\x00\n"])
+BAD_TRIALS = (
+    '{"choice": 3}',
+    '{"choice": [1e999], "score": 1, "seconds": 1}',
+    '{"choice": [1], "score": NaN, "seconds": 1}',
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x\n", "[]\n", "\x00\n", *(f'{{"format": 1}}\n{line}\n' for line in BAD_TRIALS)],
+)
 def test_a_damaged_journal_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "trials.jsonl").write_text(text)
     with pytest.raises(FormatError, match="is no journal of a search, or damaged"):
         Journal(tmp_path / "trials.jsonl", {}, True)
+
+
+def test_two_searches_never_write_one_journal(tmp_path: Path) -> None:
+    path = tmp_path / "trials.jsonl"
+    first = Journal(path, {"seed": 1}, False)
+    with pytest.raises(OutputError, match="another search writes it"):
+        Journal(path, {"seed": 1}, True)
+    first.add(Trial((1, 2), 0.5, 0.1))
+    assert len(path.read_text().splitlines()) == 2
+    del first
+    assert len(Journal(path, {"seed": 1}, True).trials) == 1
+
+
+def test_a_score_that_is_no_number_is_the_worst(tmp_path: Path) -> None:
+    class Broken(Knapsack):
+        def score(self, choice: Sequence[int]) -> float:
+            score = super().score(choice)
+            return math.nan if self.scored % 2 else score
+
+    problem = Broken((8, 6, 9, 5), (3, 1, 2, 5), (1, 9, 2, 3), 0.6)
+    path = tmp_path / "trials.jsonl"
+    with no_bar(20) as bar:
+        best = Search("random", 20, 1).run(problem, Journal(path, {}, False), bar)
+    _, *trials = map(json_form.loads, path.read_bytes().splitlines())
+    scores = {tuple(trial["choice"]): float(trial["score"]) for trial in trials}
+    assert math.inf in scores.values()
+    assert scores[best] == min(scores.values()) < math.inf
+    assert len(Journal(path, {}, True).trials) == 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,10 +68,12 @@ JOURNAL = "trials.jsonl"
 @click.option("--leave", multiple=True, metavar="PATTERN", help="layers that keep all channels")
 @click.option("--data", metavar="LMDB|DIR", help="images to reconstruct the weights on")
 @preprocessing_options
-@click.option("--seed", type=int, default=0, metavar="N", help="of the criterion random [0]")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="of random choices [0]"
+)
 @click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it")
 @click.option("--no-proof", is_flag=True, help="skip running the nets to compare them")
-@click.option("--force", is_flag=True, help="replace files of DIR that exist")
+@click.option("--force", is_flag=True, help="replace files of DIR but trials.jsonl")
 @click.option("--json", "as_json", is_flag=True, help="print JSON (docs/pruning.md)")
 def prune(
     weights: str,
@@ -175,12 +178,17 @@ def prune(
             about = {
                 **search._asdict(),
                 "budgets": [f"--{name} {value:g}" for name, value in given],
+                "at_least": list(at_least),
+                "leave": list(leave),
+                "round": multiple,
                 "criterion": criterion,
+                "net": sha256(net.param.SerializeToString(deterministic=True)).hexdigest()[:16],
                 "weights": array_digest(pruner.arrays.values()),
                 "images": array_digest([images.batches]) if images else None,
             }
+            journal = Journal(Path(out) / JOURNAL, about, resume)
             with ProgressBar(trials) as bar:
-                choice = search.run(problem, Journal(Path(out) / JOURNAL, about, resume), bar)
+                choice = search.run(problem, journal, bar)
         done = pruner.prune(pruner.keep(problem, choice), sums)
     if images is not None:
         agreements = pruner.agreements(done, images)
