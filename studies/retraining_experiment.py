@@ -3,7 +3,7 @@
     python -m sqgen.studies.retraining_experiment -o build/retraining
 
 The digits net, compressed to each density and number of bits: `encoded` only, which trains nothing,
-or `retrained`: pruned weights, and then the values that the others share. `sized` is encoded, too,
+or `retrained`: pruned weights, in one step or several, and then the values that the others share. `sized` is encoded, too,
 with the bits of each layer chosen for a size. A seed is a split of the digits into 1,500 to train
 and 297 to test, and a dense net of its own.
 
@@ -78,8 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--retrain", type=int, default=300, metavar="N", help="of each retraining [300]"
     )
+    parser.add_argument(
+        "--steps", type=int, default=1, metavar="N", help="in how many a net is pruned [1]"
+    )
+    parser.add_argument(
+        "--densities", type=_numbers, default=DENSITIES, metavar="D,D,...", help="[1,0.7,...,0.1]"
+    )
     options = parser.parse_args(arguments)
-    settings = {"dense": options.dense, "retrain": options.retrain}
+    settings = {name: getattr(options, name) for name in ("dense", "retrain", "steps", "densities")}
     try:
         check_settings(options.out, settings)
         rows = _run(options.out.resolve(), options.seeds, options.jobs, settings)
@@ -97,12 +103,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(out: Path, seeds: int, jobs: int, settings: dict[str, int]) -> list[Row]:
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split(",")))
+
+
+def _run(out: Path, seeds: int, jobs: int, settings: dict[str, Any]) -> list[Row]:
     """Train and test all that is not there yet; return the scores."""
     nets = [_Nets(out / f"seed{seed}", seed, **settings) for seed in range(1, seeds + 1)]
     say = partial(print, file=sys.stderr)
     run_all([net.start for net in nets], jobs, lambda line: say(f"dense nets: {line}"))
-    cells = [(net, density) for net in nets for density in DENSITIES]
+    cells = [(net, density) for net in nets for density in settings["densities"]]
     tasks = [partial(net.compress, density) for net, density in cells]
     run_all(tasks, jobs, lambda line: say(f"densities: {line}"))
     run_all([net.test for net in nets], jobs, lambda line: say(f"tests: {line}"))
@@ -112,8 +122,18 @@ def _run(out: Path, seeds: int, jobs: int, settings: dict[str, int]) -> list[Row
 class _Nets:
     """The folder of a seed: its digits, its dense net, and a folder for each density."""
 
-    def __init__(self, folder: Path, seed: int, dense: int, retrain: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        dense: int,
+        retrain: int,
+        steps: int,
+        densities: Sequence[float],
+    ) -> None:
         self._folder, self._seed, self._dense, self._retrain = folder, seed, dense, retrain
+        self._steps, self._densities = steps, densities
         self._digits = folder / "digits"
 
     def _build(self, place: Path, interval: int) -> DigitsNet:
@@ -138,10 +158,10 @@ class _Nets:
     def _compress(self, density: float, place: Path) -> dict[str, Any]:
         net = self._build(place, self._retrain)
         weights = self._weights
-        if density < 1:
-            mask = place / "mask.npz"
-            rules = [DensityRule("*", density)]
-            layers = find_weighted_layers(read_net(str(net.deploy)))
+        layers = find_weighted_layers(read_net(str(net.deploy)))
+        for step in range(1, self._steps + 1) if density < 1 else ():
+            mask = place / f"mask{step}.npz"
+            rules = [DensityRule("*", density ** (step / self._steps))]
             masks = prune_constraints(read_caffemodel(weights), layers, rules)
             write_files({mask: encode_constraints(masks)})
             options = ("--weights", weights, "--constraints", mask)
@@ -167,7 +187,7 @@ class _Nets:
         sizes = ",".join(map(str, SIZES))
         files = [
             self._folder / f"density{density:g}" / _file_name(way, density, bits)
-            for density in DENSITIES
+            for density in self._densities
             for bits in BITS
             for way in (ENCODED, RETRAINED)
         ]
