@@ -3,9 +3,9 @@
     python -m sqgen.studies.retraining_experiment -o build/retraining
 
 The digits net, compressed to each density and number of bits: `encoded` only, which trains nothing,
-or `retrained`: pruned weights, in one step or several, and then the values that the others share. `sized` is encoded, too,
-with the bits of each layer chosen for a size. A seed is a split of the digits into 1,500 to train
-and 297 to test, and a dense net of its own.
+or `retrained`: pruned weights, in one step or several, and then the values that the others share.
+`sized` is encoded, too, with the bits of each layer chosen for a size. A seed is a split of the
+digits into 1,500 to train and 297 to test, and a dense net of its own.
 
 Results that are there already are kept. In the end, OUT has `results.csv` (a row per file and
 seed), `table.txt` and `retraining.svg`. It needs `pip install 'sqgen[engine,digits,draw]'`.
