@@ -4,8 +4,8 @@
 
 The digits net, trained on 300 digits and tested on the other 1,497; also with 20% wrong labels. A
 seed is a split, the wrong labels and the initial weights. Each seed's dense net goes on in five
-ways, all of the same two rates and lengths. The paper has the second of them for none of its
-image classifiers at equal length, and the third and fourth not at all.
+ways, all of the same two rates and lengths. Of the controls, the paper has the continued training:
+of equal length for Deep Speech, at a lower rate for ResNets.
 
 | way | first half | second half |
 |---|---|---|
