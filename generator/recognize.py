@@ -12,7 +12,8 @@ from ..errors import SqgenError
 from ..nets.definition import NetDefinition, parse_net
 from .build import build
 from .design import Design
-from .layer_list import NET_PHASES
+from .layer_list import NET_PHASES, design_naming
+from .naming import layer_name
 from .options import design_of_words
 from .presets import PRESETS, preset
 
@@ -31,12 +32,22 @@ def find_design(net: NetDefinition) -> BuiltNet | None:
 
     A net that was edited is another than its header's command builds.
     """
+    names = {layer.name for layer in net.param.layer}
     for design in _candidates(net):
-        for kind in NET_PHASES:
+        if layer_name(design_naming(design).squeeze, 2) not in names:
+            continue  # spares building what it can't be
+        for kind in _kinds(net):
             with suppress(SqgenError):
                 if parse_net(build(design, kind)).param == net.param:
                     return BuiltNet(design, kind)
     return None
+
+
+def _kinds(net: NetDefinition) -> tuple[str, ...]:
+    """Return which of a design's nets it may be, by what feeds it."""
+    if any(layer.type == "Input" for layer in net.param.layer):
+        return ("deploy",)
+    return tuple(kind for kind in NET_PHASES if kind != "deploy")
 
 
 def _candidates(net: NetDefinition) -> Iterator[Design]:

@@ -3,7 +3,7 @@
     python -m sqgen.studies.dsd_experiment -o build/dsd
 
 The digits net, trained on 300 digits and tested on the other 1,497; also with 20% wrong labels. A
-seed is a split, the wrong labels and the initial weights. Each seed's dense net goes on in five
+seed is a split, the wrong labels and the initial weights. Each seed's dense net goes on in four
 ways, all of the same two rates and lengths. Of the controls, the paper has the continued training:
 of equal length for Deep Speech, at a lower rate for ResNets.
 

@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--steps", type=int, default=1, metavar="N", help="in how many a net is pruned [1]"
     )
     parser.add_argument(
-        "--densities", type=_numbers, default=DENSITIES, metavar="D,D,...", help="[1,0.7,...,0.1]"
+        "--densities", type=densities, default=DENSITIES, metavar="D,D,...", help="[1,0.7,...,0.1]"
     )
     options = parser.parse_args(arguments)
     settings = {name: getattr(options, name) for name in ("dense", "retrain", "steps", "densities")}
@@ -103,7 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def densities(text: str) -> tuple[float, ...]:
+    """Parse `0.3,0.1`."""
     return tuple(map(float, text.split(",")))
 
 
