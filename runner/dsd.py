@@ -44,9 +44,9 @@ class DsdOptions:
 
     def __post_init__(self) -> None:
         for sparsity in self.sparsities:
-            _check_sparsity("--dsd", sparsity)
+            _check_sparsity("--dsd ", sparsity)
         for pattern, sparsity in self.special:
-            _check_sparsity(f"--sparsity-for {printable(pattern)}", sparsity)
+            _check_sparsity(f"--sparsity-for {printable(pattern)}=", sparsity)
         if not self.sparsities:
             raise SqgenError("--dsd: give a sparsity, such as 0.3")
 
@@ -85,12 +85,12 @@ def _parse_number(flag: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise SqgenError(f"{flag} {printable(text)}: is no number; write 0.3") from None
+        raise SqgenError(f"{flag}: '{printable(text)}' is no number; write 0.3") from None
 
 
 def _check_sparsity(flag: str, sparsity: float) -> None:
     if not 0 < sparsity < 1:
-        raise SqgenError(f"{flag} {sparsity:g}: a sparsity is above 0 and below 1, such as 0.3")
+        raise SqgenError(f"{flag}{sparsity:g}: a sparsity is above 0 and below 1, such as 0.3")
 
 
 def mask_phase(
@@ -106,7 +106,8 @@ def mask_weights(
 ) -> dict[BlobName, Constraint]:
     """Return the masks of a sparse phase: in each layer, the largest weights are free.
 
-    Of N weights, round(N (1 - sparsity)) are; of equal magnitudes, the first.
+    Of N weights, round(N (1 - sparsity)) are; of equal magnitudes, the first. Frozen layers have
+    a mask only by a sparsity of their own.
 
     Args:
         shapes: of the net.
@@ -165,5 +166,10 @@ def _sparse_layers(
         is_left = any(fnmatchcase(name, pattern) for pattern in options.leave)
         if own is not None:
             yield item, own
-        elif number != first and not is_left:
+        elif number != first and not is_left and _trains(item):
             yield item, sparsity
+
+
+def _trains(item: LayerShapes) -> bool:
+    """Whether a layer's weights train: frozen ones could not grow again in the dense phase."""
+    return not item.layer.param or item.layer.param[0].lr_mult != 0

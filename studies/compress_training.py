@@ -43,7 +43,7 @@ class CompressionPlan:
         bits: of a layer's codes in the end.
 
     Raises:
-        DesignError: steps out of range.
+        DesignError: steps out of range, or without a density.
     """
 
     density: tuple[DensityRule, ...] = ()
@@ -53,6 +53,8 @@ class CompressionPlan:
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= MAXIMUM_STEPS:
             raise DesignError(f"--steps {self.steps}: give 1 to {MAXIMUM_STEPS}")
+        if self.steps > 1 and not self.density:
+            raise DesignError(f"--steps {self.steps}: of pruning; give --density, too")
 
     def phases(self, solver: str) -> list[Phase]:
         """Return a phase per step of pruning, and one for the shared values.
@@ -109,6 +111,7 @@ def train_compressed(
     net = read_net(net_path)
     test = {"data": wanted.val_data, "mean": wanted.mean}
     check_tested_net(net, test)  # before hours of training
+    read_caffemodel(weights)  # likewise: a training takes A,B, which no test before and after does
     phases = plan.phases(read_solver(replace(options, log=None), solver).param.type)
     stages = _Stages(net, plan, Path(out).suffix.lower()[1:])
     wanted = replace(wanted, weights=None if wanted.resume else weights)

@@ -106,6 +106,8 @@ def test_every_stage_holds_and_resumes(place: Path) -> None:
     [
         (["-o", "x.caffemodel"], "end it in .sqz or .net"),
         (["-o", "x.sqz", "--steps", "0", "--density", "0.5"], "--steps 0: give 1 to 20"),
+        (["-o", "x.sqz", "--steps", "2"], "--steps 2: of pruning; give --density, too"),
+        (["-o", "x.sqz", "--weights", f"{START},{START}"], "no such file or directory"),
         (["-o", "x.sqz", "--density", "0.001"], "leaves none of its weights"),
         (["-o", "x.sqz", "--bits", "9"], "9 bits: a shared weight has 2 to 8"),
         (["-o", "x.sqz", "--weights", "none.caffemodel"], "none.caffemodel"),

@@ -55,10 +55,14 @@ TEXT = (
 
 
 def masks_of(
-    sparsity: float, leave: tuple[str, ...] = (), special: tuple[str, ...] = (), model: Any = None
+    sparsity: float,
+    leave: tuple[str, ...] = (),
+    special: tuple[str, ...] = (),
+    model: Any = None,
+    text: str = TEXT,
 ) -> dict[str, tuple[int, int]]:
     """Name of each masked blob -> how many weights are free, of how many."""
-    shapes = require_shapes(parse_net(TEXT), "TEST")
+    shapes = require_shapes(parse_net(text), "TEST")
     options = parse_dsd(f"{sparsity}", leave, special)
     made = mask_weights(shapes, model or random_model(TEXT), sparsity, options)
     return {str(name): (m.codes.size - m.zeros, m.codes.size) for name, m in made.items()}
@@ -74,6 +78,14 @@ def test_every_layer_but_the_first_convolution_is_sparse() -> None:
     assert special["ip/0"][0] == round(0.75 * special["ip/0"][1])
 
 
+def test_frozen_weights_are_not_masked() -> None:
+    """They would stay zero in the dense phase, too."""
+    text = TEXT.replace('name: "conv2"', 'name: "conv2" param { lr_mult: 0 }')
+    text = text.replace('name: "ip"', 'name: "ip" param { lr_mult: 1 } param { lr_mult: 0 }')
+    assert masks_of(0.3, text=text).keys() == {"fire/squeeze/0", "ip/0"}
+    assert "conv2/0" in masks_of(0.3, (), ("conv2=0.5",), text=text)
+
+
 def test_what_cannot_be_masked() -> None:
     with pytest.raises(NetError, match=r"layer 'fire/squeeze': a sparsity of 0\.99 leaves none"):
         masks_of(0.5, (), ("fire/*=0.99",))
@@ -86,13 +98,13 @@ def test_what_cannot_be_masked() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("",), "--dsd : is no number; write 0.3"),
-        (("0.3,x",), "--dsd x: is no number"),
+        (("",), "--dsd: '' is no number; write 0.3"),
+        (("0.3,x",), "--dsd: 'x' is no number"),
         (("0",), "--dsd 0: a sparsity is above 0 and below 1"),
         (("1.0",), "--dsd 1: a sparsity is above 0"),
         (("nan",), "--dsd nan: a sparsity is above 0"),
         (("0.3", (), ("ip",)), "--sparsity-for ip: write PATTERN=X, as conv10=0.5"),
-        (("0.3", (), ("ip=2",)), "--sparsity-for ip 2: a sparsity is above 0"),
+        (("0.3", (), ("ip=2",)), "--sparsity-for ip=2: a sparsity is above 0"),
     ],
 )
 def test_malformed_options(words: Any, message: str) -> None:
