@@ -125,7 +125,10 @@ class RatioRules:
         found = {name: _first(name, self.ratios) for name in decision.layers}
         ratios = {ratio for ratio in found.values() if ratio is not None}
         if len(ratios) > 1:
-            texts = ", ".join(f"'{printable(name)}' {ratio:g}" for name, ratio in found.items())
+            texts = ", ".join(
+                f"'{printable(name)}' {'none' if ratio is None else f'{ratio:g}'}"
+                for name, ratio in found.items()
+            )
             raise DesignError(f"{texts}: these layers lose channels together; give them one ratio")
         return self.count(decision, ratios.pop() if ratios else 1.0)
 

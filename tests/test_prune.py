@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sqgen import Design, build, parse_net, preset
+from sqgen import Design, DesignError, build, parse_net, preset
 from sqgen.errors import NetError
 from sqgen.formats.caffemodel import blob_array, read_caffemodel
 from sqgen.nets.definition import read_net
@@ -20,7 +20,7 @@ from sqgen.pruning.budgets import Budget, Limits
 from sqgen.pruning.channel_groups import ChannelGroups
 from sqgen.pruning.costs import NetCosts
 from sqgen.pruning.criteria import score_groups
-from sqgen.pruning.decisions import PatternValue, RatioRules, find_decisions
+from sqgen.pruning.decisions import Decision, PatternValue, RatioRules, find_decisions
 from sqgen.pruning.lossless import find_lossless
 from sqgen.pruning.problem import PruningProblem
 from sqgen.pruning.prune import Pruner
@@ -289,6 +289,12 @@ def test_a_mistake_is_one_line(
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "small").exists()
+
+
+def test_two_ratios_for_layers_that_go_together_are_refused() -> None:
+    rules = RatioRules((PatternValue("a", 0.5), PatternValue("b", 0.25)))
+    with pytest.raises(DesignError, match=r"'a' 0\.5, 'b' 0\.25, 'c' none: these layers lose"):
+        rules.counts([Decision(("a", "b", "c"), (0, 1))], {})
 
 
 def test_weights_of_another_net_are_one_line(tmp_path: Path, sqgen: Run) -> None:
