@@ -222,6 +222,13 @@ class Pruner:
         return score
 
     @property
+    def untested(self) -> list[str]:
+        """Layers with parameters that are in TRAIN only, such as auxiliary classifiers."""
+        layers = [wired.item for wired in self.groups.layers()]
+        names = dict.fromkeys(item.layer.name for item in layers if item.blobs)
+        return [name for name in names if name not in self.arrays]
+
+    @property
     def _stay(self) -> dict[str, str]:
         return {
             name: group.reason

@@ -136,6 +136,19 @@ def test_the_command_fits_on_images(tmp_path: Path, sqgen: Run) -> None:
         assert not (tmp_path / "other").exists()
 
 
+def test_layers_in_train_only_lose_their_weights_aloud(tmp_path: Path, sqgen: Run) -> None:
+    text = net_input() + conv("a", "data", 4) + INNER.replace('bottom: "b"', 'bottom: "a"')
+    aux = conv("aux", "a", 2).replace("conv", "include { phase: TRAIN } conv")
+    (tmp_path / "net.prototxt").write_text(text + aux)
+    save(random_model(text), tmp_path / "w.caffemodel")
+    make_lmdb(tmp_path / "lmdb", [raw(0, 3, 9, 7)])
+    command = ("prune", "w.caffemodel", "--net", "net.prototxt", "--macs", "0.6", "--no-proof")
+    done = sqgen(*command, "--out", "small", "--data", "lmdb")
+    assert done.returncode == 0, done.stderr
+    assert "aux: in TRAIN only; pruned.caffemodel has no weights of them" in done.stderr
+    assert "nan" not in done.stdout  # the error of a mean over one image
+
+
 def test_a_search_is_recorded_and_goes_on(tmp_path: Path, sqgen: Run) -> None:
     text = build(SMALL, "deploy")
     (tmp_path / "net.prototxt").write_text(text)
@@ -181,6 +194,7 @@ def test_a_search_is_recorded_and_goes_on(tmp_path: Path, sqgen: Run) -> None:
         (("--macs", "0.5", "--by", "amc"), "'amc' is not one of"),
         (("--macs", "0.5", "--resume"), "--resume: goes on with a search, --by random, greedy"),
         (("--macs", "0.5", "--trials", "0"), "--trials 0: give one or more"),
+        (("--macs", "0.5", "--out", ""), "--out '': give a folder; . is this one"),
         (("--macs", "0.5", "--seed", "-1"), "invalid value for '--seed': -1 is not in the range"),
         (("--macs", "0.5", "--at-least", "conv1=inf"), "write PATTERN=X, as conv1=8"),
         (("--lossless", "--data", "x"), "--data: --lossless leaves nothing to reconstruct"),

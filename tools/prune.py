@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..errors import FormatError
 from ..extras import required
 from ..formats.files import check_file_target, write_files
 from ..report.table import table
-from ..text import agreement_text, printable, shape_text, shell_join
+from ..text import agreement_text, first_few, printable, shape_text, shell_join
 from ..version import __version__
 from .image_options import (
     PreprocessingOptions,
@@ -120,6 +121,8 @@ def prune(
         --ratio-for 'fire*/expand3x3=0.5' --ratio-for 'fire*/squeeze1x1=0.75'
       sqgen prune compressed.net --net deploy.prototxt --out same --lossless
     """
+    if not out:
+        raise click.UsageError("--out '': give a folder; . is this one")
     parse_image(image)
     budgets = {"macs": macs, "parameters": parameters}
     is_by_hand, is_within = bool(ratios or ratio_for), set(budgets.values()) != {None}
@@ -140,7 +143,7 @@ def prune(
     from ..pruning.budgets import Budget
     from ..pruning.decisions import RatioRules, parse_pair, read_ratios
     from ..pruning.prune import Pruner
-    from ..pruning.pruned_net import FILES
+    from ..pruning.pruned_net import FILES, WEIGHTS
     from ..search.journal import Journal, array_digest
     from ..search.run import Search
     from .progress_bar import ProgressBar
@@ -157,6 +160,8 @@ def prune(
     net = read_net(net_path)
     shape = parse_image(image) or _image_of(net, data)
     pruner = Pruner(net, [(printable(weights), _read_weights(weights, net, shape))], shape)
+    if pruner.untested:
+        warn(f"{first_few(pruner.untested)}: in TRAIN only; {WEIGHTS} has no weights of them")
     agreements: dict[str, Agreement] = {}
     images = sums = None
     if data is not None:
@@ -321,7 +326,8 @@ def _print_agreements(agreements: Mapping[str, Agreement]) -> None:
         [
             name,
             "" if each.top1 is None else f"{each.top1:.4f}",
-            f"{each.divergence:.4f} +- {each.error:.4f}",
+            f"{each.divergence:.4f}"
+            + ("" if math.isnan(each.error) else f" +- {each.error:.4f}"),  # of one image
         ]
         for name, each in agreements.items()
     ]
