@@ -12,6 +12,7 @@ from ..formats.caffemodel import is_finite, read_caffemodel, read_solver_state, 
 from ..formats.files import write_files
 from ..formats.schema import NetParameter
 from ..formats.snapshot_files import Snapshot, find_weights, newest_snapshot
+from ..formats.snapshot_lock import SnapshotLock
 from ..logs.read_result import LOG, read_caffe_log
 from ..logs.result import LogResult
 from ..nets.shapes import NetShapes
@@ -73,7 +74,8 @@ class PhasedTraining:
         self._options, self._solver, self._wanted = options, solver, wanted
         self._phases, self._constrain = phases, constrain
         given = read_solver(replace(options, log=None), solver)
-        self._prefixes = [phase_prefix(given.param.snapshot_prefix, phase) for phase in phases]
+        self._prefix = given.param.snapshot_prefix
+        self._prefixes = [phase_prefix(self._prefix, phase) for phase in phases]
         self._start = self._find_start() if wanted.resume else _Start(0, wanted.weights)
         self._plan = self._make_plan(self._start)
         self._plan.warn_of_solver()  # once for all phases
@@ -166,10 +168,14 @@ class PhasedTraining:
 
         Raises:
             FormatError: no phase is left.
+            OutputError: another training in phases has this snapshot_prefix.
             RunError: a phase did not complete.
         """
         self._require_work()
-        with Session(self._options, self._plan.engine, self._solver) as session:
+        with (
+            SnapshotLock(self._prefix),  # each phase's own is free while another phase runs
+            Session(self._options, self._plan.engine, self._solver) as session,
+        ):
             try:
                 for number in range(self._start.number, len(self._phases)):
                     if number > self._start.number:

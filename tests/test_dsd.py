@@ -16,8 +16,10 @@ from hypothesis.extra import numpy as arrays
 
 import sqgen
 from sqgen import DesignError, NetError, RunError, SqgenError
+from sqgen.errors import OutputError
 from sqgen.formats.caffemodel import blob_array, read_caffemodel, read_solver_state
 from sqgen.formats.constraints import read_constraints
+from sqgen.formats.snapshot_lock import SnapshotLock
 from sqgen.nets.definition import parse_net, parse_solver
 from sqgen.nets.shapes import require_shapes
 from sqgen.runner.dsd import mask_weights, parse_dsd
@@ -223,6 +225,12 @@ def test_bad_input_starts_nothing(place: Path) -> None:
     (place / "nan.caffemodel").write_bytes(bytes(broken.SerializeToString()))
     with pytest.raises(SqgenError, match=r"nan\.caffemodel: .* are nan or infinite in conv2"):
         train(weights="nan.caffemodel", dsd="0.3")
+
+
+def test_two_trainings_never_share_a_prefix_in_other_phases(place: Path) -> None:
+    with SnapshotLock("s"), pytest.raises(OutputError, match="is training with this snapshot_pre"):
+        train(weights=START, dsd="0.3")
+    assert not list(place.glob("s_*"))
 
 
 @pytest.mark.usefixtures("forked_engine")
