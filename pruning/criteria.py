@@ -12,7 +12,7 @@ from ..text import did_you_mean, printable
 from ..weights.net_arrays import Arrays
 from .channel_groups import ChannelGroups, WiredLayer
 
-READERS, MAKERS, RANDOM = CRITERIA = ("l1-readers", "l1-makers", "random")
+INPUTS, FILTERS, RANDOM = CRITERIA = ("l1-inputs", "l1-filters", "random")
 
 
 def score_groups(
@@ -20,8 +20,8 @@ def score_groups(
 ) -> dict[int, float]:
     """Return root -> how much a group matters.
 
-    `l1-readers` sums |W| of the weights that read its channels (AMC, arXiv:1802.03494, its code's
-    `prune_kernel`), `l1-makers` of the filters that make them.
+    `l1-inputs` sums |W| of the weights that read its channels (AMC, arXiv:1802.03494, its code's
+    `prune_kernel`), `l1-filters` of the filters that make them (Li et al., arXiv:1608.08710).
 
     Args:
         criterion: one of `CRITERIA`.
@@ -40,7 +40,7 @@ def score_groups(
         raise DesignError(f"--criterion {printable(criterion)}: one of {', '.join(CRITERIA)}{hint}")
     scores = dict.fromkeys(groups.groups, 0.0)
     for wired, weights in weighted_layers(groups, arrays):
-        if criterion == MAKERS:
+        if criterion == FILTERS:
             channels, sums = wired.filters, np.abs(weights).reshape(len(weights), -1).sum(1)
         else:
             channels, sums = wired.bottoms[0], reading_sums(wired, weights)

@@ -34,7 +34,7 @@ from .experiment import (
 )
 
 UNIFORM, *SEARCHES = METHODS = ("uniform", "random", "greedy", "evolution")
-CRITERION = "l1-readers"
+CRITERION = "l1-inputs"
 
 
 class Row(NamedTuple):

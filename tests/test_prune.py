@@ -53,8 +53,8 @@ def test_scores_sum_the_weights_that_read_or_make_a_channel() -> None:
     text += layer("InnerProduct", "last", "c", rest="inner_product_param { num_output: 3 }")
     groups, arrays = loaded(text)
     channels = {root: group.channels[0] for root, group in groups.groups.items()}
-    readers = score_groups("l1-readers", groups, arrays)
-    makers = score_groups("l1-makers", groups, arrays)
+    readers = score_groups("l1-inputs", groups, arrays)
+    makers = score_groups("l1-filters", groups, arrays)
     inner = np.abs(arrays["last"][0]).reshape(3, 6, -1).sum((0, 2))
     for root, (name, index) in channels.items():
         if name == "last":
@@ -207,7 +207,7 @@ def test_a_design_whose_stem_is_tied_to_a_module_builds_what_is_left(
 
 def test_the_kept_filters_are_those_that_matter_most(tmp_path: Path, sqgen: Run) -> None:
     done = prune_small(
-        tmp_path, sqgen, "--ratio-for", "fire2/squeeze1x1=0.5", "--criterion", "l1-makers"
+        tmp_path, sqgen, "--ratio-for", "fire2/squeeze1x1=0.5", "--criterion", "l1-filters"
     )
     assert done.returncode == 0, done.stderr
     name = "fire2/squeeze1x1"
@@ -276,7 +276,7 @@ def test_opencv_computes_the_same(tmp_path: Path, sqgen: Run) -> None:
         (("--ratio-for", "conv1=0.5", "--at-least", "conv1=0"), "--at-least conv1=0: give 1 or"),
         (("--ratio-for", "conv1=0.5", "--leave", "none"), "'none' matches no layer that can lose"),
         (("--ratio-for", "conv1=0.5", "--round", "0"), "--round 0: give 1 or more"),
-        (("--ratio-for", "conv1=0.5", "--criterion", "l2"), "--criterion l2: one of l1-readers,"),
+        (("--ratio-for", "conv1=0.5", "--criterion", "l2"), "--criterion l2: one of l1-inputs,"),
         (("--ratios", "none.toml"), "none.toml"),
         (("--ratios", "w.caffemodel"), "w.caffemodel"),
     ],
@@ -327,7 +327,7 @@ def test_a_budget_is_met_within_2_percent(options: tuple[str, ...]) -> None:
     values = [float(value) for value in options[1::2]]
     names = [flag[2:] for flag in options[::2]]
     budgets = [Budget(name, value) for name, value in zip(names, values, strict=True)]
-    scores = score_groups("l1-readers", groups, arrays)
+    scores = score_groups("l1-inputs", groups, arrays)
     problem = PruningProblem(decisions, RatioRules(), scores, Limits(budgets, costs))
     removed = problem.removed(Search("uniform", 1, 0).first(problem))
     used = []

@@ -60,9 +60,9 @@ JOURNAL = "trials.jsonl"
 @click.option("--lossless", is_flag=True, help="take only channels that can't matter")
 @click.option(
     "--criterion",
-    default="l1-readers",
+    default="l1-inputs",
     metavar="NAME",
-    help="which channels go: l1-readers, l1-makers, random [l1-readers]",
+    help="which channels go: l1-inputs, l1-filters, random [l1-inputs]",
 )
 @click.option("--round", "multiple", type=int, default=1, metavar="N", help="keep a multiple of N")
 @click.option("--at-least", multiple=True, metavar="PATTERN=N", help="channels to keep at least")
@@ -138,7 +138,7 @@ def prune(
     if lossless and data is not None:
         raise click.UsageError("--data: --lossless leaves nothing to reconstruct")
     check_preprocessing(PreprocessingOptions(resize, like, mean, scale))
-    if lossless and (at_least or leave or multiple != 1 or criterion != "l1-readers"):
+    if lossless and (at_least or leave or multiple != 1 or criterion != "l1-inputs"):
         raise click.UsageError("--lossless takes what can't matter: leave the other choices out")
     from ..pruning.budgets import Budget
     from ..pruning.decisions import RatioRules, parse_pair, read_ratios
