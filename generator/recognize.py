@@ -27,6 +27,11 @@ class BuiltNet(NamedTuple):
     net: str
 
 
+def has_header(net: NetDefinition) -> bool:
+    """Whether a net's text begins with the command that built it."""
+    return _HEADER.search(net.text) is not None
+
+
 def find_design(net: NetDefinition) -> BuiltNet | None:
     """Return the design that builds exactly this net, or None.
 

@@ -19,7 +19,7 @@ from ..generator.design import Design
 from ..generator.layer_list import design_naming
 from ..generator.naming import layer_name
 from ..generator.options import format_design
-from ..generator.recognize import BuiltNet, find_design
+from ..generator.recognize import BuiltNet, find_design, has_header
 from ..nets.definition import NetDefinition, parse_net
 from ..nets.deploy import deploy_net
 from ..nets.layer_types import Shape
@@ -42,7 +42,7 @@ class PrunedNet:
         arrays: the weights that are left, by layer.
         image: (channels, height, width) of the records of data layers that don't say.
         built: the design that builds `definition`, and which of its nets it is; or None.
-        undesigned: why no design builds it; empty where one does.
+        undesigned: why no design builds it, of a net that one should; else empty.
     """
 
     whole: NetDefinition
@@ -113,7 +113,8 @@ def make_pruned_net(
             require_shapes(definition, phase, image)
     whole_design = find_design(whole)
     if whole_design is None:
-        return PrunedNet(whole, definition, arrays, image, None, "no design builds the net")
+        reason = "the net is another than its header's command builds" if has_header(whole) else ""
+        return PrunedNet(whole, definition, arrays, image, None, reason)
     try:
         built = _pruned_design(whole_design, definition)
     except SqgenError as error:

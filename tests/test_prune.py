@@ -231,7 +231,7 @@ def test_a_net_of_no_design_keeps_its_form(tmp_path: Path, sqgen: Run, net: str)
         *("--ratio-for", "conv1=0.5"),
     )
     assert done.returncode == 0, done.stderr
-    assert "no design.toml: no design builds the net" in done.stderr
+    assert "no design.toml: the net is another than its header's command builds" in done.stderr
     names = {path.name for path in (tmp_path / "small").iterdir()}
     both = {"deploy.prototxt", "pruned.caffemodel"}
     assert names == both | ({"train_val.prototxt"} if net == "trainval" else set())
@@ -274,7 +274,8 @@ def test_opencv_computes_the_same(tmp_path: Path, sqgen: Run) -> None:
         ),
         (("--ratio-for", "fire2/expand1x1=0.5", "--ratio-for", "fire3/expand1x1=0.6"), "together"),
         (("--ratio-for", "conv1=0.5", "--at-least", "conv1=0"), "--at-least conv1=0: give 1 or"),
-        (("--ratio-for", "conv1=0.5", "--leave", "none"), "'none' matches no layer that can lose"),
+        (("--ratio-for", "conv1=0.5", "--leave", "conv1,x"), "'x' matches no layer that can lose"),
+        (("--ratio-for", "conv1=0.5", "--out", "-"), "--out -: give a folder"),
         (("--ratio-for", "conv1=0.5", "--round", "0"), "--round 0: give 1 or more"),
         (("--ratio-for", "conv1=0.5", "--criterion", "l2"), "--criterion l2: one of l1-inputs,"),
         (("--ratios", "none.toml"), "none.toml"),

@@ -12,7 +12,7 @@ import click
 
 from ..errors import FormatError
 from ..extras import required
-from ..formats.files import check_file_target, write_files
+from ..formats.files import STDIN, check_file_target, write_files
 from ..report.table import table
 from ..text import agreement_text, first_few, printable, shape_text, shell_join
 from ..version import __version__
@@ -124,6 +124,8 @@ def prune(
     if not out:
         raise click.UsageError("--out '': give a folder; . is this one")
     parse_image(image)
+    if out == STDIN:
+        raise click.UsageError("--out -: give a folder")
     budgets = {"macs": macs, "parameters": parameters}
     is_by_hand, is_within = bool(ratios or ratio_for), set(budgets.values()) != {None}
     if [lossless, is_by_hand, is_within].count(True) != 1:
@@ -152,7 +154,7 @@ def prune(
     rules = RatioRules(
         (*shares, *(read_ratios(ratios) if ratios is not None else ())),
         tuple(parse_pair("--at-least", text, "conv1=8") for text in at_least),
-        leave,
+        tuple(pattern for text in leave for pattern in text.split(",") if pattern),
         multiple,
     )
     for name in FILES:  # before what takes long
