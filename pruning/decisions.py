@@ -205,15 +205,14 @@ def read_ratios(path: str) -> tuple[PatternValue, ...]:
     return tuple(PatternValue(pattern, float(value)) for pattern, value in table.items())
 
 
+def rank(decision: Decision, scores: Mapping[int, float]) -> list[int]:
+    """Return the roots of a decision, the highest scores first; of equal ones, the first root."""
+    return sorted(decision.roots, key=lambda root: (-scores[root], root))
+
+
 def keep_best(
     decisions: Sequence[Decision], counts: Sequence[int], scores: Mapping[int, float]
 ) -> list[int]:
-    """Return the roots that go where each decision keeps the groups of the highest scores.
-
-    Of equal scores, the first stay.
-    """
-    removed: list[int] = []
-    for decision, count in zip(decisions, counts, strict=True):
-        ranked = sorted(decision.roots, key=lambda root: (-scores[root], root))
-        removed += ranked[count:]
-    return sorted(removed)
+    """Return the roots that go where each decision keeps the groups of the highest scores."""
+    pairs = zip(decisions, counts, strict=True)
+    return sorted(root for decision, count in pairs for root in rank(decision, scores)[count:])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..errors import NetError
 from ..search.problem import Choice
 from .budgets import Limits
-from .decisions import Decision, RatioRules, keep_best
+from .decisions import Decision, RatioRules, rank
 
 Score = Callable[[list[int]], float]  # of the roots that go
 
@@ -20,7 +20,10 @@ class PruningProblem:
         rules: what layers keep at least, multiples, and layers that keep all.
         scores: of groups: those of the highest stay.
         limits: budgets.
-        score: how bad a net is without some groups; the less, the better.
+
+    Attributes:
+        score_removed: how bad a net is without some groups; the less, the better. None until a
+            search needs it.
 
     Raises:
         DesignError: a budget can't be met.
@@ -32,21 +35,22 @@ class PruningProblem:
         rules: RatioRules,
         scores: Mapping[int, float],
         limits: Limits,
-        score: Score | None = None,
     ) -> None:
-        self._decisions, self._rules, self._scores = decisions, rules, scores
-        self._limits, self._score = limits, score
+        self._decisions, self._rules, self._limits = decisions, rules, limits
+        self._ranked = [rank(decision, scores) for decision in decisions]
+        self.score_removed: Score | None = None
         self.most: Choice = tuple(len(decision.roots) for decision in decisions)
         self.least: Choice = tuple(rules.uniform_counts(decisions, 0.0))
         limits.check_least(self.removed(self.least))
 
     def removed(self, choice: Sequence[int]) -> list[int]:
         """Return the roots that go with a choice; its numbers are rounded as the rules say."""
-        counts = [
-            self._rules.rounded(decision, count)
-            for decision, count in zip(self._decisions, choice, strict=True)
-        ]
-        return keep_best(self._decisions, counts, self._scores)
+        rows = zip(self._decisions, self._ranked, choice, strict=True)
+        return sorted(
+            root
+            for decision, ranked, count in rows
+            for root in ranked[self._rules.rounded(decision, count) :]
+        )
 
     def use(self, choice: Sequence[int]) -> float:
         """Return how much of the tightest budget a choice takes."""
@@ -62,6 +66,6 @@ class PruningProblem:
         Raises:
             NetError: there are no images to tell.
         """
-        if self._score is None:
+        if self.score_removed is None:
             raise NetError("a search needs images: give --data")
-        return self._score(self.removed(choice))
+        return self.score_removed(self.removed(choice))

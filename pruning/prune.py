@@ -91,6 +91,7 @@ class Pruner:
 
     def __init__(self, net: NetDefinition, models: list[Model], image: Shape | None = None) -> None:
         self._net, self._image = net, image
+        self._whole: tuple[InputImages, np.ndarray] | None = None
         _check_phases(net)
         self.groups = ChannelGroups(net, image)
         self.decisions = find_decisions(self.groups)
@@ -114,7 +115,6 @@ class Pruner:
         rules: RatioRules,
         criterion: str,
         seed: int = 0,
-        score: Score | None = None,
     ) -> PruningProblem:
         """Return the choices of channels within budgets.
 
@@ -124,7 +124,7 @@ class Pruner:
         rules.check_patterns(self.decisions, self._stay)
         scores = score_groups(criterion, self.groups, self.arrays, seed)
         limits = Limits(budgets, NetCosts(self.groups))
-        return PruningProblem(self.decisions, rules, scores, limits, score)
+        return PruningProblem(self.decisions, rules, scores, limits)
 
     def keep(self, problem: PruningProblem, choice: Sequence[int]) -> Shrinking:
         """Return what is left with a choice."""
@@ -180,11 +180,17 @@ class Pruner:
 
         left = done.pruned.definition
         found = {
-            WHOLE: self.probabilities(self._net, self.arrays, images),
+            WHOLE: self._whole_probabilities(images),
             PLAIN: self.probabilities(left, done.plain, images),
             RECONSTRUCTED: self.probabilities(left, done.pruned.arrays, images),
         }
         return {name: compare(found[WHOLE], each, images.labels) for name, each in found.items()}
+
+    def _whole_probabilities(self, images: InputImages) -> np.ndarray:
+        """Return what the whole net says of images, computed once."""
+        if self._whole is None or self._whole[0] is not images:
+            self._whole = images, self.probabilities(self._net, self.arrays, images)
+        return self._whole[1]
 
     def probabilities(self, net: NetDefinition, arrays: Arrays, images: InputImages) -> np.ndarray:
         """Return what a net says of images: (images, classes).
@@ -205,7 +211,7 @@ class Pruner:
         """
         from .agreement import compare
 
-        whole = self.probabilities(self._net, self.arrays, images)
+        whole = self._whole_probabilities(images)
         if not np.isfinite(whole).all():
             raise NetError(
                 f"{printable(self._net.source)}: the outputs of these images are nan or infinite;"

@@ -13,7 +13,9 @@ from ..formats.caffemodel import read_caffemodel, read_solver_state
 from ..formats.near_path import missing_hint
 from ..formats.snapshot_files import find_weights
 from ..host import list_gpus, visible_gpus
+from ..nets.data_layers import reads_files
 from ..nets.definition import NetDefinition
+from ..nets.layer_types import Shape
 from ..nets.lint import ERROR, lint_net
 from ..nets.shapes import NetShapes, infer_shapes
 from ..nets.solver_rules import HISTORY_BLOBS
@@ -23,7 +25,7 @@ from ..text import first_few, printable
 from ..weights.match import WeightMatch, match_weights
 from .data_checks import lint_crops, lint_data, lint_sizes
 from .dataset import Dataset, inspect_dataset, top_shapes
-from .overrides import data_layers
+from .overrides import DataOverride, data_layers, override_data
 from .suggest_mapping import suggest_mapping
 
 if TYPE_CHECKING:
@@ -40,6 +42,11 @@ class CheckedNet(NamedTuple):
     layers: list[LayerParameter]
     datasets: list[Dataset]
     warnings: list[str]
+
+    @property
+    def image(self) -> Shape | None:
+        """The (channels, height, width) of the first dataset's records, where it tells."""
+        return self.datasets[0].image if self.datasets else None
 
     @property
     def remarks(self) -> list[str]:
@@ -81,6 +88,17 @@ def check_net(net: NetDefinition, phase: str, flag: str = "--data") -> CheckedNe
     ]
     warnings = [f"{net.place(layer)}: {message}" for layer, message in found]
     return CheckedNet(shapes, layers, datasets, warnings)
+
+
+def image_of_data(net: NetDefinition, override: DataOverride) -> Shape | None:
+    """Return the shape of the images of a phase's dataset; None of a net that reads no files.
+
+    Raises:
+        SqgenError: as `check_net` does.
+    """
+    if not any(map(reads_files, net.layers(override.phase))):
+        return None
+    return check_net(override_data(net, [override])[0], override.phase).image
 
 
 def _check_mean_file(layer: LayerParameter, where: str) -> None:

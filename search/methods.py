@@ -1,4 +1,4 @@
-"""How a search goes on: each method proposes a choice, is told its score, and proposes the next.
+"""How a search goes on: a method proposes a choice, gets its score, and proposes the next.
 
 A method draws all its random numbers from one generator, so that the same seed and scores give the
 same choices, and a search that is resumed goes on where it was.

@@ -16,12 +16,11 @@ from ..formats.constraints import encode_constraints
 from ..formats.files import check_file_target, write_files
 from ..formats.schema import NetParameter
 from ..logs.result import LogResult
-from ..nets.data_layers import reads_files
 from ..nets.definition import NetDefinition, read_net
 from ..nets.layer_types import Shape
 from ..runner.options import RunOptions
-from ..runner.overrides import DataOverride, override_data
-from ..runner.preflight import check_net
+from ..runner.overrides import DataOverride
+from ..runner.preflight import image_of_data
 from ..runner.solver_preflight import read_solver
 from ..runner.training_plan import TrainingPlan, TrainOptions
 from ..text import printable
@@ -103,10 +102,9 @@ def train_codebook(
 def _image_of_data(net: NetDefinition, wanted: TrainOptions) -> Shape | None:
     """Return the shape of the images that are trained or tested on, where their files tell."""
     for phase, source in (("TRAIN", wanted.data), ("TEST", wanted.val_data)):
-        override = DataOverride(phase, source, None, wanted.mean)
-        if any(map(reads_files, net.layers(phase))):
-            checked = check_net(override_data(net, [override])[0], phase)
-            return checked.datasets[0].image if checked.datasets else None
+        image = image_of_data(net, DataOverride(phase, source, None, wanted.mean))
+        if image is not None:
+            return image
     return None
 
 

@@ -109,7 +109,7 @@ def measure_tradeoff(
     """
     net = read_net(net_path)
     checked = check_tested_net(net, test_options)
-    image = checked.datasets[0].image if checked.datasets else None
+    image = checked.image
     folder = RunFolder(path_or_none(options.run_dir), f"tradeoff-{Path(net_path).stem}")
     first, *others = (_read_candidate(p, net, image, checked.shapes) for p in [weights, *files])
     candidates = [first._replace(name=BEFORE), *others]

@@ -1,4 +1,4 @@
-"""The experiments of `studies/`: what is kept, what is compared, what is said of the claims."""
+"""The experiments of `studies/`: the results they keep, their comparisons and their claims."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from sqgen.search.journal import Journal, Trial
 from sqgen.search.methods import METHODS
 from sqgen.search.problem import fill, scale
 from sqgen.search.run import Search
+from sqgen.tools import prune
 
 
 class Knapsack:
@@ -69,6 +70,11 @@ def test_a_choice_along_shares_fits_and_nothing_more_does(
     for place in range(count):
         more = [*choice[:place], choice[place] + 1, *choice[place + 1 :]]
         assert more[place] > problem.most[place] or not problem.fits(more)
+
+
+def test_the_command_names_all_methods() -> None:
+    """It names them itself, since their module loads NumPy."""
+    assert list(METHODS) == list(prune.METHODS)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

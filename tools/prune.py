@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..nets.definition import NetDefinition
     from ..nets.layer_types import Shape
     from ..pruning.agreement import Agreement
+    from ..pruning.problem import PruningProblem
     from ..pruning.prune import Pruning
 
 FORMAT = 1
@@ -131,17 +132,13 @@ def prune(
     if [lossless, is_by_hand, is_within].count(True) != 1:
         ways = "ratios (--ratio-for, --ratios), a budget (--macs, --parameters), or --lossless"
         raise click.UsageError(f"give one: {ways}")
-    if by != UNIFORM and (not is_within or data is None):
-        raise click.UsageError(f"--by {by}: give a budget (--macs, --parameters), and --data")
-    if resume and by == UNIFORM:
-        raise click.UsageError("--resume: goes on with a search, --by " + ", ".join(SEARCHES))
-    if trials < 1:
-        raise click.UsageError(f"--trials {trials}: give one or more")
-    if lossless and data is not None:
-        raise click.UsageError("--data: --lossless leaves nothing to reconstruct")
-    check_preprocessing(PreprocessingOptions(resize, like, mean, scale))
     if lossless and (at_least or leave or multiple != 1 or criterion != "l1-inputs"):
         raise click.UsageError("--lossless takes what can't matter: leave the other choices out")
+    if lossless and data is not None:
+        raise click.UsageError("--data: --lossless leaves nothing to reconstruct")
+    _check_search(by, trials, resume, is_possible=is_within and data is not None)
+    options = PreprocessingOptions(resize, like, mean, scale)
+    check_preprocessing(options)
     from ..pruning.budgets import Budget
     from ..pruning.decisions import RatioRules, parse_pair, read_ratios
     from ..pruning.prune import Pruner
@@ -164,25 +161,21 @@ def prune(
     pruner = Pruner(net, [(printable(weights), _read_weights(weights, net, shape))], shape)
     if pruner.untested:
         warn(f"{first_few(pruner.untested)}: in TRAIN only; {WEIGHTS} has no weights of them")
-    agreements: dict[str, Agreement] = {}
+    problem: PruningProblem | None = None
+    if is_within:
+        given = [Budget(name, value) for name, value in budgets.items() if value is not None]
+        problem = pruner.problem(given, rules, criterion, seed)
+    chosen = pruner.by_ratios(rules, criterion, seed) if is_by_hand else None
+    # What was asked for can be done; what takes long begins here.
     images = sums = None
     if data is not None:
-        options = PreprocessingOptions(resize, like, mean, scale)
         images = _read_images(data, net_path, net, shape, options)
-        sums = pruner.collect_sums(images)
-    if lossless:
-        done = pruner.lossless()
-    elif is_by_hand:
-        done = pruner.prune(pruner.by_ratios(rules, criterion, seed), sums)
-    else:
-        given = [Budget(name, value) for name, value in budgets.items() if value is not None]
-        score = pruner.divergence(images, sums) if images and sums else None
-        problem = pruner.problem(given, rules, criterion, seed, score)
+    if problem is not None:
         search = Search(by, trials, seed)
-        if by == UNIFORM:
-            choice = search.first(problem)
+        if images is None or by == UNIFORM:
+            chosen = pruner.keep(problem, search.first(problem))
         else:
-            about = {
+            head = {
                 **search._asdict(),
                 "budgets": [f"--{name} {value:g}" for name, value in given],
                 "at_least": list(at_least),
@@ -191,14 +184,17 @@ def prune(
                 "criterion": criterion,
                 "net": sha256(net.param.SerializeToString(deterministic=True)).hexdigest()[:16],
                 "weights": array_digest(pruner.arrays.values()),
-                "images": array_digest([images.batches]) if images else None,
+                "images": array_digest([images.batches]),
             }
-            journal = Journal(Path(out) / JOURNAL, about, resume)
+            journal = Journal(Path(out) / JOURNAL, head, resume)
+            sums = pruner.collect_sums(images)
+            problem.score_removed = pruner.divergence(images, sums)
             with ProgressBar(trials) as bar:
-                choice = search.run(problem, journal, bar)
-        done = pruner.prune(pruner.keep(problem, choice), sums)
-    if images is not None:
-        agreements = pruner.agreements(done, images)
+                chosen = pruner.keep(problem, search.run(problem, journal, bar))
+    if images is not None and sums is None:
+        sums = pruner.collect_sums(images)
+    done = pruner.lossless() if chosen is None else pruner.prune(chosen, sums)
+    agreements = {} if images is None else pruner.agreements(done, images)
     proof = None if no_proof else _prove(done)
     words = ["sqgen", "prune", weights, "--net", net_path, "--out", out]
     header = f"# {shell_join(words)} ...\n# sqgen {__version__}\n"
@@ -212,6 +208,16 @@ def prune(
         _print(done, proof)
         _print_agreements(agreements)
         click.echo(f"wrote {', '.join(files)} in {printable(out)}", err=True)
+
+
+def _check_search(by: str, trials: int, resume: bool, *, is_possible: bool) -> None:
+    """Refuse options of a search that contradict each other."""
+    if by != UNIFORM and not is_possible:
+        raise click.UsageError(f"--by {by}: give a budget (--macs, --parameters), and --data")
+    if resume and by == UNIFORM:
+        raise click.UsageError("--resume: goes on with a search, --by " + ", ".join(SEARCHES))
+    if trials < 1:
+        raise click.UsageError(f"--trials {trials}: give one or more")
 
 
 def _read_weights(path: str, net: NetDefinition, image: Shape | None) -> NetParameter:
@@ -229,20 +235,18 @@ def _image_of(net: NetDefinition, data: str | None) -> Shape | None:
     """Return the size of the images of a net whose data layers don't say it, where others do."""
     from ..formats.lmdb_reader import is_lmdb
     from ..generator.recognize import find_design
-    from ..nets.data_layers import reads_files
     from ..nets.shapes import infer_shapes
-    from ..runner.overrides import DataOverride, override_data
-    from ..runner.preflight import check_net
+    from ..runner.overrides import DataOverride
+    from ..runner.preflight import image_of_data
 
     if all(problem.rule != "image-size" for problem in infer_shapes(net, "TEST").problems):
         return None
     built = find_design(net)
     if built is not None:
         return built.design.image
-    if data is not None and is_lmdb(data) and any(map(reads_files, net.layers("TEST"))):
-        checked = check_net(override_data(net, [DataOverride("TEST", data)])[0], "TEST")
-        return checked.datasets[0].image if checked.datasets else None
-    return None
+    if data is None or not is_lmdb(data):
+        return None
+    return image_of_data(net, DataOverride("TEST", data))
 
 
 def _read_images(
