@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +19,10 @@ from ..json_form import loads, to_json
 from ..text import printable
 from .problem import Choice
 
-FORMAT = 1
+FORMAT = 2
+KIND = "a journal of a search"
 _LIMIT = 1 << 30  # bytes: ten million trials
+_HEAD_LIMIT = 1 << 20  # bytes of a first line
 
 
 def array_digest(groups: Iterable[Iterable[np.ndarray]]) -> str:
@@ -39,11 +41,25 @@ class Trial(NamedTuple):
         choice: of each decision, how much.
         score: the less, the better.
         seconds: that it took.
+        use: the part of the budget that it takes; above 1 it exceeds it.
     """
 
     choice: Choice
     score: float
     seconds: float
+    use: float
+
+
+class SearchRecord(NamedTuple):
+    """What a journal has.
+
+    Attributes:
+        about: what tells the search from others.
+        trials: in their order.
+    """
+
+    about: Mapping[str, Any]
+    trials: list[Trial]
 
 
 class Journal:
@@ -105,18 +121,9 @@ class Journal:
             raise OutputError(f"{self._shown}: {error_reason(error)}") from None
 
     def _read(self) -> None:
-        data = read_bytes(self._path, _LIMIT, "a journal of a search")
+        data = read_bytes(self._path, _LIMIT, KIND)
         end = data.rfind(b"\n") + 1
-        try:
-            head, *trials = map(loads, data[:end].splitlines())
-            self.trials = [
-                Trial(tuple(map(int, t["choice"])), float(t["score"]), float(t["seconds"]))
-                for t in trials
-            ]
-            if not isinstance(head, dict):
-                raise TypeError
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise FormatError(f"{self._shown}: is no journal of a search, or damaged") from None
+        head, lines = _parse_head(data[:end], self._shown)
         for key in {**head, **self._head}:
             if head.get(key) != self._head.get(key):
                 raise FormatError(
@@ -124,6 +131,7 @@ class Journal:
                     f" {printable(str(head.get(key)))}, not"
                     f" {printable(str(self._head.get(key)))}; give --out another folder"
                 )
+        self.trials = _parse_trials(lines, self._shown)
         if end < len(data):  # a line that was cut when the search was killed
             self._file.truncate(end)
             self._file.seek(end)
@@ -141,6 +149,58 @@ class Journal:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise OutputError(f"{self._shown}: {error_reason(error)}") from None
+
+
+def is_journal(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as the journal of a search does."""
+    try:
+        with open(path, "rb") as file:
+            head = loads(file.readline(_HEAD_LIMIT))
+    except (OSError, ValueError):
+        return False
+    return isinstance(head, dict) and {"format", "by", "trials", "seed"} <= head.keys()
+
+
+def read_journal(path: str | os.PathLike[str]) -> SearchRecord:
+    """Read the journal of a search that ended, was stopped, or goes on.
+
+    Raises:
+        FormatError: it is none, damaged, or of another format.
+    """
+    data, shown = read_bytes(path, _LIMIT, KIND), printable(str(path))
+    about, lines = _parse_head(data[: data.rfind(b"\n") + 1], shown)
+    if about.pop("format", None) != FORMAT:
+        raise FormatError(f"{shown}: is the journal of another version of sqgen")
+    return SearchRecord(about, _parse_trials(lines, shown))
+
+
+def _parse_head(data: bytes, shown: str) -> tuple[dict[str, Any], list[bytes]]:
+    """Return what a journal's first line says, and the lines of its trials."""
+    first, *lines = data.splitlines() or [b""]
+    try:
+        head = loads(first)
+    except ValueError:
+        head = None
+    if not isinstance(head, dict):
+        raise _no_journal(shown)
+    return head, lines
+
+
+def _parse_trials(lines: Sequence[bytes], shown: str) -> list[Trial]:
+    try:
+        return [
+            Trial(
+                tuple(map(int, plain["choice"])),
+                *(float(plain[name]) for name in Trial._fields[1:]),
+            )
+            for plain in map(loads, lines)
+        ]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise _no_journal(shown) from None
+
+
+def _no_journal(shown: str) -> FormatError:
+    return FormatError(f"{shown}: is no journal of a search, or damaged")
 
 
 def _line(value: Mapping[str, Any]) -> bytes:

@@ -62,7 +62,7 @@ class Search(NamedTuple):
                 start = perf_counter()
                 score = scores[choice] if choice in scores else problem.score(choice)
                 score = inf if isnan(score) else score  # nan is neither better nor worse
-                trial = Trial(choice, score, perf_counter() - start)
+                trial = Trial(choice, score, perf_counter() - start, problem.use(choice))
                 journal.add(trial)
             scores[choice] = trial.score
             if problem.fits(choice) and (best is None or trial.score < best.score):

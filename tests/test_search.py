@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqgen import json_form
 from sqgen.errors import FormatError, OutputError
 from sqgen.progress import no_bar
-from sqgen.search.journal import Journal, Trial
+from sqgen.search.journal import Journal, Trial, is_journal, read_journal
 from sqgen.search.methods import METHODS
 from sqgen.search.problem import fill, scale
 from sqgen.search.run import Search
@@ -124,24 +124,25 @@ def test_a_killed_search_goes_on_to_the_same_end(method: str, cut: int, tmp_path
 
 def test_a_journal_of_another_search_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
-    Journal(path, {"seed": 1}, False).add(Trial((1, 2), 0.5, 0.1))
+    Journal(path, {"seed": 1}, False).add(Trial((1, 2), 0.5, 0.1, 0.9))
     with pytest.raises(OutputError, match="exists already; --resume goes on with it"):
         Journal(path, {"seed": 1}, False)
     with pytest.raises(FormatError, match="is of a search with seed 1, not 2"):
         Journal(path, {"seed": 2}, True)
-    assert Journal(path, {"seed": 1}, True).trials == [Trial((1, 2), 0.5, 0.1)]
+    assert Journal(path, {"seed": 1}, True).trials == [Trial((1, 2), 0.5, 0.1, 0.9)]
 
 
 BAD_TRIALS = (
     '{"choice": 3}',
-    '{"choice": [1e999], "score": 1, "seconds": 1}',
-    '{"choice": [1], "score": NaN, "seconds": 1}',
+    '{"choice": [1e999], "score": 1, "seconds": 1, "use": 1}',
+    '{"choice": [1], "score": NaN, "seconds": 1, "use": 1}',
+    '{"choice": [1], "score": 1, "seconds": 1}',
 )
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x\n", "[]\n", "\x00\n", *(f'{{"format": 1}}\n{line}\n' for line in BAD_TRIALS)],
+    ["", "x\n", "[]\n", "\x00\n", *(f'{{"format": 2}}\n{line}\n' for line in BAD_TRIALS)],
 )
 def test_a_damaged_journal_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "trials.jsonl").write_text(text)
@@ -154,10 +155,28 @@ def test_two_searches_never_write_one_journal(tmp_path: Path) -> None:
     first = Journal(path, {"seed": 1}, False)
     with pytest.raises(OutputError, match="another search writes it"):
         Journal(path, {"seed": 1}, True)
-    first.add(Trial((1, 2), 0.5, 0.1))
+    first.add(Trial((1, 2), 0.5, 0.1, 0.9))
     assert len(path.read_text().splitlines()) == 2
     del first
     assert len(Journal(path, {"seed": 1}, True).trials) == 1
+
+
+def test_a_journal_is_read_while_its_search_goes_on(tmp_path: Path) -> None:
+    path, about = tmp_path / "trials.jsonl", {"by": "random", "trials": 9, "seed": 1}
+    journal = Journal(path, about, False)
+    trials = [Trial((1, 2), math.inf, 0.1, 0.9), Trial((2, 2), 0.25, 0.1, 1.1)]
+    for trial in trials:
+        journal.add(trial)
+    with path.open("a") as file:
+        file.write('{"choice": [1')  # being written
+    assert read_journal(path) == (about, trials)
+    assert is_journal(path)
+    path.write_text(path.read_text().replace('{"format": 2', '{"format": 1'))
+    with pytest.raises(FormatError, match="is the journal of another version of sqgen"):
+        read_journal(path)
+    (tmp_path / "result.json").write_text('{"format": 1, "by": "random"}')
+    for other in ("result.json", "none", "."):
+        assert not is_journal(tmp_path / other)
 
 
 def test_a_score_that_is_no_number_is_the_worst(tmp_path: Path) -> None:
