@@ -6,36 +6,39 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import DesignError
-from .costs import NetCosts
-
-NAMES = {"macs": "MACs", "parameters": "parameters"}
+from .costs import Resource
 
 
 class Budget(NamedTuple):
     """How much of a resource a net may cost.
 
     Attributes:
-        resource: `macs` or `parameters`.
+        resource: such as MACs.
         given: a share of the whole net's, up to 1; above, an amount.
     """
 
-    resource: str
+    resource: Resource
     given: float
 
-    def amount(self, whole: int) -> float:
+    @property
+    def text(self) -> str:
+        """The budget as it is typed."""
+        is_share = not self.given > 1
+        shown = f"{self.given:g}" if is_share else self.resource.text(self.given)
+        return f"{self.resource.flag} {shown}"
+
+    def amount(self, whole: float) -> float:
         """Return the amount.
 
         Raises:
             DesignError: it is none, or above what the whole net costs.
         """
-        flag, name = f"--{self.resource}", NAMES[self.resource]
+        name = self.resource.name
         if not self.given > 0:
-            raise DesignError(
-                f"{flag} {self.given:g}: give a share of the net's {name}, such as 0.7"
-            )
+            raise DesignError(f"{self.text}: give a share of the net's {name}, such as 0.7")
         amount = self.given * whole if self.given <= 1 else self.given
         if amount > whole:
-            raise DesignError(f"{flag} {self.given:,.0f}: the whole net has {whole:,} {name}")
+            raise DesignError(f"{self.text}: the whole net has {self.resource.text(whole)} {name}")
         return amount
 
 
@@ -43,25 +46,18 @@ class Limits:
     """Budgets as amounts of a net.
 
     Args:
-        budgets: one or more.
-        costs: of the net.
+        budgets: one or more, of resources of the net.
 
     Raises:
         DesignError: a budget is out of range.
     """
 
-    def __init__(self, budgets: Sequence[Budget], costs: NetCosts) -> None:
-        self._costs = costs
-        self._limits = {
-            budget: budget.amount(costs.cost(budget.resource, ())) for budget in budgets
-        }
+    def __init__(self, budgets: Sequence[Budget]) -> None:
+        self._limits = {budget: budget.amount(budget.resource.cost(())) for budget in budgets}
 
     def use(self, removed: Sequence[int]) -> float:
         """Return the largest share of a budget that a net takes; above 1 it exceeds one."""
-        return max(
-            self._costs.cost(budget.resource, removed) / limit
-            for budget, limit in self._limits.items()
-        )
+        return max(budget.resource.cost(removed) / limit for budget, limit in self._limits.items())
 
     def check_least(self, removed: Sequence[int]) -> None:
         """Check that the least that may be left of the net is within all budgets.
@@ -70,10 +66,11 @@ class Limits:
             DesignError: it is not; names the nearest budget that can be met.
         """
         for budget, limit in self._limits.items():
-            left = self._costs.cost(budget.resource, removed)
+            resource = budget.resource
+            left = resource.cost(removed)
             if left > limit:
-                whole = self._costs.cost(budget.resource, ())
+                share = left / resource.cost(())
                 raise DesignError(
-                    f"--{budget.resource} {budget.given:g}: can't be met; {left:,}"
-                    f" {NAMES[budget.resource]} ({left / whole:.4f}) are left at least"
+                    f"{budget.text}: can't be met; {resource.text(left)} {resource.name}"
+                    f" ({share:.4f}) are left at least"
                 )

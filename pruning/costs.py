@@ -1,8 +1,9 @@
-"""What a net costs without some groups of channels, as `sqgen summary` counts it."""
+"""What a net costs without some groups of channels: resources, and those that `summary` counts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
@@ -12,16 +13,67 @@ from ..nets.totals import batch_size
 from ..weights.channel_order import ChannelUse, Order, classify_layer, permute_blobs
 from .channel_groups import ChannelGroups, WiredLayer
 
-MACS, PARAMETERS = RESOURCES = ("macs", "parameters")
 _PHASE = "TEST"
 
 
-class _Term(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Resource:
+    """Something that a net takes, and of which a budget can be given.
+
+    Attributes:
+        flag: of its budget, as `--macs`.
+        name: in sentences, as `MACs`.
+        cost: how much a net takes of it without some groups, given their roots; never more than
+            with them.
+        form: how an amount is written, as `format` takes it.
+    """
+
+    flag: str
+    name: str
+    cost: Callable[[Sequence[int]], float]
+    form: str = ",.0f"
+
+    def text(self, amount: float) -> str:
+        """Return an amount as it is written."""
+        return f"{amount:{self.form}}"
+
+
+class ChannelPlaces:
+    """A number for each group of channels, so that those that stay are a mask.
+
+    Args:
+        groups: of the net.
+    """
+
+    def __init__(self, groups: ChannelGroups) -> None:
+        self._groups = groups
+        self._places: dict[int, int] = {}
+
+    def of(self, channels: Order) -> Order:
+        """Return the places of the groups of channels."""
+        roots = self._groups.roots(channels).tolist()
+        return np.array(
+            [self._places.setdefault(root, len(self._places)) for root in roots], dtype=np.int64
+        )
+
+    def of_layer(self, wired: WiredLayer) -> tuple[Order, Order]:
+        """Return the places of the channels that a layer reads first, and of its filters."""
+        bottom = wired.bottoms[0] if wired.bottoms else wired.filters
+        return self.of(bottom), self.of(wired.filters)
+
+    def kept(self, removed: Iterable[int]) -> np.ndarray:
+        """Return a mask of the places that stay without some groups, given their roots."""
+        kept = np.ones(len(self._places), dtype=bool)
+        kept[[self._places[root] for root in removed if root in self._places]] = False
+        return kept
+
+
+class Term(NamedTuple):
     """An amount that is proportional to channels that are read, and to filters.
 
     Attributes:
         amount: of the whole net.
-        factors: channels, by their places; the amount shrinks as each of these does.
+        factors: places of channels; the amount shrinks as each of these does.
     """
 
     amount: int
@@ -40,49 +92,48 @@ class NetCosts:
 
     Args:
         groups: of the net, which has a TEST phase.
+
+    Attributes:
+        macs: of one image.
+        parameters: those that are learned, shared ones once.
     """
 
     def __init__(self, groups: ChannelGroups) -> None:
-        self._places: dict[int, int] = {}
-        self._terms: dict[str, list[_Term]] = {MACS: [], PARAMETERS: []}
+        self._places = ChannelPlaces(groups)
+        macs: list[Term] = []
+        parameters: list[Term] = []
         shared: set[str] = set()
         batch = batch_size(groups.shapes[_PHASE])
         for wired in groups.wired[_PHASE]:
-            bottom, filters = (
-                np.array(
-                    [self._place(int(root)) for root in groups.roots(channels)], dtype=np.int64
-                )
-                for channels in (
-                    wired.bottoms[0] if wired.bottoms else wired.filters,
-                    wired.filters,
-                )
-            )
+            bottom, filters = self._places.of_layer(wired)
             both = (filters,) if wired.is_depthwise else (bottom, filters)
-            factors = both if wired.filters.size else ()
-            self._terms[MACS].append(_Term(wired.item.macs // batch, factors))
+            macs.append(Term(wired.item.macs // batch, both if wired.filters.size else ()))
             names = [spec.name for spec in wired.item.layer.param]
             for index, blob in enumerate(wired.item.blobs):
                 name = names[index] if index < len(names) else ""
                 if blob.learned and (not name or name not in shared):
-                    own = (factors, (filters,))[min(index, 1)] if wired.filters.size else ()
-                    if not wired.filters.size and _is_by_channel(wired, index):
-                        own = (bottom,)
-                    self._terms[PARAMETERS].append(_Term(prod(blob.shape), own))
+                    factors = _blob_factors(wired, index, bottom, filters)
+                    parameters.append(Term(prod(blob.shape), factors))
                 shared.add(name)
+        self.macs = Resource("--macs", "MACs", lambda removed: self._left(macs, removed))
+        self.parameters = Resource(
+            "--parameters", "parameters", lambda removed: self._left(parameters, removed)
+        )
 
-    def _place(self, root: int) -> int:
-        return self._places.setdefault(root, len(self._places))
+    def _left(self, terms: Sequence[Term], removed: Iterable[int]) -> int:
+        kept = self._places.kept(removed)
+        return sum(term.left(kept) for term in terms)
 
-    def cost(self, resource: str, removed: Iterable[int]) -> int:
-        """Return what is left of a resource.
 
-        Args:
-            resource: `macs` of one image, or `parameters`.
-            removed: roots of the groups that go.
-        """
-        kept = np.ones(len(self._places), dtype=bool)
-        kept[[self._places[root] for root in removed if root in self._places]] = False
-        return sum(term.left(kept) for term in self._terms[resource])
+def _blob_factors(
+    wired: WiredLayer, index: int, bottom: Order, filters: Order
+) -> tuple[Order, ...]:
+    """Return what a parameter blob of a layer shrinks with."""
+    if wired.filters.size:
+        if index:
+            return (filters,)
+        return (filters,) if wired.is_depthwise else (bottom, filters)
+    return (bottom,) if _is_by_channel(wired, index) else ()
 
 
 def _is_by_channel(wired: WiredLayer, index: int) -> bool:

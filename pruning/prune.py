@@ -20,7 +20,6 @@ from ..weights.make_caffemodel import make_caffemodel
 from ..weights.net_arrays import Arrays, Model, net_arrays
 from .budgets import Budget, Limits
 from .channel_groups import ChannelGroups
-from .costs import NetCosts
 from .criteria import score_groups
 from .decisions import Decision, RatioRules, find_decisions, keep_best
 from .lossless import find_lossless
@@ -123,8 +122,7 @@ class Pruner:
         """
         rules.check_patterns(self.decisions, self._stay)
         scores = score_groups(criterion, self.groups, self.arrays, seed)
-        limits = Limits(budgets, NetCosts(self.groups))
-        return PruningProblem(self.decisions, rules, scores, limits)
+        return PruningProblem(self.decisions, rules, scores, Limits(budgets))
 
     def keep(self, problem: PruningProblem, choice: Sequence[int]) -> Shrinking:
         """Return what is left with a choice."""
@@ -226,6 +224,11 @@ class Pruner:
             return compare(whole, self.probabilities(left, arrays, images), None).divergence
 
         return score
+
+    @property
+    def net_bytes(self) -> bytes:
+        """What tells the net from others."""
+        return self._net.param.SerializeToString(deterministic=True)
 
     @property
     def untested(self) -> list[str]:

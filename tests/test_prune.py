@@ -332,13 +332,14 @@ def test_a_budget_is_met_within_2_percent(options: tuple[str, ...]) -> None:
     costs, decisions = NetCosts(groups), find_decisions(groups)
     values = [float(value) for value in options[1::2]]
     names = [flag[2:] for flag in options[::2]]
-    budgets = [Budget(name, value) for name, value in zip(names, values, strict=True)]
+    resources = [getattr(costs, name) for name in names]
+    budgets = [Budget(each, value) for each, value in zip(resources, values, strict=True)]
     scores = score_groups("l1-inputs", groups, arrays)
-    problem = PruningProblem(decisions, RatioRules(), scores, Limits(budgets, costs))
+    problem = PruningProblem(decisions, RatioRules(), scores, Limits(budgets))
     removed = problem.removed(Search("uniform", 1, 0).first(problem))
     used = []
-    for name, value in zip(names, values, strict=True):
-        whole, left = costs.cost(name, ()), costs.cost(name, removed)
+    for resource, value in zip(resources, values, strict=True):
+        whole, left = resource.cost(()), resource.cost(removed)
         used.append(left / (value if value > 1 else value * whole))
     assert 0.98 <= max(used) <= 1
 

@@ -183,7 +183,7 @@ def test_costs_are_those_that_summary_counts(strategy: Any) -> None:
         small = parse_net(to_text(Shrinking(groups, removed).shrink_net(net.param)))
         counted = totals(require_shapes(small, "TEST"))
         costs = NetCosts(groups)
-        assert costs.cost("macs", removed) == counted.macs
-        assert costs.cost("parameters", removed) == counted.parameters
+        assert costs.macs.cost(removed) == counted.macs
+        assert costs.parameters.cost(removed) == counted.parameters
 
     check()

@@ -19,7 +19,7 @@ from sqgen.search.journal import Journal, Trial, is_journal, read_journal
 from sqgen.search.methods import METHODS
 from sqgen.search.problem import fill, scale
 from sqgen.search.run import Search
-from sqgen.tools import prune
+from sqgen.tools import prune_options
 
 
 class Knapsack:
@@ -74,7 +74,7 @@ def test_a_choice_along_shares_fits_and_nothing_more_does(
 
 def test_the_command_names_all_methods() -> None:
     """It names them itself, since their module loads NumPy."""
-    assert list(METHODS) == list(prune.METHODS)
+    assert list(METHODS) == list(prune_options.METHODS)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

@@ -1,0 +1,130 @@
+"""Prune a net by ratios or within budgets: what is chosen, and how a choice is searched for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import NetError
+from ..progress import StartBar, no_bar
+from ..search.journal import Journal, array_digest
+from ..search.run import Search
+from .budgets import Budget
+from .decisions import RatioRules
+from .problem import PruningProblem
+from .prune import Pruner, Pruning
+from .shrink import Shrinking
+
+if TYPE_CHECKING:
+    from ..engine.input_images import InputImages
+
+UNIFORM = "uniform"
+JOURNAL = "trials.jsonl"
+_FIRST = Search(UNIFORM, 1, 0)
+
+
+class Selection(NamedTuple):
+    """Which channels go.
+
+    Attributes:
+        rules: how many channels layers keep.
+        criterion: which of them, one of `criteria.CRITERIA`.
+        seed: of random choices.
+    """
+
+    rules: RatioRules
+    criterion: str
+    seed: int = 0
+
+
+class Trials(NamedTuple):
+    """Where the trials of a search are recorded.
+
+    Attributes:
+        folder: has the journal, `JOURNAL`.
+        resume: whether to go on with it.
+    """
+
+    folder: Path
+    resume: bool = False
+
+
+class PruningJob:
+    """A pruning that was checked, and can run.
+
+    Args:
+        pruner: the net.
+        selection: which channels go.
+        budgets: of the net that is left; none for the ratios of the rules.
+        search: how a choice within the budgets is found.
+
+    Raises:
+        DesignError: a budget can't be met, a rule fits no layer, or there is no such criterion.
+        NetError: a layer would be left without filters.
+    """
+
+    def __init__(
+        self,
+        pruner: Pruner,
+        selection: Selection,
+        budgets: Sequence[Budget] = (),
+        search: Search = _FIRST,
+    ) -> None:
+        self._pruner, self._selection, self._search = pruner, selection, search
+        self._budgets = budgets
+        self._asked: Shrinking | PruningProblem = (
+            pruner.problem(budgets, *selection) if budgets else pruner.by_ratios(*selection)
+        )
+
+    def run(
+        self,
+        images: InputImages | None = None,
+        trials: Trials | None = None,
+        start_bar: StartBar = no_bar,
+    ) -> Pruning:
+        """Choose the channels that go, and take them out.
+
+        Args:
+            images: to reconstruct the weights on, and to score the trials of a search.
+            trials: of a search.
+            start_bar: shows how far a search is.
+
+        Raises:
+            SqgenError: the net can't run on the images, or the journal can't be used.
+        """
+        asked = self._asked
+        if isinstance(asked, PruningProblem) and self._search.by != UNIFORM:
+            if images is None or trials is None:
+                raise NetError("a search needs images, and a folder for its trials")
+            return self._run_search(asked, images, trials, start_bar)
+        sums = None if images is None else self._pruner.collect_sums(images)
+        if isinstance(asked, PruningProblem):
+            asked = self._pruner.keep(asked, self._search.first(asked))
+        return self._pruner.prune(asked, sums)
+
+    def _run_search(
+        self, problem: PruningProblem, images: InputImages, trials: Trials, start_bar: StartBar
+    ) -> Pruning:
+        journal = Journal(trials.folder / JOURNAL, self._about(images), trials.resume)
+        sums = self._pruner.collect_sums(images)
+        problem.score_removed = self._pruner.divergence(images, sums)
+        with start_bar(self._search.trials) as bar:
+            choice = self._search.run(problem, journal, bar)
+        return self._pruner.prune(self._pruner.keep(problem, choice), sums)
+
+    def _about(self, images: InputImages) -> dict[str, Any]:
+        """Return what tells this search from others."""
+        rules, criterion, _ = self._selection
+        return {
+            **self._search._asdict(),
+            "budgets": [budget.text for budget in self._budgets],
+            "at_least": [f"{pattern}={count:g}" for pattern, count in rules.at_least],
+            "leave": list(rules.leave),
+            "round": rules.multiple,
+            "criterion": criterion,
+            "net": sha256(self._pruner.net_bytes).hexdigest()[:16],
+            "weights": array_digest(self._pruner.arrays.values()),
+            "images": array_digest([images.batches]),
+        }

@@ -1,0 +1,77 @@
+"""What `sqgen prune` reads: weights, the size of images, and images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import FormatError
+from ..extras import required
+from ..text import printable
+from .image_options import PreprocessingOptions, choose_preprocessing, find_images
+from .terminal import warn
+
+if TYPE_CHECKING:
+    from ..engine.input_images import InputImages
+    from ..formats.schema import NetParameter
+    from ..nets.definition import NetDefinition
+    from ..nets.layer_types import Shape
+
+
+def read_pruned_weights(path: str, net: NetDefinition, image: Shape | None) -> NetParameter:
+    """Read a caffemodel, or compressed weights of the net."""
+    if path.lower().endswith((".sqz", ".net")):
+        from ..compress.encoding import read_compressed
+
+        return read_compressed(path, net, image)
+    from ..formats.caffemodel import read_caffemodel
+
+    return read_caffemodel(path)
+
+
+def find_image_size(net: NetDefinition, data: str | None) -> Shape | None:
+    """Return the size of the images of a net whose data layers don't say it, where others do."""
+    from ..formats.lmdb_reader import is_lmdb
+    from ..generator.recognize import find_design
+    from ..nets.shapes import infer_shapes
+    from ..runner.overrides import DataOverride
+    from ..runner.preflight import image_of_data
+
+    if all(problem.rule != "image-size" for problem in infer_shapes(net, "TEST").problems):
+        return None
+    built = find_design(net)
+    if built is not None:
+        return built.design.image
+    if data is None or not is_lmdb(data):
+        return None
+    return image_of_data(net, DataOverride("TEST", data))
+
+
+def read_images(
+    source: str,
+    net_path: str,
+    net: NetDefinition,
+    shape: Shape | None,
+    options: PreprocessingOptions,
+) -> InputImages:
+    """Read images as the net takes them, and say how."""
+    with required("torch", "sqgen prune --data"):
+        from ..engine.api import Net
+        from ..engine.classify import Model, read_transform
+        from ..engine.input_images import read_files, read_records
+    from ..formats.lmdb_reader import is_lmdb
+    from ..nets.deploy import deploy_net
+    from ..nets.family import is_imagenet
+    from ..nets.shapes import require_shapes
+
+    made = deploy_net(net, image=shape).definition
+    read = Model(made, read_transform(net), is_imagenet(require_shapes(made, "TEST")))
+    choice = choose_preprocessing(Net(made), read, net_path, options)
+    choice.report()
+    if is_lmdb(source):
+        images = read_records(source, choice.preprocessing, warn)
+    else:
+        paths = find_images([source])
+        images = read_files(paths, choice.preprocessing, lambda error: warn(str(error)), warn)
+    if not images.total:
+        raise FormatError(f"{printable(source)}: has no images")
+    return images

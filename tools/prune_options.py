@@ -1,0 +1,209 @@
+"""The options of `sqgen prune`, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..formats.files import STDIN
+from ..nets.layer_types import Shape
+from .image_options import PreprocessingOptions, check_preprocessing, preprocessing_options
+from .terminal import parse_image
+
+if TYPE_CHECKING:
+    from ..pruning.budgets import Budget
+    from ..pruning.channel_groups import ChannelGroups
+    from ..pruning.decisions import RatioRules
+    from ..pruning.job import Selection
+    from ..search.run import Search
+
+METHODS = UNIFORM, *SEARCHES = ("uniform", "random", "greedy", "evolution")  # of search/methods.py
+CRITERION = "l1-inputs"
+
+_OPTIONS = (
+    click.argument("weights", metavar="W"),
+    click.option("--net", "--model", "net_path", required=True, metavar="NET", help="the net of W"),
+    click.option(
+        "--out", "-o", required=True, metavar="DIR", help="folder to write the files into"
+    ),
+    click.option("--ratios", metavar="FILE", help="TOML: shares of channels to keep, by layer"),
+    click.option(
+        "--ratio-for", multiple=True, metavar="PATTERN=X", help="share that a layer keeps"
+    ),
+    click.option(
+        "--macs", type=float, metavar="X", help="budget: a share of the net's, or a number"
+    ),
+    click.option("--parameters", type=float, metavar="X", help="budget, likewise"),
+    click.option(
+        "--by",
+        type=click.Choice(list(METHODS)),
+        default=UNIFORM,
+        show_default=True,
+        help="how channels within a budget are found",
+    ),
+    click.option(
+        "--trials", type=int, default=100, metavar="N", help="nets that a search tries [100]"
+    ),
+    click.option("--resume", is_flag=True, help="go on with the search of DIR"),
+    click.option("--lossless", is_flag=True, help="take only channels that can't matter"),
+    click.option(
+        "--criterion",
+        default=CRITERION,
+        metavar="NAME",
+        help="which channels go: l1-inputs, l1-filters, random [l1-inputs]",
+    ),
+    click.option(
+        "--round", "multiple", type=int, default=1, metavar="N", help="keep a multiple of N"
+    ),
+    click.option(
+        "--at-least", multiple=True, metavar="PATTERN=N", help="channels to keep at least"
+    ),
+    click.option("--leave", multiple=True, metavar="PATTERN", help="layers that keep all channels"),
+    click.option("--data", metavar="LMDB|DIR", help="images to reconstruct the weights on"),
+    preprocessing_options,
+    click.option(
+        "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="of random choices [0]"
+    ),
+    click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it"),
+    click.option("--no-proof", is_flag=True, help="skip running the nets to compare them"),
+    click.option("--force", is_flag=True, help="replace files of DIR but trials.jsonl"),
+    click.option("--json", "as_json", is_flag=True, help="print JSON (docs/pruning.md)"),
+)
+
+
+def prune_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a `PruneOptions`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """The options as typed."""
+
+    weights: str
+    net_path: str
+    out: str
+    ratios: str | None
+    ratio_for: tuple[str, ...]
+    macs: float | None
+    parameters: float | None
+    by: str
+    trials: int
+    resume: bool
+    lossless: bool
+    criterion: str
+    multiple: int
+    at_least: tuple[str, ...]
+    leave: tuple[str, ...]
+    data: str | None
+    resize: str | None
+    like: str | None
+    mean: str | None
+    scale: float | None
+    seed: int
+    image: str | None
+    no_proof: bool
+    force: bool
+    as_json: bool
+
+    def check(self) -> None:
+        """Refuse options that contradict each other, before anything is read.
+
+        Raises:
+            click.UsageError: some do, or one is malformed.
+        """
+        if not self.out:
+            raise click.UsageError("--out '': give a folder; . is this one")
+        if self.out == STDIN:
+            raise click.UsageError("--out -: give a folder")
+        parse_image(self.image)
+        self._check_amounts()
+        self._check_lossless()
+        self._check_search()
+        check_preprocessing(self.preprocessing)
+
+    @property
+    def _has_budget(self) -> bool:
+        return self.macs is not None or self.parameters is not None
+
+    def _check_amounts(self) -> None:
+        is_by_hand = bool(self.ratios or self.ratio_for)
+        if [self.lossless, is_by_hand, self._has_budget].count(True) != 1:
+            ways = "ratios (--ratio-for, --ratios), a budget (--macs, --parameters), or --lossless"
+            raise click.UsageError(f"give one: {ways}")
+
+    def _check_lossless(self) -> None:
+        if not self.lossless:
+            return
+        if self.at_least or self.leave or self.multiple != 1 or self.criterion != CRITERION:
+            raise click.UsageError(
+                "--lossless takes what can't matter: leave the other choices out"
+            )
+        if self.data is not None:
+            raise click.UsageError("--data: --lossless leaves nothing to reconstruct")
+
+    def _check_search(self) -> None:
+        is_possible = self._has_budget and self.data is not None
+        if self.by != UNIFORM and not is_possible:
+            raise click.UsageError(
+                f"--by {self.by}: give a budget (--macs, --parameters), and --data"
+            )
+        if self.resume and self.by == UNIFORM:
+            searches = ", ".join(SEARCHES)
+            raise click.UsageError(f"--resume: goes on with a search, --by {searches}")
+        if self.trials < 1:
+            raise click.UsageError(f"--trials {self.trials}: give one or more")
+
+    @property
+    def preprocessing(self) -> PreprocessingOptions:
+        """How images are preprocessed."""
+        return PreprocessingOptions(self.resize, self.like, self.mean, self.scale)
+
+    @property
+    def shape(self) -> Shape | None:
+        """The size of images."""
+        return parse_image(self.image)
+
+    @cached_property
+    def selection(self) -> Selection:
+        """Which channels go; reads the file of ratios.
+
+        Raises:
+            SqgenError: a rule is malformed or out of range, or the file can't be read.
+        """
+        from ..pruning.job import Selection
+
+        return Selection(self._rules(), self.criterion, self.seed)
+
+    def _rules(self) -> RatioRules:
+        from ..pruning.decisions import RatioRules, parse_pair, read_ratios
+
+        shares = [parse_pair("--ratio-for", text, "conv1=0.5") for text in self.ratio_for]
+        return RatioRules(
+            (*shares, *(read_ratios(self.ratios) if self.ratios is not None else ())),
+            tuple(parse_pair("--at-least", text, "conv1=8") for text in self.at_least),
+            tuple(pattern for text in self.leave for pattern in text.split(",") if pattern),
+            self.multiple,
+        )
+
+    @property
+    def search(self) -> Search:
+        """How a choice within budgets is found."""
+        from ..search.run import Search
+
+        return Search(self.by, self.trials, self.seed)
+
+    def budgets(self, groups: ChannelGroups) -> list[Budget]:
+        """Return the budgets that were given, of resources of a net."""
+        from ..pruning.budgets import Budget
+        from ..pruning.costs import NetCosts
+
+        costs = NetCosts(groups)
+        given = [(costs.macs, self.macs), (costs.parameters, self.parameters)]
+        return [Budget(resource, value) for resource, value in given if value is not None]

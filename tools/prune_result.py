@@ -1,0 +1,104 @@
+"""What `sqgen prune` did: tables, and JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..report.table import table
+from ..text import agreement_text, shape_text
+from .terminal import echo, print_lines, print_table, terminal_width
+
+if TYPE_CHECKING:
+    from ..engine.equivalence import Proof
+    from ..pruning.agreement import Agreement
+    from ..pruning.prune import Pruning
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """A pruning, and what was found about it.
+
+    Attributes:
+        done: the pruning.
+        agreements: which net -> how far it agrees with the whole one on images; empty without.
+        proof: that both nets compute the same; None if not run.
+    """
+
+    done: Pruning
+    agreements: Mapping[str, Agreement]
+    proof: Proof | None
+
+    def print(self) -> None:
+        """Print it as tables and sentences."""
+        self._print_layers()
+        for name, (before, after) in self._savings().items():
+            echo(f"{name}: {before:,} -> {after:,} ({after / before:.4f})")
+        self._print_proof()
+        self._print_agreements()
+
+    def _savings(self) -> dict[str, tuple[int, int]]:
+        before, after = self.done.pruned.savings
+        return {
+            "MACs": (before.macs, after.macs),
+            "parameters": (before.parameters, after.parameters),
+        }
+
+    def _print_layers(self) -> None:
+        rows = [
+            [decision.name, f"{len(decision.roots):,}", f"{count:,}"]
+            for decision, count in zip(self.done.decisions, self.done.counts, strict=True)
+            if count < len(decision.roots)
+        ]
+        if rows:
+            heads = ["layer", "channels", "kept"]
+            print_table(table(heads, rows, right=(1, 2), width=terminal_width()))
+
+    def _print_proof(self) -> None:
+        if self.proof is None:
+            return
+        shapes = " and ".join(map(shape_text, self.proof.inputs.values()))
+        is_same = self.done.is_lossless
+        whole = "the whole net" if is_same else "the whole net without these channels"
+        agreement = agreement_text(self.proof.blobs, f"those of {whole}", self.proof.largest)
+        echo(f"run on random {shapes} in float64: {agreement}")
+
+    def _print_agreements(self) -> None:
+        rows = [[name, *_agreement_cells(each)] for name, each in self.agreements.items()]
+        if rows:
+            heads = ["on these images", "top-1", "KL from the whole net"]
+            print_lines(table(heads, rows, right=(1, 2)))
+
+    def as_dict(self, out: str, files: list[str]) -> dict[str, Any]:
+        """Return it as plain data, with the files that were written into a folder."""
+        decisions = zip(self.done.decisions, self.done.counts, strict=True)
+        savings = {
+            name.lower(): {"before": before, "after": after}
+            for name, (before, after) in self._savings().items()
+        }
+        proof, agreements = self.proof, self.agreements
+        return {
+            "format": FORMAT,
+            "path": out,
+            "files": files,
+            "decisions": [
+                {"layers": list(each.layers), "channels": len(each.roots), "kept": count}
+                for each, count in decisions
+            ],
+            "stay": self.done.stay,
+            "folded": self.done.folded,
+            **savings,
+            "proof": None if proof is None else {"largest": proof.largest, "blobs": proof.blobs},
+            "agreements": {name: each._asdict() for name, each in agreements.items()} or None,
+        }
+
+
+def _agreement_cells(agreement: Agreement) -> list[str]:
+    of_one = math.isnan(agreement.error)  # image
+    error = "" if of_one else f" +- {agreement.error:.4f}"
+    top1 = "" if agreement.top1 is None else f"{agreement.top1:.4f}"
+    return [top1, f"{agreement.divergence:.4f}{error}"]
