@@ -24,6 +24,7 @@ class Package(NamedTuple):
 
 # Top-level module -> its package.
 PACKAGES = {
+    "cmaes": Package("the cmaes package", "search"),
     "cv2": Package("OpenCV", "engine"),
     "flask": Package("Flask", "board"),
     "h5py": Package("h5py", "hdf5"),

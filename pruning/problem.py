@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..errors import NetError
 from ..search.problem import Choice
 from .budgets import Limits
+from .decision_features import Features
 from .decisions import Decision, RatioRules, rank
 
 Score = Callable[[list[int]], float]  # of the roots that go
@@ -20,8 +21,10 @@ class PruningProblem:
         rules: what layers keep at least, multiples, and layers that keep all.
         scores: of groups: those of the highest stay.
         limits: budgets.
+        features: of the decisions.
 
     Attributes:
+        features: of the decisions.
         score_removed: how bad a net is without some groups; the less, the better. None until a
             search needs it.
 
@@ -35,8 +38,10 @@ class PruningProblem:
         rules: RatioRules,
         scores: Mapping[int, float],
         limits: Limits,
+        features: Sequence[Features] = (),
     ) -> None:
         self._decisions, self._rules, self._limits = decisions, rules, limits
+        self.features = features
         self._ranked = [rank(decision, scores) for decision in decisions]
         self.score_removed: Score | None = None
         self.most: Choice = tuple(len(decision.roots) for decision in decisions)

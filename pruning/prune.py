@@ -21,6 +21,7 @@ from ..weights.net_arrays import Arrays, Model, net_arrays
 from .budgets import Budget, Limits
 from .channel_groups import ChannelGroups
 from .criteria import score_groups
+from .decision_features import decision_features
 from .decisions import Decision, RatioRules, find_decisions, keep_best
 from .lossless import find_lossless
 from .problem import PruningProblem, Score
@@ -122,7 +123,8 @@ class Pruner:
         """
         rules.check_patterns(self.decisions, self._stay)
         scores = score_groups(criterion, self.groups, self.arrays, seed)
-        return PruningProblem(self.decisions, rules, scores, Limits(budgets))
+        features = decision_features(self.groups, self.decisions)
+        return PruningProblem(self.decisions, rules, scores, Limits(budgets), features)
 
     def keep(self, problem: PruningProblem, choice: Sequence[int]) -> Shrinking:
         """Return what is left with a choice."""

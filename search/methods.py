@@ -6,30 +6,34 @@ same choices, and a search that is resumed goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from math import inf
 
 import numpy as np
 
-from .problem import Choice, Problem, fill, scale
+from ..extras import required
+from .knapsack import knapsack
+from .problem import Choice, Problem, Proposals, fill, replace, scale
 
-# Yields choices, and is sent the score of each.
-Method = Generator[Choice, float, None]
+Method = Callable[[Problem, np.random.Generator, int], Proposals]
+
+_MEAN, _DEVIATION, _LOWEST = 0.7, 0.2, 0.05  # of the shares that evolution begins with
 
 
-def uniform(problem: Problem, random: np.random.Generator, trials: int) -> Method:
+def uniform(problem: Problem, random: np.random.Generator, trials: int) -> Proposals:
     """Propose the same share of each decision."""
     choice = scale(problem, [1.0] * len(problem.most))
     yield fill(problem, choice, range(len(choice)))
 
 
-def random_choices(problem: Problem, random: np.random.Generator, trials: int) -> Method:
+def random_choices(problem: Problem, random: np.random.Generator, trials: int) -> Proposals:
     """Propose shares that are drawn uniformly, scaled to the budget."""
     for _ in range(trials):
         choice = scale(problem, random.uniform(0.05, 1, len(problem.most)).tolist())
         yield fill(problem, choice, random.permutation(len(choice)).tolist())
 
 
-def greedy(problem: Problem, random: np.random.Generator, trials: int) -> Method:
+def greedy(problem: Problem, random: np.random.Generator, trials: int) -> Proposals:
     """Take away step by step, each time where it costs the score least (NetAdapt).
 
     As in Yang et al., arXiv:1804.03230: a step is an equal part of what the budget asks for, and
@@ -61,7 +65,7 @@ def _reduce(problem: Problem, choice: Choice, place: int, goal: float) -> Choice
     low, high = problem.least[place], choice[place]
 
     def at(value: int) -> Choice:
-        return (*choice[:place], value, *choice[place + 1 :])
+        return replace(choice, place, value)
 
     if low == high or problem.use(at(low)) > goal:
         return None
@@ -71,37 +75,44 @@ def _reduce(problem: Problem, choice: Choice, place: int, goal: float) -> Choice
     return at(low) if low < choice[place] else None
 
 
-def evolution(problem: Problem, random: np.random.Generator, trials: int) -> Method:
-    """Let the shares of each decision follow a normal distribution that moves to good scores.
+def evolution(problem: Problem, random: np.random.Generator, trials: int) -> Proposals:
+    """Let shares follow a normal distribution that moves to good scores (CMA-ES).
 
-    A (mu, lambda) evolution strategy with weighted recombination and a width for each decision.
+    Hansen, arXiv:1604.00772, with a width for each decision and no correlations: so few trials
+    can't learn more.
     """
+    with required("cmaes", "--by evolution"):
+        from cmaes import SepCMA
     count = len(problem.most)
-    population = max(4, 4 + int(3 * np.log(count)))
-    parents = population // 2
-    weights = np.log(parents + 0.5) - np.log(np.arange(1, parents + 1))
-    weights /= weights.sum()
-    centre, width = np.full(count, 0.7), np.full(count, 0.2)
-    left = trials
-    while left > 0:
-        drawn = []
-        for _ in range(min(population, left)):
-            shares = np.clip(centre + width * random.normal(size=count), 0.02, 1)
+    strategy = SepCMA(
+        np.full(count, _MEAN),
+        _DEVIATION,
+        bounds=np.tile([_LOWEST, 1.0], (count, 1)),
+        seed=int(random.integers(1 << 31)),
+    )
+    while True:
+        drawn = [strategy.ask() for _ in range(strategy.population_size)]
+        scores = []
+        for shares in drawn:
             choice = scale(problem, shares.tolist())
-            choice = fill(problem, choice, random.permutation(count).tolist())
-            drawn.append(((yield choice), shares))
-            left -= 1
-        drawn.sort(key=lambda pair: pair[0])
-        best = np.array([shares for _, shares in drawn[:parents]])
-        used = weights[: len(best)] / weights[: len(best)].sum()
-        moved = used @ best
-        width = np.maximum(0.02, 0.7 * width + 0.3 * np.sqrt(used @ (best - centre) ** 2))
-        centre = moved
+            scores.append((yield fill(problem, choice, random.permutation(count).tolist())))
+        worst = max((score for score in scores if score < inf), default=0.0)
+        finite = [min(score, worst + 1) for score in scores]  # inf has no rank
+        strategy.tell(list(zip(drawn, finite, strict=True)))
 
 
-METHODS: dict[str, Callable[[Problem, np.random.Generator, int], Method]] = {
+def ddpg(problem: Problem, random: np.random.Generator, trials: int) -> Proposals:
+    """Let an agent learn to decide (AMC, arXiv:1802.03494)."""
+    with required("torch", "--by ddpg"):
+        from .ddpg import ddpg as propose
+    return propose(problem, random, trials)
+
+
+METHODS: dict[str, Method] = {
     "uniform": uniform,
     "random": random_choices,
     "greedy": greedy,
     "evolution": evolution,
+    "knapsack": knapsack,
+    "ddpg": ddpg,
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Protocol
 
 Choice = tuple[int, ...]  # of each decision, how much
+# A method at work: it yields choices, and is sent the score of each.
+Proposals = Generator[Choice, float, None]
 
 
 class Problem(Protocol):
@@ -21,6 +23,11 @@ class Problem(Protocol):
         """Of each decision, what a search goes down to; it fits."""
         ...
 
+    @property
+    def features(self) -> Sequence[Sequence[float]]:
+        """Of each decision, numbers by which a method can tell it from others."""
+        ...
+
     def fits(self, choice: Sequence[int]) -> bool:
         """Whether a choice is within the budget; less of any decision fits, too."""
         ...
@@ -32,6 +39,11 @@ class Problem(Protocol):
     def score(self, choice: Sequence[int]) -> float:
         """Return how bad a choice is: the less, the better."""
         ...
+
+
+def replace(choice: Choice, place: int, value: int) -> Choice:
+    """Return a choice with another value at a place."""
+    return (*choice[:place], value, *choice[place + 1 :])
 
 
 def fill(problem: Problem, choice: Sequence[int], order: Sequence[int]) -> Choice:

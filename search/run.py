@@ -11,8 +11,8 @@ import numpy as np
 from ..errors import FormatError
 from ..progress import Bar
 from .journal import Journal, Trial
-from .methods import METHODS, Method
-from .problem import Choice, Problem
+from .methods import METHODS
+from .problem import Choice, Problem, Proposals
 
 
 class Search(NamedTuple):
@@ -32,7 +32,7 @@ class Search(NamedTuple):
         """Return the first choice that the method proposes."""
         return next(self._propose(problem))
 
-    def _propose(self, problem: Problem) -> Method:
+    def _propose(self, problem: Problem) -> Proposals:
         return METHODS[self.by](problem, np.random.default_rng(self.seed), self.trials)
 
     def run(self, problem: Problem, journal: Journal, bar: Bar) -> Choice:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,9 +16,11 @@ from hypothesis import strategies as st
 from sqgen import json_form
 from sqgen.errors import FormatError, OutputError
 from sqgen.progress import no_bar
+from sqgen.search import ddpg
 from sqgen.search.journal import Journal, Trial, is_journal, read_journal
+from sqgen.search.knapsack import LossTable, choose_levels, solve_program
 from sqgen.search.methods import METHODS
-from sqgen.search.problem import fill, scale
+from sqgen.search.problem import fill, replace, scale
 from sqgen.search.run import Search
 from sqgen.tools import prune_options
 
@@ -32,6 +35,7 @@ class Knapsack:
         self._costs, self._gains = costs, gains
         self._budget = max(share * self._cost(self.most), self._cost(self.least))
         self.scored = 0
+        self.features = list(zip(self.most, costs, gains, strict=True))
 
     def _cost(self, choice: Sequence[int]) -> float:
         return sum(cost * count for cost, count in zip(self._costs, choice, strict=True))
@@ -72,6 +76,73 @@ def test_a_choice_along_shares_fits_and_nothing_more_does(
         assert more[place] > problem.most[place] or not problem.fits(more)
 
 
+@given(problems, st.data())
+def test_the_wall_keeps_an_agent_within_the_budget(problem: Knapsack, data: st.DataObject) -> None:
+    """Whatever it wants, and it gets no less than what it wants where that fits."""
+    floor = ddpg.find_floor(problem)
+    choice = floor
+    for place, most in enumerate(problem.most):
+        share = data.draw(st.floats(0, 1))
+        value = ddpg.bounded_share(problem, floor, choice, place, share)
+        choice = replace(choice, place, value)
+        assert problem.fits(choice)
+        wanted = min(most, max(floor[place], round(share * most)))
+        assert value == wanted or not problem.fits(replace(choice, place, value + 1))
+
+
+groups_of_items = st.lists(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=4),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(groups_of_items, st.integers(0, 40))
+def test_the_program_finds_what_brute_force_finds(
+    groups: list[list[tuple[int, int]]], budget: int
+) -> None:
+    costs, losses = (
+        [np.array([item[part] for item in group], float) for group in groups] for part in (0, 1)
+    )
+    picked = solve_program(costs, losses, budget)
+
+    def total(values: list[np.ndarray], items: Sequence[int]) -> float:
+        return float(sum(own[item] for own, item in zip(values, items, strict=True)))
+
+    every = product(*(range(len(group)) for group in groups))
+    fitting = [total(losses, items) for items in every if total(costs, items) <= budget]
+    if fitting:
+        assert total(costs, picked) <= budget
+        assert total(losses, picked) == min(fitting)
+    else:
+        assert total(costs, picked) == sum(min(own) for own in costs)
+
+
+@given(problems)
+def test_levels_by_their_exact_losses_are_the_best_choice(problem: Knapsack) -> None:
+    levels = [np.arange(1, most + 1) for most in problem.most]
+    losses = [
+        np.array([problem.score(replace(problem.most, place, level)) for level in own.tolist()])
+        for place, own in enumerate(levels)
+    ]
+    choice = choose_levels(problem, LossTable(levels, losses))
+    every = product(*(range(1, most + 1) for most in problem.most))
+    best = min(problem.score(each) for each in every if problem.fits(each))
+    assert problem.fits(choice)
+    assert problem.score(choice) == pytest.approx(best)
+
+
+def test_an_agent_learns_which_decisions_matter(tmp_path: Path) -> None:
+    """Of 140 trials, the last aim at the optimum, whose score is 0.11."""
+    problem = Knapsack((64, 64, 64), (2, 1, 2), (0.1, 4, 1), 0.56)
+    journal = Journal(tmp_path / "trials.jsonl", {}, False)
+    with no_bar(140) as bar:
+        best = Search("ddpg", 140, 1).run(problem, journal, bar)
+    scores = [trial.score for trial in journal.trials]
+    assert problem.score(best) < 0.17
+    assert np.mean(scores[-20:]) < 0.25 * np.mean(scores[:35])
+
+
 def test_the_command_names_all_methods() -> None:
     """It names them itself, since their module loads NumPy."""
     assert list(METHODS) == list(prune_options.METHODS)
@@ -88,7 +159,7 @@ def test_all_methods_stay_within_the_budget(method: str, tmp_path: Path) -> None
     assert min(t.score for t in journal.trials if problem.fits(t.choice)) == problem.score(best)
 
 
-@pytest.mark.parametrize("method", ["greedy", "evolution"])
+@pytest.mark.parametrize("method", ["greedy", "evolution", "knapsack"])
 def test_searches_come_near_the_best_that_there_is(method: str, tmp_path: Path) -> None:
     problem = Knapsack((8, 6, 9, 5), (3, 1, 2, 5), (1, 9, 2, 3), 0.6)
     every = product(*(range(1, most + 1) for most in problem.most))

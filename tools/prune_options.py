@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from ..pruning.job import Selection
     from ..search.run import Search
 
-METHODS = UNIFORM, *SEARCHES = ("uniform", "random", "greedy", "evolution")  # of search/methods.py
+METHODS = UNIFORM, *SEARCHES = (  # of search/methods.py
+    *("uniform", "random", "greedy", "evolution"),
+    *("knapsack", "ddpg"),
+)
+ALIASES = {"amc": "ddpg"}  # papers' names
 CRITERION = "l1-inputs"
 
 _OPTIONS = (
@@ -40,7 +44,8 @@ _OPTIONS = (
     click.option("--parameters", type=float, metavar="X", help="budget, likewise"),
     click.option(
         "--by",
-        type=click.Choice(list(METHODS)),
+        type=click.Choice([*METHODS, *ALIASES]),
+        callback=lambda context, option, by: ALIASES.get(by, by),
         default=UNIFORM,
         show_default=True,
         help="how channels within a budget are found",
