@@ -53,7 +53,7 @@ MODULES = tuple(PROGRAMS.values())
 # What begins so is forked from the second server, which has PyTorch and more.
 HEAVY = (
     *("sqgen.engine", "sqgen classify", "sqgen compress eval", "sqgen features"),
-    *("sqgen export", "sqgen import", "sqgen finetune"),
+    *("sqgen export", "sqgen import", "sqgen finetune", "sqgen prune"),
     *("sqgen weights map", "sqgen weights convert", "sqgen weights probe"),
 )
 ROOMS = (
@@ -358,7 +358,7 @@ class _Forks:
         self._other = os.fork()
         if self._other == 0:
             self._close()
-            load(["engine", "exchange", "finetune"], HEAVY_MODULES)
+            load(["engine", "exchange", "finetune", "pruning"], HEAVY_MODULES)
             _Forks(heavy, self._program).serve()
             os._exit(0)
         heavy.close()
