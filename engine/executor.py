@@ -81,6 +81,7 @@ class Executor:
     Attributes:
         uninitialized: names of layers with parameters for which no weights were loaded.
         passes: number of batches run.
+        splits_batches: whether batches run in micro-batches.
 
     Raises:
         NetError: Caffe would refuse the net, or the engine can't run it.
@@ -126,7 +127,7 @@ class Executor:
             layers, self.loaders, definition.source, self.input_dtype, self.device
         )
         self._labels = loss_labels(self.wiring.layers)
-        self._can_split = self.device.type == "cpu" and can_split(
+        self.splits_batches = self.device.type == "cpu" and can_split(
             self.wiring.layers, self.steps, self._labels
         )
         self._record_bytes = largest_blob(self.wiring.layers) * self.dtype.itemsize
@@ -135,7 +136,7 @@ class Executor:
         self._check_blob_memory()
         if log:
             glog.info("Network initialization done.", "net.cpp:257")
-            if not self._can_split:
+            if not self.splits_batches:
                 self.workers.log_busy_cores()
 
     def _make_steps(self) -> list[Step]:
@@ -151,7 +152,7 @@ class Executor:
     @property
     def threads(self) -> int:
         """The number of threads that compute a batch, which its rounding depends on."""
-        return self.workers.threads if self._can_split else self.workers.layer_threads
+        return self.workers.threads if self.splits_batches else self.workers.layer_threads
 
     # Memory
 
@@ -177,7 +178,7 @@ class Executor:
         records = max((shape[0] for shape in shapes if shape), default=1)
         at_once = records
         kept = whole_batch or self.phase == "TRAIN"
-        whole_batch = whole_batch or not self._can_split
+        whole_batch = whole_batch or not self.splits_batches
         if not whole_batch:
             shares = self.workers.split_batch(records, self._record_bytes)
             at_once = sum(max(end - start for start, end in share) for share in shares)
@@ -313,7 +314,7 @@ class Executor:
         values = self._range_inputs(steps, blobs)
         returned = {*step_graph(steps).output_names(), *self._select_blobs(keep)}
         steps = schedule_releases(steps, returned)
-        context = PassContext(self._fixed_weights(), False, self.random_key(0))
+        context = PassContext(self.fixed_weights(), False, self.random_key(0))
         with torch.inference_mode():
             run = ForwardPass(context, values, hooks=Hooks(hooks))
             run.run(steps)
@@ -370,7 +371,7 @@ class Executor:
         run = BatchRun(
             steps=self._schedule(kept, hooks),
             inputs=inputs,
-            weights=self._differentiable_weights() if gradients else self._fixed_weights(),
+            weights=self._differentiable_weights() if gradients else self.fixed_weights(),
             gradients=gradients,
             labels=self._labels,
             keep=kept,
@@ -379,7 +380,7 @@ class Executor:
             dtype=self.input_dtype,
             device=self.device,
         )
-        if self._can_split and hooks.per_record and run.has_one_batch_size:
+        if self.splits_batches and hooks.per_record and run.has_one_batch_size:
             outcome = run.run_in_micro_batches(self.workers, self._record_bytes)
         else:
             outcome = run.run_whole(self.workers)
@@ -472,7 +473,7 @@ class Executor:
             ]
         )
 
-    def _fixed_weights(self) -> PassWeights:
+    def fixed_weights(self) -> PassWeights:
         """Return the parameters for passes without gradients, cached until they change."""
         if self._weights is None:
             self._weights = PassWeights(

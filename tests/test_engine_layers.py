@@ -419,7 +419,7 @@ def test_training_in_micro_batches_is_as_whole(
         '"it"', '"loss"'
     ).replace('"b0"', '"s"')
     net = Executor(parse_net(text), "TRAIN", precision="fp64", workers=Workers(2))
-    assert net._can_split == split
+    assert net.splits_batches == split
     net.set_blobs("it", [np.array([1.0, 2.0, 0.5, 1.5]), np.array([0.5, 1.0, 0.25, 2.0])])
     generator = np.random.default_rng(2)
     shape = net.wiring.layers[1].top_shapes[0]

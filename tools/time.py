@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..report.log_text import format_result
 from ..runner.engines import TIME_ITERATIONS
+from .latency_table import CAFFE_ITERATIONS, ITERATIONS, measure_table
 from .run_options import (
     batch_option,
     data_option,
@@ -17,22 +19,25 @@ from .run_options import (
     run_options,
 )
 from .state_options import level_option, stage_option
-from .terminal import print_lines, terminal_width
+from .terminal import parse_image, print_lines, terminal_width
 
 if TYPE_CHECKING:
     from ..runner.options import RunOptions
 
 
 @click.command()
-@click.option("--model", "--net", "model", required=True, metavar="NET", help="the net's prototxt")
+@click.option("--model", "--net", "model", metavar="NET", help="the net's prototxt")
+@click.option("--table", metavar="FILE", help="measure a latency table instead, or go on with it")
+@click.option("--space", metavar="NET", help="the net whose layers and pruned layers it is of")
+@click.option("--image", metavar="CxHxW", help="size of its images, if data layers don't give it")
 @click.option("--weights", metavar="W", help="a caffemodel")
 @data_option
 @batch_option
 @click.option(
     "--iterations",
     type=click.IntRange(min=1),
-    default=TIME_ITERATIONS,
-    help=f"passes to average [{TIME_ITERATIONS}]",
+    help=f"passes to average [{TIME_ITERATIONS}]; of a table [{ITERATIONS}, of a caffe"
+    f" {CAFFE_ITERATIONS}]",
 )
 @click.option(
     "--phase", type=click.Choice(["TRAIN", "TEST"]), default="TRAIN", help="phase to time [TRAIN]"
@@ -41,19 +46,57 @@ if TYPE_CHECKING:
 @level_option
 @run_options
 @engine_arguments
-def time(as_json: bool, options: RunOptions, **arguments: Any) -> None:
+def time(
+    model: str | None,
+    table: str | None,
+    space: str | None,
+    image: str | None,
+    iterations: int | None,
+    as_json: bool,
+    options: RunOptions,
+    **arguments: Any,
+) -> None:
     """Time each layer of a net, forward and backward.
+
+    With --table, time layers forward at many numbers of channels: a table by which the time of each
+    pruned net is known. The same command goes on with a table that is not finished, and adds layers
+    of another net.
 
     \b
     Examples:
       sqgen time --model deploy.prototxt
       sqgen time --model train_val.prototxt --data val_lmdb --phase TEST
+      sqgen time --table latency.toml --space deploy.prototxt -- --threads 2
+      sqgen time --table latency.toml --space deploy.prototxt --caffe caffe
     """
+    if table is not None or space is not None:
+        _check_table(table, space, {"model": model, "run_dir": options.run_dir, **arguments})
+        batch = arguments["batch_size"] or 1
+        shape = parse_image(image)
+        measure_table(table or "", space or "", shape, batch, iterations, options, as_json)
+        return
+    if model is None:
+        raise click.UsageError("give --model NET, or --table FILE --space NET")
+    if image is not None:
+        raise click.UsageError("--image goes with --table")
     from ..runner.time import time as run_time
 
-    result = run_time(**arguments, **vars(options))
+    result = run_time(model, iterations=iterations or TIME_ITERATIONS, **arguments, **vars(options))
     if as_json:
         print_result_json(result)
         return
     print_lines(format_result(result, width=terminal_width()))
     log_run_folder(result, options)
+
+
+def _check_table(table: str | None, space: str | None, others: Mapping[str, Any]) -> None:
+    """Check that --table has --space, and no options of a timing of a net."""
+    if not table or not space:
+        raise click.UsageError("--table FILE and --space NET go together")
+    allowed = ("batch_size", "phase")
+    given = [name for name, value in others.items() if value and name not in allowed]
+    if others["phase"] != "TRAIN":
+        given.append("phase")
+    if given:
+        flag = given[0].rstrip("s") if given[0] == "stages" else given[0].replace("_", "-")
+        raise click.UsageError(f"--table measures layers of --space in TEST: leave out --{flag}")
