@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..engine.executor import Executor
-from ..engine.input_images import InputImages
 from ..errors import NetError
 from ..formats.schema import NetParameter
 from ..nets.definition import NetDefinition
 from ..text import printable
 
+if TYPE_CHECKING:
+    from ..engine.input_images import InputImages
+
+SCORES = DIVERGENCE, TOP1 = ("divergence", "top-1")  # of a search; the less, the better
 _TINY = 1e-30  # below any probability that float32 tells from 0
 
 
@@ -30,6 +32,23 @@ class Agreement(NamedTuple):
     error: float
     top1: float | None
 
+    def score(self, kind: str, images: int) -> float:
+        """Return how bad the net is, as one of `SCORES`; the less, the better.
+
+        `top-1` is the share of wrong labels. Nets with as many wrong ones are in the order of their
+        divergences, which count less than one image: d / (1 + d).
+
+        Args:
+            kind: one of `SCORES`.
+            images: how many there are, with labels for `top-1`.
+        """
+        if kind == DIVERGENCE:
+            return self.divergence
+        assert self.top1 is not None
+        wrong = round((1 - self.top1) * images)
+        distance = max(self.divergence, 0.0)  # below 0 by rounding; nan stays
+        return (wrong + distance / (1 + distance)) / images
+
 
 def probabilities(net: NetDefinition, model: NetParameter, images: InputImages) -> np.ndarray:
     """Return the probabilities of each image, (images, classes) in float64.
@@ -42,6 +61,8 @@ def probabilities(net: NetDefinition, model: NetParameter, images: InputImages) 
     Raises:
         NetError: the net has several outputs.
     """
+    from ..engine.executor import Executor  # loads PyTorch
+
     executor = Executor(net, "TEST")
     executor.load(model, net.source)
     outputs = list(executor.outputs)
@@ -68,3 +89,21 @@ def compare(whole: np.ndarray, pruned: np.ndarray, labels: np.ndarray | None) ->
     error = each.std(ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.nan
     top1 = None if labels is None else float((pruned.argmax(1) == labels).mean())
     return Agreement(float(each.mean()), float(error), top1)
+
+
+def check_labels(labels: np.ndarray | None, classes: int, source: str) -> None:
+    """Check that labels can score a net.
+
+    Raises:
+        NetError: there are none, some are of no class, or they don't tell images apart.
+    """
+    why = ""
+    if labels is None:
+        why = "has no labels; a search for top-1 takes an LMDB"
+    elif labels.max() >= classes or labels.min() < 0:
+        bad = labels.max() if labels.max() >= classes else labels.min()
+        why = f"has label {bad}, and the net classes 0 to {classes - 1}"
+    elif len(labels) > 1 and (labels == labels[0]).all():
+        why = f"all labels are {labels[0]}, so top-1 says little; search for the divergence"
+    if why:
+        raise NetError(f"{printable(source)}: {why}")

@@ -144,7 +144,7 @@ class RatioRules:
 
     def rounded(self, decision: Decision, count: int) -> int:
         """Round a number of channels up to a multiple, at most all."""
-        return min(math.ceil(count / self.multiple) * self.multiple, len(decision.roots))
+        return round_up(count, self.multiple, len(decision.roots))
 
     def check_patterns(self, decisions: Sequence[Decision], stay: Mapping[str, str]) -> None:
         """Check that each pattern matches a layer that can lose channels.
@@ -161,6 +161,11 @@ class RatioRules:
                 raise DesignError(
                     f"'{printable(pattern)}' matches no layer that can lose channels{hint}"
                 )
+
+
+def round_up(count: int, multiple: int, most: int) -> int:
+    """Round a number of channels up to a multiple, at most to `most`."""
+    return min(math.ceil(count / multiple) * multiple, most)
 
 
 def _first(name: str, pairs: Iterable[PatternValue]) -> float | None:

@@ -11,6 +11,7 @@ from ..errors import NetError
 from ..progress import StartBar, no_bar
 from ..search.journal import Journal, array_digest
 from ..search.run import Search
+from .agreement import DIVERGENCE, TOP1
 from .budgets import Budget
 from .decisions import RatioRules
 from .problem import PruningProblem
@@ -59,6 +60,7 @@ class PruningJob:
         selection: which channels go.
         budgets: of the net that is left; none for the ratios of the rules.
         search: how a choice within the budgets is found.
+        score: of its trials, one of `agreement.SCORES`.
 
     Raises:
         DesignError: a budget can't be met, a rule fits no layer, or there is no such criterion.
@@ -71,9 +73,10 @@ class PruningJob:
         selection: Selection,
         budgets: Sequence[Budget] = (),
         search: Search = _FIRST,
+        score: str = DIVERGENCE,
     ) -> None:
         self._pruner, self._selection, self._search = pruner, selection, search
-        self._budgets = budgets
+        self._budgets, self._score = budgets, score
         self._asked: Shrinking | PruningProblem = (
             pruner.problem(budgets, *selection) if budgets else pruner.by_ratios(*selection)
         )
@@ -107,9 +110,11 @@ class PruningJob:
     def _run_search(
         self, problem: PruningProblem, images: InputImages, trials: Trials, start_bar: StartBar
     ) -> Pruning:
+        if self._score == TOP1:
+            self._pruner.check_labels(images, "--data")
         journal = Journal(trials.folder / JOURNAL, self._about(images), trials.resume)
         sums = self._pruner.collect_sums(images)
-        problem.score_removed = self._pruner.divergence(images, sums)
+        problem.score_removed = self._pruner.scorer(images, sums, self._score)
         with start_bar(self._search.trials) as bar:
             choice = self._search.run(problem, journal, bar)
         return self._pruner.prune(self._pruner.keep(problem, choice), sums)
@@ -119,6 +124,7 @@ class PruningJob:
         rules, criterion, _ = self._selection
         return {
             **self._search._asdict(),
+            "score": self._score,
             "budgets": [budget.text for budget in self._budgets],
             "at_least": [f"{pattern}={count:g}" for pattern, count in rules.at_least],
             "leave": list(rules.leave),
@@ -127,4 +133,8 @@ class PruningJob:
             "net": sha256(self._pruner.net_bytes).hexdigest()[:16],
             "weights": array_digest(self._pruner.arrays.values()),
             "images": array_digest([images.batches]),
+            "decisions": [
+                {"layers": list(each.layers), "channels": len(each.roots)}
+                for each in self._pruner.decisions
+            ],
         }

@@ -18,6 +18,7 @@ from ..nets.shapes import require_shapes
 from ..text import first_few, printable
 from ..weights.make_caffemodel import make_caffemodel
 from ..weights.net_arrays import Arrays, Model, net_arrays
+from .agreement import Agreement, check_labels, compare, probabilities
 from .budgets import Budget, Limits
 from .channel_groups import ChannelGroups
 from .criteria import score_groups
@@ -32,7 +33,6 @@ from .shrink import Shrinking
 if TYPE_CHECKING:
     from ..engine.input_images import InputImages
     from ..engine.input_sums import InputSums
-    from .agreement import Agreement
 
 WHOLE, PLAIN, RECONSTRUCTED = ("whole", "pruned", "reconstructed")
 
@@ -176,8 +176,6 @@ class Pruner:
         Raises:
             SqgenError: the net has no deploy net, or several outputs.
         """
-        from .agreement import compare
-
         left = done.pruned.definition
         found = {
             WHOLE: self._whole_probabilities(images),
@@ -198,19 +196,28 @@ class Pruner:
         Raises:
             SqgenError: it has no deploy net, or several outputs.
         """
-        from .agreement import probabilities
-
         made = deploy_net(net, image=self._image).definition
         return probabilities(made, make_caffemodel(made, arrays), images)
 
-    def divergence(self, images: InputImages, sums: Mapping[str, InputSums]) -> Score:
-        """Return a score: how far a reconstructed net is from the whole one on images.
+    def check_labels(self, images: InputImages, source: str) -> None:
+        """Check that the labels of images from `source` can score the net.
+
+        Raises:
+            NetError: there are none, some are of no class, or they don't tell images apart.
+        """
+        check_labels(images.labels, self._whole_probabilities(images).shape[1], source)
+
+    def scorer(self, images: InputImages, sums: Mapping[str, InputSums], kind: str) -> Score:
+        """Return a score of a reconstructed net on images.
+
+        Args:
+            images: with labels for `top-1`.
+            sums: of what layers read.
+            kind: one of `agreement.SCORES`.
 
         Raises:
             NetError: the whole net's outputs are not finite.
         """
-        from .agreement import compare
-
         whole = self._whole_probabilities(images)
         if not np.isfinite(whole).all():
             raise NetError(
@@ -223,7 +230,8 @@ class Pruner:
             arrays = shrinking.shrink_arrays(self.arrays)
             arrays |= reconstruct(self.groups, shrinking, self.arrays, sums)
             left = parse_net(to_text(shrinking.shrink_net(self._net.param)), self._net.source)
-            return compare(whole, self.probabilities(left, arrays, images), None).divergence
+            found = compare(whole, self.probabilities(left, arrays, images), images.labels)
+            return found.score(kind, images.total)
 
         return score
 

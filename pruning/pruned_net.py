@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import DesignError, NetError, SqgenError
 from ..formats.caffemodel import encode_caffemodel
 from ..formats.prototxt import to_text
+from ..formats.pruning_images import note_images
 from ..formats.schema import NetParameter
 from ..generator.build import build, design_files
 from ..generator.bypass import spell
@@ -29,7 +30,8 @@ from ..weights.make_caffemodel import make_caffemodel
 
 TRAIN_VAL, DEPLOY = "train_val.prototxt", "deploy.prototxt"
 WEIGHTS, DESIGN = "pruned.caffemodel", "design.toml"
-FILES = (TRAIN_VAL, DEPLOY, "solver.prototxt", WEIGHTS, DESIGN)  # all that there may be
+RECORD = "prune.json"  # what was done
+FILES = (TRAIN_VAL, DEPLOY, "solver.prototxt", WEIGHTS, DESIGN, RECORD)  # all that there may be
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,16 @@ class PrunedNet:
         )
         return before, after
 
-    def files(self, header: str) -> dict[str, bytes]:
-        """Return the files by name.
+    def files(self, header: str, seen: Sequence[str] = ()) -> dict[str, bytes]:
+        """Return the files by name, but for `RECORD`.
 
         Args:
             header: the comment that begins a prototxt that no design builds.
+            seen: digests of the images that the weights were pruned on, to note in them.
         """
         texts = self._texts(header)
         model = make_caffemodel(self.definition, self.arrays)
+        note_images(model, seen)
         return {
             **{name: text.encode() for name, text in texts.items()},
             WEIGHTS: encode_caffemodel(model, WEIGHTS),

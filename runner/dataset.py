@@ -180,6 +180,16 @@ def _read_labels(lmdb: LmdbReader, labels: set[int], source: str) -> int:
     return count
 
 
+def lmdb_digest(source: str) -> str:
+    """Return the digest of an LMDB.
+
+    Raises:
+        FormatError: it is missing, damaged or empty.
+    """
+    with open_lmdb(source) as lmdb:
+        return _sample_lmdb(lmdb, printable(source))[1]
+
+
 def _extremes(labels: Iterable[int]) -> tuple[int, ...]:
     """Return the two smallest and the two largest labels."""
     different = sorted(set(labels))

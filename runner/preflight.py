@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import FormatError, NetError, SqgenError
 from ..formats.caffemodel import read_caffemodel, read_solver_state
 from ..formats.near_path import missing_hint
+from ..formats.pruning_images import noted_images
 from ..formats.snapshot_files import find_weights
 from ..host import list_gpus, visible_gpus
 from ..nets.data_layers import reads_files
@@ -23,6 +24,7 @@ from ..nets.totals import totals
 from ..nets.windows import ShapeError
 from ..text import first_few, printable
 from ..weights.match import WeightMatch, match_weights
+from ..weights.net_arrays import Model
 from .data_checks import lint_crops, lint_data, lint_sizes
 from .dataset import Dataset, inspect_dataset, top_shapes
 from .overrides import DataOverride, data_layers, override_data
@@ -121,6 +123,15 @@ def _check_lint(net: NetDefinition, phase: str, shapes: NetShapes) -> None:
         raise NetError(f"{printable(net.source)}: has no layers in {phase}")
 
 
+def read_weight_files(paths: Iterable[str]) -> list[Model]:
+    """Read caffemodels, each with its path.
+
+    Raises:
+        FormatError: a file is missing or no caffemodel.
+    """
+    return [(path, read_caffemodel(path)) for path in paths]
+
+
 def match_weight_files(paths: Sequence[str], shapes: NetShapes) -> WeightMatch:
     """Read caffemodels and match their blobs to a net's layers.
 
@@ -128,7 +139,7 @@ def match_weight_files(paths: Sequence[str], shapes: NetShapes) -> WeightMatch:
         FormatError: a file is missing or no caffemodel.
         NetError: blobs of a layer have other shapes.
     """
-    return match_weights(shapes, [(path, read_caffemodel(path)) for path in paths])
+    return match_weights(shapes, read_weight_files(paths))
 
 
 def require_weights(
@@ -166,6 +177,17 @@ def require_weights(
             f"{shown}: has weights that are nan or infinite in {first_few(matching.not_finite)};"
             f" train or fetch it again{hint}"
         )
+
+
+def seen_image_warnings(models: Iterable[Model], datasets: Sequence[Dataset]) -> Iterator[str]:
+    """Yield a warning of each dataset on whose images weights were pruned."""
+    noted = [(path, digest) for path, model in models for digest in noted_images(model)]
+    for dataset in datasets:
+        for path in dict.fromkeys(path for path, digest in noted if digest == dataset.digest):
+            yield (
+                f"these {dataset.records:,} images are those that {printable(path)} was pruned on;"
+                " its accuracy on them says little about others"
+            )
 
 
 def weight_warnings(matching: WeightMatch) -> Iterable[str]:

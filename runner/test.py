@@ -21,6 +21,7 @@ from ..nets.data_layers import reads_files
 from ..nets.definition import NetDefinition, read_net
 from ..nets.score_heads import choose_head
 from ..text import printable
+from ..weights.match import match_weights
 from .engines import TORCH, Engine
 from .exact_epoch import EpochPlan, lint_iterations, plan_exact_epoch, score_records
 from .live_progress import ProgressSteps
@@ -36,8 +37,9 @@ from .overrides import (
 from .preflight import (
     CheckedNet,
     check_net,
-    match_weight_files,
+    read_weight_files,
     require_weights,
+    seen_image_warnings,
     weight_warnings,
 )
 from .run_folder import NET
@@ -138,13 +140,14 @@ def _check_scores(options: RunOptions, net: NetDefinition, names: Sequence[str])
 def _check_weights(
     options: RunOptions, weights: str, net: NetDefinition, checked: CheckedNet, random_weights: bool
 ) -> None:
-    matching = match_weight_files(split_weights(weights), checked.shapes)
+    models = read_weight_files(split_weights(weights))
+    matching = match_weights(checked.shapes, models)
     if random_weights:
         if matching.missing:
             options.warn(f"{len(matching.missing)} layers run on random weights, as requested")
     else:
         require_weights(matching, net, weights, checked.datasets)
-    options.warn(*weight_warnings(matching))
+    options.warn(*weight_warnings(matching), *seen_image_warnings(models, checked.datasets))
 
 
 class _PredictionsRequest(NamedTuple):

@@ -22,7 +22,6 @@ from .problem import Choice
 FORMAT = 2
 KIND = "a journal of a search"
 _LIMIT = 1 << 30  # bytes: ten million trials
-_HEAD_LIMIT = 1 << 20  # bytes of a first line
 
 
 def array_digest(groups: Iterable[Iterable[np.ndarray]]) -> str:
@@ -48,18 +47,6 @@ class Trial(NamedTuple):
     score: float
     seconds: float
     use: float
-
-
-class SearchRecord(NamedTuple):
-    """What a journal has.
-
-    Attributes:
-        about: what tells the search from others.
-        trials: in their order.
-    """
-
-    about: Mapping[str, Any]
-    trials: list[Trial]
 
 
 class Journal:
@@ -151,18 +138,11 @@ class Journal:
             raise OutputError(f"{self._shown}: {error_reason(error)}") from None
 
 
-def is_journal(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins as the journal of a search does."""
-    try:
-        with open(path, "rb") as file:
-            head = loads(file.readline(_HEAD_LIMIT))
-    except (OSError, ValueError):
-        return False
-    return isinstance(head, dict) and {"format", "by", "trials", "seed"} <= head.keys()
-
-
-def read_journal(path: str | os.PathLike[str]) -> SearchRecord:
+def read_journal(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Trial]]:
     """Read the journal of a search that ended, was stopped, or goes on.
+
+    Returns:
+        What tells the search from others, and its trials.
 
     Raises:
         FormatError: it is none, damaged, or of another format.
@@ -171,7 +151,7 @@ def read_journal(path: str | os.PathLike[str]) -> SearchRecord:
     about, lines = _parse_head(data[: data.rfind(b"\n") + 1], shown)
     if about.pop("format", None) != FORMAT:
         raise FormatError(f"{shown}: is the journal of another version of sqgen")
-    return SearchRecord(about, _parse_trials(lines, shown))
+    return about, _parse_trials(lines, shown)
 
 
 def _parse_head(data: bytes, shown: str) -> tuple[dict[str, Any], list[bytes]]:

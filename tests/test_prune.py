@@ -169,7 +169,7 @@ def test_a_design_builds_what_is_left(tmp_path: Path, sqgen: Run) -> None:
     result = json.loads(done.stdout)
     assert result["files"] == [
         *("train_val.prototxt", "deploy.prototxt", "solver.prototxt"),
-        *("design.toml", "pruned.caffemodel"),
+        *("design.toml", "pruned.caffemodel", "prune.json"),
     ]
     kept = {each["layers"][0]: each["kept"] for each in result["decisions"]}
     assert kept["fire2/expand3x3"] == 2
@@ -233,7 +233,7 @@ def test_a_net_of_no_design_keeps_its_form(tmp_path: Path, sqgen: Run, net: str)
     assert done.returncode == 0, done.stderr
     assert "no design.toml: the net is another than its header's command builds" in done.stderr
     names = {path.name for path in (tmp_path / "small").iterdir()}
-    both = {"deploy.prototxt", "pruned.caffemodel"}
+    both = {"deploy.prototxt", "pruned.caffemodel", "prune.json"}
     assert names == both | ({"train_val.prototxt"} if net == "trainval" else set())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from .test_prune import SMALL
 torch = pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
 
 from sqgen.engine.input_images import InputImages  # noqa: E402
-from sqgen.pruning.agreement import compare, probabilities  # noqa: E402
+from sqgen.pruning.agreement import Agreement, check_labels, compare, probabilities  # noqa: E402
 
 INNER = layer("InnerProduct", "last", "b", rest="inner_product_param { num_output: 3 }")
 TURNED = INNER.replace("num_output: 3", "num_output: 3 transpose: true")
@@ -97,7 +98,7 @@ def test_values_that_are_not_finite_stop_a_reconstruction() -> None:
     with pytest.raises(NetError, match="layer 'c' reads nan or infinite values of these images"):
         pruner.collect_sums(images())
     with pytest.raises(NetError, match="the outputs of these images are nan or infinite"):
-        pruner.divergence(images(), {})
+        pruner.scorer(images(), {}, "divergence")
 
 
 def test_divergence_is_that_of_probabilities() -> None:
@@ -109,6 +110,31 @@ def test_divergence_is_that_of_probabilities() -> None:
     assert found.error == pytest.approx(each / 2)
     assert found.top1 == 1.0
     assert compare(whole, whole, None) == (0.0, 0.0, None)
+
+
+def test_a_search_for_top1_counts_divergence_less_than_an_image() -> None:
+    images = 200
+    found = [
+        Agreement(divergence, 0.1, 1 - wrong / images).score("top-1", images)
+        for wrong, divergence in ((3, -1e-9), (3, 0.2), (3, 0.20001), (3, 60.0), (4, 0.1))
+    ]
+    assert found == sorted(set(found))
+    assert found[0] == pytest.approx(3 / images)
+    assert math.isnan(Agreement(math.nan, 0.1, 0.5).score("top-1", images))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "x: has no labels; a search for top-1 takes an LMDB"),
+        ([0, 10], "x: has label 10, and the net classes 0 to 9"),
+        ([-1, 3], "x: has label -1, and the net classes 0 to 9"),
+        ([3, 3], "x: all labels are 3, so top-1 says little"),
+    ],
+)
+def test_labels_that_can_score_no_net_are_refused(labels: list[int] | None, message: str) -> None:
+    with pytest.raises(NetError, match=message):
+        check_labels(None if labels is None else np.array(labels), 10, "x")
 
 
 def test_the_command_fits_on_images(tmp_path: Path, sqgen: Run) -> None:
@@ -191,9 +217,15 @@ def test_a_search_is_recorded_and_goes_on(tmp_path: Path, sqgen: Run) -> None:
             ("--ratio-for", "conv1=0.5", "--by", "greedy", "--data", "x"),
             "--by greedy: give a budget",
         ),
-        (("--macs", "0.5", "--by", "amc"), "'amc' is not one of"),
+        (("--macs", "0.5", "--by", "best"), "'best' is not one of"),
         (("--macs", "0.5", "--resume"), "--resume: goes on with a search, --by random, greedy"),
         (("--macs", "0.5", "--trials", "0"), "--trials 0: give one or more"),
+        (("--macs", "0.5", "--score", "top-1"), "--score: goes with a search, --by random, greedy"),
+        (
+            ("--macs", "0.5", "--by", "random", "--data", "x", "--score", "top-1"),
+            "--score top-1: needs labels; --data x is no LMDB",
+        ),
+        (("--macs", "0.5", "--plot", "x.gif"), "--plot x.gif: end it in .png, .svg, .pdf or .html"),
         (("--macs", "0.5", "--out", ""), "--out '': give a folder; . is this one"),
         (("--macs", "0.5", "--seed", "-1"), "invalid value for '--seed': -1 is not in the range"),
         (("--macs", "0.5", "--at-least", "conv1=inf"), "write PATTERN=X, as conv1=8"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import FormatError
 from ..formats.files import STDIN, NewFiles, display_name
 from ..logs.csv_rows import CsvRows
 from ..logs.read_result import find_log, read_caffe_log, read_result
@@ -24,7 +26,11 @@ from ..text import printable
 from .expand_runs import expand_runs
 from .group import Group
 from .picture_file import PictureFile, dark_option
+from .search_record import find_journal, print_search, search_charts
 from .terminal import echo, print_json, print_lines, terminal_width, warn
+
+if TYPE_CHECKING:
+    from ..pruning.search_record import SearchRecord
 
 
 @click.group(cls=Group, file_command="parse")
@@ -59,8 +65,8 @@ def parse(
     """Print what happened in logs of caffe train, test and time; of several, a row each.
 
     FILE is a log of any version of Caffe, also as .gz, a folder of a run or of several, a result of
-    --json, or - for standard input. Anything odd in a log is a warning in its result, never an
-    error.
+    --json, the trials.jsonl of sqgen prune, or - for standard input. Anything odd in a log is a
+    warning in its result, never an error.
 
     \b
     Examples:
@@ -74,6 +80,12 @@ def parse(
         raise click.UsageError("--follow: give one file, and no --csv")
     if folder == STDIN:
         raise click.UsageError("--csv -: give a folder; CSV of several kinds is several files")
+    journal = find_journal(files)
+    if journal is not None:
+        if follow or folder is not None:
+            raise click.UsageError("--csv, --follow: don't go with the journal of a search")
+        print_search(_read_search(journal), as_json)
+        return
     files = expand_runs(files)
     if folder is not None:
         folders = [_csv_folder(folder, file, files) for file in files]
@@ -122,7 +134,8 @@ def plot(
 
     Runs of a resumed training are joined; a log of two trainings has two. A cross marks where a
     loss became nan or inf; accuracies beside it are left out. Of a long log, the points are drawn
-    that one would see. An .html is a page to zoom in, without network.
+    that one would see. An .html is a page to zoom in, without network. Of the trials.jsonl of sqgen
+    prune: the channels that the best trial keeps, and all scores.
 
     \b
     Examples:
@@ -133,6 +146,12 @@ def plot(
     from ..report.training_runs import read_trainings
 
     picture = PictureFile(out, "-o", force, dark)
+    journal = find_journal(files)
+    if journal is not None:
+        if x != "iterations" or log_scale or smooth != 1:
+            raise click.UsageError("--x, --log-scale, --smooth: go with logs, not with a search")
+        _plot_search(journal, picture)
+        return
     files = expand_runs(files)
     runs, empty = read_trainings(files, x, smooth)
     for file in empty:
@@ -168,6 +187,21 @@ def compare(a: str, b: str, as_json: bool) -> None:
     cells = [[row.name, *map(format_optional, (row.a, row.b, row.difference))] for row in rows]
     print_lines(table(["", "A", "B", "B - A"], cells, right=(1, 2, 3), width=terminal_width()))
     print_lines(differences)
+
+
+def _read_search(journal: Path) -> SearchRecord:
+    from ..pruning.search_record import read_search  # loads NumPy
+
+    return read_search(journal)
+
+
+def _plot_search(journal: Path, picture: PictureFile) -> None:
+    from ..report.search_chart import search_picture
+
+    charts = search_charts(_read_search(journal))
+    if not charts:
+        raise FormatError(f"{printable(str(journal))}: has no trials yet")
+    picture.write(charts, search_picture)
 
 
 def _read(file: str, as_json: bool, follow: bool) -> tuple[LogResult, Losses]:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..formats.files import check_file_target, write_files
+from ..json_form import dumps
 from ..text import first_few, printable, shell_join
 from ..version import __version__
 from .input_files import read_net
-from .prune_inputs import find_image_size, read_images, read_pruned_weights
-from .prune_options import PruneOptions, prune_options
+from .prune_inputs import find_image_size, identify_images, read_images, read_pruned_weights
+from .prune_options import DIVERGENCE, PruneOptions, prune_options
 from .prune_result import PruneResult
 from .terminal import print_json, warn
 
 if TYPE_CHECKING:
+    from ..formats.schema import NetParameter
     from ..nets.definition import NetDefinition
     from ..nets.layer_types import Shape
     from ..pruning.prune import Pruner
@@ -46,27 +48,42 @@ def prune(**typed: Any) -> None:
     options = PruneOptions(**typed)
     options.check()
     selection = options.selection  # reads the ratios
+    picture = options.picture
     _check_targets(Path(options.out), options.force)
     net = read_net(options.net_path)
     shape = options.shape or find_image_size(net, options.data)
-    pruner = _open(net, options.weights, shape)
-    from ..pruning.job import PruningJob, Trials
+    model = read_pruned_weights(options.weights, net, shape)
+    pruner = _open(net, options.weights, model, shape)
+    from ..formats.pruning_images import noted_images
+    from ..pruning.job import JOURNAL, PruningJob, Trials
     from ..pruning.proof import prove
+    from ..pruning.search_record import read_search
+    from ..report.search_chart import search_picture
     from .progress_bar import ProgressBar
 
-    job = None
+    job, budgets = None, []
     if not options.lossless:
         budgets = options.budgets(pruner.groups)
-        job = PruningJob(pruner, selection, budgets, options.search)
+        job = PruningJob(pruner, selection, budgets, options.search, options.score or DIVERGENCE)
     # What was asked for can be done; what takes long begins here.
-    images = None
+    images = seen = None
     if options.data is not None:
         images = read_images(options.data, options.net_path, net, shape, options.preprocessing)
+        seen = identify_images(options.data, images)
     trials = Trials(Path(options.out), options.resume)
     done = pruner.lossless() if job is None else job.run(images, trials, ProgressBar)
-    agreements = {} if images is None else pruner.agreements(done, images)
-    result = PruneResult(done, agreements, None if options.no_proof else prove(done))
+    result = PruneResult(
+        done,
+        options.choice(budgets),
+        seen,
+        list(dict.fromkeys([*noted_images(model), *([seen.digest] if seen is not None else [])])),
+        read_search(trials.folder / JOURNAL) if options.is_search else None,
+        {} if images is None else pruner.agreements(done, images),
+        None if options.no_proof else prove(done),
+    )
     _write(result, options)
+    if picture is not None:
+        picture.write(result.charts(), search_picture)
 
 
 def _check_targets(folder: Path, force: bool) -> None:
@@ -77,12 +94,12 @@ def _check_targets(folder: Path, force: bool) -> None:
         check_file_target(folder / name, force)
 
 
-def _open(net: NetDefinition, weights: str, shape: Shape | None) -> Pruner:
-    """Read the weights of a net."""
+def _open(net: NetDefinition, weights: str, model: NetParameter, shape: Shape | None) -> Pruner:
+    """Return what prunes a net, and warn of layers whose weights are lost."""
     from ..pruning.prune import Pruner
     from ..pruning.pruned_net import WEIGHTS
 
-    pruner = Pruner(net, [(printable(weights), read_pruned_weights(weights, net, shape))], shape)
+    pruner = Pruner(net, [(printable(weights), model)], shape)
     if pruner.untested:
         warn(f"{first_few(pruner.untested)}: in TRAIN only; {WEIGHTS} has no weights of them")
     return pruner
@@ -90,14 +107,18 @@ def _open(net: NetDefinition, weights: str, shape: Shape | None) -> Pruner:
 
 def _write(result: PruneResult, options: PruneOptions) -> None:
     """Write the files, and say what they are."""
+    from ..pruning.pruned_net import RECORD
+
     pruned, out = result.done.pruned, options.out
     words = ["sqgen", "prune", options.weights, "--net", options.net_path, "--out", out]
-    files = pruned.files(f"# {shell_join(words)} ...\n# sqgen {__version__}\n")
+    files = pruned.files(f"# {shell_join(words)} ...\n# sqgen {__version__}\n", result.seen)
+    record = result.as_dict(out, [*files, RECORD])
+    files[RECORD] = dumps(record).encode()
     write_files({Path(out) / name: data for name, data in files.items()}, options.force)
     if pruned.undesigned:
         warn(f"no design.toml: {pruned.undesigned}")
     if options.as_json:
-        print_json(result.as_dict(out, list(files)))
+        print_json(record)
     else:
         result.print()
         click.echo(f"wrote {', '.join(files)} in {printable(out)}", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import FormatError
 from ..extras import required
@@ -15,6 +15,39 @@ if TYPE_CHECKING:
     from ..formats.schema import NetParameter
     from ..nets.definition import NetDefinition
     from ..nets.layer_types import Shape
+
+
+class SeenImages(NamedTuple):
+    """Images that a pruning saw.
+
+    Attributes:
+        source: the LMDB or folder, as typed.
+        number: how many there are.
+        digest: of an LMDB, that of `runner/dataset.py`, which `sqgen test` has, too; of files, of
+            their pixels as the net reads them.
+    """
+
+    source: str
+    number: int
+    digest: str
+
+
+def identify_images(source: str, images: InputImages) -> SeenImages:
+    """Return what tells images that were read from others.
+
+    Raises:
+        FormatError: the LMDB is no longer there.
+    """
+    from ..formats.lmdb_reader import is_lmdb
+    from ..runner.dataset import lmdb_digest
+    from ..search.journal import array_digest
+
+    digest = (
+        lmdb_digest(source)
+        if is_lmdb(source)
+        else f"files-{images.total}-{array_digest([images.batches])}"
+    )
+    return SeenImages(source, images.total, digest)
 
 
 def read_pruned_weights(path: str, net: NetDefinition, image: Shape | None) -> NetParameter:

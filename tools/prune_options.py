@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..formats.files import STDIN
+from ..formats.lmdb_reader import is_lmdb
 from ..nets.layer_types import Shape
+from ..text import printable
 from .image_options import PreprocessingOptions, check_preprocessing, preprocessing_options
+from .picture_file import PictureFile, dark_option
 from .terminal import parse_image
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ METHODS = UNIFORM, *SEARCHES = (  # of search/methods.py
     *("knapsack", "ddpg"),
 )
 ALIASES = {"amc": "ddpg"}  # papers' names
+SCORES = DIVERGENCE, TOP1 = ("divergence", "top-1")  # of pruning/agreement.py
 CRITERION = "l1-inputs"
 
 _OPTIONS = (
@@ -53,6 +57,11 @@ _OPTIONS = (
     click.option(
         "--trials", type=int, default=100, metavar="N", help="nets that a search tries [100]"
     ),
+    click.option(
+        "--score",
+        type=click.Choice(list(SCORES)),
+        help="what a search makes small: divergence from the whole net, top-1 error [divergence]",
+    ),
     click.option("--resume", is_flag=True, help="go on with the search of DIR"),
     click.option("--lossless", is_flag=True, help="take only channels that can't matter"),
     click.option(
@@ -74,8 +83,12 @@ _OPTIONS = (
         "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="of random choices [0]"
     ),
     click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it"),
+    click.option(
+        "--plot", metavar="FILE", help="draw layers, and trials: a .png, .svg, .pdf or .html"
+    ),
+    dark_option,
     click.option("--no-proof", is_flag=True, help="skip running the nets to compare them"),
-    click.option("--force", is_flag=True, help="replace files of DIR but trials.jsonl"),
+    click.option("--force", is_flag=True, help="replace FILE, and files of DIR but trials.jsonl"),
     click.option("--json", "as_json", is_flag=True, help="print JSON (docs/pruning.md)"),
 )
 
@@ -100,6 +113,7 @@ class PruneOptions:
     parameters: float | None
     by: str
     trials: int
+    score: str | None
     resume: bool
     lossless: bool
     criterion: str
@@ -113,6 +127,8 @@ class PruneOptions:
     scale: float | None
     seed: int
     image: str | None
+    plot: str | None
+    dark: bool
     no_proof: bool
     force: bool
     as_json: bool
@@ -164,6 +180,13 @@ class PruneOptions:
             raise click.UsageError(f"--resume: goes on with a search, --by {searches}")
         if self.trials < 1:
             raise click.UsageError(f"--trials {self.trials}: give one or more")
+        if self.score is not None and self.by == UNIFORM:
+            searches = ", ".join(SEARCHES)
+            raise click.UsageError(f"--score: goes with a search, --by {searches}")
+        if self.score == TOP1 and not is_lmdb(self.data or ""):
+            raise click.UsageError(
+                f"--score top-1: needs labels; --data {printable(self.data or '')} is no LMDB"
+            )
 
     @property
     def preprocessing(self) -> PreprocessingOptions:
@@ -196,6 +219,32 @@ class PruneOptions:
             tuple(pattern for text in self.leave for pattern in text.split(",") if pattern),
             self.multiple,
         )
+
+    @property
+    def picture(self) -> PictureFile | None:
+        """The file to draw into; checks that it can be written.
+
+        Raises:
+            SqgenError: its suffix names no format, it can't be written, or the renderer is missing.
+        """
+        if self.plot is None:
+            return None
+        return PictureFile(self.plot, "--plot", self.force, self.dark)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether nets are tried."""
+        return self.by != UNIFORM
+
+    def choice(self, budgets: Sequence[Budget]) -> dict[str, Any]:
+        """Return how channels are chosen, as plain data."""
+        by = "lossless" if self.lossless else self.by if self._has_budget else "ratios"
+        return {
+            "by": by,
+            "budgets": [budget.text for budget in budgets],
+            "criterion": None if self.lossless else self.criterion,
+            "seed": self.seed,
+        }
 
     @property
     def search(self) -> Search:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..report.table import table
-from ..text import agreement_text, shape_text
+from ..text import agreement_text, printable, shape_text
+from .prune_inputs import SeenImages
+from .search_record import describe_search, scores_of, search_summary, shares_title
 from .terminal import echo, print_lines, print_table, terminal_width
 
 if TYPE_CHECKING:
     from ..engine.equivalence import Proof
     from ..pruning.agreement import Agreement
     from ..pruning.prune import Pruning
+    from ..pruning.search_record import SearchRecord
+    from ..report.charts import Chart
 
 FORMAT = 1
 
@@ -25,11 +29,19 @@ class PruneResult:
 
     Attributes:
         done: the pruning.
+        choice: how its channels were chosen: method, budgets, criterion, seed.
+        images: that it saw; None without.
+        seen: digests of all images that the weights were pruned on, also before.
+        search: None without.
         agreements: which net -> how far it agrees with the whole one on images; empty without.
         proof: that both nets compute the same; None if not run.
     """
 
     done: Pruning
+    choice: Mapping[str, Any]
+    images: SeenImages | None
+    seen: Sequence[str]
+    search: SearchRecord | None
     agreements: Mapping[str, Agreement]
     proof: Proof | None
 
@@ -39,7 +51,9 @@ class PruneResult:
         for name, (before, after) in self._savings().items():
             echo(f"{name}: {before:,} -> {after:,} ({after / before:.4f})")
         self._print_proof()
+        self._print_search()
         self._print_agreements()
+        self._print_images()
 
     def _savings(self) -> dict[str, tuple[int, int]]:
         before, after = self.done.pruned.savings
@@ -73,6 +87,32 @@ class PruneResult:
             heads = ["on these images", "top-1", "KL from the whole net"]
             print_lines(table(heads, rows, right=(1, 2)))
 
+    def _print_search(self) -> None:
+        if self.search is not None:
+            echo(describe_search(self.search))
+
+    def _print_images(self) -> None:
+        if self.images is not None:
+            source, number, digest = self.images
+            echo(
+                f"these images: {number:,} of {printable(source)} ({digest}); the net was fitted to"
+                " them, so they say little about others"
+            )
+
+    def charts(self) -> list[Chart]:
+        """Return the channels that layers keep, and the scores of a search, as charts."""
+        from ..report.search_chart import LayerShare, shares_chart
+
+        shares = [
+            LayerShare(each.layers, len(each.roots), count)
+            for each, count in zip(self.done.decisions, self.done.counts, strict=True)
+        ]
+        title = shares_title(self.choice["by"], self.choice["budgets"])
+        return [
+            shares_chart(shares, title),
+            *([] if self.search is None else [scores_of(self.search)]),
+        ]
+
     def as_dict(self, out: str, files: list[str]) -> dict[str, Any]:
         """Return it as plain data, with the files that were written into a folder."""
         decisions = zip(self.done.decisions, self.done.counts, strict=True)
@@ -89,6 +129,10 @@ class PruneResult:
                 {"layers": list(each.layers), "channels": len(each.roots), "kept": count}
                 for each, count in decisions
             ],
+            "choice": dict(self.choice),
+            "search": None if self.search is None else search_summary(self.search),
+            "images": None if self.images is None else self.images._asdict(),
+            "seen": list(self.seen),
             "stay": self.done.stay,
             "folded": self.done.folded,
             **savings,

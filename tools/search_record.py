@@ -1,0 +1,116 @@
+"""What a search for channels found, in words, as plain data, and as charts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..report.table import table
+from ..text import printable
+from .terminal import echo, print_json, print_table, terminal_width
+
+if TYPE_CHECKING:
+    from ..pruning.search_record import SearchRecord
+    from ..report.charts import Chart
+
+JOURNAL = "trials.jsonl"  # in the folder of a pruning
+_BEGIN = b'{"format": '  # of a journal, whose first line is JSON; other JSON of sqgen is indented
+_AXES = {  # of a score: the title of its chart, and that of the axis
+    "divergence": ("Divergence from the whole net", "divergence, nats"),
+    "top-1": ("Top-1 error", "top-1 error"),
+}
+
+
+def find_journal(files: Sequence[str]) -> Path | None:
+    """Return the journal of a search where that, or the folder of the pruning, is the only file.
+
+    It loads nothing that other logs don't need.
+
+    Raises:
+        click.UsageError: it is one of several files.
+    """
+    found = [path for path in map(_journal, files) if path is not None]
+    if found and len(files) > 1:
+        raise click.UsageError(f"{printable(str(found[0]))}: give the journal of a search alone")
+    return found[0] if found else None
+
+
+def _journal(file: str) -> Path | None:
+    path = Path(file, JOURNAL)
+    path = path if path.is_file() else Path(file)
+    try:
+        with path.open("rb") as opened:
+            return path if opened.read(len(_BEGIN)) == _BEGIN else None
+    except (OSError, ValueError):
+        return None
+
+
+def print_search(search: SearchRecord, as_json: bool) -> None:
+    """Print how far a search is, and its best trial; as JSON, all trials."""
+    kept = None if search.best is None else search.kept(search.tried[search.best])
+    if as_json:
+        print_json({**vars(search), **search_summary(search), "kept": kept})
+        return
+    echo(describe_search(search))
+    if kept is not None:
+        rows = [
+            [" + ".join(each.layers), f"{each.channels:,}", f"{count:,}"]
+            for each, count in zip(search.decisions, kept, strict=True)
+            if count < each.channels
+        ]
+        heads = ["layer", "channels", "kept"]
+        print_table(table(heads, rows, right=(1, 2), width=terminal_width()))
+
+
+def search_summary(search: SearchRecord) -> dict[str, Any]:
+    """Return how far a search is, and its best trial, as plain data."""
+    best = search.best
+    return {
+        "score": search.score,
+        "trials": search.trials,
+        "tried": len(search.tried),
+        "best": None if best is None else search.tried[best].score,
+        "best_trial": None if best is None else best + 1,
+    }
+
+
+def describe_search(search: SearchRecord) -> str:
+    """Say in a line how far a search is, and what its best trial is."""
+    best, tried = search.best, f"{len(search.tried):,} of {search.trials:,} trials"
+    if best is None:
+        return f"{search.by}: {tried}, none within the budget"
+    score = search.tried[best].score
+    return f"{search.by}: {tried}, the best is number {best + 1:,} ({search.score} {score:.4g})"
+
+
+def shares_title(by: str, budgets: Sequence[str]) -> str:
+    """Return the title of the chart of channels that are kept."""
+    return f"Channels kept ({', '.join([by, *budgets])})"
+
+
+def search_charts(search: SearchRecord) -> list[Chart]:
+    """Return the best trial's shares of channels, and all scores; none without trials."""
+    from ..report.search_chart import LayerShare, shares_chart
+
+    if not search.tried:
+        return []
+    charts = [scores_of(search)]
+    if search.best is not None:
+        kept = search.kept(search.tried[search.best])
+        shares = [
+            LayerShare(each.layers, each.channels, count)
+            for each, count in zip(search.decisions, kept, strict=True)
+        ]
+        charts.insert(0, shares_chart(shares, shares_title(search.by, search.budgets)))
+    return charts
+
+
+def scores_of(search: SearchRecord) -> Chart:
+    """Return the chart of a search's scores."""
+    from ..report.search_chart import TrialScore, scores_chart
+
+    trials = [TrialScore(trial.score, trial.use <= 1) for trial in search.tried]
+    return scores_chart(trials, *_AXES.get(search.score, (search.score, search.score)))
