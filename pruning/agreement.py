@@ -62,24 +62,14 @@ def probabilities(net: NetDefinition, model: NetParameter, images: InputImages) 
         NetError: the net has several outputs.
     """
     from ..engine.executor import Executor  # loads PyTorch
+    from ..engine.probabilities import find_output
 
     executor = Executor(net, "TEST")
     executor.load(model, net.source)
-    outputs = list(executor.outputs)
-    if len(outputs) != 1:
-        shown = ", ".join(map(printable, outputs))
-        raise NetError(f"{printable(net.source)}: has outputs {shown}; only one can be compared")
+    output = find_output(net, executor)
     top = executor.inputs.layers[0].tops[0]
-    parts = [executor.forward({top: batch})[outputs[0]] for batch in images.batches]
-    values = np.concatenate([part.reshape(len(part), -1) for part in parts]).astype(np.float64)
-    last = [layer for layer in net.layers("TEST") if outputs[0] in layer.top][-1]
-    return values if last.type == "Softmax" else _softmax(values)
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    powers = np.exp(scores - scores.max(1, keepdims=True))
-    shares: np.ndarray = powers / powers.sum(1, keepdims=True)
-    return shares
+    parts = [executor.forward({top: batch})[output.name] for batch in images.batches]
+    return output.probabilities(np.concatenate(parts))
 
 
 def compare(whole: np.ndarray, pruned: np.ndarray, labels: np.ndarray | None) -> Agreement:

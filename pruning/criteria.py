@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 
 import numpy as np
@@ -12,32 +12,46 @@ from ..text import did_you_mean, printable
 from ..weights.net_arrays import Arrays
 from .channel_groups import ChannelGroups, WiredLayer
 
-INPUTS, FILTERS, RANDOM = CRITERIA = ("l1-inputs", "l1-filters", "random")
+INPUTS, FILTERS, RANDOM = BY_WEIGHTS = ("l1-inputs", "l1-filters", "random")
+TAYLOR, FISHER = BY_GRADIENTS = ("taylor", "fisher")
+CRITERIA = BY_WEIGHTS + BY_GRADIENTS
+
+
+def check_criterion(criterion: str, has_images: bool) -> None:
+    """Check a criterion.
+
+    Raises:
+        DesignError: there is no such, or it needs images.
+    """
+    shown = f"--criterion {printable(criterion)}"
+    if criterion not in CRITERIA:
+        hint = did_you_mean(criterion, CRITERIA)
+        raise DesignError(f"{shown}: one of {', '.join(CRITERIA)}{hint}")
+    if criterion in BY_GRADIENTS and not has_images:
+        raise DesignError(f"{shown}: needs images for its gradients: give --data")
 
 
 def score_groups(
     criterion: str, groups: ChannelGroups, arrays: Arrays, seed: int = 0
 ) -> dict[int, float]:
-    """Return root -> how much a group matters.
+    """Return root -> how much a group matters, by weights.
 
     `l1-inputs` sums |W| of the weights that read its channels (AMC, arXiv:1802.03494, its code's
     `prune_kernel`), `l1-filters` of the filters that make them (Li et al., arXiv:1608.08710).
 
     Args:
-        criterion: one of `CRITERIA`.
+        criterion: one of `BY_WEIGHTS`.
         groups: of the net.
         arrays: its weights.
         seed: of `random`.
 
     Raises:
-        DesignError: there is no such criterion.
+        DesignError: there is no such criterion, or it needs images.
     """
+    check_criterion(criterion, has_images=False)
     if criterion == RANDOM:
         random = np.random.default_rng(seed)
         return dict(zip(groups.groups, random.uniform(size=len(groups.groups)), strict=True))
-    if criterion not in CRITERIA:
-        hint = did_you_mean(criterion, CRITERIA)
-        raise DesignError(f"--criterion {printable(criterion)}: one of {', '.join(CRITERIA)}{hint}")
     scores = dict.fromkeys(groups.groups, 0.0)
     for wired, weights in weighted_layers(groups, arrays):
         if criterion == FILTERS:
@@ -48,6 +62,32 @@ def score_groups(
             if root in scores:
                 scores[root] += value
     return scores
+
+
+def score_by_gradients(
+    criterion: str, groups: ChannelGroups, gates: Mapping[str, np.ndarray]
+) -> dict[int, float]:
+    """Return root -> how much a group matters, by gradients.
+
+    With g the gradient of an image's loss by a factor on all channels of the group, `taylor` is the
+    mean of |g| over images (Molchanov et al., arXiv:1611.06440), `fisher` the mean of g^2 / 2
+    (Theis et al., arXiv:1801.05787). A factor on channels that go together is one: their gradients
+    are summed first.
+
+    Args:
+        criterion: one of `BY_GRADIENTS`.
+        groups: of the net.
+        gates: layer -> gradients by factors on its filters, (images, filters).
+    """
+    images = len(next(iter(gates.values())))
+    sums = {root: np.zeros(images) for root in groups.groups}
+    for root, group in groups.groups.items():
+        for layer, index in group.channels:
+            if layer in gates:
+                sums[root] += gates[layer][:, index]
+    if criterion == TAYLOR:
+        return {root: float(np.abs(values).mean()) for root, values in sums.items()}
+    return {root: float((values * values).mean() / 2) for root, values in sums.items()}
 
 
 def weighted_layers(

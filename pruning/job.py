@@ -13,6 +13,7 @@ from ..search.journal import Journal, array_digest
 from ..search.run import Search
 from .agreement import DIVERGENCE, TOP1
 from .budgets import Budget
+from .criteria import INPUTS
 from .decisions import RatioRules
 from .problem import PruningProblem
 from .prune import Pruner, Pruning
@@ -77,9 +78,13 @@ class PruningJob:
     ) -> None:
         self._pruner, self._selection, self._search = pruner, selection, search
         self._budgets, self._score = budgets, score
-        self._asked: Shrinking | PruningProblem = (
-            pruner.problem(budgets, *selection) if budgets else pruner.by_ratios(*selection)
-        )
+        # The criterion decides which channels go, not whether the budget can be met.
+        self._ask(selection._replace(criterion=INPUTS), None)
+
+    def _ask(self, selection: Selection, images: InputImages | None) -> Shrinking | PruningProblem:
+        if self._budgets:
+            return self._pruner.problem(self._budgets, *selection, images)
+        return self._pruner.by_ratios(*selection, images)
 
     def run(
         self,
@@ -97,22 +102,21 @@ class PruningJob:
         Raises:
             SqgenError: the net can't run on the images, or the journal can't be used.
         """
-        asked = self._asked
-        if isinstance(asked, PruningProblem) and self._search.by != UNIFORM:
+        if self._budgets and self._search.by != UNIFORM:
             if images is None or trials is None:
                 raise NetError("a search needs images, and a folder for its trials")
-            return self._run_search(asked, images, trials, start_bar)
+            return self._run_search(images, trials, start_bar)
+        asked = self._ask(self._selection, images)
         sums = None if images is None else self._pruner.collect_sums(images)
         if isinstance(asked, PruningProblem):
             asked = self._pruner.keep(asked, self._search.first(asked))
         return self._pruner.prune(asked, sums)
 
-    def _run_search(
-        self, problem: PruningProblem, images: InputImages, trials: Trials, start_bar: StartBar
-    ) -> Pruning:
+    def _run_search(self, images: InputImages, trials: Trials, start_bar: StartBar) -> Pruning:
         if self._score == TOP1:
             self._pruner.check_labels(images, "--data")
         journal = Journal(trials.folder / JOURNAL, self._about(images), trials.resume)
+        problem = self._pruner.problem(self._budgets, *self._selection, images)
         sums = self._pruner.collect_sums(images)
         problem.score_removed = self._pruner.scorer(images, sums, self._score)
         with start_bar(self._search.trials) as bar:

@@ -21,7 +21,7 @@ from ..weights.net_arrays import Arrays, Model, net_arrays
 from .agreement import Agreement, check_labels, compare, probabilities
 from .budgets import Budget, Limits
 from .channel_groups import ChannelGroups
-from .criteria import score_groups
+from .criteria import BY_WEIGHTS, check_criterion, score_by_gradients, score_groups
 from .decision_features import decision_features
 from .decisions import Decision, RatioRules, find_decisions, keep_best
 from .lossless import find_lossless
@@ -98,15 +98,17 @@ class Pruner:
         self.arrays = net_arrays(require_shapes(net, "TEST", image), models)
         _check_finite(self.arrays, models)
 
-    def by_ratios(self, rules: RatioRules, criterion: str, seed: int = 0) -> Shrinking:
+    def by_ratios(
+        self, rules: RatioRules, criterion: str, seed: int = 0, images: InputImages | None = None
+    ) -> Shrinking:
         """Keep a share of each layer's channels, those of the highest scores.
 
         Raises:
-            DesignError: a rule fits no layer, or there is no such criterion.
+            DesignError: a rule fits no layer, or there is no such criterion, or not without images.
             NetError: a layer would be left without filters.
         """
         counts = rules.counts(self.decisions, self._stay)
-        scores = score_groups(criterion, self.groups, self.arrays, seed)
+        scores = self.scores(criterion, seed, images)
         return Shrinking(self.groups, keep_best(self.decisions, counts, scores))
 
     def problem(
@@ -115,16 +117,44 @@ class Pruner:
         rules: RatioRules,
         criterion: str,
         seed: int = 0,
+        images: InputImages | None = None,
     ) -> PruningProblem:
         """Return the choices of channels within budgets.
 
         Raises:
-            DesignError: a budget can't be met, a rule fits no layer, or there is no such criterion.
+            DesignError: a budget can't be met, a rule fits no layer, or there is no such criterion,
+                or not without images.
         """
         rules.check_patterns(self.decisions, self._stay)
-        scores = score_groups(criterion, self.groups, self.arrays, seed)
+        scores = self.scores(criterion, seed, images)
         features = decision_features(self.groups, self.decisions)
         return PruningProblem(self.decisions, rules, scores, Limits(budgets), features)
+
+    def scores(
+        self, criterion: str, seed: int = 0, images: InputImages | None = None
+    ) -> dict[int, float]:
+        """Return root -> how much a group of channels matters.
+
+        Args:
+            criterion: one of `criteria.CRITERIA`.
+            seed: of `random`, and of the labels of gradients.
+            images: for gradients.
+
+        Raises:
+            DesignError: there is no such criterion, or not without images.
+            SqgenError: the net can't run on the images.
+        """
+        check_criterion(criterion, images is not None)
+        if images is None or criterion in BY_WEIGHTS:
+            return score_groups(criterion, self.groups, self.arrays, seed)
+        from ..engine.channel_gradients import gate_gradients
+
+        made = deploy_net(self._net, image=self._image).definition
+        kept = {layer.name for layer in made.layers("TEST")}
+        names = {wired.name for wired in self.groups.layers() if wired.filters.size} & kept
+        model = make_caffemodel(made, self.arrays)
+        gates = gate_gradients(made, model, names, images.batches, seed)
+        return score_by_gradients(criterion, self.groups, gates)
 
     def keep(self, problem: PruningProblem, choice: Sequence[int]) -> Shrinking:
         """Return what is left with a choice."""

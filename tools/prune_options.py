@@ -68,7 +68,8 @@ _OPTIONS = (
         "--criterion",
         default=CRITERION,
         metavar="NAME",
-        help="which channels go: l1-inputs, l1-filters, random [l1-inputs]",
+        help="which channels stay: l1-inputs, l1-filters, random; with --data also taylor, fisher"
+        " [l1-inputs]",
     ),
     click.option(
         "--round", "multiple", type=int, default=1, metavar="N", help="keep a multiple of N"
@@ -205,8 +206,10 @@ class PruneOptions:
         Raises:
             SqgenError: a rule is malformed or out of range, or the file can't be read.
         """
+        from ..pruning.criteria import check_criterion
         from ..pruning.job import Selection
 
+        check_criterion(self.criterion, self.data is not None)
         return Selection(self._rules(), self.criterion, self.seed)
 
     def _rules(self) -> RatioRules:
