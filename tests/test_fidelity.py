@@ -22,7 +22,9 @@ import sqgen
 from sqgen.compress.encoding import Settings, encode, read_compressed
 from sqgen.engine.command import run
 from sqgen.engine.executor import Executor
+from sqgen.evaluation.evaluate import evaluate_predictions
 from sqgen.formats.caffemodel import blob_array, read_caffemodel
+from sqgen.formats.predictions import read_predictions
 from sqgen.formats.schema import Datum
 
 from .conftest import DATA, published_weights
@@ -93,14 +95,13 @@ def score(
     return log, parsed(log, folder)
 
 
-@pytest.mark.parametrize("kind", ["raw", "enc"])
 def test_batches_score_as_in_caffe(
-    kind: str, sample: Path, shared: Path, tmp_path: Path, capsys: Capture, device: str
+    sample: Path, shared: Path, tmp_path: Path, capsys: Capture, device: str
 ) -> None:
-    data = sample / "raw_lmdb" if kind == "raw" else shared / "imagenet_sample" / "enc_lmdb"
+    model = net_of(tmp_path, sample / "raw_lmdb")
     weights = sample / "w.caffemodel"
-    ours = score(capsys, tmp_path, net_of(tmp_path, data), weights, device, "--iterations=2")[1]
-    theirs = sqgen.parse_log(shared / "imagenet_sample" / f"caffe_test_{kind}.log")
+    ours = score(capsys, tmp_path, model, weights, device, "--iterations=2")[1]
+    theirs = sqgen.parse_log(shared / "imagenet_sample" / "caffe_test_raw.log")
     assert len(ours.batches) == 2
     for mine, recorded in zip(ours.batches, theirs.batches, strict=False):
         assert_same_scores(mine.outputs, recorded.outputs, device, records=25)
@@ -127,16 +128,39 @@ def assert_same_scores(
 
 
 def test_every_record_once(
-    sample: Path, shared: Path, tmp_path: Path, capsys: Capture, device: str
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, device: str
 ) -> None:
-    """A batch that does not divide the set, and still the mean over the 200 images, as Caffe's."""
-    model = net_of(tmp_path, sample / "raw_lmdb", batch=48)
-    log, result = score(capsys, tmp_path, model, sample / "w.caffemodel", device, "--exact")
+    """A batch that does not divide the set, and still the mean over the 200 images, as Caffe's.
+
+    The predictions re-sum to it, and each is what BVLC Caffe says of the image:
+    `caffe_predictions.json` is of pycaffe, the same net with a Softmax behind its scores.
+    """
+    monkeypatch.chdir(tmp_path)
+    source = shared / "imagenet_sample"
+    Path("w.caffemodel").write_bytes(published_weights(shared))
+    model = net_of(tmp_path, source / "enc_lmdb", batch=48)
+    flags = ("--exact", "--predictions=p.npz")
+    log, result = score(capsys, tmp_path, model, Path("w.caffemodel"), device, *flags)
     assert "Tested each of 200 records once." in log
-    wanted = {"accuracy_top1": 0.645, "accuracy_top5": 0.885, "loss": 1.42599}
-    assert_same_scores(scores(result), wanted, device)
-    theirs = sqgen.parse_log(shared / "imagenet_sample" / "caffe_test_raw.log")
-    assert_same_scores(scores(result), scores(theirs), device)
+    ours, theirs = scores(result), scores(sqgen.parse_log(source / "caffe_test_enc.log"))
+    assert_same_scores(ours, theirs, device)
+    found = read_predictions("p.npz")
+    evaluation = evaluate_predictions(found)
+    resummed = [f"{accuracy.value:g}" for accuracy in evaluation.accuracies]
+    assert resummed == [f"{ours[f'accuracy_{name}']:g}" for name in ("top1", "top5")]
+    assert evaluation.loss == pytest.approx(ours["loss"], rel=1e-5)
+    lines = [line.rsplit(" ", 1) for line in (source / "val.txt").read_text().splitlines()]
+    assert found.keys == tuple(f"{n:08d}_{name}" for n, (name, _) in enumerate(lines))
+    assert found.labels.tolist() == [int(label) for _, label in lines]
+    if device != "cpu":
+        return
+    assert evaluation.loss == pytest.approx(theirs["loss"], rel=1e-5)
+    recorded = json.loads((DATA / "caffe_predictions.json").read_text())
+    apart = np.abs(found.ranks - recorded["ranks"])  # classes far down may be a rounding apart
+    assert (apart.max(), np.count_nonzero(apart)) <= (1, 2)
+    assert found.predicted.tolist() == recorded["predicted"]
+    np.testing.assert_allclose(found.confidences, recorded["probabilities"], atol=2e-5)
+    np.testing.assert_allclose(found.losses, recorded["losses"], rtol=1e-4, atol=1e-5)
 
 
 def test_bf16_keeps_the_accuracy(
@@ -156,6 +180,7 @@ def test_six_bits_keep_the_accuracy(sample: Path, tmp_path: Path, capsys: Captur
     net = sqgen.read_net(model)
     encoded = encode(read_caffemodel(sample / "w.caffemodel"), net, Settings(bits=6))
     assert len(encoded.bytes) <= 430_000
+    assert all(row.values <= 63 and row.bits == 6 and row.error < 0.05 for row in encoded.layers)
     (tmp_path / "w.sqz").write_bytes(encoded.bytes)
     decoded = read_compressed(tmp_path / "w.sqz", net)
     weights = tmp_path / "w6.caffemodel"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from sqgen.evaluation.evaluate import evaluate_predictions
 from sqgen.formats.predictions import Predictions, read_predictions
 
 from . import small_training as small
-from .conftest import DATA, published_weights
 from .databases import make_lmdb
 from .small_runs import Place, StandIn
 from .small_training import engine, messages, parsed
@@ -413,40 +411,3 @@ def test_what_cannot_be_kept_is_refused_before_the_run(place: Place, tmp_path: P
         sqgen.test("net.prototxt", place.weights, caffe=caffe, arguments=["--predictions=x.csv"])
     assert not Path("runs").exists()
     assert not (tmp_path / "calls").exists()
-
-
-# Real images
-
-
-@pytest.mark.slow
-def test_predictions_of_real_images(
-    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
-    """They re-sum to what BVLC Caffe scored, and each is what BVLC Caffe says of the image.
-
-    `caffe_predictions.json` is of pycaffe, the same net with a Softmax behind its scores.
-    """
-    monkeypatch.chdir(tmp_path)
-    sample = shared / "imagenet_sample"
-    Path("start.caffemodel").write_bytes(published_weights(shared))
-    design = sqgen.preset("deep-compression").with_options(
-        val_source=str(sample / "enc_lmdb"), val_batch_size=48
-    )
-    found, log = kept(capsys, "--exact", text=sqgen.build(design))
-    theirs = {s.name: s.value for s in sqgen.parse_log(sample / "caffe_test_enc.log").scores}
-    ours = {s.name: s.value for s in parsed(log).scores}
-    evaluation = evaluate_predictions(found)
-    top1, top5 = (accuracy.value for accuracy in evaluation.accuracies)
-    assert (top1, top5) == (theirs["accuracy_top1"], theirs["accuracy_top5"])
-    assert (top1, top5) == (ours["accuracy_top1"], ours["accuracy_top5"])
-    assert float(f"{evaluation.loss:.5g}") == float(f"{ours['loss']:.5g}")
-    assert evaluation.loss == pytest.approx(theirs["loss"], rel=1e-5)
-    lines = [line.rsplit(" ", 1) for line in (sample / "val.txt").read_text().splitlines()]
-    assert found.keys == tuple(f"{n:08d}_{name}" for n, (name, _) in enumerate(lines))
-    assert found.labels.tolist() == [int(label) for _, label in lines]
-    recorded = json.loads((DATA / "caffe_predictions.json").read_text())
-    apart = np.abs(found.ranks - recorded["ranks"])  # classes far down may be a rounding apart
-    assert (apart.max(), np.count_nonzero(apart)) <= (1, 2)
-    assert found.predicted.tolist() == recorded["predicted"]
-    np.testing.assert_allclose(found.confidences, recorded["probabilities"], atol=2e-5)
-    np.testing.assert_allclose(found.losses, recorded["losses"], rtol=1e-4, atol=1e-5)
