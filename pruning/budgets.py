@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DesignError
+from ..text import printable
 from .costs import Resource
+
+if TYPE_CHECKING:
+    from .pruned_net import PrunedNet
+
+
+def parse_budget(flag: str, name: str, text: str) -> float:
+    """Parse a budget: a share up to 1, or an amount.
+
+    Args:
+        flag: for errors.
+        name: of the resource.
+        text: as typed.
+
+    Raises:
+        DesignError: it is no number, or not above 0.
+    """
+    number = text.removesuffix("%")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if number != text and 0 < value <= 100:
+        raise DesignError(f"{flag} {printable(text)}: write {value / 100:g}")
+    if number != text or not 0 < value < math.inf:
+        raise DesignError(
+            f"{flag} {printable(text)}: give a share of the net's {name}, such as 0.7"
+        )
+    return value
 
 
 class Budget(NamedTuple):
@@ -14,7 +44,7 @@ class Budget(NamedTuple):
 
     Attributes:
         resource: such as MACs.
-        given: a share of the whole net's, up to 1; above, an amount.
+        given: a share of the whole net's, above 0, up to 1; above, an amount.
     """
 
     resource: Resource
@@ -31,15 +61,29 @@ class Budget(NamedTuple):
         """Return the amount.
 
         Raises:
-            DesignError: it is none, or above what the whole net costs.
+            DesignError: it is above what the whole net costs.
         """
         name = self.resource.name
-        if not self.given > 0:
-            raise DesignError(f"{self.text}: give a share of the net's {name}, such as 0.7")
         amount = self.given * whole if self.given <= 1 else self.given
         if amount > whole:
             raise DesignError(f"{self.text}: the whole net has {self.resource.text(whole)} {name}")
         return amount
+
+    def refusal(self, least: float) -> DesignError:
+        """Return the error of a budget that can't be met; names the nearest that can."""
+        share = least / self.resource.exact(())
+        return DesignError(
+            f"{self.text}: can't be met; {self.resource.text(least)} {self.resource.name}"
+            f" ({share:.4f}) are left at least"
+        )
+
+
+class Spent(NamedTuple):
+    """What a net takes of a resource, before and after its pruning."""
+
+    resource: Resource
+    before: float
+    after: float
 
 
 class Limits:
@@ -53,11 +97,23 @@ class Limits:
     """
 
     def __init__(self, budgets: Sequence[Budget]) -> None:
-        self._limits = {budget: budget.amount(budget.resource.cost(())) for budget in budgets}
+        self._limits = {budget: budget.amount(budget.resource.exact(())) for budget in budgets}
+
+    @property
+    def are_estimated(self) -> bool:
+        """Whether `use` estimates, so that a net within the budgets has to be measured."""
+        return any(budget.resource.is_estimate for budget in self._limits)
 
     def use(self, removed: Sequence[int]) -> float:
         """Return the largest share of a budget that a net takes; above 1 it exceeds one."""
         return max(budget.resource.cost(removed) / limit for budget, limit in self._limits.items())
+
+    def measure(self, removed: Sequence[int], pruned: PrunedNet) -> float:
+        """Return the same of a pruned net, exactly; estimates learn from it."""
+        return max(
+            budget.resource.measure(removed, pruned) / limit
+            for budget, limit in self._limits.items()
+        )
 
     def check_least(self, removed: Sequence[int]) -> None:
         """Check that the least that may be left of the net is within all budgets.
@@ -66,11 +122,17 @@ class Limits:
             DesignError: it is not; names the nearest budget that can be met.
         """
         for budget, limit in self._limits.items():
-            resource = budget.resource
-            left = resource.cost(removed)
-            if left > limit:
-                share = left / resource.cost(())
-                raise DesignError(
-                    f"{budget.text}: can't be met; {resource.text(left)} {resource.name}"
-                    f" ({share:.4f}) are left at least"
-                )
+            least = budget.resource.exact(removed)
+            if least > limit:
+                raise budget.refusal(least)
+
+    def check(self, removed: Sequence[int], pruned: PrunedNet) -> None:
+        """Check that the least that may be left of the net, as it was pruned, is within budgets.
+
+        Raises:
+            DesignError: it is not; names the nearest budget that can be met.
+        """
+        for budget, limit in self._limits.items():
+            least = budget.resource.measure(removed, pruned)
+            if least > limit:
+                raise budget.refusal(least)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,29 +12,47 @@ from ..nets.totals import batch_size
 from ..weights.channel_order import ChannelUse, Order, classify_layer, permute_blobs
 from .channel_groups import ChannelGroups, WiredLayer
 
+if TYPE_CHECKING:
+    from .pruned_net import PrunedNet
+
 _PHASE = "TEST"
 
 
-@dataclass(frozen=True, eq=False)
 class Resource:
     """Something that a net takes, and of which a budget can be given.
 
-    Attributes:
+    Args:
         flag: of its budget, as `--macs`.
         name: in sentences, as `MACs`.
         cost: how much a net takes of it without some groups, given their roots; never more than
             with them.
         form: how an amount is written, as `format` takes it.
+        is_estimate: whether `cost` is, which `exact` and `measure` then correct.
     """
 
-    flag: str
-    name: str
-    cost: Callable[[Sequence[int]], float]
-    form: str = ",.0f"
+    def __init__(
+        self,
+        flag: str,
+        name: str,
+        cost: Callable[[Sequence[int]], float],
+        form: str = ",.0f",
+        *,
+        is_estimate: bool = False,
+    ) -> None:
+        self.flag, self.name, self.cost, self.form = flag, name, cost, form
+        self.is_estimate = is_estimate
 
     def text(self, amount: float) -> str:
         """Return an amount as it is written."""
         return f"{amount:{self.form}}"
+
+    def exact(self, removed: Sequence[int]) -> float:
+        """Return what a net takes without some groups, however long that lasts."""
+        return self.cost(removed)
+
+    def measure(self, removed: Sequence[int], pruned: PrunedNet) -> float:
+        """Return what a pruned net takes; an estimate learns from it."""
+        return self.exact(removed)
 
 
 class ChannelPlaces:
@@ -87,6 +104,11 @@ class Term(NamedTuple):
         return left
 
 
+def left(terms: Iterable[Term], kept: np.ndarray) -> int:
+    """Return what is left of a sum of terms."""
+    return sum(term.left(kept) for term in terms)
+
+
 class NetCosts:
     """Multiply-accumulates and parameters of a net, exactly, for any choice of channels.
 
@@ -112,7 +134,7 @@ class NetCosts:
             for index, blob in enumerate(wired.item.blobs):
                 name = names[index] if index < len(names) else ""
                 if blob.learned and (not name or name not in shared):
-                    factors = _blob_factors(wired, index, bottom, filters)
+                    factors = blob_factors(wired, bottom, filters, index)
                     parameters.append(Term(prod(blob.shape), factors))
                 shared.add(name)
         self.macs = Resource("--macs", "MACs", lambda removed: self._left(macs, removed))
@@ -121,14 +143,17 @@ class NetCosts:
         )
 
     def _left(self, terms: Sequence[Term], removed: Iterable[int]) -> int:
-        kept = self._places.kept(removed)
-        return sum(term.left(kept) for term in terms)
+        return left(terms, self._places.kept(removed))
 
 
-def _blob_factors(
-    wired: WiredLayer, index: int, bottom: Order, filters: Order
-) -> tuple[Order, ...]:
-    """Return what a parameter blob of a layer shrinks with."""
+def blob_factors(wired: WiredLayer, bottom: Order, filters: Order, index: int) -> tuple[Order, ...]:
+    """Return what a parameter blob of a layer shrinks with.
+
+    Args:
+        wired: the layer.
+        bottom, filters: places of the channels that it reads, and of its filters.
+        index: of the blob.
+    """
     if wired.filters.size:
         if index:
             return (filters,)

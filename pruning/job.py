@@ -12,12 +12,13 @@ from ..progress import StartBar, no_bar
 from ..search.journal import Journal, array_digest
 from ..search.run import Search
 from .agreement import DIVERGENCE, TOP1
-from .budgets import Budget
+from .budgets import Budget, Spent
 from .criteria import INPUTS
 from .decisions import RatioRules
 from .problem import PruningProblem
 from .prune import Pruner, Pruning
 from .shrink import Shrinking
+from .within import prune_within
 
 if TYPE_CHECKING:
     from ..engine.input_images import InputImages
@@ -109,7 +110,7 @@ class PruningJob:
         asked = self._ask(self._selection, images)
         sums = None if images is None else self._pruner.collect_sums(images)
         if isinstance(asked, PruningProblem):
-            asked = self._pruner.keep(asked, self._search.first(asked))
+            return prune_within(self._pruner, asked, self._search.first(asked), sums)
         return self._pruner.prune(asked, sums)
 
     def _run_search(self, images: InputImages, trials: Trials, start_bar: StartBar) -> Pruning:
@@ -121,7 +122,15 @@ class PruningJob:
         problem.score_removed = self._pruner.scorer(images, sums, self._score)
         with start_bar(self._search.trials) as bar:
             choice = self._search.run(problem, journal, bar)
-        return self._pruner.prune(self._pruner.keep(problem, choice), sums)
+        return prune_within(self._pruner, problem, choice, sums)
+
+    def spent(self, done: Pruning) -> list[Spent]:
+        """Return what the whole net and the pruned one take of each resource with a budget."""
+        resources = [budget.resource for budget in self._budgets]
+        return [
+            Spent(each, each.exact(()), each.measure(done.removed, done.pruned))
+            for each in resources
+        ]
 
     def _about(self, images: InputImages) -> dict[str, Any]:
         """Return what tells this search from others."""

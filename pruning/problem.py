@@ -24,6 +24,7 @@ class PruningProblem:
         features: of the decisions.
 
     Attributes:
+        limits: as given.
         features: of the decisions.
         score_removed: how bad a net is without some groups; the less, the better. None until a
             search needs it.
@@ -40,7 +41,7 @@ class PruningProblem:
         limits: Limits,
         features: Sequence[Features] = (),
     ) -> None:
-        self._decisions, self._rules, self._limits = decisions, rules, limits
+        self._decisions, self._rules, self.limits = decisions, rules, limits
         self.features = features
         self._ranked = [rank(decision, scores) for decision in decisions]
         self.score_removed: Score | None = None
@@ -59,7 +60,7 @@ class PruningProblem:
 
     def use(self, choice: Sequence[int]) -> float:
         """Return how much of the tightest budget a choice takes."""
-        return self._limits.use(self.removed(choice))
+        return self.limits.use(self.removed(choice))
 
     def fits(self, choice: Sequence[int]) -> bool:
         """Whether a choice is within all budgets."""

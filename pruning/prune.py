@@ -20,6 +20,7 @@ from ..weights.make_caffemodel import make_caffemodel
 from ..weights.net_arrays import Arrays, Model, net_arrays
 from .agreement import Agreement, check_labels, compare, probabilities
 from .budgets import Budget, Limits
+from .byte_costs import ByteCosts
 from .channel_groups import ChannelGroups
 from .criteria import BY_WEIGHTS, check_criterion, score_by_gradients, score_groups
 from .decision_features import decision_features
@@ -51,6 +52,7 @@ class Pruning:
         tolerance: within which it does.
         decisions: the layers that could lose channels.
         counts: how many channels each of them keeps.
+        removed: roots of the groups that went.
         folded: number of constant channels that went into biases.
         is_lossless: whether the outputs are those of the whole net as it was.
         stay: layers all or some of whose filters have to stay, and why.
@@ -62,6 +64,7 @@ class Pruning:
     tolerance: float
     decisions: list[Decision]
     counts: list[int]
+    removed: list[int]
     folded: int
     is_lossless: bool
     stay: dict[str, str]
@@ -129,6 +132,14 @@ class Pruner:
         scores = self.scores(criterion, seed, images)
         features = decision_features(self.groups, self.decisions)
         return PruningProblem(self.decisions, rules, scores, Limits(budgets), features)
+
+    def byte_costs(self) -> ByteCosts:
+        """Return what nets take as .sqz files.
+
+        Raises:
+            SqgenError: the weights can't be encoded.
+        """
+        return ByteCosts(self._net, self.groups, self.arrays, self._image)
 
     def scores(
         self, criterion: str, seed: int = 0, images: InputImages | None = None
@@ -303,7 +314,16 @@ class Pruner:
         ]
         tolerance = FOLDED_TOLERANCE if folded else EXACT_TOLERANCE
         return Pruning(
-            left, plain, equal, tolerance, self.decisions, counts, folded, is_lossless, self._stay
+            left,
+            plain,
+            equal,
+            tolerance,
+            self.decisions,
+            counts,
+            sorted(shrinking.removed),
+            folded,
+            is_lossless,
+            self._stay,
         )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ..compress.encoding import encode
 from ..errors import DesignError, NetError, SqgenError
 from ..formats.caffemodel import encode_caffemodel
 from ..formats.prototxt import to_text
@@ -31,7 +33,16 @@ from ..weights.make_caffemodel import make_caffemodel
 TRAIN_VAL, DEPLOY = "train_val.prototxt", "deploy.prototxt"
 WEIGHTS, DESIGN = "pruned.caffemodel", "design.toml"
 RECORD = "prune.json"  # what was done
-FILES = (TRAIN_VAL, DEPLOY, "solver.prototxt", WEIGHTS, DESIGN, RECORD)  # all that there may be
+SQZ = "pruned.sqz"  # what --bytes counts
+FILES = (
+    TRAIN_VAL,
+    DEPLOY,
+    "solver.prototxt",
+    WEIGHTS,
+    DESIGN,
+    SQZ,
+    RECORD,
+)  # all that there may be
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,12 @@ class PrunedNet:
             totals(require_shapes(net, "TEST", self.image)) for net in (self.whole, self.definition)
         )
         return before, after
+
+    @cached_property
+    def sqz(self) -> bytes:
+        """The net's .sqz file, as `sqgen compress encode` makes it by default; takes seconds."""
+        model = make_caffemodel(self.definition, self.arrays)
+        return encode(model, self.definition, source=WEIGHTS, image=self.image).bytes
 
     def files(self, header: str, seen: Sequence[str] = ()) -> dict[str, bytes]:
         """Return the files by name, but for `RECORD`.

@@ -167,7 +167,7 @@ ROOMS: dict[str, set[str]] = {
         "runner",
     },
     "search": {"formats"},
-    "pruning": {"formats", "nets", "weights", "generator", "engine", "search"},
+    "pruning": {"formats", "nets", "weights", "generator", "compress", "engine", "search"},
     "studies": {"formats", "nets", "compress", "evaluation", "runner", "logs", "report"},
     "finetune": {
         "formats",

@@ -63,7 +63,7 @@ def prune(**typed: Any) -> None:
 
     job, budgets = None, []
     if not options.lossless:
-        budgets = options.budgets(pruner.groups)
+        budgets = options.budgets(pruner)
         job = PruningJob(pruner, selection, budgets, options.search, options.score or DIVERGENCE)
     # What was asked for can be done; what takes long begins here.
     images = seen = None
@@ -74,6 +74,7 @@ def prune(**typed: Any) -> None:
     done = pruner.lossless() if job is None else job.run(images, trials, ProgressBar)
     result = PruneResult(
         done,
+        [] if job is None else job.spent(done),
         options.choice(budgets),
         seen,
         list(dict.fromkeys([*noted_images(model), *([seen.digest] if seen is not None else [])])),
@@ -107,11 +108,13 @@ def _open(net: NetDefinition, weights: str, model: NetParameter, shape: Shape | 
 
 def _write(result: PruneResult, options: PruneOptions) -> None:
     """Write the files, and say what they are."""
-    from ..pruning.pruned_net import RECORD
+    from ..pruning.pruned_net import RECORD, SQZ
 
     pruned, out = result.done.pruned, options.out
     words = ["sqgen", "prune", options.weights, "--net", options.net_path, "--out", out]
     files = pruned.files(f"# {shell_join(words)} ...\n# sqgen {__version__}\n", result.seen)
+    if options.bytes is not None:
+        files[SQZ] = pruned.sqz
     record = result.as_dict(out, [*files, RECORD])
     files[RECORD] = dumps(record).encode()
     write_files({Path(out) / name: data for name, data in files.items()}, options.force)

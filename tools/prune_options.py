@@ -19,9 +19,9 @@ from .terminal import parse_image
 
 if TYPE_CHECKING:
     from ..pruning.budgets import Budget
-    from ..pruning.channel_groups import ChannelGroups
     from ..pruning.decisions import RatioRules
     from ..pruning.job import Selection
+    from ..pruning.prune import Pruner
     from ..search.run import Search
 
 METHODS = UNIFORM, *SEARCHES = (  # of search/methods.py
@@ -31,6 +31,7 @@ METHODS = UNIFORM, *SEARCHES = (  # of search/methods.py
 ALIASES = {"amc": "ddpg"}  # papers' names
 SCORES = DIVERGENCE, TOP1 = ("divergence", "top-1")  # of pruning/agreement.py
 CRITERION = "l1-inputs"
+BUDGETS = "--macs, --parameters, --bytes"
 
 _OPTIONS = (
     click.argument("weights", metavar="W"),
@@ -42,10 +43,9 @@ _OPTIONS = (
     click.option(
         "--ratio-for", multiple=True, metavar="PATTERN=X", help="share that a layer keeps"
     ),
-    click.option(
-        "--macs", type=float, metavar="X", help="budget: a share of the net's, or a number"
-    ),
-    click.option("--parameters", type=float, metavar="X", help="budget, likewise"),
+    click.option("--macs", metavar="X", help="budget: a share of the net's, or a number"),
+    click.option("--parameters", metavar="X", help="budget, likewise"),
+    click.option("--bytes", metavar="X", help="budget of the .sqz file, likewise; writes it"),
     click.option(
         "--by",
         type=click.Choice([*METHODS, *ALIASES]),
@@ -110,8 +110,9 @@ class PruneOptions:
     out: str
     ratios: str | None
     ratio_for: tuple[str, ...]
-    macs: float | None
-    parameters: float | None
+    macs: str | None
+    parameters: str | None
+    bytes: str | None
     by: str
     trials: int
     score: str | None
@@ -139,6 +140,7 @@ class PruneOptions:
 
         Raises:
             click.UsageError: some do, or one is malformed.
+            DesignError: a budget is no share or amount.
         """
         if not self.out:
             raise click.UsageError("--out '': give a folder; . is this one")
@@ -149,15 +151,33 @@ class PruneOptions:
         self._check_lossless()
         self._check_search()
         check_preprocessing(self.preprocessing)
+        self._parse_budgets()
 
     @property
     def _has_budget(self) -> bool:
-        return self.macs is not None or self.parameters is not None
+        return bool(self._typed_budgets)
+
+    @property
+    def _typed_budgets(self) -> dict[str, str]:
+        """Name of a resource -> its budget, where one was typed."""
+        typed = {"MACs": self.macs, "parameters": self.parameters, "bytes": self.bytes}
+        return {name: text for name, text in typed.items() if text is not None}
+
+    def _parse_budgets(self) -> dict[str, float]:
+        """Name of a resource -> its budget.
+
+        Raises:
+            DesignError: one is no share or amount.
+        """
+        from ..pruning.budgets import parse_budget
+
+        typed = self._typed_budgets
+        return {name: parse_budget(f"--{name.lower()}", name, typed[name]) for name in typed}
 
     def _check_amounts(self) -> None:
         is_by_hand = bool(self.ratios or self.ratio_for)
         if [self.lossless, is_by_hand, self._has_budget].count(True) != 1:
-            ways = "ratios (--ratio-for, --ratios), a budget (--macs, --parameters), or --lossless"
+            ways = f"ratios (--ratio-for, --ratios), a budget ({BUDGETS}), or --lossless"
             raise click.UsageError(f"give one: {ways}")
 
     def _check_lossless(self) -> None:
@@ -173,9 +193,7 @@ class PruneOptions:
     def _check_search(self) -> None:
         is_possible = self._has_budget and self.data is not None
         if self.by != UNIFORM and not is_possible:
-            raise click.UsageError(
-                f"--by {self.by}: give a budget (--macs, --parameters), and --data"
-            )
+            raise click.UsageError(f"--by {self.by}: give a budget ({BUDGETS}), and --data")
         if self.resume and self.by == UNIFORM:
             searches = ", ".join(SEARCHES)
             raise click.UsageError(f"--resume: goes on with a search, --by {searches}")
@@ -256,11 +274,19 @@ class PruneOptions:
 
         return Search(self.by, self.trials, self.seed)
 
-    def budgets(self, groups: ChannelGroups) -> list[Budget]:
-        """Return the budgets that were given, of resources of a net."""
+    def budgets(self, pruner: Pruner) -> list[Budget]:
+        """Return the budgets that were given, of resources of a net.
+
+        Raises:
+            SqgenError: a budget is no share or amount, or the weights can't be encoded.
+        """
         from ..pruning.budgets import Budget
         from ..pruning.costs import NetCosts
 
-        costs = NetCosts(groups)
-        given = [(costs.macs, self.macs), (costs.parameters, self.parameters)]
-        return [Budget(resource, value) for resource, value in given if value is not None]
+        costs = NetCosts(pruner.groups)
+        resources = {
+            "MACs": lambda: costs.macs,
+            "parameters": lambda: costs.parameters,
+            "bytes": pruner.byte_costs,  # takes seconds
+        }
+        return [Budget(resources[name](), amount) for name, amount in self._parse_budgets().items()]

@@ -16,6 +16,7 @@ from .terminal import echo, print_lines, print_table, terminal_width
 if TYPE_CHECKING:
     from ..engine.equivalence import Proof
     from ..pruning.agreement import Agreement
+    from ..pruning.budgets import Spent
     from ..pruning.prune import Pruning
     from ..pruning.search_record import SearchRecord
     from ..report.charts import Chart
@@ -29,6 +30,7 @@ class PruneResult:
 
     Attributes:
         done: the pruning.
+        spent: of resources with a budget.
         choice: how its channels were chosen: method, budgets, criterion, seed.
         images: that it saw; None without.
         seen: digests of all images that the weights were pruned on, also before.
@@ -38,6 +40,7 @@ class PruneResult:
     """
 
     done: Pruning
+    spent: Sequence[Spent]
     choice: Mapping[str, Any]
     images: SeenImages | None
     seen: Sequence[str]
@@ -50,6 +53,9 @@ class PruneResult:
         self._print_layers()
         for name, (before, after) in self._savings().items():
             echo(f"{name}: {before:,} -> {after:,} ({after / before:.4f})")
+        for resource, used, left in self._other_spent():
+            amounts = f"{resource.text(used)} -> {resource.text(left)}"
+            echo(f"{resource.name}: {amounts} ({left / used:.4f})")
         self._print_proof()
         self._print_search()
         self._print_agreements()
@@ -61,6 +67,10 @@ class PruneResult:
             "MACs": (before.macs, after.macs),
             "parameters": (before.parameters, after.parameters),
         }
+
+    def _other_spent(self) -> list[Spent]:
+        """Return what was spent of resources that a net of no budget does not show."""
+        return [each for each in self.spent if each.resource.name not in self._savings()]
 
     def _print_layers(self) -> None:
         rows = [
@@ -136,6 +146,10 @@ class PruneResult:
             "stay": self.done.stay,
             "folded": self.done.folded,
             **savings,
+            **{
+                resource.name: {"before": before, "after": after}
+                for resource, before, after in self._other_spent()
+            },
             "proof": None if proof is None else {"largest": proof.largest, "blobs": proof.blobs},
             "agreements": {name: each._asdict() for name, each in agreements.items()} or None,
         }
