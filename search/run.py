@@ -73,5 +73,5 @@ class Search(NamedTuple):
             except StopIteration:
                 break
         if best is None:
-            raise FormatError(f"{self.trials} trials are too few to meet the budget; give more")
+            raise FormatError(f"--trials {self.trials}: too few to meet the budget; give more")
         return best.choice

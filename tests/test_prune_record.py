@@ -26,7 +26,7 @@ from sqgen.report.search_chart import (
 )
 from sqgen.runner.dataset import Dataset, lmdb_digest
 from sqgen.runner.preflight import seen_image_warnings
-from sqgen.tools import prune_options
+from sqgen.tools import cli, prune_options
 
 from .conftest import Run
 from .databases import make_lmdb, raw
@@ -132,9 +132,8 @@ def test_the_record_of_a_search_names_its_images(tmp_path: Path, sqgen: Run) -> 
     )
     assert again.returncode == 0, again.stderr
     lines = again.stdout.splitlines()
-    assert lines[-1].startswith(
-        f"these images: 5 of others ({lmdb_digest(str(tmp_path / 'others'))}"
-    )
+    expected = "fitted to 5 images of others: scores on them say little about others"
+    assert lines[-1] == expected
     model = read_caffemodel(tmp_path / "again" / "pruned.caffemodel")
     assert noted_images(model) == [digest, lmdb_digest(str(tmp_path / "others"))]
 
@@ -282,3 +281,29 @@ def test_a_search_for_top1_is_another_search(tmp_path: Path, sqgen: Run) -> None
     other = sqgen(*command, "--resume", "--force")
     assert (other.returncode, other.stderr.count("\n")) == (2, 2)
     assert "is of a search with score top-1, not divergence" in other.stderr
+
+
+def test_an_interrupted_search_says_how_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
+    from sqgen.pruning.problem import PruningProblem
+
+    def stop(problem: PruningProblem, choice: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(PruningProblem, "score", stop)
+    text = build(SMALL, "deploy")
+    (tmp_path / "net.prototxt").write_text(text)
+    save(random_model(text), tmp_path / "w.caffemodel")
+    make_lmdb(tmp_path / "lmdb", [raw(0, 3, 32, 32)])
+    command = "prune w.caffemodel --net net.prototxt --macs 0.6 --data lmdb --by random --out small"
+    with pytest.raises(SystemExit) as caught:
+        cli.main(command.split())
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "sqgen: --resume goes on with the trials in small",
+        "sqgen: interrupted",
+    ]
+    assert [path.name for path in (tmp_path / "small").iterdir()] == ["trials.jsonl"]

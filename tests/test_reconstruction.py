@@ -219,7 +219,9 @@ def test_a_search_is_recorded_and_goes_on(tmp_path: Path, sqgen: Run) -> None:
         ),
         (("--macs", "0.5", "--by", "best"), "'best' is not one of"),
         (("--macs", "0.5", "--resume"), "--resume: goes on with a search, --by random, greedy"),
-        (("--macs", "0.5", "--trials", "0"), "--trials 0: give one or more"),
+        (("--macs", "0.5", "--trials", "0"), "--trials 0: give 1 to 10,000,000"),
+        (("--macs", "0.5", "--trials", f"{1 << 64}"), "give 1 to 10,000,000"),
+        (("--macs", "0.5", "--seed", f"{1 << 64}"), "is not in the range 0<=x<=4294967295"),
         (("--macs", "0.5", "--score", "top-1"), "--score: goes with a search, --by random, greedy"),
         (
             ("--macs", "0.5", "--by", "random", "--data", "x", "--score", "top-1"),

@@ -18,10 +18,13 @@ from .prune_result import PruneResult
 from .terminal import print_json, warn
 
 if TYPE_CHECKING:
+    from ..engine.input_images import InputImages
     from ..formats.schema import NetParameter
     from ..nets.definition import NetDefinition
     from ..nets.layer_types import Shape
-    from ..pruning.prune import Pruner
+    from ..pruning.job import PruningJob
+    from ..pruning.prune import Pruner, Pruning
+    from .prune_inputs import SeenImages
 
 
 @click.command()
@@ -54,12 +57,10 @@ def prune(**typed: Any) -> None:
     shape = options.shape or find_image_size(net, options.data)
     model = read_pruned_weights(options.weights, net, shape)
     pruner = _open(net, options.weights, model, shape)
-    from ..formats.pruning_images import noted_images
-    from ..pruning.job import JOURNAL, PruningJob, Trials
+    from ..pruning.job import JOURNAL, PruningJob
     from ..pruning.proof import prove
     from ..pruning.search_record import read_search
     from ..report.search_chart import search_picture
-    from .progress_bar import ProgressBar
 
     job, budgets = None, []
     if not options.lossless:
@@ -70,15 +71,14 @@ def prune(**typed: Any) -> None:
     if options.data is not None:
         images = read_images(options.data, options.net_path, net, shape, options.preprocessing)
         seen = identify_images(options.data, images)
-    trials = Trials(Path(options.out), options.resume)
-    done = pruner.lossless() if job is None else job.run(images, trials, ProgressBar)
+    done = pruner.lossless() if job is None else _run(job, images, options)
     result = PruneResult(
         done,
         [] if job is None else job.spent(done),
         options.choice(budgets),
         seen,
-        list(dict.fromkeys([*noted_images(model), *([seen.digest] if seen is not None else [])])),
-        read_search(trials.folder / JOURNAL) if options.is_search else None,
+        _all_seen(model, seen),
+        read_search(Path(options.out) / JOURNAL) if options.is_search else None,
         {} if images is None else pruner.agreements(done, images),
         None if options.no_proof else prove(done),
     )
@@ -104,6 +104,29 @@ def _open(net: NetDefinition, weights: str, model: NetParameter, shape: Shape | 
     if pruner.untested:
         warn(f"{first_few(pruner.untested)}: in TRAIN only; {WEIGHTS} has no weights of them")
     return pruner
+
+
+def _run(job: PruningJob, images: InputImages | None, options: PruneOptions) -> Pruning:
+    """Run a pruning; of a search that is interrupted, say how it goes on."""
+    from ..pruning.job import Trials
+    from .progress_bar import ProgressBar
+
+    trials = Trials(Path(options.out), options.resume)
+    try:
+        return job.run(images, trials, ProgressBar)
+    except KeyboardInterrupt:
+        if options.is_search:
+            where = printable(options.out)
+            click.echo(f"\nsqgen: --resume goes on with the trials in {where}", err=True, nl=False)
+        raise
+
+
+def _all_seen(model: NetParameter, seen: SeenImages | None) -> list[str]:
+    """Return the digests of all images that weights were pruned on, before and now."""
+    from ..formats.pruning_images import noted_images
+
+    now = [] if seen is None else [seen.digest]
+    return list(dict.fromkeys([*noted_images(model), *now]))
 
 
 def _write(result: PruneResult, options: PruneOptions) -> None:

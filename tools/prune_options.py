@@ -30,6 +30,7 @@ METHODS = UNIFORM, *SEARCHES = (  # of search/methods.py
 )
 ALIASES = {"amc": "ddpg"}  # papers' names
 SCORES = DIVERGENCE, TOP1 = ("divergence", "top-1")  # of pruning/agreement.py
+MOST_TRIALS = 10_000_000
 CRITERION = "l1-inputs"
 BUDGETS = "--macs, --parameters, --bytes"
 
@@ -81,7 +82,11 @@ _OPTIONS = (
     click.option("--data", metavar="LMDB|DIR", help="images to reconstruct the weights on"),
     preprocessing_options,
     click.option(
-        "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="of random choices [0]"
+        "--seed",
+        type=click.IntRange(0, (1 << 32) - 1),
+        default=0,
+        metavar="N",
+        help="of random choices [0]",
     ),
     click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it"),
     click.option(
@@ -197,8 +202,8 @@ class PruneOptions:
         if self.resume and self.by == UNIFORM:
             searches = ", ".join(SEARCHES)
             raise click.UsageError(f"--resume: goes on with a search, --by {searches}")
-        if self.trials < 1:
-            raise click.UsageError(f"--trials {self.trials}: give one or more")
+        if not 0 < self.trials <= MOST_TRIALS:
+            raise click.UsageError(f"--trials {self.trials}: give 1 to {MOST_TRIALS:,}")
         if self.score is not None and self.by == UNIFORM:
             searches = ", ".join(SEARCHES)
             raise click.UsageError(f"--score: goes with a search, --by {searches}")

@@ -103,10 +103,10 @@ class PruneResult:
 
     def _print_images(self) -> None:
         if self.images is not None:
-            source, number, digest = self.images
+            source, number, _ = self.images
             echo(
-                f"these images: {number:,} of {printable(source)} ({digest}); the net was fitted to"
-                " them, so they say little about others"
+                f"fitted to {number:,} images of {printable(source)}: scores on them say little"
+                " about others"
             )
 
     def charts(self) -> list[Chart]:

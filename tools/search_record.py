@@ -82,8 +82,9 @@ def describe_search(search: SearchRecord) -> str:
     best, tried = search.best, f"{len(search.tried):,} of {search.trials:,} trials"
     if best is None:
         return f"{search.by}: {tried}, none within the budget"
-    score = search.tried[best].score
-    return f"{search.by}: {tried}, the best is number {best + 1:,} ({search.score} {score:.4g})"
+    name = "top-1 error" if search.score == "top-1" else search.score
+    score = f"{name} {search.tried[best].score:.4g}"
+    return f"{search.by}: {tried}, the best is number {best + 1:,} ({score})"
 
 
 def shares_title(by: str, budgets: Sequence[str]) -> str:
