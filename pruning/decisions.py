@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from glob import escape
 from typing import NamedTuple
 
 from ..errors import DesignError, NetError
@@ -14,6 +15,7 @@ from ..formats.files import read_bytes
 from ..text import did_you_mean, first_few, printable
 from .channel_groups import ChannelGroups
 
+TOGETHER = " + "  # between the names of layers that lose channels together
 _FILE_LIMIT = 1 << 20
 _MAX_PATTERN = 1000  # characters: fnmatch takes quadratic time for very many brackets
 
@@ -32,7 +34,7 @@ class Decision(NamedTuple):
     @property
     def name(self) -> str:
         """The layers' names, joined."""
-        return " + ".join(self.layers)
+        return TOGETHER.join(self.layers)
 
 
 def find_decisions(groups: ChannelGroups) -> list[Decision]:
@@ -69,6 +71,8 @@ class RatioRules:
 
     Attributes:
         ratios: above 0 to 1; the first that matches counts, and layers without one keep all.
+            One with ` + ` is for the joined names of layers that go together, and counts before
+            those of single layers.
         at_least: channels that layers keep at least; the largest that matches counts.
         leave: patterns of layers that keep all.
         multiple: of which the numbers of channels are, rounded up.
@@ -122,6 +126,9 @@ class RatioRules:
         size = len(decision.roots)
         if self._is_left(decision):
             return size
+        joined = _first(decision.name, (p for p in self.ratios if TOGETHER in p.pattern))
+        if joined is not None:
+            return self.count(decision, joined)
         found = {name: _first(name, self.ratios) for name in decision.layers}
         ratios = {ratio for ratio in found.values() if ratio is not None}
         if len(ratios) > 1:
@@ -153,9 +160,14 @@ class RatioRules:
             DesignError: one does not.
         """
         names = [name for decision in decisions for name in decision.layers]
-        pairs = (*self.ratios, *self.at_least)
-        for pattern in (*(pair.pattern for pair in pairs), *self.leave):
-            if not any(fnmatchcase(name, pattern) for name in names):
+        joined = [decision.name for decision in decisions]
+        ratios, others = (
+            [pair.pattern for pair in pairs] for pairs in (self.ratios, self.at_least)
+        )
+        places = [(pattern, [*names, *joined]) for pattern in ratios]
+        places += [(pattern, names) for pattern in (*others, *self.leave)]
+        for pattern, known in places:
+            if not any(fnmatchcase(name, pattern) for name in known):
                 kept = [f": {why}" for name, why in stay.items() if fnmatchcase(name, pattern)]
                 hint = kept[0] if kept else did_you_mean(pattern, names)
                 raise DesignError(
@@ -172,6 +184,23 @@ def _first(name: str, pairs: Iterable[PatternValue]) -> float | None:
     return next((value for pattern, value in pairs if fnmatchcase(name, pattern)), None)
 
 
+def format_ratios(decisions: Sequence[Decision], counts: Sequence[int], header: str) -> str:
+    """Return the TOML of ratios that keep so many channels again (`read_ratios`).
+
+    Args:
+        decisions: of the net.
+        counts: channels that each keeps.
+        header: lines of comment.
+    """
+    import tomli_w
+
+    shares = {
+        escape(decision.name): count / len(decision.roots)
+        for decision, count in zip(decisions, counts, strict=True)
+    }
+    return header + tomli_w.dumps(shares)
+
+
 def parse_pair(flag: str, text: str, example: str) -> PatternValue:
     """Parse PATTERN=X.
 
@@ -180,10 +209,12 @@ def parse_pair(flag: str, text: str, example: str) -> PatternValue:
     """
     pattern, equals, number = text.rpartition("=")
     try:
-        value = float(number)
+        value = float(number.removesuffix("%"))
     except ValueError:
         value = math.nan
-    if not equals or not pattern or not math.isfinite(value):
+    if number.endswith("%") and pattern and 0 < value <= 100:
+        raise DesignError(f"{flag} {printable(text)}: write {printable(pattern)}={value / 100:g}")
+    if not equals or not pattern or not math.isfinite(value) or number.endswith("%"):
         raise DesignError(f"{flag} {printable(text)}: write PATTERN=X, as {example}")
     return PatternValue(pattern, value)
 

@@ -33,6 +33,7 @@ from ..weights.make_caffemodel import make_caffemodel
 TRAIN_VAL, DEPLOY = "train_val.prototxt", "deploy.prototxt"
 WEIGHTS, DESIGN = "pruned.caffemodel", "design.toml"
 RECORD = "prune.json"  # what was done
+RATIOS = "ratios.toml"  # the shares that layers keep
 SQZ = "pruned.sqz"  # what --bytes counts
 FILES = (
     TRAIN_VAL,

@@ -20,7 +20,14 @@ from sqgen.pruning.budgets import Budget, Limits
 from sqgen.pruning.channel_groups import ChannelGroups
 from sqgen.pruning.costs import NetCosts
 from sqgen.pruning.criteria import score_groups
-from sqgen.pruning.decisions import Decision, PatternValue, RatioRules, find_decisions
+from sqgen.pruning.decisions import (
+    Decision,
+    PatternValue,
+    RatioRules,
+    find_decisions,
+    format_ratios,
+    read_ratios,
+)
 from sqgen.pruning.lossless import find_lossless
 from sqgen.pruning.problem import PruningProblem
 from sqgen.pruning.prune import Pruner
@@ -169,7 +176,7 @@ def test_a_design_builds_what_is_left(tmp_path: Path, sqgen: Run) -> None:
     result = json.loads(done.stdout)
     assert result["files"] == [
         *("train_val.prototxt", "deploy.prototxt", "solver.prototxt"),
-        *("design.toml", "pruned.caffemodel", "prune.json"),
+        *("design.toml", "pruned.caffemodel", "ratios.toml", "prune.json"),
     ]
     kept = {each["layers"][0]: each["kept"] for each in result["decisions"]}
     assert kept["fire2/expand3x3"] == 2
@@ -221,6 +228,40 @@ def test_the_kept_filters_are_those_that_matter_most(tmp_path: Path, sqgen: Run)
     np.testing.assert_array_equal(after["fire2/expand3x3"], before["fire2/expand3x3"][:, kept])
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_ratios_of_a_pruning_keep_the_same_channels_again(tmp_path: Path, seed: int) -> None:
+    """Also where only some channels of a layer are tied to others, and of names like patterns."""
+    text = (
+        net_input()
+        + conv("a[1]", "data", 7)
+        + conv("b", "data", 3)
+        + layer("Concat", "c", "a[1] b")
+    )
+    text += conv("d*", "c", 5) + conv("e", "c", 5, 3) + layer("Concat", "f", "d* e")
+    text += layer("Eltwise", "g", "c f") + conv("last", "g", 2)
+    decisions = find_decisions(ChannelGroups(parse_net(text)))
+    assert ("a[1]", "d*") in [decision.layers for decision in decisions]
+    assert ("a[1]", "e") in [decision.layers for decision in decisions]
+    random = np.random.default_rng(seed)
+    counts = [int(random.integers(1, len(each.roots) + 1)) for each in decisions]
+    path = tmp_path / "ratios.toml"
+    path.write_text(format_ratios(decisions, counts, "# Made by hand\n"))
+    assert RatioRules(read_ratios(str(path))).counts(decisions, {}) == counts
+
+
+def test_the_command_makes_the_same_net_of_its_ratios(tmp_path: Path, sqgen: Run) -> None:
+    chosen = ("--criterion", "random", "--seed", "3", "--no-proof")
+    assert prune_small(tmp_path, sqgen, "--macs", "0.6", *chosen).returncode == 0
+    done = sqgen(
+        *("prune", "w.caffemodel", "--net", "net.prototxt", "--out", "again"),
+        *("--ratios", "small/ratios.toml", *chosen),
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("pruned.caffemodel", "train_val.prototxt", "ratios.toml"):
+        made = [(tmp_path / folder / name).read_bytes() for folder in ("small", "again")]
+        assert made[0] == made[1]
+
+
 @pytest.mark.parametrize("net", ["trainval", "deploy"])
 def test_a_net_of_no_design_keeps_its_form(tmp_path: Path, sqgen: Run, net: str) -> None:
     text = build(SMALL, net).replace("fire2/", "two/")
@@ -233,7 +274,7 @@ def test_a_net_of_no_design_keeps_its_form(tmp_path: Path, sqgen: Run, net: str)
     assert done.returncode == 0, done.stderr
     assert "no design.toml: the net is another than its header's command builds" in done.stderr
     names = {path.name for path in (tmp_path / "small").iterdir()}
-    both = {"deploy.prototxt", "pruned.caffemodel", "prune.json"}
+    both = {"deploy.prototxt", "pruned.caffemodel", "ratios.toml", "prune.json"}
     assert names == both | ({"train_val.prototxt"} if net == "trainval" else set())
 
 
@@ -267,6 +308,11 @@ def test_opencv_computes_the_same(tmp_path: Path, sqgen: Run) -> None:
         (("--ratio-for", "conv1=0"), "'conv1' is to keep 0: give a share above 0, up to 1"),
         (("--ratio-for", "conv1=1.5"), "'conv1' is to keep 1.5: give a share above 0, up to 1"),
         (("--ratio-for", "conv1=nan"), "--ratio-for conv1=nan: write PATTERN=X, as conv1=0.5"),
+        (("--ratio-for", "conv1=70%"), "--ratio-for conv1=70%: write conv1=0.7"),
+        (("--ratio-for", "conv1=x%"), "--ratio-for conv1=x%: write PATTERN=X, as conv1=0.5"),
+        (("--macs", "70%"), "--macs 70%: write 0.7"),
+        (("--macs", "0.5", "--scale", "nan"), "--scale nan: give a number"),
+        (("--macs", "0.5", "--mean", "nan,1,1"), "--mean 'nan,1,1' is no list such as"),
         (("--ratio-for", "fire2/squeeze=0.5"), "did you mean 'fire2/squeeze1x1'?"),
         (
             ("--ratio-for", "conv5_5=0.5"),

@@ -29,6 +29,22 @@ def test_a_summary_without_a_stage_names_them(sqgen: Run, shared: Path) -> None:
     assert sqgen("summary", str(case), "--stage", "val").returncode == 0
 
 
+def test_a_command_without_stages_names_one_that_has_them(sqgen: Run, tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "in" type: "DummyData" top: "data" include { stage: "wide" } }'
+        'layer { name: "last" type: "InnerProduct" bottom: "data" top: "last" }'
+    )
+    (tmp_path / "w.sqz").write_bytes(b"x")
+    net = ("--net", "net.prototxt")
+    for command in (
+        ("prune", "w.sqz", *net, "--out", "small", "--macs", "0.5"),
+        ("compress", "decode", "w.sqz", *net, "-o", "x.caffemodel"),
+    ):
+        told = sqgen(*command).stderr
+        assert "stages wide: sqgen deploy NET --stage NAME makes a net of them" in told
+    assert "stages wide: give --stage NAME" in sqgen("summary", "net.prototxt").stderr
+
+
 def test_errors_of_a_net_in_a_stage_name_none() -> None:
     net = parse_net(ALL_IN_ONE.replace('top: "data"', 'top: "date"'))
     with pytest.raises(NetError, match="stages narrow, wide: give --stage NAME"):

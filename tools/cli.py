@@ -127,9 +127,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if sys.stdout is not None:
             flush()
     except SqgenError as error:
-        from .mistaken_usage import swapped_hint
+        from .mistaken_usage import stage_advice, swapped_hint
 
-        _fail(f"{error}{swapped_hint(cli, error, words)}", error.exit_code)
+        message = stage_advice(cli, str(error), words)
+        _fail(f"{message}{swapped_hint(cli, error, words)}", error.exit_code)
     except click.ClickException as error:
         if isinstance(error, NO_ARGUMENTS):
             click.echo(error.format_message(), err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -83,6 +84,8 @@ def check_preprocessing(options: PreprocessingOptions) -> None:
         parse_size(options.resize)
     if options.like is not None and (options.mean is not None or options.scale is not None):
         raise click.UsageError("--like: tells mean and scale; give it or --mean and --scale")
+    if options.scale is not None and not math.isfinite(options.scale):
+        raise click.UsageError(f"--scale {options.scale:g}: give a number")
     _mean_values(options.mean)
 
 
@@ -154,11 +157,12 @@ def _mean_values(text: str | None) -> tuple[float, ...] | None:
     if text is None or os.path.isfile(text):
         return None
     try:
-        return tuple(float(value) for value in text.split(","))
+        values = tuple(float(value) for value in text.split(","))
     except ValueError:
-        raise click.UsageError(
-            f"--mean '{printable(text)}' is no list such as 104,117,123"
-        ) from None
+        values = (math.nan,)
+    if not all(map(math.isfinite, values)):
+        raise click.UsageError(f"--mean '{printable(text)}' is no list such as 104,117,123")
+    return values
 
 
 def find_images(arguments: Sequence[str]) -> Iterator[str]:

@@ -16,6 +16,7 @@ CUTOFF = 0.75  # how alike an option and a mistyped one must be, from 0 to 1
 HEAD = 4096  # bytes that tell text from a caffemodel
 # Names of other frameworks -> the field of the solver.
 SOLVER_FIELDS = {"lr": "base_lr", "learning_rate": "base_lr", "seed": "random_seed"}
+STAGE_ADVICE = "give --stage NAME"  # of nets/shapes.py
 NETS, WEIGHTS = ("NET",), ("W", "WEIGHTS", "IN")  # metavars
 
 
@@ -92,13 +93,35 @@ def swapped_hint(group: click.Group, error: SqgenError, words: Sequence[str]) ->
     return "; the net and the weights are in each other's place" if is_swapped else ""
 
 
-def _given(group: click.Group, words: Sequence[str]) -> list[tuple[str, str]]:
-    """Return metavar and value of the arguments and options that have a string."""
+def stage_advice(group: click.Group, message: str, words: Sequence[str]) -> str:
+    """Return a message that a command without --stage can keep: another command has it.
+
+    Args:
+        group: the commands.
+        message: of an error.
+        words: the command line.
+    """
+    command, _ = _find_command(group, words)
+    if command is None or "--stage" in _options(command):
+        return message
+    return message.replace(STAGE_ADVICE, "sqgen deploy NET --stage NAME makes a net of them")
+
+
+def _find_command(
+    group: click.Group, words: Sequence[str]
+) -> tuple[click.Command | None, list[str]]:
+    """Return the command of a command line, and the words after it; None of a group."""
     command: click.Command | None = group
     rest = list(words)
     while isinstance(command, click.Group) and rest:
         command, *rest = command.get_command(click.Context(command), rest[0]), *rest[1:]
-    if command is None or isinstance(command, click.Group):
+    return (None if isinstance(command, click.Group) else command), rest
+
+
+def _given(group: click.Group, words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return metavar and value of the arguments and options that have a string."""
+    command, rest = _find_command(group, words)
+    if command is None:
         return []
     values = command.make_context(command.name, rest, resilient_parsing=True).params
     found = ((each.metavar, values.get(each.name or "")) for each in command.params)

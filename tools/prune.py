@@ -131,11 +131,17 @@ def _all_seen(model: NetParameter, seen: SeenImages | None) -> list[str]:
 
 def _write(result: PruneResult, options: PruneOptions) -> None:
     """Write the files, and say what they are."""
-    from ..pruning.pruned_net import RECORD, SQZ
+    from ..pruning.decisions import format_ratios
+    from ..pruning.pruned_net import RATIOS, RECORD, SQZ
 
     pruned, out = result.done.pruned, options.out
     words = ["sqgen", "prune", options.weights, "--net", options.net_path, "--out", out]
     files = pruned.files(f"# {shell_join(words)} ...\n# sqgen {__version__}\n", result.seen)
+    if not options.lossless:
+        choice = f"--criterion {options.criterion} --seed {options.seed}"
+        header = f"# sqgen prune --ratios, with {choice}: shares of channels that layers keep.\n"
+        text = format_ratios(result.done.decisions, result.done.counts, header)
+        files[RATIOS] = text.encode()
     if options.bytes is not None:
         files[SQZ] = pruned.sqz
     record = result.as_dict(out, [*files, RECORD])
