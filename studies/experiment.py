@@ -105,12 +105,17 @@ class DigitsNet:
     def train(self, iterations: int, rate: float, *options: object) -> dict[str, Any]:
         """Train; return top1, loss and the path of the snapshot in the end."""
         result = sqgen("train", *options, *self.training(iterations, rate), cwd=self.folder)
-        scores = {score["name"]: score["value"] for score in result["scores"]}
+        scores = scores_of(result)
         return {
             "top1": scores["accuracy_top1"],
             "loss": scores["loss"],
             "snapshot": str(self.folder / result["snapshots"][-1]),
         }
+
+
+def scores_of(result: dict[str, Any]) -> dict[str, float]:
+    """Return name -> value of the scores that `sqgen train` or `test` prints as JSON."""
+    return {score["name"]: float(score["value"]) for score in result["scores"]}
 
 
 def kept(

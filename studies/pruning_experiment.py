@@ -1,27 +1,30 @@
 """Which search finds the best channels to keep? (AMC, arXiv:1802.03494, asks it of its own)
 
     python -m sqgen.studies.pruning_experiment compressed_SqueezeNet.net --net deploy.prototxt \\
-      --data images_lmdb -o build/pruning
+      --data images_lmdb --macs 0.9 --trials 400 -o build/pruning
 
-Each method gets the same budget, images and number of trials; the score is the divergence of the
-reconstructed net from the whole one on these images. `uniform` tries one net. The rows tell of the
-images that the searches saw: that they mean more than these, other images have to show.
+Each method gets the same budget (`--macs`, or `--ms` of a latency table), images and number of
+trials; the score is the divergence of the reconstructed net from the whole one on these images.
+`uniform` tries one net. The rows tell of the images that the searches saw: that they mean more than
+these, other images have to show. The minutes are those of the trials.
 
 Results that are there already are kept, and a search that was stopped goes on. In the end, OUT has
-`results.csv` (a row per method and seed) and `table.txt`. It needs `pip install 'sqgen[engine]'`.
+`results.csv` (a row per method and seed) and `table.txt`. It needs `pip install 'sqgen[search]'`.
 """
 
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import SqgenError
+from ..errors import DesignError, SqgenError
 from ..formats.files import write_files
 from ..report.table import table
+from ..search.journal import read_journal
 from .experiment import (
     check_settings,
     csv_bytes,
@@ -33,12 +36,23 @@ from .experiment import (
     sqgen,
 )
 
-UNIFORM, *SEARCHES = METHODS = ("uniform", "random", "greedy", "evolution")
-CRITERION = "l1-inputs"
+METHODS = UNIFORM, *SEARCHES = (
+    *("uniform", "random", "greedy", "evolution"),
+    *("knapsack", "ddpg"),
+)
+JOURNAL = "trials.jsonl"
 
 
 class Row(NamedTuple):
-    """What a method found: MACs, and scores on the images."""
+    """What a method found.
+
+    Attributes:
+        method, seed: of the search.
+        macs: that are left.
+        top1: on the images; None without labels.
+        divergence, error: from the whole net, and the standard error over images.
+        minutes: that the trials took.
+    """
 
     method: str
     seed: int
@@ -46,22 +60,15 @@ class Row(NamedTuple):
     top1: float | None
     divergence: float
     error: float
+    minutes: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the experiment, or what is left of it."""
-    parser = experiment_parser(
-        "pruning_experiment", "Searches for the channels that a net keeps, at equal budgets.", 3
-    )
-    parser.add_argument("weights", type=Path, help="of the net")
-    parser.add_argument("--net", type=Path, required=True, help="a deploy net")
-    parser.add_argument("--data", type=Path, required=True, help="an LMDB, or a folder of images")
-    parser.add_argument("--macs", type=float, default=0.9, metavar="X", help="the budget [0.9]")
-    parser.add_argument("--trials", type=int, default=100, metavar="N", help="of a search [100]")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     files = [str(getattr(options, name).resolve()) for name in ("weights", "net", "data")]
-    settings = {"files": files, "macs": options.macs, "trials": options.trials}
     try:
+        settings = {"files": files, "budget": _budget(options), "trials": options.trials}
         check_settings(options.out, settings)
         rows = _run(options.out.resolve(), options.seeds, options.jobs, **settings)
     except SqgenError as error:
@@ -74,8 +81,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parser() -> ArgumentParser:
+    parser = experiment_parser(
+        "pruning_experiment", "Searches for the channels that a net keeps, at equal budgets.", 3
+    )
+    parser.add_argument("weights", type=Path, help="of the net")
+    parser.add_argument("--net", type=Path, required=True, help="a deploy net")
+    parser.add_argument("--data", type=Path, required=True, help="an LMDB, or a folder of images")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--macs", type=float, default=0.9, metavar="X", help="the budget [0.9]")
+    budget.add_argument("--ms", type=float, metavar="X", help="the budget, by --latency")
+    parser.add_argument("--latency", type=Path, metavar="FILE", help="a latency table")
+    parser.add_argument("--trials", type=int, default=100, metavar="N", help="of a search [100]")
+    return parser
+
+
+def _budget(options: Namespace) -> list[str]:
+    """Return the options of `sqgen prune` for the budget."""
+    if options.ms is None:
+        return ["--macs", f"{options.macs:g}"]
+    if options.latency is None:
+        raise DesignError("--ms: give --latency, a table of `sqgen time --table`")
+    return ["--ms", f"{options.ms:g}", "--latency", str(options.latency.resolve())]
+
+
 def _run(
-    out: Path, seeds: int, jobs: int, *, files: list[str], macs: float, trials: int
+    out: Path, seeds: int, jobs: int, *, files: list[str], budget: list[str], trials: int
 ) -> list[Row]:
     """Search all that is not searched yet; return what was found."""
     runs = [(UNIFORM, 1), *((m, seed) for seed in range(1, seeds + 1) for m in SEARCHES)]
@@ -85,8 +116,9 @@ def _run(
         weights, net, data = files
         search = ("--by", method, "--trials", trials, "--seed", seed, "--resume")
         return sqgen(
-            *("prune", weights, "--net", net, "--data", data, "--out", ".", "--macs", f"{macs:g}"),
-            *("--no-proof", "--force", "--json", *(search if method != UNIFORM else ())),
+            *("prune", weights, "--net", net, "--data", data, "--out", ".", *budget),
+            *("--no-proof", "--force", "--json"),
+            *(search if method != UNIFORM else ("--by", UNIFORM)),
             cwd=place,
         )
 
@@ -95,17 +127,20 @@ def _run(
         for (method, seed), place in places.items()
     ]
     run_all(tasks, jobs, lambda line: print(line, file=sys.stderr))
-    return [_row(method, seed, read_result(place)) for (method, seed), place in places.items()]
+    return [_row(method, seed, place) for (method, seed), place in places.items()]
 
 
-def _row(method: str, seed: int, result: dict[str, Any]) -> Row:
+def _row(method: str, seed: int, place: Path) -> Row:
+    result = read_result(place)
     found = result["agreements"]["reconstructed"]
-    macs = result["macs"]["after"]
-    return Row(method, seed, macs, found["top1"], found["divergence"], found["error"])
+    trials = [] if method == UNIFORM else read_journal(place / JOURNAL)[1]
+    minutes = sum(trial.seconds for trial in trials) / 60
+    scores = found["top1"], found["divergence"], found["error"]
+    return Row(method, seed, result["macs"]["after"], *scores, minutes)
 
 
 def summary_lines(rows: Sequence[Row]) -> list[str]:
-    """Return the table: means over seeds, with standard errors of more than one."""
+    """Return the table: means over seeds, with standard errors: of one seed, those of images."""
     lines = []
     for method in dict.fromkeys(row.method for row in rows):
         own = [row for row in rows if row.method == method]
@@ -114,18 +149,21 @@ def summary_lines(rows: Sequence[Row]) -> list[str]:
             [
                 *(method, f"{len(own)}", f"{max(row.macs for row in own):,}"),
                 _mean_text(top1, 1),
-                _mean_text([row.divergence for row in own], 3),
+                _mean_text([row.divergence for row in own], 3, own[0].error),
+                f"{sum(row.minutes for row in own) / len(own):.1f}",
             ]
         )
-    heads = ["by", "seeds", "MACs at most", "top-1 %", "KL from the whole net"]
-    return table(heads, lines, right=(1, 2, 3, 4))
+    heads = ["by", "seeds", "MACs at most", "top-1 %", "KL from the whole net", "minutes"]
+    return table(heads, lines, right=(1, 2, 3, 4, 5))
 
 
-def _mean_text(values: Sequence[float], digits: int) -> str:
+def _mean_text(values: Sequence[float], digits: int, error: float | None = None) -> str:
+    """Return a mean with its standard error; of one value, with the error given."""
     if not values:
         return ""
     if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
+        plus = "" if error is None else f" +- {error:.{digits}f}"
+        return f"{values[0]:.{digits}f}{plus}"
     found = mean(values)
     return f"{found.value:.{digits}f} +- {found.error:.{digits}f}"
 

@@ -11,9 +11,11 @@ import pytest
 
 from sqgen.errors import DesignError, RunError
 from sqgen.formats.constraints import FREE, ZERO, BlobName, Constraint
+from sqgen.search.methods import METHODS
 from sqgen.studies import (
     dsd_experiment,
     experiment,
+    pruned_digits_experiment,
     pruning_experiment,
     retraining_experiment,
 )
@@ -115,13 +117,33 @@ def test_claims_are_held_against_the_means() -> None:
 
 def test_searches_are_compared_over_seeds() -> None:
     rows = [
-        pruning_experiment.Row("uniform", 1, 900, 0.4, 0.5, 0.1),
-        pruning_experiment.Row("random", 1, 890, 0.5, 0.3, 0.1),
-        pruning_experiment.Row("random", 2, 899, 0.6, 0.5, 0.1),
+        pruning_experiment.Row("uniform", 1, 900, 0.4, 0.5, 0.1, 0.0),
+        pruning_experiment.Row("random", 1, 890, 0.5, 0.3, 0.1, 2.0),
+        pruning_experiment.Row("random", 2, 899, 0.6, 0.5, 0.1, 4.0),
     ]
     lines = [line.split() for line in pruning_experiment.summary_lines(rows)]
-    assert lines[1] == ["uniform", "1", "900", "40.0", "0.500"]
-    assert lines[2] == ["random", "2", "899", "55.0", "+-", "5.0", "0.400", "+-", "0.100"]
+    assert lines[1] == ["uniform", "1", "900", "40.0", "0.500", "+-", "0.100", "0.0"]
+    assert lines[2] == ["random", "2", "899", "55.0", "+-", "5.0", "0.400", "+-", "0.100", "3.0"]
+
+
+def test_pruned_digits_are_averaged_over_seeds() -> None:
+    row = pruned_digits_experiment.Row
+    rows = [row("whole", 1, 900, None, 0.9), row("whole", 2, 900, None, 0.92)]
+    rows += [row("ddpg", 1, 440, 0.5, 0.8), row("ddpg", 2, 450, 0.7, 0.9)]
+    lines = [line.split() for line in pruned_digits_experiment.summary_lines(rows)]
+    assert lines[1] == ["whole", "900", "91.00", "+-", "1.00"]
+    assert lines[2] == ["ddpg", "450", "60.00", "+-", "10.00", "85.00", "+-", "5.00"]
+
+
+def test_experiments_know_all_methods() -> None:
+    """They name them themselves, as the command does."""
+    assert list(pruning_experiment.METHODS) == list(METHODS)
+
+
+def test_a_budget_of_time_needs_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["w", "--net", "n", "--data", "d", "--ms", "0.5", "-o", str(tmp_path / "out")]
+    assert pruning_experiment.main(arguments) == 2
+    assert "--ms: give --latency" in capsys.readouterr().err
 
 
 def test_a_stopped_search_keeps_its_journal(tmp_path: Path) -> None:
