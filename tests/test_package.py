@@ -168,7 +168,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "search": {"formats"},
     "pruning": {"formats", "nets", "weights", "generator", "compress", "engine", "search"},
-    "studies": {"formats", "nets", "compress", "evaluation", "runner", "logs", "report"},
+    "studies": {"formats", "nets", "compress", "search", "evaluation", "runner", "logs", "report"},
     "finetune": {
         "formats",
         "nets",
