@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from ..text import first_few
-from .charts import Chart, chart_label
+from .charts import ZOOM, Chart, chart_label
 
 WIDTH = 560  # pixels
 BAR = 17  # pixels that a layer takes
@@ -148,7 +148,7 @@ def _scores_spec(
         "field": "trial",
         "type": "quantitative",
         "title": "trial",
-        "scale": {"domain": [1, max(2, count)], "nice": False},
+        "scale": {"domain": [1, max(2, count)], "nice": False, "padding": 6},
         "axis": {"tickMinStep": 1, "tickCount": 8, "format": ",d", "grid": False},
     }
     legend = {"columns": len(KINDS), "values": shown, "symbolSize": 60}
@@ -170,7 +170,8 @@ def _scores_spec(
         "layer": [
             {
                 "data": {"values": list(points)},
-                "mark": {"type": "point"},
+                "params": [ZOOM],
+                "mark": {"type": "point", "clip": True},
                 "encoding": {
                     "shape": {**kind, "scale": {"domain": list(KINDS), "range": list(_SHAPES)}},
                     "tooltip": [
@@ -182,7 +183,7 @@ def _scores_spec(
             },
             {
                 "data": {"values": list(line)},
-                "mark": {"type": "line", "interpolate": "step-after"},
+                "mark": {"type": "line", "clip": True, "interpolate": "step-after"},
             },
         ],
     }
@@ -191,8 +192,8 @@ def _scores_spec(
 def _score_axis(scores: Sequence[float]) -> dict[str, Any]:
     low, high = min(scores, default=0.0), max(scores, default=0.0)
     if low > 0 and high >= _LOG_FROM * low:
-        return {"scale": {"type": "log", "nice": True}, "axis": {"tickCount": 6, "format": "~g"}}
-    return {"scale": {"zero": False}, "axis": {"format": "~g"}}
+        return {"scale": {"type": "log", "padding": 6}, "axis": {"tickCount": 6, "format": "~g"}}
+    return {"scale": {"zero": False, "padding": 6}, "axis": {"format": "~g"}}
 
 
 def search_picture(charts: Sequence[Chart]) -> Chart:
