@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from statistics import fmean, median
+from threading import get_ident
 from time import perf_counter
 
 import numpy as np
@@ -16,10 +18,10 @@ from ..nets.timed_layers import INPUT
 from . import memory
 from .executor import Executor
 from .forward import ForwardPass
-from .kernels.base import BlobValue, PassContext
+from .kernels.base import BlobValue, Kernel, PassContext, Tensors
 from .microbatch import largest_blob
 from .schedule import Step
-from .wiring import wire_net
+from .wiring import WiredLayer, wire_net
 from .workers import RecordRange, Workers
 
 _WARM_UP = 3  # passes: the first make oneDNN's kernels
@@ -46,7 +48,7 @@ class LatencyMeter:
         self, net: NetDefinition, batch: int, iterations: int, workers: Workers, precision: str
     ) -> None:
         memory.keep_freed_memory()
-        self._batch, self._iterations = batch, iterations
+        self._net, self._batch, self._iterations = net, batch, iterations
         self._workers, self._precision = workers, precision
         self._largest = largest_blob(wire_net(net, "TEST", {}).layers)
 
@@ -55,8 +57,7 @@ class LatencyMeter:
         inner = [point for point in points if point.layer.kind.type != INPUT]
         times = iter(self._branch_times(inner)) if inner else iter(())
         return [
-            next(times) if point.layer.kind.type != INPUT else self._input_time(point)
-            for point in points
+            next(times) if point.layer.kind.type != INPUT else self._pass_time for point in points
         ]
 
     def _executor(self, param: NetParameter) -> Executor:
@@ -67,20 +68,26 @@ class LatencyMeter:
             precision=self._precision,
         )
 
-    def _input_time(self, point: Point) -> float:
-        """Time a pass that computes nothing: it reads and splits its batch."""
-        shape = (self._batch, point.inputs, *point.layer.bottoms[0][2:])
-        source = LayerParameter(name="data", type=INPUT, top=["data"])
-        source.input_param.shape.add(dim=shape)
-        sink = LayerParameter(name="sink", type="Silence", bottom=["data"])
-        executor = self._executor(NetParameter(layer=[source, sink]))
-        image = np.zeros(shape, np.float32)
-        seconds = []
+    @cached_property
+    def _pass_time(self) -> float:
+        """The milliseconds of a pass of the whole net besides its steps."""
+        executor = self._executor(self._net.param)
+        first, last = _Stamp(), _Stamp()
+        executor.steps = [first.step, *executor.steps, last.step]
+        arrays = {
+            name: np.zeros(shape, np.float32)
+            for layer in executor.inputs.layers
+            for name, shape in zip(layer.tops, layer.top_shapes, strict=True)
+        }
+        rest = []
         for _ in range(_WARM_UP + self._iterations):
+            first.stamps, last.stamps = {}, {}
             start = perf_counter()
-            executor.forward({"data": image})
-            seconds.append(perf_counter() - start)
-        return median(seconds[_WARM_UP:]) * MILLI
+            executor.forward(arrays)
+            seconds = perf_counter() - start
+            inside = [sum(last.stamps[key]) - sum(first.stamps[key]) for key in first.stamps]
+            rest.append(seconds - fmean(inside))
+        return median(rest[_WARM_UP:]) * MILLI
 
     def _branch_times(self, points: Sequence[Point]) -> list[float]:
         param, branches = latency_net(points, self._batch)
@@ -96,6 +103,25 @@ class LatencyMeter:
 
         by_worker = self._workers.run(work, shares)
         return [fmean(times) for times in zip(*by_worker, strict=True)]
+
+
+class _Stamp(Kernel):
+    """A step that notes when it runs.
+
+    Attributes:
+        stamps: seconds, by thread.
+    """
+
+    def __init__(self) -> None:
+        layer = WiredLayer(LayerParameter(name="stamp"), [], [], [], [], [], [])
+        super().__init__(layer, -1, "TEST")
+        self.stamps: dict[int, list[float]] = {}
+        self.step = Step(self, [], [], [], [], [])
+
+    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
+        """Compute nothing."""
+        self.stamps.setdefault(get_ident(), []).append(perf_counter())
+        return []
 
 
 class _BranchClock:

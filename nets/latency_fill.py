@@ -8,10 +8,10 @@ from typing import NamedTuple
 from ..progress import StartBar
 from .latency_net import Point
 from .latency_table import DIGITS, Grid, LatencyTable
-from .timed_layers import TimedLayer
+from .timed_layers import LayerKind, TimedLayer
 
-_SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)  # of a layer's channels at which it is timed
-_MULTIPLE = 8  # of which these are
+_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)  # of a layer's channels at which it is timed
+_VECTOR, _TAIL = 16, 6  # channels; a pooling takes longest with odd ones, this is between
 _MOST_BLOCKS = 16  # numbers of filters
 
 Measure = Callable[[Sequence[Point]], Sequence[float]]  # milliseconds
@@ -25,52 +25,77 @@ class LayerRange(NamedTuple):
     least_outputs: int
 
 
-def _input_knots(least: int, most: int, group: int = 1) -> list[int]:
-    """Return numbers of channels from the least to the most, at shares of the most."""
-    multiple = _MULTIPLE * group if most >= 4 * _MULTIPLE * group else group
-    inner = [round(share * most / multiple) * multiple for share in _SHARES[:-1]]
+def _input_knots(least: int, most: int, group: int, parts: int = 1) -> list[int]:
+    """Return numbers of channels from the least to the most, at shares of the most.
+
+    Those between leave a tail beside whole vectors in each part, as most numbers do: vectors alone
+    take less, in a pooling half as long.
+    """
+    whole = _VECTOR * parts
+    if least == most:
+        return [most]
+    if group > 1 or most <= 2 * whole:
+        inner = [round(share * most / group) * group for share in _SHARES]
+    else:
+        inner = [_with_tail(share * most, parts) for share in _SHARES]
     return sorted({max(least, group), most, *(n for n in inner if least < n < most)})
 
 
+def _with_tail(count: float, parts: int) -> int:
+    """Return the number next to another of which each part is vectors and a tail."""
+    whole, tail = _VECTOR * parts, _TAIL * parts
+    return round((count - tail) / whole) * whole + tail
+
+
 def _output_knots(least: int, most: int, block: int, group: int) -> list[int]:
-    """Return numbers of filters: multiples of blocks, which take the same time within each."""
+    """Return numbers of filters: one in each of some blocks, in which all take about as long.
+
+    But in the last block, that of all filters, few as pruned nets have all but some of it.
+    """
     if block == 1 or group > 1 or least == most:
         return _input_knots(least, most, group)
     blocks = -(-most // block)
+    first = -(-least // block)
     step = -(-blocks // _MOST_BLOCKS)
-    rows = {min(most, block * number) for number in range(blocks, 0, -step)}
-    return sorted({*rows, min(most, -(-least // block) * block)})
+    chosen = {first, *range(blocks, first, -step)} - {blocks}
+    return sorted({most, *(max(least, block * (number - 1) + _TAIL) for number in chosen)})
 
 
 def add_layers(table: LatencyTable, ranges: Sequence[LayerRange]) -> list[tuple[LayerRange, Grid]]:
     """Add empty grids for the layers that a table lacks; return a layer for each grid to fill.
 
-    The largest layer of a kind serves the smaller ones.
+    All layers of a kind have one grid: so a net's time does not depend on what it was pruned from.
     """
-    largest = sorted(ranges, key=lambda each: -each.layer.inputs * max(1, each.layer.outputs))
-    found: dict[int, tuple[LayerRange, Grid]] = {}
-    for each in largest:
-        layer = each.layer
-        grid = next((g for g in table.grids if g.kind == layer.kind and _serves(g, each)), None)
-        if grid is None:
-            group = int(str(dict(layer.kind.settings).get("group", 1)))
-            outputs = [0]
-            if layer.outputs:
-                outputs = _output_knots(each.least_outputs, layer.outputs, table.block, group)
-            grid = Grid.empty(
-                layer.kind, _input_knots(each.least_inputs, layer.inputs, group), outputs
-            )
-            table.grids.append(grid)
-        found.setdefault(id(grid), (each, grid))
-    return list(found.values())
+    by_kind: dict[LayerKind, list[LayerRange]] = {}
+    for each in ranges:
+        by_kind.setdefault(each.layer.kind, []).append(each)
+    return [(own[0], _grid_for(table, kind, own)) for kind, own in by_kind.items()]
 
 
-def _serves(grid: Grid, each: LayerRange) -> bool:
-    """Whether a grid reaches from the least channels of a layer to all of them."""
-    least = (each.least_inputs, each.least_outputs)
-    first = (grid.inputs[0], grid.outputs[0])
-    is_low = all(low <= max(16, count) for low, count in zip(first, least, strict=True))
-    return grid.covers(each.layer.inputs, each.layer.outputs) and is_low
+def _grid_for(table: LatencyTable, kind: LayerKind, ranges: Sequence[LayerRange]) -> Grid:
+    """Return the grid that serves all layers of a kind; a larger one than a table has is added."""
+    layers = [each.layer for each in ranges]
+    knots = [each[1:] for each in ranges]
+    knots += [(layer.inputs, layer.outputs) for layer in layers]
+    known = [grid for grid in table.grids if grid.kind == kind]
+    for grid in known:
+        if all(_reaches(grid, inputs, outputs) for inputs, outputs in knots):
+            return grid
+        knots += [(grid.inputs[place], grid.outputs[place]) for place in (0, -1)]
+    least, most = (tuple(map(end, zip(*knots, strict=True))) for end in (min, max))
+    group, parts = kind.number("group"), kind.number("parts")
+    inputs = _input_knots(least[0], most[0], group, parts)
+    outputs = _output_knots(least[1], most[1], table.block, group) if most[1] else [0]
+    grid = Grid.empty(kind, inputs, outputs)
+    table.grids.append(grid)
+    return grid
+
+
+def _reaches(grid: Grid, inputs: int, outputs: int) -> bool:
+    """Whether a grid covers a point, or has one of less than a vector more below it."""
+    firsts = grid.inputs[0], grid.outputs[0]
+    is_low = all(a <= max(_VECTOR, b) for a, b in zip(firsts, (inputs, outputs), strict=True))
+    return is_low and grid.covers(inputs, outputs)
 
 
 def fill(

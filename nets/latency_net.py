@@ -38,20 +38,30 @@ def latency_net(points: Sequence[Point], batch: int) -> tuple[NetParameter, list
 
 
 def _branch(point: Point, name: str, batch: int) -> Iterator[LayerParameter]:
-    settings = dict(point.layer.kind.settings)
+    count = point.layer.kind.number("parts")
     shapes = list(_input_shapes(point, batch))
     blobs = [f"{name}_in{place}" for place in range(len(shapes))]
     source = LayerParameter(name=f"{name}_in", type="Input", top=blobs)
     for shape in shapes:
         source.input_param.shape.add(dim=shape)
-    if settings.get("parts", 1) != 1:
-        parts = _split(point.inputs, int(str(settings["parts"])))
+    if count > 1:
+        parts = _split(point.inputs, count)
         source.ClearField("input_param")
         source.top[:] = [f"{name}_part{place}" for place in range(len(parts))]
         for part in parts:
             source.input_param.shape.add(dim=[batch, part, *shapes[0][2:]])
         yield source
         yield LayerParameter(name=f"{name}_join", type="Concat", bottom=source.top, top=blobs)
+    elif pad := point.layer.kind.number("padded"):
+        height, width = shapes[0][2:]
+        source.input_param.shape[0].dim[1:] = [1, height - 2 * pad, width - 2 * pad]
+        source.top[:] = [f"{name}_inner"]
+        yield source
+        maker = LayerParameter(name=f"{name}_pad", type="Convolution", bottom=source.top, top=blobs)
+        maker.convolution_param.num_output = point.inputs
+        maker.convolution_param.kernel_size.append(1)
+        maker.convolution_param.pad.append(pad)
+        yield maker
     else:
         yield source
     for place, layer in enumerate(point.layer.layers):

@@ -99,9 +99,9 @@ def position(count: int, knots: Sequence[int], block: int = 1) -> float:
     Args:
         count: of channels, up to the last of `knots`.
         knots: where times are known.
-        block: `count` is rounded up to a multiple of it, at most the last knot.
+        block: all channels in a block of so many are the same.
     """
-    count = min(-(-count // block) * block, knots[-1])
+    count, knots = -(-count // block), [-(-knot // block) for knot in knots]
     place = bisect_right(knots, count) - 1
     if place < 0:
         return 0.0
@@ -137,15 +137,15 @@ class LatencyTable:
     grids: list[Grid] = field(default_factory=list)
 
     def find(self, layer: TimedLayer) -> Grid | None:
-        """Return the smallest grid that covers a layer, or one of its kind without parts."""
-        for kind in dict.fromkeys((layer.kind, layer.kind.without("parts"))):
+        """Return the largest grid that covers a layer, or one that says nothing of lazy blobs."""
+        for kind in dict.fromkeys((layer.kind, layer.kind.without("parts", "padded"))):
             fitting = [
                 grid
                 for grid in self.grids
                 if grid.kind == kind and grid.covers(layer.inputs, layer.outputs)
             ]
             if fitting:
-                return min(fitting, key=lambda grid: (grid.inputs[-1], grid.outputs[-1]))
+                return max(fitting, key=lambda grid: (grid.inputs[-1], grid.outputs[-1]))
         return None
 
     def layer_times(self, shapes: NetShapes, where: str) -> list[LayerTime]:

@@ -33,7 +33,16 @@ Setting = int | str | bool | tuple[int, ...] | tuple[str, ...]
 INPUT = "Input"
 FREE = frozenset(["Split", "Dropout", "Silence", "HDF5Output", "Parameter"])  # in a deploy net
 DEFAULTS: Mapping[str, Setting] = {
-    **{"size": (), "bottoms": 1, "parts": 1, "then": (), "stride": 1, "pad": 0, "dilation": 1},
+    **{
+        "size": (),
+        "bottoms": 1,
+        "parts": 1,
+        "padded": 0,
+        "then": (),
+        "stride": 1,
+        "pad": 0,
+        "dilation": 1,
+    },
     **{"group": 1, "depthwise": False, "multiplier": 1, "kernel": 1, "param": ""},
     **{"method": "MAX", "operation": "SUM", "region": "ACROSS_CHANNELS", "local_size": 5},
 }
@@ -63,6 +72,12 @@ class LayerKind(NamedTuple):
         found = {name: _shortest(value) for name, value in settings.items()}
         rows = [(name, value) for name, value in found.items() if value != DEFAULTS[name]]
         return LayerKind(type_name, tuple(sorted(rows)))
+
+    def number(self, name: str) -> int:
+        """Return a setting that is a number."""
+        value = dict(self.settings).get(name, DEFAULTS[name])
+        assert isinstance(value, int)
+        return value
 
     def without(self, *names: str) -> LayerKind:
         """Return the kind with the defaults of some settings."""
@@ -137,11 +152,12 @@ def _timed(shapes: NetShapes, fused: bool) -> Iterator[TimedLayer]:
             continue
         chain = [node, *(_absorbed(graph, node, shapes.layers) if fused else ())]
         absorbed.update(each.index for each in chain)
-        yield _timed_layer(item, chain, _parts(graph, node, shapes) if fused else 1)
+        lazy = _lazy_bottom(graph, node, shapes) if fused else {}
+        yield _timed_layer(item, chain, lazy)
 
 
 def _timed_layer(
-    item: LayerShapes, chain: Sequence[Node[LayerParameter]], parts: int
+    item: LayerShapes, chain: Sequence[Node[LayerParameter]], lazy: Mapping[str, Setting]
 ) -> TimedLayer:
     layers, indexes = tuple(n.layer for n in chain), tuple(n.index for n in chain)
     if not item.bottoms:
@@ -150,7 +166,7 @@ def _timed_layer(
         return TimedLayer(kind, layers, indexes, (top,), _channels(top), 0)
     type_name, bottoms = item.layer.type, tuple(item.bottoms)
     settings = dict(_settings(item))
-    settings |= {"size": bottoms[0][2:], "bottoms": len(bottoms), "parts": parts}
+    settings |= {"size": bottoms[0][2:], "bottoms": len(bottoms), **lazy}
     settings["then"] = tuple(node.layer.type for node in chain[1:])
     is_joined = type_name == "Concat" and concat_axis(item.layer) % len(bottoms[0]) == 1
     inputs = sum(map(_channels, bottoms)) if is_joined else _channels(bottoms[0])
@@ -226,15 +242,37 @@ def _is_plain(item: LayerShapes) -> bool:
     return not layer.relu_param.negative_slope
 
 
-def _parts(graph: Graph[LayerParameter], node: Node[LayerParameter], shapes: NetShapes) -> int:
-    """Return how many blobs a layer reads as one: those of a Concat, which a pooling may follow."""
+def _lazy_bottom(
+    graph: Graph[LayerParameter], node: Node[LayerParameter], shapes: NetShapes
+) -> dict[str, Setting]:
+    """Return in which form a layer gets its bottom (`engine/kernels/base.py`).
+
+    The parts of a Concat, also through a pooling; or, of a global average, the plane of a padded
+    1x1 convolution.
+    """
     if len(node.sources) != 1 or node.sources[0] is None or node.layer.type == "Concat":
-        return 1
+        return {}
     maker = graph.nodes[node.sources[0].layer]
+    while maker.layer.type in ("ReLU", "Dropout") and maker.is_in_place(0) and maker.sources[0]:
+        is_joined = graph.nodes[maker.sources[0].layer].layer.type == "Concat"
+        if maker.layer.type == "ReLU" and is_joined:
+            break  # copies it
+        maker = graph.nodes[maker.sources[0].layer]
+    item = shapes.layers[maker.index]
     if maker.layer.type == "Concat":
-        bottoms = shapes.layers[maker.index].bottoms
-        is_lazy = len(bottoms[0]) == 4 and concat_axis(maker.layer) % 4 == 1
-        return len(bottoms) if is_lazy else 1
-    if maker.layer.type in ("Dropout", "Pooling") and len(maker.tops) == 1:
-        return _parts(graph, maker, shapes)
-    return 1
+        is_lazy = len(item.bottoms[0]) == 4 and concat_axis(maker.layer) % 4 == 1
+        return {"parts": len(item.bottoms)} if is_lazy else {}
+    if maker.layer.type == "Pooling" and len(maker.tops) == 1:
+        lazy = _lazy_bottom(graph, maker, shapes)
+        return {"parts": lazy["parts"]} if "parts" in lazy else {}
+    is_average = node.layer.pooling_param.pool == PoolingParameter.AVE
+    if maker.layer.type == "Convolution" and node.layer.type == "Pooling" and is_average:
+        windows = set(convolution_windows(maker.layer.convolution_param, len(item.bottoms[0]) - 2))
+        size = shapes.layers[node.index].bottoms[0][2:]
+        kernels = [
+            pooling_window(node.layer.pooling_param, n, s).kernel for n, s in enumerate(size)
+        ]
+        pads = {window.pad for window in windows if window[:2] == (1, 1)}
+        if len(windows) == len(pads) == 1 and kernels == list(size):
+            return {"padded": pads.pop()}
+    return {}

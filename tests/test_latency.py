@@ -225,6 +225,58 @@ def test_only_what_the_embedded_engine_fuses_is_a_layer_with_another() -> None:
     assert "r1" in {each.name for each in timed_layers(shapes_of(leaky), fused=True)}
 
 
+def test_lazy_blobs_of_squeezenet() -> None:
+    shapes = shapes_of(build(preset("v1.0"), "deploy"))
+    layers = timed_layers(shapes, fused=True)
+    lazy = {each.name: dict(each.kind.settings).keys() & {"parts", "padded"} for each in layers}
+    squeezes = [f"fire{number}/squeeze1x1" for number in range(3, 10)]
+    assert {name for name, words in lazy.items() if "parts" in words} == {
+        *("pool4", "pool8", "conv10"),
+        *squeezes,
+    }
+    assert {name for name, words in lazy.items() if "padded" in words} == {"pool10"}
+    points = [Point(each, each.inputs, each.outputs) for each in layers]
+    param, branches = latency_net(points[1:], 10)
+    made = require_shapes(NetDefinition(param), "TEST")
+    tops = {item.layer.name: item.tops for item in made.layers}
+    whole = {item.layer.name: item.tops for item in shapes.layers}
+    for point, branch in zip(points[1:], branches, strict=True):
+        assert tops[branch.timed[0]] == whole[point.layer.name]
+
+
+def test_the_error_and_the_rank_correlation_of_predictions() -> None:
+    from sqgen.studies.latency_experiment import Row, relative_error, summary_lines
+    from sqgen.studies.latency_experiment import rank_correlation as ranks
+
+    assert relative_error([1.0, 3.0], [2.0, 2.0]) == 0.5
+    assert ranks([1, 2, 3], [10, 200, 30]) == pytest.approx(0.5)  # 1 - 6 * 2 / (3 * 8)
+    assert ranks([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    rows = [Row(n, 100, 2.0 * n, 1.0 * n, 4.0) for n in (1, 2, 3)]
+    lines = summary_lines(rows, whole=8.0)  # twice too much, as of the whole net
+    assert lines[2].split()[-3:] == ["100.0", "+100.0", "1.000"]
+    assert lines[3].split()[-3:] == ["0.0", "+0.0", "1.000"]
+
+
+def test_the_experiment_draws_measures_and_writes(tmp_path: Path) -> None:
+    from sqgen.studies import latency_experiment
+
+    (tmp_path / "net.prototxt").write_text(NET)
+    table = filled()
+    table.conditions = {"threads": 1}
+    (tmp_path / "t.toml").write_bytes(table.to_toml())
+    words = [str(tmp_path / "t.toml"), "--net", str(tmp_path / "net.prototxt")]
+    words += ["-o", str(tmp_path / "out"), "--nets", "3", "--iterations", "1"]
+    assert latency_experiment.main([*words, "--threads", "2"]) == 2
+    assert not (tmp_path / "out").exists()
+    assert latency_experiment.main([*words, "--threads", "1"]) == 0
+    rows = (tmp_path / "out" / "results.csv").read_text().splitlines()
+    assert len(rows) == 4
+    predicted = [float(row.split(",")[2]) for row in rows[1:]]
+    whole = table.predict(shapes_of(NET), "net")
+    assert len(set(predicted)) > 1
+    assert all(0 < each <= whole for each in predicted)
+
+
 def ranges_of(text: str, fused: bool = True) -> list[LayerRange]:
     return layer_ranges(parse_net(text), None, fused=fused)
 
