@@ -13,6 +13,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
@@ -135,6 +136,11 @@ class LatencyTable:
     block: int = 1
     conditions: Mapping[str, Any] = field(default_factory=dict)
     grids: list[Grid] = field(default_factory=list)
+
+    @property
+    def digest(self) -> str:
+        """A digest of what it says."""
+        return sha256(self.to_toml()).hexdigest()[:16]
 
     def find(self, layer: TimedLayer) -> Grid | None:
         """Return the largest grid that covers a layer, or one that says nothing of lazy blobs."""

@@ -28,6 +28,7 @@ class Resource:
             with them.
         form: how an amount is written, as `format` takes it.
         is_estimate: whether `cost` is, which `exact` and `measure` then correct.
+        basis: a digest of what else amounts depend on besides the net; empty of nothing.
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class Resource:
         form: str = ",.0f",
         *,
         is_estimate: bool = False,
+        basis: str = "",
     ) -> None:
         self.flag, self.name, self.cost, self.form = flag, name, cost, form
-        self.is_estimate = is_estimate
+        self.is_estimate, self.basis = is_estimate, basis
 
     def text(self, amount: float) -> str:
         """Return an amount as it is written."""

@@ -139,6 +139,11 @@ class PruningJob:
             **self._search._asdict(),
             "score": self._score,
             "budgets": [budget.text for budget in self._budgets],
+            **{
+                f"basis of {budget.resource.flag}": budget.resource.basis
+                for budget in self._budgets
+                if budget.resource.basis
+            },
             "at_least": [f"{pattern}={count:g}" for pattern, count in rules.at_least],
             "leave": list(rules.leave),
             "round": rules.multiple,

@@ -15,8 +15,10 @@ from ..nets.shapes import require_shapes
 from ..nets.timed_layers import timed_layers
 from ..weights.channel_order import Order
 from .channel_groups import ChannelGroups, WiredLayer
+from .costs import ChannelPlaces, Resource
 
 _PHASE = "TEST"
+_NONE = np.arange(0)
 
 
 def layer_ranges(net: NetDefinition, image: Shape | None, *, fused: bool) -> list[LayerRange]:
@@ -48,7 +50,7 @@ def _least(groups: ChannelGroups, channels: Order) -> int:
     return sum(group is None or group.reason is not None for group in found)
 
 
-class LatencyCosts:
+class LatencyCosts(Resource):
     """The milliseconds of a net by a table, for any choice of channels.
 
     Times never fall as channels are added. Layers count as in the deploy net.
@@ -67,34 +69,25 @@ class LatencyCosts:
     def __init__(
         self, groups: ChannelGroups, net: NetDefinition, image: Shape | None, table: LatencyTable
     ) -> None:
+        super().__init__("--ms", "ms", self._milliseconds, ",.4g", basis=table.digest)
         deploy = deploy_net(net, image=image).definition
         times = table.layer_times(require_shapes(deploy, _PHASE), net.source)
         rows = {each.name: each for each in groups.wired[_PHASE]}
         own = [time for time in times if time.layer.name in rows]
         # Those that only the deploy net has, as its Softmax, keep all channels.
         self._constant = sum(table.time(*time) for time in times if time.layer.name not in rows)
-        self._places: dict[int, int] = {}
-        self._inputs, self._outputs = (
-            _Counter([self._find(groups, channels) for channels in lists])
-            for lists in (
-                [_read(rows[time.layer.name]) for time in own],
-                [
-                    rows[time.layer.name].filters if time.layer.outputs else np.arange(0)
-                    for time in own
-                ],
-            )
+        self._places = ChannelPlaces(groups)
+        self._inputs = _Counter([self._places.of(_read(rows[each.layer.name])) for each in own])
+        self._outputs = _Counter(
+            [
+                self._places.of(rows[each.layer.name].filters if each.layer.outputs else _NONE)
+                for each in own
+            ]
         )
         self._grids = _Grids(own, table.block)
 
-    def _find(self, groups: ChannelGroups, channels: Order) -> list[int]:
-        return [
-            self._places.setdefault(int(root), len(self._places)) for root in groups.roots(channels)
-        ]
-
-    def cost(self, removed: Iterable[int]) -> float:
-        """Return the milliseconds of a batch without the groups of these roots."""
-        kept = np.ones(len(self._places), dtype=np.int64)
-        kept[[self._places[root] for root in removed if root in self._places]] = 0
+    def _milliseconds(self, removed: Iterable[int]) -> float:
+        kept = self._places.kept(removed)
         times = self._grids.sum(self._inputs.counts(kept), self._outputs.counts(kept))
         return self._constant + times
 
@@ -102,7 +95,7 @@ class LatencyCosts:
 class _Counter:
     """Counts, for each of some lists of places, how many are kept."""
 
-    def __init__(self, lists: Sequence[Sequence[int]]) -> None:
+    def __init__(self, lists: Sequence[Order]) -> None:
         # reduceat gives an element of an empty list: each list ends with a place that is not kept.
         self._flat = np.array([place for places in lists for place in (*places, -1)], dtype=np.intp)
         lengths = [len(places) + 1 for places in lists]
@@ -110,7 +103,7 @@ class _Counter:
 
     def counts(self, kept: np.ndarray) -> np.ndarray:
         """Return the counts."""
-        return np.add.reduceat(np.append(kept, 0)[self._flat], self._starts)
+        return np.add.reduceat(np.append(kept, False)[self._flat].astype(np.intp), self._starts)
 
 
 class _Grids:

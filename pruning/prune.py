@@ -25,6 +25,7 @@ from .channel_groups import ChannelGroups
 from .criteria import BY_WEIGHTS, check_criterion, score_by_gradients, score_groups
 from .decision_features import decision_features
 from .decisions import Decision, RatioRules, find_decisions, keep_best
+from .latency import LatencyCosts
 from .lossless import find_lossless
 from .problem import PruningProblem, Score
 from .pruned_net import PrunedNet, make_pruned_net
@@ -34,6 +35,7 @@ from .shrink import Shrinking
 if TYPE_CHECKING:
     from ..engine.input_images import InputImages
     from ..engine.input_sums import InputSums
+    from ..nets.latency_table import LatencyTable
 
 WHOLE, PLAIN, RECONSTRUCTED = ("whole", "pruned", "reconstructed")
 
@@ -140,6 +142,15 @@ class Pruner:
             SqgenError: the weights can't be encoded.
         """
         return ByteCosts(self._net, self.groups, self.arrays, self._image)
+
+    def latency_costs(self, table: LatencyTable) -> LatencyCosts:
+        """Return how long nets take by a table.
+
+        Raises:
+            FormatError: the table lacks layers.
+            NetError: the net has no deploy net.
+        """
+        return LatencyCosts(self.groups, self._net, self._image, table)
 
     def scores(
         self, criterion: str, seed: int = 0, images: InputImages | None = None

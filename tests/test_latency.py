@@ -7,6 +7,7 @@ import math
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,8 @@ from sqgen.pruning.channel_groups import ChannelGroups
 from sqgen.pruning.latency import LatencyCosts, layer_ranges
 
 from .conftest import Run
+from .databases import make_lmdb, raw
+from .small_nets import random_model, save
 from .small_runs import PYTHON
 
 NET = """
@@ -253,8 +256,8 @@ def test_the_error_and_the_rank_correlation_of_predictions() -> None:
     assert ranks([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
     rows = [Row(n, 100, 2.0 * n, 1.0 * n, 4.0) for n in (1, 2, 3)]
     lines = summary_lines(rows, whole=8.0)  # twice too much, as of the whole net
-    assert lines[2].split()[-3:] == ["100.0", "+100.0", "1.000"]
-    assert lines[3].split()[-3:] == ["0.0", "+0.0", "1.000"]
+    assert lines[1].split()[-3:] == ["100.0", "+100.0", "1.000"]
+    assert lines[2].split()[-3:] == ["0.0", "+0.0", "1.000"]
 
 
 def test_the_experiment_draws_measures_and_writes(tmp_path: Path) -> None:
@@ -501,3 +504,86 @@ def test_options_that_contradict_are_refused(
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
     assert not (tmp_path / "t.toml").exists()
+
+
+def prune(sqgen: Run, folder: Path, *options: str, table: bytes | None = None) -> Any:
+    (folder / "net.prototxt").write_text(NET)
+    save(random_model(NET), folder / "w.caffemodel")
+    (folder / "t.toml").write_bytes(filled().to_toml() if table is None else table)
+    command = ("prune", "w.caffemodel", "--net", "net.prototxt", "--out", "small", "--no-proof")
+    return sqgen(*command, *options)
+
+
+@pytest.mark.parametrize("budget", ["0.6", "50"])
+def test_a_budget_of_milliseconds_is_met(sqgen: Run, tmp_path: Path, budget: str) -> None:
+    done = prune(sqgen, tmp_path, "--ms", budget, "--latency", "t.toml", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    made = json.loads(done.stdout)["ms"]
+    table = filled()
+    left = parse_net((tmp_path / "small" / "deploy.prototxt").read_text())
+    assert made["before"] == pytest.approx(table.predict(shapes_of(NET), "net"))
+    assert made["after"] == pytest.approx(table.predict(require_shapes(left, "TEST"), "left"))
+    limit = float(budget) if budget == "50" else 0.6 * made["before"]
+    assert 0.9 * limit < made["after"] <= limit  # few channels: steps are large
+
+
+def without_c2() -> bytes:
+    table = filled()
+    table.grids = [grid for grid in table.grids if ("size", 4) not in grid.kind.settings]
+    return table.to_toml()
+
+
+@pytest.mark.parametrize(
+    ("options", "table", "message"),
+    [
+        (("--ms", "0.5"), None, "--ms X and --latency FILE go together; sqgen time --table"),
+        (("--macs", "0.5", "--latency", "t.toml"), None, "--ms X and --latency FILE go together"),
+        (("--ms", "5e3", "--latency", "t.toml"), None, "--ms 5,000: the whole net has 166 ms"),
+        (("--ms", "2", "--latency", "t.toml"), None, "--ms 2: can't be met; "),
+        (("--ms", "70%", "--latency", "t.toml"), None, "--ms 70%: write 0.7"),
+        (("--ms", "0.5", "--latency", "no.toml"), None, "no.toml: no such file"),
+        (("--ms", "0.5", "--latency", "t.toml"), b"[[layer]", "t.toml: not a TOML file"),
+        (
+            ("--ms", "0.5", "--latency", "t.toml"),
+            without_c2(),
+            "t.toml: lacks 2 layers of net.prototxt: 'c2' (Convolution at 4x4, 16 -> 4), 'prob'"
+            " (Softmax at 4x4, 4 channels); measure them: sqgen time --table t.toml --space"
+            " net.prototxt",
+        ),
+    ],
+)
+def test_a_mistaken_budget_is_one_line(
+    sqgen: Run, tmp_path: Path, options: tuple[str, ...], table: bytes | None, message: str
+) -> None:
+    done = prune(sqgen, tmp_path, *options, table=table)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert message in done.stderr
+    assert not (tmp_path / "small").exists()
+
+
+def test_a_table_of_another_machine_is_said(sqgen: Run, tmp_path: Path) -> None:
+    table = filled()
+    table.conditions = {"processor": "a board", "threads": 999}
+    done = prune(
+        sqgen, tmp_path, "--ms", "0.6", "--latency", "t.toml", "--json", table=table.to_toml()
+    )
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("sqgen: warning: t.toml: is of another machine: processor a board, here")
+    assert "; threads 999, here " in line
+
+
+def test_a_search_goes_on_by_the_same_table_alone(sqgen: Run, tmp_path: Path) -> None:
+    """Otherwise its journal would go on with trials that cost something else."""
+    pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
+    make_lmdb(tmp_path / "lmdb", [raw(number, 3, 8, 8) for number in range(4)])
+    search = ["--ms", "0.6", "--latency", "t.toml", "--data", "lmdb", "--by", "random"]
+    search += ["--trials", "2", "--json"]
+    first = prune(sqgen, tmp_path, *search)
+    assert first.returncode == 0, first.stderr
+    again = prune(sqgen, tmp_path, *search, "--resume", "--force")
+    assert json.loads(again.stdout)["decisions"] == json.loads(first.stdout)["decisions"]
+    other = filled(lambda points: [2 * each for each in by_channels(points)]).to_toml()
+    refused = prune(sqgen, tmp_path, *search, "--resume", "--force", table=other)
+    assert refused.returncode == 2
+    assert "trials.jsonl" in refused.stderr.splitlines()[-1]

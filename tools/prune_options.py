@@ -15,10 +15,12 @@ from ..nets.layer_types import Shape
 from ..text import printable
 from .image_options import PreprocessingOptions, check_preprocessing, preprocessing_options
 from .picture_file import PictureFile, dark_option
-from .terminal import parse_image
+from .terminal import parse_image, warn
 
 if TYPE_CHECKING:
+    from ..nets.latency_table import LatencyTable
     from ..pruning.budgets import Budget
+    from ..pruning.costs import Resource
     from ..pruning.decisions import RatioRules
     from ..pruning.job import Selection
     from ..pruning.prune import Pruner
@@ -32,7 +34,7 @@ ALIASES = {"amc": "ddpg"}  # papers' names
 SCORES = DIVERGENCE, TOP1 = ("divergence", "top-1")  # of pruning/agreement.py
 MOST_TRIALS = 10_000_000
 CRITERION = "l1-inputs"
-BUDGETS = "--macs, --parameters, --bytes"
+BUDGETS = "--macs, --parameters, --bytes, --ms"
 
 _OPTIONS = (
     click.argument("weights", metavar="W"),
@@ -47,6 +49,8 @@ _OPTIONS = (
     click.option("--macs", metavar="X", help="budget: a share of the net's, or a number"),
     click.option("--parameters", metavar="X", help="budget, likewise"),
     click.option("--bytes", metavar="X", help="budget of the .sqz file, likewise; writes it"),
+    click.option("--ms", metavar="X", help="budget of time by --latency: a share, or above 1 ms"),
+    click.option("--latency", metavar="FILE", help="of `sqgen time --table`"),
     click.option(
         "--by",
         type=click.Choice([*METHODS, *ALIASES]),
@@ -118,6 +122,8 @@ class PruneOptions:
     macs: str | None
     parameters: str | None
     bytes: str | None
+    ms: str | None
+    latency: str | None
     by: str
     trials: int
     score: str | None
@@ -166,6 +172,7 @@ class PruneOptions:
     def _typed_budgets(self) -> dict[str, str]:
         """Name of a resource -> its budget, where one was typed."""
         typed = {"MACs": self.macs, "parameters": self.parameters, "bytes": self.bytes}
+        typed["ms"] = self.ms
         return {name: text for name, text in typed.items() if text is not None}
 
     def _parse_budgets(self) -> dict[str, float]:
@@ -184,6 +191,12 @@ class PruneOptions:
         if [self.lossless, is_by_hand, self._has_budget].count(True) != 1:
             ways = f"ratios (--ratio-for, --ratios), a budget ({BUDGETS}), or --lossless"
             raise click.UsageError(f"give one: {ways}")
+
+        if (self.ms is None) != (self.latency is None):
+            raise click.UsageError(
+                "--ms X and --latency FILE go together; sqgen time --table FILE --space NET makes"
+                " it"
+            )
 
     def _check_lossless(self) -> None:
         if not self.lossless:
@@ -289,9 +302,27 @@ class PruneOptions:
         from ..pruning.costs import NetCosts
 
         costs = NetCosts(pruner.groups)
-        resources = {
+        resources: dict[str, Callable[[], Resource]] = {
             "MACs": lambda: costs.macs,
             "parameters": lambda: costs.parameters,
             "bytes": pruner.byte_costs,  # takes seconds
+            "ms": lambda: pruner.latency_costs(self._table()),
         }
         return [Budget(resources[name](), amount) for name, amount in self._parse_budgets().items()]
+
+    def _table(self) -> LatencyTable:
+        """Read the latency table; warn if it is of another machine."""
+        from ..host import available_cores, describe_machine
+        from ..nets.latency_table import read_latency_table
+
+        table = read_latency_table(self.latency or "")
+        here = {"processor": describe_machine()["processor"], "threads": available_cores()}
+        was = {name: table.conditions.get(name, value) for name, value in here.items()}
+        different = [
+            f"{name} {printable(str(was[name]), 80)}, here {here[name]}"
+            for name in here
+            if was[name] != here[name]
+        ]
+        if different:
+            warn(f"{printable(table.source)}: is of another machine: {'; '.join(different)}")
+        return table
