@@ -23,12 +23,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import importlib
 import io
 import marshal
 import os
 import pkgutil
+import re
 import resource
 import runpy
 import selectors
@@ -69,6 +71,8 @@ AT_START = (
     *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "ATEN_"),
 )
 FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+LARGE_PAGE = 1 << 21
+COLLAPSE = 25  # MADV_COLLAPSE
 LENGTH = struct.Struct("=I")
 STATUS = struct.Struct("=i")
 
@@ -359,6 +363,7 @@ class _Forks:
         if self._other == 0:
             self._close()
             load(["engine", "exchange", "finetune", "pruning"], HEAVY_MODULES)
+            use_large_pages()
             _Forks(heavy, self._program).serve()
             os._exit(0)
         heavy.close()
@@ -445,6 +450,25 @@ def load(rooms: Sequence[str], others: Sequence[str] = ()) -> None:
         finalizer.atexit = False
     gc.collect()
     gc.freeze()
+
+
+def use_large_pages() -> None:
+    """Keep memory in pages of 2 MiB, where Linux can (6.1): a fork copies the table of all pages.
+
+    With PyTorch, that of its small ones takes 10 ms more.
+    """
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return
+    advise = ctypes.CDLL(None).madvise
+    advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    for line in maps.read_text().splitlines():
+        if found := re.match(r"(\w+)-(\w+) rw-p 0+ 00:00 0 *(\[heap\])?$", line):
+            first, end = (int(address, 16) for address in found.groups()[:2])
+            first += -first % LARGE_PAGE
+            end -= end % LARGE_PAGE
+            if first < end:
+                advise(first, end - first, COLLAPSE)
 
 
 def become(request: dict[str, Any], streams: list[int], program: str) -> None:
