@@ -36,7 +36,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # No test depends on how fast the machine is.
 settings.register_profile(
-    "sqgen", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "sqgen", max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("sqgen")
 

@@ -240,9 +240,8 @@ def test_what_build_prints_has_no_findings(name: str | None, tmp_path: Path, sqg
     design = ("--preset", name) if name else ()
     sqgen("build", *design, "--out", "net")
     solvers = ["solver_sparse", "solver_dense"] if name == "dsd" else ["solver"]
-    for file in ("train_val", "deploy", *solvers):
-        done = sqgen("lint", f"net/{file}.prototxt")
-        assert (done.returncode, done.stdout) == (0, "no findings\n"), file
+    done = sqgen("lint", *(f"net/{file}.prototxt" for file in ("train_val", "deploy", *solvers)))
+    assert (done.returncode, done.stdout) == (0, "no findings\n")
     path = tmp_path / "net" / "train_val.prototxt"
     path.write_text(path.read_text() + "# edited\n")
     warned = sqgen("lint", f"net/{solvers[0]}.prototxt").stdout.splitlines()

@@ -73,8 +73,7 @@ def test_drawing_table_and_prototxt_select_each_other(browser: Browser, tmp_path
         assert [each["name"] for each in layers[1]] == [x.name for x in shown.summary.layers]
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("size", [NARROW, WIDE])
+@pytest.mark.parametrize(("size", "dark"), [(NARROW, False), (WIDE, True)])
 def test_page_fits_its_window(
     browser: Browser, tmp_path: Path, size: tuple[int, int], dark: bool
 ) -> None:

@@ -149,7 +149,7 @@ def choose(draw: st.DrawFn, groups: dict[int, Group]) -> list[int]:
 def test_a_shrunk_net_computes_what_a_masked_one_does(strategy: Any) -> None:
     pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(strategy(), st.data())
     def check(pair: tuple[str, str], data: st.DataObject) -> None:
         text, net = pair[0], parse_net(pair[0])
@@ -174,7 +174,7 @@ def test_a_shrunk_net_computes_what_a_masked_one_does(strategy: Any) -> None:
 
 @pytest.mark.parametrize("strategy", [twins, wild_twins])
 def test_costs_are_those_that_summary_counts(strategy: Any) -> None:
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(strategy(), st.data())
     def check(pair: tuple[str, str], data: st.DataObject) -> None:
         net = parse_net(pair[0])
