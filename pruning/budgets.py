@@ -69,14 +69,6 @@ class Budget(NamedTuple):
             raise DesignError(f"{self.text}: the whole net has {self.resource.text(whole)} {name}")
         return amount
 
-    def refusal(self, least: float) -> DesignError:
-        """Return the error of a budget that can't be met; names the nearest that can."""
-        share = least / self.resource.exact(())
-        return DesignError(
-            f"{self.text}: can't be met; {self.resource.text(least)} {self.resource.name}"
-            f" ({share:.4f}) are left at least"
-        )
-
 
 class Spent(NamedTuple):
     """What a net takes of a resource, before and after its pruning."""
@@ -115,24 +107,22 @@ class Limits:
             for budget, limit in self._limits.items()
         )
 
-    def check_least(self, removed: Sequence[int]) -> None:
+    def check_least(self, removed: Sequence[int], pruned: PrunedNet | None = None) -> None:
         """Check that the least that may be left of the net is within all budgets.
 
-        Raises:
-            DesignError: it is not; names the nearest budget that can be met.
-        """
-        for budget, limit in self._limits.items():
-            least = budget.resource.exact(removed)
-            if least > limit:
-                raise budget.refusal(least)
-
-    def check(self, removed: Sequence[int], pruned: PrunedNet) -> None:
-        """Check that the least that may be left of the net, as it was pruned, is within budgets.
+        Args:
+            removed: roots of the groups that go.
+            pruned: what is left, with its weights as they were reconstructed, if they were.
 
         Raises:
             DesignError: it is not; names the nearest budget that can be met.
         """
         for budget, limit in self._limits.items():
-            least = budget.resource.measure(removed, pruned)
+            resource = budget.resource
+            least = resource.exact(removed) if pruned is None else resource.measure(removed, pruned)
             if least > limit:
-                raise budget.refusal(least)
+                share = least / resource.exact(())
+                raise DesignError(
+                    f"{budget.text}: can't be met; {resource.text(least)} {resource.name}"
+                    f" ({share:.4f}) are left at least"
+                )

@@ -79,7 +79,7 @@ def score_by_gradients(
         groups: of the net.
         gates: layer -> gradients by factors on its filters, (images, filters).
     """
-    images = len(next(iter(gates.values())))
+    images = max(map(len, gates.values()), default=1)  # none: no filter changes the output
     sums = {root: np.zeros(images) for root in groups.groups}
     for root, group in groups.groups.items():
         for layer, index in group.channels:

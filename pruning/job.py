@@ -13,7 +13,7 @@ from ..search.journal import Journal, array_digest
 from ..search.run import Search
 from .agreement import DIVERGENCE, TOP1
 from .budgets import Budget, Spent
-from .criteria import INPUTS
+from .criteria import BY_GRADIENTS, INPUTS
 from .decisions import RatioRules
 from .problem import PruningProblem
 from .prune import Pruner, Pruning
@@ -79,8 +79,10 @@ class PruningJob:
     ) -> None:
         self._pruner, self._selection, self._search = pruner, selection, search
         self._budgets, self._score = budgets, score
-        # The criterion decides which channels go, not whether the budget can be met.
-        self._ask(selection._replace(criterion=INPUTS), None)
+        # Gradients decide which channels go, not whether the budget can be met.
+        self._by_gradients = selection.criterion in BY_GRADIENTS
+        known = selection._replace(criterion=INPUTS) if self._by_gradients else selection
+        self._checked = self._ask(known, None)
 
     def _ask(self, selection: Selection, images: InputImages | None) -> Shrinking | PruningProblem:
         if self._budgets:
@@ -107,17 +109,22 @@ class PruningJob:
             if images is None or trials is None:
                 raise NetError("a search needs images, and a folder for its trials")
             return self._run_search(images, trials, start_bar)
-        asked = self._ask(self._selection, images)
+        asked = self._ask_with(images)
         sums = None if images is None else self._pruner.collect_sums(images)
         if isinstance(asked, PruningProblem):
             return prune_within(self._pruner, asked, self._search.first(asked), sums)
         return self._pruner.prune(asked, sums)
 
+    def _ask_with(self, images: InputImages | None) -> Shrinking | PruningProblem:
+        """Return what was checked, with the channels in the order of the criterion."""
+        return self._ask(self._selection, images) if self._by_gradients else self._checked
+
     def _run_search(self, images: InputImages, trials: Trials, start_bar: StartBar) -> Pruning:
         if self._score == TOP1:
             self._pruner.check_labels(images, "--data")
         journal = Journal(trials.folder / JOURNAL, self._about(images), trials.resume)
-        problem = self._pruner.problem(self._budgets, *self._selection, images)
+        problem = self._ask_with(images)
+        assert isinstance(problem, PruningProblem)  # there are budgets
         sums = self._pruner.collect_sums(images)
         problem.score_removed = self._pruner.scorer(images, sums, self._score)
         with start_bar(self._search.trials) as bar:

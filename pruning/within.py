@@ -49,5 +49,5 @@ def prune_within(
     if best is not None:
         return best[1]
     least = pruner.prune(pruner.keep(problem, problem.least), sums)
-    problem.limits.check(least.removed, least.pruned)
+    problem.limits.check_least(least.removed, least.pruned)
     return least
