@@ -55,7 +55,7 @@ MODULES = tuple(PROGRAMS.values())
 # What begins so is forked from the second server, which has PyTorch and more.
 HEAVY = (
     *("sqgen.engine", "sqgen classify", "sqgen compress eval", "sqgen features"),
-    *("sqgen export", "sqgen import", "sqgen finetune", "sqgen prune"),
+    *("sqgen export", "sqgen import", "sqgen finetune", "sqgen prune", "sqgen time --table"),
     *("sqgen weights map", "sqgen weights convert", "sqgen weights probe"),
 )
 ROOMS = (
