@@ -27,6 +27,7 @@ from .timed_layers import DEFAULTS, INPUT, LayerKind, Setting, TimedLayer, timed
 FORMAT = 1
 SIZE_LIMIT = 1 << 26
 DIGITS = 5  # of a time
+_SUSPECT = 1.5  # times as long as a layer of more channels
 _KNOTS, _MS, _LAYERS = ("inputs", "outputs"), "ms", "layer"
 _FACTS = {"format": int, "batch": int, "block": int, "conditions": dict, _LAYERS: list}
 _TYPES: dict[type, str] = {int: "a whole number", dict: "a table", list: "[[layer]] tables"}
@@ -80,10 +81,24 @@ class Grid:
         That is the mean of the least such times above, and the greatest below the measured ones.
         """
         above = _running(self.ms, max)
-        below = [row[::-1] for row in _running([row[::-1] for row in self.ms[::-1]], min)[::-1]]
         return [
             [(high + low) / 2 for high, low in zip(*rows, strict=True)]
-            for rows in zip(above, below, strict=True)
+            for rows in zip(above, self._least_above, strict=True)
+        ]
+
+    @property
+    def _least_above(self) -> list[list[float]]:
+        """The least time of as many channels or more, at each place."""
+        return [row[::-1] for row in _running([row[::-1] for row in self.ms[::-1]], min)[::-1]]
+
+    @property
+    def suspects(self) -> list[tuple[int, int]]:
+        """The places of times that are far above one of as many channels or more."""
+        return [
+            (row, column)
+            for row, pairs in enumerate(zip(self.ms, self._least_above, strict=True))
+            for column, (value, least) in enumerate(zip(*pairs, strict=True))
+            if value > _SUSPECT * least
         ]
 
 

@@ -336,6 +336,22 @@ def test_measuring_goes_on_where_it_was_stopped() -> None:
     assert go(by_channels) == 0
 
 
+def test_times_that_other_work_made_longer_are_measured_again() -> None:
+    calls = 0
+
+    def disturbed(points: Sequence[Point]) -> list[float]:
+        nonlocal calls
+        calls += 1
+        return [(9 if calls == 2 else 1) * time for time in by_channels(points)]
+
+    assert filled(disturbed).to_toml() == filled().to_toml()
+    rounds = max(len(grid.inputs) * len(grid.outputs) for grid in filled().grids)
+    assert calls > rounds
+    calls = 2
+    filled(disturbed)
+    assert calls == 2 + rounds  # none again
+
+
 def test_another_net_adds_its_layers() -> None:
     table = filled()
     before = len(table.grids)
