@@ -55,7 +55,8 @@ class Budget(NamedTuple):
         """The budget as it is typed."""
         is_share = not self.given > 1
         shown = f"{self.given:g}" if is_share else self.resource.text(self.given)
-        return f"{self.resource.flag} {shown}"
+        details = f" {self.resource.details}" if self.resource.details else ""
+        return f"{self.resource.flag} {shown}{details}"
 
     def amount(self, whole: float) -> float:
         """Return the amount.

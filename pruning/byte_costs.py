@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from ..compress.encoding import CompressedLayer, encode
+from ..compress.encoding import MAXIMUM_BITS, Compressed, CompressedLayer, Settings, encode
 from ..compress.layer_change import FLOAT_BITS
 from ..formats.prototxt import to_text
 from ..nets.definition import NetDefinition, parse_net
@@ -37,17 +37,25 @@ class ByteCosts(Resource):
         groups: of the net.
         arrays: its weights.
         image: (channels, height, width) of the records of data layers that don't say.
+        bits: of the codes of weights, 2 to 8.
 
     Raises:
         SqgenError: the net's weights can't be encoded.
     """
 
     def __init__(
-        self, net: NetDefinition, groups: ChannelGroups, arrays: Arrays, image: Shape | None
+        self,
+        net: NetDefinition,
+        groups: ChannelGroups,
+        arrays: Arrays,
+        image: Shape | None,
+        bits: int = MAXIMUM_BITS,
     ) -> None:
-        super().__init__("--bytes", "bytes", self._estimate, is_estimate=True)
+        details = "" if bits == MAXIMUM_BITS else f"--bits {bits}"
+        super().__init__("--bytes", "bytes", self._estimate, is_estimate=True, details=details)
+        self._settings = Settings(bits=bits)
         self._net, self._groups, self._arrays, self._image = net, groups, arrays, image
-        whole = encode(make_caffemodel(net, arrays), net, source=net.source, image=image)
+        whole = self._encode(net, arrays)
         self._counted: dict[frozenset[int], int] = {frozenset(): len(whole.bytes)}
         self._places = ChannelPlaces(groups)
         layers = {layer.layer: layer for layer in whole.layers}
@@ -60,6 +68,10 @@ class ByteCosts(Resource):
         summed = self._sum(())
         # The layers' own bytes, and those of the file's header.
         self._points = [(0.0, float(len(whole.bytes) - summed)), (summed, float(len(whole.bytes)))]
+
+    def _encode(self, net: NetDefinition, arrays: Arrays) -> Compressed:
+        model = make_caffemodel(net, arrays)
+        return encode(model, net, self._settings, source=net.source, image=self._image)
 
     def _sum(self, removed: Collection[int]) -> float:
         return float(left(self._terms, self._places.kept(removed)))
@@ -75,14 +87,13 @@ class ByteCosts(Resource):
             shrinking = Shrinking(self._groups, key)
             param = shrinking.shrink_net(self._net.param)
             left_net = parse_net(to_text(param), self._net.source)
-            model = make_caffemodel(left_net, shrinking.shrink_arrays(self._arrays))
-            found = encode(model, left_net, source=self._net.source, image=self._image)
+            found = self._encode(left_net, shrinking.shrink_arrays(self._arrays))
             self._counted[key] = len(found.bytes)
         return self._counted[key]
 
     def measure(self, removed: Collection[int], pruned: PrunedNet) -> int:
         """Count the bytes of a pruned net's file; the estimate learns from it."""
-        count = len(pruned.sqz)
+        count = len(pruned.sqz(self._settings.bits))
         summed = self._sum(removed)
         others = [point for point in self._points if point[0] != summed]
         self._points = sorted([*others, (summed, count * _MARGIN)])

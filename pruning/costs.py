@@ -28,6 +28,7 @@ class Resource:
             with them.
         form: how an amount is written, as `format` takes it.
         is_estimate: whether `cost` is, which `exact` and `measure` then correct.
+        details: options that say more of it, as they are typed.
         basis: a digest of what else amounts depend on besides the net; empty of nothing.
     """
 
@@ -39,10 +40,11 @@ class Resource:
         form: str = ",.0f",
         *,
         is_estimate: bool = False,
+        details: str = "",
         basis: str = "",
     ) -> None:
         self.flag, self.name, self.cost, self.form = flag, name, cost, form
-        self.is_estimate, self.basis = is_estimate, basis
+        self.is_estimate, self.details, self.basis = is_estimate, details, basis
 
     def text(self, amount: float) -> str:
         """Return an amount as it is written."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..compress.encoding import MAXIMUM_BITS
 from ..errors import NetError, SqgenError
 from ..formats.prototxt import to_text
 from ..formats.schema import PHASES
@@ -135,13 +136,13 @@ class Pruner:
         features = decision_features(self.groups, self.decisions)
         return PruningProblem(self.decisions, rules, scores, Limits(budgets), features)
 
-    def byte_costs(self) -> ByteCosts:
-        """Return what nets take as .sqz files.
+    def byte_costs(self, bits: int = MAXIMUM_BITS) -> ByteCosts:
+        """Return what nets take as .sqz files with codes of so many bits.
 
         Raises:
             SqgenError: the weights can't be encoded.
         """
-        return ByteCosts(self._net, self.groups, self.arrays, self._image)
+        return ByteCosts(self._net, self.groups, self.arrays, self._image, bits)
 
     def latency_costs(self, table: LatencyTable) -> LatencyCosts:
         """Return how long nets take by a table.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..compress.encoding import encode
+from ..compress.encoding import MAXIMUM_BITS, Settings, encode
 from ..errors import DesignError, NetError, SqgenError
 from ..formats.caffemodel import encode_caffemodel
 from ..formats.prototxt import to_text
@@ -65,6 +64,7 @@ class PrunedNet:
     image: Shape | None
     built: BuiltNet | None
     undesigned: str = ""
+    _sqz: dict[int, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def savings(self) -> tuple[Totals, Totals]:
@@ -74,11 +74,13 @@ class PrunedNet:
         )
         return before, after
 
-    @cached_property
-    def sqz(self) -> bytes:
-        """The net's .sqz file, as `sqgen compress encode` makes it by default; takes seconds."""
-        model = make_caffemodel(self.definition, self.arrays)
-        return encode(model, self.definition, source=WEIGHTS, image=self.image).bytes
+    def sqz(self, bits: int = MAXIMUM_BITS) -> bytes:
+        """Return the net's .sqz file, as `sqgen compress encode --bits` makes it; takes seconds."""
+        if bits not in self._sqz:
+            model, settings = make_caffemodel(self.definition, self.arrays), Settings(bits=bits)
+            made = encode(model, self.definition, settings, source=WEIGHTS, image=self.image)
+            self._sqz[bits] = made.bytes
+        return self._sqz[bits]
 
     def files(self, header: str, seen: Sequence[str] = ()) -> dict[str, bytes]:
         """Return the files by name, but for `RECORD`.

@@ -43,6 +43,7 @@ def prune(tmp_path: Path, sqgen: Run, *options: object) -> Any:
     [
         (("--bytes", "0.5"), False),
         (("--bytes", "11000"), False),
+        (("--bytes", "0.5", "--bits", "4"), False),
         (("--bytes", "0.6"), True),
         (("--bytes", "0.6", "--by", "random", "--trials", "4"), True),
     ],
@@ -65,7 +66,7 @@ def test_the_file_is_within_the_budget(
     assert 0.98 * limit <= len(data) <= limit
     encoded = sqgen(
         *("compress", "encode", "small/pruned.caffemodel", "--net", "small/deploy.prototxt"),
-        *("-o", "again.sqz"),
+        *("-o", "again.sqz", *(options[2:4] if "--bits" in options else ())),
     )
     assert encoded.returncode == 0, encoded.stderr
     assert (tmp_path / "again.sqz").read_bytes() == data
@@ -116,6 +117,9 @@ def test_estimates_are_exact_of_what_was_counted() -> None:
         (("--bytes", "300"), "--bytes 300: can't be met; "),
         (("--bytes", "70%"), "--bytes 70%: write 0.7"),
         (("--bytes", "-1"), "--bytes -1: give a share of the net's bytes, such as 0.7"),
+        (("--bytes", "0.5", "--bits", "9"), "9 bits: a shared weight has 2 to 8"),
+        (("--macs", "0.5", "--bits", "4"), "--bits: of weights in the .sqz file; give --bytes"),
+        (("--bytes", "300", "--bits", "4"), "--bytes 300 --bits 4: can't be met; "),
         (("--macs", "many"), "--macs many: give a share of the net's MACs, such as 0.7"),
         (("--macs", "inf"), "--macs inf: give a share of the net's MACs, such as 0.7"),
         (("--macs", "170%"), "--macs 170%: give a share of the net's MACs, such as 0.7"),

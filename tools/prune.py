@@ -143,7 +143,7 @@ def _write(result: PruneResult, options: PruneOptions) -> None:
         text = format_ratios(result.done.decisions, result.done.counts, header)
         files[RATIOS] = text.encode()
     if options.bytes is not None:
-        files[SQZ] = pruned.sqz
+        files[SQZ] = pruned.sqz(options.sqz_bits)
     record = result.as_dict(out, [*files, RECORD])
     files[RECORD] = dumps(record).encode()
     write_files({Path(out) / name: data for name, data in files.items()}, options.force)

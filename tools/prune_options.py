@@ -49,6 +49,7 @@ _OPTIONS = (
     click.option("--macs", metavar="X", help="budget: a share of the net's, or a number"),
     click.option("--parameters", metavar="X", help="budget, likewise"),
     click.option("--bytes", metavar="X", help="budget of the .sqz file, likewise; writes it"),
+    click.option("--bits", type=int, metavar="N", help="of weights in that file, 2 to 8 [8]"),
     click.option("--ms", metavar="X", help="budget of time by --latency: a share, or above 1 ms"),
     click.option("--latency", metavar="FILE", help="of `sqgen time --table`"),
     click.option(
@@ -122,6 +123,7 @@ class PruneOptions:
     macs: str | None
     parameters: str | None
     bytes: str | None
+    bits: int | None
     ms: str | None
     latency: str | None
     by: str
@@ -151,7 +153,7 @@ class PruneOptions:
 
         Raises:
             click.UsageError: some do, or one is malformed.
-            DesignError: a budget is no share or amount.
+            DesignError: a budget is no share or amount, or the bits are out of range.
         """
         if not self.out:
             raise click.UsageError("--out '': give a folder; . is this one")
@@ -163,6 +165,7 @@ class PruneOptions:
         self._check_search()
         check_preprocessing(self.preprocessing)
         self._parse_budgets()
+        self._check_bits()
 
     @property
     def _has_budget(self) -> bool:
@@ -197,6 +200,20 @@ class PruneOptions:
                 "--ms X and --latency FILE go together; sqgen time --table FILE --space NET makes"
                 " it"
             )
+
+    def _check_bits(self) -> None:
+        from ..compress.encoding import Settings
+
+        if self.bits is not None and self.bytes is None:
+            raise click.UsageError("--bits: of weights in the .sqz file; give --bytes")
+        Settings(bits=self.sqz_bits)
+
+    @property
+    def sqz_bits(self) -> int:
+        """Bits of the codes of weights in the .sqz file."""
+        from ..compress.encoding import MAXIMUM_BITS
+
+        return MAXIMUM_BITS if self.bits is None else self.bits
 
     def _check_lossless(self) -> None:
         if not self.lossless:
@@ -305,7 +322,7 @@ class PruneOptions:
         resources: dict[str, Callable[[], Resource]] = {
             "MACs": lambda: costs.macs,
             "parameters": lambda: costs.parameters,
-            "bytes": pruner.byte_costs,  # takes seconds
+            "bytes": lambda: pruner.byte_costs(self.sqz_bits),  # takes seconds
             "ms": lambda: pruner.latency_costs(self._table()),
         }
         return [Budget(resources[name](), amount) for name, amount in self._parse_budgets().items()]
