@@ -65,7 +65,8 @@ class PruningJob:
         score: of its trials, one of `agreement.SCORES`.
 
     Raises:
-        DesignError: a budget can't be met, a rule fits no layer, or there is no such criterion.
+        DesignError: a budget can't be met, a rule fits no layer, there is no such criterion, or
+            the trials are too few for the search.
         NetError: a layer would be left without filters.
     """
 
@@ -83,6 +84,8 @@ class PruningJob:
         self._by_gradients = selection.criterion in BY_GRADIENTS
         known = selection._replace(criterion=INPUTS) if self._by_gradients else selection
         self._checked = self._ask(known, None)
+        if isinstance(self._checked, PruningProblem):
+            search.check(self._checked)
 
     def _ask(self, selection: Selection, images: InputImages | None) -> Shrinking | PruningProblem:
         if self._budgets:

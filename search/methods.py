@@ -116,3 +116,8 @@ METHODS: dict[str, Method] = {
     "knapsack": knapsack,
     "ddpg": ddpg,
 }
+
+
+def least_trials(by: str, decisions: int) -> int:
+    """Return how many trials a method needs to find a choice within the budget."""
+    return {"greedy": decisions + 1, "knapsack": decisions + 2}.get(by, 1)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import DesignError, FormatError
 from ..progress import Bar
 from .journal import Journal, Trial
-from .methods import METHODS
+from .methods import METHODS, least_trials
 from .problem import Choice, Problem, Proposals
 
 
@@ -27,6 +27,19 @@ class Search(NamedTuple):
     by: str
     trials: int
     seed: int
+
+    def check(self, problem: Problem) -> None:
+        """Check that the trials are enough for the method.
+
+        Raises:
+            DesignError: they are not.
+        """
+        least = least_trials(self.by, len(problem.most))
+        if self.trials < least:
+            raise DesignError(
+                f"--trials {self.trials}: --by {self.by} tries each of {len(problem.most)} sets of"
+                f" layers by itself; give {least} or more"
+            )
 
     def first(self, problem: Problem) -> Choice:
         """Return the first choice that the method proposes."""

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqgen import json_form
-from sqgen.errors import FormatError, OutputError
+from sqgen.errors import DesignError, FormatError, OutputError
 from sqgen.progress import no_bar
 from sqgen.search import ddpg
 from sqgen.search.journal import Journal, Trial, read_journal
 from sqgen.search.knapsack import LossTable, choose_levels, solve_program
-from sqgen.search.methods import METHODS
+from sqgen.search.methods import METHODS, least_trials
 from sqgen.search.problem import fill, replace, scale
 from sqgen.search.run import Search
 from sqgen.tools import prune_options
@@ -168,6 +168,19 @@ def test_searches_come_near_the_best_that_there_is(method: str, tmp_path: Path) 
     with no_bar(200) as bar:
         best = Search(method, 200, 1).run(problem, Journal(tmp_path / "t", {}, False), bar)
     assert problem.score(best) - optimum <= 0.25 * (even - optimum)
+
+
+@pytest.mark.parametrize("method", ["greedy", "knapsack"])
+def test_trials_that_are_too_few_are_refused_before_any(method: str, tmp_path: Path) -> None:
+    """With the least number that is not refused, a choice within the budget is found."""
+    problem = Knapsack((8, 6, 9, 5), (3, 1, 2, 5), (1, 9, 2, 3), 0.6)
+    least = least_trials(method, 4)
+    with pytest.raises(DesignError, match=f"--trials {least - 1}: .*; give {least} or more"):
+        Search(method, least - 1, 1).check(problem)
+    Search(method, least, 1).check(problem)
+    with no_bar(least) as bar:
+        best = Search(method, least, 1).run(problem, Journal(tmp_path / "t", {}, False), bar)
+    assert problem.fits(best)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
