@@ -476,10 +476,13 @@ def test_a_caffe_measures_and_a_killed_run_goes_on(sqgen: Run, tmp_path: Path) -
     fake.write_text(FAKE_CAFFE.replace("sys.exit(", "sys.exit(print(").replace('0")', '0"))', 1))
     command = ["time", "--table", "t.toml", "--space", "net.prototxt", "--iterations", "4"]
     command += ["--caffe", shlex.join([PYTHON, "-I", "-S", str(fake)]), "--", "--threads=1"]
-    killed = sqgen(*command, env={"FAIL_AT": "3"})
+    killed = sqgen(*command, env={"FAIL_AT": "3", "TMPDIR": str(tmp_path)})
     assert killed.returncode == 5, killed.stderr
-    done = sqgen(*command)
+    (kept,) = tmp_path.glob("sqgen-latency-*")
+    assert str(kept / "run" / "caffe.log") in killed.stderr
+    done = sqgen(*command, env={"TMPDIR": str(tmp_path)})
     assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("sqgen-latency-*")) == [kept]
     # c1 8, its ReLU, a 6, b 10, join, pool, c2 4, prob: what the fake prints by num_output.
     assert done.stdout == "net.prototxt: 32 ms a batch of 1 by t.toml\n"
     table = read_latency_table(str(tmp_path / "t.toml"))
