@@ -37,6 +37,7 @@ from ..pruning.channel_groups import ChannelGroups
 from ..pruning.decisions import find_decisions
 from ..pruning.shrink import Shrinking
 from ..report.table import table
+from ..text import printable
 from .experiment import csv_bytes
 
 _WARM_UP = 3  # passes
@@ -87,19 +88,22 @@ def _run(options: argparse.Namespace) -> tuple[list[Row], float]:
     threads = options.threads or available_cores()
     was = times.conditions.get("threads", threads)
     if was != threads:
-        raise DesignError(f"{options.table}: measured with {was} threads; give --threads {was}")
+        raise DesignError(
+            f"{printable(options.table)}: measured with {was} threads; give --threads {was}"
+        )
     if options.nets < 3 or not 0 < options.least <= 1 or options.iterations < 1:
         raise DesignError("give 3 --nets or more, --least above 0 up to 1, 1 of --iterations")
     memory.keep_freed_memory()
     net = deploy_net(read_net(options.net), times.batch).definition
     rng = np.random.default_rng(options.seed)
     workers = Workers(threads)
-    whole = Executor(net, "TEST", workers=workers)
+    precision = times.conditions.get("precision", "fp32")
+    whole = Executor(net, "TEST", workers=workers, precision=precision)
     _fill(whole, rng)
     rows = []
     for number in range(1, options.nets + 1):
         left = random_net(net, options.least, rng)
-        executor = Executor(left, "TEST", workers=workers)
+        executor = Executor(left, "TEST", workers=workers, precision=precision)
         _fill(executor, rng)
         shapes = require_shapes(left, "TEST")
         measured = time_in_turns([executor, whole], options.iterations, rng)
