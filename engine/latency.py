@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import nan
 from statistics import fmean, median
-from threading import get_ident
 from time import perf_counter
 
 import numpy as np
 import torch
 
-from ..formats.schema import LayerParameter, NetParameter
+from ..formats.schema import NetParameter
 from ..nets.definition import NetDefinition
 from ..nets.latency_net import Branch, Point, latency_net
 from ..nets.timed_layers import INPUT
 from . import memory
 from .executor import Executor
 from .forward import ForwardPass
-from .kernels.base import BlobValue, Kernel, PassContext, Tensors
+from .kernels.base import BlobValue, PassContext
 from .microbatch import largest_blob
 from .schedule import Step
-from .wiring import WiredLayer, wire_net
+from .wiring import wire_net
 from .workers import RecordRange, Workers
 
 _WARM_UP = 3  # passes: the first make oneDNN's kernels
+_REFERENCE_PASSES = 60  # of the whole net, in the beginning
+_CHECK_PASSES = 8  # of the whole net, before layers are timed and after
 MILLI = 1e3
 
 
@@ -35,6 +37,9 @@ def block_of_filters() -> int:
 
 class LatencyMeter:
     """Times layers of a net, each in a branch of its own.
+
+    A machine is slower at times, by other processes or other guests of its host. So the whole net
+    runs before and after, and times are scaled by what it took in the beginning.
 
     Args:
         net: the whole net, whose largest blob decides how a batch is split.
@@ -53,12 +58,43 @@ class LatencyMeter:
         self._largest = largest_blob(wire_net(net, "TEST", {}).layers)
 
     def __call__(self, points: Sequence[Point]) -> list[float]:
-        """Return the milliseconds of each point."""
+        """Return the milliseconds of each point; nan of `Input` (`whole_time` tells it)."""
         inner = [point for point in points if point.layer.kind.type != INPUT]
-        times = iter(self._branch_times(inner)) if inner else iter(())
-        return [
-            next(times) if point.layer.kind.type != INPUT else self._pass_time for point in points
-        ]
+        reference = self._reference
+        before = self._whole_time(_CHECK_PASSES)
+        raw = self._branch_times(inner) if inner else []
+        now = (before + self._whole_time(_CHECK_PASSES)) / 2
+        times = iter(value * reference / now for value in raw)
+        return [next(times) if point.layer.kind.type != INPUT else nan for point in points]
+
+    def whole_time(self) -> float:
+        """Return the milliseconds of a pass of the whole net, on the machine of the times."""
+        return self._reference
+
+    @cached_property
+    def _reference(self) -> float:
+        """The milliseconds of a pass of the whole net in the beginning."""
+        self._whole_time(_WARM_UP)
+        return self._whole_time(_REFERENCE_PASSES)
+
+    @cached_property
+    def _whole(self) -> tuple[Executor, dict[str, np.ndarray]]:
+        """The whole net, and an input of zeros."""
+        executor = self._executor(self._net.param)
+        layers = executor.inputs.layers
+        shapes = {
+            n: s for layer in layers for n, s in zip(layer.tops, layer.top_shapes, strict=True)
+        }
+        return executor, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+    def _whole_time(self, passes: int) -> float:
+        executor, arrays = self._whole
+        seconds = []
+        for _ in range(passes):
+            start = perf_counter()
+            executor.forward(arrays)
+            seconds.append(perf_counter() - start)
+        return median(seconds) * MILLI
 
     def _executor(self, param: NetParameter) -> Executor:
         return Executor(
@@ -67,27 +103,6 @@ class LatencyMeter:
             workers=self._workers,
             precision=self._precision,
         )
-
-    @cached_property
-    def _pass_time(self) -> float:
-        """The milliseconds of a pass of the whole net besides its steps."""
-        executor = self._executor(self._net.param)
-        first, last = _Stamp(), _Stamp()
-        executor.steps = [first.step, *executor.steps, last.step]
-        arrays = {
-            name: np.zeros(shape, np.float32)
-            for layer in executor.inputs.layers
-            for name, shape in zip(layer.tops, layer.top_shapes, strict=True)
-        }
-        rest = []
-        for _ in range(_WARM_UP + self._iterations):
-            first.stamps, last.stamps = {}, {}
-            start = perf_counter()
-            executor.forward(arrays)
-            seconds = perf_counter() - start
-            inside = [sum(last.stamps[key]) - sum(first.stamps[key]) for key in first.stamps]
-            rest.append(seconds - fmean(inside))
-        return median(rest[_WARM_UP:]) * MILLI
 
     def _branch_times(self, points: Sequence[Point]) -> list[float]:
         param, branches = latency_net(points, self._batch)
@@ -103,25 +118,6 @@ class LatencyMeter:
 
         by_worker = self._workers.run(work, shares)
         return [fmean(times) for times in zip(*by_worker, strict=True)]
-
-
-class _Stamp(Kernel):
-    """A step that notes when it runs.
-
-    Attributes:
-        stamps: seconds, by thread.
-    """
-
-    def __init__(self) -> None:
-        layer = WiredLayer(LayerParameter(name="stamp"), [], [], [], [], [], [])
-        super().__init__(layer, -1, "TEST")
-        self.stamps: dict[int, list[float]] = {}
-        self.step = Step(self, [], [], [], [], [])
-
-    def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
-        """Compute nothing."""
-        self.stamps.setdefault(get_ident(), []).append(perf_counter())
-        return []
 
 
 class _BranchClock:

@@ -45,7 +45,15 @@ MILLI = 1e3
 
 
 class Row(NamedTuple):
-    """A pruned net: milliseconds of a batch by the table, and measured in turns with the whole."""
+    """A pruned net.
+
+    Attributes:
+        net: its number.
+        macs: of an image.
+        predicted: milliseconds of a batch by the table.
+        measured: the median of its passes.
+        whole: what the whole net takes at the time: `measured` by the median ratio of two turns.
+    """
 
     net: int
     macs: int
@@ -106,7 +114,7 @@ def _run(options: argparse.Namespace) -> tuple[list[Row], float]:
         executor = Executor(left, "TEST", workers=workers, precision=precision)
         _fill(executor, rng)
         shapes = require_shapes(left, "TEST")
-        measured = time_in_turns([executor, whole], options.iterations, rng)
+        measured = time_in_turns(executor, whole, options.iterations, rng)
         macs = sum(item.macs for item in shapes.layers) // times.batch
         rows.append(Row(number, macs, times.predict(shapes, options.net), *measured))
         print(f"{number} of {options.nets} done", file=sys.stderr)
@@ -134,24 +142,32 @@ def _fill(executor: Executor, rng: np.random.Generator) -> None:
 
 
 def time_in_turns(
-    executors: Sequence[Executor], iterations: int, rng: np.random.Generator
-) -> list[float]:
-    """Return the median milliseconds of a pass of each net, run in turns."""
-    arrays = [
-        {
-            name: rng.standard_normal(shape, np.float32)
-            for layer in executor.inputs.layers
-            for name, shape in zip(layer.tops, layer.top_shapes, strict=True)
-        }
-        for executor in executors
-    ]
-    seconds: list[list[float]] = [[] for _ in executors]
+    executor: Executor, whole: Executor, iterations: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Return the milliseconds of passes of a net and of the whole one, run in turns.
+
+    The first is a median; the second is what it is by the median ratio of a turn's two times, so
+    that a machine that is slower for a while changes both alike.
+    """
+    arrays = [_random_input(each, rng) for each in (executor, whole)]
+    turns = []
     for _ in range(_WARM_UP + iterations):
-        for executor, own, found in zip(executors, arrays, seconds, strict=True):
-            start = perf_counter()
-            executor.forward(own)
-            found.append(perf_counter() - start)
-    return [median(found[_WARM_UP:]) * MILLI for found in seconds]
+        stamps = [perf_counter()]
+        for each, own in zip((executor, whole), arrays, strict=True):
+            each.forward(own)
+            stamps.append(perf_counter())
+        turns.append((stamps[1] - stamps[0], stamps[2] - stamps[1]))
+    turns = turns[_WARM_UP:]
+    own_time = median(own for own, _ in turns) * MILLI
+    return own_time, own_time / median(own / other for own, other in turns)
+
+
+def _random_input(executor: Executor, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {
+        name: rng.standard_normal(shape, np.float32)
+        for layer in executor.inputs.layers
+        for name, shape in zip(layer.tops, layer.top_shapes, strict=True)
+    }
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:

@@ -119,6 +119,18 @@ def test_a_table_by_hand_predicts_the_sum_of_its_layers(tmp_path: Path) -> None:
     assert read(tmp_path, TABLE).predict(shapes_of(NET), "net") == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("whole", [2000.0, 3.0])
+def test_a_pass_takes_what_its_layers_do_not(tmp_path: Path, whole: float) -> None:
+    """The whole net takes as long as was measured, or what its layers take if that is more."""
+    entry = '[[layer]]\ntype = "Input"\nsize = 8\ninputs = [3]\nms = [nan]\n'
+    plain = read(tmp_path, TABLE).predict(shapes_of(NET), "net")
+    times = read(tmp_path, TABLE + entry)
+    times.set_pass_time(shapes_of(NET), "net", whole)
+    assert times.predict(shapes_of(NET), "net") == pytest.approx(max(whole, plain), rel=1e-3)
+    times.set_pass_time(shapes_of(NET), "net", 9000.0)  # it is known already
+    assert times.predict(shapes_of(NET), "net") == pytest.approx(max(whole, plain), rel=1e-3)
+
+
 def test_what_an_engine_fuses_takes_the_time_of_both(tmp_path: Path) -> None:
     fused = '[[layer]]\ntype = "Convolution"\nthen = ["ReLU"]\nsize = 8\nkernel = 3\npad = 1\n'
     fused += "inputs = [3]\noutputs = [8]\nms = [[30]]\n"

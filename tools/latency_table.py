@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,12 +34,24 @@ FORMAT = 1
 
 
 class _Meter(NamedTuple):
-    """What measures: its conditions, filters that it computes together, whether it fuses layers."""
+    """What measures.
+
+    Attributes:
+        measure: times points.
+        conditions: of the times.
+        block: filters that are computed together.
+        whole_time: of an engine that fuses layers: the milliseconds of a pass of the whole net.
+    """
 
     measure: Measure
     conditions: dict[str, Any]
     block: int
-    fused: bool
+    whole_time: Callable[[], float] | None
+
+    @property
+    def fused(self) -> bool:
+        """Whether layers are computed together."""
+        return self.whole_time is not None
 
 
 def measure_table(
@@ -73,16 +86,24 @@ def measure_table(
     ranges = layer_ranges(net, None, fused=meter.fused)
     if not meter.fused:  # caffe's own Input layers take no time
         ranges = [each for each in ranges if each.layer.kind.type != INPUT]
+
+    def save() -> None:
+        write_files({target: table.to_toml()}, force=True)
+
     bar = options.progress if options.quiet else partial(ProgressBar, plain_interval=None)
     points = fill(
         table,
         ranges,
         meter.measure,
-        lambda: write_files({target: table.to_toml()}, force=True),
+        save,
         bar,
         repeat=meter.fused,
     )
-    total = table.predict(require_shapes(net, "TEST"), space)
+    shapes = require_shapes(net, "TEST")
+    if meter.whole_time is not None:
+        table.set_pass_time(shapes, space, meter.whole_time())
+        save()
+    total = table.predict(shapes, space)
     if as_json:
         print_json(
             {
@@ -142,7 +163,7 @@ def _embedded_meter(
         **{"sqgen": __version__, "torch": torch.__version__},
     }
     meter = LatencyMeter(net, batch, count, Workers(threads), precision)
-    return _Meter(meter, conditions, block_of_filters(), fused=True)
+    return _Meter(meter, conditions, block_of_filters(), meter.whole_time)
 
 
 def _caffe_meter(batch: int, iterations: int | None, options: RunOptions, engine: Any) -> _Meter:
@@ -158,4 +179,4 @@ def _caffe_meter(batch: int, iterations: int | None, options: RunOptions, engine
         **{"iterations": count, "processor": describe_machine()["processor"]},
         **{"sqgen": __version__},
     }
-    return _Meter(CaffeMeter(batch, count, options), conditions, block=1, fused=False)
+    return _Meter(CaffeMeter(batch, count, options), conditions, block=1, whole_time=None)
