@@ -19,6 +19,7 @@ from ..nets.layer_types import Shape
 from ..nets.totals import FLOAT_BYTES
 from ..text import did_you_mean, printable
 from . import net_file, sharing, sqz_file
+from .bits_file import MAXIMUM_BITS, MINIMUM_BITS
 from .layer_change import LayerChange, layer_changes
 from .prune import DensityRule, find_density, prune
 from .rounding import round_filters
@@ -32,7 +33,6 @@ from .weighted_layers import (
 )
 
 LAYOUTS = ("net", "sqz")
-MINIMUM_BITS, MAXIMUM_BITS = 2, 8
 Blobs = list[list[np.ndarray]]
 
 
@@ -45,6 +45,7 @@ class Settings:
             products.
         bits: of a layer's codes; a layer has at most 2^bits different values, 0 included.
         bits_for: (shell pattern of layer names, bits); the first match applies.
+        bits_source: the file that `bits_for` are from, for errors; empty if they are typed.
         size: maximum bytes of the file, instead of `bits`: entropy-constrained quantization at one
             price of a bit for all layers; .sqz only.
         density: rules to prune layers by; a layer without a matching rule keeps its weights.
@@ -57,6 +58,7 @@ class Settings:
     layout: str = "sqz"
     bits: int = MAXIMUM_BITS
     bits_for: tuple[tuple[str, int], ...] = ()
+    bits_source: str = ""
     size: int | None = None
     density: tuple[DensityRule, ...] = ()
     huffman: bool = True
@@ -228,8 +230,9 @@ def _check_patterns(layers: Sequence[WeightedLayer], settings: Settings) -> None
     names = [layer.name for layer in layers if layer.is_shared]
     for pattern, _ in settings.bits_for:
         if not any(fnmatchcase(name, pattern) for name in names):
+            where = f"{printable(settings.bits_source)}: " if settings.bits_source else ""
             hint = did_you_mean(pattern, names)
-            raise DesignError(f"no layer to compress is named '{printable(pattern)}'{hint}")
+            raise DesignError(f"{where}no layer to compress is named '{printable(pattern)}'{hint}")
     rules = settings.density
     if rules and all(find_density(name, rules) is None for name in names):
         raise DesignError(

@@ -10,12 +10,10 @@ import numpy as np
 
 from ..errors import FormatError
 from ..formats import toml
-from ..formats.files import read_bytes
 from ..text import printable
 from ..weights.magnitude import largest_mask
 
-_FILE_LIMIT = 1 << 20
-_MAX_PATTERN = 1000  # characters: fnmatch takes quadratic time for very many brackets
+EXAMPLE = '"fire*/expand3x3" = 0.33'
 
 
 class DensityRule(NamedTuple):
@@ -61,18 +59,13 @@ def read_rules(path: str) -> tuple[DensityRule, ...]:
         FormatError: the file can't be read, or has anything else.
     """
     shown = printable(path)
-    table = toml.parse(read_bytes(path, _FILE_LIMIT, "a table of densities"), path)
     rules = []
-    for pattern, density in table.items():
-        if len(pattern) > _MAX_PATTERN:
-            raise FormatError(f"{shown}: '{printable(pattern, 60)}' is too long for a pattern")
+    for pattern, density in toml.read_rules(path, "densities", EXAMPLE).items():
         if isinstance(density, bool) or not isinstance(density, (int, float)):
             raise FormatError(f"{shown}: '{printable(pattern)}' takes a number from 0 to 1")
         if not 0 <= density <= 1:
             raise FormatError(f"{shown}: '{printable(pattern)}' is {density}; give 0 to 1")
         rules.append(DensityRule(pattern, float(density)))
-    if not rules:
-        raise FormatError(f'{shown}: has no densities; write "fire*/expand3x3" = 0.33')
     return tuple(rules)
 
 

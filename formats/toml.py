@@ -1,4 +1,4 @@
-"""Parse TOML files; errors name the file and the line."""
+"""Read TOML files; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Any
 
 from ..errors import FormatError
 from ..text import printable
+from .files import read_bytes
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+_RULES_LIMIT = 1 << 20  # bytes
+_MAX_PATTERN = 1000  # characters: fnmatch takes quadratic time for very many brackets
 _MAX_DOTS = 1000  # in a line: tomllib takes quadratic memory for a key of very many parts
 
 
@@ -31,3 +34,24 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
     except ValueError as error:  # bad UTF-8, bad TOML, a number of thousands of digits
         reason = printable(str(error), 200)
         raise FormatError(f"{printable(source)}: not a TOML file: {reason}") from None
+
+
+def read_rules(path: str, name: str, example: str) -> dict[str, Any]:
+    """Read rules for layers: pattern of their names -> a value, in the order of the file.
+
+    Args:
+        path: a TOML file of `PATTERN = VALUE`.
+        name: of the values, in the plural.
+        example: of a rule.
+
+    Raises:
+        FormatError: the file can't be read or parsed, has no rules, or one is too long.
+    """
+    shown = printable(path)
+    table = parse(read_bytes(path, _RULES_LIMIT, f"a table of {name}"), path)
+    if not table:
+        raise FormatError(f"{shown}: has no {name}; write {example}")
+    for pattern in table:
+        if len(pattern) > _MAX_PATTERN:
+            raise FormatError(f"{shown}: '{printable(pattern, 60)}' is too long for a pattern")
+    return table

@@ -8,7 +8,8 @@ from math import prod
 
 import numpy as np
 
-from ..compress.encoding import MAXIMUM_BITS, Compressed, CompressedLayer, Settings, encode
+from ..compress.bits_file import MAXIMUM_BITS
+from ..compress.encoding import Compressed, CompressedLayer, Settings, encode
 from ..compress.layer_change import FLOAT_BITS
 from ..formats.prototxt import to_text
 from ..nets.definition import NetDefinition, parse_net

@@ -11,13 +11,10 @@ from typing import NamedTuple
 
 from ..errors import DesignError, NetError
 from ..formats import toml
-from ..formats.files import read_bytes
 from ..text import did_you_mean, first_few, printable
 from .channel_groups import ChannelGroups
 
 TOGETHER = " + "  # between the names of layers that lose channels together
-_FILE_LIMIT = 1 << 20
-_MAX_PATTERN = 1000  # characters: fnmatch takes quadratic time for very many brackets
 
 
 class Decision(NamedTuple):
@@ -223,21 +220,17 @@ def read_ratios(path: str) -> tuple[PatternValue, ...]:
     """Read ratios such as `"fire2/squeeze1x1" = 0.5` from a TOML file; the first match applies.
 
     Raises:
-        FormatError: the file can't be read or parsed.
-        DesignError: a value is no number.
+        FormatError: the file can't be read or parsed, or has no rules.
+        DesignError: a value is no share.
     """
     shown = printable(path)
-    table = toml.parse(read_bytes(path, _FILE_LIMIT, "a table of ratios"), path)
-    if not table:
-        raise DesignError(f'{shown}: has no ratios; write "fire*/squeeze1x1" = 0.5')
+    table = toml.read_rules(path, "ratios", '"fire*/squeeze1x1" = 0.5')
     for pattern, value in table.items():
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not is_number or not 0 < value <= 1:
             raise DesignError(
                 f"{shown}: '{printable(pattern, 60)}' takes a share of channels above 0, up to 1"
             )
-        if len(pattern) > _MAX_PATTERN:
-            raise DesignError(f"{shown}: '{printable(pattern, 60)}' is too long for a pattern")
     return tuple(PatternValue(pattern, float(value)) for pattern, value in table.items())
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..compress.encoding import MAXIMUM_BITS
+from ..compress.bits_file import MAXIMUM_BITS
 from ..errors import NetError, SqgenError
 from ..formats.prototxt import to_text
 from ..formats.schema import PHASES

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..compress.encoding import MAXIMUM_BITS, Settings, encode
+from ..compress.bits_file import MAXIMUM_BITS
+from ..compress.encoding import Settings, encode
 from ..errors import DesignError, NetError, SqgenError
 from ..formats.caffemodel import encode_caffemodel
 from ..formats.prototxt import to_text

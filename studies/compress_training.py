@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..compress.bits_file import MAXIMUM_BITS
 from ..compress.constraints import codebook_constraints, prune_constraints
-from ..compress.encoding import MAXIMUM_BITS, Settings, encode
+from ..compress.encoding import Settings, encode
 from ..compress.prune import DensityRule
 from ..compress.weighted_layers import WeightedLayer, find_weighted_layers
 from ..errors import DesignError

@@ -8,7 +8,9 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 
 from sqgen import DesignError, NetError, build, parse_net, preset
 from sqgen.compress import sqz_file
+from sqgen.compress.bits_file import format_bits, read_bits
 from sqgen.compress.encoding import Compressed, Settings, decode, encode, read_compressed
 from sqgen.compress.prune import PAPER_RULES, DensityRule, find_density, prune
 from sqgen.compress.rounding import round_filters
@@ -340,6 +343,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (tmp_path / "wrong.toml").write_text("conv = 1.5\n")
     (tmp_path / "text.toml").write_text('conv = "all"\n')
     (tmp_path / "none.toml").write_text("\n")
+    (tmp_path / "cnov.toml").write_text("fc = 3\ncnov = 4\n")
+    (tmp_path / "nine.toml").write_text("fc = 3\nconv = 9\n")
+    (tmp_path / "parts.toml").write_text("[conv]\nweights = 3\n")
     (tmp_path / "net.sqz").write_bytes((tmp_path / "w.net").read_bytes())
     (tmp_path / "empty.sqz").write_bytes(b"")
     (tmp_path / "caffemodel.sqz").write_bytes(model.SerializeToString())
@@ -381,6 +387,26 @@ def test_there_and_back(folder: Path, sqgen: Run) -> None:
     assert [row["error"] for row in told["layers"]] == [0, 0]
 
 
+def test_bits_from_a_file(folder: Path, sqgen: Run) -> None:
+    (folder / "bits.toml").write_text('"c[a-o]nv" = 2\n"c*" = 5\n')
+    encode = ("compress", "encode", "w.caffemodel", "--net", "net.prototxt", "--bits", "3")
+    done = sqgen(*encode, "--bits-from", "bits.toml", "-o", "a.sqz", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [row["bits"] for row in json.loads(done.stdout)["layers"]] == [2, 3]
+    assert sqgen(*encode, "--bits-for", "conv=2", "-o", "b.sqz").returncode == 0
+    assert (folder / "a.sqz").read_bytes() == (folder / "b.sqz").read_bytes()
+
+
+@given(st.dictionaries(st.text(min_size=1), st.integers(2, 8), min_size=1))
+def test_bits_of_any_names_are_read_as_written(bits: dict[str, int]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "bits.toml")
+        path.write_bytes(format_bits(bits, "# as found\n").encode())
+        rules = read_bits(str(path))
+    for name, number in bits.items():
+        assert next(b for pattern, b in rules if fnmatchcase(name, pattern)) == number
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -394,6 +420,21 @@ def test_there_and_back(folder: Path, sqgen: Run) -> None:
         ("encode w.caffemodel -o x.sqz --bits 4 --size 99", "give one"),
         ("encode w.caffemodel -o x.sqz --bits-for conv", "write a pattern and bits as conv1=8"),
         ("encode w.caffemodel -o x.sqz --bits-for cnov=4", "did you mean 'conv'?"),
+        (
+            "encode w.caffemodel -o x.sqz --bits-from cnov.toml",
+            "cnov.toml: no layer to compress is",
+        ),
+        ("encode w.caffemodel -o x.sqz --bits-from cnov.toml", "'cnov'; did you mean 'conv'?"),
+        (
+            "encode w.caffemodel -o x.sqz --bits-from nine.toml",
+            "nine.toml: 'conv' takes bits, 2 to",
+        ),
+        ("encode w.caffemodel -o x.sqz --bits-from wrong.toml", "'conv' takes bits, 2 to 8; write"),
+        ("encode w.caffemodel -o x.sqz --bits-from parts.toml", "'conv' takes bits, 2 to 8; write"),
+        ("encode w.caffemodel -o x.sqz --bits-from none.toml", "none.toml: has no bits; write"),
+        ("encode w.caffemodel -o x.sqz --bits-from nowhere", "nowhere: no such file"),
+        ("encode w.caffemodel -o x.sqz --bits-from nine.toml --size 99", "--bits-from: give one"),
+        ("encode w.caffemodel -o x.sqz --bits-from a --bits-for conv=3", "--bits-from: give one"),
         ("encode w.caffemodel -o x.sqz --density 2", "give a fraction from 0 to 1"),
         ("encode w.caffemodel -o x.sqz --density nan", "give a fraction from 0 to 1"),
         ("encode w.caffemodel -o x.sqz --density nowhere", "nowhere: no such file"),

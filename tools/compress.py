@@ -91,6 +91,7 @@ def decode(path: str, net_path: str, out: str, image: str | None, force: bool) -
     metavar="PATTERN=N",
     help="other bits for layers whose names match; the first match wins",
 )
+@click.option("--bits-from", metavar="FILE", help="likewise, from a TOML file of PATTERN = N")
 @click.option(
     "--size", metavar="BYTES", help="instead of bits: most accurate file of at most this size"
 )
@@ -110,6 +111,7 @@ def encode(
     out: str,
     bits: int | None,
     bits_for: tuple[str, ...],
+    bits_from: str | None,
     size: str | None,
     density: str | None,
     no_huffman: bool,
@@ -128,10 +130,12 @@ def encode(
       sqgen compress encode w.caffemodel --net net.prototxt -o w.sqz
       sqgen compress encode w.caffemodel --net net.prototxt -o w.sqz \\
         --bits 5 --bits-for conv1=8
+      sqgen compress encode w.caffemodel --net net.prototxt -o w.sqz \\
+        --bits-from bits.toml
       sqgen compress encode w.caffemodel --net net.prototxt -o w.sqz --size 430000
       sqgen compress encode w.caffemodel --net net.prototxt -o w.net --density 0.3
     """
-    settings = _parse_settings(out, bits, bits_for, size, density, not no_huffman)
+    settings = _parse_settings(out, bits, bits_for, bits_from, size, density, not no_huffman)
     from ..compress import encoding
     from ..compress.weighted_layers import SHARED_TYPES
     from ..formats.caffemodel import read_caffemodel
@@ -158,6 +162,7 @@ def _parse_settings(
     out: str,
     bits: int | None,
     bits_for: tuple[str, ...],
+    bits_from: str | None,
     size: str | None,
     density: str | None,
     huffman: bool,
@@ -165,15 +170,19 @@ def _parse_settings(
     layout = Path(out).suffix.lower()
     if layout not in LAYOUTS:
         raise click.UsageError(f"-o {printable(out)}: end it in .sqz or .net")
-    if size is not None and (bits is not None or bits_for):
-        raise click.UsageError("--size and --bits or --bits-for: give one")
+    if bits_for and bits_from is not None:
+        raise click.UsageError("--bits-for and --bits-from: give one")
+    if size is not None and (bits is not None or bits_for or bits_from is not None):
+        raise click.UsageError("--size and --bits, --bits-for or --bits-from: give one")
     size_limit = None if size is None else _parse_bytes(size)
-    from ..compress import encoding
+    from ..compress.bits_file import MAXIMUM_BITS, read_bits
+    from ..compress.encoding import Settings
 
-    return encoding.Settings(
+    return Settings(
         layout[1:],
-        encoding.MAXIMUM_BITS if bits is None else bits,
-        tuple(map(_parse_bits_for, bits_for)),
+        MAXIMUM_BITS if bits is None else bits,
+        tuple(map(_parse_bits_for, bits_for)) if bits_from is None else read_bits(bits_from),
+        bits_from or "",
         size_limit,
         _parse_density(density),
         huffman,
@@ -229,7 +238,7 @@ def train(
         --solver solver.prototxt --data train_lmdb --val-data val_lmdb \\
         --density paper --steps 3 --bits 5 --epochs 2 -o w.sqz
     """
-    settings = _parse_settings(out, bits, (), None, density, huffman=True)
+    settings = _parse_settings(out, bits, (), None, None, density, huffman=True)
     from ..runner.training_plan import TrainOptions
     from ..studies.compress_training import CompressionPlan, train_compressed
     from ..studies.tradeoff import as_dict

@@ -211,7 +211,7 @@ class PruneOptions:
     @property
     def sqz_bits(self) -> int:
         """Bits of the codes of weights in the .sqz file."""
-        from ..compress.encoding import MAXIMUM_BITS
+        from ..compress.bits_file import MAXIMUM_BITS
 
         return MAXIMUM_BITS if self.bits is None else self.bits
 
