@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sqgen.engine.agreement import DIVERGENCE
 from sqgen.engine.input_images import InputImages
 from sqgen.nets.definition import read_net
 from sqgen.progress import no_bar
-from sqgen.pruning.agreement import DIVERGENCE
 from sqgen.pruning.budgets import Budget
 from sqgen.pruning.costs import NetCosts
 from sqgen.pruning.decisions import RatioRules

@@ -7,11 +7,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..engine.agreement import DIVERGENCE, TOP1
 from ..errors import NetError
 from ..progress import StartBar, no_bar
 from ..search.journal import Journal, array_digest
 from ..search.run import Search
-from .agreement import DIVERGENCE, TOP1
 from .budgets import Budget, Spent
 from .criteria import BY_GRADIENTS, INPUTS
 from .decisions import RatioRules

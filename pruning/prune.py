@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..compress.bits_file import MAXIMUM_BITS
+from ..engine.agreement import Agreement, check_finite, check_labels, compare, probabilities
 from ..errors import NetError, SqgenError
 from ..formats.prototxt import to_text
 from ..formats.schema import PHASES
@@ -19,7 +20,6 @@ from ..nets.shapes import require_shapes
 from ..text import first_few, printable
 from ..weights.make_caffemodel import make_caffemodel
 from ..weights.net_arrays import Arrays, Model, net_arrays
-from .agreement import Agreement, check_labels, compare, probabilities
 from .budgets import Budget, Limits
 from .byte_costs import ByteCosts
 from .channel_groups import ChannelGroups
@@ -272,11 +272,7 @@ class Pruner:
             NetError: the whole net's outputs are not finite.
         """
         whole = self._whole_probabilities(images)
-        if not np.isfinite(whole).all():
-            raise NetError(
-                f"{printable(self._net.source)}: the outputs of these images are nan or infinite;"
-                " check the weights and --mean and --scale"
-            )
+        check_finite(whole, self._net.source)
 
         def score(removed: list[int]) -> float:
             shrinking = Shrinking(self.groups, removed)

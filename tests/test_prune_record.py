@@ -260,7 +260,7 @@ def test_a_strange_journal_is_one_line(
 
 def test_a_search_for_top1_is_another_search(tmp_path: Path, sqgen: Run) -> None:
     pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
-    from sqgen.pruning.agreement import SCORES
+    from sqgen.engine.agreement import SCORES
 
     assert SCORES == prune_options.SCORES  # without loading NumPy
     text = build(SMALL, "deploy")

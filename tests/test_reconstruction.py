@@ -21,8 +21,8 @@ from .test_prune import SMALL
 
 torch = pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
 
+from sqgen.engine.agreement import Agreement, check_labels, compare, probabilities  # noqa: E402
 from sqgen.engine.input_images import InputImages  # noqa: E402
-from sqgen.pruning.agreement import Agreement, check_labels, compare, probabilities  # noqa: E402
 
 INNER = layer("InnerProduct", "last", "b", rest="inner_product_param { num_output: 3 }")
 TURNED = INNER.replace("num_output: 3", "num_output: 3 transpose: true")

@@ -31,7 +31,7 @@ METHODS = UNIFORM, *SEARCHES = (  # of search/methods.py
     *("knapsack", "ddpg"),
 )
 ALIASES = {"amc": "ddpg"}  # papers' names
-SCORES = DIVERGENCE, TOP1 = ("divergence", "top-1")  # of pruning/agreement.py
+SCORES = DIVERGENCE, TOP1 = ("divergence", "top-1")  # of engine/agreement.py
 MOST_TRIALS = 10_000_000
 CRITERION = "l1-inputs"
 BUDGETS = "--macs, --parameters, --bytes, --ms"

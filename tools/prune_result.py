@@ -14,8 +14,8 @@ from .search_record import describe_search, scores_of, search_summary, shares_ti
 from .terminal import echo, print_lines, print_table, terminal_width
 
 if TYPE_CHECKING:
+    from ..engine.agreement import Agreement
     from ..engine.equivalence import Proof
-    from ..pruning.agreement import Agreement
     from ..pruning.budgets import Spent
     from ..pruning.prune import Pruning
     from ..pruning.search_record import SearchRecord

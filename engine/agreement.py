@@ -1,4 +1,4 @@
-"""How far a pruned net agrees with the whole one on images: divergence, and accuracy."""
+"""How far a smaller net agrees with the whole one on images: divergence, and accuracy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..nets.definition import NetDefinition
 from ..text import printable
 
 if TYPE_CHECKING:
-    from ..engine.input_images import InputImages
+    from .input_images import InputImages
 
 SCORES = DIVERGENCE, TOP1 = ("divergence", "top-1")  # of a search; the less, the better
 _TINY = 1e-30  # below any probability that float32 tells from 0
@@ -61,8 +61,8 @@ def probabilities(net: NetDefinition, model: NetParameter, images: InputImages) 
     Raises:
         NetError: the net has several outputs.
     """
-    from ..engine.executor import Executor  # loads PyTorch
-    from ..engine.probabilities import find_output
+    from .executor import Executor  # loads PyTorch
+    from .probabilities import find_output
 
     executor = Executor(net, "TEST")
     executor.load(model, net.source)
@@ -72,13 +72,26 @@ def probabilities(net: NetDefinition, model: NetParameter, images: InputImages) 
     return output.probabilities(np.concatenate(parts))
 
 
-def compare(whole: np.ndarray, pruned: np.ndarray, labels: np.ndarray | None) -> Agreement:
+def compare(whole: np.ndarray, smaller: np.ndarray, labels: np.ndarray | None) -> Agreement:
     """Compare probabilities, (images, classes) each."""
-    logs = np.log(np.maximum(whole, _TINY)) - np.log(np.maximum(pruned, _TINY))
+    logs = np.log(np.maximum(whole, _TINY)) - np.log(np.maximum(smaller, _TINY))
     each = (whole * logs).sum(1)
     error = each.std(ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.nan
-    top1 = None if labels is None else float((pruned.argmax(1) == labels).mean())
+    top1 = None if labels is None else float((smaller.argmax(1) == labels).mean())
     return Agreement(float(each.mean()), float(error), top1)
+
+
+def check_finite(whole: np.ndarray, source: str) -> None:
+    """Check that others can be compared with the whole net's probabilities.
+
+    Raises:
+        NetError: some are not finite.
+    """
+    if not np.isfinite(whole).all():
+        raise NetError(
+            f"{printable(source)}: the outputs of these images are nan or infinite; check the"
+            " weights and --mean and --scale"
+        )
 
 
 def check_labels(labels: np.ndarray | None, classes: int, source: str) -> None:
