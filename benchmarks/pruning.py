@@ -29,7 +29,7 @@ from sqgen.search.journal import Journal
 from sqgen.search.methods import METHODS
 from sqgen.search.run import Search
 from sqgen.tools.image_options import PreprocessingOptions
-from sqgen.tools.prune_inputs import read_images, read_pruned_weights
+from sqgen.tools.search_inputs import read_images, read_net_weights
 
 GOAL = 1.3
 
@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("--macs", type=float, default=0.9)
     options = parser.parse_args()
     net = read_net(options.net)
-    pruner = Pruner(net, [(options.weights, read_pruned_weights(options.weights, net, None))])
+    pruner = Pruner(net, [(options.weights, read_net_weights(options.weights, net, None))])
     plain = PreprocessingOptions(None, None, None, None)
     images: InputImages = read_images(options.images, options.net, net, None, plain)
     budget = Budget(NetCosts(pruner.groups).macs, options.macs)

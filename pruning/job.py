@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..engine.agreement import DIVERGENCE, TOP1
 from ..errors import NetError
 from ..progress import StartBar, no_bar
-from ..search.journal import Journal, array_digest
+from ..search.journal import Trials, identify
 from ..search.run import Search
 from .budgets import Budget, Spent
 from .criteria import BY_GRADIENTS, INPUTS
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from ..engine.input_images import InputImages
 
 UNIFORM = "uniform"
-JOURNAL = "trials.jsonl"
 _FIRST = Search(UNIFORM, 1, 0)
 
 
@@ -40,18 +37,6 @@ class Selection(NamedTuple):
     rules: RatioRules
     criterion: str
     seed: int = 0
-
-
-class Trials(NamedTuple):
-    """Where the trials of a search are recorded.
-
-    Attributes:
-        folder: has the journal, `JOURNAL`.
-        resume: whether to go on with it.
-    """
-
-    folder: Path
-    resume: bool = False
 
 
 class PruningJob:
@@ -125,7 +110,7 @@ class PruningJob:
     def _run_search(self, images: InputImages, trials: Trials, start_bar: StartBar) -> Pruning:
         if self._score == TOP1:
             self._pruner.check_labels(images, "--data")
-        journal = Journal(trials.folder / JOURNAL, self._about(images), trials.resume)
+        journal = trials.open(self._about(images))
         problem = self._ask_with(images)
         assert isinstance(problem, PruningProblem)  # there are budgets
         sums = self._pruner.collect_sums(images)
@@ -158,9 +143,7 @@ class PruningJob:
             "leave": list(rules.leave),
             "round": rules.multiple,
             "criterion": criterion,
-            "net": sha256(self._pruner.net_bytes).hexdigest()[:16],
-            "weights": array_digest(self._pruner.arrays.values()),
-            "images": array_digest([images.batches]),
+            **identify(self._pruner.net_bytes, self._pruner.arrays.values(), images.batches),
             "decisions": [
                 {"layers": list(each.layers), "channels": len(each.roots)}
                 for each in self._pruner.decisions

@@ -21,6 +21,7 @@ from .problem import Choice
 
 FORMAT = 2
 KIND = "a journal of a search"
+JOURNAL = "trials.jsonl"  # in the folder of a search
 _LIMIT = 1 << 30  # bytes: ten million trials
 
 
@@ -31,6 +32,23 @@ def array_digest(groups: Iterable[Iterable[np.ndarray]]) -> str:
         for array in group:
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
+
+
+def identify(
+    net: bytes, weights: Iterable[Iterable[np.ndarray]], images: Iterable[np.ndarray]
+) -> dict[str, str]:
+    """Return what tells a search from those of other nets, weights and images.
+
+    Args:
+        net: its definition.
+        weights: of its layers.
+        images: in batches.
+    """
+    return {
+        "net": sha256(net).hexdigest()[:16],
+        "weights": array_digest(weights),
+        "images": array_digest([images]),
+    }
 
 
 class Trial(NamedTuple):
@@ -47,6 +65,22 @@ class Trial(NamedTuple):
     score: float
     seconds: float
     use: float
+
+
+class Trials(NamedTuple):
+    """Where the trials of a search are recorded.
+
+    Attributes:
+        folder: has the journal, `JOURNAL`.
+        resume: whether to go on with it.
+    """
+
+    folder: Path
+    resume: bool = False
+
+    def open(self, about: Mapping[str, Any]) -> Journal:
+        """Open the journal of a search (`Journal`)."""
+        return Journal(self.folder / JOURNAL, about, self.resume)
 
 
 class Journal:

@@ -26,7 +26,7 @@ from sqgen.report.search_chart import (
 )
 from sqgen.runner.dataset import Dataset, lmdb_digest
 from sqgen.runner.preflight import seen_image_warnings
-from sqgen.tools import cli, prune_options
+from sqgen.tools import cli, search_options
 
 from .conftest import Run
 from .databases import make_lmdb, raw
@@ -262,7 +262,7 @@ def test_a_search_for_top1_is_another_search(tmp_path: Path, sqgen: Run) -> None
     pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
     from sqgen.engine.agreement import SCORES
 
-    assert SCORES == prune_options.SCORES  # without loading NumPy
+    assert SCORES == search_options.SCORES  # without loading NumPy
     text = build(SMALL, "deploy")
     (tmp_path / "net.prototxt").write_text(text)
     save(random_model(text), tmp_path / "w.caffemodel")

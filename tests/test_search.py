@@ -22,7 +22,7 @@ from sqgen.search.knapsack import LossTable, choose_levels, solve_program
 from sqgen.search.methods import METHODS, least_trials
 from sqgen.search.problem import fill, replace, scale
 from sqgen.search.run import Search
-from sqgen.tools import prune_options
+from sqgen.tools import search_options
 
 
 class Knapsack:
@@ -145,7 +145,7 @@ def test_an_agent_learns_which_decisions_matter(tmp_path: Path) -> None:
 
 def test_the_command_names_all_methods() -> None:
     """It names them itself, since their module loads NumPy."""
-    assert list(METHODS) == list(prune_options.METHODS)
+    assert list(METHODS) == list(search_options.METHODS)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

@@ -12,9 +12,10 @@ from ..json_form import dumps
 from ..text import first_few, printable, shell_join
 from ..version import __version__
 from .input_files import read_net
-from .prune_inputs import find_image_size, identify_images, read_images, read_pruned_weights
-from .prune_options import DIVERGENCE, PruneOptions, prune_options
+from .prune_options import PruneOptions, prune_options
 from .prune_result import PruneResult
+from .search_inputs import all_seen, find_image_size, identify_images, read_images, read_net_weights
+from .search_options import DIVERGENCE
 from .terminal import print_json, warn
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from ..nets.layer_types import Shape
     from ..pruning.job import PruningJob
     from ..pruning.prune import Pruner, Pruning
-    from .prune_inputs import SeenImages
 
 
 @click.command()
@@ -55,12 +55,13 @@ def prune(**typed: Any) -> None:
     _check_targets(Path(options.out), options.force)
     net = read_net(options.net_path)
     shape = options.shape or find_image_size(net, options.data)
-    model = read_pruned_weights(options.weights, net, shape)
+    model = read_net_weights(options.weights, net, shape)
     pruner = _open(net, options.weights, model, shape)
-    from ..pruning.job import JOURNAL, PruningJob
+    from ..pruning.job import PruningJob
     from ..pruning.proof import prove
     from ..pruning.search_record import read_search
     from ..report.search_chart import search_picture
+    from ..search.journal import JOURNAL
 
     job, budgets = None, []
     if not options.lossless:
@@ -77,7 +78,7 @@ def prune(**typed: Any) -> None:
         [] if job is None else job.spent(done),
         options.choice(budgets),
         seen,
-        _all_seen(model, seen),
+        all_seen(model, seen),
         read_search(Path(options.out) / JOURNAL) if options.is_search else None,
         {} if images is None else pruner.agreements(done, images),
         None if options.no_proof else prove(done),
@@ -107,26 +108,11 @@ def _open(net: NetDefinition, weights: str, model: NetParameter, shape: Shape | 
 
 
 def _run(job: PruningJob, images: InputImages | None, options: PruneOptions) -> Pruning:
-    """Run a pruning; of a search that is interrupted, say how it goes on."""
-    from ..pruning.job import Trials
+    from ..search.journal import Trials
     from .progress_bar import ProgressBar
 
-    trials = Trials(Path(options.out), options.resume)
-    try:
-        return job.run(images, trials, ProgressBar)
-    except KeyboardInterrupt:
-        if options.is_search:
-            where = printable(options.out)
-            click.echo(f"\nsqgen: --resume goes on with the trials in {where}", err=True, nl=False)
-        raise
-
-
-def _all_seen(model: NetParameter, seen: SeenImages | None) -> list[str]:
-    """Return the digests of all images that weights were pruned on, before and now."""
-    from ..formats.pruning_images import noted_images
-
-    now = [] if seen is None else [seen.digest]
-    return list(dict.fromkeys([*noted_images(model), *now]))
+    with options.interruptible():
+        return job.run(images, Trials(Path(options.out), options.resume), ProgressBar)
 
 
 def _write(result: PruneResult, options: PruneOptions) -> None:

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..formats.files import STDIN
-from ..formats.lmdb_reader import is_lmdb
-from ..nets.layer_types import Shape
 from ..text import printable
-from .image_options import PreprocessingOptions, check_preprocessing, preprocessing_options
+from .image_options import preprocessing_options
 from .picture_file import PictureFile, dark_option
-from .terminal import parse_image, warn
+from .search_options import (
+    UNIFORM,
+    SearchOptions,
+    add_options,
+    image_option,
+    net_options,
+    search_options,
+    seed_option,
+)
+from .terminal import warn
 
 if TYPE_CHECKING:
     from ..nets.latency_table import LatencyTable
@@ -24,24 +30,13 @@ if TYPE_CHECKING:
     from ..pruning.decisions import RatioRules
     from ..pruning.job import Selection
     from ..pruning.prune import Pruner
-    from ..search.run import Search
 
-METHODS = UNIFORM, *SEARCHES = (  # of search/methods.py
-    *("uniform", "random", "greedy", "evolution"),
-    *("knapsack", "ddpg"),
-)
 ALIASES = {"amc": "ddpg"}  # papers' names
-SCORES = DIVERGENCE, TOP1 = ("divergence", "top-1")  # of engine/agreement.py
-MOST_TRIALS = 10_000_000
 CRITERION = "l1-inputs"
 BUDGETS = "--macs, --parameters, --bytes, --ms"
 
 _OPTIONS = (
-    click.argument("weights", metavar="W"),
-    click.option("--net", "--model", "net_path", required=True, metavar="NET", help="the net of W"),
-    click.option(
-        "--out", "-o", required=True, metavar="DIR", help="folder to write the files into"
-    ),
+    net_options,
     click.option("--ratios", metavar="FILE", help="TOML: shares of channels to keep, by layer"),
     click.option(
         "--ratio-for", multiple=True, metavar="PATTERN=X", help="share that a layer keeps"
@@ -52,23 +47,7 @@ _OPTIONS = (
     click.option("--bits", type=int, metavar="N", help="of weights in that file, 2 to 8 [8]"),
     click.option("--ms", metavar="X", help="budget of time by --latency: a share, or above 1 ms"),
     click.option("--latency", metavar="FILE", help="of `sqgen time --table`"),
-    click.option(
-        "--by",
-        type=click.Choice([*METHODS, *ALIASES]),
-        callback=lambda context, option, by: ALIASES.get(by, by),
-        default=UNIFORM,
-        show_default=True,
-        help="how channels within a budget are found",
-    ),
-    click.option(
-        "--trials", type=int, default=100, metavar="N", help="nets that a search tries [100]"
-    ),
-    click.option(
-        "--score",
-        type=click.Choice(list(SCORES)),
-        help="what a search makes small: divergence from the whole net, top-1 error [divergence]",
-    ),
-    click.option("--resume", is_flag=True, help="go on with the search of DIR"),
+    search_options("channels", UNIFORM, ALIASES),
     click.option("--lossless", is_flag=True, help="take only channels that can't matter"),
     click.option(
         "--criterion",
@@ -86,14 +65,8 @@ _OPTIONS = (
     click.option("--leave", multiple=True, metavar="PATTERN", help="layers that keep all channels"),
     click.option("--data", metavar="LMDB|DIR", help="images to reconstruct the weights on"),
     preprocessing_options,
-    click.option(
-        "--seed",
-        type=click.IntRange(0, (1 << 32) - 1),
-        default=0,
-        metavar="N",
-        help="of random choices [0]",
-    ),
-    click.option("--image", metavar="CxHxW", help="size of images, if data layers don't give it"),
+    seed_option,
+    image_option,
     click.option(
         "--plot", metavar="FILE", help="draw layers, and trials: a .png, .svg, .pdf or .html"
     ),
@@ -104,20 +77,13 @@ _OPTIONS = (
 )
 
 
-def prune_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a `PruneOptions`."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+prune_options = add_options(*_OPTIONS)
 
 
 @dataclass(frozen=True)
-class PruneOptions:
+class PruneOptions(SearchOptions):
     """The options as typed."""
 
-    weights: str
-    net_path: str
-    out: str
     ratios: str | None
     ratio_for: tuple[str, ...]
     macs: str | None
@@ -126,27 +92,14 @@ class PruneOptions:
     bits: int | None
     ms: str | None
     latency: str | None
-    by: str
-    trials: int
-    score: str | None
-    resume: bool
     lossless: bool
     criterion: str
     multiple: int
     at_least: tuple[str, ...]
     leave: tuple[str, ...]
-    data: str | None
-    resize: str | None
-    like: str | None
-    mean: str | None
-    scale: float | None
-    seed: int
-    image: str | None
     plot: str | None
     dark: bool
     no_proof: bool
-    force: bool
-    as_json: bool
 
     def check(self) -> None:
         """Refuse options that contradict each other, before anything is read.
@@ -155,15 +108,11 @@ class PruneOptions:
             click.UsageError: some do, or one is malformed.
             DesignError: a budget is no share or amount, or the bits are out of range.
         """
-        if not self.out:
-            raise click.UsageError("--out '': give a folder; . is this one")
-        if self.out == STDIN:
-            raise click.UsageError("--out -: give a folder")
-        parse_image(self.image)
         self._check_amounts()
         self._check_lossless()
-        self._check_search()
-        check_preprocessing(self.preprocessing)
+        if self.is_search and not (self._has_budget and self.data is not None):
+            raise click.UsageError(f"--by {self.by}: give a budget ({BUDGETS}), and --data")
+        super().check()
         self._parse_budgets()
         self._check_bits()
 
@@ -225,33 +174,6 @@ class PruneOptions:
         if self.data is not None:
             raise click.UsageError("--data: --lossless leaves nothing to reconstruct")
 
-    def _check_search(self) -> None:
-        is_possible = self._has_budget and self.data is not None
-        if self.by != UNIFORM and not is_possible:
-            raise click.UsageError(f"--by {self.by}: give a budget ({BUDGETS}), and --data")
-        if self.resume and self.by == UNIFORM:
-            searches = ", ".join(SEARCHES)
-            raise click.UsageError(f"--resume: goes on with a search, --by {searches}")
-        if not 0 < self.trials <= MOST_TRIALS:
-            raise click.UsageError(f"--trials {self.trials}: give 1 to {MOST_TRIALS:,}")
-        if self.score is not None and self.by == UNIFORM:
-            searches = ", ".join(SEARCHES)
-            raise click.UsageError(f"--score: goes with a search, --by {searches}")
-        if self.score == TOP1 and not is_lmdb(self.data or ""):
-            raise click.UsageError(
-                f"--score top-1: needs labels; --data {printable(self.data or '')} is no LMDB"
-            )
-
-    @property
-    def preprocessing(self) -> PreprocessingOptions:
-        """How images are preprocessed."""
-        return PreprocessingOptions(self.resize, self.like, self.mean, self.scale)
-
-    @property
-    def shape(self) -> Shape | None:
-        """The size of images."""
-        return parse_image(self.image)
-
     @cached_property
     def selection(self) -> Selection:
         """Which channels go; reads the file of ratios.
@@ -287,11 +209,6 @@ class PruneOptions:
             return None
         return PictureFile(self.plot, "--plot", self.force, self.dark)
 
-    @property
-    def is_search(self) -> bool:
-        """Whether nets are tried."""
-        return self.by != UNIFORM
-
     def choice(self, budgets: Sequence[Budget]) -> dict[str, Any]:
         """Return how channels are chosen, as plain data."""
         by = "lossless" if self.lossless else self.by if self._has_budget else "ratios"
@@ -301,13 +218,6 @@ class PruneOptions:
             "criterion": None if self.lossless else self.criterion,
             "seed": self.seed,
         }
-
-    @property
-    def search(self) -> Search:
-        """How a choice within budgets is found."""
-        from ..search.run import Search
-
-        return Search(self.by, self.trials, self.seed)
 
     def budgets(self, pruner: Pruner) -> list[Budget]:
         """Return the budgets that were given, of resources of a net.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..report.table import table
 from ..text import agreement_text, printable, shape_text
-from .prune_inputs import SeenImages
+from .search_inputs import SeenImages
 from .search_record import describe_search, scores_of, search_summary, shares_title
 from .terminal import echo, print_lines, print_table, terminal_width
 

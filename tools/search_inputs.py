@@ -1,4 +1,4 @@
-"""What `sqgen prune` reads: weights, the size of images, and images."""
+"""What commands with a search read: weights, the size of images, and images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SeenImages(NamedTuple):
-    """Images that a pruning saw.
+    """Images that weights were fitted to, or a choice was scored on.
 
     Attributes:
         source: the LMDB or folder, as typed.
@@ -50,7 +50,15 @@ def identify_images(source: str, images: InputImages) -> SeenImages:
     return SeenImages(source, images.total, digest)
 
 
-def read_pruned_weights(path: str, net: NetDefinition, image: Shape | None) -> NetParameter:
+def all_seen(model: NetParameter, seen: SeenImages | None) -> list[str]:
+    """Return the digests of all images that weights depend on, noted in them before and now."""
+    from ..formats.pruning_images import noted_images
+
+    now = [] if seen is None else [seen.digest]
+    return list(dict.fromkeys([*noted_images(model), *now]))
+
+
+def read_net_weights(path: str, net: NetDefinition, image: Shape | None) -> NetParameter:
     """Read a caffemodel, or compressed weights of the net."""
     if path.lower().endswith((".sqz", ".net")):
         from ..compress.encoding import read_compressed
@@ -87,7 +95,7 @@ def read_images(
     options: PreprocessingOptions,
 ) -> InputImages:
     """Read images as the net takes them, and say how."""
-    with required("torch", "sqgen prune --data"):
+    with required("torch", "--data"):
         from ..engine.api import Net
         from ..engine.classify import Model, read_transform
         from ..engine.input_images import read_files, read_records

@@ -1,0 +1,174 @@
+"""Options of the commands that search for a smaller net, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..formats.files import STDIN
+from ..formats.lmdb_reader import is_lmdb
+from ..nets.layer_types import Shape
+from ..text import printable
+from .image_options import PreprocessingOptions, check_preprocessing
+from .terminal import parse_image
+
+if TYPE_CHECKING:
+    from ..search.run import Search
+
+METHODS = UNIFORM, *SEARCHES = (  # of search/methods.py
+    *("uniform", "random", "greedy", "evolution"),
+    *("knapsack", "ddpg"),
+)
+SCORES = DIVERGENCE, TOP1 = ("divergence", "top-1")  # of engine/agreement.py
+MOST_TRIALS = 10_000_000
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def add_options(*options: Decorator) -> Decorator:
+    """Return what adds options to a command, in their order in its help."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+net_options = add_options(
+    click.argument("weights", metavar="W"),
+    click.option("--net", "--model", "net_path", required=True, metavar="NET", help="the net of W"),
+    click.option(
+        "--out", "-o", required=True, metavar="DIR", help="folder to write the files into"
+    ),
+)
+
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(0, (1 << 32) - 1),
+    default=0,
+    metavar="N",
+    help="of random choices [0]",
+)
+
+image_option = click.option(
+    "--image", metavar="CxHxW", help="size of images, if data layers don't give it"
+)
+
+
+def search_options(decisions: str, default: str, aliases: Mapping[str, str]) -> Decorator:
+    """Return what adds the options of a search.
+
+    Args:
+        decisions: what is found, for the help.
+        default: method.
+        aliases: papers' names of methods.
+    """
+    return add_options(
+        click.option(
+            "--by",
+            type=click.Choice([*METHODS, *aliases]),
+            callback=lambda context, option, by: aliases.get(by, by),
+            default=default,
+            show_default=True,
+            help=f"how {decisions} within a budget are found",
+        ),
+        click.option(
+            "--trials", type=int, default=100, metavar="N", help="nets that a search tries [100]"
+        ),
+        click.option(
+            "--score",
+            type=click.Choice(list(SCORES)),
+            help="what a search makes small: divergence from the whole net, top-1 error"
+            " [divergence]",
+        ),
+        click.option("--resume", is_flag=True, help="go on with the search of DIR"),
+    )
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Options as typed that all commands with a search have."""
+
+    weights: str
+    net_path: str
+    out: str
+    by: str
+    trials: int
+    score: str | None
+    resume: bool
+    data: str | None
+    resize: str | None
+    like: str | None
+    mean: str | None
+    scale: float | None
+    seed: int
+    image: str | None
+    force: bool
+    as_json: bool
+
+    def check(self) -> None:
+        """Refuse options that contradict each other, before anything is read.
+
+        Raises:
+            click.UsageError: some do, or one is malformed.
+        """
+        if not self.out:
+            raise click.UsageError("--out '': give a folder; . is this one")
+        if self.out == STDIN:
+            raise click.UsageError("--out -: give a folder")
+        parse_image(self.image)
+        self._check_search()
+        check_preprocessing(self.preprocessing)
+
+    def _check_search(self) -> None:
+        searches = ", ".join(SEARCHES)
+        if self.resume and not self.is_search:
+            raise click.UsageError(f"--resume: goes on with a search, --by {searches}")
+        if not 0 < self.trials <= MOST_TRIALS:
+            raise click.UsageError(f"--trials {self.trials}: give 1 to {MOST_TRIALS:,}")
+        if self.score is not None and not self.is_search:
+            raise click.UsageError(f"--score: goes with a search, --by {searches}")
+        if self.score == TOP1 and not is_lmdb(self.data or ""):
+            raise click.UsageError(
+                f"--score top-1: needs labels; --data {printable(self.data or '')} is no LMDB"
+            )
+
+    @property
+    def preprocessing(self) -> PreprocessingOptions:
+        """How images are preprocessed."""
+        return PreprocessingOptions(self.resize, self.like, self.mean, self.scale)
+
+    @property
+    def shape(self) -> Shape | None:
+        """The size of images."""
+        return parse_image(self.image)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether nets are tried."""
+        return self.by != UNIFORM
+
+    @property
+    def search(self) -> Search:
+        """How a choice within budgets is found."""
+        from ..search.run import Search
+
+        return Search(self.by, self.trials, self.seed)
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Of a search that is interrupted, say how it goes on."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self.is_search:
+                where = printable(self.out)
+                line = f"\nsqgen: --resume goes on with the trials in {where}"
+                click.echo(line, err=True, nl=False)
+            raise
