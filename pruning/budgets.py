@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DesignError
-from ..text import printable
+from ..search.budget import budget_amount
 from .costs import Resource
 
 if TYPE_CHECKING:
     from .pruned_net import PrunedNet
-
-
-def parse_budget(flag: str, name: str, text: str) -> float:
-    """Parse a budget: a share up to 1, or an amount.
-
-    Args:
-        flag: for errors.
-        name: of the resource.
-        text: as typed.
-
-    Raises:
-        DesignError: it is no number, or not above 0.
-    """
-    number = text.removesuffix("%")
-    try:
-        value = float(number)
-    except ValueError:
-        value = math.nan
-    if number != text and 0 < value <= 100:
-        raise DesignError(f"{flag} {printable(text)}: write {value / 100:g}")
-    if number != text or not 0 < value < math.inf:
-        raise DesignError(
-            f"{flag} {printable(text)}: give a share of the net's {name}, such as 0.7"
-        )
-    return value
 
 
 class Budget(NamedTuple):
@@ -65,7 +39,7 @@ class Budget(NamedTuple):
             DesignError: it is above what the whole net costs.
         """
         name = self.resource.name
-        amount = self.given * whole if self.given <= 1 else self.given
+        amount = budget_amount(self.given, whole)
         if amount > whole:
             raise DesignError(f"{self.text}: the whole net has {self.resource.text(whole)} {name}")
         return amount

@@ -30,7 +30,7 @@ from .search_record import find_journal, print_search, search_charts
 from .terminal import echo, print_json, print_lines, terminal_width, warn
 
 if TYPE_CHECKING:
-    from ..pruning.search_record import SearchRecord
+    from ..pruning.search_record import PruningRecord
 
 
 @click.group(cls=Group, file_command="parse")
@@ -189,7 +189,7 @@ def compare(a: str, b: str, as_json: bool) -> None:
     print_lines(differences)
 
 
-def _read_search(journal: Path) -> SearchRecord:
+def _read_search(journal: Path) -> PruningRecord:
     from ..pruning.search_record import read_search  # loads NumPy
 
     return read_search(journal)

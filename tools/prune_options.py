@@ -133,7 +133,7 @@ class PruneOptions(SearchOptions):
         Raises:
             DesignError: one is no share or amount.
         """
-        from ..pruning.budgets import parse_budget
+        from ..search.budget import parse_budget
 
         typed = self._typed_budgets
         return {name: parse_budget(f"--{name.lower()}", name, typed[name]) for name in typed}

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..report.table import table
 from ..text import agreement_text, printable, shape_text
+from .agreements import print_agreements
 from .search_inputs import SeenImages
 from .search_record import describe_search, scores_of, search_summary, shares_title
-from .terminal import echo, print_lines, print_table, terminal_width
+from .terminal import echo, print_table, terminal_width
 
 if TYPE_CHECKING:
     from ..engine.agreement import Agreement
     from ..engine.equivalence import Proof
     from ..pruning.budgets import Spent
     from ..pruning.prune import Pruning
-    from ..pruning.search_record import SearchRecord
+    from ..pruning.search_record import PruningRecord
     from ..report.charts import Chart
 
 FORMAT = 1
@@ -44,7 +44,7 @@ class PruneResult:
     choice: Mapping[str, Any]
     images: SeenImages | None
     seen: Sequence[str]
-    search: SearchRecord | None
+    search: PruningRecord | None
     agreements: Mapping[str, Agreement]
     proof: Proof | None
 
@@ -58,7 +58,7 @@ class PruneResult:
             echo(f"{resource.name}: {amounts} ({left / used:.4f})")
         self._print_proof()
         self._print_search()
-        self._print_agreements()
+        print_agreements(self.agreements)
         self._print_images()
 
     def _savings(self) -> dict[str, tuple[int, int]]:
@@ -90,12 +90,6 @@ class PruneResult:
         whole = "the whole net" if is_same else "the whole net without these channels"
         agreement = agreement_text(self.proof.blobs, f"those of {whole}", self.proof.largest)
         echo(f"run on random {shapes} in float64: {agreement}")
-
-    def _print_agreements(self) -> None:
-        rows = [[name, *_agreement_cells(each)] for name, each in self.agreements.items()]
-        if rows:
-            heads = ["on these images", "top-1", "KL from the whole net"]
-            print_lines(table(heads, rows, right=(1, 2)))
 
     def _print_search(self) -> None:
         if self.search is not None:
@@ -153,10 +147,3 @@ class PruneResult:
             "proof": None if proof is None else {"largest": proof.largest, "blobs": proof.blobs},
             "agreements": {name: each._asdict() for name, each in agreements.items()} or None,
         }
-
-
-def _agreement_cells(agreement: Agreement) -> list[str]:
-    of_one = math.isnan(agreement.error)  # image
-    error = "" if of_one else f" +- {agreement.error:.4f}"
-    top1 = "" if agreement.top1 is None else f"{agreement.top1:.4f}"
-    return [top1, f"{agreement.divergence:.4f}{error}"]

@@ -13,8 +13,9 @@ from ..text import printable
 from .terminal import echo, print_json, print_table, terminal_width
 
 if TYPE_CHECKING:
-    from ..pruning.search_record import SearchRecord
+    from ..pruning.search_record import PruningRecord
     from ..report.charts import Chart
+    from ..search.record import SearchRecord
 
 JOURNAL = "trials.jsonl"  # in the folder of a pruning
 _BEGIN = b'{"format": '  # of a journal, whose first line is JSON; other JSON of sqgen is indented
@@ -48,7 +49,7 @@ def _journal(file: str) -> Path | None:
         return None
 
 
-def print_search(search: SearchRecord, as_json: bool) -> None:
+def print_search(search: PruningRecord, as_json: bool) -> None:
     """Print how far a search is, and its best trial; as JSON, all trials."""
     kept = None if search.best is None else search.kept(search.tried[search.best])
     if as_json:
@@ -92,7 +93,7 @@ def shares_title(by: str, budgets: Sequence[str]) -> str:
     return f"Channels kept ({', '.join([by, *budgets])})"
 
 
-def search_charts(search: SearchRecord) -> list[Chart]:
+def search_charts(search: PruningRecord) -> list[Chart]:
     """Return the best trial's shares of channels, and all scores; none without trials."""
     from ..report.search_chart import LayerShare, shares_chart
 
