@@ -254,13 +254,15 @@ def _maximum_values(layer: WeightedLayer, weights: np.ndarray, settings: Setting
 
 def _share_all(layers: Sequence[WeightedLayer], blobs: Blobs, settings: Settings) -> Blobs:
     """Share the weights of each layer by k-means; a layer with few values stays exact."""
-    return [
-        [_share(layer, weights, settings), *others]
-        for layer, (weights, *others) in zip(layers, blobs, strict=True)
-    ]
+    pairs = zip(layers, blobs, strict=True)
+    return [[share(layer, weights, settings), *others] for layer, (weights, *others) in pairs]
 
 
-def _share(layer: WeightedLayer, weights: np.ndarray, settings: Settings) -> np.ndarray:
+def share(layer: WeightedLayer, weights: np.ndarray, settings: Settings) -> np.ndarray:
+    """Return the weights of a layer after sharing, as `encode` does it with bits.
+
+    Weights that have few enough values, and those of layers that are not shared, stay exact.
+    """
     nonzero = weights[weights != 0]
     maximum = _maximum_values(layer, weights, settings)
     if not layer.is_shared or len(np.unique(nonzero)) <= maximum:

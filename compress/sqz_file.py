@@ -25,6 +25,7 @@ MAXIMUM_VALUES = 256
 _HEAD = struct.Struct("<4sIIQ16s")  # magic, version, layers, bytes of the file, digest
 _CRC = struct.Struct("<I")
 _LENGTH = struct.Struct("<I")
+HEADER_BYTES = _HEAD.size + _CRC.size
 _FLOAT = np.dtype("<f4")
 _RAW, _DENSE, _SPARSE = range(3)
 _HUFFMAN = 255
@@ -41,12 +42,19 @@ def write(
         blobs: of each layer; a blob with at most 256 different values is stored as codes.
         coded: whether codes and gaps are Huffman coded where that is shorter.
     """
-    parts = []
-    for arrays in blobs:
-        body = bytes([len(arrays)]) + b"".join(_write_blob(array, coded) for array in arrays)
-        record = _LENGTH.pack(len(body)) + body
-        parts.append(record + _CRC.pack(zlib.crc32(record)))
-    size = _HEAD.size + _CRC.size + sum(map(len, parts))
+    return add_header(layers, [write_layer(arrays, coded) for arrays in blobs])
+
+
+def write_layer(arrays: Sequence[np.ndarray], coded: bool = True) -> bytes:
+    """Return a layer's part of the file, which depends on no other layer; arguments as `write`."""
+    body = bytes([len(arrays)]) + b"".join(_write_blob(array, coded) for array in arrays)
+    record = _LENGTH.pack(len(body)) + body
+    return record + _CRC.pack(zlib.crc32(record))
+
+
+def add_header(layers: Sequence[WeightedLayer], parts: Sequence[bytes]) -> list[bytes]:
+    """Return the parts of the file: the header, and those of the layers."""
+    size = HEADER_BYTES + sum(map(len, parts))
     head = _HEAD.pack(MAGIC, VERSION, len(layers), size, digest(layers))
     return [head + _CRC.pack(zlib.crc32(head)), *parts]
 

@@ -168,6 +168,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "search": {"formats"},
     "pruning": {"formats", "nets", "weights", "generator", "compress", "engine", "search"},
+    "quantization": {"formats", "nets", "weights", "compress", "engine", "search"},
     "studies": {
         "formats",
         "nets",

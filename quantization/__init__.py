@@ -1,0 +1,1 @@
+"""How many bits the weights of each layer get, within a budget of bytes."""

@@ -1,0 +1,144 @@
+"""Every layer at every number of bits: its weights, and its part of the .sqz file.
+
+A part depends on no other layer, and the header has a fixed size. So the bytes of the file are a
+sum, and a choice of bits costs no encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..compress.bits_file import MAXIMUM_BITS, MINIMUM_BITS
+from ..compress.encoding import Settings, share
+from ..compress.sqz_file import HEADER_BYTES, add_header, write_layer
+from ..compress.weighted_layers import SHARED_TYPES, find_weighted_layers, read_blobs
+from ..errors import NetError
+from ..formats.schema import NetParameter
+from ..nets.definition import NetDefinition
+from ..nets.layer_types import Shape
+from ..search.problem import Choice
+from ..text import printable
+
+Blobs = dict[str, list[np.ndarray]]  # of each layer, by name
+
+
+class CodedLayer(NamedTuple):
+    """A layer at some number of bits.
+
+    Attributes:
+        values: the different weights, increasing.
+        codes: index of the value of each weight (uint8), in the shape of the weights.
+        part: of the file.
+    """
+
+    values: np.ndarray
+    codes: np.ndarray
+    part: bytes
+
+
+class LayerTable:
+    """The layers of a net whose weights are shared, at 2 to 8 bits each.
+
+    What `compress encode` makes of a layer is computed when it is first asked for, and kept: a
+    byte a weight and number of bits.
+
+    Args:
+        net: its layers in TEST count.
+        model: its weights.
+        source: the name of the weights' file, for errors.
+        image: (channels, height, width) of the records of data layers that don't define it.
+
+    Attributes:
+        names: of the layers whose bits are chosen, in the order of the net.
+        most: 8 bits for each of them.
+        least: 2 bits.
+
+    Raises:
+        NetError: the weights don't fit the net, no layer has weights to share, or two layers have
+            the same blob.
+        FormatError: a weight is not a finite number.
+    """
+
+    def __init__(
+        self, net: NetDefinition, model: NetParameter, source: str, image: Shape | None = None
+    ) -> None:
+        self._layers = find_weighted_layers(net, image)
+        _check_own_blobs(net)
+        self._exact = read_blobs(model, self._layers, source)
+        self._places = [place for place, layer in enumerate(self._layers) if layer.is_shared]
+        if not self._places:
+            kinds = " or ".join(SHARED_TYPES)
+            raise NetError(f"{printable(net.source)}: has no {kinds} whose bits could be chosen")
+        self.names = [self._layers[place].name for place in self._places]
+        self.most: Choice = (MAXIMUM_BITS,) * len(self._places)
+        self.least: Choice = (MINIMUM_BITS,) * len(self._places)
+        self._coded: dict[tuple[int, int], CodedLayer] = {}
+        rest = set(range(len(self._layers))) - set(self._places)
+        self._others = {place: write_layer(self._exact[place]) for place in rest}
+        self._fixed = HEADER_BYTES + sum(map(len, self._others.values()))
+
+    @property
+    def exact(self) -> Blobs:
+        """The blobs of all layers as they were, by name."""
+        names = (layer.name for layer in self._layers)
+        return dict(zip(names, self._exact, strict=True))
+
+    @property
+    def weights(self) -> list[int]:
+        """How many weights each of `names` has."""
+        return [self._exact[place][0].size for place in self._places]
+
+    def layer_bytes(self, choice: Sequence[int]) -> list[int]:
+        """Return the bytes of each of `names` in the file, with biases and tables."""
+        return [len(coded.part) for coded in self._chosen(choice)]
+
+    def file_bytes(self, choice: Sequence[int]) -> int:
+        """Return the size of the file with these bits."""
+        return self._fixed + sum(self.layer_bytes(choice))
+
+    def file(self, choice: Sequence[int]) -> bytes:
+        """Return the file that `compress encode --bits-from` writes with these bits."""
+        parts = dict(self._others)
+        parts |= zip(self._places, (coded.part for coded in self._chosen(choice)), strict=True)
+        return b"".join(add_header(self._layers, [parts[at] for at in range(len(self._layers))]))
+
+    def arrays(self, choice: Sequence[int]) -> Blobs:
+        """Return the blobs of all layers as decoded from that file, by name."""
+        arrays = self.exact
+        for place, name, coded in zip(self._places, self.names, self._chosen(choice), strict=True):
+            arrays[name] = [coded.values[coded.codes], *self._exact[place][1:]]
+        return arrays
+
+    def _chosen(self, choice: Sequence[int]) -> Iterator[CodedLayer]:
+        for place, bits in zip(self._places, choice, strict=True):
+            if (place, bits) not in self._coded:
+                self._coded[place, bits] = self._encode(place, bits)
+            yield self._coded[place, bits]
+
+    def _encode(self, place: int, bits: int) -> CodedLayer:
+        weights, *others = self._exact[place]
+        shared = share(self._layers[place], weights, Settings(bits=bits)) + np.float32(0)  # no -0.0
+        values = np.unique(shared)
+        codes = np.searchsorted(values, shared).astype(np.uint8)
+        return CodedLayer(values, codes, write_layer([shared, *others]))
+
+
+def _check_own_blobs(net: NetDefinition) -> None:
+    """Refuse layers that share a blob: the file would hold it with the bits of each.
+
+    Raises:
+        NetError: two do.
+    """
+    owners: dict[str, str] = {}
+    for layer in net.layers("TEST"):
+        for name in (param.name for param in layer.param if param.name):
+            owner = owners.setdefault(name, layer.name)
+            if owner != layer.name:
+                raise NetError(
+                    f"{net.place(layer)}: layer '{printable(layer.name)}' shares"
+                    f" '{printable(name)}' with '{printable(owner)}', so their bits can't differ;"
+                    " sqgen compress encode --bits takes such nets"
+                )

@@ -1,0 +1,315 @@
+"""`sqgen quantize`: bits by layer within the bytes of the very file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sqgen import Design, DesignError, NetError, build, parse_net
+from sqgen.compress.encoding import Settings, decode, encode
+from sqgen.formats.caffemodel import blob_array, read_caffemodel
+from sqgen.nets.shapes import require_shapes
+from sqgen.progress import no_bar
+from sqgen.quantization.layer_features import layer_features
+from sqgen.quantization.layer_table import LayerTable
+from sqgen.quantization.problem import BitsProblem
+from sqgen.search.journal import Journal, Trials
+from sqgen.search.methods import METHODS
+from sqgen.search.problem import Choice, Problem, Proposals, replace
+from sqgen.search.run import Search
+
+from .conftest import Run
+from .databases import image_file, make_lmdb, raw
+from .small_compress import ALL, CONV, INPUT, arrays, model_of
+from .small_nets import random_model, save
+
+DESIGN = Design(
+    fire_modules=3, base_e=48, incr_e=32, freq=2, squeeze_ratio=0.5, stem_filters=32, stem="small",
+    size=32, crop=False, classes=7, bypass="simple", pool_after=(2,),
+)  # fmt: skip
+NET = build(DESIGN, "deploy")
+METHOD_EXTRAS = {"evolution": "cmaes", "ddpg": "torch"}
+NO_TORCH = "needs PyTorch, the extra sqgen[engine]"
+
+
+@cache
+def table_of(text: str, density: float = 1.0) -> LayerTable:
+    net, model = model_of(text, density=density)
+    return LayerTable(net, model, "w")
+
+
+def problem_of(budget: float, text: str = NET) -> BitsProblem:
+    """Bits of a small net, scored by the squared errors of its weights."""
+    table = table_of(text)
+    shapes = require_shapes(parse_net(text), "TEST")
+    problem = BitsProblem(table, budget, layer_features(shapes, table.names))
+
+    def score(choice: Choice) -> float:
+        found = table.arrays(choice)
+        pairs = ((array, found[name][0]) for name, (array, *_) in table.exact.items())
+        return float(sum(np.square(old - new).sum() for old, new in pairs))
+
+    problem.score_bits = score
+    return problem
+
+
+# ---- the cost
+
+
+@given(st.lists(st.integers(2, 8), min_size=3, max_size=3), st.sampled_from([1.0, 0.5, 0.03]))
+def test_the_cost_is_the_file(bits: list[int], density: float) -> None:
+    """Also of layers of other types, sparse ones, and those with few enough values."""
+    net, model = model_of(ALL, density=density)
+    table = table_of(ALL, density)
+    rules = tuple(zip(table.names, bits, strict=True))
+    made = encode(model, net, Settings(bits_for=rules))
+    assert table.file(bits) == made.bytes
+    assert table.file_bytes(bits) == len(made.bytes)
+    sizes = {row.layer: row.bytes for row in made.layers}
+    assert table.layer_bytes(bits) == [sizes[name] for name in table.names]
+    decoded, found = arrays(decode(made.bytes, net, "w.sqz")), table.arrays(bits)
+    assert list(decoded) == list(found)
+    for name, blobs in decoded.items():
+        for own, other in zip(blobs, found[name], strict=True):
+            np.testing.assert_array_equal(own, other)
+
+
+def test_only_shared_weights_have_bits() -> None:
+    table = table_of(ALL)
+    assert table.names == ["conv", "bare", "turned"]
+    assert (table.least, table.most) == ((2, 2, 2), (8, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            INPUT + 'layer { name: "p" type: "PReLU" bottom: "data" top: "p" }',
+            "has no Convolution or InnerProduct whose bits could be chosen",
+        ),
+        (
+            INPUT
+            + CONV.replace('top: "conv"', 'top: "conv" param { name: "w" }')
+            + CONV.replace('"conv"', '"two"').replace(
+                'top: "two"', 'top: "two" param { name: "w" }'
+            ),
+            "layer 'two' shares 'w' with 'conv', so their bits can't differ",
+        ),
+    ],
+)
+def test_nets_without_a_choice(text: str, message: str) -> None:
+    net = parse_net(text)
+    with pytest.raises(NetError, match=message):
+        LayerTable(net, random_model(text), "w")
+
+
+# ---- the search
+
+
+@pytest.mark.parametrize("by", METHODS)
+@pytest.mark.parametrize("budget", [0.4, 0.6, 0.8])
+def test_every_method_uses_the_budget(tmp_path: Path, by: str, budget: float) -> None:
+    if by in METHOD_EXTRAS:
+        pytest.importorskip(METHOD_EXTRAS[by])
+    problem = problem_of(budget)
+    table = table_of(NET)
+    trials = len(table.names) + 6
+    with no_bar(trials) as bar:
+        journal = Journal(tmp_path / "trials.jsonl", {}, False)
+        choice = Search(by, trials, 1).run(problem, journal, bar)
+    size = len(table.file(choice))
+    assert size <= problem.limit
+    larger = [replace(choice, at, bits + 1) for at, bits in enumerate(choice) if bits < 8]
+    assert size >= 0.98 * problem.limit or not any(map(problem.fits, larger))
+    assert problem.limit == int(budget * len(table.file(table.most)))
+    within = [t for t in journal.trials if len(table.file(t.choice)) <= problem.limit]
+    assert [t.use <= 1 for t in journal.trials] == [t in within for t in journal.trials]
+    assert problem.score(choice) == min(trial.score for trial in within)
+
+
+@pytest.mark.parametrize("budget", [0.4, 0.6, 0.8])
+def test_the_knapsack_finds_the_best_where_losses_add_up(tmp_path: Path, budget: float) -> None:
+    problem = problem_of(budget, ALL)
+    with no_bar(24) as bar:
+        journal = Journal(tmp_path / "trials.jsonl", {}, False)
+        choice = Search("knapsack", 24, 0).run(problem, journal, bar)
+    every = filter(problem.fits, product(range(2, 9), repeat=3))
+    assert problem.score(choice) == min(map(problem.score, every))
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        (0.05, r"--bytes 0.05: can't be met; with 2 bits everywhere the file has \d+,\d\d\d bytes"),
+        (100, r"--bytes 100: can't be met; with 2 bits"),
+        (1, "--bytes 1: with 8 bits everywhere the file has .* so there is nothing to choose"),
+        (1e7, "--bytes 10000000: with 8 bits everywhere the file has"),
+    ],
+)
+def test_budgets_without_a_choice(budget: float, message: str) -> None:
+    with pytest.raises(DesignError, match=message):
+        BitsProblem(table_of(NET), budget)
+
+
+# ---- the command
+
+
+def learnable_model() -> Any:
+    """Weights that keep the size of what layers compute, so that no probability is 0 or 1."""
+    model = random_model(NET)
+    for stored in model.layer:
+        for blob in stored.blobs[:1]:
+            fan_in = len(blob.data) // blob.shape.dim[0]
+            blob.data[:] = blob_array(blob).reshape(-1) * (3 / np.sqrt(fan_in))
+    return model
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("written")
+    (folder / "net.prototxt").write_text(NET)
+    save(learnable_model(), folder / "w.caffemodel")
+    make_lmdb(folder / "lmdb", [raw(number, 3, 32, 32) for number in range(5)])
+    (folder / "images").mkdir()
+    (folder / "images" / "a.png").write_bytes(image_file(1, 32, 32))
+    (folder / "none").mkdir()
+    return folder
+
+
+@pytest.fixture
+def folder(written: Path, tmp_path: Path) -> Path:
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def command(*options: str, data: str = "lmdb") -> Sequence[str]:
+    return (
+        "quantize",
+        "w.caffemodel",
+        "--net",
+        "net.prototxt",
+        "--data",
+        data,
+        "--scale",
+        "0.01",
+        *options,
+    )
+
+
+def test_what_the_best_trial_leaves_of_the_budget_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason=NO_TORCH)
+    from sqgen.engine.input_images import InputImages
+    from sqgen.quantization.job import QuantizationJob
+
+    def only_the_least(problem: Problem, random: np.random.Generator, trials: int) -> Proposals:
+        yield problem.least
+
+    monkeypatch.setitem(METHODS, "random", only_the_least)
+    net = parse_net(NET)
+    pixels = np.random.default_rng(1).uniform(0, 2, (4, 3, 32, 32)).astype(np.float32)
+    job = QuantizationJob(
+        net, LayerTable(net, learnable_model(), "w"), 0.6, Search("random", 1, 0), "divergence"
+    )
+    done = job.run(InputImages([pixels], None), Trials(tmp_path))
+    assert 0.98 * done.limit <= len(done.file) <= done.limit
+
+
+@pytest.mark.parametrize("by", ["uniform", "random", "haq"])
+def test_the_files(folder: Path, sqgen: Run, by: str) -> None:
+    pytest.importorskip("torch", reason=NO_TORCH)
+    done = sqgen(*command("--bytes", "0.6", "--by", by, "--trials", "4", "--out", "q", "--json"))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    is_search = by != "uniform"
+    names = {path.name for path in (folder / "q").iterdir()}
+    assert names == {*result["files"], *(["trials.jsonl"] if is_search else [])}
+    data = (folder / "q" / "quantized.sqz").read_bytes()
+    assert result["bytes"]["after"] == len(data) <= result["choice"]["bytes"]
+    assert result["choice"]["bytes"] == int(0.6 * result["bytes"]["before"])
+    assert result["choice"]["by"] == {"haq": "ddpg"}.get(by, by)
+    assert result == json.loads((folder / "q" / "quantize.json").read_text())
+
+    encoded = ("compress", "encode", "w.caffemodel", "--net", "net.prototxt", "-o", "again.sqz")
+    again = sqgen(*encoded, "--bits-from", "q/bits.toml")
+    assert again.returncode == 0, again.stderr
+    assert (folder / "again.sqz").read_bytes() == data
+    net, model = parse_net(NET), read_caffemodel(str(folder / "w.caffemodel"))
+    rules = tuple((row["layer"], row["bits"]) for row in result["layers"])
+    assert encode(model, net, Settings(bits_for=rules)).bytes == data
+
+    found = result["agreements"]
+    assert list(found)[::2] == ["whole", "quantized"]
+    assert found["whole"]["divergence"] == 0 < found["quantized"]["divergence"]
+    if is_search:
+        assert found["quantized"]["divergence"] <= result["search"]["best"] + 1e-12
+
+
+def test_a_killed_search_goes_on(folder: Path, sqgen: Run) -> None:
+    pytest.importorskip("torch", reason=NO_TORCH)
+    options = ("--bytes", "0.6", "--by", "random", "--trials", "5", "--seed", "3")
+    whole = sqgen(*command(*options, "--out", "whole"))
+    assert whole.returncode == 0, whole.stderr
+    lines = (folder / "whole" / "trials.jsonl").read_text().splitlines(keepends=True)
+    assert len(lines) == 6
+    (folder / "cut").mkdir()
+    (folder / "cut" / "trials.jsonl").write_text("".join(lines[:3]) + lines[3][:20])
+    refused = sqgen(*command(*options, "--out", "cut"))
+    assert refused.returncode == 2
+    assert "trials.jsonl: exists already; --resume goes on with it" in refused.stderr
+    done = sqgen(*command(*options, "--out", "cut", "--resume"))
+    assert done.returncode == 0, done.stderr
+    assert (folder / "cut" / "trials.jsonl").read_text().startswith("".join(lines[:3]))
+    for name in ("bits.toml", "quantized.sqz"):
+        assert (folder / "cut" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+    other = (*options[:1], "0.5", *options[2:])
+    refused = sqgen(*command(*other, "--out", "cut", "--resume", "--force"))
+    assert refused.returncode == 2
+    assert "trials.jsonl: is of a search with budgets" in refused.stderr
+
+
+def test_image_files_have_no_labels(folder: Path, sqgen: Run) -> None:
+    pytest.importorskip("torch", reason=NO_TORCH)
+    done = sqgen(*command("--bytes", "0.6", "--by", "uniform", "--out", "q", data="images"))
+    assert done.returncode == 0, done.stderr
+    assert "chosen on 1 images of images" in done.stdout
+    result = json.loads((folder / "q" / "quantize.json").read_text())
+    assert result["agreements"]["quantized"]["top1"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--bytes 0.05", "--bytes 0.05: can't be met; with 2 bits everywhere the file has"),
+        ("--bytes 1e9", "with 8 bits everywhere the file has"),
+        ("--bytes 60%", "--bytes 60%: write 0.6"),
+        ("--bytes nan", "--bytes nan: give a share of the net's bytes"),
+        ("", "missing option '--bytes'"),
+        ("--bytes 0.6 --by greedy --trials 3", "--trials 3: --by greedy tries each of 11 sets"),
+        ("--bytes 0.6 --by uniform --resume", "--resume: goes on with a search"),
+        ("--bytes 0.6 --by amc", "'amc' is not one of"),
+        ("--bytes 0.6 --score top-1 --data images", "--score top-1: needs labels"),
+        ("--bytes 0.6 --data nowhere", "nowhere: has no images"),
+        ("--bytes 0.6 --data none", "none: has no images"),
+        ("--bytes 0.6 --out -", "--out -: give a folder"),
+        ("--bytes 0.6 --out lmdb/data.mdb", "data.mdb"),
+    ],
+)
+def test_mistakes_are_one_line(folder: Path, sqgen: Run, options: str, message: str) -> None:
+    pytest.importorskip("torch", reason=NO_TORCH)
+    done = sqgen(*command("--out", "q", *options.split()))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (folder / "q").exists()
