@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import FormatError
 from ..search.journal import Trial
-from ..search.record import SearchRecord, read_record
+from ..search.record import ChoiceTable, SearchRecord, read_record
 from ..text import printable
 from .decisions import round_up
 
@@ -29,6 +29,7 @@ class PruningRecord(SearchRecord):
         decisions: of the net, in its order.
     """
 
+    choice_name = "kept"
     round: int
     decisions: tuple[SearchedLayers, ...]
 
@@ -36,6 +37,16 @@ class PruningRecord(SearchRecord):
         """Return how many channels each decision keeps in a trial."""
         rows = zip(trial.choice, self.decisions, strict=True)
         return [round_up(count, self.round, each.channels) for count, each in rows]
+
+    def choice_table(self, trial: Trial) -> ChoiceTable:
+        """Return how many channels layers keep in a trial; rows of those that lose some."""
+        kept = self.kept(trial)
+        rows = [
+            (" + ".join(each.layers), f"{each.channels:,}", f"{count:,}")
+            for each, count in zip(self.decisions, kept, strict=True)
+            if count < each.channels
+        ]
+        return ChoiceTable(("layer", "channels", "kept"), rows, kept)
 
 
 def read_search(path: str | os.PathLike[str]) -> PruningRecord:

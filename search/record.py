@@ -5,12 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 from ..errors import FormatError
 from ..json_form import from_json
 from ..text import printable
 from .journal import Trial, read_journal
+
+
+class ChoiceTable(NamedTuple):
+    """A choice as a table, and as plain data.
+
+    Attributes:
+        heads, rows: of the table; the first column has names.
+        chosen: of each decision, as much as its trial really takes.
+    """
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    chosen: list[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +37,10 @@ class SearchRecord:
         score: what it made small.
         budgets: as they are typed.
         tried: the trials so far.
+        choice_name: of what is chosen, in JSON.
     """
 
+    choice_name: ClassVar[str]
     by: str
     trials: int
     seed: int
@@ -38,6 +53,10 @@ class SearchRecord:
         """The place of the best trial within the budget, of equals the first; None without one."""
         fitting = [place for place, trial in enumerate(self.tried) if trial.use <= 1]
         return min(fitting, key=lambda place: self.tried[place].score, default=None)
+
+    def choice_table(self, trial: Trial) -> ChoiceTable:
+        """Return what a trial chooses; each kind of search has its own."""
+        raise NotImplementedError
 
 
 Record = TypeVar("Record", bound=SearchRecord)

@@ -23,7 +23,7 @@ from sqgen.progress import no_bar
 from sqgen.quantization.layer_features import layer_features
 from sqgen.quantization.layer_table import LayerTable
 from sqgen.quantization.problem import BitsProblem
-from sqgen.search.journal import Journal, Trials
+from sqgen.search.journal import Journal, Trial, Trials
 from sqgen.search.methods import METHODS
 from sqgen.search.problem import Choice, Problem, Proposals, replace
 from sqgen.search.run import Search
@@ -286,6 +286,34 @@ def test_image_files_have_no_labels(folder: Path, sqgen: Run) -> None:
     assert "chosen on 1 images of images" in done.stdout
     result = json.loads((folder / "q" / "quantize.json").read_text())
     assert result["agreements"]["quantized"]["top1"] is None
+
+
+JOURNAL = {
+    **{"by": "random", "trials": 9, "seed": 1, "score": "divergence", "budgets": ["--bytes 900"]},
+    "layers": [{"layer": "conv1", "weights": 1296}, {"layer": "fc", "weights": 80}],
+}
+
+
+def test_a_journal_is_shown_by_itself(tmp_path: Path, sqgen: Run) -> None:
+    journal = Journal(tmp_path / "trials.jsonl", JOURNAL, False)
+    journal.add(Trial((4, 3), 0.5, 1.0, 0.9))
+    journal.add(Trial((8, 8), 0.1, 1.0, 1.9))
+    done = sqgen("log", "parse", ".")
+    assert done.returncode == 0, done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert first == "random: 2 of 9 trials, the best is number 1 (divergence 0.5)"
+    rows = [["layer", "weights", "bits"], ["conv1", "1,296", "4"], ["fc", "80", "3"]]
+    assert [line.split() for line in lines] == rows
+    result = json.loads(sqgen("log", "parse", "trials.jsonl", "--json").stdout)
+    assert (result["bits"], result["tried"], result["best_trial"]) == ([4, 3], 2, 1)
+
+
+@pytest.mark.parametrize("choice", [(4,), (1, 3), (4, 9)])
+def test_a_strange_journal_is_one_line(tmp_path: Path, sqgen: Run, choice: tuple[int, ...]) -> None:
+    Journal(tmp_path / "trials.jsonl", JOURNAL, False).add(Trial(choice, 0.5, 1.0, 0.9))
+    done = sqgen("log", "parse", "trials.jsonl")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "has a trial of other layers; it is damaged" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from .search_record import find_journal, print_search, search_charts
 from .terminal import echo, print_json, print_lines, terminal_width, warn
 
 if TYPE_CHECKING:
-    from ..pruning.search_record import PruningRecord
+    from ..search.record import SearchRecord
 
 
 @click.group(cls=Group, file_command="parse")
@@ -65,8 +65,8 @@ def parse(
     """Print what happened in logs of caffe train, test and time; of several, a row each.
 
     FILE is a log of any version of Caffe, also as .gz, a folder of a run or of several, a result of
-    --json, the trials.jsonl of sqgen prune, or - for standard input. Anything odd in a log is a
-    warning in its result, never an error.
+    --json, the trials.jsonl of sqgen prune or quantize, or - for standard input. Anything odd in a
+    log is a warning in its result, never an error.
 
     \b
     Examples:
@@ -189,10 +189,13 @@ def compare(a: str, b: str, as_json: bool) -> None:
     print_lines(differences)
 
 
-def _read_search(journal: Path) -> PruningRecord:
+def _read_search(journal: Path) -> SearchRecord:
     from ..pruning.search_record import read_search  # loads NumPy
+    from ..quantization.search_record import read_quantization
+    from ..search.journal import read_journal
 
-    return read_search(journal)
+    is_of_bits = "layers" in read_journal(journal)[0]
+    return read_quantization(journal) if is_of_bits else read_search(journal)
 
 
 def _plot_search(journal: Path, picture: PictureFile) -> None:

@@ -1,4 +1,4 @@
-"""What a search for channels found, in words, as plain data, and as charts."""
+"""What a search found, in words, as plain data, and as charts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from ..text import printable
 from .terminal import echo, print_json, print_table, terminal_width
 
 if TYPE_CHECKING:
-    from ..pruning.search_record import PruningRecord
     from ..report.charts import Chart
     from ..search.record import SearchRecord
 
-JOURNAL = "trials.jsonl"  # in the folder of a pruning
+JOURNAL = "trials.jsonl"  # in the folder of a search
 _BEGIN = b'{"format": '  # of a journal, whose first line is JSON; other JSON of sqgen is indented
 _AXES = {  # of a score: the title of its chart, and that of the axis
     "divergence": ("Divergence from the whole net", "divergence, nats"),
@@ -26,7 +25,7 @@ _AXES = {  # of a score: the title of its chart, and that of the axis
 
 
 def find_journal(files: Sequence[str]) -> Path | None:
-    """Return the journal of a search where that, or the folder of the pruning, is the only file.
+    """Return the journal of a search where that, or the folder of the search, is the only file.
 
     It loads nothing that other logs don't need.
 
@@ -49,21 +48,16 @@ def _journal(file: str) -> Path | None:
         return None
 
 
-def print_search(search: PruningRecord, as_json: bool) -> None:
+def print_search(search: SearchRecord, as_json: bool) -> None:
     """Print how far a search is, and its best trial; as JSON, all trials."""
-    kept = None if search.best is None else search.kept(search.tried[search.best])
+    best = None if search.best is None else search.choice_table(search.tried[search.best])
     if as_json:
-        print_json({**vars(search), **search_summary(search), "kept": kept})
+        chosen = None if best is None else best.chosen
+        print_json({**vars(search), **search_summary(search), search.choice_name: chosen})
         return
     echo(describe_search(search))
-    if kept is not None:
-        rows = [
-            [" + ".join(each.layers), f"{each.channels:,}", f"{count:,}"]
-            for each, count in zip(search.decisions, kept, strict=True)
-            if count < each.channels
-        ]
-        heads = ["layer", "channels", "kept"]
-        print_table(table(heads, rows, right=(1, 2), width=terminal_width()))
+    if best is not None:
+        print_table(table(best.heads, best.rows, right=(1, 2), width=terminal_width()))
 
 
 def search_summary(search: SearchRecord) -> dict[str, Any]:
@@ -93,14 +87,15 @@ def shares_title(by: str, budgets: Sequence[str]) -> str:
     return f"Channels kept ({', '.join([by, *budgets])})"
 
 
-def search_charts(search: PruningRecord) -> list[Chart]:
-    """Return the best trial's shares of channels, and all scores; none without trials."""
+def search_charts(search: SearchRecord) -> list[Chart]:
+    """Return all scores, and of a pruning the best trial's channels; none without trials."""
+    from ..pruning.search_record import PruningRecord
     from ..report.search_chart import LayerShare, shares_chart
 
     if not search.tried:
         return []
     charts = [scores_of(search)]
-    if search.best is not None:
+    if search.best is not None and isinstance(search, PruningRecord):
         kept = search.kept(search.tried[search.best])
         shares = [
             LayerShare(each.layers, each.channels, count)
