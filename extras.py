@@ -24,7 +24,7 @@ class Package(NamedTuple):
 
 # Top-level module -> its package.
 PACKAGES = {
-    "cmaes": Package("the cmaes package", "search"),
+    "cmaes": Package("the cmaes package", "engine"),
     "cv2": Package("OpenCV", "engine"),
     "flask": Package("Flask", "board"),
     "h5py": Package("h5py", "hdf5"),

@@ -4,7 +4,7 @@
 
 A trial takes channels out, reconstructs the weights that are left, and runs the net on all images.
 Half of the passes come before a method's trials and half after. The goal is 1.3 passes a trial.
-Sums of what layers read are collected before, once for all searches. Needs `sqgen[search]`.
+Sums of what layers read are collected before, once for all searches. Needs `sqgen[engine]`.
 """
 
 from __future__ import annotations

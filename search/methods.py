@@ -84,6 +84,9 @@ def evolution(problem: Problem, random: np.random.Generator, trials: int) -> Pro
     with required("cmaes", "--by evolution"):
         from cmaes import SepCMA
     count = len(problem.most)
+    if count == 1:  # nothing to weigh up
+        yield from uniform(problem, random, trials)
+        return
     strategy = SepCMA(
         np.full(count, _MEAN),
         _DEVIATION,

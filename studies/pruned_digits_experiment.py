@@ -9,7 +9,7 @@ images, and fine-tuned. Its controls are the whole net, trained as long, and `sc
 as well).
 
 Results that are there already are kept. In the end, OUT has `results.csv` (a row per net) and
-`table.txt`. It needs `pip install 'sqgen[digits,search]'`.
+`table.txt`. It needs `pip install 'sqgen[digits,engine]'`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from typing import Any, NamedTuple
 
 from ..errors import SqgenError
 from ..formats.files import write_files
+from ..nets.definition import read_net
+from ..nets.shapes import require_shapes
+from ..nets.totals import totals
 from ..report.table import table
 from .dsd_experiment import DENSE, RATE, TEST, TRAINING
 from .experiment import (
@@ -155,7 +158,7 @@ def _run_seed(folder: Path, seed: int, *, macs: float, trials: int, iterations: 
 
 
 def _macs(net: DigitsNet) -> int:
-    return int(sqgen("summary", net.deploy, "--json", cwd=net.folder)["totals"]["macs"])
+    return totals(require_shapes(read_net(net.deploy), "TEST")).macs
 
 
 def summary_lines(rows: Sequence[Row]) -> list[str]:

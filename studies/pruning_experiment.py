@@ -9,7 +9,7 @@ trials; the score is the divergence of the reconstructed net from the whole one 
 these, other images have to show. The minutes are those of the trials.
 
 Results that are there already are kept, and a search that was stopped goes on. In the end, OUT has
-`results.csv` (a row per method and seed) and `table.txt`. It needs `pip install 'sqgen[search]'`.
+`results.csv` (a row per method and seed) and `table.txt`. It needs `pip install 'sqgen[engine]'`.
 """
 
 from __future__ import annotations

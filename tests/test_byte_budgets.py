@@ -54,7 +54,7 @@ def test_the_file_is_within_the_budget(
     if with_images:
         pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
         make_lmdb(tmp_path / "lmdb", [raw(number, 3, 32, 32) for number in range(5)])
-        options = (*options, "--data", "lmdb")
+        options = (*options, "--data", "lmdb", "--by", "uniform")
     done = prune(tmp_path, sqgen, *options, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

@@ -128,7 +128,7 @@ def test_the_record_of_a_search_names_its_images(tmp_path: Path, sqgen: Run) -> 
     shutil.copy(tmp_path / "small" / "pruned.caffemodel", tmp_path / "copy.caffemodel")
     again = sqgen(
         *("prune", "copy.caffemodel", "--net", "small/train_val.prototxt", "--out", "again"),
-        *("--macs", "0.9", "--data", "others", "--no-proof"),
+        *("--macs", "0.9", "--data", "others", "--by", "uniform", "--no-proof"),
     )
     assert again.returncode == 0, again.stderr
     lines = again.stdout.splitlines()

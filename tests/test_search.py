@@ -159,6 +159,20 @@ def test_all_methods_stay_within_the_budget(method: str, tmp_path: Path) -> None
     assert min(t.score for t in journal.trials if problem.fits(t.choice)) == problem.score(best)
 
 
+@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize(
+    ("most", "share"), [((9,), 0.5), ((9,), 1.0), ((1, 1), 1.0), ((2, 1), 0.1)]
+)
+def test_a_search_with_little_to_decide_ends(
+    method: str, most: tuple[int, ...], share: float, tmp_path: Path
+) -> None:
+    problem = Knapsack(most, most, most, share)
+    with no_bar(12) as bar:
+        best = Search(method, 12, 1).run(problem, Journal(tmp_path / "t", {}, False), bar)
+    every = product(*(range(1, count + 1) for count in most))
+    assert problem.score(best) == min(problem.score(each) for each in every if problem.fits(each))
+
+
 @pytest.mark.parametrize("method", ["greedy", "evolution", "knapsack"])
 def test_searches_come_near_the_best_that_there_is(method: str, tmp_path: Path) -> None:
     problem = Knapsack((8, 6, 9, 5), (3, 1, 2, 5), (1, 9, 2, 3), 0.6)

@@ -38,7 +38,7 @@ def prune(**typed: Any) -> None:
     SqueezeNet the design.toml that builds it again.
 
     With --data, the weights that are left are fitted to compute what they did with all channels,
-    on images whose labels don't count.
+    on images whose labels don't count; and within a budget, each layer's share is searched for.
 
     \b
     Examples:
@@ -48,7 +48,7 @@ def prune(**typed: Any) -> None:
         --ratio-for 'fire*/expand3x3=0.5' --ratio-for 'fire*/squeeze1x1=0.75'
       sqgen prune compressed.net --net deploy.prototxt --out same --lossless
     """
-    options = PruneOptions(**typed)
+    options = PruneOptions.of(typed)
     options.check()
     selection = options.selection  # reads the ratios
     picture = options.picture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ALIASES = {"amc": "ddpg"}  # papers' names
 CRITERION = "l1-inputs"
+BEST = "evolution"  # of the methods, by docs/pruning.md
 BUDGETS = "--macs, --parameters, --bytes, --ms"
 
 _OPTIONS = (
@@ -47,7 +48,7 @@ _OPTIONS = (
     click.option("--bits", type=int, metavar="N", help="of weights in that file, 2 to 8 [8]"),
     click.option("--ms", metavar="X", help="budget of time by --latency: a share, or above 1 ms"),
     click.option("--latency", metavar="FILE", help="of `sqgen time --table`"),
-    search_options("channels", UNIFORM, ALIASES),
+    search_options("channels", None, ALIASES, f"{BEST} with --data, else {UNIFORM}"),
     click.option("--lossless", is_flag=True, help="take only channels that can't matter"),
     click.option(
         "--criterion",
@@ -100,6 +101,13 @@ class PruneOptions(SearchOptions):
     plot: str | None
     dark: bool
     no_proof: bool
+
+    @classmethod
+    def of(cls, typed: Mapping[str, Any]) -> PruneOptions:
+        """Return options as typed; without `--by`, images search for what is within a budget."""
+        options = cls(**{**typed, "by": typed["by"] or UNIFORM})
+        searches = typed["by"] is None and options._has_budget and options.data is not None
+        return replace(options, by=BEST) if searches else options
 
     def check(self) -> None:
         """Refuse options that contradict each other, before anything is read.

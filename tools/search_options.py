@@ -61,13 +61,16 @@ image_option = click.option(
 )
 
 
-def search_options(decisions: str, default: str, aliases: Mapping[str, str]) -> Decorator:
+def search_options(
+    decisions: str, default: str | None, aliases: Mapping[str, str], otherwise: str = ""
+) -> Decorator:
     """Return what adds the options of a search.
 
     Args:
         decisions: what is found, for the help.
-        default: method.
+        default: method; None if other options decide.
         aliases: papers' names of methods.
+        otherwise: says in the help how they do.
     """
     return add_options(
         click.option(
@@ -75,8 +78,7 @@ def search_options(decisions: str, default: str, aliases: Mapping[str, str]) -> 
             type=click.Choice([*METHODS, *aliases]),
             callback=lambda context, option, by: aliases.get(by, by),
             default=default,
-            show_default=True,
-            help=f"how {decisions} within a budget are found",
+            help=f"how {decisions} within a budget are found [{default or otherwise}]",
         ),
         click.option(
             "--trials", type=int, default=100, metavar="N", help="nets that a search tries [100]"
