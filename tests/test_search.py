@@ -173,6 +173,17 @@ def test_a_search_with_little_to_decide_ends(
     assert problem.score(best) == min(problem.score(each) for each in every if problem.fits(each))
 
 
+def test_greedy_steps_where_no_decision_saves_enough(tmp_path: Path) -> None:
+    """Each step asks for a third of the cost, and no decision has more than a quarter of it."""
+    problem = Knapsack((8,) * 6, (3, 2, 3, 3, 3, 3), (9, 9, 0.1, 9, 0.2, 9), 0.3)
+    journal = Journal(tmp_path / "t", {}, False)
+    with no_bar(13) as bar:
+        best = Search("greedy", 13, 1).run(problem, journal, bar)
+    assert len(journal.trials) == 13
+    assert max(best[2], best[4]) < min(best[0], best[1], best[3], best[5])
+    assert problem.score(best) < problem.score(Search("uniform", 1, 0).first(problem))
+
+
 @pytest.mark.parametrize("method", ["greedy", "evolution", "knapsack"])
 def test_searches_come_near_the_best_that_there_is(method: str, tmp_path: Path) -> None:
     problem = Knapsack((8, 6, 9, 5), (3, 1, 2, 5), (1, 9, 2, 3), 0.6)
