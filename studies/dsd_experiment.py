@@ -28,22 +28,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import SqgenError
 from ..formats.constraints import BlobName, Constraint, encode_constraints, read_constraints
 from ..formats.files import write_files
 from ..report.charts import Chart, render_chart
 from ..report.table import table
 from .experiment import (
     DigitsNet,
+    Findings,
     Mean,
     check_settings,
-    csv_bytes,
     experiment_parser,
     kept,
     make_digits,
     mean,
     one_sided_p,
     read_result,
+    report_findings,
     run_all,
 )
 
@@ -78,21 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     settings = {name: getattr(options, name) for name in ("sparsity", "iterations", "rate")}
-    try:
+
+    def find() -> Findings:
         check_settings(options.out, settings)
         rows = _run(options.out.resolve(), options.seeds, options.jobs, settings)
-    except SqgenError as error:
-        print(f"dsd_experiment: {error}", file=sys.stderr)
-        return 2
-    text = "\n".join(summary_lines(rows)) + "\n"
-    files = {
-        "results.csv": csv_bytes(Row._fields, rows),
-        "table.txt": text.encode(),
-        "dsd.svg": render_chart(dsd_chart(rows), "svg"),
-    }
-    write_files({options.out / name: data for name, data in files.items()}, force=True)
-    print(text, end="")
-    return 0
+        pictures = {"dsd.svg": render_chart(dsd_chart(rows), "svg")}
+        return Findings(Row._fields, rows, summary_lines(rows), pictures)
+
+    return report_findings("dsd_experiment", options.out, find)
 
 
 def _run(out: Path, seeds: int, jobs: int, settings: dict[str, Any]) -> list[Row]:

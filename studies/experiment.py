@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import DesignError, RunError
+from ..errors import DesignError, RunError, SqgenError
 from ..formats.files import write_files
 from ..host import available_cores
 from ..text import printable
@@ -199,6 +199,44 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes
     writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue().encode()
+
+
+class Findings(NamedTuple):
+    """What an experiment found.
+
+    Attributes:
+        columns: names, of `results.csv`.
+        rows: as many values each.
+        lines: of `table.txt`, which is printed, too.
+        pictures: name of a file -> its contents.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    lines: Sequence[str]
+    pictures: Mapping[str, bytes] = {}
+
+
+def report_findings(name: str, out: Path, find: Callable[[], Findings]) -> int:
+    """Run an experiment, write and print what it found; return the exit code.
+
+    Args:
+        name: of the program, for an error.
+        out: folder of results.
+        find: runs what is not done yet.
+    """
+    try:
+        found = find()
+    except SqgenError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    text = "\n".join(found.lines) + "\n"
+    made = {"results.csv": csv_bytes(found.columns, found.rows), "table.txt": text.encode()}
+    out.mkdir(parents=True, exist_ok=True)
+    files = {**made, **found.pictures}
+    write_files({out / name: data for name, data in files.items()}, force=True)
+    print(text, end="")
+    return 0
 
 
 class Mean(NamedTuple):

@@ -25,8 +25,7 @@ import numpy as np
 from ..engine import memory
 from ..engine.executor import Executor
 from ..engine.workers import Workers
-from ..errors import DesignError, SqgenError
-from ..formats.files import write_files
+from ..errors import DesignError
 from ..formats.prototxt import to_text
 from ..host import available_cores
 from ..nets.definition import NetDefinition, parse_net, read_net
@@ -38,7 +37,7 @@ from ..pruning.decisions import find_decisions
 from ..pruning.shrink import Shrinking
 from ..report.table import table
 from ..text import printable
-from .experiment import csv_bytes
+from .experiment import Findings, report_findings
 
 _WARM_UP = 3  # passes
 MILLI = 1e3
@@ -77,17 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="[one a core]")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of nets [0]")
     options = parser.parse_args(arguments)
-    try:
+
+    def find() -> Findings:
         rows, whole = _run(options)
-    except SqgenError as error:
-        print(f"latency_experiment: {error}", file=sys.stderr)
-        return 2
-    text = "\n".join(summary_lines(rows, whole)) + "\n"
-    made = {"results.csv": csv_bytes(Row._fields, rows), "table.txt": text.encode()}
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_files({options.out / name: data for name, data in made.items()}, force=True)
-    print(text, end="")
-    return 0
+        return Findings(Row._fields, rows, summary_lines(rows, whole))
+
+    return report_findings("latency_experiment", options.out, find)
 
 
 def _run(options: argparse.Namespace) -> tuple[list[Row], float]:

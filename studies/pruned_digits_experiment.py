@@ -21,8 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import SqgenError
-from ..formats.files import write_files
 from ..nets.definition import read_net
 from ..nets.shapes import require_shapes
 from ..nets.totals import totals
@@ -30,13 +28,14 @@ from ..report.table import table
 from .dsd_experiment import DENSE, RATE, TEST, TRAINING
 from .experiment import (
     DigitsNet,
+    Findings,
     check_settings,
-    csv_bytes,
     experiment_parser,
     kept,
     make_digits,
     mean,
     read_result,
+    report_findings,
     run_all,
     scores_of,
     sqgen,
@@ -78,17 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     settings = {name: getattr(options, name) for name in ("macs", "trials", "iterations")}
-    try:
+
+    def find() -> Findings:
         check_settings(options.out, settings)
         rows = _run(options.out.resolve(), options.seeds, options.jobs, settings)
-    except SqgenError as error:
-        print(f"pruned_digits_experiment: {error}", file=sys.stderr)
-        return 2
-    text = "\n".join(summary_lines(rows)) + "\n"
-    made = {"results.csv": csv_bytes(Row._fields, rows), "table.txt": text.encode()}
-    write_files({options.out / name: data for name, data in made.items()}, force=True)
-    print(text, end="")
-    return 0
+        return Findings(Row._fields, rows, summary_lines(rows))
+
+    return report_findings("pruned_digits_experiment", options.out, find)
 
 
 def _run(out: Path, seeds: int, jobs: int, settings: dict[str, Any]) -> list[Row]:

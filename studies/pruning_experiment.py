@@ -21,17 +21,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import DesignError, SqgenError
-from ..formats.files import write_files
+from ..errors import DesignError
 from ..report.table import table
 from ..search.journal import read_journal
 from .experiment import (
+    Findings,
     check_settings,
-    csv_bytes,
     experiment_parser,
     kept,
     mean,
     read_result,
+    report_findings,
     run_all,
     sqgen,
 )
@@ -67,18 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the experiment, or what is left of it."""
     options = _parser().parse_args(arguments)
     files = [str(getattr(options, name).resolve()) for name in ("weights", "net", "data")]
-    try:
+
+    def find() -> Findings:
         settings = {"files": files, "budget": _budget(options), "trials": options.trials}
         check_settings(options.out, settings)
         rows = _run(options.out.resolve(), options.seeds, options.jobs, **settings)
-    except SqgenError as error:
-        print(f"pruning_experiment: {error}", file=sys.stderr)
-        return 2
-    text = "\n".join(summary_lines(rows)) + "\n"
-    made = {"results.csv": csv_bytes(Row._fields, rows), "table.txt": text.encode()}
-    write_files({options.out / name: data for name, data in made.items()}, force=True)
-    print(text, end="")
-    return 0
+        return Findings(Row._fields, rows, summary_lines(rows))
+
+    return report_findings("pruning_experiment", options.out, find)
 
 
 def _parser() -> ArgumentParser:

@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 from ..compress.constraints import prune_constraints
 from ..compress.prune import DensityRule
 from ..compress.weighted_layers import find_weighted_layers
-from ..errors import SqgenError
 from ..formats.caffemodel import read_caffemodel
 from ..formats.constraints import encode_constraints
 from ..formats.files import write_files
@@ -32,14 +31,15 @@ from ..report.charts import Chart, render_chart
 from ..report.table import table
 from .experiment import (
     DigitsNet,
+    Findings,
     Mean,
     check_settings,
-    csv_bytes,
     experiment_parser,
     kept,
     make_digits,
     mean,
     read_result,
+    report_findings,
     run_all,
     sqgen,
 )
@@ -86,21 +86,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     settings = {name: getattr(options, name) for name in ("dense", "retrain", "steps", "densities")}
-    try:
+
+    def find() -> Findings:
         check_settings(options.out, settings)
         rows = _run(options.out.resolve(), options.seeds, options.jobs, settings)
-    except SqgenError as error:
-        print(f"retraining_experiment: {error}", file=sys.stderr)
-        return 2
-    text = "\n".join([*summary_lines(rows), "", *claim_lines(rows)]) + "\n"
-    files = {
-        "results.csv": csv_bytes(Row._fields, rows),
-        "table.txt": text.encode(),
-        "retraining.svg": render_chart(retraining_chart(rows), "svg"),
-    }
-    write_files({options.out / name: data for name, data in files.items()}, force=True)
-    print(text, end="")
-    return 0
+        lines = [*summary_lines(rows), "", *claim_lines(rows)]
+        pictures = {"retraining.svg": render_chart(retraining_chart(rows), "svg")}
+        return Findings(Row._fields, rows, lines, pictures)
+
+    return report_findings("retraining_experiment", options.out, find)
 
 
 def densities(text: str) -> tuple[float, ...]:
