@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import FormatError, NetError
 from ..formats.caffemodel import blob_array
 from ..formats.files import BINARY_LIMIT
+from ..formats.ristretto import plain_type
 from ..formats.schema import BlobProto, NetParameter
 from ..nets.definition import NetDefinition
 from ..nets.layer_types import Shape
@@ -32,7 +33,8 @@ class WeightedLayer(NamedTuple):
     """A layer with weights, as the net defines it.
 
     Attributes:
-        name, type: of the layer.
+        name: of the layer.
+        type: of the layer; of one of Ristretto's, that which it quantizes.
         shapes: of its blobs: weights, then biases if it has them.
         transposed: whether an InnerProduct's weights are (inputs, outputs).
     """
@@ -79,9 +81,10 @@ def find_weighted_layers(net: NetDefinition, image: Shape | None = None) -> list
     for item in require_shapes(net, "TEST", image).layers:
         if item.blobs:
             layer = item.layer
-            transposed = layer.type == "InnerProduct" and layer.inner_product_param.transpose
+            kind = plain_type(layer.type)
+            transposed = kind == "InnerProduct" and layer.inner_product_param.transpose
             shapes = tuple(blob.shape for blob in item.blobs)
-            layers.append(WeightedLayer(layer.name, layer.type, shapes, transposed))
+            layers.append(WeightedLayer(layer.name, kind, shapes, transposed))
     _check_names([layer.name for layer in layers], net.source)
     if not layers:
         raise NetError(f"{printable(net.source)}: none of its layers has weights in TEST")

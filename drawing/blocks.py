@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
+from ..formats.ristretto import plain_type
 from ..formats.schema import LayerParameter
 from ..nets.data_layers import is_data_layer
 from ..nets.family import FireModule, fire_modules
@@ -19,7 +20,7 @@ from ..nets.graph import Graph, Node, Top
 from ..nets.layer_types import Shape
 from ..nets.shapes import LayerShapes, NetShapes
 from ..nets.totals import batch_size
-from .layer_text import layer_text
+from .layer_text import bits_text, layer_text
 
 Detail = Literal["module", "layer"]
 Kind = Literal["data", "fire", "multiply", "pool", "sum", "concat", "score", "other"]
@@ -34,6 +35,7 @@ _ELEMENTWISE = {
     "Dropout": "Dropout",
     "ELU": "ELU",
     "LRN": "LRN",
+    "LRNRistretto": "minifloat LRN",
     "PReLU": "PReLU",
     "Power": "power",
     "ReLU": "",
@@ -190,11 +192,10 @@ def _convolution_below(graph: Graph[LayerParameter], node: Node[LayerParameter])
 
 def _fire_block(graph: Graph[LayerParameter], module: FireModule, inside: Sequence[int]) -> Block:
     """Make a block of the text `squeeze 16, expand 64 + 64`."""
-    squeeze, *expands = (
-        graph.nodes[index].layer.convolution_param.num_output
-        for index in (module.squeeze, *module.expands)
-    )
-    text = f"squeeze {squeeze}, expand {' + '.join(map(str, expands))}"
+    layers = [graph.nodes[index].layer for index in (module.squeeze, *module.expands)]
+    squeeze, *expands = (layer.convolution_param.num_output for layer in layers)
+    bits = "".join(dict.fromkeys(map(bits_text, layers)))
+    text = f"squeeze {squeeze}, expand {' + '.join(map(str, expands))}{bits}"
     outside = [index for index in inside if index not in module.layers]
     return Block(
         "fire",
@@ -230,7 +231,7 @@ def module_name(graph: Graph[LayerParameter], module: FireModule) -> str:
 def _kind(layer: LayerParameter) -> Kind:
     if is_data_layer(layer):
         return "data"
-    return "score" if layer.type.endswith("Loss") else _KINDS.get(layer.type, "other")
+    return "score" if layer.type.endswith("Loss") else _KINDS.get(plain_type(layer.type), "other")
 
 
 class _Costs:

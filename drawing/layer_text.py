@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..formats.schema import EltwiseParameter, LayerParameter, PoolingParameter
+from ..formats.ristretto import RISTRETTO_TYPES, plain_type
+from ..formats.schema import (
+    EltwiseParameter,
+    LayerParameter,
+    PoolingParameter,
+    QuantizationParameter,
+)
 from ..nets.data_layers import is_data_layer
 from ..nets.windows import ShapeError, along_axes
 
@@ -19,12 +25,15 @@ OPERATIONS = {
 
 def layer_text(layer: LayerParameter) -> str:
     """Describe a layer: `7x7 conv, 96, /2` is a convolution with 96 filters and stride 2."""
-    if layer.type in ("Convolution", "Deconvolution"):
-        return _convolution_text(layer)
+    kind = plain_type(layer.type)
+    if kind in ("Convolution", "Deconvolution"):
+        return _convolution_text(layer) + bits_text(layer)
     if layer.type == "Pooling":
         return _pooling_text(layer.pooling_param)
-    if layer.type == "InnerProduct":
-        return f"fully connected, {layer.inner_product_param.num_output}"
+    if kind == "InnerProduct":
+        return f"fully connected, {layer.inner_product_param.num_output}{bits_text(layer)}"
+    if layer.type in RISTRETTO_TYPES:
+        return f"{kind}{bits_text(layer)}"
     if layer.type == "Eltwise":
         return OPERATIONS.get(layer.eltwise_param.operation, "Eltwise")
     if layer.type == "Accuracy" and layer.accuracy_param.top_k > 1:
@@ -38,7 +47,7 @@ def layer_text(layer: LayerParameter) -> str:
 
 def _convolution_text(layer: LayerParameter) -> str:
     param = layer.convolution_param
-    kind = "conv" if layer.type == "Convolution" else "deconv"
+    kind = "conv" if plain_type(layer.type) == "Convolution" else "deconv"
     groups = f", {param.group} groups" if param.group > 1 else ""
     if 1 < param.group == param.num_output:
         kind, groups = f"depthwise {kind}", ""
@@ -50,6 +59,18 @@ def _convolution_text(layer: LayerParameter) -> str:
         return f"{kind}, {param.num_output}{groups}"
     dilated = f", dilation {_size(dilation)}" if max(dilation) > 1 else ""
     return f"{_window(kernel)} {kind}, {param.num_output}{_stride(stride)}{groups}{dilated}"
+
+
+def bits_text(layer: LayerParameter) -> str:
+    """Describe the numbers of a layer of Ristretto; empty of any other."""
+    if layer.type not in RISTRETTO_TYPES:
+        return ""
+    param = layer.quantization_param
+    if param.precision == QuantizationParameter.MINIFLOAT:
+        return f", {1 + param.exp_bits + param.mant_bits}-bit float"
+    if param.precision == QuantizationParameter.INTEGER_POWER_OF_2_WEIGHTS:
+        return ", powers of two"
+    return f", {param.bw_params}-bit"
 
 
 def _pooling_text(param: PoolingParameter) -> str:

@@ -61,6 +61,8 @@ class ForwardPass:
     def run(self, steps: Sequence[Step]) -> None:
         """Run every step."""
         for number, step in enumerate(steps):
+            if step.kernel.quantizes_bottoms:
+                self._quantize_bottoms(step)
             bottoms = self._read_bottoms(step)
             if step.kernel.reduces and self._defer_scores:
                 self._defer(number, step, [materialize(bottom) for bottom in bottoms])
@@ -68,6 +70,16 @@ class ForwardPass:
                 self.run_step(step, bottoms)
             for name in step.release:
                 self.blobs.pop(name, None)
+
+    def _quantize_bottoms(self, step: Step) -> None:
+        """Quantize the bottoms of a step where they are, and the blobs that share their data."""
+        for index, (name, others) in enumerate(zip(step.bottoms, step.sharing, strict=True)):
+            value = step.kernel.quantize_bottom(self.context, index, self.blobs[name])
+            self.blobs[name] = value
+            for other in others:
+                if other in self.blobs and other != name:
+                    shape = materialize(self.blobs[other]).shape
+                    self.blobs[other] = materialize(value).reshape(shape)
 
     def _read_bottoms(self, step: Step) -> list[BlobValue]:
         """Return the bottoms of a step.

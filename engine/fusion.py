@@ -77,6 +77,7 @@ def fuse_relu_into_maker(
             isinstance(step.kernel, ReLU)
             and not step.kernel.param.relu_param.negative_slope
             and isinstance(maker.kernel, COMPUTES_RELU)
+            and maker.kernel.fuses_relu
             and not maker.kernel.relu
         ):
             return False

@@ -19,6 +19,7 @@ from ..formats.caffemodel import (
     is_shared_blob,
     same_blob_shape,
 )
+from ..formats.ristretto import plain_type
 from ..formats.schema import BlobProto, NetParameter, ParamSpec
 from ..text import printable
 from . import glog
@@ -141,7 +142,7 @@ def make_parameters(
 def _initial_values(
     layer: WiredLayer, index: int, shape: tuple[int, ...], key: tuple[int, ...]
 ) -> np.ndarray:
-    message, fields = _FILLER_FIELDS.get(layer.type, ("", ()))
+    message, fields = _FILLER_FIELDS.get(plain_type(layer.type), ("", ()))
     if not message:
         return np.zeros(shape, dtype=np.float32)  # BatchNorm, Parameter
     # Scale with two bottoms has no blob but the bias.

@@ -11,6 +11,8 @@ from .kernels.base import Kernel
 from .parameters import Parameters
 from .wiring import WiredLayer, Wiring
 
+_SHARING_TYPES = ("Split", "Flatten", "Reshape")  # their tops are their bottom in other shapes
+
 
 @dataclass
 class Step:
@@ -23,6 +25,7 @@ class Step:
         stop_gradient: for each bottom, whether no gradient flows down it.
         loss_weights: one per top.
         release: blobs to free after the step, as no later step reads them.
+        sharing: for each bottom, the other blobs whose data it shares in Caffe.
     """
 
     kernel: Kernel
@@ -32,6 +35,7 @@ class Step:
     stop_gradient: list[bool]
     loss_weights: list[float]
     release: list[str] = field(default_factory=list)
+    sharing: list[list[str]] = field(default_factory=list)
 
     @property
     def layer(self) -> WiredLayer:
@@ -56,6 +60,7 @@ EVERYTHING = Everything()
 
 def layer_steps(wiring: Wiring, parameters: Parameters, phase: str) -> list[Step]:
     """Return a step for every layer that computes, unfused."""
+    sharing = _sharing_blobs(wiring.layers)
     return [
         Step(
             kernel_of(layer, index, phase),
@@ -64,10 +69,24 @@ def layer_steps(wiring: Wiring, parameters: Parameters, phase: str) -> list[Step
             parameters.of_layer[index],
             [not needed for needed in layer.bottom_needs],
             layer.loss_weights,
+            sharing=[sharing.get(name, []) for name in layer.bottoms],
         )
         for index, layer in enumerate(wiring.layers)
         if layer.type not in SOURCES
     ]
+
+
+def _sharing_blobs(layers: Sequence[WiredLayer]) -> dict[str, list[str]]:
+    """Return each blob whose data is another's in Caffe, too (Blob::ShareData) -> all of these."""
+    groups: dict[str, list[str]] = {}
+    for layer in layers:
+        is_single = (layer.type, 1) in (("Concat", len(layer.bottoms)), ("Slice", len(layer.tops)))
+        if layer.type in _SHARING_TYPES or is_single:
+            bottom = layer.bottoms[0]
+            group = groups.setdefault(bottom, [bottom])
+            group += [name for name in layer.tops if name not in group]
+            groups |= dict.fromkeys(group, group)
+    return groups
 
 
 def step_graph(steps: Sequence[Step]) -> Graph[Step]:

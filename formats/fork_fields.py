@@ -324,11 +324,10 @@ _CHANGES: tuple[_Row, ...] = (
         },
     ),
     (
-        f"{_TI} and Ristretto",
+        _TI,
         Effect.FUNCTION,
         "quantizes weights and activations",
         {
-            "LayerParameter": "quantization_param",
             "NetParameter": "quantize=false net_quantization_param",
             "SolverParameter": "quantization_param insert_quantization_param=false"
             " quantization_start_iter quantize_activations quantize_weights unsigned_check_in"
@@ -429,6 +428,14 @@ _CHANGES: tuple[_Row, ...] = (
         {"PoolingParameter": "ceil_mode"},
     ),
 )
+# In the schema it is Ristretto's, whose own layer types alone read it (ristretto.py).
+OTHER_QUANTIZATION = ForkField(
+    f"{_INTEL} and {_TI}",
+    "LayerParameter",
+    "quantization_param",
+    Effect.FUNCTION,
+    "quantizes weights and activations",
+)
 # Messages of LayerParameter for layer types of forks: the layers of other types don't read them.
 _LAYER_PARAMS = {
     _SSD: "annotated_data_param detection_evaluate_param detection_output_param multibox_loss_param"
@@ -497,7 +504,8 @@ def fork_values() -> Iterator[ForkField]:
 
 @cache  # made on use: most files have none
 def _by_path() -> dict[str, ForkField]:
-    return {field.path: field for field in (*fork_fields(), *fork_values())}
+    known = (*fork_fields(), *fork_values(), OTHER_QUANTIZATION)
+    return {field.path: field for field in known}
 
 
 def find_fork_field(unknown: UnknownField) -> ForkField | None:

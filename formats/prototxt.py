@@ -16,6 +16,7 @@ from ..errors import FormatError
 from ..text import did_you_mean, printable
 from .foreign_weights import IS_ONNX, ONNX_SUFFIX
 from .fork_fields import Effect, ForkField, ForkUse, find_fork_field
+from .ristretto import is_other_quantization, take_other_quantization
 from .schema import LayerParameter
 from .text_parser import Field, Scalar, TextError, TextParser, UnknownField, is_repeated
 
@@ -106,6 +107,8 @@ def parse(
     warnings: list[str] = []
     lines = lines_of(text, (unknown.offset for unknown in parser.unknown))
     for unknown, line in zip(parser.unknown, lines, strict=True):
+        if is_other_quantization(unknown.path):
+            continue  # it is taken out as a whole
         field = _field_of_foreign_layer(unknown, is_foreign) or find_fork_field(unknown)
         if field is None:
             raise _format_error(_describe_unknown(unknown), text, unknown.offset, source)
@@ -123,6 +126,8 @@ def parse(
         warnings.append(f"{printable(source)}:{line}: {name} ({field.fork}) {what}")
     if error is not None:
         raise _format_error(str(error), text, error.offset, source) from None
+    for use, offset in take_other_quantization(message, fields, text):
+        uses.append(use._replace(line=line_of(text, offset)))
     for line in lines_of(text, parser.escaped):
         warnings.append(
             f"{printable(source)}:{line}: a string that is not UTF-8 is read with"

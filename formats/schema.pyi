@@ -358,6 +358,7 @@ class LayerParameter(Message):
     power_param: Final[PowerParameter]
     prelu_param: Final[PReLUParameter]
     python_param: Final[PythonParameter]
+    quantization_param: Final[QuantizationParameter]
     recurrent_param: Final[RecurrentParameter]
     reduction_param: Final[ReductionParameter]
     relu_param: Final[ReLUParameter]
@@ -421,6 +422,7 @@ class LayerParameter(Message):
         power_param: PowerParameter | Mapping[str, Any] | None = ...,
         prelu_param: PReLUParameter | Mapping[str, Any] | None = ...,
         python_param: PythonParameter | Mapping[str, Any] | None = ...,
+        quantization_param: QuantizationParameter | Mapping[str, Any] | None = ...,
         recurrent_param: RecurrentParameter | Mapping[str, Any] | None = ...,
         reduction_param: ReductionParameter | Mapping[str, Any] | None = ...,
         relu_param: ReLUParameter | Mapping[str, Any] | None = ...,
@@ -436,8 +438,8 @@ class LayerParameter(Message):
         tile_param: TileParameter | Mapping[str, Any] | None = ...,
         window_data_param: WindowDataParameter | Mapping[str, Any] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: Literal["name", "type", "phase", "transform_param", "loss_param", "accuracy_param", "argmax_param", "batch_norm_param", "bias_param", "clip_param", "concat_param", "contrastive_loss_param", "convolution_param", "crop_param", "data_param", "dropout_param", "dummy_data_param", "eltwise_param", "elu_param", "embed_param", "exp_param", "flatten_param", "hdf5_data_param", "hdf5_output_param", "hinge_loss_param", "image_data_param", "infogain_loss_param", "inner_product_param", "input_param", "log_param", "lrn_param", "memory_data_param", "mvn_param", "parameter_param", "pooling_param", "power_param", "prelu_param", "python_param", "recurrent_param", "reduction_param", "relu_param", "reshape_param", "scale_param", "sigmoid_param", "softmax_param", "spp_param", "slice_param", "swish_param", "tanh_param", "threshold_param", "tile_param", "window_data_param"]) -> bool: ...
-    def ClearField(self, field_name: Literal["name", "type", "bottom", "top", "phase", "loss_weight", "param", "blobs", "propagate_down", "include", "exclude", "transform_param", "loss_param", "accuracy_param", "argmax_param", "batch_norm_param", "bias_param", "clip_param", "concat_param", "contrastive_loss_param", "convolution_param", "crop_param", "data_param", "dropout_param", "dummy_data_param", "eltwise_param", "elu_param", "embed_param", "exp_param", "flatten_param", "hdf5_data_param", "hdf5_output_param", "hinge_loss_param", "image_data_param", "infogain_loss_param", "inner_product_param", "input_param", "log_param", "lrn_param", "memory_data_param", "mvn_param", "parameter_param", "pooling_param", "power_param", "prelu_param", "python_param", "recurrent_param", "reduction_param", "relu_param", "reshape_param", "scale_param", "sigmoid_param", "softmax_param", "spp_param", "slice_param", "swish_param", "tanh_param", "threshold_param", "tile_param", "window_data_param"]) -> None: ...
+    def HasField(self, field_name: Literal["name", "type", "phase", "transform_param", "loss_param", "accuracy_param", "argmax_param", "batch_norm_param", "bias_param", "clip_param", "concat_param", "contrastive_loss_param", "convolution_param", "crop_param", "data_param", "dropout_param", "dummy_data_param", "eltwise_param", "elu_param", "embed_param", "exp_param", "flatten_param", "hdf5_data_param", "hdf5_output_param", "hinge_loss_param", "image_data_param", "infogain_loss_param", "inner_product_param", "input_param", "log_param", "lrn_param", "memory_data_param", "mvn_param", "parameter_param", "pooling_param", "power_param", "prelu_param", "python_param", "quantization_param", "recurrent_param", "reduction_param", "relu_param", "reshape_param", "scale_param", "sigmoid_param", "softmax_param", "spp_param", "slice_param", "swish_param", "tanh_param", "threshold_param", "tile_param", "window_data_param"]) -> bool: ...
+    def ClearField(self, field_name: Literal["name", "type", "bottom", "top", "phase", "loss_weight", "param", "blobs", "propagate_down", "include", "exclude", "transform_param", "loss_param", "accuracy_param", "argmax_param", "batch_norm_param", "bias_param", "clip_param", "concat_param", "contrastive_loss_param", "convolution_param", "crop_param", "data_param", "dropout_param", "dummy_data_param", "eltwise_param", "elu_param", "embed_param", "exp_param", "flatten_param", "hdf5_data_param", "hdf5_output_param", "hinge_loss_param", "image_data_param", "infogain_loss_param", "inner_product_param", "input_param", "log_param", "lrn_param", "memory_data_param", "mvn_param", "parameter_param", "pooling_param", "power_param", "prelu_param", "python_param", "quantization_param", "recurrent_param", "reduction_param", "relu_param", "reshape_param", "scale_param", "sigmoid_param", "softmax_param", "spp_param", "slice_param", "swish_param", "tanh_param", "threshold_param", "tile_param", "window_data_param"]) -> None: ...
 
 class TransformationParameter(Message):
     scale: float
@@ -1029,6 +1031,45 @@ class PythonParameter(Message):
     ) -> None: ...
     def HasField(self, field_name: Literal["module", "layer", "param_str", "share_in_parallel"]) -> bool: ...
     def ClearField(self, field_name: Literal["module", "layer", "param_str", "share_in_parallel"]) -> None: ...
+
+class QuantizationParameter(Message):
+    Precision: Final[_Enum]
+    DYNAMIC_FIXED_POINT: Final = 0
+    MINIFLOAT: Final = 1
+    INTEGER_POWER_OF_2_WEIGHTS: Final = 2
+    Rounding: Final[_Enum]
+    NEAREST: Final = 0
+    STOCHASTIC: Final = 1
+    precision: int
+    rounding_scheme: int
+    bw_layer_in: int
+    bw_layer_out: int
+    bw_params: int
+    fl_layer_in: int
+    fl_layer_out: int
+    fl_params: int
+    mant_bits: int
+    exp_bits: int
+    exp_min: int
+    exp_max: int
+    def __init__(
+        self,
+        *,
+        precision: int | str | None = ...,
+        rounding_scheme: int | str | None = ...,
+        bw_layer_in: int | None = ...,
+        bw_layer_out: int | None = ...,
+        bw_params: int | None = ...,
+        fl_layer_in: int | None = ...,
+        fl_layer_out: int | None = ...,
+        fl_params: int | None = ...,
+        mant_bits: int | None = ...,
+        exp_bits: int | None = ...,
+        exp_min: int | None = ...,
+        exp_max: int | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: Literal["precision", "rounding_scheme", "bw_layer_in", "bw_layer_out", "bw_params", "fl_layer_in", "fl_layer_out", "fl_params", "mant_bits", "exp_bits", "exp_min", "exp_max"]) -> bool: ...
+    def ClearField(self, field_name: Literal["precision", "rounding_scheme", "bw_layer_in", "bw_layer_out", "bw_params", "fl_layer_in", "fl_layer_out", "fl_params", "mant_bits", "exp_bits", "exp_min", "exp_max"]) -> None: ...
 
 class RecurrentParameter(Message):
     num_output: int

@@ -13,6 +13,7 @@ from ..formats import prototxt
 from ..formats.files import STDIN, display_name, read_bytes
 from ..formats.fork_fields import Effect, ForkUse
 from ..formats.fork_layers import DEPTHWISE_TYPES
+from ..formats.ristretto import RISTRETTO_TYPES
 from ..formats.schema import (
     PHASES,
     LayerParameter,
@@ -315,7 +316,8 @@ def is_net(text: str) -> bool:
 
 
 def _is_foreign(layer_type: str) -> bool:
-    return not is_caffe_type(layer_type) and layer_type not in DEPTHWISE_TYPES
+    known = (*DEPTHWISE_TYPES, *RISTRETTO_TYPES)
+    return not is_caffe_type(layer_type) and layer_type not in known
 
 
 def _likelier_error(error: FormatError, text: str, source: str) -> FormatError:

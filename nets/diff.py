@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from ..errors import NetError
 from ..formats import prototxt
 from ..formats.fork_fields import ForkUse
+from ..formats.ristretto import plain_type
 from ..formats.schema import LayerParameter
 from ..text import printable
 from .definition import NetDefinition
@@ -156,7 +157,7 @@ def canonical(layer: LayerParameter) -> LayerParameter:
     """Return a copy of a layer in which each meaning is written in one way."""
     copy = type(layer)()
     copy.CopyFrom(layer)
-    if copy.type in ("Convolution", "Deconvolution", "Im2col"):
+    if plain_type(copy.type) in ("Convolution", "Deconvolution", "Im2col"):
         _unify_window(copy.convolution_param, {"kernel_size": 0, "stride": 1, "pad": 0})
         if not copy.convolution_param.dilation:
             copy.convolution_param.dilation.append(1)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
+from ..formats.ristretto import plain_type
 from ..formats.schema import LayerParameter
 from .graph import Graph, Node
 from .imagenet import IMAGENET_CLASSES
@@ -73,7 +74,7 @@ def _convolution(graph: Graph[LayerParameter], node: _Layer, position: int) -> l
     while (source := node.sources[position]) is not None:
         node, position = graph.nodes[source.layer], 0
         path.append(node)
-        if node.layer.type == "Convolution":
+        if plain_type(node.layer.type) == "Convolution":
             return path
         if len(node.bottoms) != 1 or len(node.tops) != 1 or node.layer.type == "Pooling":
             break

@@ -23,7 +23,6 @@ _FORKS = {
     " UniqueLabel",
     "TSN's": "BatchReduction Gather Scatter SegData SyncBN",
     "ParseNet's": "Grouping ParseEvaluate ParseOutput UnPooling",
-    "Ristretto's": "ConvolutionRistretto DeconvolutionRistretto FcRistretto LRNRistretto",
     "MobileNet-YOLO's": "AssistedExcitation GaussianYolov3 LaneData ReLU6 RegionLoss Reorg"
     " SegmentationEvaluate YoloDetectionOutput YoloSeg Yolov3 Yolov3DetectionOutput",
     "Caffe-jacinto's": "IOUAccuracy ImageLabelData ImageLabelListData ImageLabelTransformation"

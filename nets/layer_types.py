@@ -6,6 +6,7 @@ Shapes are tuples of axes, batch first. A rule raises ShapeError where Caffe's c
 
 from __future__ import annotations
 
+from ..formats.ristretto import RISTRETTO_TYPES
 from .layer_families import (
     classification,
     convolution,
@@ -14,6 +15,7 @@ from .layer_families import (
     neurons,
     normalization,
     pooling,
+    ristretto,
     shaping,
 )
 from .layer_families.base import LAYER_TYPES, MAX_ELEMENTS, Blob, LayerType, Shape
@@ -42,6 +44,7 @@ FAMILIES = (
     shaping,
     classification,
     losses,
+    ristretto,
 )
 
 # Registered in BVLC Caffe, but not supported here.
@@ -50,4 +53,4 @@ UNSUPPORTED = frozenset("LSTM LSTMUnit Python RNN WindowData".split())
 
 def is_caffe_type(name: str) -> bool:
     """Whether Caffe has a layer type of this name."""
-    return name in LAYER_TYPES or name in UNSUPPORTED
+    return (name in LAYER_TYPES and name not in RISTRETTO_TYPES) or name in UNSUPPORTED

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from ..formats.ristretto import plain_type
 from ..formats.schema import PHASES, LayerParameter, TransformationParameter
 from ..text import can_forge_line, printable
 from .data_layers import is_transformed
@@ -336,7 +337,7 @@ def _test_mirror(layer: LayerParameter, phase: str) -> str:
 
 def _padded_1x1(layer: LayerParameter, phase: str) -> str:
     param = layer.convolution_param
-    if layer.type != "Convolution" or set(param.kernel_size) != {1}:
+    if plain_type(layer.type) != "Convolution" or set(param.kernel_size) != {1}:
         return ""
     pads = [*param.pad, param.pad_h, param.pad_w]
     if not any(pads):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..errors import FormatError
+from ..formats.ristretto import RISTRETTO_TYPES
 from ..formats.schema import LayerParameter, NetParameter
 from ..text import printable
 from .graph import build_graph
@@ -32,6 +33,8 @@ def stored_net(model: NetParameter, source: str) -> NetParameter:
     for layer in net.layer:
         layer.ClearField("blobs")
         layer.ClearField("phase")
+        if layer.type not in RISTRETTO_TYPES:
+            layer.ClearField("quantization_param")  # its number is also that of other forks' fields
     _remove_splits(net)
     return net
 

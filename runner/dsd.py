@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ..errors import DesignError, NetError, SqgenError
+from ..formats.ristretto import plain_type
 from ..nets.shapes import LayerShapes, NetShapes
 from ..text import did_you_mean, printable
 from .phase import Phase
@@ -149,7 +150,7 @@ def _sparse_layers(
     shapes: NetShapes, sparsity: float, options: DsdOptions
 ) -> Iterator[tuple[LayerShapes, float]]:
     """Yield the layers that are masked, and the sparsity of each."""
-    layers = [item for item in shapes.layers if item.layer.type in _MASKED_TYPES]
+    layers = [item for item in shapes.layers if plain_type(item.layer.type) in _MASKED_TYPES]
     names = [item.layer.name for item in layers]
     flags = [("--leave", pattern) for pattern in options.leave]
     flags += [("--sparsity-for", pattern) for pattern, _ in options.special]
@@ -159,7 +160,9 @@ def _sparse_layers(
             raise DesignError(
                 f"{flag} {printable(pattern)}: matches no layer that could be sparse{hint}"
             )
-    first = next((n for n, item in enumerate(layers) if item.layer.type == "Convolution"), None)
+    first = next(
+        (n for n, item in enumerate(layers) if plain_type(item.layer.type) == "Convolution"), None
+    )
     for number, item in enumerate(layers):
         name = item.layer.name
         own = next((x for pattern, x in options.special if fnmatchcase(name, pattern)), None)

@@ -19,6 +19,7 @@ from sqgen.engine.executor import Executor
 from sqgen.exchange.layer_to_onnx import RULES
 from sqgen.exchange.onnx_export import blob_values, encode_onnx, newest_opset, onnx_model
 from sqgen.exchange.onnx_proof import compare
+from sqgen.formats.ristretto import RISTRETTO_TYPES
 from sqgen.generator.presets import PRESETS
 from sqgen.nets.definition import NetDefinition
 from sqgen.nets.deploy import deploy_net
@@ -49,7 +50,7 @@ from .test_reference_layers import given as all_of
 
 LOSSES = {name for name in LAYER_TYPES if name.endswith("Loss")} | {"Accuracy"}  # no deploy net has
 # Layers that a deploy net may have, and ONNX can't express.
-INEXPRESSIBLE = {"Filter"}
+INEXPRESSIBLE = {"Filter", *RISTRETTO_TYPES}
 
 
 def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:

@@ -12,6 +12,7 @@ from collections.abc import Hashable, Mapping
 from google.protobuf.message import Message
 
 from ..errors import NetError
+from ..formats.ristretto import plain_type
 from ..formats.schema import LayerParameter, PoolingParameter
 from ..nets.diff import canonical
 from ..nets.inference_graph import InferenceGraph
@@ -38,6 +39,8 @@ def layer_settings(item: LayerShapes) -> Settings:
         pooling = layer.pooling_param
         return (("type", layer.type), ("pool", pooling.pool), *_pooling_settings(item, pooling))
     settings: list[tuple[str, Hashable]] = [("type", layer.type)]
+    if layer.HasField("quantization_param"):
+        settings.append(("quantization_param", " ".join(str(layer.quantization_param).split())))
     param = _type_param(layer)
     if param is None:
         return tuple(settings)
@@ -72,9 +75,10 @@ def _pooling_settings(item: LayerShapes, param: PoolingParameter) -> list[tuple[
 
 def _type_param(layer: LayerParameter) -> Message | None:
     """Return the message with the parameters of a layer's type; None where it has none."""
-    if layer.type in ("Deconvolution", "Im2col"):
+    kind = plain_type(layer.type)
+    if kind in ("Deconvolution", "Im2col"):
         return layer.convolution_param
-    wanted = f"{layer.type.lower()}param"
+    wanted = f"{kind.lower()}param"
     for descriptor in layer.DESCRIPTOR.fields:
         if descriptor.name.replace("_", "") == wanted:
             param: Message = getattr(layer, descriptor.name)

@@ -39,6 +39,7 @@ from .neurons import (
 )
 from .normalization import MVN, BatchNorm, Bias, Scale
 from .pooling import LRN, SPP, Pooling
+from .ristretto import ConvolutionRistretto, DeconvolutionRistretto, FcRistretto, LRNRistretto
 from .shaping import (
     Concat,
     Crop,
@@ -104,6 +105,10 @@ _KERNELS: tuple[type[Kernel], ...] = (
     ContrastiveLoss,
     Accuracy,
     ArgMax,
+    ConvolutionRistretto,
+    DeconvolutionRistretto,
+    FcRistretto,
+    LRNRistretto,
 )
 KERNELS = {kernel.__name__: kernel for kernel in _KERNELS} | {"Flatten": Reshape}
 

@@ -107,9 +107,14 @@ class PassContext:
     key: tuple[int, int, int]
     normalizers: dict[int, float] = field(default_factory=dict)
 
-    def uniform(self, layer: int, like: Tensor) -> Tensor:
-        """Return uniform numbers in [0, 1) for a layer, in the shape of `like`."""
-        source = np.random.Generator(np.random.SFC64([*self.key, layer]))
+    def uniform(self, layer: int, like: Tensor, *, per_batch: bool = False) -> Tensor:
+        """Return uniform numbers in [0, 1) for a layer, in the shape of `like`.
+
+        `per_batch` gives every micro-batch of a batch the same; `layer` then needs bits above the
+        32nd, so that no record's numbers are these.
+        """
+        key = (*self.key[:2], 0) if per_batch else self.key
+        source = np.random.Generator(np.random.SFC64([*key, layer]))
         numbers = torch.from_numpy(source.random(like.numel(), dtype=np.float32))
         return numbers.view(like.shape).to(like.device)
 
@@ -136,6 +141,8 @@ class Kernel:
             micro-batches.
         reduces: whether the layer reduces a batch to a score (losses, accuracies): `forward` then
             runs on the whole batch, and `objective`, of losses, on each micro-batch.
+        quantizes_bottoms: whether `quantize_bottom` changes the bottoms, for all that read them
+            from here on.
         index: the layer's number in the net.
     """
 
@@ -143,6 +150,7 @@ class Kernel:
     accepts_padded_plane = False
     per_record = True
     reduces = False
+    quantizes_bottoms = False
 
     def __init__(self, layer: WiredLayer, index: int, phase: str) -> None:
         self.layer = layer
@@ -158,6 +166,10 @@ class Kernel:
         self, context: PassContext, bottoms: list[Any], blobs: Tensors
     ) -> Sequence[BlobValue]:
         """Compute the tops; `bottoms` are tensors, or the lazy forms that the kernel accepts."""
+        raise NotImplementedError(self.layer.type)
+
+    def quantize_bottom(self, context: PassContext, index: int, bottom: BlobValue) -> BlobValue:
+        """Return what bottom number `index` becomes before the layer runs."""
         raise NotImplementedError(self.layer.type)
 
     def score_counts(self, bottoms: Tensors) -> ScoreCounts:

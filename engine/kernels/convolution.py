@@ -95,11 +95,13 @@ class Convolution(WindowKernel):
     """conv_layer.cpp, base_conv_layer.cpp.
 
     Attributes:
+        fuses_relu: whether it can compute the ReLU that follows.
         relu: whether it computes the ReLU that follows.
         masks: whether its backward pass includes that ReLU's; if not, the next pooling's does.
     """
 
     accepts_lazy_concat = True
+    fuses_relu = True
     relu = False
     masks = True
 

@@ -21,9 +21,10 @@ class BatchNorm(Kernel):
     the third are the stored statistics. The blobs of a fused Scale follow.
 
     Attributes:
-        relu, masks: as in `Convolution`, of the ReLU that follows.
+        fuses_relu, relu, masks: as in `Convolution`, of the ReLU that follows.
     """
 
+    fuses_relu = True
     relu = False
     masks = True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from ...formats.ristretto import plain_type
 from ...formats.schema import LayerParameter
 from ..windows import (
     ShapeError,
@@ -34,7 +35,7 @@ def _convolution(layer: LayerParameter, bottoms: Shapes, image: Shape | None) ->
         )
     spatial = bottom[axis + 1 :]
     windows = convolution_windows(param, len(spatial))
-    if layer.type == "Deconvolution":
+    if plain_type(layer.type) == "Deconvolution":
         extents = transposed_extents(windows, spatial)
         positions = param.num_output * prod(spatial)
     else:
@@ -51,7 +52,7 @@ def _convolution_blobs(layer: LayerParameter, bottoms: Shapes) -> list[Blob]:
     axis = axis_index(param.axis, len(bottom))
     kernel = along_axes(param, "kernel_size", len(bottom) - axis - 1)
     outer, inner = param.num_output, bottom[axis]
-    if layer.type == "Deconvolution":
+    if plain_type(layer.type) == "Deconvolution":
         outer, inner = inner, outer
     return _with_bias((outer, inner // param.group, *kernel), param.num_output, param.bias_term)
 
