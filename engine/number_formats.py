@@ -8,7 +8,6 @@ but nan, which is kept here, is as there.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import inf
 
 import torch
 
@@ -16,7 +15,7 @@ from .quantizers import Quantizer
 
 Tensor = torch.Tensor
 _BIAS, _MANTISSA = 127, 23  # of single precision
-_TINIEST = float(torch.finfo(torch.float32).tiny)
+_SIGN = -(1 << 31)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,18 +71,31 @@ class Minifloat(Rounding):
     exponent_bits: int
 
     def quantize(self, x: Tensor) -> Tensor:
-        """Round the mantissa of each number, taken in single precision."""
-        single = x.float()
-        fraction, exponent = torch.frexp(single.abs())  # in [0.5, 1)
-        exponent = (exponent - 1).masked_fill(single.isinf(), _BIAS + 1)  # as it is stored
-        unit, bias = 2.0**self.mantissa_bits, 2 ** (self.exponent_bits - 1) - 1
+        """Round the mantissa of each number, taken in single precision.
+
+        On its bits, of which those of the exponent follow on the mantissa's: what is rounded up to
+        a mantissa of 2 carries.
+        """
+        bits = x.float().view(torch.int32)
+        size = bits & ~_SIGN
+        dropped, bias = _MANTISSA - self.mantissa_bits, 2 ** (self.exponent_bits - 1) - 1
         highest = 2**self.exponent_bits - 1 - bias
-        largest = inf if highest > _BIAS else (2 - 1 / unit) * 2.0**highest
-        mantissa = 1 + self.round((2 * fraction - 1) * unit) / unit
-        value = (mantissa * _power_of_2(exponent)).to(x.dtype)
-        value = value.masked_fill(exponent > highest, largest)
-        value = value.masked_fill((exponent < -bias) | (single.abs() < _TINIEST), 0)
-        return torch.where(x.isnan(), x, torch.where(single < 0, -value, value))
+        made = self._carried(size, dropped) & -(1 << dropped)
+        least = max(_BIAS - bias, 1) << _MANTISSA  # 0 is the exponent of denormalized numbers
+        made.masked_fill_(size < least, 0)
+        if highest <= _BIAS:
+            largest = ((highest + _BIAS + 1) << _MANTISSA) - (1 << dropped)
+            made.masked_fill_(size >= (highest + _BIAS + 1) << _MANTISSA, largest)
+        value = (made | (bits & _SIGN)).view(torch.float32).to(x.dtype)
+        return torch.where(x.isnan(), x, value)
+
+    def _carried(self, size: Tensor, dropped: int) -> Tensor:
+        """Add to the bits of numbers what carries into those that are not dropped."""
+        if not dropped:
+            return size
+        if self.noise is not None:
+            return size + (self.noise * (1 << dropped)).to(torch.int32)
+        return size + (size >> dropped & 1) + ((1 << (dropped - 1)) - 1)
 
 
 @dataclass(frozen=True, eq=False)

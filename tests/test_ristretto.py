@@ -21,6 +21,7 @@ from sqgen.engine.workers import Workers
 from sqgen.exchange.layer_limits import limits
 from sqgen.exchange.toolchains import TOOLCHAINS
 from sqgen.formats import prototxt
+from sqgen.formats.caffemodel import blob_array, read_caffemodel
 from sqgen.formats.fork_fields import COMPUTED
 from sqgen.formats.ristretto import RISTRETTO_TYPES
 from sqgen.formats.schema import NetParameter
@@ -28,6 +29,7 @@ from sqgen.nets.family import is_squeezenet
 from sqgen.nets.shapes import require_shapes
 
 from . import ristretto_reference as reference
+from . import small_training
 from .conftest import Run
 from .reference_layers import Array
 from .small_nets import conv, layer, net_input, random_model, save
@@ -508,3 +510,42 @@ def test_settings_of_quantization_tell_layers_apart(sqgen: Run, tmp_path: Path) 
 def test_what_is_written_is_read_as_the_same() -> None:
     net = parse_net(QUANTIZED + layer("LRNRistretto", "n", "it", rest=f"{LRN} {MINIFLOAT}"))
     assert diff_nets(net, parse_net(prototxt.to_text(net.param))) == []
+
+
+# Training
+
+TRAINED_IN = (
+    "quantization_param { bw_layer_in: 8 bw_layer_out: 8 bw_params: 6 fl_layer_in: 5"
+    " fl_layer_out: 4 fl_params: 4 }"
+)
+
+
+def test_a_training_learns_and_resumes_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its weights are saved in full precision, under Ristretto's types."""
+    text = small_training.net()
+    for plain, kind in (("Convolution", "ConvolutionRistretto"), ("InnerProduct", "FcRistretto")):
+        text = text.replace(f'type: "{plain}"', f'type: "{kind}" {TRAINED_IN}')
+    solver = small_training.SOLVER + (
+        'base_lr: 0.05 lr_policy: "fixed" momentum: 0.9 display: 1 max_iter: 30 snapshot: 10'
+        " random_seed: 3 test_iter: 4 test_interval: 30"
+    )
+    small_training.write_data(tmp_path)
+    place = small_training.make_run(tmp_path, "run", text, solver)
+    monkeypatch.chdir(place)
+    arguments = ["train", "--solver=solver.prototxt", "--threads=2"]
+    code, log = small_training.engine([*arguments, f"--weights={small_training.START}"], capsys)
+    assert code == 0, log
+    losses = [row.loss or 0 for row in small_training.parsed(log).segments[0].train]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    whole = small_training.final(place)
+    code, log = small_training.engine([*arguments, "--snapshot=s_iter_10.solverstate"], capsys)
+    assert code == 0, log
+    for name, values in small_training.final(place).items():
+        np.testing.assert_array_equal(values, whole[name])
+    saved = read_caffemodel(place / "s_iter_30.caffemodel")
+    stored = next(each for each in saved.layer if each.name == "conv1")
+    assert stored.type == "ConvolutionRistretto"
+    assert stored.quantization_param.fl_params == 4
+    assert (blob_array(stored.blobs[0]) * 16 % 1 != 0).any()

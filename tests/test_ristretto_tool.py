@@ -1,0 +1,148 @@
+"""Nets of Ristretto made of plain ones: formats chosen by the largest values, as its tool does."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sqgen import DesignError, NetError, parse_net
+from sqgen.engine.executor import Executor
+from sqgen.formats import prototxt
+from sqgen.formats.schema import QuantizationParameter
+from sqgen.nets.definition import NetDefinition
+from sqgen.quantization.ristretto import (
+    DYNAMIC_FIXED_POINT,
+    MINIFLOAT,
+    POWERS_OF_2,
+    TRIMMING_MODES,
+    Ranges,
+    Widths,
+    measure_ranges,
+    to_ristretto,
+)
+
+from .small_nets import conv, layer, net_input, random_model
+
+FC = "inner_product_param { num_output: 3 }"
+TEXT = (
+    net_input(2, 5, 4)
+    + conv("c", "data", 4, 3)
+    + layer("ReLU", "r", "c", "c")
+    + layer("InnerProduct", "f", "c", rest=FC)
+)
+BATCHES = [np.random.default_rng(n).normal(0, 3, (4, 2, 5, 4)).astype("f4") for n in range(2)]
+
+
+def made(mode: str = DYNAMIC_FIXED_POINT, bits: int = 8, headroom: float = 1) -> NetDefinition:
+    """The net with these bits everywhere; `headroom` is a factor on the ranges of activations."""
+    found = measure_ranges(parse_net(TEXT), random_model(TEXT), BATCHES)
+    ranges = {
+        name: Ranges(each.bottom * headroom, each.top * headroom, each.weights)
+        for name, each in found.items()
+    }
+    widths = dict.fromkeys(ranges, Widths(bits, bits))
+    return parse_net(prototxt.to_text(to_ristretto(parse_net(TEXT), ranges, widths, mode)))
+
+
+def outputs(net: NetDefinition) -> Any:
+    executor = Executor(net, "TEST")
+    executor.load(random_model(TEXT), "w")
+    return np.concatenate([executor.forward({"data": batch})["f"] for batch in BATCHES])
+
+
+def test_ranges_are_the_largest_values_that_blobs_end_with() -> None:
+    """Those of 'c' behind the ReLU in place; of all batches, and not of biases."""
+    model = random_model(TEXT)
+    model.layer[1].blobs[1].data[0] = 1e4  # a bias
+    model.layer[1].blobs[0].data[0] = -7
+    net = parse_net(TEXT)
+    executor = Executor(net, "TEST")
+    executor.load(model, "w")
+    kept = [executor.forward({"data": batch}, keep={"c", "f"}) for batch in BATCHES]
+    largest = {name: max(float(abs(each[name]).max()) for each in kept) for name in ("c", "f")}
+    data = float(np.abs(BATCHES).max())
+    found = measure_ranges(net, model, BATCHES)
+    assert found["c"] == Ranges(data, largest["c"], 7)
+    assert found["f"][:2] == (largest["c"], largest["f"])
+
+
+def param_of(ranges: Ranges, widths: Widths, mode: str = DYNAMIC_FIXED_POINT) -> Any:
+    net = to_ristretto(parse_net(TEXT), {"c": ranges}, {"c": widths}, mode)
+    assert [each.type for each in net.layer] == [
+        "Input",
+        "ConvolutionRistretto",
+        "ReLU",
+        "InnerProduct",
+    ]
+    return net.layer[1].quantization_param
+
+
+def test_formats_worked_out_by_hand() -> None:
+    """quantization.cpp: ceil(log2 151) = 8, ceil(log2 607) = 10, ceil(log2 0.7) + 1 = 1."""
+    param = param_of(Ranges(151, 607, 0.7), Widths(4, 8))
+    assert (param.bw_layer_in, param.bw_layer_out, param.bw_params) == (8, 8, 4)
+    assert (param.fl_layer_in, param.fl_layer_out, param.fl_params) == (0, -2, 3)
+    param = param_of(Ranges(128, 0, 1), Widths(8, 8))  # log2 is exact; 0 needs nothing
+    assert (param.fl_layer_in, param.fl_layer_out, param.fl_params) == (1, 8, 7)
+    param = param_of(Ranges(151, 607, 0.7), Widths(8, 8), MINIFLOAT)
+    # ceil(log2(log2 607 - 1) + 1) = 5
+    assert (param.exp_bits, param.mant_bits) == (5, 2)
+    assert param_of(Ranges(1.5, 0, 0.7), Widths(8, 8), MINIFLOAT).exp_bits == 4
+    param = param_of(Ranges(151, 607, 0.7), Widths(2, 6), POWERS_OF_2)
+    assert param.precision == QuantizationParameter.INTEGER_POWER_OF_2_WEIGHTS
+    assert (param.exp_min, param.exp_max, param.HasField("bw_params")) == (-8, -1, False)
+    assert (param.bw_layer_in, param.fl_layer_in, param.fl_layer_out) == (6, -2, -4)
+
+
+@given(st.integers(2, 16), st.floats(1e-30, 1e30))
+def test_the_largest_weight_fills_its_format(bits: int, largest: float) -> None:
+    """It saturates by rounding alone, and leaves no bit unused; activations have one less."""
+    param = param_of(Ranges(largest, largest, largest), Widths(bits, bits))
+    steps = 2.0 ** (bits - 1)
+    assert steps / 2 < largest * 2.0**param.fl_params <= steps
+    assert param.fl_layer_in == param.fl_layer_out == param.fl_params + 1
+
+
+@pytest.mark.parametrize("mode", TRIMMING_MODES)
+def test_what_is_made_is_read_and_runs(mode: str) -> None:
+    net = made(mode, 16, headroom=2)
+    assert [each.type for each in net.param.layer if each.HasField("quantization_param")] == [
+        "ConvolutionRistretto",
+        "FcRistretto",
+    ]
+    whole, found = outputs(parse_net(TEXT)), outputs(net)
+    error = np.abs(whole - found).max() / np.abs(whole).max()
+    assert error > 0
+    if mode != POWERS_OF_2:
+        assert error < 0.01
+
+
+def test_more_bits_err_less() -> None:
+    whole = outputs(parse_net(TEXT))
+    errors = [np.abs(outputs(made(bits=n, headroom=2)) - whole).mean() for n in (3, 6, 12)]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_the_largest_activations_saturate() -> None:
+    """Quantize2DynamicFixedPoint has the sign's bit count as one of the integer part."""
+    whole, found = outputs(parse_net(TEXT)), outputs(made(bits=16))
+    largest = np.abs(whole).max()
+    assert largest / 2 <= 2.0 ** (math.ceil(math.log2(largest)) - 1) == np.abs(found).max()
+
+
+def test_nets_that_can_t_be_quantized() -> None:
+    model = random_model(TEXT)
+    with pytest.raises(NetError, match="layer 'c' is quantized already; give the net"):
+        measure_ranges(made(), model, BATCHES)
+    other = net_input() + layer("ReLU", "r", "data")
+    with pytest.raises(NetError, match="has no Convolution or InnerProduct that could be"):
+        measure_ranges(parse_net(other), random_model(other), BATCHES)
+    with pytest.raises(NetError, match="net:2: layer 'c' has values that are nan or infinite"):
+        measure_ranges(parse_net(TEXT), model, [*BATCHES, np.full_like(BATCHES[0], math.nan)])
+    with pytest.raises(DesignError, match=r"5 bits are too few for a minifloat.* are 6"):
+        param_of(Ranges(9, 9, 1), Widths(5, 5), MINIFLOAT)
