@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import torch
 
+from ..compress.bits_file import BitsFile, format_bits_file, parse_bits_file, read_bits_file
 from ..errors import NetError
 from ..formats.caffemodel import split_weights
-from ..formats.files import STDIN
+from ..formats.files import STDIN, check_file_target, write_files
 from ..formats.fork_fields import TESTED
 from ..formats.schema import NetState, SolverParameter
 from ..formats.snapshot_files import (
@@ -30,6 +32,7 @@ from .kernels.convolution import has_bf16
 from .loader import EndOfData
 from .open_net import EngineOptions, open_net
 from .predictions import PredictionCollector, check_predictions_target
+from .quantization import Quantization
 from .scores import ScoreSums
 from .signals import SignalHandler
 from .snapshots import SavedRun, read_snapshot
@@ -91,6 +94,9 @@ def train(line: CommandLine, workers: Workers) -> None:
     path = _require_flag(line, "solver", "Need a solver definition to train.")
     snapshot, weights = line.text("snapshot"), line.text("weights")
     _check_start(snapshot, weights)
+    given = _read_bits(line)
+    if line.text("calibrated"):
+        raise NetError("--calibrated=FILE is for test; train writes PREFIX_iter_N.bits.toml")
     param, source = _read_solver(path)
     param.train_state.level = line.integer("level")
     param.train_state.stage.extend(line.text("stage").split(","))
@@ -107,11 +113,14 @@ def train(line: CommandLine, workers: Workers) -> None:
         saved = read_snapshot(snapshot) if snapshot else None
         options = _options(line, device, workers, _training_seed(param, saved))
         constraints = _read_constraints(line.text("constraints"), saved)
+        bits = _bits_to_train(given, saved)
         solver = Solver(param, source, options, signals.next_request, constraints)
         try:
             if saved is not None:
                 glog.info(f"Resuming from {snapshot}", "caffe.cpp:235")
                 solver.restore(saved)
+            if bits is not None:
+                solver.quantize(bits)
             del saved  # its history takes as much memory as the weights
             glog.info("Starting Optimization", "caffe.cpp:239")
             solver.solve()
@@ -188,6 +197,43 @@ def _log_device(gpu: str, gpu_place: str, cpu_place: str) -> None:
         glog.info("Use CPU.", cpu_place)
 
 
+def _bits_to_train(given: BitsFile | None, saved: SavedRun | None) -> BitsFile | None:
+    """Return the bits of a training: as given, or those of the run to resume with its ranges.
+
+    Raises:
+        NetError: the run to resume had others.
+    """
+    if saved is None:
+        return given
+    shown, state = printable(saved.path), saved.resume_state
+    written = None
+    if state is not None and state.bits:
+        written = parse_bits_file(state.bits, f"{shown}: bits in its .sqgenstate")
+    if given is None:
+        return written
+    if written is None:
+        raise NetError(
+            f"{shown} is of no quantized training that has its .sqgenstate; start from its weights,"
+            " with --weights"
+        )
+    if not given.means_as(written):
+        raise NetError(
+            f"{shown} is of a training with other bits or quantizers; resume without --quantize,"
+            " --bits and --activation-bits, or start from its weights, with --weights"
+        )
+    return written
+
+
+def _read_bits(line: CommandLine) -> BitsFile | None:
+    """Return the bits of `--quantize`, `--bits` and `--activation-bits`; None of a float net."""
+    path = line.text("quantize")
+    weights, activations = (line.integer(name) or None for name in ("bits", "activation_bits"))
+    if not path and weights is None and activations is None:
+        return None
+    file = read_bits_file(path) if path else BitsFile()
+    return file.with_default_bits(weights, activations)
+
+
 def test(line: CommandLine, workers: Workers) -> None:
     """Score a net, batch by batch."""
     definition = _read_net(line)
@@ -202,12 +248,16 @@ def test(line: CommandLine, workers: Workers) -> None:
         check_predictions_target(predictions)
     elif blob:
         raise NetError("--blob names the scores of --predictions=FILE; give both")
+    bits = _read_bits(line)
+    _check_calibrated(line, bits)
     log_reading(definition)
     net = open_net(definition, "TEST", _options(line, device, workers, _new_seed()))
     try:
         collector = PredictionCollector(net, blob or None) if predictions else None
         _load_weights(net, weights)
         _warn_uninitialized(net)
+        if bits is not None:
+            _quantize(net, bits, line.text("calibrated"))
         if not net.loaders and any(layer.type == "Input" for layer in net.inputs.layers):
             glog.warning("the net reads no data, its inputs are zeros; use the train_val net")
         iterations = _count_iterations(line, net)
@@ -221,6 +271,26 @@ def test(line: CommandLine, workers: Workers) -> None:
         _log_scores(scores)
     if collector is not None:
         collector.write(predictions)
+
+
+def _check_calibrated(line: CommandLine, bits: BitsFile | None) -> None:
+    path = line.text("calibrated")
+    if path and bits is None:
+        raise NetError("--calibrated=FILE is for a quantized net; give --quantize or --bits")
+    if path:
+        check_file_target(Path(path), force=True)
+
+
+def _quantize(net: Executor, bits: BitsFile, calibrated: str) -> None:
+    """Quantize a net; write the bits with the ranges that were found."""
+    quantization = Quantization(bits, net)
+    quantization.start()
+    net.quantizers = quantization.quantizers
+    net.clear_weight_cache()
+    glog.info(quantization.describe())
+    if calibrated:
+        text = format_bits_file(quantization.calibrated())
+        write_files({Path(calibrated): text.encode()}, force=True)
 
 
 def _load_weights(net: Executor, names: str) -> None:
@@ -279,6 +349,8 @@ def _count_iterations(line: CommandLine, net: Executor) -> int:
 
 def time(line: CommandLine, workers: Workers) -> None:
     """Time each layer, forward and backward."""
+    if _read_bits(line) is not None:
+        raise NetError("time runs no quantized net: simulation takes longer than what it simulates")
     definition = _read_net(line)
     device, gpu = select_device(line)
     _log_device(gpu, "caffe.cpp:339", "caffe.cpp:343")

@@ -61,15 +61,9 @@ def probabilities(net: NetDefinition, model: NetParameter, images: InputImages) 
     Raises:
         NetError: the net has several outputs.
     """
-    from .executor import Executor  # loads PyTorch
-    from .probabilities import find_output
+    from .image_run import ImageRun  # loads PyTorch
 
-    executor = Executor(net, "TEST")
-    executor.load(model, net.source)
-    output = find_output(net, executor)
-    top = executor.inputs.layers[0].tops[0]
-    parts = [executor.forward({top: batch})[output.name] for batch in images.batches]
-    return output.probabilities(np.concatenate(parts))
+    return ImageRun(net, images).probabilities(model)
 
 
 def compare(whole: np.ndarray, smaller: np.ndarray, labels: np.ndarray | None) -> Agreement:

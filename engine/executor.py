@@ -7,7 +7,7 @@ batch runs whole and PyTorch spreads each layer over the cores.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,6 +30,7 @@ from .kernels.base import BlobValue, PassContext, PassWeights, ScoreCounts, mate
 from .loader import Loader
 from .microbatch import can_split, largest_blob, loss_labels
 from .parameters import Parameter, load_weights, make_parameters
+from .quantizers import LayerQuantizers, Quantizer
 from .schedule import Step, layer_steps, schedule_releases, step_graph
 from .setup_log import SourceLog, log_wiring
 from .tape import Tape
@@ -79,6 +80,8 @@ class Executor:
         source_logs: name of a data layer -> what Caffe logs of it.
 
     Attributes:
+        quantizers: of layers whose weights or bottoms are quantized; call `clear_weight_cache`
+            after a change.
         uninitialized: names of layers with parameters for which no weights were loaded.
         passes: number of batches run.
         splits_batches: whether batches run in micro-batches.
@@ -131,6 +134,7 @@ class Executor:
             self.wiring.layers, self.steps, self._labels
         )
         self._record_bytes = largest_blob(self.wiring.layers) * self.dtype.itemsize
+        self.quantizers = LayerQuantizers()
         self._weights: PassWeights | None = None
         self.uninitialized = {layer.name for layer in self.wiring.layers if layer.blobs}
         self._check_blob_memory()
@@ -235,6 +239,10 @@ class Executor:
         for blob, value in zip(blobs, values, strict=True):
             blob.copy_(value)
         self.clear_weight_cache()
+
+    def parameter(self, layer: str, index: int = 0) -> Parameter:
+        """Return a parameter of a layer, by default its weights."""
+        return self.parameters.unique[self._parameter_numbers(layer)[index]]
 
     def _parameter_numbers(self, layer: str) -> list[int]:
         return self.parameters.of_layer[self._layer_index(layer)]
@@ -344,7 +352,7 @@ class Executor:
         context = PassContext(
             self._differentiable_weights(force_backward), True, self.random_key(0)
         )
-        tape = Tape(context.weights.tensors, force_backward)
+        tape = Tape(context.weights.tensors, force_backward, self._gradient_passes())
         inputs = self.inputs.next(arrays, self.random_key(0), observers)
         blobs: dict[str, BlobValue] = {
             name: self.inputs.convert(blob) for name, blob in inputs.items()
@@ -417,6 +425,11 @@ class Executor:
                     parameter.grad = g
                 elif g is not None and parameter.grad is not None:
                     parameter.grad.add_(g)
+        if of_workers:
+            for number, passes in self._gradient_passes().items():
+                parameter = self.parameters.unique[number]
+                if parameter.grad is not None:
+                    parameter.grad.mul_(passes)
 
     # Part of a net
 
@@ -466,23 +479,44 @@ class Executor:
         """Return the parameters for a pass with gradients; `force` includes those of lr_mult 0."""
         return PassWeights(
             [
-                self._cast(parameter)
-                .detach()
-                .requires_grad_(parameter.learned or (force and not parameter.statistic))
-                for parameter in self.parameters.unique
-            ]
+                tensor.detach().requires_grad_(
+                    parameter.learned or (force and not parameter.statistic)
+                )
+                for parameter, tensor in zip(self.parameters.unique, self._tensors(), strict=True)
+            ],
+            self.quantizers.bottoms,
         )
 
     def fixed_weights(self) -> PassWeights:
         """Return the parameters for passes without gradients, cached until they change."""
         if self._weights is None:
-            self._weights = PassWeights(
-                [self._cast(parameter) for parameter in self.parameters.unique]
-            )
+            self._weights = PassWeights(list(self._tensors()), self.quantizers.bottoms)
         return self._weights
 
-    def _cast(self, parameter: Parameter) -> Tensor:
-        return parameter.data if parameter.statistic else parameter.data.to(self.dtype)
+    def _tensors(self) -> Iterator[Tensor]:
+        """Yield each parameter quantized, and in the dtype of the computation."""
+        pairs = zip(self.parameters.unique, self.weight_quantizers(), strict=True)
+        for parameter, quantizer in pairs:
+            values = parameter.data if quantizer is None else quantizer.quantize(parameter.data)
+            yield values if parameter.statistic else values.to(self.dtype)
+
+    def weight_quantizers(self) -> list[Quantizer | None]:
+        """Return the quantizer of each parameter; None of one that has none."""
+        found: list[Quantizer | None] = [None] * len(self.parameters.unique)
+        names = self.parameters.names() if self.quantizers.weights else ()
+        for name, numbers in zip(names, self.parameters.of_layer, strict=False):
+            if name in self.quantizers.weights:
+                found[numbers[0]] = self.quantizers.weights[name]
+        return found
+
+    def _gradient_passes(self) -> dict[int, Tensor]:
+        """Return, by number of the parameter, where the gradients of quantized weights pass."""
+        return {
+            number: passes
+            for number, quantizer in enumerate(self.weight_quantizers())
+            if quantizer is not None
+            and (passes := quantizer.passes(self.parameters.unique[number].data)) is not None
+        }
 
     def close(self) -> None:
         """End the threads that read data."""

@@ -49,6 +49,10 @@ FLAGS = (
     Flag("exact", "test each record once, average over records (not in Caffe)", False),
     Flag("predictions", "a .csv or .npz to write, a record each (not in Caffe)"),
     Flag("constraints", "an .npz: weights that stay 0 or share a value (not in Caffe)"),
+    Flag("quantize", "a file of bits: simulate quantized layers (not in Caffe)"),
+    Flag("bits", "of weights that --quantize leaves out; 0: float (not in Caffe)", 0),
+    Flag("activation_bits", "of what such layers read, likewise (not in Caffe)", 0),
+    Flag("calibrated", "the file of bits to write, with ranges (not in Caffe)"),
     Flag("blob", "the scores that are predictions, of several (not in Caffe)"),
     Flag("minloglevel", "lowest severity to log: 0 info, 1 warnings, 2 errors", 0),
     Flag("help", "show this help", False),
@@ -161,7 +165,7 @@ def _convert(flag: Flag, value: str) -> str | int | bool:
 
 def usage(program: str) -> str:
     """Return the text of `--help`."""
-    rows = [f"  --{flag.name:<13} {flag.help}{_format_choices(flag)}" for flag in FLAGS]
+    rows = [f"  --{flag.name:<15} {flag.help}{_format_choices(flag)}" for flag in FLAGS]
     return "\n".join(
         [
             f"{program}: command line brew, on PyTorch",

@@ -10,10 +10,12 @@ from ..nets.layer_types import AUTOMATIC
 from .hooks import Hooks
 from .kernels.base import (
     BlobValue,
+    BottomChange,
     LazyConcat,
     PaddedPlane,
     PassContext,
     ScoreCounts,
+    map_lazy,
     materialize,
 )
 from .schedule import Step
@@ -57,6 +59,7 @@ class ForwardPass:
         self._defer_scores = defer_scores
         self._hooks = hooks or Hooks()
         self._tape = tape
+        self._last: tuple[BlobValue, BottomChange, BlobValue] | None = None
 
     def run(self, steps: Sequence[Step]) -> None:
         """Run every step."""
@@ -142,4 +145,17 @@ class ForwardPass:
 
     def _call_kernel(self, step: Step, bottoms: Sequence[BlobValue]) -> Sequence[BlobValue]:
         parameters = [self.context.weights.tensors[index] for index in step.parameters]
+        change = self.context.weights.bottoms.get(step.layer.name)
+        if change is not None:
+            bottoms = [self._changed(bottom, change) for bottom in bottoms]
         return step.kernel.forward(self.context, list(bottoms), parameters)
+
+    def _changed(self, bottom: BlobValue, change: BottomChange) -> BlobValue:
+        """Return a bottom as its reader gets it; the last is kept, since two may read it alike."""
+        last = self._last
+        if last is not None and last[0] is bottom and last[1] is change:
+            return last[2]
+        value = bottom.materialize() if isinstance(bottom, PaddedPlane) else bottom
+        changed = map_lazy(change, value)
+        self._last = bottom, change, changed
+        return changed

@@ -116,6 +116,17 @@ class Loader(ABC):
             raise ValueError("seek() comes before start() and next(), and takes 0 or more")
         self.position = position
 
+    def rewind(self, position: int) -> None:
+        """Stop reading ahead, and continue at a position of the run.
+
+        Raises:
+            ValueError: a negative position.
+        """
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+        self.seek(position)
+
     def close(self) -> None:
         """Stop the threads and close the files; calling it again has no effect."""
         self._closed = True

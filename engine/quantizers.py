@@ -8,7 +8,8 @@ estimator (Bengio et al., arXiv:1308.3432), clipped as in PACT (Choi et al., arX
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -79,22 +80,31 @@ class Uniform(Quantizer):
     def quantize(self, x: Tensor) -> Tensor:
         """Round to the nearest of the values."""
         step, zero = self._like(x)
-        codes = self._codes(x, step, zero).clamp_(self.lowest, self.highest)
-        return codes.sub_(zero).mul_(step).to(x.dtype)
+        return self.codes(x).sub_(zero).mul_(step).to(x.dtype)
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """The lowest and the highest value."""
+        low, high = ((code - self.zero) * self.step for code in (self.lowest, self.highest))
+        return low, high
+
+    def codes(self, x: Tensor) -> Tensor:
+        """Return the codes of numbers, as floats."""
+        return self._unbounded_codes(x).clamp_(self.lowest, self.highest)
 
     def passes(self, x: Tensor) -> Tensor:
         """Return what rounds to a code within the range, as PyTorch's fake quantization does."""
-        codes = self._codes(x, *self._like(x))
+        codes = self._unbounded_codes(x)
         return (codes >= self.lowest) & (codes <= self.highest)
+
+    def _unbounded_codes(self, x: Tensor) -> Tensor:
+        step, zero = self._like(x)
+        return (x.to(step.dtype) / step).round_().add_(zero)
 
     def _like(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return step and zero for `x`, in its precision, but at least float32."""
         dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
         return self.step.to(x.device, dtype), self.zero.to(x.device, dtype)
-
-    @staticmethod
-    def _codes(x: Tensor, step: Tensor, zero: Tensor) -> Tensor:
-        return (x.to(step.dtype) / step).round_().add_(zero)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +121,8 @@ class Shared(Quantizer):
         """Return the nearest value of each number; halfway between two, the lower one."""
         values = self.values.to(x.device, x.dtype)
         middles = values[1:] / 2 + values[:-1] / 2  # halved first: large ones must not overflow
-        return torch.where(x.isnan(), x, values[torch.bucketize(x, middles)])
+        nearest = values[torch.bucketize(x.contiguous(), middles)]
+        return torch.empty_like(x).copy_(torch.where(x.isnan(), x, nearest))
 
 
 def symmetric(limit: Limit, bits: int) -> Uniform:
@@ -148,3 +159,16 @@ def asymmetric(low: Limit, high: Limit, bits: int) -> Uniform:
 
 def _step(width: Limit, steps: int) -> Tensor:
     return (torch.as_tensor(width, dtype=torch.float64) / steps).clamp(min=_TINIEST)
+
+
+@dataclass
+class LayerQuantizers:
+    """The quantizers of a net, by name of the layer.
+
+    Attributes:
+        weights: of its first blob.
+        bottoms: of what it reads; or other functions of each number.
+    """
+
+    weights: dict[str, Quantizer] = field(default_factory=dict)
+    bottoms: dict[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)

@@ -1,9 +1,10 @@
-"""Snapshots: the two files that Caffe writes, and a third that makes a resume exact.
+"""Snapshots: the two files that Caffe writes, a third that makes a resume exact, and bits.
 
 `PREFIX_iter_N.caffemodel` and `.solverstate` are Caffe's, with a final `.h5` for `snapshot_format:
 HDF5`. `PREFIX_iter_N.sqgenstate` (JSON) holds what Caffe loses: the seed, the position of each data
-layer, the losses to average. It names the digest of its solver state, and is ignored beside any
-other. No file is ever written in part; the solver state comes last.
+layer, the losses to average, the ranges of quantizers. It names the digest of its solver state, and
+is ignored beside any other. `PREFIX_iter_N.bits.toml`, of a quantized training alone, tests the
+weights as the training does. No file is ever written in part; the solver state comes last.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from .parameters import to_caffemodel
 from .tensors import to_array
 
 FORMAT = 1
+BITS = "bits.toml"  # ending of the file of bits
 _LARGEST = 1 << 63  # above every count and seed
 
 
@@ -57,6 +59,7 @@ class ResumeState:
         digest, weights_digest: SHA-256 of the solver state and weights that this belongs to; the
             latter is empty in states of earlier versions.
         rate: the solver's `rate_fields`; empty in states of earlier versions.
+        bits: of a quantized training, its file of bits with all that was found; else empty.
         constraints, constraints_digest: the file of the run's constraints, as given, and of what it
             says (`formats.constraints.constraints_digest`); empty for a run without.
     """
@@ -74,6 +77,7 @@ class ResumeState:
     rate: Mapping[str, str] = field(default_factory=dict)
     constraints: str = ""
     constraints_digest: str = ""
+    bits: str = ""
     format: int = FORMAT
 
     @property
@@ -92,7 +96,7 @@ class ResumeState:
 def write_snapshot(
     prefix: str, net: Executor, optimizer: Optimizer, step: int, resume_state: ResumeState
 ) -> None:
-    """Write the three files of an iteration, replacing those of the same name.
+    """Write the files of an iteration, replacing those of the same name.
 
     Args:
         prefix: the solver's snapshot_prefix.
@@ -120,14 +124,13 @@ def write_snapshot(
     weights = encode_caffemodel(model, model_path)
     resume_state.digest = sha256(saved).hexdigest()
     resume_state.weights_digest = sha256(weights).hexdigest()
-    write_files(
-        {
-            Path(model_path): weights,
-            Path(f"{base}.sqgenstate"): (json.dumps(to_json(resume_state)) + "\n").encode(),
-            Path(state_path): saved,
-        },
-        force=True,
-    )
+    files = {
+        Path(model_path): weights,
+        Path(f"{base}.sqgenstate"): (json.dumps(to_json(resume_state)) + "\n").encode(),
+    }
+    if resume_state.bits:
+        files[Path(f"{base}.{BITS}")] = resume_state.bits.encode()
+    write_files({**files, Path(state_path): saved}, force=True)
 
 
 class SavedRun(NamedTuple):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from ..compress.bits_file import BitsFile, format_bits_file
 from ..errors import FormatError, NetError, SqgenError
 from ..formats import prototxt
 from ..formats.caffemodel import split_weights
@@ -28,6 +29,7 @@ from .learning_rate import LearningRate
 from .open_net import EngineOptions, open_net
 from .optimizer import Optimizer
 from .parameters import share_weights
+from .quantization import Quantization
 from .scores import ScoreSums, SmoothedLoss, flatten_outputs, loss_suffix
 from .signals import NONE, SNAPSHOT, STOP
 from .snapshots import (
@@ -102,6 +104,7 @@ class Solver:
         self.iteration = 0
         self.loss = SmoothedLoss(param.average_loss)
         self.stopped = False
+        self.quantization: Quantization | None = None
         # During an update or tests: the positions before, from which a resumed run repeats them.
         self._positions_before: DataPositions | None = None
         self._saved_iteration = 0  # of the last snapshot, or of the one resumed from
@@ -118,6 +121,19 @@ class Solver:
         optimizer = Optimizer(self.param, unique, constrained)
         optimizer.impose()
         return optimizer
+
+    def quantize(self, bits: BitsFile) -> None:
+        """Train quantized layers; before `solve`, with the weights that it starts from.
+
+        Raises:
+            SqgenError: as `Quantization`.
+        """
+        self.quantization = Quantization(bits, self.net, trains=True)
+        self.quantization.start()
+        for net in self.nets:
+            net.quantizers = self.quantization.quantizers
+            net.clear_weight_cache()
+        glog.info(self.quantization.describe())
 
     @property
     def nets(self) -> list[Executor]:
@@ -237,6 +253,8 @@ class Solver:
         if display:
             glog.info(f"Iteration {self.iteration}, lr = {number_text(rate)}", "sgd_solver.cpp:112")
         self.optimizer.apply(rate, self.iteration)
+        if self.quantization is not None:
+            self.quantization.follow()
         self.net.clear_weight_cache()
         self.iteration += 1
 
@@ -320,6 +338,7 @@ class Solver:
             rate=rate_fields(self.param),
             constraints=self.constraints.path,
             constraints_digest=self.constraints.digest,
+            bits=format_bits_file(self.quantization.calibrated()) if self.quantization else "",
         )
         prefix, step = self.param.snapshot_prefix, self.rate.current_step
         write_snapshot(prefix, self.net, self.optimizer, step, resume_state)

@@ -55,17 +55,20 @@ class Tape:
     Args:
         parameters: the tensors of the parameters, by index in `Parameters.unique`.
         force_backward: whether gradients flow down to every bottom, as the net's `force_backward`.
+        passes: by number of the parameter, where the gradient of its quantizer passes.
 
     Attributes:
         blobs: every blob, by name: its last value.
         loss: the net's loss.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], force_backward: bool) -> None:
+    def __init__(
+        self, parameters: Sequence[Tensor], force_backward: bool, passes: Mapping[int, Tensor]
+    ) -> None:
         self.blobs: dict[str, Tensor] = {}
         self.loss = 0.0
         self._parameters = parameters
-        self._force = force_backward
+        self._force, self._passes = force_backward, passes
         self._records: list[_Record] = []
         self._versions: dict[str, int] = {}
 
@@ -203,12 +206,16 @@ class Tape:
             name: to_array(blobs[name, version]) for name, version in sorted(blobs, reverse=True)
         }
         by_layer = {
-            (record.step.layer.name, index): to_array(parameters[number])
+            (record.step.layer.name, index): to_array(self._passed(parameters[number], number))
             for record in self._records
             for index, number in enumerate(record.step.parameters)
             if number in parameters
         }
         return Gradients(by_name, by_layer)
+
+    def _passed(self, gradient: Tensor, number: int) -> Tensor:
+        passes = self._passes.get(number)
+        return gradient if passes is None else gradient * passes
 
 
 def _add_values(

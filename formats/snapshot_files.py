@@ -285,7 +285,7 @@ def remove_unfinished(prefix: str) -> int:
     folder, stem = Path(prefix).parent, Path(prefix).name
     pattern = re.compile(
         re.escape(f".{stem}_iter_")
-        + r"[0-9]{1,10}\.(caffemodel|solverstate|sqgenstate)(\.h5)?\.[0-9a-f]{8}\.tmp"
+        + r"[0-9]{1,10}\.(caffemodel|solverstate|sqgenstate|bits\.toml)(\.h5)?\.[0-9a-f]{8}\.tmp"
     )
     removed = 0
     with suppress(OSError, ValueError):  # a folder that is missing, or can't be listed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from ..errors import FormatError
@@ -47,11 +48,29 @@ def read_rules(path: str, name: str, example: str) -> dict[str, Any]:
     Raises:
         FormatError: the file can't be read or parsed, has no rules, or one is too long.
     """
-    shown = printable(path)
-    table = parse(read_bytes(path, _RULES_LIMIT, f"a table of {name}"), path)
+    return parse_rules(read_bytes(path, _RULES_LIMIT, f"a table of {name}"), path, name, example)
+
+
+def parse_rules(data: bytes, source: str, name: str, example: str) -> dict[str, Any]:
+    """Parse the content of such a file; `source` names it in messages.
+
+    Raises:
+        FormatError: as `read_rules`.
+    """
+    shown = printable(source)
+    table = parse(data, source)
     if not table:
         raise FormatError(f"{shown}: has no {name}; write {example}")
-    for pattern in table:
-        if len(pattern) > _MAX_PATTERN:
-            raise FormatError(f"{shown}: '{printable(pattern, 60)}' is too long for a pattern")
+    check_patterns(table, shown)
     return table
+
+
+def check_patterns(patterns: Iterable[str], where: str) -> None:
+    """Check that patterns of layers' names, which stand at `where`, are not too long.
+
+    Raises:
+        FormatError: one is.
+    """
+    for pattern in patterns:
+        if len(pattern) > _MAX_PATTERN:
+            raise FormatError(f"{where}: '{printable(pattern, 60)}' is too long for a pattern")

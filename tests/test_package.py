@@ -151,7 +151,7 @@ ROOMS: dict[str, set[str]] = {
     "datasets": {"formats"},
     "compress": {"formats", "nets", "weights"},
     "evaluation": {"formats"},
-    "engine": {"formats", "nets", "weights", "evaluation"},
+    "engine": {"formats", "nets", "weights", "compress", "evaluation"},
     "exchange": {"formats", "nets", "weights", "generator", "compress", "engine"},
     "logs": {"formats", "nets", "models", "evaluation"},
     "runner": {"formats", "nets", "weights", "logs"},

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sqgen.engine.quantizers import Quantizer, Shared, Uniform, asymmetric, symmetric, unsigned
+torch = pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
+
+from sqgen.engine.quantizers import (  # noqa: E402
+    Quantizer,
+    Shared,
+    Uniform,
+    asymmetric,
+    symmetric,
+    unsigned,
+)
 
 LIMITS = st.floats(1e-6, 1e6)
 BITS = st.integers(2, 8)
@@ -28,7 +38,7 @@ def quantizers(draw: st.DrawFn) -> tuple[Quantizer, int]:
     return (symmetric if kind == "symmetric" else unsigned)(limit, bits), bits
 
 
-def numbers(quantizer: Quantizer, seed: int) -> torch.Tensor:
+def numbers(quantizer: Quantizer, seed: int) -> Any:
     """Sorted numbers, most in the range of a quantizer, some beyond."""
     if isinstance(quantizer, Uniform):
         scale = float(quantizer.step) * quantizer.highest
@@ -42,7 +52,7 @@ def numbers(quantizer: Quantizer, seed: int) -> torch.Tensor:
 @SETTINGS
 @given(quantizers(), st.integers(0, 99), st.sampled_from([torch.float64, torch.float32]))
 def test_a_quantizer_is_monotone_idempotent_and_has_few_values(
-    made: tuple[Quantizer, int], seed: int, dtype: torch.dtype
+    made: tuple[Quantizer, int], seed: int, dtype: Any
 ) -> None:
     quantizer, bits = made
     x = numbers(quantizer, seed).to(dtype)

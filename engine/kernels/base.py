@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -62,6 +62,7 @@ class PaddedPlane:
 
 Value = Tensor | LazyConcat
 BlobValue = Tensor | LazyConcat | PaddedPlane  # what `Kernel.forward` may return
+BottomChange = Callable[[Tensor], Tensor]  # elementwise
 
 
 def materialize(value: BlobValue) -> Tensor:
@@ -82,10 +83,12 @@ class PassWeights:
 
     Attributes:
         tensors: by number of the parameter; shared ones are one object.
+        bottoms: layer -> what its bottoms pass through before it reads them, such as a quantizer.
         derived: a cache of reordered or sliced forms, under keys chosen by the kernels.
     """
 
     tensors: list[Tensor]
+    bottoms: Mapping[str, BottomChange] = field(default_factory=dict)
     derived: dict[Any, Any] = field(default_factory=dict)
 
 

@@ -1,0 +1,178 @@
+"""Simulated quantization: a net's layers as a file of bits has them.
+
+Weights, and what layers read, are rounded to few values; sums, biases and other layers stay float.
+The parameters keep their floats, which a training learns with straight-through gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from ..compress.bits_file import SHARED, VALUES, BitsFile, Range
+from ..errors import DesignError, NetError
+from ..formats.schema import PHASES, NetParameter
+from ..text import printable
+from .calibration import activation_quantizer, activation_range, observe_data
+from .executor import Executor
+from .histograms import Histogram
+from .parameters import to_caffemodel
+from .quantizers import LayerQuantizers, Quantizer, Shared
+from .weight_quantizers import Encoded, fit_shared, fit_uniform, follow
+
+QUANTIZED_TYPES = ("Convolution", "Deconvolution", "InnerProduct")
+
+
+class Quantization:
+    """How the layers of a net are quantized.
+
+    Ranges of activations are found once, on images. Ranges of weights are always those of the
+    weights as they are. So are the values that weights share, but in a training: it moves them with
+    the weights, step by step.
+
+    Args:
+        file: the bits.
+        net: its weights are fitted, and its data calibrates.
+        trains: whether the weights are to change.
+
+    Attributes:
+        quantizers: the current ones, for `Executor.quantizers` of this and of other nets with its
+            weights; complete after `start`.
+
+    Raises:
+        DesignError: the file has a rule of no layer, or values that can't be.
+        NetError: no layer has bits, or two with the same weights have different ones.
+    """
+
+    def __init__(self, file: BitsFile, net: Executor, trains: bool = False) -> None:
+        self._file, self._net, self._trains = file, net, trains
+        in_any_phase = net.definition.param.layer
+        file.check_layers(each.name for each in in_any_phase if each.type in QUANTIZED_TYPES)
+        wired = net.wiring.layers
+        self._layers = {each.name: each.param for each in wired if each.type in QUANTIZED_TYPES}
+        self._weight_bits = file.weight_bits(self._layers)
+        self._activation_bits = file.activation_bits(self._layers)
+        if not self._weight_bits and not self._activation_bits:
+            where = printable(file.source or net.definition.source)
+            raise NetError(f"{where}: no {' or '.join(QUANTIZED_TYPES)} has bits; give some")
+        self._check_values()
+        self._check_common_weights()
+        known = file.ranges
+        self._ranges = {name: known[name] for name in self._activation_bits if name in known}
+        self.quantizers = LayerQuantizers()
+
+    def _check_values(self) -> None:
+        file = self._file
+        if file.values and file.weight_kind != SHARED:
+            raise DesignError(
+                f"{printable(file.source)}: has [{VALUES}] that weights share, but its weights are"
+                f' {file.weight_kind}; write weights = "{SHARED}" in [quantizer], or remove them'
+            )
+        for name, bits in self._weight_bits.items():
+            if len(file.values.get(name, ())) > 1 << bits:
+                raise DesignError(
+                    f"{printable(file.source)}: [{VALUES}] '{printable(name)}' has"
+                    f" {len(file.values[name])}, and {bits} bits number {1 << bits}"
+                )
+
+    def _check_common_weights(self) -> None:
+        """Refuse layers that share weights, unless these have the same bits."""
+        owners: dict[int, str] = {}
+        for name in self._layers:
+            number = id(self._net.parameter(name))
+            owner = owners.setdefault(number, name)
+            if self._weight_bits.get(owner) != self._weight_bits.get(name):
+                raise NetError(
+                    f"{printable(self._net.definition.source)}: layers '{printable(owner)}' and"
+                    f" '{printable(name)}' have the same weights, so their bits can't differ"
+                )
+
+    def start(self) -> None:
+        """Find the ranges that the file lacks on the net's data, and fit the weights.
+
+        Raises:
+            NetError: the net reads no data, or numbers that have no range.
+        """
+        missing = [name for name in self._activation_bits if name not in self._ranges]
+        if missing:
+            self.calibrate(observe_data(self._net, missing, self._file.quantizer.images))
+        self._quantize_bottoms()
+        self._fit_weights()
+
+    def calibrate(self, histograms: Mapping[str, Histogram]) -> None:
+        """Find the ranges of layers from the histograms of what they read."""
+        for name, histogram in histograms.items():
+            bits = self._activation_bits[name]
+            self._ranges[name] = activation_range(histogram, bits, self._file.quantizer)
+
+    def _quantize_bottoms(self) -> None:
+        # Two layers that read a blob alike have one quantizer, so that it is quantized once.
+        made: dict[tuple[Range, int], Quantizer] = {}
+        for name, bits in self._activation_bits.items():
+            key = (self._ranges[name], bits)
+            if key not in made:
+                made[key] = activation_quantizer(*key, self._file.quantizer)
+            self.quantizers.bottoms[name] = made[key]
+
+    def _fit_weights(self) -> None:
+        for name, bits in self._weight_bits.items():
+            quantizer = self._fit(name, bits)
+            if quantizer is not None:
+                self.quantizers.weights[name] = quantizer
+        self._net.clear_weight_cache()
+
+    def _fit(self, name: str, bits: int) -> Quantizer | None:
+        file, layer = self._file, self._layers[name]
+        weights = self._net.parameter(name).data
+        if file.weight_kind != SHARED:
+            return fit_uniform(layer, weights, file.weight_kind, bits, file.quantizer)
+        if name in file.values:
+            return Shared(torch.tensor(file.values[name], dtype=torch.float64))
+        if self._trains:
+            return fit_shared(layer, weights, bits)
+        return Encoded(layer, weights.shape, bits)
+
+    def follow(self) -> None:
+        """Fit the quantizers to weights that an update has changed."""
+        for name, quantizer in self.quantizers.weights.items():
+            if isinstance(quantizer, Shared):
+                values = follow(quantizer.values, self._net.parameter(name).data)
+                self.quantizers.weights[name] = Shared(values)
+        if self._file.weight_kind != SHARED:
+            self._fit_weights()
+
+    def calibrated(self) -> BitsFile:
+        """Return the file with all that was found: a net needs no images with it."""
+        values = {
+            name: tuple(quantizer.values.tolist())
+            for name, quantizer in self.quantizers.weights.items()
+            if isinstance(quantizer, Shared)
+        }
+        return replace(self._file.resolved(), ranges=dict(self._ranges), values=values)
+
+    def describe(self) -> str:
+        """Return a line for the log."""
+        parts = []
+        if self._weight_bits:
+            kind = self._file.weight_kind
+            parts.append(f"weights of {len(self._weight_bits)} layers ({kind})")
+        if self._activation_bits:
+            kind = self._file.quantizer.activations
+            parts.append(f"what {len(self._activation_bits)} layers read ({kind})")
+        bits = sorted({*self._weight_bits.values(), *self._activation_bits.values()})
+        shown = f"{bits[0]} bits" if len(bits) == 1 else f"{bits[0]} to {bits[-1]} bits"
+        return f"Quantized to {shown}, in simulation: {' and '.join(parts)}"
+
+
+def quantized_model(net: Executor) -> NetParameter:
+    """Return a net's parameters with weights as they are quantized, for any Caffe."""
+    quantized = [
+        parameter
+        if quantizer is None
+        else replace(parameter, data=quantizer.quantize(parameter.data))
+        for parameter, quantizer in zip(net.parameters.unique, net.weight_quantizers(), strict=True)
+    ]
+    parameters = replace(net.parameters, unique=quantized)
+    return to_caffemodel(net.name, parameters, PHASES[net.phase], diffs=False)
