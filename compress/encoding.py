@@ -18,12 +18,13 @@ from ..nets.definition import NetDefinition
 from ..nets.layer_types import Shape
 from ..nets.totals import FLOAT_BYTES
 from ..text import did_you_mean, printable
-from . import net_file, sharing, sqz_file
+from . import net_file, sqz_file
 from .bits_file import MAXIMUM_BITS, MINIMUM_BITS
 from .layer_change import LayerChange, layer_changes
 from .prune import DensityRule, find_density, prune
 from .rounding import round_filters
-from .size_search import MAXIMUM_PRICE, PricedLayer, estimate_size, find_price
+from .sharing import Sharing, k_means
+from .size_search import MAXIMUM_PRICE, PricedLayer, find_price
 from .weighted_layers import (
     WeightedLayer,
     find_weighted_layers,
@@ -267,11 +268,13 @@ def share(layer: WeightedLayer, weights: np.ndarray, settings: Settings) -> np.n
     maximum = _maximum_values(layer, weights, settings)
     if not layer.is_shared or len(np.unique(nonzero)) <= maximum:
         return weights
-    return _round(layer, weights, sharing.k_means(nonzero, maximum))
+    filters = round_filters(layer.to_filters(weights), k_means(nonzero, maximum))
+    return layer.from_filters(filters)
 
 
-def _round(layer: WeightedLayer, weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return layer.from_filters(round_filters(layer.to_filters(weights), values))
+def _round(layer: WeightedLayer, weights: np.ndarray, sharing: Sharing) -> np.ndarray:
+    kept = layer.to_filters(sharing.keeps(weights))
+    return layer.from_filters(round_filters(layer.to_filters(weights), sharing.values, kept))
 
 
 def _share_to_size(
@@ -282,28 +285,25 @@ def _share_to_size(
     shared = _share_all(layers, blobs, settings)
     parts = _write(layers, shared, settings)
     priced = {
-        index: PricedLayer(weights[weights != 0], shared[index][0][weights != 0])
+        index: PricedLayer(weights, shared[index][0])
         for index, (layer, (weights, *_)) in enumerate(zip(layers, blobs, strict=True))
         if layer.is_shared and weights.any()
     }
-    finest = [layer.finest for layer in priced.values()]
-    estimate = sum(
-        estimate_size(counts[values != 0], settings.huffman) for values, counts in finest
-    )
-    available = limit - (_size(parts) - estimate)  # bytes for values and codes
+    estimate = sum(each.estimate(each.finest, settings.huffman) for each in priced.values())
+    available = limit - (_size(parts) - estimate)  # bytes for values, codes and positions
     while _size(parts) > limit:
         price = find_price(list(priced.values()), available, settings.huffman)
         shared = [list(arrays) for arrays in blobs]
         for index, priced_layer in priced.items():
-            values, _ = priced_layer.values_at(MAXIMUM_PRICE if price is None else price)
-            shared[index][0] = _round(layers[index], blobs[index][0], values)
+            sharing = priced_layer.at(MAXIMUM_PRICE if price is None else price)
+            shared[index][0] = _round(layers[index], blobs[index][0], sharing)
         parts = _write(layers, shared, settings)
         if price is None and _size(parts) > limit:
             raise DesignError(
                 f"no file of {limit:,} bytes: with one value a layer it has {_size(parts):,}; give"
                 " a larger --size, or prune the weights (sqgen compress encode --density)"
             )
-        # The estimate is not exact: it ignores positions, tables and the rounding of filters.
+        # The estimate is not exact: it ignores tables and the rounding of filters.
         available -= max(_size(parts) - limit, 0) + limit / 4096
     return shared, parts
 

@@ -19,33 +19,40 @@ _SWEEPS = 2
 _BLOCK = 1 << 20  # weights rounded at a time
 
 
-def round_filters(filters: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the filters with every weight that is not zero replaced by one of `values`.
+def round_filters(
+    filters: np.ndarray, values: np.ndarray, kept: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the filters with every weight that is kept replaced by one of `values`.
 
     Args:
         filters: (filters, channels, weights of a kernel), float32.
         values: shared values, increasing, float32.
+        kept: which weights get a value; the others become 0. None keeps all that are not 0.
     """
     rounded = np.zeros_like(filters)
+    if not len(values):
+        return rounded
+    kept = filters != 0 if kept is None else kept
     rows = max(1, _BLOCK // max(1, filters[0].size)) if len(filters) else 1
     for at in range(0, len(filters), rows):
-        rounded[at : at + rows] = _round_block(filters[at : at + rows], values)
+        block = np.s_[at : at + rows]
+        rounded[block] = _round_block(filters[block], kept[block], values)
     return rounded
 
 
-def _round_block(filters: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _round_block(filters: np.ndarray, kept: np.ndarray, values: np.ndarray) -> np.ndarray:
     # Filters as the last axis: their weights at one position are rounded together.
     exact = np.ascontiguousarray(filters.transpose(1, 2, 0))
-    nonzero = exact != 0
+    is_kept = np.ascontiguousarray(kept.transpose(1, 2, 0))
     middles = values[1:] / 2 + values[:-1] / 2  # halved first: large ones must not overflow
-    shared = np.where(nonzero, values[middles.searchsorted(exact)], np.float32(0))
+    shared = np.where(is_kept, values[middles.searchsorted(exact)], np.float32(0))
     errors = shared - exact
     of_filters = errors.sum((0, 1))
     for _ in range(_SWEEPS):
         for channel in range(exact.shape[0]):
             of_kernels = errors[channel].sum(0)
             for position in range(exact.shape[1]):
-                (rows,) = nonzero[channel, position].nonzero()
+                (rows,) = is_kept[channel, position].nonzero()
                 if not len(rows):
                     continue
                 at = (channel, position, rows)

@@ -23,6 +23,56 @@ class CumulativeSums(NamedTuple):
     squares: np.ndarray
 
 
+class Sharing(NamedTuple):
+    """Which values weights share.
+
+    Attributes:
+        values: beside 0, increasing, float32.
+        counts: number of weights that share each.
+        pruned: (low, high): weights from low up to, but without, high become 0.
+    """
+
+    values: np.ndarray
+    counts: np.ndarray
+    pruned: tuple[float, float] = (0.0, 0.0)
+
+    def keeps(self, weights: np.ndarray) -> np.ndarray:
+        """Return where weights take one of the values, and not 0."""
+        low, high = self.pruned
+        return (weights != 0) & ((weights < low) | (weights >= high))
+
+
+class SortedWeights:
+    """The weights of a layer in the order of their size, summed up for `entropy_constrained`.
+
+    Args:
+        weights: at least one of them is not 0.
+
+    Attributes:
+        total, count: of the weights, and of those that are not 0.
+        mean_square: of the latter.
+        points: with one for all weights that are 0, between those below and above.
+        zero: its number.
+        firsts: the least weight of each point.
+    """
+
+    def __init__(self, weights: np.ndarray) -> None:
+        ordered = np.sort(weights[weights != 0], axis=None).astype(np.float64)
+        self.total, self.count = weights.size, ordered.size
+        self.mean_square = float(np.mean(ordered * ordered))
+        negative, positive = _group(ordered[ordered < 0]), _group(ordered[ordered > 0])
+        zero = np.array([weights.size - ordered.size, 0.0, 0.0])
+        rows = (
+            np.cumsum(np.concatenate([[0.0], np.diff(a), [of_zero], np.diff(b)]))
+            for a, b, of_zero in zip(negative, positive, zero, strict=True)
+        )
+        self.points = CumulativeSums(*rows)
+        self.zero = len(negative.counts) - 1
+        below, above = (ends.counts[:-1].astype(int) for ends in (negative, positive))
+        firsts = [ordered[below], [0.0], ordered[int(negative.counts[-1]) + above], [np.inf]]
+        self.firsts = np.concatenate(firsts)
+
+
 def k_means(weights: np.ndarray, count: int) -> np.ndarray:
     """Return at most `count` shared values that minimize the sum of squared errors.
 
@@ -51,24 +101,39 @@ def k_means(weights: np.ndarray, count: int) -> np.ndarray:
     return np.unique(values.astype(np.float32))
 
 
-def entropy_constrained(points: CumulativeSums, price: float) -> tuple[np.ndarray, np.ndarray]:
+def entropy_constrained(weights: SortedWeights, price: float) -> Sharing:
     """Return the shared values that minimize squared errors plus the price of the codes' bits.
 
     A code has -log2 of its frequency bits, about as many as Huffman's. This is entropy-constrained
     quantization (Chou, Lookabaugh, Gray 1989), solved exactly as in `k_means`; the price determines
-    the number of clusters.
+    the number of clusters. The cluster around 0 is 0, with the weights that were 0 before: gaps
+    between the others cost about as much as codes of so many zeros.
 
     Args:
-        points: `cumulative_sums` of the weights that are not zero.
+        weights: of the layer.
         price: of a bit, as a squared error; above 0.
-
-    Returns:
-        The values, increasing, float32, and the number of weights that share each.
     """
-    size = len(points.counts)
-    within = np.maximum(points.counts[None] - points.counts[:, None], 1)
-    cost = _squared_errors(points) + price * within * np.log2(points.counts[-1] / within)
-    by_end = np.ascontiguousarray(cost.T)
+    points, zero = weights.points, weights.zero
+    edges = np.array(_cheapest_edges(_coding_costs(points, zero, price)))
+    around = int(np.searchsorted(edges, zero, side="right")) - 1
+    low, high = (float(weights.firsts[edge]) for edge in edges[around : around + 2])
+    sums, counts = (np.delete(np.diff(x[edges]), around) for x in (points.sums, points.counts))
+    return Sharing((sums / counts).astype(np.float32), counts, (low, high))
+
+
+def _coding_costs(points: CumulativeSums, zero: int, price: float) -> np.ndarray:
+    """Return at [i, j] what points i to j - 1 cost as a cluster; that of `zero` is 0."""
+    counts, _, squares = (x[None] - x[:, None] for x in points)
+    costs, has_zero = _squared_errors(points), np.s_[: zero + 1, zero + 1 :]
+    costs[has_zero] = squares[has_zero]
+    costs += price * counts * np.log2(points.counts[-1] / np.maximum(counts, 1))
+    return costs
+
+
+def _cheapest_edges(costs: np.ndarray) -> list[int]:
+    """Return where clusters begin and the last ends, for the least sum of costs."""
+    size = len(costs)
+    by_end = np.ascontiguousarray(costs.T)
     best = np.full(size, np.inf)
     best[0] = 0
     starts = [0] * size
@@ -79,13 +144,7 @@ def entropy_constrained(points: CumulativeSums, price: float) -> tuple[np.ndarra
     edges = [size - 1]
     while edges[-1]:
         edges.append(starts[edges[-1]])
-    bounds = np.array(edges[::-1])
-    return _centroids(points, bounds).astype(np.float32), np.diff(points.counts[bounds])
-
-
-def cumulative_sums(weights: np.ndarray) -> CumulativeSums:
-    """Return the sums that clusters are computed from, of weights that are not zero."""
-    return _group(np.sort(weights, axis=None).astype(np.float64))
+    return edges[::-1]
 
 
 def _group(ordered: np.ndarray) -> CumulativeSums:

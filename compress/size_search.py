@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import huffman
-from .sharing import cumulative_sums, entropy_constrained
+from .sharing import Sharing, SortedWeights, entropy_constrained
 
 MAXIMUM_PRICE = 1e2  # all weights of a layer share one value
 _MINIMUM_PRICE = 1e-10
@@ -22,53 +22,66 @@ class PricedLayer:
     much for large ones; without it, all weights would, which is too much for small layers.
 
     Args:
-        weights: those that are not zero; at least one.
+        weights: at least one of them is not 0.
         finest: the same weights rounded to as many values as the layer may have.
 
     Attributes:
-        finest: these values, and the number of weights that share each.
+        finest: how these are shared.
     """
 
     def __init__(self, weights: np.ndarray, finest: np.ndarray) -> None:
-        exact = weights.astype(np.float64)
-        self._points = cumulative_sums(exact)
-        self._scale = float(np.mean(exact * exact)) * exact.size**0.5
-        self.finest = np.unique(finest, return_counts=True)
+        self._sorted = SortedWeights(weights)
+        self._scale = self._sorted.mean_square * self._sorted.count**0.5
+        values, counts = np.unique(finest[finest != 0], return_counts=True)
+        self.finest = Sharing(values, counts)
 
-    def values_at(self, price: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the shared values and the number of weights that share each."""
-        values, counts = entropy_constrained(self._points, price * self._scale)
-        return (values, counts) if len(values) < len(self.finest[0]) else self.finest
+    def at(self, price: float) -> Sharing:
+        """Return how weights are shared at a price."""
+        sharing = entropy_constrained(self._sorted, price * self._scale)
+        return sharing if len(sharing.values) < len(self.finest.values) else self.finest
+
+    def size_at(self, price: float, coded: bool) -> float:
+        """Return about how many bytes values, codes and positions have at a price."""
+        return self.estimate(self.at(price), coded)
+
+    def estimate(self, sharing: Sharing, coded: bool) -> float:
+        """Return about how many bytes values, codes and positions have.
+
+        Args:
+            sharing: of these weights.
+            coded: whether the codes are Huffman coded.
+        """
+        counts = sharing.counts.astype(np.int64)
+        if not len(counts):
+            return 0.0
+        kept, total = int(counts.sum()), self._sorted.total
+        positions = _entropy(kept / total) * total / 8
+        width = (len(counts) - 1).bit_length()
+        if not coded or len(counts) < 2:
+            return 4 * len(counts) + kept * width / 8 + positions
+        codes = int((huffman.code_lengths(counts) * counts).sum())
+        return 4.5 * len(counts) + codes / 8 + positions
+
+
+def _entropy(share: float) -> float:
+    """Return the bits that say whether one of things, of which a share is kept, is kept."""
+    return -sum(p * np.log2(p) for p in (share, 1 - share) if p > 0)
 
 
 def find_price(layers: Sequence[PricedLayer], size: float, coded: bool) -> float | None:
-    """Return the lowest price at which values and codes of all layers fit into `size` bytes.
+    """Return the lowest price at which all values, codes and positions fit into `size` bytes.
 
     Returns:
         The price; None if they are larger at any price.
     """
-    if _size_at(layers, MAXIMUM_PRICE, coded) > size:
+
+    def size_at(price: float) -> float:
+        return sum(layer.size_at(price, coded) for layer in layers)
+
+    if size_at(MAXIMUM_PRICE) > size:
         return None
     low, high = _MINIMUM_PRICE, MAXIMUM_PRICE
     for _ in range(_HALVINGS):
         price = (low * high) ** 0.5
-        low, high = (low, price) if _size_at(layers, price, coded) <= size else (price, high)
+        low, high = (low, price) if size_at(price) <= size else (price, high)
     return high
-
-
-def _size_at(layers: Sequence[PricedLayer], price: float, coded: bool) -> float:
-    return sum(estimate_size(layer.values_at(price)[1], coded) for layer in layers)
-
-
-def estimate_size(counts: np.ndarray, coded: bool) -> float:
-    """Return the bytes of shared values and of their codes.
-
-    Args:
-        counts: how often each value occurs.
-        coded: whether the codes are Huffman coded.
-    """
-    counts = counts.astype(np.int64)
-    width = (len(counts) - 1).bit_length()
-    if not coded or len(counts) < 2:
-        return 4 * len(counts) + int(counts.sum()) * width / 8
-    return 4.5 * len(counts) + int((huffman.code_lengths(counts) * counts).sum()) / 8

@@ -7,8 +7,9 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from itertools import chain, combinations, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +25,7 @@ from sqgen.compress.bits_file import format_bits, read_bits
 from sqgen.compress.encoding import Compressed, Settings, decode, encode, read_compressed
 from sqgen.compress.prune import PAPER_RULES, DensityRule, find_density, prune
 from sqgen.compress.rounding import round_filters
-from sqgen.compress.sharing import cumulative_sums, entropy_constrained, k_means
+from sqgen.compress.sharing import SortedWeights, entropy_constrained, k_means
 from sqgen.compress.weighted_layers import find_weighted_layers, to_model
 from sqgen.formats.caffemodel import read_caffemodel
 from sqgen.formats.schema import PHASES
@@ -268,13 +269,44 @@ def test_k_means_of_many_values(count: int) -> None:
 
 
 def test_price_of_a_bit() -> None:
-    """The dearer, the fewer bits and the larger the error."""
+    """The dearer, the fewer bits and the more zeros."""
     weights = np.random.default_rng(3).standard_normal(2000).astype(np.float32)
-    made = [entropy_constrained(cumulative_sums(weights), price) for price in (1e-4, 1e-2, 1, 100)]
-    assert all(counts.sum() == 2000 for _, counts in made)
-    counts = [len(values) for values, _ in made]
-    assert counts == sorted(counts, reverse=True)
-    assert counts[-1] == 1
+    made = [entropy_constrained(SortedWeights(weights), price) for price in (1e-4, 1e-2, 1, 100)]
+    for sharing in made:
+        assert sharing.counts.sum() == np.count_nonzero(sharing.keeps(weights))
+    for counts in ([len(each.values) for each in made], [each.counts.sum() for each in made]):
+        assert counts == sorted(counts, reverse=True)
+    assert len(made[-1].values) == 0  # all become 0
+    assert made[0].counts.sum() > 1990
+
+
+@given(
+    st.lists(st.integers(-4, 4), min_size=1, max_size=9).filter(any),
+    st.sampled_from([0.01, 0.1, 0.5, 2.0]),
+)
+def test_price_of_a_bit_against_all_ways_to_share(numbers: list[int], price: float) -> None:
+    weights = np.array(numbers, np.float32)
+    ordered = np.sort(weights.astype(float))
+
+    def cost(edges: Sequence[int]) -> float:
+        total = 0.0
+        for part in (ordered[i:j] for i, j in pairwise(edges)):
+            value = 0.0 if part[0] <= 0 <= part[-1] else part.mean()
+            bits = len(part) * np.log2(len(ordered) / len(part))
+            total += float(((part - value) ** 2).sum() + price * bits)
+        return total
+
+    inner = [edge for edge in range(1, len(ordered)) if ordered[edge] != ordered[edge - 1]]
+    ways = chain.from_iterable(combinations(inner, count) for count in range(len(inner) + 1))
+    least = min(cost([0, *way, len(ordered)]) for way in ways)
+
+    made = entropy_constrained(SortedWeights(weights), price)
+    kept = made.keeps(weights)
+    counts = np.append(made.counts, len(weights) - kept.sum()).astype(int)
+    bits = -(counts[counts > 0] * np.log2(counts[counts > 0] / len(weights))).sum()
+    shared = np.repeat(made.values, counts[:-1])
+    error = ((shared - np.sort(weights[kept])) ** 2).sum() + (weights[~kept] ** 2).sum()
+    assert error + price * bits <= least + 1e-5
 
 
 def test_errors_of_a_filter_cancel() -> None:
