@@ -9,6 +9,8 @@
     "fire2/expand3x3" = [0.0, 7.25]
     [values]                                  # that the weights of a layer share
     "fire2/expand3x3" = [-0.5, 0.0, 0.25]
+    [entropy_constrained]                     # bits of weights that are shared as by `--size`
+    "fire3/*" = 2.625
 
 All tables may be left out. `compress encode` reads the bits of weights alone.
 """
@@ -31,7 +33,10 @@ from ..text import did_you_mean, printable
 MINIMUM_BITS, MAXIMUM_BITS = 2, 8
 KINDS = SHARED, SYMMETRIC, ASYMMETRIC = "shared", "symmetric", "asymmetric"
 RANGE_RULES = MAX, PERCENTILE, MSE, KL = "max", "percentile", "mse", "kl"
-TABLES = ACTIVATIONS, QUANTIZER, RANGES, VALUES = "activations", "quantizer", "ranges", "values"
+TABLES = ACTIVATIONS, QUANTIZER, RANGES, VALUES, ENTROPY = (
+    *("activations", "quantizer", "ranges", "values"),
+    "entropy_constrained",
+)
 _CHOICES = {
     "weights": KINDS,
     "weight_range": RANGE_RULES,
@@ -41,6 +46,7 @@ _CHOICES = {
 _MOST_IMAGES = 1 << 20
 _EXAMPLE = '"fire2/expand3x3" = 3'
 _RANGES_EXAMPLE = '"fire2/expand3x3" = [0.0, 7.25]'
+_ENTROPY_EXAMPLE = '"fire2/expand3x3" = 2.625'
 _VALUES_EXAMPLE = '"fire2/expand3x3" = [-0.5, 0.0, 0.25]'
 
 Rules = Mapping[str, int]  # shell pattern of layer names -> bits; the first that matches applies
@@ -103,6 +109,7 @@ class BitsFile:
         quantizer: how they are quantized.
         ranges: layer -> lowest and highest number that it reads, where it is known.
         values: layer -> those that its weights share, increasing, where they are known.
+        entropy: rules for layers whose sharing is entropy-constrained: any number of bits above 0.
         source: the file's name, for messages; empty where there is none.
     """
 
@@ -111,6 +118,7 @@ class BitsFile:
     quantizer: QuantizerSettings = field(default_factory=QuantizerSettings)
     ranges: Mapping[str, Range] = field(default_factory=dict)
     values: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    entropy: Mapping[str, float] = field(default_factory=dict)
     source: str = field(default="", compare=False)
 
     @property
@@ -185,16 +193,16 @@ def _bits_of(rules: Rules, layers: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def read_bits(path: str) -> tuple[tuple[str, int], ...]:
-    """Read (shell pattern of layer names, bits of weights); the first that matches a layer applies.
+def read_bits(path: str) -> BitsFile:
+    """Read a file that has bits of weights.
 
     Raises:
         FormatError: as `read_bits_file`; or no layer has bits of weights.
     """
-    rules = read_bits_file(path).weights
-    if not rules:
+    file = read_bits_file(path)
+    if not file.weights and not file.entropy:
         raise FormatError(f"{printable(path)}: has no bits of weights; write {_EXAMPLE}")
-    return tuple(rules.items())
+    return file
 
 
 def read_bits_file(path: str) -> BitsFile:
@@ -229,6 +237,7 @@ def _parse(table: Mapping[str, Any], source: str) -> BitsFile:
         settings,
         dict(_read_each(parts[RANGES], _range, f"{shown}: [{RANGES}]", _RANGES_EXAMPLE)),
         dict(_read_each(parts[VALUES], _values, f"{shown}: [{VALUES}]", _VALUES_EXAMPLE)),
+        dict(_read_each(parts[ENTROPY], _entropy_bits, f"{shown}: [{ENTROPY}]", _ENTROPY_EXAMPLE)),
         source,
     )
 
@@ -281,15 +290,9 @@ def _values(plain: Any) -> tuple[float, ...] | None:
     return numbers if 1 <= len(numbers) <= 1 << MAXIMUM_BITS and increases else None
 
 
-def format_bits(bits: Mapping[str, int], header: str = "") -> str:
-    """Return the TOML that `read_bits` reads.
-
-    Args:
-        bits: of the weights of each layer, by name.
-        header: lines of comment.
-    """
-    rules = {_pattern(name): number for name, number in bits.items()}
-    return format_bits_file(BitsFile(rules), header)
+def _entropy_bits(plain: Any) -> float | None:
+    is_number = type(plain) in (int, float)
+    return float(plain) if is_number and 0 < plain <= MAXIMUM_BITS else None
 
 
 def format_bits_file(file: BitsFile, header: str = "") -> str:
@@ -308,11 +311,12 @@ def format_bits_file(file: BitsFile, header: str = "") -> str:
         QUANTIZER: {k: v for k, v in settings.items() if v != getattr(defaults, k)},
         RANGES: {name: list(pair) for name, pair in file.ranges.items()},
         VALUES: {name: list(values) for name, values in file.values.items()},
+        ENTROPY: dict(file.entropy),
     }
     written = {name: table for name, table in tables.items() if table}
     return header + tomli_w.dumps({**file.weights, **written})
 
 
-def _pattern(name: str) -> str:
+def pattern_of(name: str) -> str:
     """Return a pattern of this name alone, which is the name of no table."""
     return f"[{name[0]}]{name[1:]}" if name in TABLES else escape(name)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from .weighted_layers import (
 
 LAYOUTS = ("net", "sqz")
 Blobs = list[list[np.ndarray]]
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Settings:
             products.
         bits: of a layer's codes; a layer has at most 2^bits different values, 0 included.
         bits_for: (shell pattern of layer names, bits); the first match applies.
+        entropy_bits_for: likewise, with entropy-constrained sharing (`PricedLayer.at_bits`), any
+            number above 0; comes before `bits_for`.
         bits_source: the file that `bits_for` are from, for errors; empty if they are typed.
         size: maximum bytes of the file, instead of `bits`: entropy-constrained quantization at one
             price of a bit for all layers; .sqz only.
@@ -59,6 +62,7 @@ class Settings:
     layout: str = "sqz"
     bits: int = MAXIMUM_BITS
     bits_for: tuple[tuple[str, int], ...] = ()
+    entropy_bits_for: tuple[tuple[str, float], ...] = ()
     bits_source: str = ""
     size: int | None = None
     density: tuple[DensityRule, ...] = ()
@@ -72,7 +76,8 @@ class Settings:
                 raise DesignError(
                     f"{bits} bits: a shared weight has {MINIMUM_BITS} to {MAXIMUM_BITS}"
                 )
-        if self.layout == "net" and (self.bits != MAXIMUM_BITS or self.bits_for or self.size):
+        has_bits = self.bits != MAXIMUM_BITS or self.bits_for or self.entropy_bits_for
+        if self.layout == "net" and (has_bits or self.size):
             raise DesignError(
                 ".net has 8 bits for convolutions and 4 for inner products; write .sqz for other"
                 " bits or a size"
@@ -82,9 +87,15 @@ class Settings:
         """Return the bits of a layer's codes."""
         if self.layout == "net":
             return net_file.CODE_BITS[layer.type]
-        return next(
-            (b for pattern, b in self.bits_for if fnmatchcase(layer.name, pattern)), self.bits
-        )
+        return _first_match(self.bits_for, layer.name) or self.bits
+
+    def entropy_bits_of(self, layer: WeightedLayer) -> float | None:
+        """Return the bits of a layer whose sharing is entropy-constrained; None for others."""
+        return _first_match(self.entropy_bits_for, layer.name)
+
+
+def _first_match(rules: Sequence[tuple[str, Number]], name: str) -> Number | None:
+    return next((bits for pattern, bits in rules if fnmatchcase(name, pattern)), None)
 
 
 class CompressedLayer(NamedTuple):
@@ -229,7 +240,7 @@ def _wrong_kind(data: bytes) -> str | None:
 def _check_patterns(layers: Sequence[WeightedLayer], settings: Settings) -> None:
     """Refuse a pattern of `bits_for` that matches no layer, and `density` if no rule does."""
     names = [layer.name for layer in layers if layer.is_shared]
-    for pattern, _ in settings.bits_for:
+    for pattern, _ in (*settings.bits_for, *settings.entropy_bits_for):
         if not any(fnmatchcase(name, pattern) for name in names):
             where = f"{printable(settings.bits_source)}: " if settings.bits_source else ""
             hint = did_you_mean(pattern, names)
@@ -264,6 +275,9 @@ def share(layer: WeightedLayer, weights: np.ndarray, settings: Settings) -> np.n
 
     Weights that have few enough values, and those of layers that are not shared, stay exact.
     """
+    bits = settings.entropy_bits_of(layer)
+    if bits is not None and layer.is_shared and weights.any():
+        return round_to(layer, weights, price_layer(layer, weights).at_bits(bits))
     nonzero = weights[weights != 0]
     maximum = _maximum_values(layer, weights, settings)
     if not layer.is_shared or len(np.unique(nonzero)) <= maximum:
@@ -272,7 +286,13 @@ def share(layer: WeightedLayer, weights: np.ndarray, settings: Settings) -> np.n
     return layer.from_filters(filters)
 
 
-def _round(layer: WeightedLayer, weights: np.ndarray, sharing: Sharing) -> np.ndarray:
+def price_layer(layer: WeightedLayer, weights: np.ndarray) -> PricedLayer:
+    """Return what a layer's weights share at a price; some are not 0."""
+    return PricedLayer(weights, share(layer, weights, Settings()))
+
+
+def round_to(layer: WeightedLayer, weights: np.ndarray, sharing: Sharing) -> np.ndarray:
+    """Return the weights of a layer, each replaced by one of the values, or 0."""
     kept = layer.to_filters(sharing.keeps(weights))
     return layer.from_filters(round_filters(layer.to_filters(weights), sharing.values, kept))
 
@@ -296,7 +316,7 @@ def _share_to_size(
         shared = [list(arrays) for arrays in blobs]
         for index, priced_layer in priced.items():
             sharing = priced_layer.at(MAXIMUM_PRICE if price is None else price)
-            shared[index][0] = _round(layers[index], blobs[index][0], sharing)
+            shared[index][0] = round_to(layers[index], blobs[index][0], sharing)
         parts = _write(layers, shared, settings)
         if price is None and _size(parts) > limit:
             raise DesignError(

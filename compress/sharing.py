@@ -39,7 +39,8 @@ class Sharing(NamedTuple):
     def keeps(self, weights: np.ndarray) -> np.ndarray:
         """Return where weights take one of the values, and not 0."""
         low, high = self.pruned
-        return (weights != 0) & ((weights < low) | (weights >= high))
+        kept: np.ndarray = (weights != 0) & ((weights < low) | (weights >= high))
+        return kept
 
 
 class SortedWeights:
@@ -60,7 +61,8 @@ class SortedWeights:
         ordered = np.sort(weights[weights != 0], axis=None).astype(np.float64)
         self.total, self.count = weights.size, ordered.size
         self.mean_square = float(np.mean(ordered * ordered))
-        negative, positive = _group(ordered[ordered < 0]), _group(ordered[ordered > 0])
+        parts = ordered[ordered < 0], ordered[ordered > 0]
+        negative, positive = (_group(part, GROUPS // 2) for part in parts)
         zero = np.array([weights.size - ordered.size, 0.0, 0.0])
         rows = (
             np.cumsum(np.concatenate([[0.0], np.diff(a), [of_zero], np.diff(b)]))
@@ -147,8 +149,8 @@ def _cheapest_edges(costs: np.ndarray) -> list[int]:
     return edges[::-1]
 
 
-def _group(ordered: np.ndarray) -> CumulativeSums:
-    """Sum up the different values, or at most `GROUPS` groups of neighbours.
+def _group(ordered: np.ndarray, most: int = GROUPS) -> CumulativeSums:
+    """Sum up the different values, or at most so many groups of neighbours.
 
     Groups are narrow where weights are dense: their density is the cube root of the weights', as
     in the best quantizer (Panter and Dite 1951). A weight at distance d from the next one counts as
@@ -156,10 +158,10 @@ def _group(ordered: np.ndarray) -> CumulativeSums:
     """
     values, counts = np.unique(ordered, return_counts=True)
     sums, squares = counts * values, counts * values * values
-    if len(values) > GROUPS:
+    if len(values) > most:
         scale = np.cumsum(np.cbrt(np.square(np.diff(values, prepend=values[0])) * counts))
-        group = (scale * (GROUPS / scale[-1])).astype(np.int64)
-        firsts = np.flatnonzero(np.diff(np.minimum(group, GROUPS - 1), prepend=-1))
+        group = (scale * (most / scale[-1])).astype(np.int64)
+        firsts = np.flatnonzero(np.diff(np.minimum(group, most - 1), prepend=-1))
         counts, sums, squares = (np.add.reduceat(x, firsts) for x in (counts, sums, squares))
     return CumulativeSums(*(np.concatenate([[0.0], np.cumsum(x)]) for x in (counts, sums, squares)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,6 +41,15 @@ class PricedLayer:
         sharing = entropy_constrained(self._sorted, price * self._scale)
         return sharing if len(sharing.values) < len(self.finest.values) else self.finest
 
+    def at_bits(self, bits: float) -> Sharing:
+        """Return how weights are shared at the price that so many bits a weight have.
+
+        It is the slope of the rate-distortion function of Gaussian weights, D = s^2 4^-R (Shannon
+        1959), there: what an error of 4^-bits of the mean square is worth.
+        """
+        slope = 2 * math.log(2) * 4.0**-bits
+        return self.at(slope / self._sorted.count**0.5)
+
     def size_at(self, price: float, coded: bool) -> float:
         """Return about how many bytes values, codes and positions have at a price."""
         return self.estimate(self.at(price), coded)
@@ -65,7 +75,7 @@ class PricedLayer:
 
 def _entropy(share: float) -> float:
     """Return the bits that say whether one of things, of which a share is kept, is kept."""
-    return -sum(p * np.log2(p) for p in (share, 1 - share) if p > 0)
+    return -sum(part * math.log2(part) for part in (share, 1 - share) if part > 0)
 
 
 def find_price(layers: Sequence[PricedLayer], size: float, coded: bool) -> float | None:

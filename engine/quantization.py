@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from ..compress.bits_file import SHARED, VALUES, BitsFile, Range
+from ..compress.bits_file import ENTROPY, SHARED, VALUES, BitsFile, Range
 from ..errors import DesignError, NetError
 from ..formats.schema import PHASES, NetParameter
 from ..text import printable
@@ -23,6 +23,14 @@ from .quantizers import LayerQuantizers, Quantizer, Shared
 from .weight_quantizers import Encoded, fit_shared, fit_uniform, follow
 
 QUANTIZED_TYPES = ("Convolution", "Deconvolution", "InnerProduct")
+
+
+def _check_kind(file: BitsFile) -> None:
+    if file.entropy:
+        raise DesignError(
+            f"{printable(file.source)}: has [{ENTROPY}], which makes other weights; encode them"
+            " with sqgen compress encode --bits-from, and run what sqgen compress decode makes"
+        )
 
 
 class Quantization:
@@ -48,6 +56,7 @@ class Quantization:
 
     def __init__(self, file: BitsFile, net: Executor, trains: bool = False) -> None:
         self._file, self._net, self._trains = file, net, trains
+        _check_kind(file)
         in_any_phase = net.definition.param.layer
         file.check_layers(each.name for each in in_any_phase if each.type in QUANTIZED_TYPES)
         wired = net.wiring.layers

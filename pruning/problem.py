@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import NetError
-from ..search.problem import Choice
+from ..search.problem import Choice, EvenLevels
 from .budgets import Limits
 from .decision_features import Features
 from .decisions import Decision, RatioRules, rank
@@ -13,7 +13,7 @@ from .decisions import Decision, RatioRules, rank
 Score = Callable[[list[int]], float]  # of the roots that go
 
 
-class PruningProblem:
+class PruningProblem(EvenLevels):
     """Which numbers of channels the decisions of a net may keep.
 
     Args:

@@ -1,14 +1,16 @@
-"""Choose the bits of a net's layers within a budget of bytes: the search, and what it finds."""
+"""Choose the bits of a net's layers within budgets: the search, and what it finds."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine.agreement import TOP1, Agreement, check_finite, check_labels, compare, probabilities
+from ..compress.bits_file import QuantizerSettings, Range
+from ..engine.agreement import TOP1, Agreement, check_finite, check_labels, compare
 from ..nets.definition import NetDefinition
 from ..nets.deploy import deploy_net
 from ..nets.layer_types import Shape
@@ -18,12 +20,13 @@ from ..search.journal import Trials, identify
 from ..search.problem import Choice, fill
 from ..search.run import Search
 from ..weights.make_caffemodel import make_caffemodel
-from ..weights.net_arrays import Arrays
+from .costs import Cost
 from .layer_features import layer_features
 from .layer_table import LayerTable
-from .problem import BitsProblem
+from .problem import FLOAT_BITS, BitsProblem, Budget
 
 if TYPE_CHECKING:
+    from ..engine.histograms import Histogram
     from ..engine.input_images import InputImages
 
 UNIFORM = "uniform"
@@ -32,12 +35,27 @@ WHOLE, QUANTIZED = ("whole", "quantized")
 
 @dataclass(frozen=True)
 class LayerBits:
-    """The bits of a layer, its number of weights, and its bytes in the file."""
+    """The bits of a layer, its number of weights, and its bytes in the file.
+
+    Attributes:
+        activation_bits: of what the layer reads; None where that stays float.
+    """
 
     layer: str
     weights: int
-    bits: int
+    bits: float
     bytes: int
+    activation_bits: int | None = None
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What bits cost: with 8 bits everywhere, as chosen, and at most."""
+
+    cost: Cost
+    before: float
+    after: float
+    limit: float
 
 
 @dataclass(frozen=True)
@@ -47,17 +65,17 @@ class Quantization:
     Attributes:
         layers: in the order of the net.
         file: the .sqz file.
-        limit: bytes that it may have.
-        whole_bytes: of the file with 8 bits everywhere.
+        spent: of each budget.
         agreements: which net -> how far it agrees with the whole one on images: the whole, the
             largest number of bits within the budget that all layers can have, and the chosen bits.
+        ranges: of what layers read, where it is quantized.
     """
 
     layers: list[LayerBits]
     file: bytes
-    limit: int
-    whole_bytes: int
+    spent: list[Spent]
     agreements: dict[str, Agreement]
+    ranges: Mapping[str, Range]
 
 
 class QuantizationJob:
@@ -66,13 +84,15 @@ class QuantizationJob:
     Args:
         net: the net.
         table: its layers.
-        budget: of bytes: a share of the file with 8 bits everywhere, up to 1; above, an amount.
+        budgets: one or more.
         search: how bits are found.
         score: of its trials, one of `agreement.SCORES`.
         image: (channels, height, width) of the records of data layers that don't define it.
+        activation_bits: of what all layers read: `FLOAT_BITS` leaves it float; None chooses.
+        settings: how it is quantized.
 
     Raises:
-        DesignError: no bits meet the budget, or all do; or the trials are too few for the search.
+        DesignError: no bits meet a budget, or all do; or the trials are too few for the search.
         NetError: the net has no deploy net.
     """
 
@@ -80,14 +100,19 @@ class QuantizationJob:
         self,
         net: NetDefinition,
         table: LayerTable,
-        budget: float,
+        budgets: Sequence[Budget],
         search: Search,
         score: str,
         image: Shape | None = None,
+        activation_bits: int | None = FLOAT_BITS,
+        settings: QuantizerSettings | None = None,
     ) -> None:
         self._net, self._table, self._search, self._score = net, table, search, score
+        self._budgets, self._settings = budgets, settings or QuantizerSettings()
+        self._quantizes_activations = activation_bits != FLOAT_BITS
         shapes = require_shapes(net, "TEST", image)
-        self._problem = BitsProblem(table, budget, layer_features(shapes, table.names))
+        features = layer_features(shapes, table.names)
+        self._problem = BitsProblem(table, budgets, features, activation_bits)
         search.check(self._problem)
         self._deploy = deploy_net(net, image=image).definition
 
@@ -104,15 +129,17 @@ class QuantizationJob:
         Raises:
             SqgenError: the net can't run on the images, or the journal can't be used.
         """
-        whole = self._probabilities(self._table.exact, images)
+        trial = _Trial(self._deploy, images, self._table, self._problem, self._settings)
+        if self._quantizes_activations:
+            trial.calibrate()
+        whole = trial.whole()
         check_finite(whole, self._net.source)
         if self._score == TOP1:
             check_labels(images.labels, whole.shape[1], "--data")
 
         @cache
         def agreement(choice: Choice) -> Agreement:
-            found = self._probabilities(self._table.arrays(choice), images)
-            return compare(whole, found, images.labels)
+            return compare(whole, trial.probabilities(choice), images.labels)
 
         problem = self._problem
         problem.score_bits = lambda choice: agreement(choice).score(self._score, images.total)
@@ -120,14 +147,14 @@ class QuantizationJob:
         uniform = problem.uniform()
         return Quantization(
             self._layers(choice),
-            self._table.file(choice),
-            problem.limit,
-            self._table.file_bytes(self._table.most),
+            self._table.file(problem.bits(choice).levels),
+            self._spent(choice),
             {
                 WHOLE: compare(whole, whole, images.labels),
-                f"{uniform[0]} bits": agreement(uniform),
+                f"{self._table.bits(uniform[0]):g} bits": agreement(uniform),
                 QUANTIZED: agreement(choice),
             },
+            trial.ranges(choice),
         )
 
     def _choose(self, images: InputImages, trials: Trials, start_bar: StartBar) -> Choice:
@@ -140,13 +167,18 @@ class QuantizationJob:
         filled = fill(self._problem, found, range(len(found)))
         return min(filled, found, key=self._problem.score)
 
-    def _probabilities(self, arrays: Arrays, images: InputImages) -> np.ndarray:
-        return probabilities(self._deploy, make_caffemodel(self._deploy, arrays), images)
-
     def _layers(self, choice: Choice) -> list[LayerBits]:
-        table = self._table
-        rows = zip(table.names, table.weights, choice, table.layer_bytes(choice), strict=True)
+        table, bits = self._table, self._problem.bits(choice)
+        sizes = table.layer_bytes(bits.levels)
+        read = [int(each) if self._quantizes_activations else None for each in bits.activations]
+        rows = zip(table.names, table.weights, bits.weights, sizes, read, strict=True)
         return [LayerBits(*row) for row in rows]
+
+    def _spent(self, choice: Choice) -> list[Spent]:
+        problem = self._problem
+        amounts = problem.amounts(problem.most), problem.amounts(choice), problem.limits
+        rows = zip(self._budgets, *amounts, strict=True)
+        return [Spent(budget.cost, *row) for budget, *row in rows]
 
     def _about(self, images: InputImages) -> dict[str, Any]:
         """Return what tells this search from others."""
@@ -155,7 +187,67 @@ class QuantizationJob:
         return {
             **self._search._asdict(),
             "score": self._score,
-            "budgets": [f"--bytes {self._problem.limit}"],
+            "quantizer": self._table.quantizer,
+            "activations": self._problem.activation_bits,
+            "budgets": [budget.text for budget in self._budgets],
             **identify(net, self._table.exact.values(), images.batches),
             "layers": [{"layer": name, "weights": count} for name, count in sizes],
         }
+
+
+class _Trial:
+    """A net on images, run with the bits of choices."""
+
+    def __init__(
+        self,
+        net: NetDefinition,
+        images: InputImages,
+        table: LayerTable,
+        problem: BitsProblem,
+        settings: QuantizerSettings,
+    ) -> None:
+        from ..engine.image_run import ImageRun  # loads PyTorch
+
+        self._net, self._run = net, ImageRun(net, images)
+        self._table, self._problem, self._settings = table, problem, settings
+        self._histograms: dict[str, Histogram] = {}
+
+    def calibrate(self) -> None:
+        """Count what the layers read, so that it can be quantized."""
+        model = make_caffemodel(self._net, self._table.exact)
+        self._histograms = self._run.histograms(model, self._table.names)
+
+    def whole(self) -> np.ndarray:
+        """Return the probabilities of the whole net."""
+        return self._run.probabilities(make_caffemodel(self._net, self._table.exact))
+
+    def probabilities(self, choice: Choice) -> np.ndarray:
+        """Return the probabilities with the bits of a choice."""
+        from ..engine.calibration import activation_quantizer
+
+        arrays = self._table.arrays(self._problem.bits(choice).levels)
+        read = self._activation_bits(choice)
+        ranges = self.ranges(choice)
+        quantizers = {
+            name: activation_quantizer(ranges[name], bits, self._settings)
+            for name, bits in read.items()
+        }
+        return self._run.probabilities(make_caffemodel(self._net, arrays), quantizers)
+
+    def ranges(self, choice: Choice) -> dict[str, Range]:
+        """Return the range of what each layer reads; of none where it stays float."""
+        return {
+            name: self._range(name, bits) for name, bits in self._activation_bits(choice).items()
+        }
+
+    def _activation_bits(self, choice: Choice) -> dict[str, int]:
+        if not self._histograms:
+            return {}
+        bits = self._problem.bits(choice).activations
+        return {name: int(each) for name, each in zip(self._table.names, bits, strict=True)}
+
+    @cache  # noqa: B019 - lives as long as the search
+    def _range(self, name: str, bits: int) -> Range:
+        from ..engine.calibration import activation_range
+
+        return activation_range(self._histograms[name], bits, self._settings)

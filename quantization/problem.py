@@ -1,60 +1,125 @@
-"""Bits as a search problem: how many each layer gets, within the bytes of the very .sqz file."""
+"""Bits as a search problem: how many the numbers of each layer get, within budgets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from ..compress.bits_file import MAXIMUM_BITS, MINIMUM_BITS
 from ..errors import DesignError, NetError
 from ..search.budget import budget_amount
 from ..search.problem import Choice
+from .costs import Bits, Cost
 from .layer_features import Features
 from .layer_table import LayerTable
 
 Score = Callable[[Choice], float]
 
+FLOAT_BITS = 32  # of activations that are not quantized
+# How many levels of a layer are tried alone: all whole bits, since k-means with few values errs in
+# leaps; of finer steps, losses follow the squared error well.
+_MOST_PROBES = {1: 6, 8: 3}
+
+
+class Budget(NamedTuple):
+    """How much of a cost bits may have.
+
+    Attributes:
+        cost: such as bytes.
+        given: a share of the cost of 8 bits everywhere, up to 1; above, an amount.
+    """
+
+    cost: Cost
+    given: float
+
+    @property
+    def text(self) -> str:
+        """The budget as it is typed."""
+        return f"{self.cost.flag} {self.given:.15g}"
+
 
 class BitsProblem:
     """Which bits the layers of a net may have.
 
+    A choice has the level of each layer's weights; where bits of activations are chosen too, each
+    is followed by the bits of what the layer reads.
+
     Args:
         table: the layers.
-        budget: of the file: a share of that with 8 bits everywhere, up to 1; above, bytes.
+        budgets: one or more.
         features: of the layers.
+        activation_bits: of what all layers read; None if they are chosen.
 
     Attributes:
-        limit: bytes of the file at most.
+        activation_bits: as given.
+        limits: amount of each budget.
         score_bits: how bad a choice is; the less, the better. None until a search needs it.
 
     Raises:
-        DesignError: no bits meet the budget, or all do.
+        DesignError: no bits meet a budget, or all do.
     """
 
-    def __init__(self, table: LayerTable, budget: float, features: Sequence[Features] = ()) -> None:
-        self._table, self.features = table, features
-        self.most, self.least = table.most, table.least
+    def __init__(
+        self,
+        table: LayerTable,
+        budgets: Sequence[Budget],
+        features: Sequence[Features] = (),
+        activation_bits: int | None = FLOAT_BITS,
+    ) -> None:
+        self._table, self._budgets, self.activation_bits = table, tuple(budgets), activation_bits
+        self.most = self._joined(table.most, MAXIMUM_BITS)
+        self.least = self._joined(table.least, MINIMUM_BITS)
+        self.features = features if not self.chooses_activations else _both(features)
         self.score_bits: Score | None = None
-        most, least = table.file_bytes(self.most), table.file_bytes(self.least)
-        self.limit = int(budget_amount(budget, most))
-        if self.limit >= most:
+        self.limits = [self._limit(budget) for budget in self._budgets]
+
+    @property
+    def chooses_activations(self) -> bool:
+        """Whether a choice has bits of activations."""
+        return self.activation_bits is None
+
+    def _joined(self, levels: Sequence[int], activation_bits: int) -> Choice:
+        if not self.chooses_activations:
+            return tuple(levels)
+        return tuple(number for level in levels for number in (level, activation_bits))
+
+    def _limit(self, budget: Budget) -> float:
+        cost = budget.cost
+        most, least = (cost.amount(self.bits(choice)) for choice in (self.most, self.least))
+        limit = budget_amount(budget.given, most)
+        if limit >= most:
             raise DesignError(
-                f"--bytes {budget:.15g}: with {MAXIMUM_BITS} bits everywhere the file has"
-                f" {most:,} bytes, so there is nothing to choose; give less, or run"
-                " sqgen compress encode"
+                f"{budget.text}: {MAXIMUM_BITS} bits everywhere have {cost.text(most)} {cost.unit},"
+                " so there is nothing to choose; give less"
             )
-        if self.limit < least:
+        if limit < least:
             raise DesignError(
-                f"--bytes {budget:.15g}: can't be met; with {MINIMUM_BITS} bits everywhere the file"
-                f" has {least:,} bytes ({least / most:.4f})"
+                f"{budget.text}: can't be met; the least bits everywhere have"
+                f" {cost.text(least)} {cost.unit} ({least / most:.4f})"
             )
+        return limit
+
+    def bits(self, choice: Sequence[int]) -> Bits:
+        """Return what a choice means."""
+        step = 2 if self.chooses_activations else 1
+        levels = choice[::step]
+        read = choice[1::2] if step == 2 else [self.activation_bits or 0] * len(levels)
+        return Bits(levels, [self._table.bits(level) for level in levels], read)
+
+    def amounts(self, choice: Sequence[int]) -> list[float]:
+        """Return what a choice costs, of each budget."""
+        bits = self.bits(choice)
+        return [budget.cost.amount(bits) for budget in self._budgets]
 
     def use(self, choice: Sequence[int]) -> float:
-        """Return which part of the budget the file with these bits takes."""
-        return self._table.file_bytes(choice) / self.limit
+        """Return which part of the tightest budget a choice takes."""
+        return max(
+            amount / limit for amount, limit in zip(self.amounts(choice), self.limits, strict=True)
+        )
 
     def fits(self, choice: Sequence[int]) -> bool:
-        """Whether the file with these bits is within the budget."""
-        return self._table.file_bytes(choice) <= self.limit
+        """Whether a choice is within all budgets."""
+        return self.use(choice) <= 1
 
     def score(self, choice: Sequence[int]) -> float:
         """Return how bad the net with these bits is.
@@ -67,6 +132,39 @@ class BitsProblem:
         return self.score_bits(tuple(choice))
 
     def uniform(self) -> Choice:
-        """Return the most bits within the budget that all layers can have."""
-        fitting = ((bits,) * len(self.most) for bits in range(MAXIMUM_BITS, MINIMUM_BITS - 1, -1))
-        return next(choice for choice in fitting if self.fits(choice))
+        """Return the most bits within the budgets that all layers can have."""
+        levels = range(self.most[0], self.least[0] - 1, -1)
+        return next(choice for level in levels if self.fits(choice := self._all_at(level)))
+
+    def _all_at(self, level: int) -> Choice:
+        """Return the choice of a level of weights everywhere, and about as many activation bits."""
+        activation_bits = max(MINIMUM_BITS, round(level / self._table.steps))
+        return self._joined([level] * len(self._table.names), activation_bits)
+
+    def probes(self, place: int, count: int) -> Sequence[int]:
+        """Return levels of whole bits, nearest to a bit below the most that all layers can have."""
+        steps, least, most = self._steps(place), self.least[place], self.most[place]
+        center = self.uniform()[place] - steps
+        inside = [bits * steps for bits in range(MAXIMUM_BITS) if least <= bits * steps < most]
+        nearest = sorted(inside, key=lambda level: (abs(level - center), level))
+        return sorted(nearest[: min(count, _MOST_PROBES[steps])])
+
+    def _steps(self, place: int) -> int:
+        return self._table.steps if self._is_of_weights(place) else 1
+
+    def _is_of_weights(self, place: int) -> bool:
+        return not self.chooses_activations or place % 2 == 0
+
+    def error(self, place: int, level: int) -> float:
+        """Return the squared error, which the loss follows.
+
+        That of activations is in a unit of its own: a quarter for each further bit.
+        """
+        if not self._is_of_weights(place):
+            return float(4.0**-level)
+        return self._table.error(place // 2 if self.chooses_activations else place, level)
+
+
+def _both(features: Sequence[Features]) -> list[Features]:
+    """Return the features of weights and of what is read, as HAQ has them: each layer's twice."""
+    return [(*each, of_weights) for each in features for of_weights in (1.0, 0.0)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from ..compress.bits_file import MAXIMUM_BITS, MINIMUM_BITS
+from ..compress.bits_file import MAXIMUM_BITS
 from ..errors import FormatError
 from ..search.journal import Trial
 from ..search.record import ChoiceTable, SearchRecord, read_record
 from ..text import printable
+from .layer_table import K_MEANS, STEPS
+from .problem import FLOAT_BITS
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,36 @@ class QuantizationRecord(SearchRecord):
 
     Attributes:
         layers: of the net whose bits are chosen, in its order.
+        quantizer: of their weights.
+        activations: bits of what all of them read; None where these are chosen, too: a choice has
+            them after the level of the weights.
     """
 
     choice_name = "bits"
     layers: tuple[SearchedWeights, ...]
+    quantizer: str = K_MEANS
+    activations: int | None = FLOAT_BITS
+
+    @property
+    def chosen(self) -> int:
+        """How many numbers a choice has for a layer."""
+        return 2 if self.activations is None else 1
+
+    def bits(self, trial: Trial) -> list[tuple[float, ...]]:
+        """Return the bits of each layer's weights in a trial, and of what it reads, if chosen."""
+        steps, each = STEPS[self.quantizer], self.chosen
+        rows = zip(*(trial.choice[at::each] for at in range(each)), strict=True)
+        return [(level if steps == 1 else level / steps, *read) for level, *read in rows]
 
     def choice_table(self, trial: Trial) -> ChoiceTable:
         """Return the bits of each layer in a trial."""
-        pairs = zip(self.layers, trial.choice, strict=True)
-        rows = [(each.layer, f"{each.weights:,}", f"{bits}") for each, bits in pairs]
-        return ChoiceTable(("layer", "weights", "bits"), rows, list(trial.choice))
+        bits = self.bits(trial)
+        rows = [
+            (layer.layer, f"{layer.weights:,}", *(f"{number:g}" for number in row))
+            for layer, row in zip(self.layers, bits, strict=True)
+        ]
+        heads = ("layer", "weights", "bits", "activation bits")[: 2 + self.chosen]
+        return ChoiceTable(heads, rows, [number for row in bits for number in row])
 
 
 def read_quantization(path: str | os.PathLike[str]) -> QuantizationRecord:
@@ -45,9 +67,12 @@ def read_quantization(path: str | os.PathLike[str]) -> QuantizationRecord:
         FormatError: it is none, damaged, or of another format.
     """
     record = read_record(QuantizationRecord, path, "quantization")
+    shown = printable(str(path))
+    if record.quantizer not in STEPS:
+        raise FormatError(f"{shown}: is of another version of sqgen, or damaged")
+    most = MAXIMUM_BITS * STEPS[record.quantizer]
     for trial in record.tried:
-        in_range = all(MINIMUM_BITS <= bits <= MAXIMUM_BITS for bits in trial.choice)
-        if len(trial.choice) != len(record.layers) or not in_range:
-            shown = printable(str(path))
+        in_range = all(0 < level <= most for level in trial.choice)
+        if len(trial.choice) != record.chosen * len(record.layers) or not in_range:
             raise FormatError(f"{shown}: has a trial of other layers; it is damaged")
     return record

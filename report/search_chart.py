@@ -1,4 +1,4 @@
-"""A pruning as charts: the share of its channels that each layer keeps, and a search's scores."""
+"""Searches as charts: the channels that layers keep, the bits that they have, and scores."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ HEIGHT = 200  # pixels of the scores
 NAME = 40  # characters of layers' names
 WITHIN, BEST, OVER = KINDS = ("within the budget", "best so far", "over the budget")
 _SHAPES = ("circle", "stroke", "cross")
+_OF = ("weights", "activations")
+_LAYER_AXIS = {
+    "field": "layer",
+    "type": "nominal",
+    "sort": None,
+    "title": None,
+    "axis": {"ticks": False, "domain": False, "labelLimit": 260},
+}
 _LOG_FROM = 5  # times the smallest score is the largest, where a logarithmic axis shows more
 
 
@@ -32,6 +40,14 @@ class LayerShare(NamedTuple):
     layers: Sequence[str]
     channels: int
     kept: int
+
+
+class ChosenBits(NamedTuple):
+    """The bits of a layer's weights, and of what it reads, if these are chosen."""
+
+    layer: str
+    weights: float
+    activations: float | None = None
 
 
 class TrialScore(NamedTuple):
@@ -68,12 +84,68 @@ def _labels(shares: Sequence[LayerShare]) -> list[str]:
         chart_label(name if len(name) <= NAME else first_few(each.layers, 1), NAME)
         for name, each in zip(names, shares, strict=True)
     ]
+    return _distinct(short)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
     seen: Counter[str] = Counter()
     labels = []
-    for label in short:
+    for label in names:
         seen[label] += 1
         labels.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
     return labels
+
+
+def bits_chart(layers: Sequence[ChosenBits], most: int, title: str) -> Chart:
+    """Return the bits of each layer as bars with the numbers.
+
+    Args:
+        layers: in the order of the net.
+        most: bits that a layer may have.
+        title: what chose them.
+    """
+    labels = _distinct([chart_label(each.layer, NAME) for each in layers])
+    values = [
+        {"layer": label, "bits": bits, "of": of}
+        for each, label in zip(layers, labels, strict=True)
+        for of, bits in zip(_OF, each[1:], strict=True)
+        if bits is not None
+    ]
+    spec = _bits_spec(values, len(layers), most, title)
+    return Chart("bits", title, spec, ("layer", "weights", "activations"), layers)
+
+
+def _bits_spec(
+    values: Sequence[dict[str, Any]], layers: int, most: int, title: str
+) -> dict[str, Any]:
+    of = [name for name in _OF if any(row["of"] == name for row in values)]
+    bits = {
+        "field": "bits",
+        "type": "quantitative",
+        "title": "bits",
+        "scale": {"domain": [0, most]},
+        "axis": {"tickMinStep": 1, "grid": True},
+    }
+    encoding: dict[str, Any] = {
+        "y": _LAYER_AXIS,
+        "x": bits,
+        "tooltip": [{"field": "layer"}, {"field": "of"}, {"field": "bits", "format": "~g"}],
+    }
+    if len(of) > 1:
+        encoding["yOffset"] = {"field": "of", "sort": of}
+        encoding["color"] = {"field": "of", "type": "nominal", "title": None, "sort": of}
+    number = {"text": {"field": "bits", "format": "~g"}}
+    return {
+        "title": title,
+        "width": WIDTH,
+        "height": BAR * layers * len(of),
+        "data": {"values": list(values)},
+        "encoding": encoding,
+        "layer": [
+            {"mark": "bar"},
+            {"mark": {"type": "text", "align": "left", "dx": 4}, "encoding": number},
+        ],
+    }
 
 
 def _shares_spec(values: Sequence[dict[str, Any]], title: str) -> dict[str, Any]:
@@ -84,13 +156,6 @@ def _shares_spec(values: Sequence[dict[str, Any]], title: str) -> dict[str, Any]
         "scale": {"domain": [0, 1]},
         "axis": {"format": "%", "tickCount": 5, "grid": True},
     }
-    layer = {
-        "field": "layer",
-        "type": "nominal",
-        "sort": None,
-        "title": None,
-        "axis": {"ticks": False, "domain": False, "labelLimit": 260},
-    }
     tooltip = [{"field": "layer"}, {"field": "text", "title": "channels kept"}]
     whole = {"datum": 1, "type": "quantitative"}
     return {
@@ -98,7 +163,7 @@ def _shares_spec(values: Sequence[dict[str, Any]], title: str) -> dict[str, Any]
         "width": WIDTH,
         "height": BAR * len(values),
         "data": {"values": list(values)},
-        "encoding": {"y": layer, "tooltip": tooltip},
+        "encoding": {"y": _LAYER_AXIS, "tooltip": tooltip},
         "layer": [
             {"mark": {"type": "bar", "opacity": 0.15}, "encoding": {"x": whole}},
             {"mark": {"type": "bar"}, "encoding": {"x": share}},
@@ -203,4 +268,4 @@ def search_picture(charts: Sequence[Chart]) -> Chart:
     whole["resolve"] = {"scale": {"color": "independent", "shape": "independent"}}
     if note:
         whole["title"] = {"text": note, "orient": "bottom", "fontSize": 10, "fontWeight": "normal"}
-    return Chart("pruning", charts[0].title, whole)
+    return Chart("search", charts[0].title, whole)

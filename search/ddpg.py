@@ -1,7 +1,8 @@
-"""An agent that learns to choose: deep deterministic policy gradient, as AMC uses it.
+"""An agent that learns to choose: deep deterministic policy gradient, as AMC and HAQ use it.
 
 He et al., arXiv:1802.03494, with the numbers of its released code (mit-han-lab/amc, lib/agent.py
 and amc_search.py): decisions in order, a state and a share for each, one reward in the end for all.
+How the agent is kept within a budget is a matter of `episodes.py`.
 """
 
 from __future__ import annotations
@@ -16,17 +17,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from .problem import Choice, Problem, Proposals, fill, replace
+from .episodes import Episodes, States
+from .problem import Choice, Problem, Proposals, replace
 
 HIDDEN = 300
 ACTOR_RATE, CRITIC_RATE = 1e-4, 1e-3
 TARGET_SHARE = 0.01  # by which target networks follow, each update
 BATCH = 64
 REPLAY = 100  # episodes that are remembered
-WARM_UP = 100  # episodes of uniform shares; at most a quarter of all
-NOISE, NOISE_DECAY = 0.5, 0.95  # standard deviation of shares, and what it falls by an episode
+NOISE = 0.5  # standard deviation of shares in the first episode after the warm-up
 BASELINE_DECAY = 0.5  # of the mean of rewards
-LOWEST = 0.2  # share, where the budget allows it
 
 
 class Transition(NamedTuple):
@@ -44,62 +44,6 @@ class Transition(NamedTuple):
     score: float
     after: np.ndarray
     is_last: bool
-
-
-class States:
-    """What the agent sees before each decision, every number scaled to 0..1.
-
-    The problem's features of the decision, then, as in AMC: how much of the cost is gone, how much
-    the decisions to come can still take, and the share decided last.
-    """
-
-    def __init__(self, problem: Problem) -> None:
-        self._problem = problem
-        count = len(problem.most)
-        features = np.array([[place, *problem.features[place]] for place in range(count)], float)
-        low, high = features.min(0), features.max(0)
-        varies = high > low
-        self._scaled = (features[:, varies] - low[varies]) / (high - low)[varies]
-        self._whole = problem.use(problem.most)
-        self.size = self._scaled.shape[1] + 3
-
-    def before(self, place: int, choice: Sequence[int]) -> np.ndarray:
-        """Return the state before a decision, all before it being as in `choice`."""
-        problem = self._problem
-        most = problem.use((*choice[:place], *problem.most[place:]))
-        least = problem.use((*choice[:place], *problem.least[place:]))
-        last = choice[place - 1] / problem.most[place - 1] if place else 1.0
-        dynamic = (1 - most / self._whole, (most - least) / self._whole, last)
-        return np.concatenate([self._scaled[place], dynamic]).astype(np.float32)
-
-
-def bounded_share(
-    problem: Problem, floor: Choice, choice: Sequence[int], place: int, share: float
-) -> int:
-    """Return how much of a decision a share is: at least its floor, and what the budget allows.
-
-    AMC's action wall: what is decided stays, and decisions to come are at their floor. The most
-    that fits is found by bisection on the exact cost.
-    """
-
-    def at(value: int) -> Choice:
-        return (*choice[:place], value, *floor[place + 1 :])
-
-    wanted = min(problem.most[place], max(floor[place], round(share * problem.most[place])))
-    if problem.fits(at(wanted)):
-        return wanted
-    low, high = floor[place], wanted
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if problem.fits(at(middle)) else (low, middle - 1)
-    return low
-
-
-def find_floor(problem: Problem) -> Choice:
-    """Return what decisions keep at least: `LOWEST` of each where that fits."""
-    rows = zip(problem.least, problem.most, strict=True)
-    floor = tuple(min(most, max(least, round(LOWEST * most))) for least, most in rows)
-    return floor if problem.fits(floor) else problem.least
 
 
 class Agent:
@@ -195,18 +139,21 @@ def _follow(target: nn.Module, source: nn.Module) -> None:
         own.data.lerp_(other.data, TARGET_SHARE)
 
 
-def ddpg(problem: Problem, random: np.random.Generator, trials: int) -> Proposals:
+def ddpg(
+    episodes: Episodes, problem: Problem, random: np.random.Generator, trials: int
+) -> Proposals:
     """Let an agent decide the shares, episode by episode, and learn from their scores."""
-    states, floor = States(problem), find_floor(problem)
+    states = States(problem, episodes)
     agent = Agent(states.size, int(random.integers(1 << 31)))
     memory: deque[Transition] = deque(maxlen=REPLAY * len(problem.most))
-    warm_up = min(WARM_UP, trials // 4)
+    warm_up = min(episodes.WARM_UP, trials // 4)
     for episode in range(trials):
-        noise = None if episode < warm_up else NOISE * NOISE_DECAY ** (episode - warm_up)
-        choice = _episode(problem, states, floor, agent, noise, random)
+        learned = episode - warm_up
+        noise = None if learned < 0 else NOISE * episodes.NOISE_DECAY**learned
+        choice = _episode(episodes, states, agent, noise, random)
         score = yield choice
-        memory.extend(_transitions(problem, states, choice, score))
-        if episode < warm_up:
+        memory.extend(_transitions(episodes, states, choice, score))
+        if learned < 0:
             agent.unit = _typical([each.score for each in memory])
         else:
             with _one_thread():
@@ -216,26 +163,25 @@ def ddpg(problem: Problem, random: np.random.Generator, trials: int) -> Proposal
 
 
 def _episode(
-    problem: Problem,
+    episodes: Episodes,
     states: States,
-    floor: Choice,
     agent: Agent,
     noise: float | None,
     random: np.random.Generator,
 ) -> Choice:
-    """Decide one after the other; what is left of the budget goes to decisions in random order.
+    """Decide one after the other.
 
     Args:
         noise: standard deviation of the shares, cut to 0..1; None draws them uniformly.
     """
-    choice = floor
+    choice = episodes.start
     for place in range(len(choice)):
         if noise is None:
-            share = random.uniform(LOWEST, 1)
+            share = random.uniform(episodes.LOWEST, 1)
         else:
             share = _truncated_normal(random, agent.share(states.before(place, choice)), noise)
-        choice = replace(choice, place, bounded_share(problem, floor, choice, place, share))
-    return fill(problem, choice, random.permutation(len(choice)).tolist())
+        choice = replace(choice, place, episodes.level(choice, place, share))
+    return episodes.end(choice, random)
 
 
 def _truncated_normal(random: np.random.Generator, mean: float, deviation: float) -> float:
@@ -248,13 +194,13 @@ def _truncated_normal(random: np.random.Generator, mean: float, deviation: float
 
 
 def _transitions(
-    problem: Problem, states: States, choice: Choice, score: float
+    episodes: Episodes, states: States, choice: Choice, score: float
 ) -> Iterator[Transition]:
     """Yield the decisions of an episode, with the shares that it ended with."""
     count = len(choice)
     seen = [states.before(place, choice) for place in range(count)]
     for place in range(count):
-        share = choice[place] / problem.most[place]
+        share = episodes.share(place, choice[place])
         after = seen[min(place + 1, count - 1)]
         yield Transition(seen[place], share, score, after, place == count - 1)
 

@@ -22,6 +22,7 @@ from .problem import Choice
 FORMAT = 2
 KIND = "a journal of a search"
 JOURNAL = "trials.jsonl"  # in the folder of a search
+_OF_METHOD = {"by", "trials", "seed", "budgets"}  # which a score does not depend on
 _LIMIT = 1 << 30  # bytes: ten million trials
 
 
@@ -73,14 +74,19 @@ class Trials(NamedTuple):
     Attributes:
         folder: has the journal, `JOURNAL`.
         resume: whether to go on with it.
+        scores_from: folders of other searches, whose scores are taken for the same choices.
     """
 
     folder: Path
     resume: bool = False
+    scores_from: tuple[Path, ...] = ()
 
     def open(self, about: Mapping[str, Any]) -> Journal:
         """Open the journal of a search (`Journal`)."""
-        return Journal(self.folder / JOURNAL, about, self.resume)
+        journal = Journal(self.folder / JOURNAL, about, self.resume)
+        for folder in self.scores_from:
+            journal.known |= read_scores(folder / JOURNAL, about)
+        return journal
 
 
 class Journal:
@@ -95,6 +101,7 @@ class Journal:
 
     Attributes:
         trials: those that the file has.
+        known: scores of choices that other searches tried.
 
     Raises:
         FormatError: it is of another search, or is none.
@@ -106,6 +113,7 @@ class Journal:
         self._path, self._shown = path, printable(str(path))
         self._head = {"format": FORMAT, **about}
         self.trials: list[Trial] = []
+        self.known: dict[Choice, float] = {}
         is_old = os.path.lexists(path)
         if is_old and not resume:
             raise OutputError(
@@ -145,13 +153,9 @@ class Journal:
         data = read_bytes(self._path, _LIMIT, KIND)
         end = data.rfind(b"\n") + 1
         head, lines = _parse_head(data[:end], self._shown)
-        for key in {**head, **self._head}:
-            if head.get(key) != self._head.get(key):
-                raise FormatError(
-                    f"{self._shown}: is of a search with {printable(key)}"
-                    f" {printable(str(head.get(key)))}, not"
-                    f" {printable(str(self._head.get(key)))}; give --out another folder"
-                )
+        difference = _difference(head, self._head)
+        if difference:
+            raise FormatError(f"{self._shown}: is of {difference}; give --out another folder")
         self.trials = _parse_trials(lines, self._shown)
         if end < len(data):  # a line that was cut when the search was killed
             self._file.truncate(end)
@@ -170,6 +174,36 @@ class Journal:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise OutputError(f"{self._shown}: {error_reason(error)}") from None
+
+
+def read_scores(path: Path, about: Mapping[str, Any]) -> dict[Choice, float]:
+    """Read the scores that another search found for its choices.
+
+    Args:
+        path: its journal.
+        about: this search.
+
+    Raises:
+        FormatError: the file is no journal, or its scores are of other nets, weights or images.
+    """
+    head, trials = read_journal(path)
+    of_scores = [
+        {key: value for key, value in each.items() if key not in _OF_METHOD}
+        for each in (head, about)
+    ]
+    difference = _difference(*map(to_json, of_scores))
+    if difference:
+        raise FormatError(f"{printable(str(path))}: is of {difference}; its scores mean others")
+    return {trial.choice: trial.score for trial in trials}
+
+
+def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """Return the first difference of two searches, or nothing."""
+    for key in {**theirs, **ours}:
+        if theirs.get(key) != ours.get(key):
+            their, our = (printable(str(each.get(key))) for each in (theirs, ours))
+            return f"a search with {printable(key)} {their}, not {our}"
+    return ""
 
 
 def read_journal(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Trial]]:

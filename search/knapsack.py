@@ -17,6 +17,7 @@ from .problem import Choice, Problem, Proposals, fill, replace, scale
 _MAX_STATES = 1 << 13  # of a dynamic program; more are thinned out
 _MAX_LEVELS = 48  # of a decision that the program chooses from
 _ROUNDS = 12
+_REACH = 0.1  # of a decision's levels, that the first refinement may change it by
 POWERS = (1.0, 0.5, 0.75, 1.5, 2.0)  # of losses: errors of several decisions do not just add up
 
 
@@ -33,32 +34,92 @@ class LossTable(NamedTuple):
 
 
 def knapsack(problem: Problem, random: np.random.Generator, trials: int) -> Proposals:
-    """Try levels of each decision alone, then the choices of the least sum of losses."""
-    count = len(problem.most)
-    each = max(1, (trials - 1 - len(POWERS)) // count)
+    """Try levels of each decision alone, then the choices of the least sum of losses.
+
+    With the trials that are left, the best of them is refined.
+    """
+    each = max(1, (trials - 1 - len(POWERS)) // len(problem.most))
     whole = yield problem.most
-    levels, losses = [], []
-    for place, (least, most) in enumerate(zip(problem.least, problem.most, strict=True)):
-        tried = np.unique(np.linspace(least, most, each + 1).round().astype(int))[:-1]
+    tried, levels, losses = 1, [], []
+    for place, most in enumerate(problem.most):
+        probes = problem.probes(place, each)
         scores = []
-        for level in tried.tolist():
+        for level in probes:
             scores.append((yield replace(problem.most, place, level)))
-        levels.append(np.append(tried, most))
+        tried += len(probes)
+        levels.append(np.array([*probes, most]))
         losses.append(np.append(np.maximum(np.array(scores) - whole, 0), 0))
-    table = _finer(LossTable(levels, losses))
+    table = _finer(problem, LossTable(levels, losses))
+    found: list[tuple[float, Choice]] = []
     for power in POWERS:
         powers = LossTable(table.levels, [loss**power for loss in table.losses])
-        yield choose_levels(problem, powers)
+        choice = choose_levels(problem, powers)
+        found.append(((yield choice), choice))
+    yield from _refine(problem, min(found), trials - tried - len(POWERS))
 
 
-def _finer(table: LossTable) -> LossTable:
-    """Return a table with more levels, their losses interpolated."""
-    levels = [
-        np.unique(np.linspace(own[0], own[-1], _MAX_LEVELS).round().astype(int))
-        for own in table.levels
-    ]
-    rows = zip(levels, table.levels, table.losses, strict=True)
-    return LossTable(levels, [np.interp(new, own, losses) for new, own, losses in rows])
+def _refine(problem: Problem, best: tuple[float, Choice], trials: int) -> Proposals:
+    """Measure what each decision loses beside the best choice so far, and choose again, nearby.
+
+    A round takes a trial a decision and one more. After one that does not improve, the next goes
+    half as far.
+    """
+    reach = _REACH
+    for _ in range(trials // (len(problem.most) + 1)):
+        score, choice = best
+        slopes = []
+        for place, level in enumerate(choice):
+            far, least = _far(problem, place, reach), problem.least[place]
+            other = max(least, level - far) if level > least else level + 1
+            tried = replace(choice, place, other)
+            found = (yield tried), tried
+            error = problem.error(place, other) - problem.error(place, level)
+            slopes.append(max((found[0] - score) / error, 0.0) if error else 0.0)
+            if problem.fits(tried):
+                best = min(best, found)
+        nearby = choose_levels(problem, _around(problem, choice, slopes, reach))
+        found = (yield nearby), nearby
+        reach = reach if found < best else reach / 2
+        best = min(best, found)
+
+
+def _far(problem: Problem, place: int, reach: float) -> int:
+    """Return how many levels a part of a decision's are, one at least."""
+    return max(1, round(reach * (problem.most[place] - problem.least[place])))
+
+
+def _around(problem: Problem, choice: Choice, slopes: Sequence[float], reach: float) -> LossTable:
+    """Return a table of levels near a choice, whose losses are slopes times errors."""
+    levels, losses = [], []
+    for place, (level, slope) in enumerate(zip(choice, slopes, strict=True)):
+        far = _far(problem, place, reach)
+        lowest, highest = (
+            max(problem.least[place], level - far),
+            min(problem.most[place], level + far),
+        )
+        own = np.arange(lowest, highest + 1)
+        levels.append(own)
+        losses.append(slope * _errors(problem, place, own))
+    return LossTable(levels, losses)
+
+
+def _finer(problem: Problem, table: LossTable) -> LossTable:
+    """Return a table with more levels, whose losses follow the errors between those tried."""
+    levels, losses = [], []
+    for place, (tried, known) in enumerate(zip(table.levels, table.losses, strict=True)):
+        spaced = np.linspace(problem.least[place], problem.most[place], _MAX_LEVELS)
+        own = np.unique(spaced.round().astype(int))
+        errors, at = _errors(problem, place, own), _errors(problem, place, tried)
+        loss = np.interp(-errors, -at, known)
+        beyond = errors > at[0]  # less than was tried
+        loss[beyond] = known[0] * errors[beyond] / at[0]
+        levels.append(own)
+        losses.append(loss)
+    return LossTable(levels, losses)
+
+
+def _errors(problem: Problem, place: int, levels: np.ndarray) -> np.ndarray:
+    return np.array([problem.error(place, level) for level in levels.tolist()])
 
 
 def choose_levels(problem: Problem, table: LossTable) -> Choice:

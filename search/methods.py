@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..extras import required
+from .episodes import ActionWall, TakeBack
 from .knapsack import knapsack
 from .problem import Choice, Problem, Proposals, fill, replace, scale
 
@@ -135,10 +136,17 @@ def evolution(problem: Problem, random: np.random.Generator, trials: int) -> Pro
 
 
 def ddpg(problem: Problem, random: np.random.Generator, trials: int) -> Proposals:
-    """Let an agent learn to decide (AMC, arXiv:1802.03494)."""
+    """Let an agent learn to decide, behind a wall (AMC, arXiv:1802.03494)."""
     with required("torch", "--by ddpg"):
         from .ddpg import ddpg as propose
-    return propose(problem, random, trials)
+    return propose(ActionWall(problem), problem, random, trials)
+
+
+def haq(problem: Problem, random: np.random.Generator, trials: int) -> Proposals:
+    """Let an agent learn to decide, and take back what is too much (HAQ, arXiv:1811.08886)."""
+    with required("torch", "--by haq"):
+        from .ddpg import ddpg as propose
+    return propose(TakeBack(problem), problem, random, trials)
 
 
 METHODS: dict[str, Method] = {
@@ -148,6 +156,7 @@ METHODS: dict[str, Method] = {
     "evolution": evolution,
     "knapsack": knapsack,
     "ddpg": ddpg,
+    "haq": haq,
 }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
+import numpy as np
+
 Choice = tuple[int, ...]  # of each decision, how much
 # A method at work: it yields choices, and is sent the score of each.
 Proposals = Generator[Choice, float, None]
@@ -39,6 +41,34 @@ class Problem(Protocol):
     def score(self, choice: Sequence[int]) -> float:
         """Return how bad a choice is: the less, the better."""
         ...
+
+    def probes(self, place: int, count: int) -> Sequence[int]:
+        """Return at most so many levels of a decision, rising, that tell what it loses."""
+        ...
+
+    def error(self, place: int, level: int) -> float:
+        """Return what a decision loses at a level, in a unit of its own, as far as known untried.
+
+        0 at most. Between two levels that were tried, the loss is taken to follow it.
+        """
+        ...
+
+
+class EvenLevels:
+    """A problem that knows no more of a decision than how much of it there is."""
+
+    most: Choice
+    least: Choice
+
+    def probes(self, place: int, count: int) -> Sequence[int]:
+        """Return levels from the least on, evenly spaced."""
+        spaced = np.linspace(self.least[place], self.most[place], count + 1)
+        levels: list[int] = np.unique(spaced.round().astype(int))[:-1].tolist()
+        return levels
+
+    def error(self, place: int, level: int) -> float:
+        """Return how much of the decision is missing."""
+        return float(self.most[place] - level)
 
 
 def replace(choice: Choice, place: int, value: int) -> Choice:

@@ -23,7 +23,7 @@ class ChoiceTable(NamedTuple):
 
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
-    chosen: list[int]
+    chosen: Sequence[float]
 
 
 @dataclass(frozen=True, kw_only=True)

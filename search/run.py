@@ -61,7 +61,7 @@ class Search(NamedTuple):
         """
         proposals = self._propose(problem)
         known = tuple(journal.trials)
-        scores: dict[Choice, float] = {}
+        scores = dict(journal.known)
         best: Trial | None = None
         choice: Choice | None = next(proposals, None)
         for number in range(self.trials):

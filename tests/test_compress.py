@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from sqgen import DesignError, NetError, build, parse_net, preset
 from sqgen.compress import sqz_file
-from sqgen.compress.bits_file import format_bits, read_bits
+from sqgen.compress.bits_file import BitsFile, format_bits_file, pattern_of, read_bits
 from sqgen.compress.encoding import Compressed, Settings, decode, encode, read_compressed
 from sqgen.compress.prune import PAPER_RULES, DensityRule, find_density, prune
 from sqgen.compress.rounding import round_filters
@@ -433,10 +433,13 @@ def test_bits_from_a_file(folder: Path, sqgen: Run) -> None:
 def test_bits_of_any_names_are_read_as_written(bits: dict[str, int]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder, "bits.toml")
-        path.write_bytes(format_bits(bits, "# as found\n").encode())
-        rules = read_bits(str(path))
+        rules = {pattern_of(name): number for name, number in bits.items()}
+        path.write_bytes(format_bits_file(BitsFile(rules, entropy=rules), "# found\n").encode())
+        read = read_bits(str(path))
     for name, number in bits.items():
-        assert next(b for pattern, b in rules if fnmatchcase(name, pattern)) == number
+        for found in (read.weights, read.entropy):
+            matching = (bits for pattern, bits in found.items() if fnmatchcase(name, pattern))
+            assert next(matching) == number
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_pruned_digits_are_averaged_over_seeds() -> None:
 
 def test_experiments_know_all_methods() -> None:
     """They name them themselves, as the command does."""
-    assert list(pruning_experiment.METHODS) == list(METHODS)
+    assert list(pruning_experiment.METHODS) == [method for method in METHODS if method != "haq"]
 
 
 def test_a_budget_of_time_needs_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqgen import Design, DesignError, NetError, build, parse_net
+from sqgen import Design, DesignError, FormatError, NetError, build, parse_net
+from sqgen.compress.bits_file import read_bits
 from sqgen.compress.encoding import Settings, decode, encode
 from sqgen.formats.caffemodel import blob_array, read_caffemodel
 from sqgen.nets.shapes import require_shapes
 from sqgen.progress import no_bar
+from sqgen.quantization.costs import (
+    Bits,
+    FileBytes,
+    Work,
+    bit_operations,
+    layer_work,
+    millijoules,
+    milliseconds,
+)
+from sqgen.quantization.hardware_file import Hardware, known_hardware, read_hardware
 from sqgen.quantization.layer_features import layer_features
-from sqgen.quantization.layer_table import LayerTable
-from sqgen.quantization.problem import BitsProblem
+from sqgen.quantization.layer_table import ENTROPY, K_MEANS, UNIFORM, LayerTable
+from sqgen.quantization.problem import BitsProblem, Budget
 from sqgen.search.journal import Journal, Trial, Trials
 from sqgen.search.methods import METHODS
-from sqgen.search.problem import Choice, Problem, Proposals, replace
+from sqgen.search.problem import Choice, Problem, Proposals, fill, replace
 from sqgen.search.run import Search
 
 from .conftest import Run
@@ -38,21 +50,22 @@ DESIGN = Design(
     size=32, crop=False, classes=7, bypass="simple", pool_after=(2,),
 )  # fmt: skip
 NET = build(DESIGN, "deploy")
-METHOD_EXTRAS = {"evolution": "cmaes", "ddpg": "torch"}
+METHOD_EXTRAS = {"evolution": "cmaes", "ddpg": "torch", "haq": "torch"}
 NO_TORCH = "needs PyTorch, the extra sqgen[engine]"
 
 
 @cache
-def table_of(text: str, density: float = 1.0) -> LayerTable:
+def table_of(text: str, density: float = 1.0, quantizer: str = K_MEANS) -> LayerTable:
     net, model = model_of(text, density=density)
-    return LayerTable(net, model, "w")
+    return LayerTable(net, model, "w", quantizer=quantizer)
 
 
-def problem_of(budget: float, text: str = NET) -> BitsProblem:
+def problem_of(budget: float, text: str = NET, quantizer: str = K_MEANS) -> BitsProblem:
     """Bits of a small net, scored by the squared errors of its weights."""
-    table = table_of(text)
+    table = table_of(text, quantizer=quantizer)
     shapes = require_shapes(parse_net(text), "TEST")
-    problem = BitsProblem(table, budget, layer_features(shapes, table.names))
+    budgets = [Budget(FileBytes(table), budget)]
+    problem = BitsProblem(table, budgets, layer_features(shapes, table.names))
 
     def score(choice: Choice) -> float:
         found = table.arrays(choice)
@@ -113,7 +126,98 @@ def test_nets_without_a_choice(text: str, message: str) -> None:
         LayerTable(net, random_model(text), "w")
 
 
+def test_bit_operations_time_and_energy_by_hand() -> None:
+    work = [Work(1000, 50, 20), Work(200, 400, 10)]
+    bits = Bits([4, 8], [4, 8], [2, 8])
+    hardware = Hardware(
+        name="h", batch=2, bits=(2, 4, 8), bytes_per_second=100.0,
+        macs_per_second=((90.0, 80.0, 70.0), (60.0, 50.0, 40.0), (30.0, 20.0, 10.0)),
+        picojoules_per_mac=((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), (7.0, 8.0, 9.0)),
+        picojoules_per_byte=1000.0,
+    )  # fmt: skip
+    assert bit_operations(work).amount(bits) == 1000 * 4 * 2 + 200 * 8 * 8
+    # Bytes: weights for two images, and what is read twice.
+    first, second = (50 * 4 / 2 + 2 * 20 * 2) / 8, (400 * 8 / 2 + 2 * 10 * 8) / 8
+    times = max(1000 / 60, first / 100), max(200 / 10, second / 100)
+    assert milliseconds(work, hardware).amount(bits) == pytest.approx(1e3 * sum(times))
+    energy = 1000 * 4 + 1000 * first + 200 * 9 + 1000 * second
+    assert millijoules(work, hardware).amount(bits) == pytest.approx(1e-9 * energy)
+    between = Bits([3, 5], [3, 5], [3, 8])  # takes as long as the next higher
+    assert milliseconds(work, hardware).amount(between) == pytest.approx(
+        1e3 * (1000 / 50 + max(200 / 10, (400 * 5 / 2 + 2 * 10 * 8) / 8 / 100))
+    )
+
+
+def test_the_work_of_a_layer_is_of_one_image() -> None:
+    net = parse_net(INPUT.replace("dim: 2", "dim: 4", 1) + CONV)
+    names = ["conv"]
+    (one,) = layer_work(require_shapes(parse_net(INPUT + CONV), "TEST"), names)
+    (many,) = layer_work(require_shapes(net, "TEST"), names)
+    assert one == many
+
+
+@pytest.mark.parametrize("name", known_hardware())
+def test_the_hardware_that_comes_with_sqgen(name: str) -> None:
+    """More bits are never faster, nor take less energy."""
+    hardware = read_hardware(name)
+    assert hardware.bits == tuple(range(2, 9))
+    assert hardware.picojoules_per_mac is not None
+    for table, sign in ((hardware.macs_per_second, -1), (hardware.picojoules_per_mac, 1)):
+        numbers = sign * np.array(table)
+        assert (np.diff(numbers, axis=0) >= 0).all()
+        assert (np.diff(numbers, axis=1) >= 0).all()
+
+
+HARDWARE = """format = 1
+name = "h"
+batch = 1
+bits = [2, 8]
+macs_per_second = [[4, 3], [2, 1]]
+bytes_per_second = 5
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[2, 1]", "[2]", "macs_per_second: the row of 8 bits has 1 numbers for 2 bits"),
+        (", [2, 1]", "", "macs_per_second has 1 rows for 2 bits of weights"),
+        ("3]", "0]", "the row of 2 bits has 0.0; give a number above 0"),
+        ("3]", "nan]", "the row of 2 bits has nan; give a number above 0"),
+        ("bits = [2, 8]", "bits = [8, 2]", "bits are numbers that rise"),
+        ("bits = [2, 8]", "bits = [2, 800]", "bits are 1 to 64"),
+        ("bytes_per_second = 5", "", "bytes_per_second"),
+        ("bytes_per_second = 5", "picojoules_per_byte = 1\nbytes_per_second = 5", "or neither"),
+        ("batch = 1", "batch = 0", "batch is 0; give 1 or more"),
+        ("format = 1", "format = 2", "write format = 1; it has 2"),
+        ("name =", "nmae =", "nmae"),
+    ],
+)
+def test_hardware_with_holes_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "h.toml"
+    path.write_text(HARDWARE)
+    assert read_hardware(str(path)).mac_rate(3, 2) == 2
+    path.write_text(HARDWARE.replace(old, new, 1))
+    with pytest.raises(FormatError, match="h.toml: .*" + re.escape(message)):
+        read_hardware(str(path))
+
+
 # ---- the search
+
+
+@pytest.mark.parametrize("quantizer", [ENTROPY, UNIFORM])
+def test_more_bits_err_less(quantizer: str) -> None:
+    """And never take less of the file, but for a few bytes of Huffman tables."""
+    if quantizer == UNIFORM:
+        pytest.importorskip("torch", reason=NO_TORCH)
+    table = table_of(NET, quantizer=quantizer)
+    least, most = table.least[0], table.most[0]
+    for index in range(0, len(table.names), 4):
+        errors = [table.error(index, level) for level in range(least, most + 1, table.steps)]
+        assert errors == sorted(errors, reverse=True)
+    levels = range(least, most + 1, table.steps)
+    sizes = [table.file_bytes((level,) * len(table.names)) for level in levels]
+    assert all(small <= large + 64 for small, large in pairwise(sizes))
 
 
 @pytest.mark.parametrize("by", METHODS)
@@ -127,14 +231,17 @@ def test_every_method_uses_the_budget(tmp_path: Path, by: str, budget: float) ->
     with no_bar(trials) as bar:
         journal = Journal(tmp_path / "trials.jsonl", {}, False)
         choice = Search(by, trials, 1).run(problem, journal, bar)
+    if by == "haq":  # which takes back whole bits, and leaves the rest
+        choice = min(fill(problem, choice, range(len(choice))), choice, key=problem.score)
     size = len(table.file(choice))
-    assert size <= problem.limit
+    assert size <= problem.limits[0]
     larger = [replace(choice, at, bits + 1) for at, bits in enumerate(choice) if bits < 8]
-    assert size >= 0.98 * problem.limit or not any(map(problem.fits, larger))
-    assert problem.limit == int(budget * len(table.file(table.most)))
-    within = [t for t in journal.trials if len(table.file(t.choice)) <= problem.limit]
+    assert size >= 0.98 * problem.limits[0] or not any(map(problem.fits, larger))
+    assert problem.limits == [budget * len(table.file(table.most))]
+    within = [t for t in journal.trials if len(table.file(t.choice)) <= problem.limits[0]]
     assert [t.use <= 1 for t in journal.trials] == [t in within for t in journal.trials]
-    assert problem.score(choice) == min(trial.score for trial in within)
+    best = min(trial.score for trial in within)
+    assert problem.score(choice) == best or (by == "haq" and problem.score(choice) < best)
 
 
 @pytest.mark.parametrize("budget", [0.4, 0.6, 0.8])
@@ -150,15 +257,15 @@ def test_the_knapsack_finds_the_best_where_losses_add_up(tmp_path: Path, budget:
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
-        (0.05, r"--bytes 0.05: can't be met; with 2 bits everywhere the file has \d+,\d\d\d bytes"),
-        (100, r"--bytes 100: can't be met; with 2 bits"),
-        (1, "--bytes 1: with 8 bits everywhere the file has .* so there is nothing to choose"),
-        (1e7, "--bytes 10000000: with 8 bits everywhere the file has"),
+        (0.05, r"--bytes 0.05: can't be met; the least bits everywhere have \d+,\d\d\d bytes \(0"),
+        (100, r"--bytes 100: can't be met; the least bits"),
+        (1, "--bytes 1: 8 bits everywhere have .* bytes, so there is nothing to choose"),
+        (1e7, "--bytes 10000000: 8 bits everywhere have"),
     ],
 )
 def test_budgets_without_a_choice(budget: float, message: str) -> None:
     with pytest.raises(DesignError, match=message):
-        BitsProblem(table_of(NET), budget)
+        problem_of(budget)
 
 
 # ---- the command
@@ -219,26 +326,32 @@ def test_what_the_best_trial_leaves_of_the_budget_is_used(
     monkeypatch.setitem(METHODS, "random", only_the_least)
     net = parse_net(NET)
     pixels = np.random.default_rng(1).uniform(0, 2, (4, 3, 32, 32)).astype(np.float32)
-    job = QuantizationJob(
-        net, LayerTable(net, learnable_model(), "w"), 0.6, Search("random", 1, 0), "divergence"
-    )
+    table = LayerTable(net, learnable_model(), "w")
+    budgets = [Budget(FileBytes(table), 0.6)]
+    job = QuantizationJob(net, table, budgets, Search("random", 1, 0), "divergence")
     done = job.run(InputImages([pixels], None), Trials(tmp_path))
-    assert 0.98 * done.limit <= len(done.file) <= done.limit
+    (spent,) = done.spent
+    assert spent.after == len(done.file)
+    assert 0.98 * spent.limit <= spent.after <= spent.limit
 
 
-@pytest.mark.parametrize("by", ["uniform", "random", "haq"])
-def test_the_files(folder: Path, sqgen: Run, by: str) -> None:
+@pytest.mark.parametrize(
+    ("by", "quantizer"), [("uniform", K_MEANS), ("random", ENTROPY), ("haq", K_MEANS)]
+)
+def test_the_files(folder: Path, sqgen: Run, by: str, quantizer: str) -> None:
     pytest.importorskip("torch", reason=NO_TORCH)
-    done = sqgen(*command("--bytes", "0.6", "--by", by, "--trials", "4", "--out", "q", "--json"))
+    options = ("--bytes", "0.6", "--by", by, "--quantizer", quantizer, "--trials", "4")
+    done = sqgen(*command(*options, "--out", "q", "--json"))
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     is_search = by != "uniform"
     names = {path.name for path in (folder / "q").iterdir()}
     assert names == {*result["files"], *(["trials.jsonl"] if is_search else [])}
     data = (folder / "q" / "quantized.sqz").read_bytes()
-    assert result["bytes"]["after"] == len(data) <= result["choice"]["bytes"]
-    assert result["choice"]["bytes"] == int(0.6 * result["bytes"]["before"])
-    assert result["choice"]["by"] == {"haq": "ddpg"}.get(by, by)
+    (budget,) = result["budgets"]
+    assert result["bytes"] == len(data) == budget["after"] <= budget["limit"]
+    assert budget["limit"] == pytest.approx(0.6 * budget["before"])
+    assert (result["choice"]["by"], result["choice"]["quantizer"]) == (by, quantizer)
     assert result == json.loads((folder / "q" / "quantize.json").read_text())
 
     encoded = ("compress", "encode", "w.caffemodel", "--net", "net.prototxt", "-o", "again.sqz")
@@ -247,7 +360,10 @@ def test_the_files(folder: Path, sqgen: Run, by: str) -> None:
     assert (folder / "again.sqz").read_bytes() == data
     net, model = parse_net(NET), read_caffemodel(str(folder / "w.caffemodel"))
     rules = tuple((row["layer"], row["bits"]) for row in result["layers"])
-    assert encode(model, net, Settings(bits_for=rules)).bytes == data
+    settings = (
+        Settings(entropy_bits_for=rules) if quantizer == ENTROPY else Settings(bits_for=rules)
+    )
+    assert encode(model, net, settings).bytes == data
 
     found = result["agreements"]
     assert list(found)[::2] == ["whole", "quantized"]
@@ -256,9 +372,38 @@ def test_the_files(folder: Path, sqgen: Run, by: str) -> None:
         assert found["quantized"]["divergence"] <= result["search"]["best"] + 1e-12
 
 
+def test_activations_have_bits_too(folder: Path, sqgen: Run) -> None:
+    """What was found is what the engine computes by bits.toml, and what the .sqz has."""
+    pytest.importorskip("torch", reason=NO_TORCH)
+    from sqgen.engine.executor import Executor
+    from sqgen.engine.quantization import Quantization
+
+    options = ("--bops", "0.4", "--activations", "--by", "random", "--trials", "3")
+    done = sqgen(*command(*options, "--out", "q", "--json"))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["choice"]["quantizer"] == UNIFORM
+    net, model = parse_net(NET), read_caffemodel(str(folder / "w.caffemodel"))
+    work = layer_work(require_shapes(net, "TEST"), [row["layer"] for row in result["layers"]])
+    rows = zip(work, result["layers"], strict=True)
+    operations = sum(each.macs * row["bits"] * row["activation_bits"] for each, row in rows)
+    (budget,) = result["budgets"]
+    assert budget["after"] == operations <= budget["limit"] == 0.4 * budget["before"]
+    file = read_bits(str(folder / "q" / "bits.toml"))
+    executor = Executor(net, "TEST")
+    executor.load(model, "w")
+    quantization = Quantization(file, executor)
+    quantization.start()
+    decoded = arrays(decode((folder / "q" / "quantized.sqz").read_bytes(), net, "q"))
+    for name, quantizer in quantization.quantizers.weights.items():
+        weights = arrays(model)[name][0]
+        np.testing.assert_array_equal(quantizer.of_array(weights), decoded[name][0])
+    assert set(file.ranges) == {row["layer"] for row in result["layers"]}
+
+
 def test_a_killed_search_goes_on(folder: Path, sqgen: Run) -> None:
     pytest.importorskip("torch", reason=NO_TORCH)
-    options = ("--bytes", "0.6", "--by", "random", "--trials", "5", "--seed", "3")
+    options = ("--bytes", "0.6", "--by", "random", "--trials", "5", "--quantizer", "k-means")
     whole = sqgen(*command(*options, "--out", "whole"))
     assert whole.returncode == 0, whole.stderr
     lines = (folder / "whole" / "trials.jsonl").read_text().splitlines(keepends=True)
@@ -281,7 +426,8 @@ def test_a_killed_search_goes_on(folder: Path, sqgen: Run) -> None:
 
 def test_image_files_have_no_labels(folder: Path, sqgen: Run) -> None:
     pytest.importorskip("torch", reason=NO_TORCH)
-    done = sqgen(*command("--bytes", "0.6", "--by", "uniform", "--out", "q", data="images"))
+    options = ("--bytes", "0.6", "--by", "uniform", "--quantizer", "k-means", "--out", "q")
+    done = sqgen(*command(*options, data="images"))
     assert done.returncode == 0, done.stderr
     assert "chosen on 1 images of images" in done.stdout
     result = json.loads((folder / "q" / "quantize.json").read_text())
@@ -308,7 +454,7 @@ def test_a_journal_is_shown_by_itself(tmp_path: Path, sqgen: Run) -> None:
     assert (result["bits"], result["tried"], result["best_trial"]) == ([4, 3], 2, 1)
 
 
-@pytest.mark.parametrize("choice", [(4,), (1, 3), (4, 9)])
+@pytest.mark.parametrize("choice", [(4,), (0, 3), (4, 9)])
 def test_a_strange_journal_is_one_line(tmp_path: Path, sqgen: Run, choice: tuple[int, ...]) -> None:
     Journal(tmp_path / "trials.jsonl", JOURNAL, False).add(Trial(choice, 0.5, 1.0, 0.9))
     done = sqgen("log", "parse", "trials.jsonl")
@@ -319,11 +465,18 @@ def test_a_strange_journal_is_one_line(tmp_path: Path, sqgen: Run, choice: tuple
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--bytes 0.05", "--bytes 0.05: can't be met; with 2 bits everywhere the file has"),
-        ("--bytes 1e9", "with 8 bits everywhere the file has"),
+        ("--bytes 0.05", "--bytes 0.05: can't be met; the least bits everywhere have"),
+        ("--bytes 1e9", "8 bits everywhere have"),
         ("--bytes 60%", "--bytes 60%: write 0.6"),
         ("--bytes nan", "--bytes nan: give a share of the net's bytes"),
-        ("", "missing option '--bytes'"),
+        ("", "no budget: give --bytes, --bops, --ms or --mj"),
+        ("--ms 0.5", "--ms and --mj: give --hardware"),
+        ("--bytes 0.5 --hardware bitfusion", "--hardware: goes with --ms or --mj"),
+        ("--ms 0.5 --hardware bitfusion", "give --activations or --activation-bits"),
+        ("--ms 0.5 --hardware bitfusoin --activations", "did you mean 'bitfusion'?"),
+        ("--ms 0.5 --hardware none --activations", "none"),
+        ("--bops 0.5 --activation-bits 9", "--activation-bits 9: give 2 to 8"),
+        ("--bops 0.5 --activations --activation-bits 8", "give one"),
         ("--bytes 0.6 --by greedy --trials 3", "--trials 3: --by greedy tries each of 11 sets"),
         ("--bytes 0.6 --by uniform --resume", "--resume: goes on with a search"),
         ("--bytes 0.6 --by amc", "'amc' is not one of"),

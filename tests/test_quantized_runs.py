@@ -100,7 +100,8 @@ def train(capsys: Capture, *flags: str) -> list[str]:
 def test_shared_weights_score_as_the_sqz_of_these_bits(place: Path, capsys: Capture) -> None:
     (place / "bits.toml").write_text('"conv*" = 2\n"*" = 3\n')
     deploy = parse_net(net(inputs=DEPLOY_INPUT, scores=""))
-    encoded = encode(read_caffemodel(START), deploy, Settings(bits_for=read_bits("bits.toml")))
+    rules = tuple(read_bits("bits.toml").weights.items())
+    encoded = encode(read_caffemodel(START), deploy, Settings(bits_for=rules))
     save(encoded.model, place / "decoded.caffemodel")
     quantized = score(capsys, "--quantize=bits.toml")
     assert quantized == score(capsys, weights="decoded.caffemodel") != score(capsys)

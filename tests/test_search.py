@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from sqgen import json_form
 from sqgen.errors import DesignError, FormatError, OutputError
 from sqgen.progress import no_bar
-from sqgen.search import ddpg
-from sqgen.search.journal import Journal, Trial, read_journal
+from sqgen.search.episodes import ActionWall, TakeBack, take_back
+from sqgen.search.journal import JOURNAL, Journal, Trial, Trials, read_journal
 from sqgen.search.knapsack import LossTable, choose_levels, solve_program
 from sqgen.search.methods import METHODS, least_trials
-from sqgen.search.problem import fill, replace, scale
+from sqgen.search.problem import EvenLevels, fill, replace, scale
 from sqgen.search.run import Search
 from sqgen.tools import search_options
 
 
-class Knapsack:
+class Knapsack(EvenLevels):
     """Costs and gains of each unit; a score is what is missing of all gains."""
 
     def __init__(
@@ -79,15 +79,48 @@ def test_a_choice_along_shares_fits_and_nothing_more_does(
 @given(problems, st.data())
 def test_the_wall_keeps_an_agent_within_the_budget(problem: Knapsack, data: st.DataObject) -> None:
     """Whatever it wants, and it gets no less than what it wants where that fits."""
-    floor = ddpg.find_floor(problem)
-    choice = floor
+    wall = ActionWall(problem)
+    choice = wall.start
     for place, most in enumerate(problem.most):
         share = data.draw(st.floats(0, 1))
-        value = ddpg.bounded_share(problem, floor, choice, place, share)
+        value = wall.level(choice, place, share)
         choice = replace(choice, place, value)
         assert problem.fits(choice)
-        wanted = min(most, max(floor[place], round(share * most)))
+        wanted = min(most, max(wall.start[place], round(share * most)))
         assert value == wanted or not problem.fits(replace(choice, place, value + 1))
+
+
+def test_bits_are_taken_back_from_the_last_layer_on() -> None:
+    """HAQ's walk, by hand: costs 1, 2 and 3 a level, of which 20 of 36 may be taken."""
+    problem = Knapsack([6, 6, 6], [1, 2, 3], [1, 1, 1], 20 / 36)
+    # 36, off the last: 33, 31, 30; again 27, 25, 24; again 21, 19.
+    assert take_back(problem, (6, 6, 6)) == (4, 3, 3)
+    assert take_back(problem, (6, 1, 6)) == (5, 1, 4)  # 26, 23, -, 22, 19: one is least
+    assert take_back(problem, (1, 2, 3)) == (1, 2, 3)  # fits
+
+
+@given(problems, st.data())
+def test_what_is_taken_back_fits(problem: Knapsack, data: st.DataObject) -> None:
+    way = TakeBack(problem)
+    choice = way.start
+    for place in range(len(problem.most)):
+        share = data.draw(st.floats(0, 1))
+        choice = replace(choice, place, way.level(choice, place, share))
+    made = take_back(problem, choice)
+    assert problem.fits(made)
+    assert all(
+        least <= new <= old for least, new, old in zip(problem.least, made, choice, strict=True)
+    )
+    assert made == choice or not problem.fits(choice)
+
+
+def test_haqs_rule_gives_all_numbers_of_bits_an_equal_part_of_the_actions() -> None:
+    problem = Knapsack([8], [1], [1], 1)
+    problem.least = (2,)
+    way = TakeBack(problem)
+    levels = [way.level((2,), 0, (index + 0.5) / 700) for index in range(700)]
+    assert [levels.count(level) for level in range(2, 9)] == [100] * 7
+    assert all(way.level((2,), 0, way.share(0, level)) == level for level in range(2, 9))
 
 
 groups_of_items = st.lists(
@@ -299,3 +332,45 @@ def test_a_score_that_is_no_number_is_the_worst(tmp_path: Path) -> None:
     assert math.inf in scores.values()
     assert scores[best] == min(scores.values()) < math.inf
     assert len(Journal(path, {}, True).trials) == 20
+
+
+def test_what_a_knapsack_has_left_refines_its_choice(tmp_path: Path) -> None:
+    """Losses that don't add up: pairs of decisions lose more together than alone."""
+
+    class Pairs(Knapsack):
+        def score(self, choice: Sequence[int]) -> float:
+            alone = super().score(choice)
+            missing = [1 - count / most for count, most in zip(choice, self.most, strict=True)]
+            return alone + 9 * sum(a * b for a, b in zip(missing[::2], missing[1::2], strict=True))
+
+    problem = Pairs([7] * 6, [1, 1, 1, 1, 1, 1], [1, 2, 3, 4, 5, 6], 0.6)
+    found = {}
+    for trials in (6 * 7 + 6, 6 * 7 + 6 + 7 * 12):
+        with no_bar(trials) as bar:
+            journal = Journal(tmp_path / f"{trials}.jsonl", {}, False)
+            choice = Search("knapsack", trials, 0).run(problem, journal, bar)
+        assert len(journal.trials) <= trials
+        found[trials] = problem.score(choice)
+    few, many = found.values()
+    best = min(map(problem.score, filter(problem.fits, product(range(1, 8), repeat=6))))
+    assert best <= many < few
+
+
+def test_scores_of_another_search_are_not_scored_again(tmp_path: Path) -> None:
+    problem = Knapsack([5, 5, 5], [1, 2, 3], [3, 2, 1], 0.5)
+    about = {"by": "random", "trials": 9, "seed": 1, "budgets": ["--a 1"], "net": "n"}
+    other = {**about, "by": "knapsack", "budgets": ["--a 2"]}
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, search, words, known in (
+        (first, Search("random", 9, 1), about, ()),
+        (second, Search("random", 9, 1), other, (first,)),
+    ):
+        folder.mkdir()
+        scored = problem.scored
+        with no_bar(9) as bar:
+            journal = Trials(folder, False, known).open(words)
+            search.run(problem, journal, bar)
+        assert (problem.scored > scored) == (not known)
+    assert read_journal(first / JOURNAL)[1][0].score == read_journal(second / JOURNAL)[1][0].score
+    with pytest.raises(FormatError, match="is of a search with net n, not m; its scores mean"):
+        Trials(tmp_path / "third", False, (first,)).open({**about, "net": "m"})

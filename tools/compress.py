@@ -175,13 +175,15 @@ def _parse_settings(
     if size is not None and (bits is not None or bits_for or bits_from is not None):
         raise click.UsageError("--size and --bits, --bits-for or --bits-from: give one")
     size_limit = None if size is None else _parse_bytes(size)
-    from ..compress.bits_file import MAXIMUM_BITS, read_bits
+    from ..compress.bits_file import MAXIMUM_BITS, BitsFile, read_bits
     from ..compress.encoding import Settings
 
+    file = BitsFile() if bits_from is None else read_bits(bits_from)
     return Settings(
         layout[1:],
         MAXIMUM_BITS if bits is None else bits,
-        tuple(map(_parse_bits_for, bits_for)) if bits_from is None else read_bits(bits_from),
+        tuple(map(_parse_bits_for, bits_for)) or tuple(file.weights.items()),
+        tuple(file.entropy.items()),
         bits_from or "",
         size_limit,
         _parse_density(density),

@@ -108,11 +108,10 @@ def _open(net: NetDefinition, weights: str, model: NetParameter, shape: Shape | 
 
 
 def _run(job: PruningJob, images: InputImages | None, options: PruneOptions) -> Pruning:
-    from ..search.journal import Trials
     from .progress_bar import ProgressBar
 
     with options.interruptible():
-        return job.run(images, Trials(Path(options.out), options.resume), ProgressBar)
+        return job.run(images, options.recorded, ProgressBar)
 
 
 def _write(result: PruneResult, options: PruneOptions) -> None:

@@ -13,6 +13,7 @@ from ..text import printable
 from .image_options import preprocessing_options
 from .picture_file import PictureFile, dark_option
 from .search_options import (
+    METHODS,
     UNIFORM,
     SearchOptions,
     add_options,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from ..pruning.job import Selection
     from ..pruning.prune import Pruner
 
-ALIASES = {"amc": "ddpg"}  # papers' names
+# HAQ takes back level by level, of which channels have too many.
+BY = {method: method for method in METHODS if method != "haq"} | {"amc": "ddpg"}
 CRITERION = "l1-inputs"
 BEST = "evolution"  # of the methods, by docs/pruning.md
 BUDGETS = "--macs, --parameters, --bytes, --ms"
@@ -48,7 +50,7 @@ _OPTIONS = (
     click.option("--bits", type=int, metavar="N", help="of weights in that file, 2 to 8 [8]"),
     click.option("--ms", metavar="X", help="budget of time by --latency: a share, or above 1 ms"),
     click.option("--latency", metavar="FILE", help="of `sqgen time --table`"),
-    search_options("channels", None, ALIASES, f"{BEST} with --data, else {UNIFORM}"),
+    search_options("channels", None, BY, f"{BEST} with --data, else {UNIFORM}"),
     click.option("--lossless", is_flag=True, help="take only channels that can't matter"),
     click.option(
         "--criterion",

@@ -12,7 +12,7 @@ from ..json_form import dumps
 from ..text import printable, shell_join
 from ..version import __version__
 from .input_files import read_net
-from .quantize_options import QuantizeOptions, quantize_options
+from .quantize_options import ENTROPY, UNIFORM, QuantizeOptions, quantize_options
 from .quantize_result import QuantizeResult
 from .search_inputs import all_seen, find_image_size, identify_images, read_images, read_net_weights
 from .search_options import DIVERGENCE
@@ -20,7 +20,10 @@ from .terminal import print_json
 
 if TYPE_CHECKING:
     from ..engine.input_images import InputImages
+    from ..nets.shapes import NetShapes
     from ..quantization.job import Quantization, QuantizationJob
+    from ..quantization.layer_table import LayerTable
+    from ..quantization.problem import Budget
 
 BITS, SQZ, RECORD = FILES = ("bits.toml", "quantized.sqz", "quantize.json")
 
@@ -28,64 +31,106 @@ BITS, SQZ, RECORD = FILES = ("bits.toml", "quantized.sqz", "quantize.json")
 @click.command()
 @quantize_options
 def quantize(**typed: Any) -> None:
-    """Choose the bits of each layer's weights within a budget of bytes.
+    """Choose how many bits each layer gets, within budgets.
 
-    Weights are shared by k-means as in `sqgen compress encode`, 2 to 8 bits a layer; the budget is
-    of the very .sqz file. Scores are how far the net agrees with the whole one on the images;
-    labels count with --score top-1 only.
+    Bits of weights, and with --activations of what layers read. Scores are how
+    far the net agrees with the whole one on the images; labels count with
+    --score top-1 only.
 
-    DIR gets quantized.sqz, bits.toml, of which `sqgen compress encode --bits-from` makes the same
-    file, and quantize.json; of a search, trials.jsonl.
+    DIR gets bits.toml, which `sqgen compress encode --bits-from` and, with bits
+    of activations, `sqgen-caffe test --quantize` take; quantized.sqz and
+    quantize.json; of a search, trials.jsonl.
 
     \b
-    Example:
+    Examples:
       sqgen quantize w.caffemodel --net deploy.prototxt --data val_lmdb \\
         --bytes 320000 --out small
+      sqgen quantize w.caffemodel --net deploy.prototxt --data val_lmdb \\
+        --ms 0.5 --hardware bismo-edge --activations --out fast
     """
     options = QuantizeOptions(**typed)
     options.check()
+    picture = options.picture
     for name in FILES:
         check_file_target(Path(options.out) / name, options.force)
     net = read_net(options.net_path)
     shape = options.shape or find_image_size(net, options.data)
     model = read_net_weights(options.weights, net, shape)
+    from ..nets.shapes import require_shapes
     from ..quantization.job import QuantizationJob
     from ..quantization.layer_table import LayerTable
+    from ..quantization.problem import FLOAT_BITS
+    from ..quantization.search_record import read_quantization
+    from ..report.search_chart import search_picture
     from ..search.journal import JOURNAL
-    from ..search.record import SearchRecord, read_record
 
-    table = LayerTable(net, model, options.weights, shape)
-    budget, score = options.parse_budget(), options.score or DIVERGENCE
-    job = QuantizationJob(net, table, budget, options.search, score, shape)
+    table = LayerTable(net, model, options.weights, shape, options.weights_quantizer)
+    activation_bits = None if options.activations else options.activation_bits or FLOAT_BITS
+    job = QuantizationJob(
+        net,
+        table,
+        _budgets(options, table, require_shapes(net, "TEST", shape)),
+        options.search,
+        options.score or DIVERGENCE,
+        shape,
+        activation_bits,
+    )
     # What was asked for can be done; what takes long begins here.
     images = read_images(options.data, options.net_path, net, shape, options.preprocessing)
     seen = identify_images(options.data, images)
     done = _run(job, images, options)
     journal = Path(options.out) / JOURNAL
-    record = read_record(SearchRecord, journal, "search") if options.is_search else None
-    result = QuantizeResult(done, options.by, options.seed, seen, all_seen(model, seen), record)
+    record = read_quantization(journal) if options.is_search else None
+    result = QuantizeResult(
+        done,
+        options.by,
+        options.weights_quantizer,
+        options.seed,
+        seen,
+        all_seen(model, seen),
+        record,
+    )
     _write(result, options)
+    if picture is not None:
+        picture.write(result.charts(), search_picture)
+
+
+def _budgets(options: QuantizeOptions, table: LayerTable, shapes: NetShapes) -> list[Budget]:
+    from ..quantization import costs
+    from ..quantization.hardware_file import read_hardware
+    from ..quantization.problem import Budget
+
+    work = costs.layer_work(shapes, table.names)
+    hardware = None if options.hardware is None else read_hardware(options.hardware)
+    made: dict[str, costs.Cost] = {
+        "--bytes": costs.FileBytes(table),
+        "--bops": costs.bit_operations(work),
+    }
+    if hardware is not None:
+        made["--ms"] = costs.milliseconds(work, hardware)
+        if options.mj is not None:
+            made["--mj"] = costs.millijoules(work, hardware)
+    return [Budget(made[flag], given) for flag, given in options.parse_budgets().items()]
 
 
 def _run(job: QuantizationJob, images: InputImages, options: QuantizeOptions) -> Quantization:
-    from ..search.journal import Trials
     from .progress_bar import ProgressBar
 
     with options.interruptible():
-        return job.run(images, Trials(Path(options.out), options.resume), ProgressBar)
+        return job.run(images, options.recorded, ProgressBar)
 
 
 def _write(result: QuantizeResult, options: QuantizeOptions) -> None:
     """Write the files, and say what they are."""
-    from ..compress.bits_file import format_bits
-
     words = ["sqgen", "quantize", options.weights, "--net", options.net_path]
-    words += ["--bytes", options.bytes, "--by", options.by, "--seed", str(options.seed)]
+    words += [
+        word for flag, given in options.parse_budgets().items() for word in (flag, f"{given:.15g}")
+    ]
+    words += ["--by", options.by, "--seed", str(options.seed)]
     header = f"# {shell_join(words)} ...\n# sqgen {__version__}\n"
-    bits = {row.layer: row.bits for row in result.done.layers}
     record = result.as_dict(options.out, list(FILES))
     files = {
-        BITS: format_bits(bits, header).encode(),
+        BITS: _bits_file(result.done, options.weights_quantizer, header).encode(),
         SQZ: result.done.file,
         RECORD: dumps(record).encode(),
     }
@@ -95,3 +140,28 @@ def _write(result: QuantizeResult, options: QuantizeOptions) -> None:
     else:
         result.print()
         click.echo(f"wrote {', '.join(files)} in {printable(options.out)}", err=True)
+
+
+def _bits_file(done: Quantization, quantizer: str, header: str) -> str:
+    """Return bits.toml, of which the same net can be made again."""
+    from ..compress.bits_file import (
+        SHARED,
+        SYMMETRIC,
+        BitsFile,
+        QuantizerSettings,
+        format_bits_file,
+        pattern_of,
+    )
+
+    weights = {pattern_of(row.layer): row.bits for row in done.layers}
+    if quantizer == ENTROPY:
+        return format_bits_file(BitsFile(entropy=weights), header)
+    read = {
+        pattern_of(row.layer): row.activation_bits
+        for row in done.layers
+        if row.activation_bits is not None
+    }
+    kind = SYMMETRIC if quantizer == UNIFORM else SHARED
+    settings = QuantizerSettings(weights=kind if read or kind == SYMMETRIC else None)
+    whole = {name: int(bits) for name, bits in weights.items()}
+    return format_bits_file(BitsFile(whole, read, settings, done.ranges), header)

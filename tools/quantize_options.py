@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import click
 
 from .image_options import preprocessing_options
+from .picture_file import PictureFile, dark_option
 from .search_options import (
+    METHODS,
     SearchOptions,
     add_options,
     image_option,
@@ -16,23 +18,43 @@ from .search_options import (
     seed_option,
 )
 
-ALIASES = {"haq": "ddpg"}  # papers' names
 DEFAULT = "knapsack"
+QUANTIZERS = ENTROPY, _, UNIFORM = ("entropy-constrained", "k-means", "uniform")
+MINIMUM_BITS, MAXIMUM_BITS = 2, 8  # of compress/bits_file.py
 
 quantize_options = add_options(
     net_options,
     click.option("--data", required=True, metavar="LMDB|DIR", help="images to score nets on"),
+    click.option("--bytes", metavar="X", help="budget of the .sqz file: a share, or bytes"),
     click.option(
-        "--bytes",
-        required=True,
-        metavar="X",
-        help="budget of the .sqz file: bytes, or a share of that with 8 bits everywhere",
+        "--bops", metavar="X", help="budget of bit operations: MACs times bits times bits, likewise"
     ),
-    search_options("bits", DEFAULT, ALIASES),
+    click.option("--ms", metavar="X", help="budget of time by --hardware, likewise"),
+    click.option("--mj", metavar="X", help="budget of energy by --hardware, likewise"),
+    click.option(
+        "--hardware",
+        metavar="NAME|FILE",
+        help="bismo-edge, bismo-cloud, bitfusion, or a TOML file (docs/quantization.md)",
+    ),
+    click.option(
+        "--quantizer",
+        type=click.Choice(QUANTIZERS),
+        help="of weights: entropy-constrained, as compress encode --size; k-means, as --bits;"
+        " uniform, multiples of a step [entropy-constrained; uniform where activations have bits]",
+    ),
+    click.option("--activations", is_flag=True, help="choose bits of what layers read, too"),
+    click.option(
+        "--activation-bits", type=int, metavar="N", help="of what all layers read, 2 to 8 [float]"
+    ),
+    search_options("bits", DEFAULT, {method: method for method in METHODS}),
     preprocessing_options,
     seed_option,
     image_option,
-    click.option("--force", is_flag=True, help="replace files of DIR but trials.jsonl"),
+    click.option(
+        "--plot", metavar="FILE", help="draw bits, and trials: a .png, .svg, .pdf or .html"
+    ),
+    dark_option,
+    click.option("--force", is_flag=True, help="replace FILE, and files of DIR but trials.jsonl"),
     click.option("--json", "as_json", is_flag=True, help="print JSON (docs/quantization.md)"),
 )
 
@@ -42,24 +64,77 @@ class QuantizeOptions(SearchOptions):
     """The options as typed."""
 
     data: str
-    bytes: str
+    bytes: str | None
+    bops: str | None
+    ms: str | None
+    mj: str | None
+    hardware: str | None
+    quantizer: str | None
+    activations: bool
+    activation_bits: int | None
+    plot: str | None
+    dark: bool
 
     def check(self) -> None:
         """Refuse options that contradict each other, before anything is read.
 
         Raises:
             click.UsageError: some do, or one is malformed.
-            DesignError: the budget is no share or amount.
+            DesignError: a budget is no share or amount.
         """
         super().check()
-        self.parse_budget()
+        if not self.parse_budgets():
+            raise click.UsageError("no budget: give --bytes, --bops, --ms or --mj")
+        by_hardware = self.ms is not None or self.mj is not None
+        if by_hardware != (self.hardware is not None):
+            raise click.UsageError(
+                "--ms and --mj: give --hardware"
+                if by_hardware
+                else "--hardware: goes with --ms or --mj"
+            )
+        if self.activations and self.activation_bits is not None:
+            raise click.UsageError("--activations and --activation-bits: give one")
+        bits = self.activation_bits
+        if bits is not None and not MINIMUM_BITS <= bits <= MAXIMUM_BITS:
+            raise click.UsageError(
+                f"--activation-bits {bits}: give {MINIMUM_BITS} to {MAXIMUM_BITS}"
+            )
+        if by_hardware and not self.quantizes_activations:
+            raise click.UsageError("--ms and --mj: give --activations or --activation-bits")
 
-    def parse_budget(self) -> float:
-        """Return the budget: a share up to 1, or bytes.
+    def parse_budgets(self) -> dict[str, float]:
+        """Return the budgets, by flag: shares up to 1, or amounts.
 
         Raises:
-            DesignError: it is neither.
+            DesignError: one is neither.
         """
         from ..search.budget import parse_budget
 
-        return parse_budget("--bytes", "bytes with 8 bits everywhere", self.bytes)
+        typed = {
+            ("--bytes", "bytes"): self.bytes,
+            ("--bops", "bit operations"): self.bops,
+            ("--ms", "time"): self.ms,
+            ("--mj", "energy"): self.mj,
+        }
+        return {
+            flag: parse_budget(flag, f"{name} with 8 bits everywhere", text)
+            for (flag, name), text in typed.items()
+            if text is not None
+        }
+
+    @property
+    def picture(self) -> PictureFile | None:
+        """The file of --plot, checked."""
+        if self.plot is None:
+            return None
+        return PictureFile(self.plot, "--plot", self.force, self.dark)
+
+    @property
+    def quantizes_activations(self) -> bool:
+        """Whether what layers read gets bits."""
+        return self.activations or self.activation_bits is not None
+
+    @property
+    def weights_quantizer(self) -> str:
+        """How weights are quantized."""
+        return self.quantizer or (UNIFORM if self.quantizes_activations else ENTROPY)

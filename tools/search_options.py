@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,11 +18,12 @@ from .image_options import PreprocessingOptions, check_preprocessing
 from .terminal import parse_image
 
 if TYPE_CHECKING:
+    from ..search.journal import Trials
     from ..search.run import Search
 
 METHODS = UNIFORM, *SEARCHES = (  # of search/methods.py
     *("uniform", "random", "greedy", "evolution"),
-    *("knapsack", "ddpg"),
+    *("knapsack", "ddpg", "haq"),
 )
 SCORES = DIVERGENCE, TOP1 = ("divergence", "top-1")  # of engine/agreement.py
 MOST_TRIALS = 10_000_000
@@ -62,21 +64,21 @@ image_option = click.option(
 
 
 def search_options(
-    decisions: str, default: str | None, aliases: Mapping[str, str], otherwise: str = ""
+    decisions: str, default: str | None, names: Mapping[str, str], otherwise: str = ""
 ) -> Decorator:
     """Return what adds the options of a search.
 
     Args:
         decisions: what is found, for the help.
         default: method; None if other options decide.
-        aliases: papers' names of methods.
+        names: what can be typed -> one of `METHODS`.
         otherwise: says in the help how they do.
     """
     return add_options(
         click.option(
             "--by",
-            type=click.Choice([*METHODS, *aliases]),
-            callback=lambda context, option, by: aliases.get(by, by),
+            type=click.Choice(list(names)),
+            callback=lambda context, option, by: names.get(by),
             default=default,
             help=f"how {decisions} within a budget are found [{default or otherwise}]",
         ),
@@ -90,6 +92,12 @@ def search_options(
             " [divergence]",
         ),
         click.option("--resume", is_flag=True, help="go on with the search of DIR"),
+        click.option(
+            "--scores-from",
+            multiple=True,
+            metavar="DIR",
+            help="take scores of a search with other options for the same choices",
+        ),
     )
 
 
@@ -104,6 +112,7 @@ class SearchOptions:
     trials: int
     score: str | None
     resume: bool
+    scores_from: tuple[str, ...]
     data: str | None
     resize: str | None
     like: str | None
@@ -132,6 +141,8 @@ class SearchOptions:
         searches = ", ".join(SEARCHES)
         if self.resume and not self.is_search:
             raise click.UsageError(f"--resume: goes on with a search, --by {searches}")
+        if self.scores_from and not self.is_search:
+            raise click.UsageError(f"--scores-from: goes with a search, --by {searches}")
         if not 0 < self.trials <= MOST_TRIALS:
             raise click.UsageError(f"--trials {self.trials}: give 1 to {MOST_TRIALS:,}")
         if self.score is not None and not self.is_search:
@@ -155,6 +166,13 @@ class SearchOptions:
     def is_search(self) -> bool:
         """Whether nets are tried."""
         return self.by != UNIFORM
+
+    @property
+    def recorded(self) -> Trials:
+        """Where the trials of a search are recorded."""
+        from ..search.journal import Trials
+
+        return Trials(Path(self.out), self.resume, tuple(map(Path, self.scores_from)))
 
     @property
     def search(self) -> Search:

@@ -14,6 +14,7 @@ from .terminal import echo, print_json, print_table, terminal_width
 
 if TYPE_CHECKING:
     from ..report.charts import Chart
+    from ..search.journal import Trial
     from ..search.record import SearchRecord
 
 JOURNAL = "trials.jsonl"  # in the folder of a search
@@ -57,7 +58,9 @@ def print_search(search: SearchRecord, as_json: bool) -> None:
         return
     echo(describe_search(search))
     if best is not None:
-        print_table(table(best.heads, best.rows, right=(1, 2), width=terminal_width()))
+        print_table(
+            table(best.heads, best.rows, right=range(1, len(best.heads)), width=terminal_width())
+        )
 
 
 def search_summary(search: SearchRecord) -> dict[str, Any]:
@@ -88,21 +91,34 @@ def shares_title(by: str, budgets: Sequence[str]) -> str:
 
 
 def search_charts(search: SearchRecord) -> list[Chart]:
-    """Return all scores, and of a pruning the best trial's channels; none without trials."""
-    from ..pruning.search_record import PruningRecord
-    from ..report.search_chart import LayerShare, shares_chart
-
+    """Return the best trial's channels or bits, and all scores; nothing without trials."""
     if not search.tried:
         return []
-    charts = [scores_of(search)]
-    if search.best is not None and isinstance(search, PruningRecord):
-        kept = search.kept(search.tried[search.best])
-        shares = [
-            LayerShare(each.layers, each.channels, count)
-            for each, count in zip(search.decisions, kept, strict=True)
-        ]
-        charts.insert(0, shares_chart(shares, shares_title(search.by, search.budgets)))
-    return charts
+    best = None if search.best is None else search.tried[search.best]
+    chart = None if best is None else _choice_chart(search, best)
+    return [*([] if chart is None else [chart]), scores_of(search)]
+
+
+def _choice_chart(search: SearchRecord, trial: Trial) -> Chart | None:
+    from ..compress.bits_file import MAXIMUM_BITS
+    from ..pruning.search_record import PruningRecord
+    from ..quantization.search_record import QuantizationRecord
+    from ..report.search_chart import ChosenBits, LayerShare, bits_chart, shares_chart
+
+    if isinstance(search, PruningRecord):
+        kept = zip(search.decisions, search.kept(trial), strict=True)
+        shares = [LayerShare(each.layers, each.channels, count) for each, count in kept]
+        return shares_chart(shares, shares_title(search.by, search.budgets))
+    if isinstance(search, QuantizationRecord):
+        rows = zip(search.layers, search.bits(trial), strict=True)
+        bits = [ChosenBits(each.layer, *row) for each, row in rows]
+        return bits_chart(bits, MAXIMUM_BITS, bits_title(search.by, search.budgets))
+    return None
+
+
+def bits_title(by: str, budgets: Sequence[str]) -> str:
+    """Return the title of the chart of bits."""
+    return f"Bits ({', '.join([by, *budgets])})"
 
 
 def scores_of(search: SearchRecord) -> Chart:
