@@ -19,48 +19,27 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import DesignError
-from ..report.table import table
 from ..search.journal import read_journal
 from .experiment import (
     Findings,
     check_settings,
     experiment_parser,
     kept,
-    mean,
     read_result,
     report_findings,
     run_all,
     sqgen,
 )
+from .search_table import Row, summary_lines
 
 METHODS = UNIFORM, *SEARCHES = (
     *("uniform", "random", "greedy", "evolution"),
     *("knapsack", "ddpg"),
 )
 JOURNAL = "trials.jsonl"
-
-
-class Row(NamedTuple):
-    """What a method found.
-
-    Attributes:
-        method, seed: of the search.
-        macs: that are left.
-        top1: on the images; None without labels.
-        divergence, error: from the whole net, and the standard error over images.
-        minutes: that the trials took.
-    """
-
-    method: str
-    seed: int
-    macs: int
-    top1: float | None
-    divergence: float
-    error: float
-    minutes: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = {"files": files, "budget": _budget(options), "trials": options.trials}
         check_settings(options.out, settings)
         rows = _run(options.out.resolve(), options.seeds, options.jobs, **settings)
-        return Findings(Row._fields, rows, summary_lines(rows))
+        return Findings(Row._fields, rows, summary_lines(rows, "MACs"))
 
     return report_findings("pruning_experiment", options.out, find)
 
@@ -133,35 +112,6 @@ def _row(method: str, seed: int, place: Path) -> Row:
     minutes = sum(trial.seconds for trial in trials) / 60
     scores = found["top1"], found["divergence"], found["error"]
     return Row(method, seed, result["macs"]["after"], *scores, minutes)
-
-
-def summary_lines(rows: Sequence[Row]) -> list[str]:
-    """Return the table: means over seeds, with standard errors: of one seed, those of images."""
-    lines = []
-    for method in dict.fromkeys(row.method for row in rows):
-        own = [row for row in rows if row.method == method]
-        top1 = [100 * row.top1 for row in own if row.top1 is not None]
-        lines.append(
-            [
-                *(method, f"{len(own)}", f"{max(row.macs for row in own):,}"),
-                _mean_text(top1, 1),
-                _mean_text([row.divergence for row in own], 3, own[0].error),
-                f"{sum(row.minutes for row in own) / len(own):.1f}",
-            ]
-        )
-    heads = ["by", "seeds", "MACs at most", "top-1 %", "KL from the whole net", "minutes"]
-    return table(heads, lines, right=(1, 2, 3, 4, 5))
-
-
-def _mean_text(values: Sequence[float], digits: int, error: float | None = None) -> str:
-    """Return a mean with its standard error; of one value, with the error given."""
-    if not values:
-        return ""
-    if len(values) == 1:
-        plus = "" if error is None else f" +- {error:.{digits}f}"
-        return f"{values[0]:.{digits}f}{plus}"
-    found = mean(values)
-    return f"{found.value:.{digits}f} +- {found.error:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from sqgen.studies import (
     experiment,
     pruned_digits_experiment,
     pruning_experiment,
+    quantization_experiment,
     retraining_experiment,
+    search_table,
 )
 from sqgen.studies.dsd_experiment import CONTINUED, DSD, WAYS, compare, shuffle_masks
 from sqgen.studies.retraining_experiment import DENSE, ENCODED, RETRAINED, SIZED
@@ -117,11 +119,11 @@ def test_claims_are_held_against_the_means() -> None:
 
 def test_searches_are_compared_over_seeds() -> None:
     rows = [
-        pruning_experiment.Row("uniform", 1, 900, 0.4, 0.5, 0.1, 0.0),
-        pruning_experiment.Row("random", 1, 890, 0.5, 0.3, 0.1, 2.0),
-        pruning_experiment.Row("random", 2, 899, 0.6, 0.5, 0.1, 4.0),
+        search_table.Row("uniform", 1, 900, 0.4, 0.5, 0.1, 0.0),
+        search_table.Row("random", 1, 890, 0.5, 0.3, 0.1, 2.0),
+        search_table.Row("random", 2, 899, 0.6, 0.5, 0.1, 4.0),
     ]
-    lines = [line.split() for line in pruning_experiment.summary_lines(rows)]
+    lines = [line.split() for line in search_table.summary_lines(rows, "MACs")]
     assert lines[1] == ["uniform", "1", "900", "40.0", "0.500", "+-", "0.100", "0.0"]
     assert lines[2] == ["random", "2", "899", "55.0", "+-", "5.0", "0.400", "+-", "0.100", "3.0"]
 
@@ -138,6 +140,7 @@ def test_pruned_digits_are_averaged_over_seeds() -> None:
 def test_experiments_know_all_methods() -> None:
     """They name them themselves, as the command does."""
     assert list(pruning_experiment.METHODS) == [method for method in METHODS if method != "haq"]
+    assert list(quantization_experiment.METHODS) == list(METHODS)
 
 
 def test_a_budget_of_time_needs_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
