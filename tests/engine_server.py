@@ -4,7 +4,7 @@ Starting Python takes 0.25 s for `sqgen`, and 2 s for `sqgen-caffe`, which impor
 a process that has imported them takes milliseconds. The fork is still a process of its own, with
 its pid, streams, folder, environment, umask, resource limits, signal handlers and exit code. Each
 pytest worker starts a server when it first needs one, which starts a second for commands that need
-PyTorch: a fork with PyTorch loaded takes ten times as long.
+PyTorch: a fork with PyTorch loaded takes several times as long.
 
 `run` runs a command to its end. `python()` returns a program to start instead of `sys.executable`,
 with `-m sqgen` or `-m sqgen.engine`: it passes its streams to the server, forwards signals, and
@@ -44,7 +44,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -55,13 +55,15 @@ MODULES = tuple(PROGRAMS.values())
 # What begins so is forked from the second server, which has PyTorch and more.
 HEAVY = (
     *("sqgen.engine", "sqgen classify", "sqgen compress eval", "sqgen features"),
-    *("sqgen export", "sqgen import", "sqgen finetune", "sqgen prune", "sqgen time --table"),
-    *("sqgen weights map", "sqgen weights convert", "sqgen weights probe"),
+    *("sqgen export", "sqgen import", "sqgen finetune", "sqgen prune", "sqgen quantize"),
+    *("sqgen time --table", "sqgen weights map", "sqgen weights convert", "sqgen weights probe"),
 )
+# Of their modules, the first server has those that load no PyTorch.
 ROOMS = (
-    "templates.compiled formats evaluation nets weights generator models datasets compress logs"
-    " runner report studies tools"
+    "templates.compiled formats evaluation nets weights generator models datasets compress search"
+    " pruning quantization logs runner drawing report studies tools"
 )
+HEAVY_ROOMS = "engine exchange finetune pruning quantization studies"
 # What commands import where they need it.
 LIGHT_MODULES = ("encodings.utf_8_sig", "numpy.random")
 HEAVY_MODULES = ("cv2", "h5py", "lmdb", "onnxruntime", "safetensors.numpy")
@@ -362,7 +364,7 @@ class _Forks:
         self._other = os.fork()
         if self._other == 0:
             self._close()
-            load(["engine", "exchange", "finetune", "pruning"], HEAVY_MODULES)
+            load(HEAVY_ROOMS.split(), HEAVY_MODULES)
             use_large_pages()
             _Forks(heavy, self._program).serve()
             os._exit(0)
@@ -438,18 +440,35 @@ class _Forks:
 def load(rooms: Sequence[str], others: Sequence[str] = ()) -> None:
     """Import all modules of rooms, what they import, and others; extras may be missing."""
     names = list(others)
-    for room in rooms:
-        folder = importlib.import_module(f"sqgen.{room}").__path__
-        names += [module.name for module in pkgutil.iter_modules(folder, f"sqgen.{room}.")]
-    for name in names:
-        if not name.endswith("__main__"):
-            with contextlib.suppress(ImportError):
-                importlib.import_module(name)
-    # At its exit, each fork would unload PyTorch's operators, for 40 ms.
-    for finalizer in weakref.finalize._registry:  # type: ignore[attr-defined]
-        finalizer.atexit = False
+    with _only_ours_at_exit():
+        for room in rooms:
+            folder = importlib.import_module(f"sqgen.{room}").__path__
+            names += [module.name for module in pkgutil.iter_modules(folder, f"sqgen.{room}.")]
+        for name in names:
+            if not name.endswith("__main__"):
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(name)
     gc.collect()
     gc.freeze()
+
+
+@contextlib.contextmanager
+def _only_ours_at_exit() -> Iterator[None]:
+    """Forget what libraries would do at the exit of each fork: free memory, for up to 50 ms."""
+    register = atexit.register
+
+    def register_ours(function: Callable[..., object], *args: Any, **kwargs: Any) -> object:
+        name = getattr(function, "__module__", None) or ""
+        if name.startswith(("sqgen.", "weakref")):
+            register(function, *args, **kwargs)
+        return function
+
+    atexit.register = register_ours  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        atexit.register = register
+        weakref.finalize._registry.clear()  # type: ignore[attr-defined]
 
 
 def use_large_pages() -> None:
@@ -481,8 +500,7 @@ def become(request: dict[str, Any], streams: list[int], program: str) -> None:
         os.dup2(stream, number)
         os.close(stream)
     os.chdir(request["cwd"])
-    os.environb.clear()
-    os.environb.update(request["env"])
+    _take_environment(request["env"])
     if "umask" in request:
         os.umask(request["umask"])
     if "limits" in request:
@@ -501,11 +519,18 @@ def become(request: dict[str, Any], streams: list[int], program: str) -> None:
     sys.executable = program
     tempfile.tempdir = None
     time.tzset()
-    importlib.invalidate_caches()
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         there = number in request["streams"]
         setattr(sys, name, _stream(number, name) if there else None)
         setattr(sys, f"__{name}__", getattr(sys, name))
+
+
+def _take_environment(env: Mapping[bytes, bytes]) -> None:
+    """Change what differs: each variable that is set is a page or two that a fork copies."""
+    for name in os.environb.keys() - env.keys():
+        del os.environb[name]
+    for name, value in env.items() - os.environb.items():
+        os.environb[name] = value
 
 
 def _take_limits(number: int) -> None:
@@ -576,7 +601,9 @@ def _listen(path: Path) -> socket.socket:
 def main() -> None:
     """Serve until standard input ends."""
     folder = Path(sys.argv[1])
+    sys.modules["torch"] = None  # type: ignore[assignment]  # its imports fail
     load(ROOMS.split(), LIGHT_MODULES)
+    del sys.modules["torch"]
     forks = _Forks(_listen(folder / "light"), str(folder / "python"))
     forks.fork_at_first(_listen(folder / "heavy"))
     os.write(1, b"ready\n")
