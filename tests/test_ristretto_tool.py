@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqgen import DesignError, NetError, parse_net
+from sqgen import DesignError, NetError, parse_net, read_net
 from sqgen.engine.executor import Executor
 from sqgen.formats import prototxt
 from sqgen.formats.schema import QuantizationParameter
@@ -25,8 +27,11 @@ from sqgen.quantization.ristretto import (
     measure_ranges,
     to_ristretto,
 )
+from sqgen.tools import quantize_options
 
+from . import engine_server, small_training
 from .small_nets import conv, layer, net_input, random_model
+from .small_training import START
 
 FC = "inner_product_param { num_output: 3 }"
 TEXT = (
@@ -146,3 +151,74 @@ def test_nets_that_can_t_be_quantized() -> None:
         measure_ranges(parse_net(TEXT), model, [*BATCHES, np.full_like(BATCHES[0], math.nan)])
     with pytest.raises(DesignError, match=r"5 bits are too few for a minifloat.* are 6"):
         param_of(Ranges(9, 9, 1), Widths(5, 5), MINIFLOAT)
+
+
+# The command
+
+
+def test_the_options_have_the_modes() -> None:
+    assert quantize_options.TRIMMING_MODES == TRIMMING_MODES
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tool")
+    small_training.write_data(folder)
+    return small_training.make_run(folder, "run", small_training.net(), "")
+
+
+QUANTIZE = "quantize start.caffemodel --net net.prototxt --data ../data --json"
+
+
+def quantized(run: Path, *more: str) -> dict[str, Any]:
+    words = f"{QUANTIZE} --format ristretto --out out --force".split()
+    done = engine_server.run("sqgen", [*words, *more], cwd=run)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def test_the_engine_reaches_the_accuracy_that_the_command_says(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run)
+    result = quantized(run, "--bits", "4", "--activation-bits", "5")
+    assert [row["layer"] for row in result["layers"]] == ["conv1", "conv2", "ip"]
+    assert {(row["bw_params"], row["bw_layer_in"]) for row in result["layers"]} == {(4, 5)}
+    net = read_net(run / "out" / "ristretto.prototxt")
+    assert [layer.type for layer in net.layers("TRAIN")].count("ConvolutionRistretto") == 2
+    flags = ["test", "--model=out/ristretto.prototxt", f"--weights={START}", "--iterations=4"]
+    code, log = small_training.engine(flags, capsys)
+    assert code == 0, log
+    found = result["agreements"]
+    scores = {score.name: score.value for score in small_training.parsed(log).scores}
+    assert scores["accuracy"] == found["ristretto"]["top1"]
+    assert found["whole"]["divergence"] == 0 < found["ristretto"]["divergence"]
+
+
+def test_its_files_say_how_they_were_made(run: Path) -> None:
+    result = quantized(run, "--trimming-mode", "minifloat", "--bits", "9")
+    assert result["trimming_mode"] == "minifloat"
+    assert {(row["exp_bits"], row["mant_bits"]) for row in result["layers"]} == {(4, 4)}
+    text = (run / "out" / "ristretto.prototxt").read_text()
+    assert text.startswith("# sqgen quantize start.caffemodel --net net.prototxt --data ../data")
+    assert "--trimming-mode minifloat --bits 9 --activation-bits 8 --out out ..." in text
+    assert json.loads((run / "out" / "quantize.json").read_text()) == result
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--format ristretto --bytes 0.5", "--bytes: goes with --format sqz"),
+        ("--format ristretto --activations", "--activations: goes with --format sqz"),
+        ("--format ristretto --bits 0", "--bits 0: give 1 to 32"),
+        ("--format ristretto --activation-bits 33", "--activation-bits 33: give 1 to 32"),
+        ("--bytes 0.5 --bits 4", "--bits: goes with --format ristretto"),
+        ("--bytes 0.5 --trimming-mode minifloat", "--trimming-mode: goes with --format"),
+        ("--format ristretto --trimming-mode minifloat --bits 5", "5 bits are too few"),
+    ],
+)
+def test_mistakes_are_one_line(run: Path, options: str, message: str) -> None:
+    done = engine_server.run("sqgen", f"{QUANTIZE} --out none {options}".split(), cwd=run)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert message in done.stderr.decode().splitlines()[-1]
+    assert not (run / "none").exists()

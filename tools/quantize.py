@@ -12,8 +12,9 @@ from ..json_form import dumps
 from ..text import printable, shell_join
 from ..version import __version__
 from .input_files import read_net
-from .quantize_options import ENTROPY, UNIFORM, QuantizeOptions, quantize_options
+from .quantize_options import ENTROPY, RISTRETTO, UNIFORM, QuantizeOptions, quantize_options
 from .quantize_result import QuantizeResult
+from .quantize_ristretto import quantize_to_ristretto
 from .search_inputs import all_seen, find_image_size, identify_images, read_images, read_net_weights
 from .search_options import DIVERGENCE
 from .terminal import print_json
@@ -41,15 +42,23 @@ def quantize(**typed: Any) -> None:
     of activations, `sqgen-caffe test --quantize` take; quantized.sqz and
     quantize.json; of a search, trials.jsonl.
 
+    --format ristretto takes bits instead of budgets, and writes ristretto.prototxt, whose layers
+    compute in them with W.
+
     \b
     Examples:
       sqgen quantize w.caffemodel --net deploy.prototxt --data val_lmdb \\
         --bytes 320000 --out small
       sqgen quantize w.caffemodel --net deploy.prototxt --data val_lmdb \\
         --ms 0.5 --hardware bismo-edge --activations --out fast
+      sqgen quantize w.caffemodel --net train_val.prototxt --data val_lmdb \\
+        --format ristretto --bits 8 --activation-bits 8 --out eight
     """
     options = QuantizeOptions(**typed)
     options.check()
+    if options.format == RISTRETTO:
+        quantize_to_ristretto(options)
+        return
     picture = options.picture
     for name in FILES:
         check_file_target(Path(options.out) / name, options.force)

@@ -21,6 +21,12 @@ from .search_options import (
 DEFAULT = "knapsack"
 QUANTIZERS = ENTROPY, _, UNIFORM = ("entropy-constrained", "k-means", "uniform")
 MINIMUM_BITS, MAXIMUM_BITS = 2, 8  # of compress/bits_file.py
+FORMATS = SQZ, RISTRETTO = ("sqz", "ristretto")
+TRIMMING_MODES = (  # of quantization/ristretto.py
+    *("dynamic_fixed_point", "minifloat"),
+    "integer_power_of_2_weights",
+)
+RISTRETTO_BITS, MOST_RISTRETTO_BITS = 8, 32
 
 quantize_options = add_options(
     net_options,
@@ -44,7 +50,22 @@ quantize_options = add_options(
     ),
     click.option("--activations", is_flag=True, help="choose bits of what layers read, too"),
     click.option(
-        "--activation-bits", type=int, metavar="N", help="of what all layers read, 2 to 8 [float]"
+        "--activation-bits",
+        type=int,
+        metavar="N",
+        help="of what all layers read, 2 to 8 [float]; with ristretto 1 to 32 [8]",
+    ),
+    click.option(
+        "--format",
+        type=click.Choice(FORMATS),
+        default=SQZ,
+        help="what is written: a .sqz file, or, without a budget, a net of Ristretto [sqz]",
+    ),
+    click.option("--bits", type=int, metavar="N", help="of weights, with ristretto, 1 to 32 [8]"),
+    click.option(
+        "--trimming-mode",
+        type=click.Choice(TRIMMING_MODES),
+        help=f"what numbers are of, with ristretto [{TRIMMING_MODES[0]}]",
     ),
     search_options("bits", DEFAULT, {method: method for method in METHODS}),
     preprocessing_options,
@@ -56,6 +77,11 @@ quantize_options = add_options(
     dark_option,
     click.option("--force", is_flag=True, help="replace FILE, and files of DIR but trials.jsonl"),
     click.option("--json", "as_json", is_flag=True, help="print JSON (docs/quantization.md)"),
+)
+
+_OF_SQZ = (
+    *("bytes", "bops", "ms", "mj", "hardware", "quantizer", "activations", "plot"),
+    "resume",
 )
 
 
@@ -72,6 +98,9 @@ class QuantizeOptions(SearchOptions):
     quantizer: str | None
     activations: bool
     activation_bits: int | None
+    format: str
+    bits: int | None
+    trimming_mode: str | None
     plot: str | None
     dark: bool
 
@@ -83,6 +112,9 @@ class QuantizeOptions(SearchOptions):
             DesignError: a budget is no share or amount.
         """
         super().check()
+        self._check_format()
+        if self.format == RISTRETTO:
+            return
         if not self.parse_budgets():
             raise click.UsageError("no budget: give --bytes, --bops, --ms or --mj")
         by_hardware = self.ms is not None or self.mj is not None
@@ -101,6 +133,30 @@ class QuantizeOptions(SearchOptions):
             )
         if by_hardware and not self.quantizes_activations:
             raise click.UsageError("--ms and --mj: give --activations or --activation-bits")
+
+    def _check_format(self) -> None:
+        """Refuse what the format that is written has no use for, and widths that it lacks."""
+        is_ristretto = self.format == RISTRETTO
+        bits, trimming = ("--bits", self.bits), ("--trimming-mode", self.trimming_mode)
+        others = {name: getattr(self, name) for name in _OF_SQZ}
+        useless = [(f"--{name}", each) for name, each in others.items()]
+        for flag, value in useless if is_ristretto else (bits, trimming):
+            if value is not None and value is not False:
+                goes = SQZ if is_ristretto else RISTRETTO
+                raise click.UsageError(f"{flag}: goes with --format {goes}")
+        for flag, width in (bits, ("--activation-bits", self.activation_bits)):
+            if is_ristretto and width is not None and not 1 <= width <= MOST_RISTRETTO_BITS:
+                raise click.UsageError(f"{flag} {width}: give 1 to {MOST_RISTRETTO_BITS}")
+
+    @property
+    def ristretto_widths(self) -> tuple[int, int]:
+        """Bits of weights and of activations in a net of Ristretto."""
+        return self.bits or RISTRETTO_BITS, self.activation_bits or RISTRETTO_BITS
+
+    @property
+    def ristretto_mode(self) -> str:
+        """One of `TRIMMING_MODES`."""
+        return self.trimming_mode or TRIMMING_MODES[0]
 
     def parse_budgets(self) -> dict[str, float]:
         """Return the budgets, by flag: shares up to 1, or amounts.
