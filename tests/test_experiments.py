@@ -18,6 +18,7 @@ from sqgen.studies import (
     pruned_digits_experiment,
     pruning_experiment,
     quantization_experiment,
+    quantized_digits_experiment,
     retraining_experiment,
     search_table,
 )
@@ -135,6 +136,20 @@ def test_pruned_digits_are_averaged_over_seeds() -> None:
     lines = [line.split() for line in pruned_digits_experiment.summary_lines(rows)]
     assert lines[1] == ["whole", "900", "91.00", "+-", "1.00"]
     assert lines[2] == ["ddpg", "450", "60.00", "+-", "10.00", "85.00", "+-", "5.00"]
+
+
+def test_quantized_digits_are_averaged_over_seeds() -> None:
+    row = quantized_digits_experiment.Row
+    rows = [row(*way, seed, None, None, 0.9) for way in [("whole", None)] for seed in (1, 2)]
+    rows += [
+        row(way, bits, seed, 1000 + seed, 0.5 + 0.2 * (seed - 1), 0.8 + 0.1 * (seed - 1))
+        for way, bits in quantized_digits_experiment.WAYS[1:]
+        for seed in (1, 2)
+    ]
+    lines = [line.split() for line in quantized_digits_experiment.summary_lines(rows)]
+    assert lines[1] == ["whole", "90.00", "+-", "0.00"]
+    assert lines[2] == ["equal", "2", "1,002", "60.00", "+-", "10.00", "85.00", "+-", "5.00"]
+    assert [line[:2] for line in lines[4:6]] == [["knapsack", "3"], ["haq", "3"]]
 
 
 def test_experiments_know_all_methods() -> None:
