@@ -12,6 +12,7 @@ from ..compress.bits_file import MAXIMUM_BITS
 from ..engine.agreement import Agreement, check_finite, check_labels, compare, probabilities
 from ..errors import NetError, SqgenError
 from ..formats.prototxt import to_text
+from ..formats.ristretto import RISTRETTO_TYPES
 from ..formats.schema import PHASES
 from ..nets.definition import NetDefinition, layer_is_in, parse_net
 from ..nets.deploy import deploy_net
@@ -99,6 +100,7 @@ class Pruner:
         self._net, self._image = net, image
         self._whole: tuple[InputImages, np.ndarray] | None = None
         _check_phases(net)
+        _check_types(net)
         self.groups = ChannelGroups(net, image)
         self.decisions = find_decisions(self.groups)
         self.arrays = net_arrays(require_shapes(net, "TEST", image), models)
@@ -332,6 +334,16 @@ class Pruner:
             folded,
             is_lossless,
             self._stay,
+        )
+
+
+def _check_types(net: NetDefinition) -> None:
+    """Refuse layers of Ristretto: their formats are chosen for the channels that there are."""
+    layer = next((each for each in net.param.layer if each.type in RISTRETTO_TYPES), None)
+    if layer is not None:
+        raise NetError(
+            f"{net.place(layer)}: layer '{printable(layer.name)}' is quantized; prune the net that"
+            " it was made of, and quantize what is left"
         )
 
 

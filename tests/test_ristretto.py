@@ -194,7 +194,12 @@ def blobs_of(text: str, bottoms: Sequence[Array]) -> list[Array]:
 @pytest.mark.parametrize("quantization", ANY)
 @pytest.mark.parametrize(("kind", "params", "shapes", "tops"), LAYERS)
 def test_a_layer_in_test(
-    kind: str, params: str, shapes: list[tuple[int, ...]], tops: int, quantization: str
+    kind: str,
+    params: str,
+    shapes: list[tuple[int, ...]],
+    tops: int,
+    quantization: str,
+    device: str,
 ) -> None:
     """Sums of such numbers are exact in float64: the engine's are equal."""
     text = layer_of(kind, f"{params} {quantization}", shapes, tops)
@@ -203,7 +208,7 @@ def test_a_layer_in_test(
     param = parse_net(text).param.layer[0]
     wanted = reference.run_in_test(param, bottoms, blobs, RISTRETTO_TYPES[kind])
     for precision in ("fp64", "fp32"):
-        made = make(text, "TEST", bottoms, blobs, precision, "cpu").forward(named("b", bottoms))
+        made = make(text, "TEST", bottoms, blobs, precision, device).forward(named("b", bottoms))
         for name, top in named("t", wanted).items():
             np.testing.assert_array_equal(made[name], top, err_msg=name)
 
@@ -340,12 +345,12 @@ LRN = "lrn_param { local_size: 3 alpha: 0.7 beta: 0.6 k: 2 }"
 
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 @pytest.mark.parametrize("channels", [1, 2, 5])
-def test_lrn(channels: int, phase: str) -> None:
+def test_lrn(channels: int, phase: str, device: str) -> None:
     shape = (2, channels, 2, 3)
     x = values(shape, 5)
     text = layer_of("LRNRistretto", f"{LRN} {MINIFLOAT}", [shape], 1)
     param = parse_net(text).param.layer[0]
-    net = make(text, phase, [x], [], "fp64", "cpu")
+    net = make(text, phase, [x], [], "fp64", device)
     to_format = reference.formats(param.quantization_param)["tops"]
     scale, top = reference.lrn(x, param.lrn_param, to_format)
     np.testing.assert_array_equal(net.forward({"b0": x})["t0"], top)
@@ -494,6 +499,13 @@ def test_exports_refuse_its_layers(sqgen: Run, tmp_path: Path) -> None:
     for name in TOOLCHAINS:
         for param in parse_net(QUANTIZED).param.layer:
             assert list(limits(param, name)) == [param.type] * (param.type in RISTRETTO_TYPES)
+
+
+def test_pruning_refuses_its_layers() -> None:
+    from sqgen.pruning.prune import Pruner
+
+    with pytest.raises(NetError, match="n:2: layer 'it' is quantized; prune the net that it was"):
+        Pruner(parse_net(QUANTIZED, "n"), [("w", random_model(QUANTIZED))])
 
 
 def test_settings_of_quantization_tell_layers_apart(sqgen: Run, tmp_path: Path) -> None:
