@@ -27,10 +27,12 @@ from typing import Any, TypeVar
 
 from ..errors import DesignError, FormatError
 from ..formats import toml
+from ..formats.schema import LayerParameter
 from ..json_form import from_json
 from ..text import did_you_mean, printable
 
 MINIMUM_BITS, MAXIMUM_BITS = 2, 8
+QUANTIZED_TYPES = ("Convolution", "Deconvolution", "InnerProduct")
 KINDS = SHARED, SYMMETRIC, ASYMMETRIC = "shared", "symmetric", "asymmetric"
 RANGE_RULES = MAX, PERCENTILE, MSE, KL = "max", "percentile", "mse", "kl"
 TABLES = ACTIVATIONS, QUANTIZER, RANGES, VALUES, ENTROPY = (
@@ -161,16 +163,16 @@ class BitsFile:
         """Return the bits of what these layers read, of those that have any."""
         return _bits_of(self.activations, layers)
 
-    def check_layers(self, layers: Iterable[str]) -> None:
-        """Check that each rule, range and value is of a layer.
+    def check_layers(self, layers: Iterable[LayerParameter]) -> None:
+        """Check that each rule, range and value is of a layer that can be quantized.
 
         Args:
-            layers: names of those that can be quantized, in any phase.
+            layers: of a net, in any phase.
 
         Raises:
             DesignError: one is of none.
         """
-        names = list(layers)
+        names = [layer.name for layer in layers if layer.type in QUANTIZED_TYPES]
         for pattern in (*self.weights, *self.activations):
             if not any(fnmatchcase(name, pattern) for name in names):
                 self._refuse_layer(pattern, names)

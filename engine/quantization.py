@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from ..compress.bits_file import ENTROPY, SHARED, VALUES, BitsFile, Range
+from ..compress.bits_file import ENTROPY, QUANTIZED_TYPES, SHARED, VALUES, BitsFile, Range
 from ..errors import DesignError, NetError
 from ..formats.schema import PHASES, NetParameter
 from ..text import printable
@@ -21,8 +21,6 @@ from .histograms import Histogram
 from .parameters import to_caffemodel
 from .quantizers import LayerQuantizers, Quantizer, Shared
 from .weight_quantizers import Encoded, fit_shared, fit_uniform, follow
-
-QUANTIZED_TYPES = ("Convolution", "Deconvolution", "InnerProduct")
 
 
 def _check_kind(file: BitsFile) -> None:
@@ -57,8 +55,7 @@ class Quantization:
     def __init__(self, file: BitsFile, net: Executor, trains: bool = False) -> None:
         self._file, self._net, self._trains = file, net, trains
         _check_kind(file)
-        in_any_phase = net.definition.param.layer
-        file.check_layers(each.name for each in in_any_phase if each.type in QUANTIZED_TYPES)
+        file.check_layers(net.definition.param.layer)
         wired = net.wiring.layers
         self._layers = {each.name: each.param for each in wired if each.type in QUANTIZED_TYPES}
         self._weight_bits = file.weight_bits(self._layers)

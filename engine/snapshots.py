@@ -31,7 +31,7 @@ from ..formats.files import BINARY_LIMIT, display_name, read_bytes, write_files
 from ..formats.hdf5_file import hdf5_package
 from ..formats.hdf5_snapshot import SUFFIX, unwritable_name
 from ..formats.schema import TRAIN, SolverParameter, SolverState
-from ..formats.snapshot_files import RESUME_STATE_LIMIT, find_weights, resume_state_path
+from ..formats.snapshot_files import BITS, RESUME_STATE_LIMIT, find_weights, resume_state_path
 from ..json_form import from_json, loads, to_json
 from ..text import printable
 from . import glog
@@ -41,7 +41,6 @@ from .parameters import to_caffemodel
 from .tensors import to_array
 
 FORMAT = 1
-BITS = "bits.toml"  # ending of the file of bits
 _LARGEST = 1 << 63  # above every count and seed
 
 

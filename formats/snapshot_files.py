@@ -2,7 +2,7 @@
 
 A snapshot is `PREFIX_iter_N.caffemodel` and `PREFIX_iter_N.solverstate`, which names the first;
 both end in `.h5` where they are HDF5. `sqgen-caffe` adds `PREFIX_iter_N.sqgenstate`, which has the
-digests of both.
+digests of both, and of a quantized training `PREFIX_iter_N.bits.toml`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .hdf5_snapshot import SUFFIX
 from .schema import SolverParameter, SolverState
 
 RESUME_STATE_LIMIT = 1 << 26  # bytes
+BITS = "bits.toml"  # ending of a file of bits
 
 
 def complete_prefix(solver: SolverParameter, source: str) -> str:
@@ -184,6 +185,12 @@ def check_written_constraints(path: str, written: WrittenConstraints | None, dig
             f" {printable(written.file) or 'none'}); resume with those, or start from its weights,"
             " with --weights"
         )
+
+
+def has_written_bits(path: str) -> bool:
+    """Return whether the run of a solver state was quantized; not if nothing tells."""
+    fields = _read_resume_fields(path)
+    return bool(fields.get("bits")) and fields.get("digest") == _digest(path)
 
 
 def _read_digests(path: str) -> tuple[str, str]:

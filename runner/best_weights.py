@@ -19,13 +19,14 @@ from ..errors import DesignError, FormatError, NetError, OutputError
 from ..formats.caffemodel import read_solver_state
 from ..formats.files import BINARY_LIMIT, read_bytes, write_files
 from ..formats.schema import SolverParameter
-from ..formats.snapshot_files import find_weights
+from ..formats.snapshot_files import BITS, find_weights
 from ..json_form import from_json, loads, to_json
 from ..logs.collector import Collector
 from ..logs.logged_net import expected_scores
 from ..logs.scores import LOSS, OTHER, require_score, score_names, value_in_test
 from ..nets.definition import NetDefinition
 from ..text import number_text, printable, shell_join
+from .bits_options import BitsOptions
 from .options import RunOptions
 from .solver_preflight import ParsedSolver
 from .training_start import Start
@@ -43,6 +44,7 @@ class BestTest:
         iteration: of the test, and so of the weights.
         weights: the file of the weights.
         digest: SHA-256 of that file.
+        bits: the file of bits that they are tested with, if the training quantizes; else empty.
     """
 
     score: str
@@ -50,6 +52,7 @@ class BestTest:
     iteration: int
     weights: str
     digest: str
+    bits: str = ""
 
 
 class BestWeights:
@@ -62,6 +65,7 @@ class BestWeights:
         tested: its test nets.
         start: where the training starts.
         patience: tests in a row without a better score that end the training; None for none.
+        bits: of a training that quantizes, its options; else None.
 
     Attributes:
         name: of the score, as results name it.
@@ -82,8 +86,10 @@ class BestWeights:
         tested: Sequence[NetDefinition],
         start: Start,
         patience: int | None = None,
+        bits: BitsOptions | None = None,
     ) -> None:
         self._options, self._start, self._patience = options, start, patience
+        self._bits = bits
         self._prefix: str = solver.param.snapshot_prefix
         self._check_tests(solver, tested)
         self._scores = [
@@ -178,9 +184,11 @@ class BestWeights:
             data = read_bytes(snapshot, BINARY_LIMIT, "a snapshot")
             target = f"{self._prefix}_best.caffemodel{'.h5' * (snapshot.suffix == '.h5')}"
             digest = sha256(data).hexdigest()
-            best = BestTest(self.name, value, iteration, target, digest)
+            bits = self._bits_beside(snapshot)
+            best = BestTest(self.name, value, iteration, target, digest, "".join(map(str, bits)))
             record = json.dumps(to_json(best)).encode() + b"\n"
-            write_files({Path(target): data, Path(f"{self._prefix}_best.json"): record}, force=True)
+            files = {Path(target): data, Path(f"{self._prefix}_best.json"): record, **bits}
+            write_files(files, force=True)
         except (FormatError, OutputError) as error:
             self._options.warn(f"the best weights are not kept: {error}")
             return
@@ -189,6 +197,13 @@ class BestWeights:
             f"best {self.name} {number_text(value)} at iteration {iteration}, kept in"
             f" {printable(target)}"
         )
+
+    def _bits_beside(self, snapshot: Path) -> dict[Path, bytes]:
+        """Return where the file of bits goes that belongs to a snapshot, and its content."""
+        beside = Path(str(snapshot).removesuffix(".h5")).with_suffix(f".{BITS}")
+        if self._bits is None or not beside.is_file():
+            return {}
+        return {Path(f"{self._prefix}_best.{BITS}"): read_bytes(beside, BINARY_LIMIT)}
 
     def standing(self) -> str:
         """Return the best score so far, such as `best top1 0.83`; empty before the first test."""
@@ -218,4 +233,7 @@ class BestWeights:
         """The command that tests the best weights; empty where nothing is kept."""
         if self.best is None:
             return ""
-        return shell_join(["sqgen", "test", "--model", self.net, "--weights", self.best.weights])
+        words = ["sqgen", "test", "--model", self.net, "--weights", self.best.weights]
+        if self.best.bits:
+            return shell_join([*words, "--quantize", self.best.bits])
+        return shell_join([*words, *(self._bits.flags if self._bits is not None else ())])

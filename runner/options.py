@@ -16,8 +16,8 @@ from .subprocess_guard import STALL_TIMEOUT
 
 # Flags of caffe that sqgen sets itself, and counts images by.
 _RESERVED_FLAGS = frozenset(
-    "blob constraints exact gpu iterations level model phase predictions snapshot solver stage"
-    " weights".split()
+    "activation-bits activation_bits bits blob calibrated constraints exact gpu iterations level"
+    " model phase predictions quantize snapshot solver stage weights".split()
 )
 
 

@@ -67,6 +67,8 @@ class PhasedTraining:
         constrain: Constrain,
         flag: str,
     ) -> None:
+        if wanted.bits_options:
+            raise SqgenError(f"{flag} trains no quantized net; quantize what it trained")
         if wanted.constraints is not None or wanted.snapshot is not None:
             raise SqgenError(f"{flag} takes no --constraints and no --snapshot; --resume goes on")
         if (wanted.weights is None) == (not wanted.resume):

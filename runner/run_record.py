@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ..formats.files import BINARY_LIMIT, read_bytes
+from .bits_options import BitsOptions
 from .dataset import Dataset
 from .engines import Engine
 from .exact_epoch import EpochPlan
@@ -69,6 +70,7 @@ class TestRecord:
     weights: str
     plan: EpochPlan
     data: tuple[DataRecord, ...]
+    quantized: BitsOptions
     predictions: KeptPredictions | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -83,7 +85,13 @@ class TestRecord:
         }
         data = [layer.as_dict() for layer in self.data]
         kept = None if self.predictions is None else self.predictions.as_dict()
-        return {"weights": self.weights, "coverage": coverage, "data": data, "predictions": kept}
+        return {
+            "weights": self.weights,
+            "coverage": coverage,
+            "data": data,
+            "quantized": self.quantized.as_dict() if self.quantized else None,
+            "predictions": kept,
+        }
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,7 @@ class TrainRecord:
         trained_parameters: how many parameters it changes.
         frozen: names of the layers that were frozen.
         constraints: the file of those that it obeyed, or None.
+        quantized: what was quantized, as given.
         data: the data layers of the trained net.
         tests: the test nets.
         best: returns plain data of the best weights by a test's score, which a run may change.
@@ -135,6 +144,7 @@ class TrainRecord:
     trained_parameters: int
     frozen: tuple[str, ...]
     constraints: str | None
+    quantized: BitsOptions
     data: tuple[DataRecord, ...]
     tests: tuple[TestNetRecord, ...]
     best: Callable[[], dict[str, Any] | None] = lambda: None
@@ -149,6 +159,7 @@ class TrainRecord:
             "trained_parameters": self.trained_parameters,
             "frozen": list(self.frozen),
             "constraints": self.constraints,
+            "quantized": self.quantized.as_dict() if self.quantized else None,
             "data": [layer.as_dict() for layer in self.data],
             "tests": [test.as_dict() for test in self.tests],
             "best": self.best(),

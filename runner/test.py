@@ -22,6 +22,7 @@ from ..nets.definition import NetDefinition, read_net
 from ..nets.score_heads import choose_head
 from ..text import printable
 from ..weights.match import match_weights
+from .bits_options import BitsOptions
 from .engines import TORCH, Engine
 from .exact_epoch import EpochPlan, lint_iterations, plan_exact_epoch, score_records
 from .live_progress import ProgressSteps
@@ -65,6 +66,10 @@ def test(
     keep_predictions: bool | None = False,
     blob: str | None = None,
     force: bool = False,
+    quantize: str | os.PathLike[str] | None = None,
+    bits: int | None = None,
+    activation_bits: int | None = None,
+    calibrated: str | os.PathLike[str] | None = None,
     stages: Sequence[str] = (),
     level: int = 0,
     **run_options: Any,
@@ -89,7 +94,11 @@ def test(
             means where engine and net give any.
         blob: the scores (images, classes) that are the predictions; None means the last that a
             loss or an accuracy compares with labels.
-        force: whether `predictions` may be replaced.
+        force: whether `predictions` and `calibrated` may be replaced.
+        quantize: a file of bits of the layers that are quantized, in simulation
+            (docs/quantization.md); for the embedded engine alone.
+        bits, activation_bits: of weights, and of what layers read, where that file has none.
+        calibrated: the file of bits to write, with the ranges that were found.
         stages, level: select layers by their rules, as `caffe` does by --stage and --level.
         run_options: fields of `sqgen.RunOptions`.
 
@@ -115,10 +124,13 @@ def test(
     engine = options.select_engine()
     if engine.kind == TORCH:
         net.require_caffe("TEST", TESTED)
+    given = BitsOptions(path_or_none(quantize), bits, activation_bits)
+    quantized = _Quantized(given, path_or_none(calibrated))
+    quantized.check(overridden, engine, force)
     requested = _PredictionsRequest(path_or_none(predictions), keep_predictions, blob, force)
     kept = _kept_predictions(requested, engine, overridden, checked)
     files = os.fspath(weights)
-    job = _TestJob(net, override, checked, engine, files, iterations, kept)
+    job = _TestJob(net, override, checked, engine, files, iterations, kept, quantized)
     with Session(options, engine, net.source) as session:
         return _run(session, job, files)
 
@@ -157,6 +169,31 @@ class _PredictionsRequest(NamedTuple):
     keep: bool | None
     blob: str | None
     force: bool
+
+
+class _Quantized(NamedTuple):
+    """What is quantized, and the file of bits to write, if any."""
+
+    options: BitsOptions
+    calibrated: str | None
+
+    def check(self, net: NetDefinition, engine: Engine, force: bool) -> None:
+        """Check that the net can be, by the engine, and that the file can be written.
+
+        Raises:
+            SqgenError: not so.
+        """
+        self.options.check(net, engine)
+        if self.calibrated is not None:
+            if not self.options:
+                raise SqgenError("--calibrated FILE is for a quantized net; give --quantize FILE")
+            check_file_target(Path(self.calibrated), force)
+
+    @property
+    def flags(self) -> list[str]:
+        """The engine's flags."""
+        calibrated = [] if self.calibrated is None else [f"--calibrated={self.calibrated}"]
+        return [*self.options.flags, *calibrated]
 
 
 def _kept_predictions(
@@ -202,6 +239,7 @@ class _TestJob:
         weights: as given.
         iterations: requested batches; None for each record once.
         predictions: the file of predictions to write, or None.
+        quantized: what is quantized.
 
     Raises:
         NetError: the records can't be counted, and no iterations are requested.
@@ -216,8 +254,9 @@ class _TestJob:
         weights: str,
         iterations: int | None,
         predictions: KeptPredictions | None,
+        quantized: _Quantized,
     ) -> None:
-        self.predictions = predictions
+        self.predictions, self.quantized = predictions, quantized
         self.net, self._override, self._weights = net, override, weights
         self.checked = checked
         self.has_iterations = iterations is not None
@@ -279,7 +318,8 @@ class _TestJob:
     @property
     def record(self) -> TestRecord:
         """What the test reads, for the record of the run."""
-        return TestRecord(self._weights, self.plan, record_data(self.checked))
+        quantized = self.quantized.options
+        return TestRecord(self._weights, self.plan, record_data(self.checked), quantized)
 
 
 def _run(session: Session, job: _TestJob, weights: str) -> LogResult:
@@ -298,6 +338,7 @@ def _run(session: Session, job: _TestJob, weights: str) -> LogResult:
     def arguments(net: str, length_flag: str) -> list[str]:
         model = session.folder.file_path(net)
         flags = [length_flag, *state_flags(job.net)]
+        flags += job.quantized.flags
         if kept is not None:
             flags += kept.flags
         return ["test", f"--model={model}", f"--weights={weights}", *flags]

@@ -36,6 +36,9 @@ def train(
     keep_best: str | None = None,
     patience: int | None = None,
     constraints: str | os.PathLike[str] | None = None,
+    quantize: str | os.PathLike[str] | None = None,
+    bits: int | None = None,
+    activation_bits: int | None = None,
     dsd: str | None = None,
     leave: Sequence[str] = (),
     sparsity_for: Sequence[str] = (),
@@ -66,6 +69,9 @@ def train(
         patience: tests in a row without a better score of `keep_best` that end the training.
         constraints: a file of weights that stay zero or share a value (docs/constraints.md); for
             the embedded engine alone.
+        quantize: a file of bits of the layers that are quantized, in simulation
+            (docs/quantization.md); likewise.
+        bits, activation_bits: of weights, and of what layers read, where that file has none.
         dsd: Dense-Sparse-Dense training from `weights`: the sparsity of each sparse phase, `0.3` or
             `0.3,0.25` (docs/dsd.md).
         leave: with `dsd`, glob patterns of layers that stay dense.
@@ -99,6 +105,9 @@ def train(
         keep_best=keep_best,
         patience=patience,
         constraints=path_or_none(constraints),
+        quantize=path_or_none(quantize),
+        bits=bits,
+        activation_bits=activation_bits,
         dsd=dsd,
         leave=tuple(leave),
         sparsity_for=tuple(sparsity_for),

@@ -19,6 +19,7 @@ from ..nets.shapes import NetShapes
 from ..nets.totals import totals
 from ..text import first_few, printable
 from .best_weights import BestWeights
+from .bits_options import BitsOptions
 from .engines import TORCH, Engine
 from .freeze import count_trained, split_patterns
 from .live_progress import ProgressSteps
@@ -70,10 +71,18 @@ class TrainOptions:
     keep_best: str | None = None
     patience: int | None = None
     constraints: str | None = None
+    quantize: str | None = None
+    bits: int | None = None
+    activation_bits: int | None = None
     dsd: str | None = None
     leave: tuple[str, ...] = ()
     sparsity_for: tuple[str, ...] = ()
     resume_with: str | None = None  # the command, where it is not sqgen train
+
+    @property
+    def bits_options(self) -> BitsOptions:
+        """What it quantizes."""
+        return BitsOptions(self.quantize, self.bits, self.activation_bits)
 
 
 class TrainingPlan:
@@ -98,6 +107,7 @@ class TrainingPlan:
     ) -> None:
         self._options, self._wanted, self._phase = options, wanted, phase
         self._constraints = wanted.constraints
+        self._bits = wanted.bits_options
         override = SolverOverride(wanted.base_lr, wanted.max_iter, wanted.epochs)
         self._given = read_solver(options, solver)
         if wanted.stages:
@@ -134,6 +144,7 @@ class TrainingPlan:
                 f"{self._engine.name} obeys no constraints, which only the embedded engine does;"
                 " give --engine torch"
             )
+        self._bits.check(self._nets.trained, self._engine, self._snapshot)
         check_solver_mode(options, self._solver, self._engine)
 
     @property
@@ -205,6 +216,11 @@ class TrainingPlan:
         self._locked(lambda: self._run_training(session))
 
     @property
+    def _snapshot(self) -> str | None:
+        """The solver state that it resumes from, or None."""
+        return self._start.path if self._start.iteration else None
+
+    @property
     def _obeyed(self) -> str | None:
         """The file of the constraints that it obeys: its own, or those of a snapshot's run."""
         written = self._start.constraints
@@ -220,9 +236,9 @@ class TrainingPlan:
         shapes = {item.layer.name: [blob.shape for blob in item.blobs] for item in layers}
         found = constraints.read_constraints(self._obeyed)
         constraints.check_constraints(found, shapes, self._obeyed)
-        if self._start.path is not None and self._start.iteration:
+        if self._snapshot is not None:
             digest = constraints.constraints_digest(found)
-            check_written_constraints(self._start.path, self._start.constraints, digest)
+            check_written_constraints(self._snapshot, self._start.constraints, digest)
 
     def _log_length(self) -> None:
         if not self._images:
@@ -277,7 +293,8 @@ class TrainingPlan:
         if score is None:
             return None
         tested = self._nets.tested
-        best = BestWeights(self._options, score, self._solver, tested, self._start, patience)
+        bits = self._bits if self._bits.quantizes(self._snapshot) else None
+        best = BestWeights(self._options, score, self._solver, tested, self._start, patience, bits)
         self._solver = best.fit_snapshots(self._solver)
         return best
 
@@ -348,6 +365,7 @@ class TrainingPlan:
             self._trained_parameters,
             self._frozen,
             self._obeyed,
+            self._bits,
             record_data(self._nets.trained_check),
             self._tests,
         )
@@ -361,6 +379,7 @@ class TrainingPlan:
         level = self._wanted.level
         flags = [*self._start.flags, *([f"--level={level}"] if level else [])]
         flags += [f"--constraints={self._constraints}"] if self._constraints else []
+        flags += self._bits.flags
         return ["train", f"--solver={folder.file_path(self._solver_name)}", *flags]
 
     @property
@@ -401,6 +420,7 @@ class TrainingPlan:
             "patience": wanted.patience,
             "keep-test-iter": wanted.keep_test_iter,
             "constraints": wanted.constraints,
+            **self._bits.as_dict(),
             "dsd": wanted.dsd,
             "leave": wanted.leave,
             "sparsity-for": wanted.sparsity_for,

@@ -154,7 +154,7 @@ ROOMS: dict[str, set[str]] = {
     "engine": {"formats", "nets", "weights", "compress", "evaluation"},
     "exchange": {"formats", "nets", "weights", "generator", "compress", "engine"},
     "logs": {"formats", "nets", "models", "evaluation"},
-    "runner": {"formats", "nets", "weights", "logs"},
+    "runner": {"formats", "nets", "weights", "compress", "logs"},
     "drawing": {"templates", "formats", "nets"},
     "report": {
         "templates",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,9 @@ from sqgen.compress.bits_file import read_bits, read_bits_file
 from sqgen.compress.encoding import Settings, encode
 from sqgen.formats.caffemodel import read_caffemodel
 
+from . import engine_server
 from .small_nets import net_input, save
+from .small_runs import StandIn
 from .small_training import (
     IMAGE,
     POOL1,
@@ -272,3 +277,73 @@ def test_layers_with_the_same_weights_have_the_same_bits(place: Path, capsys: Ca
     assert any("'conv1' and 'conv1b' have the same weights" in line for line in log)
     (place / "bits.toml").write_text('"conv1*" = 4\n')
     run(capsys, "test", *flags, "--iterations=1")
+
+
+# `sqgen test` and `sqgen train`.
+
+
+def sqgen_in(place: Path, *arguments: str, code: int = 0) -> Any:
+    """Run the command in a folder; its JSON, or the last line of what it says."""
+    done = engine_server.run("sqgen", arguments, cwd=place)
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout) if code == 0 else done.stderr.decode().splitlines()[-1]
+
+
+def test_the_runner_passes_bits_on_and_records_them(place: Path) -> None:
+    (place / "bits.toml").write_text(KINDS["symmetric"])
+    torch_engine = ("--engine", "torch", "--json", "--cpu")
+    solver = ("train", "--solver", "solver.prototxt")
+    flags = ("--quantize", "bits.toml", "--activation-bits", "6")
+    given = {"quantize": "bits.toml", "bits": None, "activation-bits": 6}
+    (place / "solver.prototxt").write_text(TRAIN.replace("max_iter: 6", "max_iter: 3"))
+    started = sqgen_in(place, *solver, *torch_engine, *flags)
+    assert started["run"]["quantized"] == given
+    (place / "solver.prototxt").write_text(TRAIN)
+    went_on = sqgen_in(
+        place, *solver, *torch_engine, "--resume", "--keep-best", "accuracy", "--max-iter", "6"
+    )
+    best = went_on["run"]["best"]
+    assert best["bits"] == "s_best.bits.toml"
+    tested = sqgen_in(place, *shlex.split(best["test"])[1:], *torch_engine)
+    scores = {score["name"]: score["value"] for score in tested["scores"]}
+    assert scores["accuracy"] == pytest.approx(best["value"], abs=1e-6)
+    assert tested["run"]["quantized"]["quantize"] == "s_best.bits.toml"
+
+    net_of = ("test", "--model", "net.prototxt", "--weights", START)
+    found = (*net_of, *torch_engine, "--bits", "4", "--activation-bits", "8", "--calibrated", "f")
+    sqgen_in(place, *found)
+    assert read_bits_file(str(place / "f")).ranges
+    assert "f: exists already; --force replaces it" in sqgen_in(place, *found, code=2)
+    sqgen_in(place, *found, "--force")
+
+    # A real caffe would go on in floats.
+    caffe = ("--caffe", StandIn(place)())
+    (place / "solver.prototxt").write_text(TRAIN.replace("max_iter: 6", "max_iter: 9"))
+    before = sorted(place.iterdir())
+    for refused in (
+        (*solver, *flags),
+        (*solver, "--snapshot", "s_iter_6.solverstate"),
+        (*net_of, "--bits", "4"),
+    ):
+        assert "which quantizes no layers; give" in sqgen_in(place, *refused, *caffe, code=2)
+    assert sorted(place.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--quantize nowhere.toml", "nowhere.toml: no such file"),
+        ("--quantize name.toml", "no layer to quantize is named 'cnov1'; did you mean 'conv1'?"),
+        ("--bits 9", "9 bits: give 2 to 8"),
+        ("--calibrated f", "--calibrated FILE is for a quantized net"),
+        ("-- --bits=4", "--bits=4 behind --: sqgen sets --bits itself"),
+    ],
+)
+def test_the_runner_starts_nothing_that_can_not_be(
+    place: Path, arguments: str, message: str
+) -> None:
+    (place / "name.toml").write_text('"cnov1" = 4')
+    before = sorted(place.iterdir())
+    net_of = ("test", "--model", "net.prototxt", "--weights", START, "--engine", "torch")
+    assert message in sqgen_in(place, *net_of, *arguments.split(), code=2)
+    assert sorted(place.iterdir()) == before

@@ -19,6 +19,7 @@ from ..logs.scores import score_names
 from ..report.gate_report import verdict_json
 from ..report.log_text import format_score
 from ..report.table import table
+from .bits_options import bits_options
 from .class_names import labels_option, read_labels
 from .gate_options import apply_gate, gate_options, print_verdict, validate_gate
 from .run_options import (
@@ -53,7 +54,9 @@ if TYPE_CHECKING:
 @click.option("--per-class", is_flag=True, help="show classes, confusions, the worst images")
 @labels_option
 @click.option("--blob", metavar="NAME", help="the scores that are predictions, of several")
-@click.option("--force", is_flag=True, help="replace the file of --predictions")
+@bits_options
+@click.option("--calibrated", metavar="FILE", help="write the file of bits, with ranges")
+@click.option("--force", is_flag=True, help="replace --predictions and --calibrated")
 @stage_option
 @level_option
 @gate_options
@@ -78,6 +81,7 @@ def test(
       sqgen test --model net.prototxt --weights w.caffemodel --expect top1=0.6038
       sqgen test --model net.prototxt --weights w.caffemodel --predictions p.csv \\
         --per-class --labels classes.txt
+      sqgen test --model net.prototxt --weights w.caffemodel --bits 4
       sqgen test --model net.prototxt --weights w.caffemodel --engine torch \\
         -- --precision bf16
     """

@@ -10,6 +10,7 @@ import click
 from ..logs.trouble import DIVERGED
 from ..report.log_text import format_result
 from ..text import number_text, printable, shell_join
+from .bits_options import bits_options
 from .run_options import (
     batch_option,
     data_option,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 @click.option("--keep-best", metavar="SCORE", help="keep the weights of the best test: top1")
 @click.option("--patience", type=int, metavar="N", help="stop after N tests without a better one")
 @click.option("--constraints", metavar="FILE", help="weights that stay zero or share a value")
+@bits_options
 @click.option("--dsd", metavar="X[,X]", help="sparse, then dense again: share of zeros, 0.3")
 @click.option("--leave", multiple=True, metavar="PATTERN", help="with --dsd: layers to keep dense")
 @click.option(
@@ -79,6 +81,7 @@ def train(
         --base-lr 0.0001 --epochs 10 --freeze 'conv1,fire[2-5]/*'
       sqgen train --solver solver.prototxt --keep-best top1
       sqgen train --solver solver.prototxt --weights dense.caffemodel --dsd 0.3
+      sqgen train --solver solver.prototxt --weights float.caffemodel --bits 4
       sqgen train --solver solver.prototxt --resume
     """
     from ..runner.train import plan_training
