@@ -53,6 +53,7 @@ _VALUES_EXAMPLE = '"fire2/expand3x3" = [-0.5, 0.0, 0.25]'
 
 Rules = Mapping[str, int]  # shell pattern of layer names -> bits; the first that matches applies
 Range = tuple[float, float]
+Number = TypeVar("Number", int, float)
 Value = TypeVar("Value")
 
 
@@ -159,6 +160,10 @@ class BitsFile:
         """Return the bits of the weights of those of these layers that have any."""
         return _bits_of(self.weights, layers)
 
+    def entropy_bits(self, layers: Iterable[str]) -> dict[str, float]:
+        """Return the bits of those of these layers whose sharing is entropy-constrained."""
+        return _bits_of(self.entropy, layers)
+
     def activation_bits(self, layers: Iterable[str]) -> dict[str, int]:
         """Return the bits of what these layers read, of those that have any."""
         return _bits_of(self.activations, layers)
@@ -173,7 +178,7 @@ class BitsFile:
             DesignError: one is of none.
         """
         names = [layer.name for layer in layers if layer.type in QUANTIZED_TYPES]
-        for pattern in (*self.weights, *self.activations):
+        for pattern in (*self.weights, *self.activations, *self.entropy):
             if not any(fnmatchcase(name, pattern) for name in names):
                 self._refuse_layer(pattern, names)
         for name in (*self.ranges, *self.values):
@@ -186,7 +191,7 @@ class BitsFile:
         raise DesignError(f"{where}no layer to quantize is named '{printable(name)}'{hint}")
 
 
-def _bits_of(rules: Rules, layers: Iterable[str]) -> dict[str, int]:
+def _bits_of(rules: Mapping[str, Number], layers: Iterable[str]) -> dict[str, Number]:
     found = {}
     for name in layers:
         bits = next((bits for pattern, bits in rules.items() if fnmatchcase(name, pattern)), None)

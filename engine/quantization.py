@@ -6,12 +6,12 @@ The parameters keep their floats, which a training learns with straight-through 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 
-from ..compress.bits_file import ENTROPY, QUANTIZED_TYPES, SHARED, VALUES, BitsFile, Range
+from ..compress.bits_file import QUANTIZED_TYPES, QUANTIZER, SHARED, VALUES, BitsFile, Range
 from ..errors import DesignError, NetError
 from ..formats.schema import PHASES, NetParameter
 from ..text import printable
@@ -20,15 +20,7 @@ from .executor import Executor
 from .histograms import Histogram
 from .parameters import to_caffemodel
 from .quantizers import LayerQuantizers, Quantizer, Shared
-from .weight_quantizers import Encoded, fit_shared, fit_uniform, follow
-
-
-def _check_kind(file: BitsFile) -> None:
-    if file.entropy:
-        raise DesignError(
-            f"{printable(file.source)}: has [{ENTROPY}], which makes other weights; encode them"
-            " with sqgen compress encode --bits-from, and run what sqgen compress decode makes"
-        )
+from .weight_quantizers import Encoded, fit_uniform, follow
 
 
 class Quantization:
@@ -54,13 +46,14 @@ class Quantization:
 
     def __init__(self, file: BitsFile, net: Executor, trains: bool = False) -> None:
         self._file, self._net, self._trains = file, net, trains
-        _check_kind(file)
         file.check_layers(net.definition.param.layer)
         wired = net.wiring.layers
         self._layers = {each.name: each.param for each in wired if each.type in QUANTIZED_TYPES}
-        self._weight_bits = file.weight_bits(self._layers)
+        self._entropy_bits = file.entropy_bits(self._layers)
+        others = (name for name in self._layers if name not in self._entropy_bits)
+        self._weight_bits = file.weight_bits(others)
         self._activation_bits = file.activation_bits(self._layers)
-        if not self._weight_bits and not self._activation_bits:
+        if not (self._entropy_bits or self._weight_bits or self._activation_bits):
             where = printable(file.source or net.definition.source)
             raise NetError(f"{where}: no {' or '.join(QUANTIZED_TYPES)} has bits; give some")
         self._check_values()
@@ -70,26 +63,24 @@ class Quantization:
         self.quantizers = LayerQuantizers()
 
     def _check_values(self) -> None:
-        file = self._file
-        if file.values and file.weight_kind != SHARED:
-            raise DesignError(
-                f"{printable(file.source)}: has [{VALUES}] that weights share, but its weights are"
-                f' {file.weight_kind}; write weights = "{SHARED}" in [quantizer], or remove them'
-            )
         for name, bits in self._weight_bits.items():
-            if len(file.values.get(name, ())) > 1 << bits:
+            values = self._file.values.get(name, ())
+            where = f"{printable(self._file.source)}: [{VALUES}] '{printable(name)}'"
+            if values and self._file.weight_kind != SHARED:
                 raise DesignError(
-                    f"{printable(file.source)}: [{VALUES}] '{printable(name)}' has"
-                    f" {len(file.values[name])}, and {bits} bits number {1 << bits}"
+                    f"{where}: its weights are {self._file.weight_kind}, and share none; write"
+                    f' weights = "{SHARED}" in [{QUANTIZER}], or remove them'
                 )
+            if len(values) > 1 << bits:
+                raise DesignError(f"{where}: has {len(values)}, and {bits} bits number {1 << bits}")
 
     def _check_common_weights(self) -> None:
         """Refuse layers that share weights, unless these have the same bits."""
         owners: dict[int, str] = {}
+        bits = {**self._weight_bits, **self._entropy_bits}
         for name in self._layers:
-            number = id(self._net.parameter(name))
-            owner = owners.setdefault(number, name)
-            if self._weight_bits.get(owner) != self._weight_bits.get(name):
+            owner = owners.setdefault(id(self._net.parameter(name)), name)
+            if bits.get(owner) != bits.get(name):
                 raise NetError(
                     f"{printable(self._net.definition.source)}: layers '{printable(owner)}' and"
                     f" '{printable(name)}' have the same weights, so their bits can't differ"
@@ -123,22 +114,19 @@ class Quantization:
             self.quantizers.bottoms[name] = made[key]
 
     def _fit_weights(self) -> None:
-        for name, bits in self._weight_bits.items():
-            quantizer = self._fit(name, bits)
-            if quantizer is not None:
-                self.quantizers.weights[name] = quantizer
+        fitted = {name: self._fit(name) for name in (*self._weight_bits, *self._entropy_bits)}
+        self.quantizers.weights.update({k: v for k, v in fitted.items() if v is not None})
         self._net.clear_weight_cache()
 
-    def _fit(self, name: str, bits: int) -> Quantizer | None:
-        file, layer = self._file, self._layers[name]
-        weights = self._net.parameter(name).data
-        if file.weight_kind != SHARED:
+    def _fit(self, name: str) -> Quantizer | None:
+        file, layer, weights = self._file, self._layers[name], self._net.parameter(name).data
+        if name in self._weight_bits and file.weight_kind != SHARED:
+            bits = self._weight_bits[name]
             return fit_uniform(layer, weights, file.weight_kind, bits, file.quantizer)
         if name in file.values:
             return Shared(torch.tensor(file.values[name], dtype=torch.float64))
-        if self._trains:
-            return fit_shared(layer, weights, bits)
-        return Encoded(layer, weights.shape, bits)
+        encoded = Encoded(layer, weights.shape, file)
+        return encoded.values(weights) if self._trains else encoded
 
     def follow(self) -> None:
         """Fit the quantizers to weights that an update has changed."""
@@ -146,8 +134,10 @@ class Quantization:
             if isinstance(quantizer, Shared):
                 values = follow(quantizer.values, self._net.parameter(name).data)
                 self.quantizers.weights[name] = Shared(values)
-        if self._file.weight_kind != SHARED:
-            self._fit_weights()
+            else:
+                fitted = self._fit(name)
+                assert fitted is not None
+                self.quantizers.weights[name] = fitted
 
     def calibrated(self) -> BitsFile:
         """Return the file with all that was found: a net needs no images with it."""
@@ -160,16 +150,21 @@ class Quantization:
 
     def describe(self) -> str:
         """Return a line for the log."""
+        weights = [*self._weight_bits.values(), *self._entropy_bits.values()]
+        activations = [*self._activation_bits.values()]
         parts = []
-        if self._weight_bits:
-            kind = self._file.weight_kind
-            parts.append(f"weights of {len(self._weight_bits)} layers ({kind})")
-        if self._activation_bits:
+        if weights:
+            kind = self._file.weight_kind if self._weight_bits else SHARED
+            parts.append(f"weights of {len(weights)} layers to {_span(weights)} ({kind})")
+        if activations:
             kind = self._file.quantizer.activations
-            parts.append(f"what {len(self._activation_bits)} layers read ({kind})")
-        bits = sorted({*self._weight_bits.values(), *self._activation_bits.values()})
-        shown = f"{bits[0]} bits" if len(bits) == 1 else f"{bits[0]} to {bits[-1]} bits"
-        return f"Quantized to {shown}, in simulation: {' and '.join(parts)}"
+            parts.append(f"what {len(activations)} layers read to {_span(activations)} ({kind})")
+        return f"Quantized in simulation: {', '.join(parts)}"
+
+
+def _span(bits: Sequence[float]) -> str:
+    least, most = min(bits), max(bits)
+    return f"{least:g} bits" if least == most else f"{least:g} to {most:g} bits"
 
 
 def quantized_model(net: Executor) -> NetParameter:

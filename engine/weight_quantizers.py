@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 import torch
 
-from ..compress.bits_file import KL, QuantizerSettings
+from ..compress.bits_file import KL, BitsFile, QuantizerSettings
 from ..compress.encoding import Settings, share
 from ..compress.weighted_layers import WeightedLayer
 from ..formats.schema import LayerParameter
@@ -93,38 +93,33 @@ class _Channels:
 
 
 class Encoded(Quantizer):
-    """Weights as `compress encode` shares them: by k-means, and rounded so that errors cancel.
+    """Weights as `compress encode` shares them, rounded so that the errors of a filter cancel.
 
     A layer that it does not share, such as a Deconvolution, keeps its weights.
 
     Args:
-        layer: the layer.
+        layer: the layer, which has bits.
         shape: of its weights.
-        bits: of a weight.
+        file: has the bits.
     """
 
-    def __init__(self, layer: LayerParameter, shape: Sequence[int], bits: int) -> None:
+    def __init__(self, layer: LayerParameter, shape: Sequence[int], file: BitsFile) -> None:
         transposed = layer.type == "InnerProduct" and layer.inner_product_param.transpose
         self._layer = WeightedLayer(layer.name, layer.type, (tuple(shape),), transposed)
-        self._settings = Settings(bits=bits)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether it changes weights at all."""
-        return self._layer.is_shared
+        self._settings = Settings(
+            bits_for=tuple(file.weights.items()), entropy_bits_for=tuple(file.entropy.items())
+        )
 
     def quantize(self, x: Tensor) -> Tensor:
         """Share the weights."""
         shared = share(self._layer, to_array(x).astype(np.float32), self._settings)
         return torch.empty_like(x).copy_(torch.from_numpy(shared))
 
-
-def fit_shared(layer: LayerParameter, weights: Tensor, bits: int) -> Shared | None:
-    """Return the values that a layer's weights share; None where they share none."""
-    encoded = Encoded(layer, weights.shape, bits)
-    if not encoded.is_shared:
-        return None
-    return Shared(torch.unique(encoded.quantize(weights.detach().cpu().double())))
+    def values(self, weights: Tensor) -> Shared | None:
+        """Return the values that weights share; None where they share none."""
+        if not self._layer.is_shared:
+            return None
+        return Shared(torch.unique(self.quantize(weights.detach().cpu().double())))
 
 
 def follow(values: Tensor, weights: Tensor) -> Tensor:

@@ -56,6 +56,7 @@ RANDOM_NET = net(
 )
 UNIFORM = '[quantizer]\nweights = "symmetric"\nchannels = true\n'
 KINDS = {
+    "entropy": '[entropy_constrained]\n"conv*" = 1.5\n[activations]\n"ip" = 5\n',
     "shared": '"*" = 2\n',
     "shared with activations": '"*" = 2\n[activations]\n"*" = 4\n[quantizer]\nweights = "shared"\n',
     "symmetric": '"conv*" = 3\n"ip" = 5\n[activations]\n"c*2" = 4\nip = 8\n' + UNIFORM,
@@ -102,11 +103,16 @@ def train(capsys: Capture, *flags: str) -> list[str]:
     return run(capsys, "train", "--solver=solver.prototxt", *flags)
 
 
-def test_shared_weights_score_as_the_sqz_of_these_bits(place: Path, capsys: Capture) -> None:
-    (place / "bits.toml").write_text('"conv*" = 2\n"*" = 3\n')
+@pytest.mark.parametrize("entropy", ["", '[entropy_constrained]\n"conv2" = 1.25\n'])
+def test_shared_weights_score_as_the_sqz_of_these_bits(
+    place: Path, capsys: Capture, entropy: str
+) -> None:
+    (place / "bits.toml").write_text('"conv*" = 2\n"*" = 3\n' + entropy)
     deploy = parse_net(net(inputs=DEPLOY_INPUT, scores=""))
-    rules = tuple(read_bits("bits.toml").weights.items())
-    encoded = encode(read_caffemodel(START), deploy, Settings(bits_for=rules))
+    file = read_bits("bits.toml")
+    rules = tuple(file.weights.items()), tuple(file.entropy.items())
+    settings = Settings(bits_for=rules[0], entropy_bits_for=rules[1])
+    encoded = encode(read_caffemodel(START), deploy, settings)
     save(encoded.model, place / "decoded.caffemodel")
     quantized = score(capsys, "--quantize=bits.toml")
     assert quantized == score(capsys, weights="decoded.caffemodel") != score(capsys)
@@ -208,7 +214,7 @@ BAD_FILES = {
     "many": ('"*" = 2\n[values]\nconv1 = [1, 2, 3, 4, 5]', "has 5, and 2 bits number 4"),
     "kinds": (
         '"*" = 4\n[quantizer]\nweights = "symmetric"\n[values]\nip = [1]',
-        "has [values] that",
+        "its weights are symmetric, and",
     ),
     "empty": ("", "empty.toml: has no bits; write"),
     "nobits": ("[quantizer]\nimages = 9", "nobits.toml: no Convolution or Deconvolution or Inner"),
