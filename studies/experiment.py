@@ -94,23 +94,17 @@ class DigitsNet:
         """The prototxt of its deploy net."""
         return self.folder / "deploy.prototxt"
 
-    def training(
-        self, iterations: int, rate: float, more: tuple[object, ...] = ()
-    ) -> tuple[object, ...]:
-        """Return options of a command that trains the net; `more` are the engine's."""
+    def training(self, iterations: int, rate: float) -> tuple[object, ...]:
+        """Return options of a command that trains the net."""
         return (
             *("--solver", self.folder / "solver.prototxt", "--engine", "torch", "--json"),
             *("--data", self.digits / "train_lmdb", "--val-data", self.digits / "test_lmdb"),
             *("--base-lr", f"{rate:g}", "--max-iter", iterations, "--", "--threads", 1),
-            *more,
         )
 
-    def train(
-        self, iterations: int, rate: float, *options: object, more: tuple[object, ...] = ()
-    ) -> dict[str, Any]:
+    def train(self, iterations: int, rate: float, *options: object) -> dict[str, Any]:
         """Train; return top1, loss and the path of the snapshot in the end."""
-        training = self.training(iterations, rate, more)
-        result = sqgen("train", *options, *training, cwd=self.folder)
+        result = sqgen("train", *options, *self.training(iterations, rate), cwd=self.folder)
         scores = scores_of(result)
         return {
             "top1": scores["accuracy_top1"],

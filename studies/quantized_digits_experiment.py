@@ -138,10 +138,10 @@ def _run_seed(folder: Path, seed: int, *, trials: int, iterations: int) -> None:
         quantize = ("--quantize", BITS_FILE)
         before = sqgen(
             *("test", "--model", own.path, *weights, "--data", digits / "test_lmdb"),
-            *("--engine", "torch", "--json", "--", "--threads", 1, *quantize),
+            *(*quantize, "--engine", "torch", "--json", "--", "--threads", 1),
             cwd=place,
         )
-        after = own.train(half, FINE_TUNING_RATE, *weights, more=quantize)
+        after = own.train(half, FINE_TUNING_RATE, *weights, *quantize)
         quantized = scores_of(before)["accuracy_top1"]
         return {"bytes": size, "quantized": quantized, "top1": after["top1"]}
 
