@@ -7,11 +7,13 @@ exact up to 512 different values, which a layer that was shared before has. Beyo
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 GROUPS = 512
+_BLOCKS = 4
 _ROUNDS = 100
 
 
@@ -87,20 +89,39 @@ def k_means(weights: np.ndarray, count: int) -> np.ndarray:
     """
     ordered = np.sort(weights, axis=None).astype(np.float64)
     points = _group(ordered)
-    cost = _squared_errors(points)
-    best = cost[0]
-    starts = []  # per number of clusters: start of the last one, for every number of points
-    for _ in range(min(count, len(points.counts) - 1) - 1):
-        total = best[:, None] + cost
-        starts.append(total.argmin(0))
-        best = total[starts[-1], np.arange(len(best))]
-    edges = [len(best) - 1]
-    for start in reversed(starts):
-        edges.append(int(start[edges[-1]]))
-    values = _centroids(points, np.array([0, *reversed(edges)]))
+    values = _centroids(points, _cluster_edges(points, count))
     if len(ordered) > GROUPS:
         values = _lloyd(ordered, values)
     return np.unique(values.astype(np.float32))
+
+
+def _cluster_edges(points: CumulativeSums, count: int) -> np.ndarray:
+    """Return the edges of at most `count` clusters whose squared errors are least.
+
+    The best clusters of the points before an end are, for some start, those of the points before
+    the start, one fewer, and one of the points between. Pairs of which the start is not before the
+    end, or has too few points before it, are no clusters; blocks of ends leave out most of them.
+    """
+    cost = np.ascontiguousarray(_squared_errors(points).T)  # [end, start]
+    size = len(cost)
+    blocks = list(pairwise(np.linspace(0, size, _BLOCKS + 1).astype(int).tolist()))
+    sums = np.empty(size * size)  # new memory for each round would cost more than its sums
+    best = cost[:, 0]
+    starts = np.zeros((min(count, size - 1), size), np.int64)  # [clusters - 1, end]: of the last
+    for fewer in range(1, len(starts)):
+        before, best = best, np.full(size, np.inf)
+        for first, end in blocks:
+            if end > fewer:
+                ends, choices = slice(first, end), slice(fewer, end)
+                total = sums[: (end - first) * (end - fewer)].reshape(end - first, -1)
+                np.add(cost[ends, choices], before[choices], out=total)
+                found = total.argmin(1)
+                best[ends] = total[np.arange(end - first), found]
+                starts[fewer, ends] = found + fewer
+    edges = [size - 1]
+    for start in starts[::-1]:
+        edges.append(int(start[edges[-1]]))
+    return np.array(edges[::-1])
 
 
 def entropy_constrained(weights: SortedWeights, price: float) -> Sharing:
