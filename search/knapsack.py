@@ -104,15 +104,25 @@ def _around(problem: Problem, choice: Choice, slopes: Sequence[float], reach: fl
 
 
 def _finer(problem: Problem, table: LossTable) -> LossTable:
-    """Return a table with more levels, whose losses follow the errors between those tried."""
+    """Return a table with more levels, whose losses follow the errors between those tried.
+
+    Below them, losses are in proportion to errors. Where what was tried has none, as of a layer of
+    few values, the ratio is that of the other decisions.
+    """
+    rows = list(zip(table.levels, table.losses, strict=True))
+    tried_errors = [_errors(problem, place, tried) for place, (tried, _) in enumerate(rows)]
+    ratios = [
+        known[0] / at[0] for (_, known), at in zip(rows, tried_errors, strict=True) if at[0] > 0
+    ]
+    usual = sum(ratios) / len(ratios) if ratios else 1.0
     levels, losses = [], []
-    for place, (tried, known) in enumerate(zip(table.levels, table.losses, strict=True)):
+    for place, ((_, known), at) in enumerate(zip(rows, tried_errors, strict=True)):
         spaced = np.linspace(problem.least[place], problem.most[place], _MAX_LEVELS)
         own = np.unique(spaced.round().astype(int))
-        errors, at = _errors(problem, place, own), _errors(problem, place, tried)
+        errors = _errors(problem, place, own)
         loss = np.interp(-errors, -at, known)
         beyond = errors > at[0]  # less than was tried
-        loss[beyond] = known[0] * errors[beyond] / at[0]
+        loss[beyond] = errors[beyond] * (known[0] / at[0] if at[0] > 0 else usual)
         levels.append(own)
         losses.append(loss)
     return LossTable(levels, losses)
