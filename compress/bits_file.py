@@ -152,8 +152,8 @@ class BitsFile:
                 raise DesignError(f"{bits} bits: give {MINIMUM_BITS} to {MAXIMUM_BITS}")
         return replace(
             self,
-            weights={**self.weights, **({} if weights is None else {"*": weights})},
-            activations={**self.activations, **({} if activations is None else {"*": activations})},
+            weights=_with_default(self.weights, weights),
+            activations=_with_default(self.activations, activations),
         )
 
     def weight_bits(self, layers: Iterable[str]) -> dict[str, int]:
@@ -189,6 +189,11 @@ class BitsFile:
         where = f"{printable(self.source)}: " if self.source else ""
         hint = did_you_mean(name, names)
         raise DesignError(f"{where}no layer to quantize is named '{printable(name)}'{hint}")
+
+
+def _with_default(rules: Rules, bits: int | None) -> Rules:
+    """Return rules with bits for layers that none matches."""
+    return rules if bits is None or "*" in rules else {**rules, "*": bits}
 
 
 def _bits_of(rules: Mapping[str, Number], layers: Iterable[str]) -> dict[str, Number]:

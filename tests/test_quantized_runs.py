@@ -139,6 +139,7 @@ def test_bits_for_all_layers(place: Path, capsys: Capture) -> None:
     mixed = score(capsys, "--quantize=conv2.toml", "--bits=2")
     (place / "mixed.toml").write_text('"conv2" = 8\n"*" = 2\n')
     assert mixed == score(capsys, "--quantize=mixed.toml")
+    assert mixed == score(capsys, "--quantize=mixed.toml", "--bits=3")  # which leaves out nothing
 
 
 @pytest.mark.parametrize("kind", KINDS)
