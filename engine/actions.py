@@ -27,10 +27,11 @@ from . import glog, memory
 from .constraints import TrainingConstraints
 from .device import select_device
 from .executor import Executor
-from .flags import CommandLine
+from .flags import INT8, CommandLine
 from .kernels.convolution import has_bf16
 from .loader import EndOfData
 from .open_net import EngineOptions, open_net
+from .precision import compute_in_integers, float_precision, integer_bits, test_precision
 from .predictions import PredictionCollector, check_predictions_target
 from .quantization import Quantization
 from .scores import ScoreSums
@@ -67,8 +68,10 @@ def dispatch(action: str, line: CommandLine, busy_cores: float) -> None:
     {"train": train, "test": test, "time": time}[action](line, workers)
 
 
-def _options(line: CommandLine, device: str, workers: Workers, seed: int) -> EngineOptions:
-    return EngineOptions(line.text("precision"), device, workers, seed, line.on("exact"))
+def _options(
+    line: CommandLine, precision: str, device: str, workers: Workers, seed: int
+) -> EngineOptions:
+    return EngineOptions(precision, device, workers, seed, line.on("exact"))
 
 
 def _new_seed() -> int:
@@ -102,6 +105,7 @@ def train(line: CommandLine, workers: Workers) -> None:
     param.train_state.stage.extend(line.text("stage").split(","))
     device, gpu = select_device(line, param, printable(source))
     _log_training_device(param, gpu)
+    precision = float_precision(line, gpu)
     if snapshot or weights:
         del param.weights[:]
     if weights:
@@ -111,7 +115,8 @@ def train(line: CommandLine, workers: Workers) -> None:
         if lock.is_held and (removed := remove_unfinished(param.snapshot_prefix)):
             glog.info(f"Removed {removed} unfinished files of a training that was killed")
         saved = read_snapshot(snapshot) if snapshot else None
-        options = _options(line, device, workers, _training_seed(param, saved))
+        seed = _training_seed(param, saved)
+        options = _options(line, precision, device, workers, seed)
         constraints = _read_constraints(line.text("constraints"), saved)
         bits = _bits_to_train(given, saved)
         solver = Solver(param, source, options, signals.next_request, constraints)
@@ -249,15 +254,19 @@ def test(line: CommandLine, workers: Workers) -> None:
     elif blob:
         raise NetError("--blob names the scores of --predictions=FILE; give both")
     bits = _read_bits(line)
+    precision = test_precision(line, gpu, definition, bits)
+    integers = precision == INT8
+    if integers:
+        bits, precision = integer_bits(bits), "fp32"
     _check_calibrated(line, bits)
     log_reading(definition)
-    net = open_net(definition, "TEST", _options(line, device, workers, _new_seed()))
+    net = open_net(definition, "TEST", _options(line, precision, device, workers, _new_seed()))
     try:
         collector = PredictionCollector(net, blob or None) if predictions else None
         _load_weights(net, weights)
         _warn_uninitialized(net)
         if bits is not None:
-            _quantize(net, bits, line.text("calibrated"))
+            _quantize(net, bits, line.text("calibrated"), integers)
         if not net.loaders and any(layer.type == "Input" for layer in net.inputs.layers):
             glog.warning("the net reads no data, its inputs are zeros; use the train_val net")
         iterations = _count_iterations(line, net)
@@ -281,13 +290,15 @@ def _check_calibrated(line: CommandLine, bits: BitsFile | None) -> None:
         check_file_target(Path(path), force=True)
 
 
-def _quantize(net: Executor, bits: BitsFile, calibrated: str) -> None:
-    """Quantize a net; write the bits with the ranges that were found."""
+def _quantize(net: Executor, bits: BitsFile, calibrated: str, integers: bool) -> None:
+    """Quantize a net, in simulation or integers; write the bits with the ranges that were found."""
     quantization = Quantization(bits, net)
     quantization.start()
     net.quantizers = quantization.quantizers
     net.clear_weight_cache()
-    glog.info(quantization.describe())
+    glog.info(quantization.describe(integers))
+    if integers:
+        compute_in_integers(net, quantization)
     if calibrated:
         text = format_bits_file(quantization.calibrated())
         write_files({Path(calibrated): text.encode()}, force=True)
@@ -355,8 +366,9 @@ def time(line: CommandLine, workers: Workers) -> None:
     device, gpu = select_device(line)
     _log_device(gpu, "caffe.cpp:339", "caffe.cpp:343")
     phase = line.text("phase") or "TRAIN"
+    precision = float_precision(line, gpu)
     log_reading(definition)
-    net = open_net(definition, phase, _options(line, device, workers, _new_seed()))
+    net = open_net(definition, phase, _options(line, precision, device, workers, _new_seed()))
     try:
         if line.text("weights"):
             _load_weights(net, line.text("weights"))

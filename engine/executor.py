@@ -25,8 +25,10 @@ from .forward import ForwardPass
 from .fusion import fused_schedule
 from .hooks import Hook, Hooks
 from .input_batch import InputLayers, read_array
+from .integer_pass import integer_schedule
 from .kernels import SOURCES
 from .kernels.base import BlobValue, PassContext, PassWeights, ScoreCounts, materialize
+from .kernels.integer import IntegerConvolution
 from .loader import Loader
 from .microbatch import can_split, largest_blob, loss_labels
 from .parameters import Parameter, load_weights, make_parameters
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 Tensor = torch.Tensor
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+_CODE_BYTES = 2  # a number in micro-batches of codes, some of which are floats: measured
 _FILLER_PASS = 1 << 62  # the fillers' place in random keys: above the number of any pass
 
 
@@ -82,6 +85,8 @@ class Executor:
     Attributes:
         quantizers: of layers whose weights or bottoms are quantized; call `clear_weight_cache`
             after a change.
+        integers: whether batches without gradients run in integers where these quantizers allow it;
+            see `compute_in_integers`.
         uninitialized: names of layers with parameters for which no weights were loaded.
         passes: number of batches run.
         splits_batches: whether batches run in micro-batches.
@@ -123,6 +128,8 @@ class Executor:
         self.parameters = make_parameters(
             self.wiring.layers, self.input_dtype, self.device, (seed, number, _FILLER_PASS), log
         )
+        self.quantizers = LayerQuantizers()
+        self.integers = False
         self.steps = self._make_steps()
         self._schedules: dict[tuple[frozenset[str], frozenset[str]], list[Step]] = {}
         layers = [layer for layer in self.wiring.layers if layer.type in SOURCES]
@@ -134,7 +141,6 @@ class Executor:
             self.wiring.layers, self.steps, self._labels
         )
         self._record_bytes = largest_blob(self.wiring.layers) * self.dtype.itemsize
-        self.quantizers = LayerQuantizers()
         self._weights: PassWeights | None = None
         self.uninitialized = {layer.name for layer in self.wiring.layers if layer.blobs}
         self._check_blob_memory()
@@ -145,9 +151,29 @@ class Executor:
 
     def _make_steps(self) -> list[Step]:
         try:
-            return fused_schedule(self.wiring, self.parameters, self.phase)
+            return self._fused_steps(frozenset(self.outputs), frozenset())
         except ValueError as error:  # a kernel that lacks an option of its layer
             raise NetError(f"{printable(self.definition.source)}: {error}") from None
+
+    def _fused_steps(self, keep: frozenset[str], observed: frozenset[str]) -> list[Step]:
+        steps = fused_schedule(self.wiring, self.parameters, self.phase, keep, observed)
+        if not self.integers:
+            return steps
+        return integer_schedule(steps, self.parameters, self.quantizers, self.outputs)
+
+    def compute_in_integers(self) -> list[str]:
+        """Let integer kernels run the layers whose quantizers they can apply; return their names.
+
+        Parts of a net (`forward_between`) and tapes go on simulating. Call it again after a change
+        of the quantizers.
+        """
+        self.integers = True
+        self._record_bytes = largest_blob(self.wiring.layers) * _CODE_BYTES
+        self.steps, self._schedules = self._make_steps(), {}
+        self.clear_weight_cache()
+        return [
+            step.layer.name for step in self.steps if isinstance(step.kernel, IntegerConvolution)
+        ]
 
     @cached_property
     def _unfused_steps(self) -> list[Step]:
@@ -409,8 +435,7 @@ class Executor:
         if key == plain:
             return self.steps
         if key not in self._schedules:  # the last alone is kept
-            steps = fused_schedule(self.wiring, self.parameters, self.phase, keep, observed)
-            self._schedules = {key: steps}
+            self._schedules = {key: self._fused_steps(keep, observed)}
         return self._schedules[key]
 
     def _add_gradients(self, of_workers: list[list[Tensor | None]]) -> None:

@@ -26,6 +26,7 @@ class Flag:
     choices: tuple[str, ...] = ()
 
 
+INT8, AUTO = "int8", "auto"  # of --precision: in test only; the fastest
 FLAGS = (
     Flag("solver", "the solver: a prototxt"),
     Flag("model", "the net: a prototxt"),
@@ -41,9 +42,9 @@ FLAGS = (
     Flag("cpu", "run on the CPU, overriding the solver (not in Caffe)", False),
     Flag(
         "precision",
-        "of numbers (not in Caffe)",
+        "(not in Caffe)",
         "fp32",
-        ("fp32", "bf16", "fp64"),
+        ("fp32", "bf16", "fp64", INT8, AUTO),
     ),
     Flag("threads", "compute threads; 0 means one per core (not in Caffe)", 0),
     Flag("exact", "test each record once, average over records (not in Caffe)", False),

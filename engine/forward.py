@@ -11,13 +11,13 @@ from .hooks import Hooks
 from .kernels.base import (
     BlobValue,
     BottomChange,
-    LazyConcat,
     PaddedPlane,
     PassContext,
     ScoreCounts,
     map_lazy,
     materialize,
 )
+from .kernels.codes import Codes, Encoder
 from .schedule import Step
 from .tape import Tape
 
@@ -59,7 +59,7 @@ class ForwardPass:
         self._defer_scores = defer_scores
         self._hooks = hooks or Hooks()
         self._tape = tape
-        self._last: tuple[BlobValue, BottomChange, BlobValue] | None = None
+        self._last: tuple[BlobValue, BottomChange | Encoder, BlobValue] | None = None
 
     def run(self, steps: Sequence[Step]) -> None:
         """Run every step."""
@@ -93,9 +93,7 @@ class ForwardPass:
         bottoms: list[BlobValue] = []
         for name, stopped in zip(step.bottoms, step.stop_gradient, strict=True):
             value = self.blobs[name]
-            if (isinstance(value, LazyConcat) and not kernel.accepts_lazy_concat) or (
-                isinstance(value, PaddedPlane) and not kernel.accepts_padded_plane
-            ):
+            if not isinstance(value, torch.Tensor) and not kernel.accepts(value):
                 value = self.blobs[name] = value.materialize()
             # A tape detaches every bottom itself.
             detaches = stopped and self.context.gradients and self._tape is None
@@ -145,17 +143,22 @@ class ForwardPass:
 
     def _call_kernel(self, step: Step, bottoms: Sequence[BlobValue]) -> Sequence[BlobValue]:
         parameters = [self.context.weights.tensors[index] for index in step.parameters]
-        change = self.context.weights.bottoms.get(step.layer.name)
+        change = step.kernel.encoder or self.context.weights.bottoms.get(step.layer.name)
         if change is not None:
             bottoms = [self._changed(bottom, change) for bottom in bottoms]
         return step.kernel.forward(self.context, list(bottoms), parameters)
 
-    def _changed(self, bottom: BlobValue, change: BottomChange) -> BlobValue:
+    def _changed(self, bottom: BlobValue, change: BottomChange | Encoder) -> BlobValue:
         """Return a bottom as its reader gets it; the last is kept, since two may read it alike."""
         last = self._last
-        if last is not None and last[0] is bottom and last[1] is change:
+        if last is not None and last[0] is bottom and last[1] == change:
             return last[2]
         value = bottom.materialize() if isinstance(bottom, PaddedPlane) else bottom
-        changed = map_lazy(change, value)
+        changed: BlobValue
+        if isinstance(change, Encoder):
+            changed = change(value if isinstance(value, Codes) else materialize(value))
+        else:
+            assert not isinstance(value, Codes)  # a kernel that accepts them has an encoder
+            changed = map_lazy(change, value)
         self._last = bottom, change, changed
         return changed

@@ -62,6 +62,12 @@ class Quantization:
         self._ranges = {name: known[name] for name in self._activation_bits if name in known}
         self.quantizers = LayerQuantizers()
 
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers whose weights, or what they read, have bits."""
+        have_bits = self._weight_bits.keys() | self._activation_bits.keys()
+        return [name for name in self._layers if name in have_bits]
+
     def _check_values(self) -> None:
         for name, bits in self._weight_bits.items():
             values = self._file.values.get(name, ())
@@ -148,8 +154,8 @@ class Quantization:
         }
         return replace(self._file.resolved(), ranges=dict(self._ranges), values=values)
 
-    def describe(self) -> str:
-        """Return a line for the log."""
+    def describe(self, integers: bool = False) -> str:
+        """Return a line for the log; `integers` says that kernels of integers follow."""
         weights = [*self._weight_bits.values(), *self._entropy_bits.values()]
         activations = [*self._activation_bits.values()]
         parts = []
@@ -159,7 +165,8 @@ class Quantization:
         if activations:
             kind = self._file.quantizer.activations
             parts.append(f"what {len(activations)} layers read to {_span(activations)} ({kind})")
-        return f"Quantized in simulation: {', '.join(parts)}"
+        how = "" if integers else " in simulation"
+        return f"Quantized{how}: {', '.join(parts)}"
 
 
 def _span(bits: Sequence[float]) -> str:

@@ -134,7 +134,7 @@ def test_values(arguments: list[str], name: str, value: object) -> None:
         (["--phase=train"], "illegal value 'train' for flag '--phase'; one of TRAIN, TEST"),
         (
             ["--precision=fp16"],
-            "illegal value 'fp16' for flag '--precision'; one of fp32, bf16, fp64",
+            "illegal value 'fp16' for flag '--precision'; one of fp32, bf16, fp64, int8, auto",
         ),
         (
             ["--sighup_effect=die"],

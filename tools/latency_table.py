@@ -153,10 +153,11 @@ def _embedded_meter(
         import torch
 
         from ..engine.latency import LatencyMeter, block_of_filters
+        from ..engine.precision import float_precision
         from ..engine.workers import Workers
     threads = line.integer("threads") or available_cores()
     count = iterations or ITERATIONS
-    precision = line.text("precision")
+    precision = float_precision(line, "")
     conditions = {
         **{"engine": "torch", "threads": threads, "precision": precision, "iterations": count},
         **{"processor": describe_machine()["processor"]},

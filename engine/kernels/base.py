@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..wiring import WiredLayer
+from .codes import Codes, Encoder
 
 Tensor = torch.Tensor
 Tensors = list[Tensor]
@@ -61,7 +62,7 @@ class PaddedPlane:
 
 
 Value = Tensor | LazyConcat
-BlobValue = Tensor | LazyConcat | PaddedPlane  # what `Kernel.forward` may return
+BlobValue = Tensor | LazyConcat | PaddedPlane | Codes  # what `Kernel.forward` may return
 BottomChange = Callable[[Tensor], Tensor]  # elementwise
 
 
@@ -138,8 +139,10 @@ class Kernel:
     """The computation of a layer; a subclass for each layer type.
 
     Attributes:
-        accepts_lazy_concat, accepts_padded_plane: whether `forward` accepts these as bottoms; set
-            by `set_up` where it depends on the layer.
+        accepts_lazy_concat, accepts_padded_plane, accepts_codes: whether `forward` accepts these as
+            bottoms; set by `set_up` where it depends on the layer. Of codes, its tops are codes of
+            the same format.
+        encoder: makes codes of each bottom, instead of what `PassWeights.bottoms` has; or None.
         per_record: whether each record is computed independently, so that a batch can be split into
             micro-batches.
         reduces: whether the layer reduces a batch to a score (losses, accuracies): `forward` then
@@ -151,6 +154,8 @@ class Kernel:
 
     accepts_lazy_concat = False
     accepts_padded_plane = False
+    accepts_codes = False
+    encoder: Encoder | None = None
     per_record = True
     reduces = False
     quantizes_bottoms = False
@@ -164,6 +169,12 @@ class Kernel:
 
     def set_up(self) -> None:
         """Read the layer's param message; a ValueError says what the engine can't run."""
+
+    def accepts(self, value: LazyConcat | PaddedPlane | Codes) -> bool:
+        """Return whether `forward` accepts a lazy form as a bottom."""
+        if isinstance(value, LazyConcat):
+            return self.accepts_lazy_concat
+        return self.accepts_codes if isinstance(value, Codes) else self.accepts_padded_plane
 
     def forward(
         self, context: PassContext, bottoms: list[Any], blobs: Tensors

@@ -7,7 +7,17 @@ from math import log
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from .base import Kernel, PassContext, Tensors, Value, channel_view, map_lazy, materialize
+from .base import (
+    BlobValue,
+    Kernel,
+    PassContext,
+    Tensors,
+    Value,
+    channel_view,
+    map_lazy,
+    materialize,
+)
+from .codes import Codes
 
 
 class ReLU(Kernel):
@@ -15,11 +25,19 @@ class ReLU(Kernel):
 
     accepts_lazy_concat = True
 
-    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Value]:
+    def set_up(self) -> None:
+        """Read the slope."""
+        self._slope = self.param.relu_param.negative_slope
+        self.accepts_codes = not self._slope
+
+    def forward(
+        self, context: PassContext, bottoms: list[Value | Codes], blobs: Tensors
+    ) -> list[BlobValue]:
         """Compute each element."""
-        slope = self.param.relu_param.negative_slope
-        if slope:
-            return [map_lazy(lambda x: F.leaky_relu(x, slope), bottoms[0])]
+        if isinstance(bottoms[0], Codes):
+            return [bottoms[0].relu()]
+        if self._slope:
+            return [map_lazy(lambda x: F.leaky_relu(x, self._slope), bottoms[0])]
         return [map_lazy(F.relu, bottoms[0])]
 
 
@@ -141,11 +159,14 @@ class Dropout(Kernel):
 
     def set_up(self) -> None:
         """Check the ratio, which Caffe does only in debug builds."""
+        self.accepts_codes = self.phase != "TRAIN"
         ratio = self.param.dropout_param.dropout_ratio
         if not 0 <= ratio < 1:
             raise ValueError(f"dropout_ratio {ratio:g} is not in [0, 1)")
 
-    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Value]:
+    def forward(
+        self, context: PassContext, bottoms: list[BlobValue], blobs: Tensors
+    ) -> list[BlobValue]:
         """Compute each element."""
         if self.phase != "TRAIN":
             return [bottoms[0]]

@@ -22,6 +22,7 @@ from .base import (
     map_lazy,
     materialize,
 )
+from .codes import Codes
 
 FLT_MAX = torch.finfo(torch.float32).max
 FLT_MIN = torch.finfo(torch.float32).tiny
@@ -59,6 +60,7 @@ class Pooling(Kernel):
         # STOCHASTIC draws its random numbers for all channels at once.
         self.accepts_lazy_concat = one_top and self.method != STOCHASTIC
         self.accepts_padded_plane = one_top and self.method == AVE and self.is_global
+        self.accepts_codes = one_top and self.method == MAX and self.native
         self._window_sizes = self._clipped_sizes()
         self._divisors: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
@@ -79,6 +81,8 @@ class Pooling(Kernel):
         bottom: BlobValue = bottoms[0]
         if isinstance(bottom, PaddedPlane):
             return [bottom.mean()]
+        if isinstance(bottom, Codes):
+            return [bottom.max_pool(self.kernel, self.stride, self.pad, self.extents)]
         if self.method == AVE:
             return [map_lazy(self._average, bottom)]
         if self.method == MAX and len(self.layer.tops) == 1:

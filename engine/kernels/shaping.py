@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 
@@ -10,6 +12,7 @@ from ...formats.schema import EltwiseParameter, ReductionParameter
 from ...nets.layer_families.shaping import concat_axis, crop_offsets
 from ...nets.layer_types import LAYER_TYPES
 from .base import (
+    BlobValue,
     Kernel,
     LazyConcat,
     PassContext,
@@ -20,15 +23,28 @@ from .base import (
     materialize,
     widen,
 )
+from .codes import Codes
 
 
 class Concat(Kernel):
     """concat_layer.cpp; lazy along the channels in passes without gradients."""
 
     accepts_lazy_concat = True
+    accepts_codes = True
 
-    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Value]:
-        """Concatenate, lazily where possible."""
+    def forward(
+        self, context: PassContext, bottoms: list[Any], blobs: Tensors
+    ) -> Sequence[BlobValue]:
+        """Concatenate, lazily where possible; codes, where all are of one format."""
+        codes = [bottom for bottom in bottoms if isinstance(bottom, Codes)]
+        if len(codes) == len(bottoms):
+            axis = canonical(concat_axis(self.param), codes[0].codes)
+            return [Codes(torch.cat([each.codes for each in codes], axis), codes[0].format)]
+        if codes:
+            bottoms = [materialize(bottom) for bottom in bottoms]
+        return self._of_floats(context, bottoms)
+
+    def _of_floats(self, context: PassContext, bottoms: list[Value]) -> list[Value]:
         first = bottoms[0].tensors[0] if isinstance(bottoms[0], LazyConcat) else bottoms[0]
         axis = canonical(concat_axis(self.param), first)
         if axis == 1 and first.dim() == 4 and first.device.type == "cpu" and not context.gradients:
@@ -56,8 +72,11 @@ class Split(Kernel):
     """split_layer.cpp: one blob under several names; its gradients add up."""
 
     accepts_lazy_concat = True
+    accepts_codes = True
 
-    def forward(self, context: PassContext, bottoms: list[Value], blobs: Tensors) -> list[Value]:
+    def forward(
+        self, context: PassContext, bottoms: list[BlobValue], blobs: Tensors
+    ) -> list[BlobValue]:
         """Return the bottom once per top."""
         return bottoms * len(self.layer.tops)
 

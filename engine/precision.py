@@ -1,0 +1,130 @@
+"""The number format of a run: as asked, or the fastest on this processor."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import torch
+
+from ..compress.bits_file import SHARED, SYMMETRIC, BitsFile, QuantizerSettings
+from ..errors import NetError
+from ..host import cpu_flags
+from ..nets.data_layers import has_countable_records
+from ..nets.definition import NetDefinition
+from ..text import printable
+from . import glog
+from .executor import Executor
+from .flags import AUTO, INT8, CommandLine
+from .kernels.convolution import has_bf16
+from .kernels.integer import has_integer_convolution, saturates
+from .quantization import Quantization
+
+ANYWAY = "SQGEN_INT8_ANYWAY"  # environment variable: run int8 where it is slower than fp32, too
+_BITS = 8
+_BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
+_NAMES_SHOWN = 5
+
+
+def float_precision(line: CommandLine, gpu: str) -> str:
+    """Return the format of a run that computes in floats.
+
+    Raises:
+        NetError: int8 was asked for.
+    """
+    precision = line.text("precision")
+    if precision == INT8:
+        raise NetError(f"--precision {INT8} is for test; give fp32, bf16 or fp64")
+    return _log_choice(_fastest_float(gpu)) if precision == AUTO else precision
+
+
+def test_precision(
+    line: CommandLine, gpu: str, definition: NetDefinition, bits: BitsFile | None
+) -> str:
+    """Return the format of a test, which may be int8.
+
+    Args:
+        line: the flags.
+        gpu: the number of the GPU; empty for the CPU.
+        definition: the net.
+        bits: how it is to be quantized; or None.
+
+    Raises:
+        NetError: int8 was asked for, and would be slower than fp32, or does not run.
+    """
+    precision = line.text("precision")
+    if precision not in (INT8, AUTO):
+        return precision
+    obstacle = _int8_obstacle(gpu, bits)
+    if precision == INT8:
+        if obstacle is not None:
+            raise NetError(f"--precision {INT8}: {obstacle}")
+        return INT8
+    can_calibrate = any(map(has_countable_records, definition.layers("TEST")))
+    if obstacle is None and (can_calibrate or (bits is not None and bits.ranges)):
+        return _log_choice(INT8)
+    return _log_choice(_fastest_float(gpu))
+
+
+def _log_choice(precision: str) -> str:
+    glog.info(f"--precision {AUTO} is {precision} here")
+    return precision
+
+
+def _fastest_float(gpu: str) -> str:
+    has_fast_bf16 = bool(_BF16_FLAGS & cpu_flags()) and has_bf16()
+    return "bf16" if gpu or has_fast_bf16 else "fp32"
+
+
+def _int8_obstacle(gpu: str, bits: BitsFile | None) -> str | None:
+    """Return why int8 does not run here, or should not; None if it should."""
+    if gpu:
+        return "is of the CPU; leave out --gpu, or give bf16"
+    if not has_integer_convolution():
+        return "this PyTorch has no integer kernels; give fp32"
+    if not torch.backends.cpu.get_cpu_capability().startswith("AVX") and ANYWAY not in os.environ:
+        return "slower than fp32 on this processor, which has no AVX2; give fp32"
+    if bits is not None and bits.source and (bits.entropy or bits.weight_kind != SYMMETRIC):
+        kind = SHARED if bits.entropy else bits.weight_kind
+        return (
+            f"{printable(bits.source)}: its weights are {kind}, no multiples of a step"
+            f' as integers are; write weights = "{SYMMETRIC}" in [quantizer], or give fp32'
+        )
+    return None
+
+
+def integer_bits(given: BitsFile | None) -> BitsFile:
+    """Return the bits of a net in integers: as given, and 8 where nothing is given.
+
+    Where sums saturate, weights have 7.
+    """
+    most = _BITS - 1 if saturates() else _BITS
+    file = given or BitsFile()
+    if not file.source:
+        file = replace(file, quantizer=QuantizerSettings(SYMMETRIC, channels=True))
+    if any(bits > most for bits in file.weights.values()):
+        glog.warning(
+            f"weights of {_BITS} bits get {most}: this processor has no VNNI, and adds products of"
+            " integers in 16 bits"
+        )
+        rules = {pattern: min(bits, most) for pattern, bits in file.weights.items()}
+        file = replace(file, weights=rules)
+    return file.with_default_bits(most, _BITS)
+
+
+def compute_in_integers(net: Executor, quantization: Quantization) -> None:
+    """Let integer kernels run a net whose quantizers are set, and log which layers they run.
+
+    Raises:
+        NetError: they run none.
+    """
+    computed = net.compute_in_integers()
+    if not computed:
+        raise NetError(
+            f"{printable(net.definition.source)}: --precision {INT8} has kernels of Convolution"
+            " layers, and the net has none that fits; give fp32"
+        )
+    names = [printable(name) for name in quantization.layers if name not in computed]
+    shown = ", ".join([*names[:_NAMES_SHOWN], *["..."] * (len(names) > _NAMES_SHOWN)])
+    simulated = f"; simulates {shown}" if names else ""
+    glog.info(f"Computes {len(computed)} layers in integers of 8 bits{simulated}")

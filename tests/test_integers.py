@@ -1,0 +1,280 @@
+"""`--precision int8`: integer kernels against the quantized net that they compute, simulated.
+
+A layer is compared from the very numbers that its integer kernel read, so that what differs is its
+own rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sqgen import Design, NetError, build, parse_net
+from sqgen.compress.bits_file import BitsFile, QuantizerSettings, read_bits_file
+
+from .small_nets import conv, layer, net_input, random_model
+from .small_training import SOLVER, START, engine, make_run, messages, write_data
+from .small_training import net as net_text
+
+torch = pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
+
+from sqgen.engine import precision  # noqa: E402
+from sqgen.engine.calibration import observe_bottoms  # noqa: E402
+from sqgen.engine.executor import Executor  # noqa: E402
+from sqgen.engine.kernels import integer  # noqa: E402
+from sqgen.engine.quantization import Quantization  # noqa: E402
+from sqgen.engine.schedule import EVERYTHING  # noqa: E402
+from sqgen.engine.workers import Workers  # noqa: E402
+
+pytestmark = pytest.mark.skipif(
+    not integer.has_integer_convolution(), reason="this PyTorch has no integer kernels"
+)
+Array = np.ndarray[Any, Any]
+Capture = pytest.CaptureFixture[str]
+
+MAX = "pooling_param { pool: MAX kernel_size: 3 stride: 2 %s }"
+GLOBAL = "pooling_param { pool: AVE global_pooling: true }"
+# Concat of what convolutions write in different ranges, a bypass, groups, dilation, padding.
+NET = (
+    net_input(3, 15, 13)
+    + conv("conv1", "data", 8, 3, "stride: 2")
+    + layer("ReLU", "relu1", "conv1", "conv1")
+    + layer("Pooling", "pool1", "conv1", rest=MAX % "pad: 1")
+    + conv("squeeze", "pool1", 6)
+    + layer("ReLU", "relu2", "squeeze", "squeeze")
+    + conv("left", "squeeze", 8)
+    + layer("ReLU", "relu3", "left", "left")
+    + conv("right", "squeeze", 8, 3, "group: 2")
+    + layer("Concat", "cat", "left right")
+    + layer("ReLU", "relu4", "cat", "cat")
+    + conv("same", "cat", 16, 3)
+    + layer("Eltwise", "bypass", "cat same")
+    + conv("wide", "bypass", 5, 3, "dilation: 2")
+    + layer("Pooling", "pool2", "wide", rest=MAX % "")
+    + conv("last", "pool2", 4, 1)
+    + layer("ReLU", "relu5", "last", "last")
+    + layer("Pooling", "pool3", "last", rest=GLOBAL)
+)
+
+
+@pytest.fixture(autouse=True)
+def runs_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(precision.ANYWAY, "1")
+
+
+def images(text: str, seed: int, number: int = 3) -> Array:
+    shape = parse_net(text).param.layer[0].input_param.shape[0].dim
+    return np.random.default_rng(seed).normal(0, 2, (number, *shape[1:])).astype(np.float32)
+
+
+def quantized(text: str, given: BitsFile | None, seen: Array) -> tuple[Executor, Executor]:
+    """A net of random weights in integers, and simulated."""
+    nets = [Executor(parse_net(text), "TEST", workers=Workers(1)) for _ in range(2)]
+    for each in nets:
+        each.load(random_model(text), "random")
+    quantization = Quantization(precision.integer_bits(given), nets[0])
+
+    def run() -> None:
+        nets[0].test_batch({"data": seen})
+
+    quantization.calibrate(observe_bottoms(nets[0], quantization.layers, run))
+    quantization.start()
+    for each in nets:
+        each.quantizers = quantization.quantizers
+        each.clear_weight_cache()
+    precision.compute_in_integers(nets[0], quantization)
+    return nets[0], nets[1]
+
+
+def check_convolutions(net: Executor, blobs: dict[str, Array]) -> list[str]:
+    """Each is within a step of the simulation, from what it read; those that write codes."""
+    in_codes = []
+    for step in net.steps:
+        kernel, name = step.kernel, step.layer.name
+        if not isinstance(kernel, integer.IntegerConvolution):
+            continue
+        weight, *bias = map(torch.from_numpy, net.blobs(name))
+        quantizers = net.quantizers
+        y = torch.nn.functional.conv2d(
+            quantizers.bottoms[name](torch.from_numpy(blobs[step.bottoms[0]])).double(),
+            quantizers.weights[name](weight).double(),
+            *(each.double() for each in bias),
+            stride=kernel.stride,
+            padding=kernel.pad,
+            dilation=kernel.dilation,
+            groups=kernel.group,
+        )
+        expected, found = (y.relu() if kernel.relu else y).numpy(), blobs[step.tops[0]]
+        if kernel.top is None:
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * abs(expected).max())
+            continue
+        in_codes.append(name)
+        unit, zero, *ends = kernel.top
+        low, high = ((code - zero) * unit for code in ends)
+        assert np.abs(found - expected.clip(low, high)).max() <= 0.501 * unit
+    return in_codes
+
+
+SETTINGS = {
+    "symmetric": None,
+    "asymmetric": BitsFile(
+        quantizer=QuantizerSettings("symmetric", activations="asymmetric", weight_range="max"),
+        source="given",
+    ),
+    "few bits": BitsFile({"s*": 3, "*": 6}, {"last": 4, "*": 7}),
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_each_layer_is_within_a_step_of_the_simulation(settings: str) -> None:
+    seen = images(NET, seed=1)
+    net, simulated = quantized(NET, SETTINGS[settings], seen)
+    kept = net.forward({"data": seen}, keep=EVERYTHING)
+    blobs = {name: np.asarray(values) for name, values in kept.items()}
+    # Not what the Eltwise reads or writes, and not the scores.
+    assert check_convolutions(net, blobs) == ["conv1", "squeeze", "wide"]
+    pooled = torch.nn.functional.max_pool2d(
+        torch.from_numpy(blobs["conv1"]), 3, 2, 1, ceil_mode=True
+    )
+    np.testing.assert_array_equal(blobs["pool1"], pooled.numpy())
+    plain = simulated.forward({"data": seen})["pool3"]
+    np.testing.assert_allclose(net.forward({"data": seen})["pool3"], plain, atol=0.05 * plain.max())
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("bypass", ["none", "simple"])
+def test_fire_modules(version: str, bypass: str) -> None:
+    """What a Concat joins is in the codes of its reader; an Eltwise reads floats."""
+    design = Design(version=version, size=40, fire_modules=3, classes=5, bypass=bypass)
+    text = build(design, "deploy")
+    seen = images(text, seed=2)
+    net, _ = quantized(text, None, seen)
+    in_codes = set(check_convolutions(net, net.forward({"data": seen}, keep=EVERYTHING)))
+    joined = {f"fire{number}/expand{size}" for number in (2, 3) for size in ("1x1", "3x3")}
+    assert {each for each in in_codes if "squeeze" in each} == {
+        f"fire{number}/squeeze1x1" for number in (2, 3, 4)
+    }
+    assert (joined <= in_codes) == (bypass == "none")
+    assert "conv10" not in in_codes
+
+
+def test_the_largest_sums_are_exact() -> None:
+    """Codes of 255 times the largest weights, which 16 bits can't add up for weights of 8."""
+    text = net_input(64, 3, 3) + conv("c", "data", 5)
+    net, simulated = (Executor(parse_net(text), "TEST", workers=Workers(1)) for _ in range(2))
+    for each in (net, simulated):
+        each.set_blobs("c", [np.ones((5, 64, 1, 1), np.float32), np.zeros(5, np.float32)])
+    bits = replace(precision.integer_bits(None), ranges={"c": (0.0, 1.0)})
+    quantization = Quantization(bits, net)
+    quantization.start()
+    net.quantizers = quantization.quantizers
+    precision.compute_in_integers(net, quantization)
+    found = net.forward({"data": np.ones((2, 64, 3, 3), np.float32)})["c"]
+    np.testing.assert_allclose(found, 64, rtol=1e-6)
+
+
+def test_what_integers_cannot_compute_is_simulated(capsys: Capture) -> None:
+    inner = layer("InnerProduct", "ip", "c", rest="inner_product_param { num_output: 4 }")
+    text = net_input(3, 6, 5) + conv("c", "data", 4, 3) + layer("ReLU", "r", "c", "c") + inner
+    seen = images(text, seed=3)
+    net, simulated = quantized(text, None, seen)
+    found, expected = (each.forward({"data": seen})["ip"] for each in (net, simulated))
+    np.testing.assert_allclose(found, expected, atol=0.02 * abs(expected).max())
+    assert "Computes 1 layers in integers of 8 bits; simulates ip" in capsys.readouterr().err
+    with pytest.raises(NetError, match="the net has none that fits; give fp32"):
+        quantized(net_input(3, 6, 5) + inner.replace('"c"', '"data"'), None, seen)
+
+
+# The command
+
+TEST = "test", "--model=net.prototxt", f"--weights={START}", "--iterations=4"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a net, its data and its weights."""
+    write_data(tmp_path)
+    folder = make_run(tmp_path, "run", net_text(), SOLVER + "base_lr: 0.1 lr_policy: 'fixed'")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def score(capsys: Capture, *flags: str) -> list[float]:
+    """Test the net; its loss and accuracy."""
+    code, log = engine((*TEST, *flags), capsys)
+    assert code == 0, log
+    lines = [x for x in messages(log) if x.startswith(("Loss: ", "accuracy = "))]
+    return [float(x.split()[-1]) for x in lines]
+
+
+def test_the_calibrated_file_simulates_the_test(place: Path, capsys: Capture) -> None:
+    found = score(capsys, "--precision=int8", "--calibrated=found.toml", "--threads=1")
+    assert found == pytest.approx(score(capsys, "--quantize=found.toml"), abs=0.02)
+    assert set(read_bits_file("found.toml").ranges) == {"conv1", "conv2", "ip"}
+    assert score(capsys, "--precision=int8", "--quantize=found.toml", "--threads=3") == found
+    coarse = score(capsys, "--precision=int8", "--bits=2", "--activation-bits=2")
+    assert coarse != pytest.approx(found, abs=0.02)
+
+
+def test_weights_of_8_bits_where_sums_saturate(
+    place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for exact, bits in ((False, 7), (True, 8)):
+        monkeypatch.setattr(precision, "saturates", lambda exact=exact: not exact)
+        code, log = engine((*TEST, "--precision=int8", "--bits=8", "--calibrated=c.toml"), capsys)
+        assert code == 0
+        assert ("weights of 8 bits get 7" in log) == (not exact)
+        assert read_bits_file("c.toml").weights == {"*": bits}
+
+
+def test_refusals(place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "shared.toml").write_text('"*" = 4\n')
+    int8 = "--precision=int8"
+    for arguments, words in (
+        (("train", "--solver=solver.prototxt", int8), "is for test; give fp32, bf16 or fp64"),
+        (("time", "--model=net.prototxt", int8), "is for test; give fp32, bf16 or fp64"),
+        ((*TEST, int8, "--quantize=shared.toml"), "its weights are shared, no multiples of a step"),
+    ):
+        code, log = engine(arguments, capsys)
+        assert code == 2
+        assert words in next(line for line in log.splitlines() if line.startswith("F"))
+    monkeypatch.delenv(precision.ANYWAY)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    code, log = engine((*TEST, int8), capsys)
+    assert code == 2
+    assert "slower than fp32 on this processor, which has no AVX2; give fp32" in log
+
+
+@pytest.mark.parametrize(
+    ("capability", "flags", "chosen"),
+    [
+        ("AVX2", set(), "int8"),
+        ("DEFAULT", set(), "fp32"),
+        ("DEFAULT", {"avx512_bf16"}, "bf16"),
+    ],
+)
+def test_auto(
+    place: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    capability: str,
+    flags: set[str],
+    chosen: str,
+) -> None:
+    monkeypatch.delenv(precision.ANYWAY)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(precision, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(precision, "has_bf16", lambda: True)
+    code, log = engine((*TEST, "--precision=auto"), capsys)
+    assert code == 0
+    assert f"--precision auto is {chosen} here" in log
+    trained = "fp32" if chosen == "int8" else chosen
+    code, log = engine(
+        ("time", "--model=net.prototxt", "--iterations=1", "--precision=auto"), capsys
+    )
+    assert code == 0
+    assert f"--precision auto is {trained} here" in log
