@@ -6,7 +6,8 @@ take turns, and each figure is the median, so that a slowdown of the machine aff
 
     python benchmarks/engine.py [--rounds 5]
 
-needs `pip install 'sqgen[engine,bench]'`.
+needs `pip install 'sqgen[engine,bench]'`; with `openvino` too, it times its int8. Where int8 is
+refused, the benchmark ends with the line that says so.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -39,10 +41,11 @@ def main() -> None:
     """Run all benchmarks and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--child", choices=("ort", "plain"))
+    parser.add_argument("--child", choices=("ort", "plain", "openvino"))
     arguments = parser.parse_args()
     if arguments.child:
-        print({"ort": onnx_runtime, "plain": plain_loop}[arguments.child]())
+        peers = {"ort": onnx_runtime, "plain": plain_loop, "openvino": openvino_int8}
+        print(peers[arguments.child]())
         return
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
@@ -133,10 +136,13 @@ def run_all(folder: Path, rounds: int) -> dict[str, list[float]]:
         "ONNX Runtime fp32": lambda: child("ort"),
         "test fp32": lambda: test_rate(folder, "fp32"),
         "test bf16": lambda: test_rate(folder, "bf16"),
+        "test int8": lambda: test_rate(folder, "int8"),
         "plain loop fp32": lambda: child("plain"),
         "train fp32": lambda: train_rate(folder, "fp32"),
         "train bf16": lambda: train_rate(folder, "bf16"),
     }
+    if find_spec("openvino") is not None:
+        runs["OpenVINO int8"] = lambda: child("openvino")
     results: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
@@ -152,8 +158,11 @@ def report(results: dict[str, list[float]]) -> None:
         peer = peers.get(name.split()[0])
         if peer is not None:
             ratios = [a / b for a, b in zip(values, results[peer], strict=True)]
-            line += f"  {median(ratios):5.2f} of {peer} (goal {GOALS[name]})"
+            goal = f" (goal {GOALS[name]})" if name in GOALS else ""
+            line += f"  {median(ratios):5.2f} of {peer}{goal}"
         print(line)
+    if "OpenVINO int8" not in results:
+        print("OpenVINO int8: not measured, since openvino is not installed")
     print(json.dumps(results))
 
 
@@ -170,6 +179,36 @@ def onnx_runtime() -> float:
     for _ in range(8):
         start = perf_counter()
         session.run(None, {"data": images})
+        times.append(perf_counter() - start)
+    return TEST_BATCH / median(times[1:])
+
+
+def openvino_int8() -> float:
+    """Return images per second of OpenVINO: int8 by ONNX Runtime's static quantization (QDQ)."""
+    import openvino  # type: ignore[import-not-found]
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+    images = np.random.default_rng(1).standard_normal((TEST_BATCH, 3, 227, 227), dtype=np.float32)
+
+    class Images(CalibrationDataReader):  # type: ignore[misc]
+        """The images, once."""
+
+        def __init__(self) -> None:
+            self.rest = iter([{"data": images}])
+
+        def get_next(self) -> Any:
+            """Return the next inputs; None at the end."""
+            return next(self.rest, None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        whole, small = Path(folder, "net.onnx"), Path(folder, "int8.onnx")
+        whole.write_bytes(onnx_net())
+        quantize_static(whole, small, Images(), per_channel=True, weight_type=QuantType.QInt8)
+        model = openvino.Core().compile_model(small, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    times = []
+    for _ in range(8):
+        start = perf_counter()
+        model({"data": images})
         times.append(perf_counter() - start)
     return TEST_BATCH / median(times[1:])
 
