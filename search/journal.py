@@ -83,9 +83,11 @@ class Trials(NamedTuple):
 
     def open(self, about: Mapping[str, Any]) -> Journal:
         """Open the journal of a search (`Journal`)."""
+        known: dict[Choice, float] = {}
+        for folder in self.scores_from:  # before a journal is begun
+            known |= read_scores(folder / JOURNAL, about)
         journal = Journal(self.folder / JOURNAL, about, self.resume)
-        for folder in self.scores_from:
-            journal.known |= read_scores(folder / JOURNAL, about)
+        journal.known = known
         return journal
 
 

@@ -374,3 +374,4 @@ def test_scores_of_another_search_are_not_scored_again(tmp_path: Path) -> None:
     assert read_journal(first / JOURNAL)[1][0].score == read_journal(second / JOURNAL)[1][0].score
     with pytest.raises(FormatError, match="is of a search with net n, not m; its scores mean"):
         Trials(tmp_path / "third", False, (first,)).open({**about, "net": "m"})
+    assert not (tmp_path / "third").exists()

@@ -131,12 +131,7 @@ def _run(job: QuantizationJob, images: InputImages, options: QuantizeOptions) ->
 
 def _write(result: QuantizeResult, options: QuantizeOptions) -> None:
     """Write the files, and say what they are."""
-    words = ["sqgen", "quantize", options.weights, "--net", options.net_path]
-    words += [
-        word for flag, given in options.parse_budgets().items() for word in (flag, f"{given:.15g}")
-    ]
-    words += ["--by", options.by, "--seed", str(options.seed)]
-    header = f"# {shell_join(words)} ...\n# sqgen {__version__}\n"
+    header = f"# {shell_join(options.words)} ...\n# sqgen {__version__}\n"
     record = result.as_dict(options.out, list(FILES))
     files = {
         BITS: _bits_file(result.done, options.weights_quantizer, header).encode(),

@@ -179,6 +179,20 @@ class QuantizeOptions(SearchOptions):
         }
 
     @property
+    def words(self) -> list[str]:
+        """The command, without images and the folder."""
+        words = ["sqgen", "quantize", self.weights, "--net", self.net_path]
+        for flag, given in self.parse_budgets().items():
+            words += [flag, f"{given:.15g}"]
+        words += [] if self.hardware is None else ["--hardware", self.hardware]
+        words += ["--quantizer", self.weights_quantizer]
+        words += ["--activations"] if self.activations else []
+        bits = self.activation_bits
+        words += [] if bits is None else ["--activation-bits", str(bits)]
+        words += ["--by", self.by, "--seed", str(self.seed)]
+        return [*words, "--trials", str(self.trials)] if self.is_search else words
+
+    @property
     def picture(self) -> PictureFile | None:
         """The file of --plot, checked."""
         if self.plot is None:
