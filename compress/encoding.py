@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import NamedTuple, TypeVar
 
@@ -49,6 +49,8 @@ class Settings:
         bits_for: (shell pattern of layer names, bits); the first match applies.
         entropy_bits_for: likewise, with entropy-constrained sharing (`PricedLayer.at_bits`), any
             number above 0; comes before `bits_for`.
+        values_for: layer -> the values that its weights share, increasing: each weight gets the
+            nearest; comes before all bits.
         bits_source: the file that `bits_for` are from, for errors; empty if they are typed.
         size: maximum bytes of the file, instead of `bits`: entropy-constrained quantization at one
             price of a bit for all layers; .sqz only.
@@ -63,6 +65,7 @@ class Settings:
     bits: int = MAXIMUM_BITS
     bits_for: tuple[tuple[str, int], ...] = ()
     entropy_bits_for: tuple[tuple[str, float], ...] = ()
+    values_for: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     bits_source: str = ""
     size: int | None = None
     density: tuple[DensityRule, ...] = ()
@@ -76,8 +79,8 @@ class Settings:
                 raise DesignError(
                     f"{bits} bits: a shared weight has {MINIMUM_BITS} to {MAXIMUM_BITS}"
                 )
-        has_bits = self.bits != MAXIMUM_BITS or self.bits_for or self.entropy_bits_for
-        if self.layout == "net" and (has_bits or self.size):
+        rules = (self.bits_for, self.entropy_bits_for, self.values_for, self.size)
+        if self.layout == "net" and (self.bits != MAXIMUM_BITS or any(rules)):
             raise DesignError(
                 ".net has 8 bits for convolutions and 4 for inner products; write .sqz for other"
                 " bits or a size"
@@ -275,6 +278,8 @@ def share(layer: WeightedLayer, weights: np.ndarray, settings: Settings) -> np.n
 
     Weights that have few enough values, and those of layers that are not shared, stay exact.
     """
+    if layer.is_shared and layer.name in settings.values_for:
+        return _nearest(weights, settings.values_for[layer.name])
     bits = settings.entropy_bits_of(layer)
     if bits is not None and layer.is_shared and weights.any():
         return round_to(layer, weights, price_layer(layer, weights).at_bits(bits))
@@ -284,6 +289,13 @@ def share(layer: WeightedLayer, weights: np.ndarray, settings: Settings) -> np.n
         return weights
     filters = round_filters(layer.to_filters(weights), k_means(nonzero, maximum))
     return layer.from_filters(filters)
+
+
+def _nearest(weights: np.ndarray, values: Sequence[float]) -> np.ndarray:
+    """Return the nearest value of each weight; halfway between two, the lower one."""
+    shared = np.array(values, weights.dtype)
+    middles = shared[1:] / 2 + shared[:-1] / 2
+    return shared[middles.searchsorted(weights)]
 
 
 def price_layer(layer: WeightedLayer, weights: np.ndarray) -> PricedLayer:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from ..compress.bits_file import BitsFile, format_bits_file, parse_bits_file, read_bits_file
 from ..errors import NetError
-from ..formats.caffemodel import split_weights
+from ..formats.caffemodel import encode_caffemodel, split_weights
 from ..formats.files import STDIN, check_file_target, write_files
 from ..formats.fork_fields import TESTED
 from ..formats.schema import NetState, SolverParameter
@@ -33,7 +34,7 @@ from .loader import EndOfData
 from .open_net import EngineOptions, open_net
 from .precision import compute_in_integers, float_precision, integer_bits, test_precision
 from .predictions import PredictionCollector, check_predictions_target
-from .quantization import Quantization
+from .quantization import Quantization, quantized_model
 from .scores import ScoreSums
 from .signals import SignalHandler
 from .snapshots import SavedRun, read_snapshot
@@ -98,8 +99,11 @@ def train(line: CommandLine, workers: Workers) -> None:
     snapshot, weights = line.text("snapshot"), line.text("weights")
     _check_start(snapshot, weights)
     given = _read_bits(line)
-    if line.text("calibrated"):
-        raise NetError("--calibrated=FILE is for test; train writes PREFIX_iter_N.bits.toml")
+    if line.text("calibrated") or line.text("rounded"):
+        raise NetError(
+            "--calibrated=FILE and --rounded=FILE are for test; train writes"
+            " PREFIX_iter_N.bits.toml, with which a test rounds its weights"
+        )
     param, source = _read_solver(path)
     param.train_state.level = line.integer("level")
     param.train_state.stage.extend(line.text("stage").split(","))
@@ -258,7 +262,7 @@ def test(line: CommandLine, workers: Workers) -> None:
     integers = precision == INT8
     if integers:
         bits, precision = integer_bits(bits), "fp32"
-    _check_calibrated(line, bits)
+    written = _QuantizedFiles.of(line, bits)
     log_reading(definition)
     net = open_net(definition, "TEST", _options(line, precision, device, workers, _new_seed()))
     try:
@@ -266,7 +270,7 @@ def test(line: CommandLine, workers: Workers) -> None:
         _load_weights(net, weights)
         _warn_uninitialized(net)
         if bits is not None:
-            _quantize(net, bits, line.text("calibrated"), integers)
+            _quantize(net, bits, written, integers)
         if not net.loaders and any(layer.type == "Input" for layer in net.inputs.layers):
             glog.warning("the net reads no data, its inputs are zeros; use the train_val net")
         iterations = _count_iterations(line, net)
@@ -282,16 +286,30 @@ def test(line: CommandLine, workers: Workers) -> None:
         collector.write(predictions)
 
 
-def _check_calibrated(line: CommandLine, bits: BitsFile | None) -> None:
-    path = line.text("calibrated")
-    if path and bits is None:
-        raise NetError("--calibrated=FILE is for a quantized net; give --quantize or --bits")
-    if path:
-        check_file_target(Path(path), force=True)
+class _QuantizedFiles(NamedTuple):
+    """The files of a quantized net to write: its bits with ranges, its weights; each may be ""."""
+
+    calibrated: str
+    rounded: str
+
+    @classmethod
+    def of(cls, line: CommandLine, bits: BitsFile | None) -> _QuantizedFiles:
+        """Return those of the flags, which can be written.
+
+        Raises:
+            SqgenError: one can't, or the net is not quantized.
+        """
+        files = cls(line.text("calibrated"), line.text("rounded"))
+        for flag, path in files._asdict().items():
+            if path and bits is None:
+                raise NetError(f"--{flag}=FILE is for a quantized net; give --quantize or --bits")
+            if path:
+                check_file_target(Path(path), force=True)
+        return files
 
 
-def _quantize(net: Executor, bits: BitsFile, calibrated: str, integers: bool) -> None:
-    """Quantize a net, in simulation or integers; write the bits with the ranges that were found."""
+def _quantize(net: Executor, bits: BitsFile, files: _QuantizedFiles, integers: bool) -> None:
+    """Quantize a net, in simulation or integers; write what became of its bits and weights."""
     quantization = Quantization(bits, net)
     quantization.start()
     net.quantizers = quantization.quantizers
@@ -299,9 +317,13 @@ def _quantize(net: Executor, bits: BitsFile, calibrated: str, integers: bool) ->
     glog.info(quantization.describe(integers))
     if integers:
         compute_in_integers(net, quantization)
-    if calibrated:
-        text = format_bits_file(quantization.calibrated())
-        write_files({Path(calibrated): text.encode()}, force=True)
+    written = {}
+    if files.calibrated:
+        written[Path(files.calibrated)] = format_bits_file(quantization.calibrated()).encode()
+    if files.rounded:
+        model = quantized_model(net)
+        written[Path(files.rounded)] = encode_caffemodel(model, files.rounded)
+    write_files(written, force=True)
 
 
 def _load_weights(net: Executor, names: str) -> None:

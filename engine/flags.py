@@ -54,6 +54,7 @@ FLAGS = (
     Flag("bits", "of weights that --quantize leaves out (not in Caffe)", 0),
     Flag("activation_bits", "of what such layers read, likewise (not in Caffe)", 0),
     Flag("calibrated", "the file of bits to write, with ranges (not in Caffe)"),
+    Flag("rounded", "the caffemodel of quantized weights to write (not in Caffe)"),
     Flag("blob", "the scores that are predictions, of several (not in Caffe)"),
     Flag("minloglevel", "lowest severity to log: 0 info, 1 warnings, 2 errors", 0),
     Flag("help", "show this help", False),

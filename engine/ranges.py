@@ -26,6 +26,8 @@ from .quantizers import Uniform, asymmetric, symmetric, unsigned
 Tensor = torch.Tensor
 Limits = tuple[Tensor, Tensor]  # lowest and highest number of each row, (rows, 1)
 _FACTORS = 2.0 ** -(torch.arange(48, dtype=torch.float64) / 8)  # 1 to 1/59
+_PLACES = torch.arange(len(_FACTORS))[:, None]
+_STRIDE = 4  # of the factors that `mse` tries first; then those near the best
 _AT_ONCE = 1 << 18  # numbers that are quantized at a time
 _UNSEEN = 1e-4  # probability of an outermost bin that has but numbers from beyond the range
 
@@ -203,10 +205,19 @@ def _best_factor(
 ) -> Tensor:
     """Return the factor of the least cost for each row, (rows, 1); of equal ones, the largest."""
     cost = numbers.divergences if rule == KL else numbers.squared_errors
-    costs = []
-    at_once = max(1, _AT_ONCE // numbers.size)
-    for first in range(0, len(_FACTORS), at_once):
-        factors = _FACTORS[first : first + at_once, None, None]
-        low, high = (limit * factors for limit in limits)  # (ranges, rows, 1)
-        costs.append(cost(uniform(kind, (low, high), bits, signed)))
-    return _FACTORS[torch.cat(costs).argmin(0)][:, None]
+
+    def costs(factors: Tensor) -> Tensor:  # (ranges, rows or 1, 1) -> (ranges, rows)
+        low, high = (limit * factors for limit in limits)
+        return cost(uniform(kind, (low, high), bits, signed))
+
+    def best(places: Tensor) -> Tensor:  # in _FACTORS, (ranges, rows or 1)
+        at_once = max(1, _AT_ONCE // numbers.size)
+        parts = [costs(_FACTORS[part][..., None]) for part in torch.split(places, at_once)]
+        chosen = torch.cat(parts).argmin(0, keepdim=True)
+        return places.expand(-1, chosen.shape[1]).gather(0, chosen)
+
+    if rule == KL:  # of many local minima
+        return _FACTORS[best(_PLACES)].T
+    coarse = best(_PLACES[::_STRIDE])
+    near = torch.arange(1 - _STRIDE, _STRIDE)[:, None] + coarse
+    return _FACTORS[best(near.clamp_(0, len(_FACTORS) - 1))].T

@@ -17,7 +17,7 @@ from .subprocess_guard import STALL_TIMEOUT
 # Flags of caffe that sqgen sets itself, and counts images by.
 _RESERVED_FLAGS = frozenset(
     "activation-bits activation_bits bits blob calibrated constraints exact gpu iterations level"
-    " model phase predictions quantize snapshot solver stage weights".split()
+    " model phase predictions quantize rounded snapshot solver stage weights".split()
 )
 
 

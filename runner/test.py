@@ -70,6 +70,7 @@ def test(
     bits: int | None = None,
     activation_bits: int | None = None,
     calibrated: str | os.PathLike[str] | None = None,
+    rounded: str | os.PathLike[str] | None = None,
     stages: Sequence[str] = (),
     level: int = 0,
     **run_options: Any,
@@ -94,11 +95,12 @@ def test(
             means where engine and net give any.
         blob: the scores (images, classes) that are the predictions; None means the last that a
             loss or an accuracy compares with labels.
-        force: whether `predictions` and `calibrated` may be replaced.
+        force: whether `predictions`, `calibrated` and `rounded` may be replaced.
         quantize: a file of bits of the layers that are quantized, in simulation
             (docs/quantization.md); for the embedded engine alone.
         bits, activation_bits: of weights, and of what layers read, where that file has none.
         calibrated: the file of bits to write, with the ranges that were found.
+        rounded: the caffemodel to write, of weights as they are quantized.
         stages, level: select layers by their rules, as `caffe` does by --stage and --level.
         run_options: fields of `sqgen.RunOptions`.
 
@@ -125,7 +127,7 @@ def test(
     if engine.kind == TORCH:
         net.require_caffe("TEST", TESTED)
     given = BitsOptions(path_or_none(quantize), bits, activation_bits)
-    quantized = _Quantized(given, path_or_none(calibrated))
+    quantized = _Quantized(given, path_or_none(calibrated), path_or_none(rounded))
     quantized.check(overridden, engine, force)
     requested = _PredictionsRequest(path_or_none(predictions), keep_predictions, blob, force)
     kept = _kept_predictions(requested, engine, overridden, checked)
@@ -172,28 +174,33 @@ class _PredictionsRequest(NamedTuple):
 
 
 class _Quantized(NamedTuple):
-    """What is quantized, and the file of bits to write, if any."""
+    """What is quantized, and the files to write of it, if any: its bits and its weights."""
 
     options: BitsOptions
     calibrated: str | None
+    rounded: str | None
+
+    @property
+    def _files(self) -> dict[str, str]:
+        files = {"calibrated": self.calibrated, "rounded": self.rounded}
+        return {name: path for name, path in files.items() if path is not None}
 
     def check(self, net: NetDefinition, engine: Engine, force: bool) -> None:
-        """Check that the net can be, by the engine, and that the file can be written.
+        """Check that the net can be, by the engine, and that the files can be written.
 
         Raises:
             SqgenError: not so.
         """
         self.options.check(net, engine)
-        if self.calibrated is not None:
+        for name, path in self._files.items():
             if not self.options:
-                raise SqgenError("--calibrated FILE is for a quantized net; give --quantize FILE")
-            check_file_target(Path(self.calibrated), force)
+                raise SqgenError(f"--{name} FILE is for a quantized net; give --quantize FILE")
+            check_file_target(Path(path), force)
 
     @property
     def flags(self) -> list[str]:
         """The engine's flags."""
-        calibrated = [] if self.calibrated is None else [f"--calibrated={self.calibrated}"]
-        return [*self.options.flags, *calibrated]
+        return [*self.options.flags, *(f"--{name}={path}" for name, path in self._files.items())]
 
 
 def _kept_predictions(

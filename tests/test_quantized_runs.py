@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sqgen import parse_net
-from sqgen.compress.bits_file import read_bits, read_bits_file
+from sqgen.compress.bits_file import BitsFile, format_bits_file, read_bits, read_bits_file
 from sqgen.compress.encoding import Settings, encode
 from sqgen.formats.caffemodel import read_caffemodel
 
@@ -158,11 +158,29 @@ def test_a_training_resumes_exactly_and_is_tested_as_it_tests(
     last = [line.strip() for line in log if line.startswith("    Test net output")][-2:]
     again = [line.strip() for line in resumed if line.startswith("    Test net output")][-2:]
     assert last == again
-    tested = score(capsys, "--quantize=s_iter_6.bits.toml", weights="s_iter_6.caffemodel")
+    flags = ("--quantize=s_iter_6.bits.toml", "--rounded=rounded.caffemodel")
+    tested = score(capsys, *flags, weights="s_iter_6.caffemodel")
     assert [line.split(": ", 1)[1] for line in last] == tested[1:]
 
     floats = weights(place / "s_iter_6.caffemodel")["conv1"][0]
     assert len(np.unique(floats)) == floats.size  # the weights that learn are no quantized ones
+    assert score_rounded(capsys, "rounded.caffemodel") == tested
+    if "shared" in kind or "entropy" in kind:
+        settings = Settings(values_for=read_bits_file("s_iter_6.bits.toml").values)
+        deploy = parse_net(net(inputs=DEPLOY_INPUT, scores=""))
+        encoded = encode(read_caffemodel("s_iter_6.caffemodel"), deploy, settings)
+        save(encoded.model, place / "decoded.caffemodel")
+        assert score_rounded(capsys, "decoded.caffemodel") == tested
+
+
+def score_rounded(capsys: Capture, weights: str) -> list[str]:
+    """Test weights that are rounded already, with the activations of the training's bits."""
+    file = read_bits_file("s_iter_6.bits.toml")
+    plain = BitsFile({}, file.activations, file.quantizer, file.ranges)
+    if not plain.activations:
+        return score(capsys, weights=weights)
+    Path("plain.toml").write_text(format_bits_file(plain))
+    return score(capsys, "--quantize=plain.toml", weights=weights)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -239,9 +257,10 @@ def test_what_is_wrong_is_one_line(place: Path, capsys: Capture, name: str) -> N
         ("test --activation-bits=17", "17 bits: give 2 to 8"),
         ("test --quantize=nowhere.toml", "nowhere.toml: no such file"),
         ("test --calibrated=out.toml", "--calibrated=FILE is for a quantized net"),
+        ("test --rounded=out", "--rounded=FILE is for a quantized net"),
         ("test --model=deploy.prototxt --activation-bits=4", "reads no images to find the ranges"),
         ("time --bits=4", "time runs no quantized net"),
-        ("train --solver=solver.prototxt --bits=4 --calibrated=a.toml", "--calibrated=FILE is for"),
+        ("train --solver=solver.prototxt --bits=4 --calibrated=a.toml", "--calibrated=FILE and"),
         ("train --solver=solver.prototxt --bits=4 --snapshot=s_iter_3.solverstate", "is of no"),
     ],
 )

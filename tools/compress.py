@@ -184,6 +184,7 @@ def _parse_settings(
         MAXIMUM_BITS if bits is None else bits,
         tuple(map(_parse_bits_for, bits_for)) or tuple(file.weights.items()),
         tuple(file.entropy.items()),
+        file.values,
         bits_from or "",
         size_limit,
         _parse_density(density),

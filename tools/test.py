@@ -56,7 +56,8 @@ if TYPE_CHECKING:
 @click.option("--blob", metavar="NAME", help="the scores that are predictions, of several")
 @bits_options
 @click.option("--calibrated", metavar="FILE", help="write the file of bits, with ranges")
-@click.option("--force", is_flag=True, help="replace --predictions and --calibrated")
+@click.option("--rounded", metavar="FILE", help="write the weights as they are quantized")
+@click.option("--force", is_flag=True, help="replace the files of such options")
 @stage_option
 @level_option
 @gate_options
