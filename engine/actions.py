@@ -312,8 +312,7 @@ def _quantize(net: Executor, bits: BitsFile, files: _QuantizedFiles, integers: b
     """Quantize a net, in simulation or integers; write what became of its bits and weights."""
     quantization = Quantization(bits, net)
     quantization.start()
-    net.quantizers = quantization.quantizers
-    net.clear_weight_cache()
+    net.quantize(quantization.quantizers)
     glog.info(quantization.describe(integers))
     if integers:
         compute_in_integers(net, quantization)

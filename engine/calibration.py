@@ -46,13 +46,12 @@ def observe_bottoms(
         NetError: a layer reads nan or infinite numbers, or none.
     """
     observers = {name: Observer(name) for name in layers}
-    before, net.quantizers = net.quantizers, LayerQuantizers(bottoms=dict(observers))
-    net.clear_weight_cache()
+    before = net.quantizers
+    net.quantize(LayerQuantizers(bottoms=dict(observers)))
     try:
         run()
     finally:
-        net.quantizers = before
-        net.clear_weight_cache()
+        net.quantize(before)
     for observer in observers.values():
         _check(observer, net.definition.source)
     return {name: observer.counter.histogram() for name, observer in observers.items()}

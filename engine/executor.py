@@ -83,8 +83,7 @@ class Executor:
         source_logs: name of a data layer -> what Caffe logs of it.
 
     Attributes:
-        quantizers: of layers whose weights or bottoms are quantized; call `clear_weight_cache`
-            after a change.
+        quantizers: of layers whose weights or bottoms are quantized; see `quantize`.
         integers: whether batches without gradients run in integers where these quantizers allow it;
             see `compute_in_integers`.
         uninitialized: names of layers with parameters for which no weights were loaded.
@@ -213,6 +212,11 @@ class Executor:
             shares = self.workers.split_batch(records, self._record_bytes)
             at_once = sum(max(end - start for start, end in share) for share in shares)
         needed = memory.blob_bytes(self.wiring.layers, kept, records, at_once, self.dtype.itemsize)
+        if kept:
+            quantized = [
+                each for each in self.wiring.layers if each.name in self.quantizers.bottoms
+            ]
+            needed += memory.quantized_bytes(quantized, records, at_once, self.dtype.itemsize)
         if whole_batch and kept:
             needed *= 2  # what layers keep for the backward pass, and gradients
         for layer in layers:  # the whole batch: bytes as read, or numbers
@@ -220,6 +224,16 @@ class Executor:
             needed += element * sum(map(prod, layer.top_shapes))
         what = f"{printable(self.definition.source)}: its blobs for a batch of {records}"
         memory.require(needed, what, "use a smaller batch_size")
+
+    def quantize(self, quantizers: LayerQuantizers) -> None:
+        """Compute with these quantizers; `clear_weight_cache` follows a change of them.
+
+        Raises:
+            NetError: a batch needs more memory than there is.
+        """
+        self.quantizers = quantizers
+        self.clear_weight_cache()
+        self._check_blob_memory()
 
     # Names and parameters
 

@@ -58,7 +58,7 @@ class ImageRun:
             bottoms: layer -> the quantizer of what it reads.
         """
         self._executor.load(model, self._source)
-        self._executor.quantizers = LayerQuantizers(bottoms=dict(bottoms or {}))
+        self._executor.quantize(LayerQuantizers(bottoms=dict(bottoms or {})))
         parts = [self._forward(batch) for batch in self._images.batches]
         return self._output.probabilities(np.concatenate(parts))
 

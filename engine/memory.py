@@ -89,6 +89,15 @@ def blob_bytes(
     return elements * itemsize * at_once // max(1, records)
 
 
+def quantized_bytes(layers: Sequence[WiredLayer], records: int, at_once: int, itemsize: int) -> int:
+    """Return the bytes that the backward pass keeps of quantized bottoms, beside the bottoms.
+
+    They are the values, and where gradients pass; the arguments are those of `blob_bytes`.
+    """
+    elements = sum(_count_elements(layer.bottom_shapes) for layer in layers)
+    return elements * (itemsize + 1) * at_once // max(1, records)
+
+
 def _allocated_tops(layer: WiredLayer) -> list[Shape]:
     """Return the shapes of tops with memory of their own: not in-place, not a Split's."""
     if layer.type == "Split":

@@ -36,7 +36,7 @@ class Quantization:
         trains: whether the weights are to change.
 
     Attributes:
-        quantizers: the current ones, for `Executor.quantizers` of this and of other nets with its
+        quantizers: the current ones, for `Executor.quantize` of this and of other nets with its
             weights; complete after `start`.
 
     Raises:

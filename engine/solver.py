@@ -131,8 +131,7 @@ class Solver:
         self.quantization = Quantization(bits, self.net, trains=True)
         self.quantization.start()
         for net in self.nets:
-            net.quantizers = self.quantization.quantizers
-            net.clear_weight_cache()
+            net.quantize(self.quantization.quantizers)
         glog.info(self.quantization.describe())
 
     @property

@@ -21,8 +21,10 @@ from .small_nets import conv, layer, net_input, random_model
 
 torch = pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
 
+from sqgen.engine import memory  # noqa: E402
 from sqgen.engine.executor import Executor  # noqa: E402
 from sqgen.engine.quantization import Quantization, quantized_model  # noqa: E402
+from sqgen.engine.quantizers import LayerQuantizers, symmetric  # noqa: E402
 from sqgen.engine.workers import Workers  # noqa: E402
 
 Array = np.ndarray[Any, Any]
@@ -177,7 +179,7 @@ def test_forward_and_gradients_are_those_of_the_reference(
     file = BitsFile({"[cl]*": 5, "*": 3}, {"right": 3, "*": 4}, settings, ranges)
     quantization = Quantization(file, net)
     quantization.start()
-    net.quantizers = quantization.quantizers
+    net.quantize(quantization.quantizers)
     weights, bottoms = {}, {}
     for name in WEIGHTED:
         own = arrays[name][0]
@@ -209,3 +211,13 @@ def test_forward_and_gradients_are_those_of_the_reference(
         stored = blob_array(model[name][0])
         wanted = weights[name].quantize(arrays[name][0])
         np.testing.assert_allclose(stored, wanted, rtol=1e-6, atol=1e-9)
+
+
+def test_memory_for_quantized_blobs_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, _ = loaded(1)
+    needs: list[int] = []
+    monkeypatch.setattr(memory, "require", lambda needed, what, remedy: needs.append(needed))
+    net.quantize(LayerQuantizers())
+    net.quantize(LayerQuantizers(bottoms={"conv1": symmetric(1, 8)}))
+    # Of one record: the quantized numbers, and a byte each for where gradients pass.
+    assert needs[1] - needs[0] == 3 * 8 * 6 * (8 + 1)
