@@ -81,12 +81,9 @@ def sqgen(tmp_path: Path) -> Run:
 
 def run_alone(code: str, folder: Path) -> str:
     """Run Python code in a process of its own, which C may end; return what it prints."""
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    done = engine_server.run(engine_server.CODE, [code], cwd=folder, timeout=120)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout.decode()
 
 
 @pytest.fixture

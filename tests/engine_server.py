@@ -6,11 +6,11 @@ its pid, streams, folder, environment, umask, resource limits, signal handlers a
 pytest worker starts a server when it first needs one, which starts a second for commands that need
 PyTorch: a fork with PyTorch loaded takes several times as long.
 
-`run` runs a command to its end. `python()` returns a program to start instead of `sys.executable`,
-with `-m sqgen` or `-m sqgen.engine`: it passes its streams to the server, forwards signals, and
-exits as the fork does. With other arguments, or with another value of a variable that Python reads
-only at start, such as PYTHONUTF8 or OMP_NUM_THREADS, it becomes the real interpreter. A forked
-`sqgen` starts its engine through the same program.
+`run` runs a command to its end, or Python code as `-c` does. `python()` returns a program to start
+instead of `sys.executable`, with `-m sqgen` or `-m sqgen.engine`: it passes its streams to the
+server, forwards signals, and exits as the fork does. With other arguments, or with another value of
+a variable that Python reads only at start, such as PYTHONUTF8 or OMP_NUM_THREADS, it becomes the
+real interpreter. A forked `sqgen` starts its engine through the same program.
 
 Some tests need `sys.executable`: those of imports, start-up time, the controlling terminal (a fork
 leads its own session), and signals to a process group.
@@ -52,9 +52,10 @@ from typing import Any, NoReturn, TextIO
 PYTHON = sys.executable  # tests may put another one there
 PROGRAMS = {"sqgen": "sqgen", "sqgen-caffe": "sqgen.engine"}
 MODULES = tuple(PROGRAMS.values())
+CODE = "-c"  # in place of a module: the first argument is Python code
 # What begins so is forked from the second server, which has PyTorch and more.
 HEAVY = (
-    *("sqgen.engine", "sqgen classify", "sqgen compress eval", "sqgen features"),
+    *(CODE, "sqgen.engine", "sqgen classify", "sqgen compress eval", "sqgen features"),
     *("sqgen export", "sqgen import", "sqgen finetune", "sqgen prune", "sqgen quantize"),
     *("sqgen time --table", "sqgen weights map", "sqgen weights convert", "sqgen weights probe"),
 )
@@ -165,7 +166,7 @@ def run(
     """Run `python -m MODULE ARGUMENTS` in a fork, to its end.
 
     Args:
-        module: `sqgen` or `sqgen.engine`.
+        module: `sqgen`, `sqgen.engine` or `CODE`.
         arguments: what follows.
         stdin: bytes of its standard input, a pipe.
         cwd: the folder it runs in [this process's].
@@ -180,7 +181,7 @@ def run(
     server = _server()
     if _at_start(environment) != server.at_start:
         return subprocess.run(
-            [PYTHON, "-m", module, *arguments],
+            [PYTHON, *(() if module == CODE else ("-m",)), module, *arguments],
             input=stdin,
             capture_output=True,
             cwd=cwd,
@@ -432,7 +433,7 @@ class _Forks:
         try:
             self._close()
             become(request, streams, self._program)
-            code = run_module(request["module"])
+            code = run_main(request["module"])
         finally:
             os._exit(code)
 
@@ -555,11 +556,14 @@ def _stream(number: int, name: str) -> TextIO:
     )
 
 
-def run_module(module: str) -> int:
-    """Run a module as `python -m` does, and what comes at an interpreter's end; the exit code."""
+def run_main(module: str) -> int:
+    """Run a module or code as `python` does, and what comes at its end; return the exit code."""
     code = 0
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if module == CODE:
+            exec(sys.argv.pop(1), {"__name__": "__main__"})
+        else:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as error:
         code = _exit_code(error)
     except KeyboardInterrupt:

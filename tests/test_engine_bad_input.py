@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -456,10 +455,10 @@ def test_lmdb_cut_anywhere() -> None:
     """Reading behind the end of a mapped file would kill the process with SIGBUS."""
     make_lmdb(Path("db"), (raw(n % CLASSES) for n in range(300)))
     Path("net.prototxt").write_text(data_net())
-    command_line = [sys.executable, "-c", CUTS]
-    done = subprocess.run(command_line, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = FATAL.findall(done.stderr)
+    done = engine_server.run(engine_server.CODE, [CUTS], timeout=300)
+    log = done.stderr.decode()
+    assert done.returncode == 0, log[-2000:]
+    found = FATAL.findall(log)
     assert len(found) == len(done.stdout.splitlines()) > 30
     assert all("db/data.mdb: truncated: " in line for line in found)
 

@@ -401,13 +401,14 @@ def test_two_sources_of_one_lmdb(folder: Path) -> None:
     test.close()
 
 
-@pytest.mark.parametrize("kind", ["raw", "encoded", "images"])
-def test_a_process_ends_with_a_source_open(folder: Path, kind: str) -> None:
+def test_a_process_ends_with_sources_open(folder: Path) -> None:
     script = f"""
 from pathlib import Path
 from sqgen.tests.test_loader import layers_of, opened
-kept = opened(layers_of(Path({str(folder)!r}), 64)[{kind!r}], threads=2)
-kept.next()
+kept = []
+for kind in "raw", "encoded", "images":
+    kept.append(opened(layers_of(Path({str(folder)!r}), 64)[kind], threads=2))
+    kept[-1].next()
 """
     command = [sys.executable, "-X", "dev", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
