@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-from sqgen.formats.files import write_files
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -42,19 +39,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def vega(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Pages rendered in this process get Vega from a file that all workers share.
-
-    Otherwise each worker would spend seconds on it.
-    """
+def vega() -> None:
+    """The library of charts in pages."""
     pytest.importorskip("vl_convert", reason="needs vl-convert, the extra sqgen[plot]")
-    from sqgen.report import charts, page
-
-    folder = tmp_path_factory.getbasetemp()
-    path = (folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder) / "vega.js"
-    if not path.exists():
-        write_files({path: charts.vega_bundle().encode()}, force=True)
-    monkeypatch.setattr(page, "vega_bundle", lambda: path.read_text(encoding="utf-8"))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from . import engine_server
+from . import engine_server, made_once
 from .browser import browser as browser
 from .browser import vega as vega
 
@@ -53,6 +53,16 @@ for _number, _handler in (
         signal.signal(_number, _handler)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def made_for_all(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """This process, all workers and all their forks share what takes seconds to make."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    made_once.share(folder)
+    engine_server.SHARED[:] = [str(folder)]
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,7 @@ AT_START = (
     *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "ATEN_"),
 )
 FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+SHARED: list[str] = []  # the folder of made_once.py, where there is one
 LARGE_PAGE = 1 << 21
 COLLAPSE = 25  # MADV_COLLAPSE
 LENGTH = struct.Struct("=I")
@@ -291,7 +292,7 @@ class _Server:
             (self.folder / name).symlink_to(client)
         with open(self.folder / "log", "wb") as log:
             self._process = subprocess.Popen(
-                [PYTHON, __file__, str(self.folder)],
+                [PYTHON, __file__, str(self.folder), *SHARED],
                 cwd="/",
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -604,10 +605,12 @@ def _listen(path: Path) -> socket.socket:
 
 def main() -> None:
     """Serve until standard input ends."""
-    folder = Path(sys.argv[1])
+    folder, *shared = map(Path, sys.argv[1:])
     sys.modules["torch"] = None  # type: ignore[assignment]  # its imports fail
     load(ROOMS.split(), LIGHT_MODULES)
     del sys.modules["torch"]
+    for place in shared:
+        importlib.import_module("sqgen.tests.made_once").share(place)
     forks = _Forks(_listen(folder / "light"), str(folder / "python"))
     forks.fork_at_first(_listen(folder / "heavy"))
     os.write(1, b"ready\n")

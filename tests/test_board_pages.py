@@ -34,7 +34,7 @@ from sqgen.board.app import make_app
 from sqgen.board.catalog import Catalog
 from sqgen.board.child import run_python
 from sqgen.board.places import find_places
-from sqgen.report.charts import vega_bundle
+from sqgen.report import charts
 from sqgen.runner.run_lock import RunLock
 
 if TYPE_CHECKING:
@@ -356,7 +356,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library of charts is made in this process, which may have it, and not in another."""
     pytest.importorskip("vl_convert", reason="needs vl-convert, the extra sqgen[plot]")
     assets.made_library.cache_clear()
-    monkeypatch.setattr(assets, "run_python", lambda code: vega_bundle().encode())
+    monkeypatch.setattr(assets, "run_python", lambda code: charts.vega_bundle().encode())
 
 
 @contextmanager
