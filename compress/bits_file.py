@@ -17,7 +17,6 @@ All tables may be left out. `compress encode` reads the bits of weights alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -46,6 +45,7 @@ _CHOICES = {
     "activation_range": RANGE_RULES,
 }
 _MOST_IMAGES = 1 << 20
+_FLOAT_MAX = 3.4028234663852886e38  # the largest float32
 _EXAMPLE = '"fire2/expand3x3" = 3'
 _RANGES_EXAMPLE = '"fire2/expand3x3" = [0.0, 7.25]'
 _ENTROPY_EXAMPLE = '"fire2/expand3x3" = 2.625'
@@ -285,10 +285,10 @@ def _read_each(
 
 
 def _numbers(plain: Any) -> tuple[float, ...]:
-    """Return finite numbers, or nothing."""
+    """Return numbers that a float32 can be, or nothing."""
     if not isinstance(plain, list) or not all(type(each) in (int, float) for each in plain):
         return ()
-    return tuple(map(float, plain)) if all(map(math.isfinite, plain)) else ()
+    return tuple(map(float, plain)) if all(abs(each) <= _FLOAT_MAX for each in plain) else ()
 
 
 def _range(plain: Any) -> Range | None:

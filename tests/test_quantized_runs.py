@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -75,13 +76,21 @@ images = 20
 }
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the data."""
+    made = tmp_path_factory.mktemp("quantized")
+    write_data(made)
+    return made
+
+
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a net, its data, weights, and a solver of 6 iterations."""
-    write_data(tmp_path)
-    folder = make_run(tmp_path, "run", net(), TRAIN)
-    monkeypatch.chdir(folder)
-    return folder
+def place(folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """A folder beside it with a net, its weights, and a solver of 6 iterations."""
+    name = re.sub(r"\W+", "_", request.node.name)
+    made = make_run(folder, name, net(), TRAIN)
+    monkeypatch.chdir(made)
+    return made
 
 
 def run(capsys: Capture, *arguments: str, code: int = 0) -> list[str]:
@@ -183,28 +192,27 @@ def score_rounded(capsys: Capture, weights: str) -> list[str]:
     return score(capsys, "--quantize=plain.toml", weights=weights)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["shared", "symmetric"])
 def test_a_quantized_net_learns(place: Path, capsys: Capture, kind: str) -> None:
     (place / "bits.toml").write_text(KINDS[kind])
     (place / "solver.prototxt").write_text(
-        TRAIN.replace("max_iter: 6", "max_iter: 60") + " average_loss: 10"
+        TRAIN.replace("max_iter: 6", "max_iter: 40") + " average_loss: 10"
     )
     log = train(capsys, "--quantize=bits.toml")
     losses = [
         float(x.rpartition("= ")[2]) for x in log if x.startswith("Iteration") and "loss" in x
     ]
-    assert losses[-1] < 0.7 * losses[9]
+    assert losses[-1] < 0.8 * losses[9]
 
 
 def test_calibration_leaves_no_trace_in_a_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     """With BatchNorm's statistics, random crops and dropout: as with ranges that were known."""
-    write_data(tmp_path)
     bits = '"*" = 4\n[activations]\n"*" = 4\n'
     ends = []
     for name in ("found", "known"):
-        place = make_run(tmp_path, name, RANDOM_NET, TRAIN)
+        place = make_run(folder, name, RANDOM_NET, TRAIN)
         monkeypatch.chdir(place)
         (place / "bits.toml").write_text(bits)
         train(capsys, "--quantize=bits.toml", "--threads=1")
@@ -227,6 +235,7 @@ BAD_FILES = {
     "percentile": ("[quantizer]\npercentile = 101", "percentile is from 50 to 100, not 101"),
     "images": ("[quantizer]\nimages = 0", "images are from 1 to"),
     "nan": ("[ranges]\nconv1 = [0, nan]", "[ranges]: 'conv1' is wrong; write"),
+    "huge": (f"[ranges]\nconv1 = [0, {10**400}]", "[ranges]: 'conv1' is wrong; write"),
     "order": ("[ranges]\nconv1 = [1, 0]", "[ranges]: 'conv1' is wrong; write"),
     "ranges": ("[ranges]\nconv9 = [0, 1]", "no layer to quantize is named 'conv9'"),
     "values": ("[values]\nconv1 = [1, 1]", "[values]: 'conv1' is wrong; write"),
@@ -340,7 +349,6 @@ def test_the_runner_passes_bits_on_and_records_them(place: Path) -> None:
     sqgen_in(place, *found)
     assert read_bits_file(str(place / "f")).ranges
     assert "f: exists already; --force replaces it" in sqgen_in(place, *found, code=2)
-    sqgen_in(place, *found, "--force")
 
     # A real caffe would go on in floats.
     caffe = ("--caffe", StandIn(place)())

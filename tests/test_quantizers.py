@@ -45,7 +45,7 @@ def numbers(quantizer: Quantizer, seed: int) -> Any:
     else:
         assert isinstance(quantizer, Shared)
         scale = float(quantizer.values.abs().max())
-    values = torch.from_numpy(np.random.default_rng(seed).normal(size=3000) * scale)
+    values = torch.from_numpy(np.random.default_rng(seed).normal(size=800) * scale)
     return torch.cat([values, torch.zeros(1, dtype=values.dtype)]).sort().values
 
 

@@ -134,7 +134,10 @@ def test_the_range_is_the_best_that_was_tried(rule: str, kind: str, bits: int) -
         return error(values, quantizer) if rule == "mse" else divergence(values, quantizer)
 
     whole = find_range(known, "max", kind, bits, signed, 99.99)
-    tried = [tuple(limit * 2 ** (-k / 8) for limit in whole) for k in range(0, 48, 3)]
+    tried = [
+        tuple(limit * 2 ** (-k / 8) for limit in whole)
+        for k in range(0, 48, 12 if rule == "kl" else 3)
+    ]
     best = min(cost(limits) for limits in tried)
     found = cost(find_range(known, rule, kind, bits, signed, 99.99))
     assert found <= best * 1.01 + 1e-9

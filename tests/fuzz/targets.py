@@ -160,6 +160,29 @@ _SOLVER = (
     "random_seed: 3\nmax_iter: 4\ndisplay: 1\nsnapshot: 2\ntest_iter: 1\ntest_interval: 2\n"
 )
 
+BITS = b"""
+"c*2" = 3
+
+[activations]
+"conv?" = 4
+
+[quantizer]
+weights = "shared"
+weight_range = "percentile"
+activation_range = "kl"
+percentile = 99.5
+images = 9
+
+[ranges]
+conv1 = [-1.5, 2.0]
+
+[values]
+conv2 = [-0.25, 0.0, 0.5]
+
+[entropy_constrained]
+"ip" = 1.5
+"""
+
 
 def make_targets(folder: Path) -> dict[str, Target]:
     """Return the formats by name; `folder` has the files of `write_files`."""
@@ -456,6 +479,9 @@ def _settings(folder: Path) -> Iterator[tuple[str, Target]]:
     density = "sqgen compress encode w.caffemodel --net deploy.prototxt -o o.sqz --density x.toml"
     seeds = ((folder / "density.toml").read_bytes(),)
     yield "density", Target(seeds, "x.toml", (density,), mutate.text)
+    bits = "sqgen compress encode w.caffemodel --net deploy.prototxt -o o.sqz --bits-from x.toml"
+    commands = (bits, f"{TEST} --quantize=x.toml")
+    yield "bits", Target((BITS,), "x.toml", commands, mutate.text)
     labels = (
         "sqgen classify --model deploy.prototxt --weights w.caffemodel --labels x.txt"
         " images/c0/0.png"
