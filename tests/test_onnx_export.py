@@ -188,6 +188,9 @@ def test_poolings_as_drawn(
     floor: bool,
     method: str,
 ) -> None:
+    # Caffe takes no padding as large as the kernel, and no kernel larger than the padded plane.
+    pad = pad[0] % kernel[0], pad[1] % kernel[1]
+    height, width = max(height, kernel[0] - 2 * pad[0]), max(width, kernel[1] - 2 * pad[1])
     fields = {"kernel": kernel, "stride": stride, "pad": pad}
     sides = " ".join(f"{field}_h: {h} {field}_w: {w}" for field, (h, w) in fields.items())
     rounding = "FLOOR" if floor else "CEIL"
@@ -218,6 +221,8 @@ def test_convolutions_as_drawn(
     group: int,
     bias: bool,
 ) -> None:
+    extent = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    height, width = max(height, extent[0] - 2 * pad[0]), max(width, extent[1] - 2 * pad[1])
     fields = {"kernel_size": kernel, "stride": stride, "pad": pad, "dilation": dilation}
     sides = " ".join(f"{field}: {h} {field}: {w}" for field, (h, w) in fields.items())
     rest = f"num_output: {2 * group} group: {group} bias_term: {str(bias).lower()}"
