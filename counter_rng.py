@@ -39,9 +39,9 @@ def key(*parts: int) -> int:
     return state
 
 
-def bits(stream: int, first: int, count: int) -> Bits:
-    """Return numbers `first` to `first + count - 1` of a key: (count,) of 64 uniform bits."""
-    index = np.arange(count, dtype=np.uint64) + np.uint64((first + 1) & _MASK)
+def bits(stream: int, first: int, count: int, step: int = 1) -> Bits:
+    """Return `count` numbers of a key, every `step`-th from `first` on: 64 uniform bits each."""
+    index = np.arange(count, dtype=np.uint64) * np.uint64(step) + np.uint64((first + 1) & _MASK)
     state = index * np.uint64(_GOLDEN) + np.uint64(stream)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

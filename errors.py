@@ -7,6 +7,7 @@
     ├── OutputError       2  a file that can't be written or already exists
     ├── MissingExtraError 2  an optional package is missing; the message names the extra
     ├── DownloadError     3  weights that can't be downloaded or fail verification
+    ├── PeerLostError     7  a rank of a training lost another, which knows why
     └── RunError             a run of caffe that did not complete
         ├── DivergedError 1  the loss became nan or inf, and sqgen ended the training
         ├── RefusedError  2  caffe refused a file, a net or a flag
@@ -56,6 +57,12 @@ class DownloadError(SqgenError):
     """A download that failed or did not verify."""
 
     exit_code = 3
+
+
+class PeerLostError(SqgenError):
+    """A rank of a training on several devices lost another: the symptom of a fault there."""
+
+    exit_code = 7
 
 
 class RunError(SqgenError):

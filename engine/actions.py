@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +29,11 @@ from ..text import number_text, printable
 from . import glog, memory
 from .constraints import TrainingConstraints
 from .device import select_device
+from .distributed import environment
+from .distributed.environment import find_placement
+from .distributed.same_run import facts, require_same, versions
+from .distributed.shards import Shards
+from .distributed.world import World
 from .executor import Executor
 from .flags import INT8, CommandLine
 from .kernels.convolution import has_bf16
@@ -114,28 +121,109 @@ def train(line: CommandLine, workers: Workers) -> None:
         del param.weights[:]
     if weights:
         param.weights.append(weights)
+    with closing(World(find_placement(), device)) as world:
+        require_same(world, versions())
+        _train(line, workers, param, source, given, (precision, device), world)
+
+
+def _train(
+    line: CommandLine,
+    workers: Workers,
+    param: SolverParameter,
+    source: str,
+    given: BitsFile | None,
+    number_format: tuple[str, str],
+    world: World,
+) -> None:
+    """Train, once the processes have met.
+
+    Args:
+        line: the flags.
+        workers: the compute threads.
+        param: the SolverParameter.
+        source: its file.
+        given: the bits of the flags.
+        number_format: precision and device.
+        world: the processes.
+    """
+    snapshot = line.text("snapshot")
     effects = line.text("sigint_effect"), line.text("sighup_effect")
-    with SnapshotLock(param.snapshot_prefix) as lock, SignalHandler(*effects) as signals:
-        if lock.is_held and (removed := remove_unfinished(param.snapshot_prefix)):
-            glog.info(f"Removed {removed} unfinished files of a training that was killed")
-        saved = read_snapshot(snapshot) if snapshot else None
-        seed = _training_seed(param, saved)
-        options = _options(line, precision, device, workers, seed)
-        constraints = _read_constraints(line.text("constraints"), saved)
+    with ExitStack() as stack:
+        if world.leads:
+            _lock_snapshots(stack, param.snapshot_prefix)
+        signals = stack.enter_context(SignalHandler(*effects))
+        saved = read_snapshot(snapshot) if snapshot and world.leads else None
+        start = _RunStart.of(param, saved, line.text("constraints"), world)
+        if start.threads and not line.integer("threads"):
+            workers.follow(start.threads)
+        precision, device = number_format
+        options = _options(line, precision, device, workers, start.seed)
+        options.shards = Shards.of_process(start.shards, world.rank, world.size)
+        constraints = _read_constraints(start.constraints, saved)
         bits = _bits_to_train(given, saved)
-        solver = Solver(param, source, options, signals.next_request, constraints)
-        try:
-            if saved is not None:
-                glog.info(f"Resuming from {snapshot}", "caffe.cpp:235")
-                solver.restore(saved)
-            if bits is not None:
-                solver.quantize(bits)
-            del saved  # its history takes as much memory as the weights
-            glog.info("Starting Optimization", "caffe.cpp:239")
-            solver.solve()
-            glog.info("Optimization Done.", "caffe.cpp:250")
-        finally:
-            solver.close()
+        solver = Solver(param, source, options, signals.next_request, constraints, world)
+        stack.callback(solver.close)
+        if world.size > 1:
+            require_same(world, facts(solver.net, param, precision, constraints.digest))
+        if saved is not None:
+            glog.info(f"Resuming from {snapshot}", "caffe.cpp:235")
+            solver.restore(saved)
+        solver.join()
+        if bits is not None:
+            solver.quantize(bits)
+        del saved  # its history takes as much memory as the weights
+        glog.info("Starting Optimization", "caffe.cpp:239")
+        solver.solve()
+        glog.info("Optimization Done.", "caffe.cpp:250")
+
+
+def _lock_snapshots(stack: ExitStack, prefix: str) -> None:
+    lock = stack.enter_context(SnapshotLock(prefix))
+    if lock.is_held and (removed := remove_unfinished(prefix)):
+        glog.info(f"Removed {removed} unfinished files of a training that was killed")
+
+
+class _RunStart(NamedTuple):
+    """What rank 0 decides for all ranks.
+
+    Attributes:
+        seed: of all random numbers.
+        shards: see `Shards`.
+        threads: of each rank; 0 where each takes its own number.
+        constraints: the file of constraints, or an empty string.
+    """
+
+    seed: int
+    shards: int
+    threads: int
+    constraints: str
+
+    @classmethod
+    def of(
+        cls, param: SolverParameter, saved: SavedRun | None, constraints: str, world: World
+    ) -> _RunStart:
+        """Return it on all ranks.
+
+        Args:
+            param: the SolverParameter.
+            saved: the run to resume, on rank 0; None for a new one.
+            constraints: the file that the flags name.
+            world: the processes.
+        """
+        state = saved.resume_state if saved is not None else None
+        shards, threads = world.size, 0
+        if state is not None and state.shards > 1 and state.shards % world.size == 0:
+            shards, threads = state.shards, state.threads
+        constraints = constraints or (state.constraints if state is not None else "")
+        own = cls(_training_seed(param, saved), shards, threads, constraints)
+        if state is not None and shards != state.shards:
+            glog.warning(
+                f"Resuming with {shards} workers instead of {state.shards}: each iteration now"
+                f" learns from {shards} batches, no record is left out or read twice"
+            )
+        elif shards != world.size:
+            glog.info(f"Computing the batches of {shards} workers by {world.size}")
+        return cls(*json.loads(world.tell(json.dumps(own))))
 
 
 def _check_start(snapshot: str, weights: str) -> None:
@@ -165,7 +253,7 @@ def _read_solver(path: str) -> tuple[SolverParameter, str]:
 
 
 def _read_constraints(path: str, saved: SavedRun | None) -> TrainingConstraints:
-    """Return the constraints of a file, or else those of the run to resume, which may be none.
+    """Return the constraints of a file, which the run to resume had.
 
     Raises:
         NetError: the run to resume had others.
@@ -175,7 +263,6 @@ def _read_constraints(path: str, saved: SavedRun | None) -> TrainingConstraints:
     written = None
     if state is not None:
         written = WrittenConstraints(state.constraints, state.constraints_digest)
-    path = path or (written.file if written else "")
     constraints = TrainingConstraints.read(path) if path else TrainingConstraints()
     if saved is not None:
         check_written_constraints(saved.path, written, constraints.digest)
@@ -183,10 +270,13 @@ def _read_constraints(path: str, saved: SavedRun | None) -> TrainingConstraints:
 
 
 def _training_seed(param: SolverParameter, saved: SavedRun | None) -> int:
-    """Return the seed of the run to resume, else the solver's, else a new one."""
+    """Return the seed of the run to resume, else the solver's, the launcher's, or a new one."""
     if saved is not None and saved.resume_state is not None:
         return saved.resume_state.seed
-    return param.random_seed if param.random_seed >= 0 else _new_seed()
+    if param.random_seed >= 0:
+        return param.random_seed
+    launcher = os.environ.get(environment.SEED, "")
+    return int(launcher) if launcher.isdecimal() else _new_seed()
 
 
 def _log_training_device(param: SolverParameter, gpu: str) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from ..counter_rng import domain, key, permutation
 from ..formats.hdf5_data import Hdf5Data
 from ..text import escaped
+from .distributed.shards import ONE_SHARD, Shards
 from .loader import AHEAD_BYTES, Array, Batch, Loader
 from .prefetch import Jobs, Prefetch
 
@@ -31,9 +32,17 @@ class Hdf5Loader(Loader):
     """
 
     def __init__(
-        self, data: Hdf5Data, *, batch_size: int, shuffle: bool, seed: int, exact: bool
+        self,
+        data: Hdf5Data,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        exact: bool,
+        shards: Shards = ONE_SHARD,
     ) -> None:
-        super().__init__([(batch_size, *shape) for shape in data.shapes], sum(data.records))
+        shapes = [(batch_size, *shape) for shape in data.shapes]
+        super().__init__(shapes, sum(data.records), shards)
         self.files, self._exact = data, exact
         self._shuffle_key = key(seed, _SHUFFLE) if shuffle else None
         self._file: tuple[int, list[np.ndarray]] = (-1, [])  # the last read
@@ -52,18 +61,40 @@ class Hdf5Loader(Loader):
         self._file = (-1, [])
 
     def _jobs(self) -> Jobs[Batch]:
-        tops, filled = self._new_batch(), 0
+        window = self.shards.window(self.batch_size)
+        batches, filled = self._new_window(), 0
         for file, order in self._orders(self.position):
             while len(order):
-                taken, order = np.split(order, [self.batch_size - filled])
-                for top, array in zip(tops, self._arrays(file), strict=True):
-                    top[filled : filled + len(taken)] = array[taken]
+                taken, order = np.split(order, [window - filled])
+                for batch, shard in zip(batches, self.shards.own, strict=True):
+                    self._fill(batch, self._places(shard, filled, len(taken)), file, taken)
                 filled += len(taken)
-                if filled == self.batch_size:
-                    yield Batch(tops, finished=True), []
-                    tops, filled = self._new_batch(), 0
-        if filled:
-            yield Batch([top[:filled] for top in tops], finished=True), []
+                if filled == window:
+                    yield from ((Batch(tops, finished=True), []) for tops in batches)
+                    batches, filled = self._new_window(), 0
+        for tops, shard in zip(batches, self.shards.own, strict=True):
+            count = len(self._places(shard, 0, filled)[0])
+            if count:
+                yield Batch([top[:count] for top in tops], finished=True), []
+
+    def _places(self, shard: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of `count` records at `start` in a window a shard has, and where."""
+        numbers = self.shards.numbers(0, shard, self.batch_size)
+        places = np.arange(self.batch_size)
+        records = np.asarray(numbers) - start
+        inside = (records >= 0) & (records < count)
+        return records[inside], places[inside]
+
+    def _fill(
+        self, tops: list[Array], places: tuple[np.ndarray, np.ndarray], file: int, rows: np.ndarray
+    ) -> None:
+        chosen, at = places
+        if len(chosen):
+            for top, array in zip(tops, self._arrays(file), strict=True):
+                top[at] = array[rows[chosen]]
+
+    def _new_window(self) -> list[list[Array]]:
+        return [self._new_batch() for _ in self.shards.own]
 
     def _new_batch(self) -> list[Array]:
         return [np.empty(shape, np.float32) for shape in self.top_shapes]

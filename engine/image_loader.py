@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from .distributed.shards import ONE_SHARD, Shards
 from .loader import AHEAD_BYTES, Batch, Loader
 from .prefetch import Jobs, Prefetch, Task
 from .reader import RecordReader
@@ -32,6 +33,7 @@ class ImageLoader(Loader):
         exact: bool,
         prefetch: int,
         threads: int,
+        shards: Shards = ONE_SHARD,
     ) -> None:
         """Take the shape from the first record; reading ahead starts later.
 
@@ -40,7 +42,7 @@ class ImageLoader(Loader):
         """
         self._shape = transformer.fit(first)
         tops = [(batch_size, *self._shape), (batch_size,)]
-        super().__init__(tops[: 1 + labels], reader.count)
+        super().__init__(tops[: 1 + labels], reader.count, shards)
         self.mean, self.scale = transformer.mean, transformer.scale
         self.warnings = reader.warnings
         self._reader, self._transformer = reader, transformer
@@ -64,23 +66,37 @@ class ImageLoader(Loader):
 
     def _jobs(self, position: int) -> Jobs[Batch]:
         """Yield batches from `position` on, each with the tasks that fill it."""
-        records = self._reader.raw_records(position, self._exact)
-        while count := self._batch_count(position):
-            yield self._make_job(records, position, count)
-            position += count
+        streams = {shard: self._stream(position, shard) for shard in self.shards.own}
+        while True:
+            for shard, records in streams.items():
+                numbers = self._numbers(position, shard)
+                if not numbers:
+                    return
+                yield self._make_job(records, numbers)
+            position += self.shards.window(self.batch_size)
 
-    def _batch_count(self, position: int) -> int:
-        return min(self.batch_size, self.records - position) if self._exact else self.batch_size
+    def _stream(self, position: int, shard: int) -> Iterator[Any]:
+        """Yield the records of a shard, from the window at `position` on."""
+        if not self.shards.by_batch:
+            records = self._reader.raw_records(position + shard, self._exact)
+            return islice(records, 0, None, self.shards.count)
+        starts = count(position + shard * self.batch_size, self.shards.window(self.batch_size))
+        batches = (self._reader.raw_records(start, self._exact) for start in starts)
+        return (record for batch in batches for record in islice(batch, self.batch_size))
 
-    def _make_job(
-        self, records: Iterator[Any], position: int, count: int
-    ) -> tuple[Batch, list[Task]]:
+    def _numbers(self, position: int, shard: int) -> range:
+        numbers = self.shards.numbers(position, shard, self.batch_size)
+        if self._exact:
+            numbers = range(numbers.start, min(numbers.stop, self.records), numbers.step)
+        return numbers
+
+    def _make_job(self, records: Iterator[Any], numbers: range) -> tuple[Batch, list[Task]]:
         channels, height, width = self._shape
-        pixels = np.empty((count, height, width, channels), self._type)
-        labels = np.empty(count, np.float32)
-        bits = self._transformer.random_bits(position, count)
+        pixels = np.empty((len(numbers), height, width, channels), self._type)
+        labels = np.empty(len(numbers), np.float32)
+        bits = self._transformer.random_bits(numbers)
         tasks: list[Task] = []
-        for start in range(0, count, TASK_RECORDS):
+        for start in range(0, len(numbers), TASK_RECORDS):
             part = slice(start, start + TASK_RECORDS)
             some: Iterable[Any] = islice(records, len(bits[part]))
             if self._workers:  # else the reader runs the tasks, and a record is read when it is due

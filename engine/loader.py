@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .distributed.shards import ONE_SHARD, Shards
 from .prefetch import Prefetch
 
 Array = np.ndarray[Any, Any]
@@ -54,23 +55,28 @@ class Loader(ABC):
     Args:
         top_shapes: of a batch, for each top.
         records: number of records in a pass.
+        shards: whose batches are returned, those of a window one after another.
 
     Attributes:
         batch_size: records in a batch.
         mean: (C,) to subtract from a batch that is not finished, or None.
         scale: to multiply such a batch by afterwards.
-        position: records returned since the start of the run.
+        position: records that all shards returned since the start of the run.
         warnings: messages that Caffe logs as errors but continues after.
     """
 
     mean: Any = None
     scale = 1.0
 
-    def __init__(self, top_shapes: Sequence[Shape], records: int) -> None:
+    def __init__(
+        self, top_shapes: Sequence[Shape], records: int, shards: Shards = ONE_SHARD
+    ) -> None:
         self.top_shapes = list(top_shapes)
         self.batch_size = top_shapes[0][0]
         self.records = records
+        self.shards = shards
         self.position = 0
+        self._returned = 0  # batches of the current window
         self.warnings: list[str] = []
         self._ahead: Prefetch[Batch] | None = None
         self._closed = False
@@ -103,7 +109,10 @@ class Loader(ABC):
             batch = self._ahead.next()
         except StopIteration:
             raise EndOfData(f"all {self.records} records were read") from None
-        self.position += len(batch.data)
+        self._returned += 1
+        if self._returned == len(self.shards.own):
+            self._returned = 0
+            self.position += self.shards.window(self.batch_size)
         return batch
 
     def seek(self, position: int) -> None:
@@ -114,7 +123,7 @@ class Loader(ABC):
         """
         if self._ahead is not None or position < 0:
             raise ValueError("seek() comes before start() and next(), and takes 0 or more")
-        self.position = position
+        self.position, self._returned = position, 0
 
     def rewind(self, position: int) -> None:
         """Stop reading ahead, and continue at a position of the run.

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FormatError
-from ..formats.hdf5_data import open_hdf5_data
+from ..formats.hdf5_data import Hdf5Data, open_hdf5_data
 from ..formats.schema import DataParameter
 from ..nets.data_layers import data_param, has_countable_records
+from .distributed.shards import ONE_SHARD, Shards
 from .hdf5_loader import Hdf5Loader
 from .image_loader import ImageLoader
 from .loader import Loader
@@ -31,6 +32,7 @@ def open_loader(
     on_restart: Callable[[], None] | None = None,
     on_damage: Callable[[str], None] | None = None,
     threads: int = 1,
+    shards: Shards = ONE_SHARD,
 ) -> Loader:
     """Open the data of a Data, ImageData or HDF5Data layer.
 
@@ -45,6 +47,7 @@ def open_loader(
             by the reading thread, ahead of `next()`.
         on_damage: called once with a line about each damaged image, by any thread.
         threads: workers that decode compressed records.
+        shards: whose batches are read.
 
     Raises:
         FormatError: the data can't be read, or the first record does not fit the transform.
@@ -53,7 +56,15 @@ def open_loader(
         raise FormatError(f"{where}: layer type {layer.type} reads no data")
     batch_size = _batch_size(data_param(layer), where)
     if layer.type == "HDF5Data":
-        return _open_hdf5(layer, base or Path(), batch_size, seed, exact, where)
+        data = _open_hdf5(layer, base or Path(), where)
+        return Hdf5Loader(
+            data,
+            batch_size=batch_size,
+            shuffle=layer.hdf5_data_param.shuffle,
+            seed=seed,
+            exact=exact,
+            shards=shards,
+        )
     transformer = Transformer(layer.transform_param, phase, seed, where, base)
     reader = _open_reader(layer, base or Path(), seed, where, on_restart, on_damage)
     try:
@@ -66,21 +77,18 @@ def open_loader(
             exact=exact,
             prefetch=layer.data_param.prefetch,
             threads=threads,
+            shards=shards,
         )
     except BaseException:
         reader.close()
         raise
 
 
-def _open_hdf5(
-    layer: LayerParameter, base: Path, batch_size: int, seed: int, exact: bool, where: str
-) -> Hdf5Loader:
+def _open_hdf5(layer: LayerParameter, base: Path, where: str) -> Hdf5Data:
     try:
-        data = open_hdf5_data(layer, base)
+        return open_hdf5_data(layer, base)
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from None
-    shuffle = layer.hdf5_data_param.shuffle
-    return Hdf5Loader(data, batch_size=batch_size, shuffle=shuffle, seed=seed, exact=exact)
 
 
 def _open_reader(

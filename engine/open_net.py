@@ -11,6 +11,7 @@ from ..nets.data_layers import has_countable_records
 from ..nets.definition import NetDefinition
 from ..text import printable
 from . import glog
+from .distributed.shards import ONE_SHARD, Shards
 from .executor import Executor
 from .hdf5_loader import Hdf5Loader
 from .loader import Loader
@@ -32,6 +33,7 @@ class EngineOptions:
         workers: the compute threads.
         seed: of fillers, dropout, dummy data, and the order and transforms of records.
         exact: read each record once (`test` only).
+        shards: whose batches data layers read.
     """
 
     precision: str
@@ -39,6 +41,7 @@ class EngineOptions:
     workers: Workers
     seed: int
     exact: bool = False
+    shards: Shards = ONE_SHARD
 
 
 def open_net(
@@ -95,6 +98,7 @@ def _open_loader(
         exact=options.exact,
         on_restart=_log_restart if layer.type == "Data" else None,
         threads=options.workers.threads,
+        shards=options.shards,
     )
     for warning in loader.warnings:
         glog.error(warning)

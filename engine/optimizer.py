@@ -167,6 +167,10 @@ class Optimizer:
             for blob, constrained in zip(self._history, self._of_history(), strict=True)
         ]
 
+    def own_history(self) -> list[Tensor]:
+        """Return the history as it is kept: of what is learned, not of what obeys constraints."""
+        return self._history
+
     def load_history(self, blobs: Iterable[Tensor]) -> None:
         """Take a history of `history`'s shapes."""
         for own, blob, constrained in zip(self._history, blobs, self._of_history(), strict=True):

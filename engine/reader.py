@@ -105,7 +105,7 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
             raise FormatError(f"{where}: {error}") from None
         self.count = self._file.entries
         self._name = f"{where}: {printable(str(path))}"
-        self._on_restart = on_restart
+        self._on_restart, self._passes = on_restart, 0  # of which the end was reported
         self._color, self._gray = param.force_color, param.force_gray
         self.warnings = []
         try:
@@ -119,15 +119,21 @@ class LmdbRecordReader(RecordReader[tuple[int, Value]]):
 
     def raw_records(self, position: int, once: bool) -> Iterator[tuple[int, Value]]:
         """Yield (number in the pass, value)."""
-        start = position if once else position % self.count
+        epoch, start = (0, position) if once else divmod(position, self.count)
         while True:
             for number, value in enumerate(self._file.values(start), start):
-                if number == self.count - 1 and not once and self._on_restart:
-                    self._on_restart()
+                if number == self.count - 1 and not once:
+                    self._report_pass(epoch + 1)
                 yield number, value
             if once:
                 return
-            start = 0
+            epoch, start = epoch + 1, 0
+
+    def _report_pass(self, passes: int) -> None:
+        """Report the end of a pass; once, whichever of several iterators gets there first."""
+        if self._on_restart is not None and passes > self._passes:
+            self._on_restart()
+        self._passes = max(self._passes, passes)
 
     def keys(self, once: bool) -> Iterator[str]:
         """Yield the keys in their order."""

@@ -57,6 +57,7 @@ class ResumeState:
         threads, precision: of the run; a resume with others is not bit for bit the same.
         digest, weights_digest: SHA-256 of the solver state and weights that this belongs to; the
             latter is empty in states of earlier versions.
+        shards: those of a training by several processes; `passes` counts the batches of all.
         rate: the solver's `rate_fields`; empty in states of earlier versions.
         bits: of a quantized training, its file of bits with all that was found; else empty.
         constraints, constraints_digest: the file of the run's constraints, as given, and of what it
@@ -73,6 +74,7 @@ class ResumeState:
     precision: str
     digest: str = ""
     weights_digest: str = ""
+    shards: int = 1
     rate: Mapping[str, str] = field(default_factory=dict)
     constraints: str = ""
     constraints_digest: str = ""
@@ -88,6 +90,7 @@ class ResumeState:
             all(0 <= number < _LARGEST for number in numbers)
             and len(self.passes) == len(self.records)
             and self.threads > 0
+            and 0 < self.shards < _LARGEST
             and self.precision in PRECISIONS
         )
 

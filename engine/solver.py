@@ -1,29 +1,36 @@
 """Training: Caffe's Solver (src/caffe/solver.cpp), step by step, with its log.
 
-An iteration is two halves: gradients, then the update. Averaging gradients over processes belongs
-between them.
+An iteration is two halves: gradients, then the update. Of several processes, all update the same
+weights by the same gradients (`distributed/data_parallel.py`); rank 0 alone tests and saves.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..compress.bits_file import BitsFile, format_bits_file
-from ..errors import FormatError, NetError, SqgenError
+from ..errors import FormatError, NetError, PeerLostError, SqgenError
 from ..formats import prototxt
 from ..formats.caffemodel import split_weights
 from ..formats.snapshot_files import check_free_space
 from ..nets.definition import NetDefinition
-from ..nets.solver_nets import read_solver_nets
+from ..nets.solver_nets import SolverNets, read_solver_nets
 from ..nets.solver_rules import lint_resume, lint_solver, rate_fields
 from ..text import first_few, number_text, printable
 from ..weights.match import fits_few
 from . import glog
 from .constraints import TrainingConstraints, constrain_net
 from .data_positions import DataPositions
+from .distributed.data_parallel import DataParallel
+from .distributed.exchange import Requests
+from .distributed.shards import ONE_SHARD, Shards
+from .distributed.watch import ACTIVITY
+from .distributed.world import World
 from .executor import BatchResult, Executor
 from .learning_rate import LearningRate
 from .open_net import EngineOptions, open_net
@@ -63,6 +70,7 @@ class Solver:
         options: how nets run.
         next_request: returns the pending request of a signal, and clears it.
         constraints: what holds for weights during the training, or None.
+        world: the processes that train; None for this one alone.
 
     Raises:
         SqgenError: an invalid solver or net, or unreadable data.
@@ -75,8 +83,10 @@ class Solver:
         options: EngineOptions,
         next_request: Callable[[], str],
         constraints: TrainingConstraints | None = None,
+        world: World | None = None,
     ) -> None:
         self.param, self.source = param, source
+        self.world = world or World()
         self.options, self.next_request = options, next_request
         self.constraints = constraints or TrainingConstraints()
         dump = prototxt.debug_text(param)
@@ -87,7 +97,26 @@ class Solver:
         _log_training_net(*nets.origins[0])
         log_reading(nets.trained, is_file=bool(nets.origins[0][1]))
         self.net = self._open_net(nets.trained, "TRAIN", 0)
-        self.tests = []
+        self.tests: list[Executor] = []
+        if self.world.leads:
+            self._open_tests(nets)
+        if not any(self.net.wiring.loss_weights.values()):
+            glog.warning("the training net has no loss: it learns nothing")
+        self.optimizer = self._make_optimizer()
+        self.rate = LearningRate(param)
+        self.iteration = 0
+        self.loss = SmoothedLoss(param.average_loss)
+        self.stopped = False
+        self.quantization: Quantization | None = None
+        self.parallel = self._divide(options.shards)
+        self._asked = Requests()  # by any process, with the last gradients
+        # During an update or tests: the positions before, from which a resumed run repeats them.
+        self._positions_before: DataPositions | None = None
+        self._saved_iteration = 0  # of the last snapshot, or of the one resumed from
+        self._check_snapshots()
+        glog.info("Solver scaffolding done.", "solver.cpp:57")
+
+    def _open_tests(self, nets: SolverNets) -> None:
         for net, (_, path) in zip(nets.tested, nets.origins[1:], strict=True):
             log_reading(net, is_file=bool(path))
         for index, (net, origin) in enumerate(zip(nets.tested, nets.origins[1:], strict=True)):
@@ -97,19 +126,18 @@ class Solver:
                 f"Creating test net (#{index}) specified by {specification}", "solver.cpp:190"
             )
             self.tests.append(self._open_net(net, "TEST", index + 1))
-        if not any(self.net.wiring.loss_weights.values()):
-            glog.warning("the training net has no loss: it learns nothing")
-        self.optimizer = self._make_optimizer()
-        self.rate = LearningRate(param)
-        self.iteration = 0
-        self.loss = SmoothedLoss(param.average_loss)
-        self.stopped = False
-        self.quantization: Quantization | None = None
-        # During an update or tests: the positions before, from which a resumed run repeats them.
-        self._positions_before: DataPositions | None = None
-        self._saved_iteration = 0  # of the last snapshot, or of the one resumed from
-        self._check_snapshots()
-        glog.info("Solver scaffolding done.", "solver.cpp:57")
+
+    def _divide(self, shards: Shards) -> DataParallel | None:
+        """Return what computes the gradients of several shards; None of a single one."""
+        if shards.count == 1:
+            return None
+        each = max((loader.batch_size for loader in self.net.loaders.values()), default=1)
+        iter_size, count = self.param.iter_size, shards.count
+        glog.info(
+            f"Effective batch size: {each * iter_size * count} = {each} (batch_size) x {iter_size}"
+            f" (iter_size) x {count} (workers)"
+        )
+        return DataParallel(self.world, shards, self.net)
 
     def _make_optimizer(self) -> Optimizer:
         unique = self.net.parameters.unique
@@ -126,8 +154,10 @@ class Solver:
         """Train quantized layers; before `solve`, with the weights that it starts from.
 
         Raises:
-            SqgenError: as `Quantization`.
+            SqgenError: as `Quantization`, or a training by several processes.
         """
+        if self.parallel is not None:
+            raise NetError("several workers train no quantized net; leave out --workers and --gpu")
         self.quantization = Quantization(bits, self.net, trains=True)
         self.quantization.start()
         for net in self.nets:
@@ -150,7 +180,7 @@ class Solver:
             glog.warning("base_lr is 0 or missing: the net learns nothing")
 
     def _check_snapshots(self) -> None:
-        if not (self.param.snapshot or self.param.snapshot_after_train):
+        if not (self.param.snapshot or self.param.snapshot_after_train) or not self.world.leads:
             return
         check_snapshot_format(self.param, self.net)
         arrays = [parameter.data for parameter in self.net.parameters.unique]
@@ -159,12 +189,13 @@ class Solver:
         check_free_space(self.param.snapshot_prefix, blobs * copies + SNAPSHOT_OVERHEAD)
 
     def _open_net(self, definition: NetDefinition, phase: str, number: int) -> Executor:
-        net = open_net(definition, phase, self.options, number)
-        for names in self.param.weights:
+        options = self.options if number == 0 else replace(self.options, shards=ONE_SHARD)
+        net = open_net(definition, phase, options, number)
+        for names in self.param.weights if self.world.leads else ():
             for name in split_weights(names, "weights"):
                 glog.info(f"Finetuning from {name}", "solver.cpp:72")
                 net.load(read_weights(name), name)
-        if self.param.weights and number == 0:
+        if self.param.weights and number == 0 and self.world.leads:
             self._warn_of_few(net)
         return net
 
@@ -187,7 +218,8 @@ class Solver:
         glog.info(f"Learning Rate Policy: {self.param.lr_policy}", "solver.cpp:290")
         try:
             self._train()
-        except (FormatError, NetError):  # a record that can't be read, or whose label is no class
+        except (FormatError, NetError, PeerLostError):
+            # A record that can't be read, or whose label is no class; a process that has gone.
             self._save_progress()
             raise
         every = self.param.snapshot
@@ -207,9 +239,13 @@ class Solver:
                 if self.iteration > 0 or self.param.test_initialization:
                     self.test_all()
                 if self.stopped:
+                    self._leave()
                     return
             self._positions_before = DataPositions.of(self.nets)
             result = self.gradients()
+            if self._asked.abandon:  # rank 0 was stopped in a test
+                self.stopped = True
+                return
             self._positions_before = None
             self.loss.add(result.loss)
             display = self.param.display != 0 and self.iteration % self.param.display == 0
@@ -240,11 +276,24 @@ class Solver:
         """
         for parameter in self.net.parameters.unique:
             parameter.grad = None
+        ACTIVITY.mark("gradients", self.iteration)
+        if self.parallel is not None:
+            request = self.next_request()
+            requests = Requests(stop=request == STOP, snapshot=request == SNAPSHOT)
+            result, self._asked = self.parallel.gradients(
+                self.param.iter_size, requests, self.iteration
+            )
+            return result
         loss = 0.0
         for _ in range(self.param.iter_size):
             result = self.net.train_batch()
             loss += result.loss
         return result._replace(loss=loss / self.param.iter_size)
+
+    def _leave(self) -> None:
+        """Tell the other processes, which wait for gradients, that this one stops."""
+        if self.parallel is not None:
+            self.parallel.leave(Requests(abandon=True))
 
     def step(self, display: bool) -> None:
         """Update the weights from the current gradients."""
@@ -259,11 +308,13 @@ class Solver:
 
     def _handle_requests(self) -> None:
         """After an update: write a snapshot or stop, as a signal or the solver requests."""
-        request = self.next_request()
+        if self.parallel is None:
+            request = self.next_request()
+            self._asked = Requests(stop=request == STOP, snapshot=request == SNAPSHOT)
         every = self.param.snapshot
-        if (every and self.iteration % every == 0) or request == SNAPSHOT:
+        if (every and self.iteration % every == 0) or self._asked.snapshot:
             self.snapshot()
-        self.stopped = self.stopped or request == STOP
+        self.stopped = self.stopped or self._asked.stop
 
     def _display(self, result: BatchResult) -> None:
         now = perf_counter()
@@ -306,6 +357,7 @@ class Solver:
             if self.stopped:
                 glog.info("Test interrupted.", "solver.cpp:396")
                 return
+            ACTIVITY.mark("test", self.iteration)
             scores.add(net.test_batch())
         if scores.batches:
             self._log_test_scores(scores)
@@ -323,7 +375,10 @@ class Solver:
     # Snapshots
 
     def snapshot(self) -> None:
-        """Write the state of this iteration."""
+        """Write the state of this iteration, on rank 0."""
+        if not self.world.leads:
+            return
+        ACTIVITY.mark("snapshot", self.iteration)
         positions = self._positions_before or DataPositions.of(self.nets)
         resume_state = ResumeState(
             iteration=self.iteration,
@@ -334,6 +389,7 @@ class Solver:
             smoothed=self.loss.value,
             threads=self.net.threads,
             precision=self.options.precision,
+            shards=self.options.shards.count,
             rate=rate_fields(self.param),
             constraints=self.constraints.path,
             constraints_digest=self.constraints.digest,
@@ -345,7 +401,8 @@ class Solver:
 
     def _save_progress(self) -> None:
         """Write a snapshot of the updates so far, before an error ends the training."""
-        if self.param.snapshot_after_train and self.iteration > self._saved_iteration:
+        unsaved = self.iteration > self._saved_iteration and self.world.leads
+        if self.param.snapshot_after_train and unsaved:
             try:
                 self.snapshot()
             except SqgenError as error:
@@ -377,6 +434,22 @@ class Solver:
                 f"{file} {problem}: resuming as Caffe does, with the data from its first record"
             )
 
+    def join(self) -> None:
+        """Start from what rank 0 starts from: the weights and history, and where the run stands."""
+        positions = DataPositions.of(self.nets[:1])
+        own = StartingPoint(
+            self.iteration, self.rate.current_step, positions.passes[0], positions.records[0]
+        )
+        start = StartingPoint.decode(self.world.tell(own.encode()))
+        if not self.world.leads:
+            self.iteration = self._saved_iteration = start.iteration
+            self.rate.current_step = start.step
+            DataPositions([start.passes], [start.records]).restore(self.nets)
+        self.world.broadcast([parameter.data for parameter in self.net.parameters.unique])
+        self.optimizer.impose()
+        self.world.broadcast(self.optimizer.own_history())
+        self.net.clear_weight_cache()
+
     def _restore_positions(self, resume_state: ResumeState | None) -> str:
         """Restore data positions and losses; return what prevents it, or an empty string."""
         if resume_state is None:
@@ -407,6 +480,24 @@ class Solver:
         """Stop the threads that read data."""
         for net in self.nets:
             net.close()
+
+
+class StartingPoint(NamedTuple):
+    """Where rank 0 starts: its iteration, Caffe's current_step, and the trained net's positions."""
+
+    iteration: int
+    step: int
+    passes: int
+    records: Mapping[str, int]
+
+    def encode(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(self)
+
+    @classmethod
+    def decode(cls, text: str) -> StartingPoint:
+        """Read what `encode` wrote."""
+        return cls(*json.loads(text))
 
 
 def _log_training_net(field: str, path: str) -> None:

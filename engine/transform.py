@@ -118,11 +118,12 @@ class Transformer:
         self._first = _layout(image)
         return self.shape
 
-    def random_bits(self, position: int, count: int) -> list[int]:
-        """Return the bits for `apply` of the `count` records of the run from `position` on."""
+    def random_bits(self, records: range) -> list[int]:
+        """Return the bits for `apply` of these records of the run."""
         if not (self._mirror or self._random_crop):
-            return [0] * count
-        numbers: list[int] = counter_rng.bits(self._stream, position, count).tolist()
+            return [0] * len(records)
+        first, step = records.start, records.step
+        numbers: list[int] = counter_rng.bits(self._stream, first, len(records), step).tolist()
         return numbers
 
     def apply(self, image: Image, bits: int, out: Array) -> None:

@@ -49,6 +49,10 @@ class Workers:
         self._pool: ThreadPoolExecutor | None = None
         self._count = 0
 
+    def follow(self, threads: int) -> None:
+        """Take the number of threads of a run to resume."""
+        self.threads = self.layer_threads = threads
+
     def log_busy_cores(self) -> None:
         """Log once that layers of a whole batch leave the busy cores alone."""
         if self.layer_threads < self.threads and not self._has_logged:

@@ -20,7 +20,7 @@ _NOTE = re.compile(rb"pruned on ([a-z0-9]{1,10}-[0-9]{1,12}-[0-9a-f]{16})")
 
 
 def note_images(model: NetParameter, digests: Iterable[str]) -> None:
-    """Note in weights that they were pruned on datasets, by their digests (`runner/dataset.py`)."""
+    """Note in weights that they were pruned on datasets, by their digests (`nets/dataset.py`)."""
     for digest in digests:
         text = b"pruned on " + digest.encode()
         assert _NOTE.fullmatch(text), text

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from ..formats.schema import LayerParameter
+from ..nets.dataset import Dataset
 from ..nets.definition import NetDefinition
 from ..nets.family import is_squeezenet
 from ..nets.graph import Top
@@ -13,7 +14,6 @@ from ..nets.imagenet import IMAGENET_CLASSES, IMAGENET_INPUT
 from ..nets.shapes import NetShapes
 from ..nets.windows import axis_index
 from ..text import printable, shape_text
-from .dataset import Dataset
 
 # Type -> the message with `axis`, and the one with `ignore_label`.
 _CLASSIFIERS = {

@@ -15,6 +15,7 @@ from ..formats.pruning_images import noted_images
 from ..formats.snapshot_files import find_weights
 from ..host import list_gpus, visible_gpus
 from ..nets.data_layers import reads_files
+from ..nets.dataset import Dataset, inspect_dataset, top_shapes
 from ..nets.definition import NetDefinition
 from ..nets.layer_types import Shape
 from ..nets.lint import ERROR, lint_net
@@ -26,7 +27,6 @@ from ..text import first_few, printable
 from ..weights.match import WeightMatch, match_weights
 from ..weights.net_arrays import Model
 from .data_checks import lint_crops, lint_data, lint_sizes
-from .dataset import Dataset, inspect_dataset, top_shapes
 from .overrides import DataOverride, data_layers, override_data
 from .suggest_mapping import suggest_mapping
 

@@ -8,8 +8,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ..formats.files import BINARY_LIMIT, read_bytes
+from ..nets.dataset import Dataset
 from .bits_options import BitsOptions
-from .dataset import Dataset
 from .engines import Engine
 from .exact_epoch import EpochPlan
 from .preflight import CheckedNet

@@ -11,9 +11,9 @@ from math import prod
 from typing import NamedTuple
 
 from ..formats.schema import LayerParameter, LossParameter
+from ..nets.dataset import read_labels
 from ..nets.graph import Node
 from ..nets.loss_normalization import NORMALIZED_LOSSES, loss_normalization
-from .dataset import read_labels
 from .preflight import CheckedNet
 
 

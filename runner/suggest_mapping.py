@@ -8,11 +8,11 @@ from itertools import product
 
 from ..errors import SqgenError
 from ..formats.caffemodel import read_caffemodel
+from ..nets.dataset import Dataset
 from ..nets.definition import NetDefinition, read_net
 from ..nets.inference_graph import inference_graph, inference_graph_of_model
 from ..text import printable, shell_join
 from ..weights.mapping import map_weights
-from .dataset import Dataset
 
 MAPPED = "mapped.caffemodel"
 

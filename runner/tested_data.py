@@ -11,13 +11,13 @@ from ..formats.class_names import read_lmdb_class_names
 from ..formats.schema import LayerParameter
 from ..logs.result import LogResult
 from ..nets.data_layers import data_param
+from ..nets.dataset import inspect_dataset
 from ..nets.definition import NetDefinition, read_net
 from ..nets.deploy import deploy_net
 from ..nets.family import is_imagenet
 from ..nets.imagenet import imagenet_class_names
 from ..nets.shapes import infer_shapes
 from ..text import printable
-from .dataset import inspect_dataset
 from .overrides import data_layers
 from .run_folder import NET
 

@@ -10,7 +10,7 @@ import pytest
 
 from sqgen import Design, RunOptions, build, parse_net
 from sqgen.formats.schema import Datum
-from sqgen.runner import dataset
+from sqgen.nets import dataset
 from sqgen.runner.preflight import check_net
 from sqgen.tools import lint
 

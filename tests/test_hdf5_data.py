@@ -446,7 +446,7 @@ def test_sqgen_test_counts_each_record_once(folder: Path, sqgen: Run) -> None:
 
 
 def dataset(folder: Path) -> Any:
-    from sqgen.runner.dataset import inspect_dataset
+    from sqgen.nets.dataset import inspect_dataset
 
     param = LayerParameter()
     param.CopyFrom(parse_net(layer(2)).param.layer[0])

@@ -16,6 +16,7 @@ from sqgen import build
 from sqgen.formats.caffemodel import read_caffemodel
 from sqgen.formats.pruning_images import note_images, noted_images
 from sqgen.formats.schema import NetParameter
+from sqgen.nets.dataset import Dataset, lmdb_digest
 from sqgen.report.charts import render_chart
 from sqgen.report.search_chart import (
     LayerShare,
@@ -24,7 +25,6 @@ from sqgen.report.search_chart import (
     search_picture,
     shares_chart,
 )
-from sqgen.runner.dataset import Dataset, lmdb_digest
 from sqgen.runner.preflight import seen_image_warnings
 from sqgen.tools import cli, search_options
 

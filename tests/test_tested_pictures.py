@@ -20,13 +20,13 @@ from sqgen.formats.schema import Datum
 from sqgen.json_form import to_json
 from sqgen.logs.read_result import read_result
 from sqgen.logs.result import LogResult
+from sqgen.nets.dataset import inspect_dataset
 from sqgen.report.page import Text
 from sqgen.report.report_json import report_json
 from sqgen.report.report_options import ReportOptions
 from sqgen.report.reported_run import read_runs
 from sqgen.report.run_errors import run_errors
 from sqgen.report.tested_pictures import read_pictures
-from sqgen.runner.dataset import inspect_dataset
 from sqgen.runner.tested_data import class_names_of_test
 from sqgen.tools.errors import errors
 from sqgen.tools.report import report

@@ -171,7 +171,7 @@ def where_crops_lie(phase: str, count: int) -> np.ndarray[Any, Any]:
     transformer.fit(image)
     out = np.empty((3, 3, 1), np.uint8)
     rows = []
-    for draw in transformer.random_bits(0, count):
+    for draw in transformer.random_bits(range(count)):
         transformer.apply(image, draw, out)
         mirrored = out[0, 0, 0] > out[0, 1, 0]
         row, column = divmod(int(out.min()), 9)
@@ -217,7 +217,7 @@ def test_the_draws_stay_what_they_are() -> None:
     assert counter_rng.key(1, 2) == counter_rng.key(1 + 2**64, 2)
     assert len({counter_rng.key(a, b) for a in range(50) for b in range(50)}) == 2500
     transformer = Transformer(parameter("mirror: true"), "TRAIN", 5, "net:1")
-    assert [draw & 1 for draw in transformer.random_bits(0, 16)] == MIRRORED_OF_SEED_5
+    assert [draw & 1 for draw in transformer.random_bits(range(16))] == MIRRORED_OF_SEED_5
 
 
 def fitted(text: str, channels: int = 3, height: int = 6, width: int = 8) -> Transformer:

@@ -68,7 +68,7 @@ def _labels(net: NetDefinition) -> list[str] | None:
 
 def _shapes_of_data(net: NetDefinition) -> Iterator[tuple[str, Sequence[Shape]]]:
     """Yield the shapes of the tops of data layers whose data is at hand."""
-    from ..runner.dataset import inspect_dataset, top_shapes
+    from ..nets.dataset import inspect_dataset, top_shapes
 
     for layer in filter(is_at_hand, net.layers("TEST")):
         where = f"{net.place(layer)}: layer '{printable(layer.name)}'"

@@ -157,8 +157,8 @@ def _lint_data(
     layers = [layer for layer in net.layers(phase) if is_at_hand(layer)]
     if not layers:
         return infer_shapes(net, phase, image), []
+    from ..nets.dataset import Dataset, inspect_dataset, top_shapes
     from ..runner.data_checks import lint_data, lint_sizes
-    from ..runner.dataset import Dataset, inspect_dataset, top_shapes
 
     known: dict[str, Sequence[Shape]] = {}
     data: list[tuple[LayerParameter, Dataset]] = []

@@ -23,7 +23,7 @@ class SeenImages(NamedTuple):
     Attributes:
         source: the LMDB or folder, as typed.
         number: how many there are.
-        digest: of an LMDB, that of `runner/dataset.py`, which `sqgen test` has, too; of files, of
+        digest: of an LMDB, that of `nets/dataset.py`, which `sqgen test` has, too; of files, of
             their pixels as the net reads them.
     """
 
@@ -39,7 +39,7 @@ def identify_images(source: str, images: InputImages) -> SeenImages:
         FormatError: the LMDB is no longer there.
     """
     from ..formats.lmdb_reader import is_lmdb
-    from ..runner.dataset import lmdb_digest
+    from ..nets.dataset import lmdb_digest
     from ..search.journal import array_digest
 
     digest = (

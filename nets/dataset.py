@@ -33,9 +33,9 @@ from ..formats.schema import (
     LayerParameter,
     TransformationParameter,
 )
-from ..nets.data_layers import data_param
-from ..nets.layer_types import LAYER_TYPES, Shape
 from ..text import printable
+from .data_layers import data_param
+from .layer_types import LAYER_TYPES, Shape
 
 SAMPLE_SIZE = 64
 LABEL_SECONDS = 1.0  # for reading the labels of an LMDB

@@ -1,0 +1,1 @@
+"""Training by several processes: who reads which records, sums of gradients, launching."""

@@ -1,0 +1,105 @@
+"""Data-parallel training: each process its shards' batches, then one sum (src/caffe/parallel.cpp).
+
+As in Caffe, a shard's batches add up over iter_size, the sums of all shards are divided by their
+number, BatchNorm normalizes each batch by itself, and the statistics and losses are shard 0's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ...errors import FormatError, NetError, PeerLostError
+from ..executor import BatchResult, Executor
+from .exchange import GradientExchange, Requests
+from .shards import Shards
+from .watch import ACTIVITY
+from .world import World
+
+Tensor = torch.Tensor
+
+
+class DataParallel:
+    """Gradients of a net over the shards of all processes.
+
+    Args:
+        world: the processes.
+        shards: all, and those of this process, whose batches the net's data layers return.
+        net: in TRAIN.
+    """
+
+    def __init__(self, world: World, shards: Shards, net: Executor) -> None:
+        self.world, self.shards, self.net = world, shards, net
+        self._exchange = GradientExchange(world, shards, net.parameters.unique)
+        self._learned = [each for each in net.parameters.unique if each.learned]
+        self._statistics = [each for each in net.parameters.unique if each.statistic]
+
+    def gradients(
+        self, iter_size: int, requests: Requests, iteration: int
+    ) -> tuple[BatchResult, Requests]:
+        """Set the gradients to their means over all shards.
+
+        Args:
+            iter_size: batches of each shard.
+            requests: of this process.
+            iteration: of the training.
+
+        Returns:
+            The last batch of the first own shard, with that shard's mean loss; what any process
+            asked.
+
+        Raises:
+            FormatError, NetError: a record can't be read; all processes know that one failed.
+            PeerLostError: another process has gone, or failed.
+        """
+        try:
+            result, gradients = self._compute(iter_size)
+        except (FormatError, NetError):
+            self.leave(Requests(failed=True))
+            raise
+        ACTIVITY.mark("exchange", iteration)
+        asked = self._exchange.run(gradients, requests)
+        if asked.failed:
+            raise PeerLostError("another rank ended with an error")
+        return result, asked
+
+    def leave(self, requests: Requests) -> None:
+        """Take part in the sum without gradients, to tell the others of an end."""
+        nothing = [[None] * len(self._learned) for _ in self.shards.own]
+        self._exchange.run(nothing, requests)
+
+    def _compute(self, iter_size: int) -> tuple[BatchResult, list[list[Tensor | None]]]:
+        """Return the first shard's result, and each own shard's gradients."""
+        net, shards = self.net, self.shards
+        first = net.passes
+        gradients: list[list[Tensor | None]] = [[None] * len(self._learned) for _ in shards.own]
+        results: list[BatchResult] = []
+        for number in range(iter_size):
+            for place, shard in enumerate(shards.own):
+                # The random numbers of a pass are those of its number, whichever process runs it.
+                net.passes = first + number * shards.count + shard
+                self._give(gradients[place])
+                with self._kept_statistics(place > 0):
+                    result = net.train_batch()
+                gradients[place] = self._take()
+                results += [result] if place == 0 else []
+        net.passes = first + iter_size * shards.count
+        loss = sum(result.loss for result in results) / iter_size
+        return results[-1]._replace(loss=loss), gradients
+
+    def _give(self, gradients: list[Tensor | None]) -> None:
+        for parameter, gradient in zip(self._learned, gradients, strict=True):
+            parameter.grad = gradient
+
+    def _take(self) -> list[Tensor | None]:
+        return [parameter.grad for parameter in self._learned]
+
+    @contextmanager
+    def _kept_statistics(self, kept: bool) -> Iterator[None]:
+        """Leave BatchNorm's statistics as they are."""
+        before = [each.data.clone() for each in self._statistics] if kept else []
+        yield
+        for each, values in zip(self._statistics, before, strict=False):
+            each.data.copy_(values)
