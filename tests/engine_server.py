@@ -62,7 +62,7 @@ HEAVY = (
 # Of their modules, the first server has those that load no PyTorch.
 ROOMS = (
     "templates.compiled formats evaluation nets weights generator models datasets compress search"
-    " pruning quantization logs runner drawing report studies tools"
+    " pruning quantization logs runner drawing report studies sweep tools"
 )
 HEAVY_ROOMS = "engine exchange finetune pruning quantization studies"
 # What commands import where they need it.

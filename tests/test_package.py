@@ -187,6 +187,7 @@ ROOMS: dict[str, set[str]] = {
         "logs",
         "report",
     },
+    "sweep": {"formats", "nets", "logs"},
     "finetune": {
         "formats",
         "nets",

@@ -52,6 +52,7 @@ COMMANDS = {
     "data": "Create LMDBs of images, average and inspect them.",
     "prune": "Prune channels: a smaller net that any Caffe loads.",
     "quantize": "Choose the bits of each layer within a budget of bytes.",
+    "study": "Run many trainings that differ, and compare them.",
     "compress": "Compress weights with Deep Compression, and decode them.",
     "zoo": "List the published nets: figures, files, weights.",
     "completion": "Print the script of tab completion for a shell.",

@@ -1,0 +1,241 @@
+"""The runs of a study: a folder and the command lines of each, checked before any starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import DesignError, SqgenError
+from ..json_form import dumps
+from ..text import did_you_mean, first_few, printable
+from ..version import __version__
+from .points import Point, points_of
+from .steps import DATA, OWN, OWN_STATE, STEPS, TAKES_WEIGHTS, TEST_LMDB, TRAIN_LMDB
+from .study_file import COUNTS, Step, Study, Value
+
+TRIAL_FORMAT = 1
+RUNS, DATA_FOLDER = "runs", "data"  # in the folder of a study
+
+
+class Commands(Protocol):
+    """The options of sqgen's commands, which only the command line knows."""
+
+    def words(self, command: str, flag: str, value: Value, folder: Path) -> list[str]:
+        """Return an option as words of a command line.
+
+        Args:
+            command: such as `build` or `compress encode`.
+            flag: without dashes.
+            value: as the study has it.
+            folder: that a path is relative to.
+
+        Raises:
+            DesignError: the command has no such option, or it takes no such value.
+        """
+
+    def check(self, command: str, words: Sequence[str]) -> None:
+        """Check all options of a command together, and of `build` the net.
+
+        Raises:
+            SqgenError: they fit no run.
+        """
+
+    def cost(self, build: Sequence[str], trainings: Sequence[Mapping[str, Value]]) -> float | None:
+        """Return about how many multiply-accumulates a run takes; None: unknown.
+
+        Args:
+            build: words of `sqgen build`.
+            trainings: options of each `sqgen train`.
+        """
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run of a study.
+
+    Attributes:
+        point: what it asks for.
+        seed: its own.
+        folder: from that of the study.
+        spec: of its `trial.json`: all that it needs.
+        cost: about how many multiply-accumulates; None: unknown.
+    """
+
+    point: Point
+    seed: int
+    folder: str
+    spec: Mapping[str, Any]
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A dataset that a study makes before its runs.
+
+    Attributes:
+        folder: from that of the study.
+        words: of the command.
+    """
+
+    folder: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a study, and the data that they need."""
+
+    study: Study
+    points: tuple[Point, ...]
+    trials: tuple[Trial, ...]
+    datasets: tuple[DataSet, ...] = field(default=())
+
+
+def make_plan(study: Study, commands: Commands, only: Sequence[str] = ()) -> Plan:
+    """Return the runs of a study, each point's options checked.
+
+    Args:
+        study: as its file says.
+        commands: check the options.
+        only: patterns of the labels of points; none: all.
+
+    Raises:
+        SqgenError: a point has an option that its command lacks, or makes no net.
+    """
+    points = points_of(study)
+    if only:
+        chosen = [point for point in points if any(fnmatchcase(point.label, p) for p in only)]
+        if not chosen:
+            labels = [point.label for point in points]
+            hint = did_you_mean(only[0], labels) or f"; there: {first_few(labels)}"
+            raise DesignError(f"--only {printable(only[0])}: fits no point{hint}")
+        points = chosen
+    maker = _Maker(study, commands)
+    planned = [maker.trials(point) for point in points]
+    # By seed: after a while there are results of each point.
+    trials = [runs[number] for number in range(len(study.seeds)) for runs in planned]
+    return Plan(study, tuple(points), tuple(trials), tuple(maker.datasets.values()))
+
+
+class _Maker:
+    """Makes the trials of points."""
+
+    def __init__(self, study: Study, commands: Commands) -> None:
+        self._study, self._commands = study, commands
+        self.datasets: dict[str, DataSet] = {}
+        self._checked: set[tuple[str, ...]] = set()
+
+    def trials(self, point: Point) -> list[Trial]:
+        """Return the run of each seed of a point."""
+        try:
+            steps = self._steps(point)
+            cost = self._cost(point, steps)
+            return [self._trial(point, seed, steps, cost) for seed in self._study.seeds]
+        except SqgenError as error:
+            message = str(error)
+            if point.axes:
+                message = f"{printable(point.label)}: {message}"
+            raise type(error)(f"{printable(self._study.source)}: {message}") from None
+
+    def _steps(self, point: Point) -> list[dict[str, Any]]:
+        steps = []
+        made: set[str] = set()
+        for step in self._study.steps:
+            if step.name not in point.steps:
+                continue
+            options = point.options[step.name]
+            self._check_needs(step, options, made)
+            made |= {"weights"} if step.command in ("train", "prune") else set()
+            made |= {"net", "model", "solver"} if step.command == "build" else set()
+            words = self._words(step, options)
+            steps.append(
+                {
+                    "name": step.name,
+                    "command": step.command,
+                    "given": sorted(options),
+                    "options": words,
+                }
+            )
+        return steps
+
+    def _check_needs(self, step: Step, options: Mapping[str, Value], made: set[str]) -> None:
+        needs = list(STEPS[step.command].needs)
+        if step.command in TAKES_WEIGHTS:
+            needs.append("weights")
+        for need in needs:
+            if need in made or need in options:
+                continue
+            before = "[build]" if need in ("net", "model", "solver") else "[train]"
+            what = "" if step.command in TAKES_WEIGHTS else f"give {need}, or "
+            raise DesignError(f"[{step.name}]: {what}put {before} before it")
+
+    def _words(self, step: Step, options: Mapping[str, Value]) -> list[str]:
+        words = []
+        for flag, value in options.items():
+            if flag in OWN or (step.command, flag) == OWN_STATE:
+                raise DesignError(f"{step.name}.{flag}: the study sets --{flag} itself")
+            try:
+                words += self._commands.words(step.command, flag, value, self._study.folder)
+            except SqgenError as error:
+                raise type(error)(f"{step.name}.{flag}: {error}") from None
+        key = (step.command, *words)
+        if key not in self._checked:
+            try:
+                self._commands.check(step.command, words)
+            except SqgenError as error:
+                raise type(error)(f"[{step.name}] {error}") from None
+            self._checked.add(key)
+        return words
+
+    def _cost(self, point: Point, steps: Sequence[Mapping[str, Any]]) -> float | None:
+        build = next((step["options"] for step in steps if step["command"] == "build"), None)
+        trainings = [point.options[each["name"]] for each in steps if each["command"] == "train"]
+        return None if build is None else self._commands.cost(build, trainings)
+
+    def _trial(
+        self, point: Point, seed: int, steps: Sequence[dict[str, Any]], cost: float | None
+    ) -> Trial:
+        folder = f"{RUNS}/{point.slug}/seed-{seed}"
+        spec = {
+            "format": TRIAL_FORMAT,
+            "label": point.label,
+            "seed": seed,
+            "data": self._data(point, seed),
+            "steps": list(steps),
+            "sqgen": __version__,
+        }
+        return Trial(point, seed, folder, spec, cost)
+
+    def _data(self, point: Point, seed: int) -> dict[str, str]:
+        """Return the LMDBs of a run, as paths from its folder."""
+        step = self._study.data
+        if step is None:
+            return {}
+        options = dict(point.options[DATA])
+        if not step.command:
+            return {
+                name: str((self._study.folder / str(path)).resolve())
+                for name, path in options.items()
+            }
+        options.setdefault("seed", seed)
+        words = self._words(step, options)
+        name = f"{step.command.split()[-1]}-{sha256(dumps(words).encode()).hexdigest()[:8]}"
+        place = f"{DATA_FOLDER}/{name}"
+        self.datasets.setdefault(place, DataSet(place, (*step.command.split(), *words)))
+        up = "../../.."
+        return {"train": f"{up}/{place}/{TRAIN_LMDB}", "val": f"{up}/{place}/{TEST_LMDB}"}
+
+
+def is_score(measure: str) -> bool:
+    """Return whether a measure is a score of a test, not what a run costs."""
+    return measure not in COUNTS
+
+
+def is_accuracy(measure: str) -> bool:
+    """Return whether a measure is shown in percent."""
+    name = measure.rpartition(".")[2].lower()
+    return name.startswith(("top", "accuracy"))

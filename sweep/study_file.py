@@ -1,0 +1,413 @@
+"""The file of a study: a base, what varies, the seeds, and what is measured.
+
+docs/studies.md has its format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import DesignError, FormatError
+from ..formats import toml
+from ..formats.files import read_bytes
+from ..text import did_you_mean, first_few, printable
+from .steps import DATA, DATA_COMMANDS, STEPS
+
+FORMAT = 1
+LIMIT = 1 << 20  # bytes
+POINTS, SEEDS, CORES = 10_000, 1000, 4096  # at most
+# Its tables and keys, beside those of steps.
+TITLE, ABOUT = "title", "about"
+GRID, LIST, BASELINE, RESOURCES, CHART = "grid", "list", "baseline", "resources", "chart"
+RESERVED = (
+    *("format", TITLE, ABOUT, "seeds", "measure"),
+    *(GRID, LIST, BASELINE, RESOURCES, CHART, DATA),
+)
+NAME, STEPS_KEY, COMMAND = "name", "steps", "command"  # keys of an entry of the list, and of a step
+# What is measured of every run; all else is a score.
+COUNTS = ("parameters", "macs", "bytes", "seconds", "ms")
+SCORES = ("top1", "top5", "loss")  # the usual ones; a net's other outputs go by their names
+DEFAULT_MEASURES = ("top1", "loss", "parameters", "macs", "bytes", "seconds")
+
+Value = bool | int | float | str | Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that each run types.
+
+    Attributes:
+        name: of its table, and of its folder in a run.
+        command: a key of `STEPS`, or of `DATA_COMMANDS`.
+        options: flag without dashes -> value.
+    """
+
+    name: str
+    command: str
+    options: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run takes.
+
+    Attributes:
+        threads: None shares the cores among the runs.
+        gpus: that it trains on; 0 for a run on CPUs.
+        memory: as Slurm writes it, such as `8G`.
+        time: as Slurm writes it, such as `2:00:00`.
+        sbatch: more options of sbatch.
+    """
+
+    threads: int | None = None
+    gpus: int = 0
+    memory: str | None = None
+    time: str | None = None
+    sbatch: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as its file says; the options of its steps are unchecked.
+
+    Attributes:
+        source: the file.
+        folder: that its paths are relative to.
+        title, about: for people.
+        seeds: of the runs of each point.
+        measures: the first is that which points are compared by.
+        data: the step that makes it, or one with options `train` and `val`; None for the nets' own.
+        steps: in order.
+        grid: option -> its values.
+        entries: of the list: its name, steps (None: all) and options.
+        baseline: axis -> the value that others are compared with.
+        resources: of a run.
+        chart: what the picture shows: kind, x and title.
+    """
+
+    source: str
+    folder: Path
+    title: str
+    about: str
+    seeds: tuple[int, ...]
+    measures: tuple[str, ...]
+    data: Step | None
+    steps: tuple[Step, ...]
+    grid: Mapping[str, Sequence[Value]]
+    entries: tuple[Entry, ...]
+    baseline: Mapping[str, Value]
+    resources: Resources
+    chart: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the list."""
+
+    name: str
+    steps: tuple[str, ...] | None
+    options: Mapping[str, Value]
+
+
+def read_study(path: str | Path) -> Study:
+    """Read the file of a study.
+
+    Raises:
+        FormatError: it can't be read, or is none of this version.
+        DesignError: a table or a key is unknown, or a value makes no sense.
+    """
+    data = read_bytes(path, LIMIT, "a study")
+    return parse_study(toml.parse(data, str(path)), str(path))
+
+
+def parse_study(table: Mapping[str, Any], source: str) -> Study:
+    """Make a study of the tables of its file; raises as `read_study`."""
+    shown = printable(source)
+    _check_format(table, shown)
+    try:
+        return _parse(table, source)
+    except DesignError as error:
+        raise DesignError(f"{shown}: {error}") from None
+
+
+def _check_format(table: Mapping[str, Any], shown: str) -> None:
+    number = table.get("format")
+    if number is None:
+        raise FormatError(f"{shown}: is no study: it has no format = {FORMAT} (docs/studies.md)")
+    if number != FORMAT or isinstance(number, bool):
+        raise FormatError(
+            f"{shown}: is a study of format {printable(str(number), 40)}; this sqgen reads format"
+            f" {FORMAT}"
+        )
+
+
+def _parse(table: Mapping[str, Any], source: str) -> Study:
+    _check_keys(table)
+    steps = tuple(
+        _parse_step(name, values)
+        for name, values in table.items()
+        if name not in RESERVED and isinstance(values, dict)
+    )
+    if not steps:
+        raise DesignError(f"has no steps; write [build] and [train], or {_known()}")
+    data = _parse_data(table.get(DATA))
+    study = Study(
+        source=source,
+        folder=Path(source).resolve().parent,
+        title=_text(table, TITLE) or Path(source).stem,
+        about=_text(table, ABOUT),
+        seeds=_parse_seeds(table.get("seeds", 1)),
+        measures=_parse_measures(table.get("measure", list(DEFAULT_MEASURES))),
+        data=data,
+        steps=steps,
+        grid={key: _values(key, each) for key, each in flat(_table(table, GRID)).items()},
+        entries=_parse_list(table.get(LIST, []), [step.name for step in steps]),
+        baseline=flat(_table(table, BASELINE)),
+        resources=_parse_resources(_table(table, RESOURCES)),
+        chart=_parse_chart(_table(table, CHART)),
+    )
+    _check_options(study)
+    return study
+
+
+def _known() -> str:
+    return ", ".join(f"[{command}]" for command in STEPS if " " not in command)
+
+
+def _check_keys(table: Mapping[str, Any]) -> None:
+    """Check that what is no table of a step has a known name."""
+    for key, value in table.items():
+        if key in RESERVED:
+            continue
+        if not isinstance(value, dict):
+            hint = did_you_mean(key, RESERVED) or "; options of a command go under its table"
+            raise DesignError(f"no key '{printable(key)}'{hint}")
+        if key == "solver":
+            raise DesignError("[solver]: sqgen build writes the solver; its options go to [build]")
+        if not key.replace("-", "").replace("_", "").isalnum() or not key.isascii():
+            raise DesignError(f"[{printable(key)}]: name a step by letters, digits, - and _")
+        command = value.get(COMMAND, key)
+        if command not in STEPS:
+            hint = did_you_mean(str(command), [*STEPS, *RESERVED])
+            place = f"[{key}]" if command == key else f'[{key}]: command = "{printable(command)}"'
+            more = "" if hint else f"; a step is {', '.join(STEPS)}"
+            raise DesignError(f"{place}: no such step{hint or more}")
+
+
+def _parse_step(name: str, values: Mapping[str, Any]) -> Step:
+    options = {key.replace("_", "-"): each for key, each in values.items() if key != COMMAND}
+    _check_scalars(name, options)
+    return Step(name, values.get(COMMAND, name), options)
+
+
+def _check_scalars(name: str, options: Mapping[str, Any]) -> None:
+    for key, value in options.items():
+        if not isinstance(value, bool | int | float | str | list):
+            raise DesignError(f"{name}.{printable(key)}: give a number, a text, true or a list")
+
+
+def _parse_data(table: object) -> Step | None:
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        raise DesignError(f"{DATA} must be a table: write [{DATA}] on its own line")
+    command = table.get(COMMAND, "")
+    if command and command not in DATA_COMMANDS:
+        raise DesignError(
+            f'[{DATA}]: command = "{printable(str(command))}": give {" or ".join(DATA_COMMANDS)},'
+            " or train and val"
+        )
+    step = _parse_step(DATA, table)
+    if not command:
+        for key in step.options:
+            if key not in ("train", "val"):
+                hint = did_you_mean(key, ("train", "val", COMMAND))
+                raise DesignError(f"[{DATA}] has no '{printable(key)}'{hint or '; train and val'}")
+    return Step(DATA, command, step.options)
+
+
+def _parse_seeds(given: object) -> tuple[int, ...]:
+    if isinstance(given, int) and not isinstance(given, bool):
+        given = list(range(1, min(given, SEEDS + 1) + 1))
+    numbers = given if isinstance(given, list) else []
+    if not all(
+        isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 31 for n in numbers
+    ):
+        numbers = []
+    if not 1 <= len(numbers) <= SEEDS:
+        raise DesignError(f"seeds: give a number from 1 to {SEEDS}, or a list of seeds")
+    if len(set(numbers)) < len(numbers):
+        raise DesignError("seeds: one is there twice")
+    return tuple(numbers)
+
+
+def _parse_measures(given: object) -> tuple[str, ...]:
+    is_names = isinstance(given, list) and all(isinstance(name, str) and name for name in given)
+    if not is_names or not given:
+        names = ", ".join(("top1", "loss", *COUNTS))
+        raise DesignError(f"measure: give names of scores and of what runs cost: {names}")
+    assert isinstance(given, list)
+    for name in given:
+        known = (*SCORES, *COUNTS)
+        own = name.rpartition(".")[2]
+        hint = "" if own in known else did_you_mean(own, known, 0.7)
+        if hint:
+            raise DesignError(f"measure: no '{printable(name)}'{hint}")
+    return tuple(dict.fromkeys(given))
+
+
+def _text(table: Mapping[str, Any], key: str) -> str:
+    value = table.get(key, "")
+    if not isinstance(value, str):
+        raise DesignError(f"{key}: give a text")
+    return " ".join(value.split())
+
+
+def _table(table: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = table.get(key, {})
+    if not isinstance(value, dict):
+        raise DesignError(f"{key} must be a table: write [{key}] on its own line")
+    return value
+
+
+def flat(table: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return `{"build.bypass": ...}` of nested tables, as `build.bypass = ...` makes them."""
+    options: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            options |= flat(value, f"{before}{key}.")
+        else:
+            options[f"{before}{key.replace('_', '-') if before else key}"] = value
+    return options
+
+
+def _values(option: str, given: object) -> Sequence[Value]:
+    if not isinstance(given, list) or not given:
+        raise DesignError(f"[{GRID}] {printable(option)}: give a list of values")
+    if len({repr(value) for value in given}) < len(given):
+        raise DesignError(f"[{GRID}] {printable(option)}: a value is there twice")
+    return given
+
+
+def _parse_list(given: object, steps: Sequence[str]) -> tuple[Entry, ...]:
+    if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
+        raise DesignError(f"write each entry of the list as [[{LIST}]]")
+    entries = tuple(_parse_entry(number, each, steps) for number, each in enumerate(given, 1))
+    names = [entry.name for entry in entries]
+    for name in names:
+        if names.count(name) > 1:
+            raise DesignError(f"[[{LIST}]]: two entries are named '{printable(name)}'")
+    return entries
+
+
+def _parse_entry(number: int, table: Mapping[str, Any], steps: Sequence[str]) -> Entry:
+    name = table.get(NAME)
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise DesignError(f'[[{LIST}]]: entry {number} has no name; write {NAME} = "..."')
+    chosen = table.get(STEPS_KEY)
+    if chosen is not None:
+        if not isinstance(chosen, list) or not chosen:
+            raise DesignError(f"[[{LIST}]] {name}: {STEPS_KEY}: give a list of names of steps")
+        for each in chosen:
+            if each not in steps:
+                shown = printable(str(each))
+                hint = did_you_mean(str(each), steps) or f"; there: {', '.join(steps)}"
+                raise DesignError(f"[[{LIST}]] {name}: no step '{shown}'{hint}")
+    options = flat({key: value for key, value in table.items() if key not in (NAME, STEPS_KEY)})
+    return Entry(name, None if chosen is None else tuple(chosen), options)
+
+
+def with_settings(study: Study, settings: Sequence[str]) -> Study:
+    """Return a study with options of its steps replaced by `STEP.OPTION=VALUE`.
+
+    Raises:
+        DesignError: a setting is malformed, names no step, or what varies.
+    """
+    steps = {step.name: step for step in study.steps}
+    if study.data is not None:
+        steps[DATA] = study.data
+    for setting in settings:
+        option, equals, text = setting.partition("=")
+        place = f"--set {printable(setting)}:"
+        if not equals:
+            raise DesignError(f"{place} write STEP.OPTION=VALUE")
+        check_option(option, list(steps), place)
+        if option in study.grid or any(option in entry.options for entry in study.entries):
+            raise DesignError(f"{place} this varies in the study")
+        name, _, flag = option.partition(".")
+        value: Value = {"true": True, "false": False}.get(text, text)
+        options = {**steps[name].options, flag.replace("_", "-"): value}
+        steps[name] = replace(steps[name], options=options)
+    data = steps.pop(DATA, None)
+    return replace(study, data=data, steps=tuple(steps.values()))
+
+
+def _parse_resources(table: Mapping[str, Any]) -> Resources:
+    kinds = {"threads": int, "gpus": int, "memory": str, "time": str, "sbatch": list}
+    for key, value in table.items():
+        if key not in kinds:
+            hint = did_you_mean(key, kinds) or f"; {', '.join(kinds)}"
+            raise DesignError(f"[{RESOURCES}] has no '{printable(key)}'{hint}")
+        if not isinstance(value, kinds[key]) or isinstance(value, bool):
+            raise DesignError(f"[{RESOURCES}] {key}: give {_KIND_TEXT[kinds[key]]}")
+        least = 0 if key == "gpus" else 1
+        if isinstance(value, int) and not least <= value <= CORES:
+            raise DesignError(f"[{RESOURCES}] {key}: give {least} to {CORES}, not {value}")
+    if not all(isinstance(word, str) and word.isprintable() for word in table.get("sbatch", [])):
+        raise DesignError(f"[{RESOURCES}] sbatch: give a list of options of sbatch")
+    for key in ("memory", "time"):
+        if not str(table.get(key, "")).isprintable() or " " in str(table.get(key, "")):
+            raise DesignError(f"[{RESOURCES}] {key}: give it as Slurm writes it")
+    return Resources(**{**table, "sbatch": tuple(table.get("sbatch", ()))})
+
+
+_KIND_TEXT = {int: "a whole number", str: "a text", list: "a list of texts"}
+CHART_KINDS = ("bars", "curve", "pareto")
+
+
+def _parse_chart(table: Mapping[str, Any]) -> dict[str, str]:
+    for key, value in table.items():
+        if key not in ("kind", "x"):
+            raise DesignError(f"[{CHART}] has no '{printable(key)}'; kind and x")
+        if not isinstance(value, str):
+            raise DesignError(f"[{CHART}] {key}: give a text")
+    kind = table.get("kind")
+    if kind is not None and kind not in CHART_KINDS:
+        hint = did_you_mean(kind, CHART_KINDS) or f"; {', '.join(CHART_KINDS)}"
+        raise DesignError(f"[{CHART}] kind: no '{printable(kind)}'{hint}")
+    return dict(table)
+
+
+def _check_options(study: Study) -> None:
+    """Check that what varies belongs to a step that there is."""
+    names = [*([DATA] if study.data else []), *(step.name for step in study.steps)]
+    places: list[tuple[str, Mapping[str, Value]]] = [(f"[{GRID}]", study.grid)]
+    places += [(f"[[{LIST}]] {printable(entry.name)}:", entry.options) for entry in study.entries]
+    for place, options in places:
+        for option in options:
+            check_option(option, names, place)
+        for option, value in options.items():
+            _check_scalars(place, {option: value})
+    axes = [*([LIST] if study.entries else []), *study.grid]
+    for axis in study.baseline:
+        if axis not in axes:
+            hint = did_you_mean(axis, axes) or f"; what varies: {first_few(axes) or 'nothing'}"
+            raise DesignError(f"[{BASELINE}] {printable(axis)}: does not vary{hint}")
+
+
+def check_option(option: str, steps: Sequence[str], place: str) -> None:
+    """Check that `STEP.OPTION` names a step.
+
+    Raises:
+        DesignError: it does not; the message begins with `place`.
+    """
+    step, dot, flag = option.partition(".")
+    if not dot or not flag:
+        example = f"{steps[-1]}.{option}"
+        raise DesignError(f"{place} {printable(option)}: name the step, too, such as {example}")
+    if step not in steps:
+        hint = did_you_mean(step, steps) or f"; there: {', '.join(steps)}"
+        raise DesignError(f"{place} {printable(option)}: no step '{printable(step)}'{hint}")

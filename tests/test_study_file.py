@@ -1,0 +1,172 @@
+"""The file of a study: what it means, and one line for each mistake in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sqgen.errors import SqgenError
+from sqgen.sweep.plan import Plan, make_plan
+from sqgen.sweep.points import baseline_of
+from sqgen.sweep.ready_studies import FOLDER, find_study, ready_names
+from sqgen.sweep.study_file import parse_study, read_study, with_settings
+from sqgen.tools.study_commands import CommandOptions
+
+
+def plan_of(text: str, settings: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> Plan:
+    from sqgen.formats import toml
+
+    study = parse_study(toml.parse(text.encode(), "s.toml"), "s.toml")
+    return make_plan(with_settings(study, settings), CommandOptions(), only)
+
+
+SMALL = """
+format = 1
+seeds = 2
+[build]
+size = 32
+classes = 10
+[train]
+max_iter = 5
+"""
+
+
+def test_entries_times_grid_times_seeds() -> None:
+    plan = plan_of(
+        SMALL
+        + """
+[grid]
+build.sr = [0.125, 0.25]
+build.bypass = ["none", "simple"]
+[[list]]
+name = "plain"
+[[list]]
+name = "slow"
+train.base-lr = 0.001
+steps = ["build"]
+"""
+    )
+    assert len(plan.trials) == 2 * 4 * 2
+    labels = [point.label for point in plan.points]
+    assert labels[:2] == ["plain, sr=0.125, bypass=none", "plain, sr=0.125, bypass=simple"]
+    trial = plan.trials[5]
+    assert (trial.seed, trial.folder) == (1, "runs/slow,sr=0.125,bypass=simple/seed-1")
+    assert [step["name"] for step in trial.spec["steps"]] == ["build"]
+    assert trial.spec["steps"][0]["options"][-4:] == ["--sr", "0.125", "--bypass", "simple"]
+    # Half of the first axis of the grid is compared with the other half.
+    base = baseline_of(plan.study, plan.points[3], plan.points)
+    assert base is not None
+    assert base.label == "plain, sr=0.125, bypass=simple"
+    assert plan.trials[0].cost is not None
+
+
+def test_options_become_words(tmp_path: Path) -> None:
+    """Switches, lists, sizes of Fire modules, and paths beside the file."""
+    options = CommandOptions()
+    (tmp_path / "net.toml").write_text("")
+
+    def words(command: str, flag: str, value: Any) -> list[str]:
+        return options.words(command, flag, value, tmp_path)
+
+    assert words("build", "classifier-relu", False) == ["--no-classifier-relu"]
+    assert words("build", "cpu", True) == ["--cpu"]
+    assert words("build", "pool-after", [3, 5]) == ["--pool-after", "3,5"]
+    assert words("build", "fires", [[16, 64, 64], [8, 32, 32]]) == ["--fires", "16/64/64,8/32/32"]
+    assert words("build", "design", "net.toml") == ["--design", str(tmp_path / "net.toml")]
+    assert words("build", "name", "net.toml") == ["--name", "net.toml"]
+    assert words("train", "freeze", ["conv1", "fire2/*"]) == [
+        *("--freeze", "conv1", "--freeze", "fire2/*"),
+    ]
+    assert words("prune", "no-proof", False) == []
+
+
+def test_a_setting_replaces_an_option() -> None:
+    plan = plan_of(SMALL, ("train.max_iter=7",))
+    assert plan.trials[0].spec["steps"][1]["options"] == ["--max-iter", "7"]
+
+
+def test_data_is_made_once_for_each_seed_and_size() -> None:
+    plan = plan_of(SMALL + '[data]\ncommand = "data digits"\n[grid]\ndata.train = [300, 1500]')
+    assert len(plan.datasets) == 4
+    assert plan.datasets[0].words == ("data", "digits", "--train", "300", "--seed", "1")
+    folder = plan.trials[0].spec["data"]["train"]
+    assert folder == f"../../../{plan.datasets[0].folder}/train_lmdb"
+    plan = plan_of(SMALL + '[data]\ncommand = "data digits"\nseed = 7')
+    assert len(plan.datasets) == 1
+
+
+MISTAKES = {
+    "": "is no study: it has no format = 1",
+    "format = 2\n[build]": "is a study of format 2; this sqgen reads format 1",
+    "format = 1": "has no steps",
+    "format = 1\nsede = 3\n[build]": "no key 'sede'; did you mean 'seeds'?",
+    "format = 1\nseeds = 0\n[build]": "seeds: give a number from 1 to 1000",
+    "format = 1\nseeds = [1, 1]\n[build]": "seeds: one is there twice",
+    "format = 1\n[biuld]": "[biuld]: no such step; did you mean 'build'?",
+    "format = 1\n[solver]\nbase-lr = 1": "its options go to [build]",
+    "format = 1\nmeasure = ['paramters']\n[build]": "did you mean 'parameters'?",
+    "format = 1\n[build]\nbypas = 'simple'": "build.bypas: sqgen build has no --bypas;"
+    " did you mean 'bypass'?",
+    "format = 1\n[build]\nsqueeze_ratio = 0.5": "did you mean 'sr'?",
+    "format = 1\n[build]\nlr = 0.5": "did you mean 'base-lr'?",
+    "format = 1\n[build]\ncpu = 3": "build.cpu: is a switch: give true or false",
+    "format = 1\n[build]\nout = 'x'": "build.out: the study sets --out itself",
+    "format = 1\n[build]\n[grid]\nbypass = ['none']": "name the step, too, such as build.bypass",
+    "format = 1\n[build]\n[grid]\ntrain.epochs = [1]": "no step 'train'; there: build",
+    "format = 1\n[build]\n[grid]\nbuild.sr = []": "give a list of values",
+    "format = 1\n[build]\n[grid]\nbuild.sr = [1.0, 1.0]": "a value is there twice",
+    "format = 1\n[build]\n[grid]\nbuild.bypass = ['none', '11']": "11: [build] --bypass 11:"
+    " there is no fire11; this net has fire2 to fire9",
+    "format = 1\n[build]\n[grid]\nbuild.sr = [0.5, 1]\nbuild.size = [32, 4]": "sr=0.5, size=4:"
+    " [build] --size 4",
+    "format = 1\n[build]\n[train]\nbatch-size = 0": "[train] invalid value for '--batch-size'",
+    "format = 1\n[train]": "[train]: give solver, or put [build] before it",
+    "format = 1\n[build]\n[prune]\nmacs = 0.5": "[prune]: put [train] before it",
+    "format = 1\n[build]\n[[list]]\nname = 'a'\n[[list]]\nname = 'a'": "two entries are named 'a'",
+    "format = 1\n[build]\n[[list]]": "entry 1 has no name",
+    "format = 1\n[build]\n[[list]]\nname = 'a'\nsteps = ['biuld']": "did you mean 'build'?",
+    "format = 1\n[build]\n[baseline]\nbuild.sr = 1": "[baseline] build.sr: does not vary",
+    "format = 1\n[build]\n[resources]\nthread = 1": "did you mean 'threads'?",
+    "format = 1\n[build]\n[resources]\nthreads = 0": "give 1 to 4096, not 0",
+    "format = 1\n[build]\n[chart]\nkind = 'pie'": "[chart] kind: no 'pie'",
+    "format = 1\n[data]\ncommand = 'data create'\n[build]": "give data digits, or train and val",
+    "format = 1\n[data]\ntrian = 'a'\n[build]": "[data] has no 'trian'; did you mean 'train'?",
+    "format = 1\nseeds = 1000\n[build]\n[grid]\nbuild.classes = "
+    + str(list(range(2, 20))): "makes 18,000 runs; at most 10,000",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES.items(), ids=range(len(MISTAKES)))
+def test_a_mistake_is_one_line(text: str, message: str) -> None:
+    with pytest.raises(SqgenError) as caught:
+        plan_of(text)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("s.toml: ")
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "only", "message"),
+    [
+        (("train.max-iter",), (), "write STEP.OPTION=VALUE"),
+        (("trian.max-iter=3",), (), "no step 'trian'; did you mean 'train'?"),
+        (("build.sr=0.5",), (), "this varies in the study"),
+        ((), ("sr=0.3",), "fits no point"),
+    ],
+)
+def test_mistaken_flags(settings: tuple[str, ...], only: tuple[str, ...], message: str) -> None:
+    with pytest.raises(SqgenError, match=message.replace("?", r"\?")):
+        plan_of(f"{SMALL}[grid]\nbuild.sr = [0.125, 0.25]", settings, only)
+
+
+@pytest.mark.parametrize("name", ready_names())
+def test_shipped_studies_make_nets(name: str) -> None:
+    study = read_study(find_study(name))
+    plan = make_plan(study, CommandOptions())
+    assert study.about
+    assert len(plan.points) > 1
+    assert all(trial.cost for trial in plan.trials)
+    assert find_study(name).parent == FOLDER

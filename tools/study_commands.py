@@ -1,0 +1,174 @@
+"""The options of sqgen's commands as a study may set them, and what a net costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import DesignError
+from ..generator.build import build as build_text
+from ..generator.design import Design
+from ..sweep.points import value_text
+from ..sweep.study_file import Value
+from ..text import did_you_mean, printable
+from .mistaken_usage import SOLVER_FIELDS
+
+# Metavars of options that name a file or a folder, and options of a design that do.
+FILES = {"FILE", "LMDB", "W", "WEIGHTS", "NET", "SOLVER", "STATE", "DIR"}
+FILE_FIELDS = {"mean_file", "infogain_file", "train_source", "val_source"}
+# Arguments that a command needs and the study gives, so that the rest can be checked.
+STAND_INS = {
+    "build": (),
+    "train": ("--solver", "s"),
+    "test": ("--model", "m", "--weights", "w"),
+    "time": ("--model", "m"),
+    "prune": ("w", "--net", "n", "--out", "o"),
+    "quantize": ("w", "--net", "n", "--out", "o", "--data", "d"),
+    "compress encode": ("w", "--net", "n", "-o", "o"),
+    "data digits": ("-o", "o"),
+}
+
+
+class CommandOptions:
+    """The options of the commands of this sqgen; implements `sweep.plan.Commands`."""
+
+    def __init__(self) -> None:
+        self._macs: dict[tuple[str, ...], float | None] = {}
+
+    def words(self, command: str, flag: str, value: Value, folder: Path) -> list[str]:
+        """Return an option as words of a command line.
+
+        Raises:
+            DesignError: the command has no such option, or it takes no such value.
+        """
+        option, is_on = _find(command, flag)
+        name = f"--{flag}"
+        if option.is_flag:
+            return _flag_words(option, name, value, is_on)
+        if isinstance(value, bool):
+            raise DesignError(f"takes a value, not {value_text(value)}")
+        if option.multiple and isinstance(value, list):
+            values = [value_text(each) for each in value]
+        else:
+            values = [value_text(value)]
+        if option.metavar in FILES or option.name in FILE_FIELDS:
+            values = [_beside(each, folder) for each in values]
+        return [word for each in values for word in (name, each)]
+
+    def check(self, command: str, words: Sequence[str]) -> None:
+        """Check all options of a command together, and of `build` the net.
+
+        Raises:
+            SqgenError: they fit no run.
+        """
+        if command == "build":
+            _deploy_net(tuple(words))
+            return
+        given = STAND_INS[command]
+        try:
+            _command(command).make_context(command, [*given, *words])
+        except click.UsageError as error:
+            message = " ".join(error.format_message().split()).rstrip(".")
+            raise DesignError(message[:1].lower() + message[1:]) from None
+
+    def cost(self, build: Sequence[str], trainings: Sequence[Mapping[str, Value]]) -> float | None:
+        """Return about how many multiply-accumulates a run takes; None: unknown.
+
+        Forward and backward are three times forward; tests while training count, too.
+        """
+        design, macs = _design(tuple(build)), self._net_macs(tuple(build))
+        if macs is None:
+            return None
+        images = 0.0
+        for options in trainings:
+            if options.get("epochs") is not None:
+                return None  # depends on the data
+            updates = float(str(options.get("max-iter", design.max_iter)))
+            batch = float(str(options.get("batch-size", design.batch_size)))
+            images += 3 * updates * batch * design.passes
+            tests = 1 + updates // design.test_interval
+            images += tests * design.test_batches * design.val_batch_size
+        return macs * images
+
+    def _net_macs(self, words: tuple[str, ...]) -> float | None:
+        from ..nets.definition import parse_net
+        from ..nets.shapes import require_shapes
+        from ..nets.totals import totals
+
+        if words not in self._macs:
+            net = parse_net(_deploy_net(words))
+            self._macs[words] = totals(require_shapes(net, "TEST")).macs
+        return self._macs[words]
+
+
+@cache
+def _command(name: str) -> click.Command:
+    from .cli import cli
+
+    command: Any = cli
+    for word in name.split():
+        command = command.get_command(click.Context(command), word)
+    assert isinstance(command, click.Command)
+    return command
+
+
+def _find(command: str, flag: str) -> tuple[click.Option, bool]:
+    """Return the option of a flag without dashes, and whether it is not the `--no-` one.
+
+    Raises:
+        DesignError: there is none.
+    """
+    known: dict[str, tuple[click.Option, bool]] = {}
+    for option in _command(command).params:
+        if isinstance(option, click.Option):
+            known |= {name[2:]: (option, True) for name in option.opts if name[:2] == "--"}
+            known |= {name[2:]: (option, False) for name in option.secondary_opts}
+    if flag in known:
+        return known[flag]
+    by_field = {(option.name or "").replace("_", "-"): name for name, (option, _) in known.items()}
+    meant = by_field.get(flag) or SOLVER_FIELDS.get(flag.replace("-", "_"), "").replace("_", "-")
+    hint = f"; did you mean '{meant}'?" if meant in known else did_you_mean(flag, known)
+    raise DesignError(f"sqgen {command} has no --{printable(flag)}{hint}")
+
+
+def _flag_words(option: click.Option, name: str, value: Value, is_on: bool) -> list[str]:
+    if not isinstance(value, bool):
+        raise DesignError(f"is a switch: give true or false, not {printable(value_text(value))}")
+    if value:
+        return [name]
+    other = option.secondary_opts if is_on else option.opts
+    return [other[0]] if other else []
+
+
+def _beside(path: str, folder: Path) -> str:
+    """Return a path of the study's file from anywhere, if it names something beside it."""
+    there = folder / path
+    return str(there) if path and there.exists() else path
+
+
+@cache
+def _design(words: tuple[str, ...]) -> Design:
+    from .build import build
+    from .design_options import select_design
+
+    try:
+        options = dict(build.make_context("build", list(words)).params)
+    except click.UsageError as error:
+        raise DesignError(" ".join(error.format_message().split())) from None
+    for name in ("net", "out", "force", "dump_design"):
+        options.pop(name)
+    return select_design(options.pop("preset"), options.pop("design_file"), options)
+
+
+@cache
+def _deploy_net(words: tuple[str, ...]) -> str:
+    """Build the deploy net of options of `sqgen build`.
+
+    Raises:
+        SqgenError: they make no net.
+    """
+    return build_text(_design(words), "deploy")
