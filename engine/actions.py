@@ -30,8 +30,9 @@ from . import glog, memory
 from .constraints import TrainingConstraints
 from .device import select_device
 from .distributed import environment
+from .distributed.divided_test import tested_batches, weights_digest
 from .distributed.environment import find_placement
-from .distributed.same_run import facts, require_same, versions
+from .distributed.same_run import facts, net_facts, require_same, versions
 from .distributed.shards import Shards
 from .distributed.world import World
 from .executor import Executor
@@ -353,26 +354,36 @@ def test(line: CommandLine, workers: Workers) -> None:
     if integers:
         bits, precision = integer_bits(bits), "fp32"
     written = _QuantizedFiles.of(line, bits)
+    placement = find_placement()
+    if bits is not None and placement is not None and placement.world_size > 1:
+        raise NetError("several workers test no quantized net; leave out --workers and --gpu")
     log_reading(definition)
-    net = open_net(definition, "TEST", _options(line, precision, device, workers, _new_seed()))
-    try:
-        collector = PredictionCollector(net, blob or None) if predictions else None
-        _load_weights(net, weights)
-        _warn_uninitialized(net)
-        if bits is not None:
-            _quantize(net, bits, written, integers)
-        if not net.loaders and any(layer.type == "Input" for layer in net.inputs.layers):
-            glog.warning("the net reads no data, its inputs are zeros; use the train_val net")
-        iterations = _count_iterations(line, net)
-        scores = ScoreSums(net, line.on("exact"))
-        _score_batches(net, iterations, scores, collector)
-    except EndOfData:
-        raise NetError("the data ended early; its number of records changed") from None
-    finally:
-        net.close()
-    if iterations:
+    with closing(World(placement, device)) as world:
+        require_same(world, versions())
+        options = _options(line, precision, device, workers, _new_seed())
+        options.shards = Shards.of_process(world.size, world.rank, world.size, by_batch=True)
+        net = open_net(definition, "TEST", options)
+        try:
+            collector = PredictionCollector(net, blob or None) if predictions else None
+            _load_weights(net, weights)
+            _warn_uninitialized(net)
+            if world.size > 1:
+                same = {**net_facts(net, precision), "weights": weights_digest(net)}
+                require_same(world, same)
+            if bits is not None:
+                _quantize(net, bits, written, integers)
+            if not net.loaders and any(layer.type == "Input" for layer in net.inputs.layers):
+                glog.warning("the net reads no data, its inputs are zeros; use the train_val net")
+            iterations = _count_iterations(line, net)
+            scores = ScoreSums(net, line.on("exact"))
+            _score_batches(net, iterations, scores, collector, world)
+        except EndOfData:
+            raise NetError("the data ended early; its number of records changed") from None
+        finally:
+            net.close()
+    if iterations and world.leads:
         _log_scores(scores)
-    if collector is not None:
+    if collector is not None and world.leads:
         collector.write(predictions)
 
 
@@ -421,12 +432,16 @@ def _load_weights(net: Executor, names: str) -> None:
 
 
 def _score_batches(
-    net: Executor, iterations: int, scores: ScoreSums, collector: PredictionCollector | None
+    net: Executor,
+    iterations: int,
+    scores: ScoreSums,
+    collector: PredictionCollector | None,
+    world: World,
 ) -> None:
     """Test some batches; log and add each one's scores, and its predictions if they are kept."""
     glog.info(f"Running for {iterations} iterations.", "caffe.cpp:281")
-    for index in range(iterations):
-        result = net.test_batch(keep=collector.keep if collector is not None else ())
+    keep = collector.keep if collector is not None else ()
+    for index, result in enumerate(tested_batches(net, world, iterations, keep)):
         if collector is not None:
             collector.add(result)
         for name, value in scores.add(result):

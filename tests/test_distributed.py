@@ -177,3 +177,19 @@ def test_an_unreadable_record_ends_all_with_what_was_learned(folder: Path) -> No
     assert "record 21" in log1
     assert "another rank ended with an error" in log0
     assert (made / "s_iter_2.solverstate").exists()
+
+
+@pytest.mark.parametrize("exact", [("--exact",), ("--iterations=5",)])
+def test_workers_score_as_one_process(exact: tuple[str, ...], folder: Path) -> None:
+    """To the last digit printed, and each prediction: 64 records in batches of 10."""
+    text = net(inputs=data("TRAIN", 3) + data("TEST", 10), scores=loss() + accuracy())
+    made = place(folder, f"test{len(exact[0])}", text, "")
+    words = ["test", "--model=net.prototxt", "--weights=start.caffemodel", "--threads=1", *exact]
+    told = []
+    for size in (1, 2, 3):
+        ranks = run_ranks(size, [*words, f"--predictions=p{size}.csv"], made)
+        assert [code for code, _ in ranks] == [0] * size, ranks
+        told.append([x for x in run_messages(ranks[0][1]) if "Predictions" not in x])
+        assert len(told[0]) > 10
+        assert told[-1] == told[0]
+        assert (made / f"p{size}.csv").read_text() == (made / "p1.csv").read_text()

@@ -33,7 +33,7 @@ def versions() -> dict[str, str]:
 def facts(
     net: Executor, solver: SolverParameter, precision: str, constraints: str
 ) -> dict[str, str]:
-    """Return name -> what all ranks have to have in common.
+    """Return name -> what the ranks of a training have to have in common.
 
     Args:
         net: the trained net.
@@ -44,19 +44,29 @@ def facts(
     Raises:
         FormatError: the data can't be read.
     """
+    return {
+        **net_facts(net, precision),
+        "solver": _digest(_of_all_ranks(solver)),
+        "constraints": constraints or "none",
+    }
+
+
+def net_facts(net: Executor, precision: str) -> dict[str, str]:
+    """Return name -> what ranks that run a net have to have in common.
+
+    Raises:
+        FormatError: the data can't be read.
+    """
     found = {
         "net": _digest(_without_sources(net)),
-        "solver": _digest(_of_all_ranks(solver)),
         "precision": precision,
-        "constraints": constraints or "none",
         "kind of device": net.device.type,
     }
     for layer in net.definition.layers(net.phase):
         if has_countable_records(layer):
             where = f"{net.definition.place(layer)}: layer '{printable(layer.name)}'"
-            found[f"data of layer '{printable(layer.name)}'"] = (
-                inspect_dataset(layer, where, all_labels=False).digest or "unknown"
-            )
+            digest = inspect_dataset(layer, where, all_labels=False).digest
+            found[f"data of layer '{printable(layer.name)}'"] = digest or "unknown"
     return found
 
 
