@@ -13,6 +13,14 @@ PROC_STAT = Path("/proc/stat")
 _METER_SECONDS = 0.3  # the least time that a CoreMeter measures: ticks are of 0.01 s
 
 
+def python_words() -> tuple[str, ...]:
+    """Return the words that start this Python, for `-m` and a module of sqgen behind them."""
+    # -P: a random.py in the user's folder must not replace Python's own.
+    here = {"", os.getcwd()} & set(sys.path)  # noqa: PTH109 - as sys.path has it
+    safe = ("-P",) if sys.version_info >= (3, 11) and not here else ()
+    return (sys.executable, *safe)
+
+
 def available_cores() -> int:
     """Return the number of cores that this process may run on."""
     if sys.platform.startswith("linux"):

@@ -31,7 +31,7 @@ from .constraints import TrainingConstraints
 from .device import select_device
 from .distributed import environment
 from .distributed.divided_test import tested_batches, weights_digest
-from .distributed.environment import find_placement
+from .distributed.environment import default_threads, find_placement
 from .distributed.same_run import facts, net_facts, require_same, versions
 from .distributed.shards import Shards
 from .distributed.world import World
@@ -72,7 +72,7 @@ def dispatch(action: str, line: CommandLine, busy_cores: float) -> None:
     if action == "device_query":
         device_query(line)
         return
-    workers = Workers(line.integer("threads") or None, busy_cores)
+    workers = Workers(line.integer("threads") or default_threads(), busy_cores)
     torch.set_num_threads(workers.layer_threads)
     {"train": train, "test": test, "time": time}[action](line, workers)
 

@@ -14,19 +14,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import SqgenError
+from ..errors import ResourceError, SqgenError
 from ..extras import importing, required
 from ..formats.files import error_reason
 from ..host import CoreMeter
 from ..text import did_you_mean, printable
 from ..version import __version__
 from . import glog
+from .distributed import watch
+from .distributed.environment import find_placement
+from .distributed.job import requested_job
 from .flags import CommandLine, FlagError, parse, usage
 
 PROGRAM = "sqgen-caffe"
 ACTIONS = ("device_query", "test", "time", "train")
 INTERRUPTED = 130  # exit code
 TRACEBACK = "SQGEN_TRACEBACK"  # an environment variable
+OUT_OF_MEMORY = "out of memory; use a smaller batch_size"
 MESSAGE_LIMIT = 2000  # characters shown of an error
 
 
@@ -51,12 +55,13 @@ def _open_closed_streams() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     try:
+        watch.follow_launcher()
         line = parse(arguments)
         if line.on("version"):
             return _print(f"caffe version 1.0.0 ({PROGRAM} {__version__})")
         if line.on("help"):
             return _print(usage(PROGRAM))
-        _set_log_level(line)
+        _set_log(line)
         return _dispatch(line)
     except FlagError as error:
         print(f"ERROR: {error}", file=sys.stderr)
@@ -65,14 +70,17 @@ def run(arguments: Sequence[str]) -> int:
         glog.fatal(printable(str(error), MESSAGE_LIMIT), _place(error))
         return error.exit_code
     except MemoryError:
-        glog.fatal("out of memory; use a smaller batch_size")
-        return SqgenError.exit_code
+        glog.fatal(OUT_OF_MEMORY)
+        return ResourceError.exit_code
     except KeyboardInterrupt:
         glog.error("interrupted")
         return INTERRUPTED
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
+        if _is_out_of_memory(error):
+            glog.fatal(OUT_OF_MEMORY, _place(error))
+            return ResourceError.exit_code
         glog.fatal(_describe_defect(error), _place(error))
         return SqgenError.exit_code
 
@@ -90,20 +98,34 @@ def _print(text: str) -> int:
     return 0
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether it is PyTorch's error of an allocation that failed."""
+    return isinstance(error, RuntimeError) and bool(
+        re.search("allocate memory|out of memory", str(error))
+    )
+
+
 def _describe_defect(error: Exception) -> str:
-    """Describe an exception that no check raised: out of memory, or a defect of ours."""
-    text = str(error)
-    if isinstance(error, RuntimeError) and re.search("allocate memory|out of memory", text):
-        return "out of memory; use a smaller batch_size"
-    description = printable(f"{type(error).__name__}: {text}", MESSAGE_LIMIT)
+    """Describe an exception that no check raised: a defect of ours."""
+    description = printable(f"{type(error).__name__}: {error}", MESSAGE_LIMIT)
     return f"{description}; this is a defect of sqgen, please report it ({TRACEBACK}=1 shows more)"
 
 
-def _set_log_level(line: CommandLine) -> None:
+def _set_log(line: CommandLine) -> None:
+    """Set the least severity, and the rank that lines carry; other ranks than the first only warn.
+
+    Raises:
+        NetError: the environment's rank is none.
+    """
+    placement = find_placement()
+    is_first = placement is None or placement.speaks
+    glog.set_rank(None if placement is None or is_first else placement.rank)
     level = line.integer("minloglevel")
     environment = os.environ.get("GLOG_minloglevel", "")  # noqa: SIM112
-    if "minloglevel" not in line.explicit and re.fullmatch("[0-9]{1,9}", environment):
-        level = int(environment)
+    if "minloglevel" not in line.explicit:
+        if re.fullmatch("[0-9]{1,9}", environment):
+            level = int(environment)
+        level = level if is_first else max(level, glog.WARNING)
     glog.set_threshold(level)
 
 
@@ -122,6 +144,11 @@ def _dispatch(line: CommandLine) -> int:
         hint = did_you_mean(action, ACTIONS)
         glog.fatal(f"Unknown action: {printable(action)}{hint}", "caffe.cpp:83")
         return FlagError.exit_code
+    job = requested_job(action, line)
+    if job is not None:
+        from .distributed.launch import launch
+
+        return launch(job)
     meter = CoreMeter()  # while PyTorch loads
     with _exiting_on_interrupt(), required("torch", PROGRAM), importing():
         from . import actions

@@ -7,6 +7,7 @@ import torch
 from ..errors import NetError
 from ..formats.schema import SolverParameter
 from ..text import printable
+from .distributed.environment import find_placement
 from .flags import CommandLine
 
 
@@ -21,7 +22,7 @@ def select_device(
         source: its file.
 
     Raises:
-        NetError: several GPUs, or one that this machine lacks.
+        NetError: several GPUs where one is used, or one that this machine lacks.
     """
     if line.on("cpu"):
         return "cpu", ""
@@ -32,10 +33,7 @@ def select_device(
         gpu, origin = str(solver.device_id), f"solver_mode: GPU in {source}"
     if not gpu:
         return "cpu", ""
-    if gpu == "all" or "," in gpu:
-        raise NetError(
-            f"{origin} {printable(gpu)}: several GPUs are not supported yet; give one, or --cpu"
-        )
+    gpu = _gpu_of_rank(gpu, origin)
     if not (gpu.isascii() and gpu.isdigit()):
         raise NetError(f"{origin} {printable(gpu)}: not a GPU number; give one, or --cpu")
     _check_present(gpu, origin)
@@ -43,6 +41,30 @@ def select_device(
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     return f"cuda:{gpu}", gpu
+
+
+def _gpu_of_rank(gpu: str, origin: str) -> str:
+    """Return the GPU of this process among those of a training on several."""
+    if gpu != "all" and "," not in gpu:
+        return gpu
+    placement = find_placement()
+    number = placement.local_rank if placement is not None else 0
+    several = NetError(
+        f"{origin} {printable(gpu)}: only a training runs on several GPUs; give one, or --cpu"
+    )
+    if gpu == "all":
+        if placement is None and not (torch.cuda.is_available() and torch.cuda.device_count() == 1):
+            raise several
+        return str(number)
+    words = gpu.split(",")
+    if placement is None:
+        raise several
+    if number >= len(words):
+        raise NetError(
+            f"{origin} {printable(gpu)}: names {len(words)} GPUs for {placement.local_world_size}"
+            " processes on this machine; give one for each, or --cpu"
+        )
+    return words[number]
 
 
 def _check_present(gpu: str, origin: str) -> None:

@@ -23,12 +23,19 @@ _CONTROL = re.compile(r"[\0-\x08\x0a-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u20
 
 _lock = threading.Lock()
 _threshold = INFO
+_lead = ""  # before each line of a rank whose log is not the run's
 
 
 def set_threshold(severity: int) -> None:
     """Omit less severe lines, as glog's `--minloglevel` does; fatal lines always show."""
     global _threshold
     _threshold = min(severity, FATAL)
+
+
+def set_rank(rank: int | None) -> None:
+    """Put the rank before each line, `[rank 1] W1127 ...`; None for no rank."""
+    global _lead
+    _lead = "" if rank is None else f"[rank {rank}] "
 
 
 def format_shape(shape: Sequence[int]) -> str:
@@ -59,6 +66,12 @@ def fatal(text: str, at: str = "") -> None:
     _write(FATAL, text, at)
 
 
+def pass_on(line: str) -> None:
+    """Write a line of another process, which has its prefix."""
+    if sys.stderr is not None:
+        _emit(f"{line}\n")
+
+
 def _escape(text: str) -> str:
     """Escape what makes a name another line, or a command to the terminal."""
     return text if text.isprintable() else _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
@@ -73,10 +86,15 @@ def _write(severity: int, text: str, at: str, body: str = "") -> None:
     now = time.time()
     stamp = time.strftime("%m%d %H:%M:%S", time.localtime(now))
     prefix = f"{_LETTERS[severity]}{stamp}.{int(now % 1 * 1e6):06d} {threading.get_native_id()}"
-    lines = "\n".join(map(_escape, body.split("\n")))
+    lines = "\n".join(_lead + _escape(line) if line else "" for line in body.split("\n"))
+    _emit(f"{_lead}{prefix} {at}] {_escape(text)}\n{lines}")
+
+
+def _emit(text: str) -> None:
     try:
         with _lock:
-            sys.stderr.write(f"{prefix} {at}] {_escape(text)}\n{lines}")
+            assert sys.stderr is not None
+            sys.stderr.write(text)
             sys.stderr.flush()
     except (OSError, ValueError) as problem:
         # A run of days must not end because of its log. A closed pipe stays closed; a full disk may

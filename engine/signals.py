@@ -11,14 +11,18 @@ Handler = Callable[[int, FrameType | None], object] | int | None  # what signal.
 STOP, SNAPSHOT, NONE = "stop", "snapshot", "none"
 
 
+def signal_effects(sigint: str, sighup: str) -> dict[int, str]:
+    """Return signal -> its effect, SIGINT's first."""
+    effects: dict[int, str] = {signal.SIGINT: sigint, signal.SIGTERM: STOP}
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    return effects if hangup is None else {**effects, hangup: sighup}
+
+
 class SignalHandler:
     """Turns signals into requests to the solver; installed within a `with`."""
 
     def __init__(self, sigint: str = STOP, sighup: str = SNAPSHOT) -> None:
-        self.effects = {signal.SIGINT: sigint, signal.SIGTERM: STOP}
-        hangup = getattr(signal, "SIGHUP", None)  # not on Windows
-        if hangup is not None:
-            self.effects[hangup] = sighup
+        self.effects = signal_effects(sigint, sighup)
         self._received: set[int] = set()
         self._previous: dict[int, Handler] = {}
 

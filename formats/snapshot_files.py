@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -238,14 +238,28 @@ class Snapshot(NamedTuple):
     remarks: list[str]
 
 
-def newest_snapshot(prefix: str) -> Snapshot | None:
+def list_states(prefix: str) -> dict[str, int]:
+    """Return the solver states of a prefix -> when they were written, in ns.
+
+    Raises:
+        FormatError: its folder can't be read.
+    """
+    return {path: written for written, _, path in _states(prefix)}
+
+
+def newest_snapshot(prefix: str, but: Mapping[str, int] | None = None) -> Snapshot | None:
     """Return the last written snapshot of a prefix that is complete, and of finite weights.
+
+    Args:
+        prefix: the solver's snapshot_prefix.
+        but: an earlier `list_states`, whose states are left out.
 
     Raises:
         FormatError: its folder can't be read.
     """
     remarks: list[str] = []
-    older = sorted(_states(prefix), reverse=True)
+    known = but or {}
+    older = sorted((x for x in _states(prefix) if known.get(x[2]) != x[0]), reverse=True)
     while older:
         _, iteration, path = older.pop(0)
         try:

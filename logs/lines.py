@@ -42,6 +42,7 @@ AVERAGE_TIME = re.compile(
 )
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 RANK = re.compile(r"\[\d+\.\d+\] ")  # NVCaffe's, before its messages
+OTHER_RANK = re.compile(r"\[rank [1-9]\d{0,6}\] ")  # of sqgen-caffe, before a line
 # A cut line may look whole; these can't be the beginning of something longer.
 CERTAINLY_WHOLE = re.compile(
     r" loss\)$|Optimization Done(?:\.| in .+)$|\*\*\* Benchmark ends \*\*\*$"

@@ -22,6 +22,7 @@ from .lines import (
     ITERATION,
     LAYER_TIME,
     MAX_LINE,
+    OTHER_RANK,
     OUTPUT,
     RANK,
     SCORE,
@@ -197,6 +198,8 @@ class Parser:
             raw = raw[-MAX_LINE:]
             if not split_line(raw).file:
                 return
+        if "[rank " in raw[:MAX_LEAD] and self._is_of_another_rank(raw):
+            return
         if self._dump is not None and _DUMP_STRING.fullmatch(raw):
             line = Line("", "", "", "", "", "", raw)
         else:
@@ -214,6 +217,13 @@ class Parser:
             self._listener.fatal(line.stamp, line.place, line.text.strip())
         else:
             self._parse_message(line, len(raw) - len(line.lead))
+
+    def _is_of_another_rank(self, raw: str) -> bool:
+        """Decide whether a line of several devices is not of the first, whose log is the run's."""
+        match = OTHER_RANK.search(raw, 0, MAX_LEAD)
+        if match is None or (self._dump is not None and _DUMP_STRING.fullmatch(raw)):
+            return False
+        return _shape(raw[: match.start()]) == self._lead or not match.start()
 
     def _is_bare_message(self, text: str) -> bool:
         """Handle a line without a prefix; return whether it may be a message of a stripped log."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FormatError, SqgenError, StoppedError
 from ..extras import require_engine
+from ..host import python_words
 from ..text import printable, shell_join
 from .subprocess_guard import CANNOT_EXECUTE, SIGNAL_EXIT_BASE, GuardedProcess
 
@@ -102,10 +102,7 @@ def _embedded_engine(why: str) -> Engine:
     require_engine(f"{why}, which")
     from ..version import __version__
 
-    # -P: a random.py in the user's folder must not replace Python's own.
-    here = {"", os.getcwd()} & set(sys.path)  # noqa: PTH109 - as sys.path has it
-    safe = ("-P",) if sys.version_info >= (3, 11) and not here else ()
-    return Engine(TORCH, (sys.executable, *safe, "-m", "sqgen.engine"), why, __version__)
+    return Engine(TORCH, (*python_words(), "-m", "sqgen.engine"), why, __version__)
 
 
 def _probe_engine(command: tuple[str, ...], why: str) -> Engine:

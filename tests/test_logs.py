@@ -247,6 +247,18 @@ def test_other_shapes_say_the_same(name: str, change: Any) -> None:
     assert without_times(parse(change(text))) == without_times(parse(text))
 
 
+@pytest.mark.parametrize("lead", ["", "node-7 12:00:01 "])
+@pytest.mark.parametrize("name", ["train_two_test_nets", "train_resume", "fatal_missing_lmdb"])
+def test_lines_of_other_ranks_are_not_the_runs(name: str, lead: str) -> None:
+    """Whatever they say, and wherever they stand."""
+    lines = text_of(name).splitlines()
+    mixed = []
+    for number, line in enumerate(lines):
+        mixed += [line, f"[rank {number % 3 + 1}] {line}"]
+    one, several = (parse("".join(f"{lead}{x}\n" for x in text)) for text in (lines, mixed))
+    assert summed(several) == summed(one)
+
+
 def test_older_and_other_forms_of_the_iteration_line() -> None:
     p = "I1123 02:37:19.366457 1 solver.cpp:228] "
     result = parse(
