@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 LETTER, LINE = 5.6, 13.0  # pixels of a letter, and of a line, at size 10
 MARK, EDGE = 5.0, 1.5  # pixels from the middle of a point, or of a line, to its edge
@@ -80,6 +80,56 @@ def place_labels(
         tries.append([found[number] for number in numbers])
     best = min(tries, key=lambda found: sum(cost for _, cost in found))
     return [place for place, _ in best]
+
+
+def label_layers(
+    points: Mapping[str, Sequence[float]], labels: Sequence[str], places: Sequence[Place | None]
+) -> list[dict[str, Any]]:
+    """Return layers of Vega-Lite: labels at their places, and lines to those that are far.
+
+    Args:
+        points: the fields of the axes, x first -> a value for each label.
+        labels: of the points.
+        places: of `place_labels`; a label without one is left out.
+    """
+    across, up = points
+    values = [
+        {
+            across: x,
+            up: y,
+            "label": label,
+            **place._asdict(),
+            "end": place.line_dy if place.is_far else None,
+        }
+        for x, y, label, place in zip(*points.values(), labels, places, strict=True)
+        if place is not None
+    ]
+    dx, dy, end, align = ({"expr": f"datum.{each}"} for each in ("dx", "dy", "end", "align"))
+    return [
+        {
+            "data": {"values": [each for each in values if each["end"] is not None]},
+            "mark": {
+                "type": "rule",
+                "clip": True,
+                "strokeWidth": 0.6,
+                "x2Offset": dx,
+                "y2Offset": end,
+            },
+            "encoding": {"x2": {"field": across}, "y2": {"field": up}, "color": None},
+        },
+        {
+            "data": {"values": values},
+            "mark": {
+                "type": "text",
+                "clip": True,
+                "fontSize": 10,
+                "dx": dx,
+                "dy": dy,
+                "align": align,
+            },
+            "encoding": {"text": {"field": "label"}, "color": None},
+        },
+    ]
 
 
 def _place(

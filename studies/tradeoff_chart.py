@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..report.charts import ZOOM, Chart, chart_label
-from ..report.label_places import Box, place_labels
+from ..report.label_places import Box, label_layers, place_labels
 from ..report.theme import DASHES, SHAPES
 from .tradeoff_table import MeasuredPoint, Tradeoff
 
@@ -220,40 +220,5 @@ def _name_layers(
     obstacles = [axes.bar(row) for row in rows] + [axes.line(row) for row in lines]
     labels = [chart_label(row["point"], NAME) for row in named]
     places = place_labels([axes.place(row) for row in named], labels, obstacles, WIDTHS, HEIGHT)
-    values = [
-        {
-            "kB": row["kB"],
-            "accuracy": row["accuracy"],
-            "label": label,
-            **place._asdict(),
-            "end": place.line_dy if place.is_far else None,
-        }
-        for row, label, place in zip(named, labels, places, strict=True)
-        if place is not None
-    ]
-    dx, dy, end, align = ({"expr": f"datum.{each}"} for each in ("dx", "dy", "end", "align"))
-    return [
-        {
-            "data": {"values": [each for each in values if each["end"] is not None]},
-            "mark": {
-                "type": "rule",
-                "clip": True,
-                "strokeWidth": 0.6,
-                "x2Offset": dx,
-                "y2Offset": end,
-            },
-            "encoding": {"x2": {"field": "kB"}, "y2": {"field": "accuracy"}, "color": None},
-        },
-        {
-            "data": {"values": values},
-            "mark": {
-                "type": "text",
-                "clip": True,
-                "fontSize": 10,
-                "dx": dx,
-                "dy": dy,
-                "align": align,
-            },
-            "encoding": {"text": {"field": "label"}, "color": None},
-        },
-    ]
+    fields = {name: [row[name] for row in named] for name in ("kB", "accuracy")}
+    return label_layers(fields, labels, places)

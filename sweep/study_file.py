@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import DesignError, FormatError
 from ..formats import toml
 from ..formats.files import read_bytes
+from ..logs.scores import is_accuracy_name
 from ..text import did_you_mean, first_few, printable
 from .steps import DATA, DATA_COMMANDS, STEPS
 
@@ -253,7 +254,8 @@ def _parse_measures(given: object) -> tuple[str, ...]:
     for name in given:
         known = (*SCORES, *COUNTS)
         own = name.rpartition(".")[2]
-        hint = "" if own in known else did_you_mean(own, known, 0.7)
+        is_known = own in known or is_accuracy_name(own)
+        hint = "" if is_known else did_you_mean(own, known, 0.7)
         if hint:
             raise DesignError(f"measure: no '{printable(name)}'{hint}")
     return tuple(dict.fromkeys(given))
@@ -365,7 +367,7 @@ def _parse_resources(table: Mapping[str, Any]) -> Resources:
 
 
 _KIND_TEXT = {int: "a whole number", str: "a text", list: "a list of texts"}
-CHART_KINDS = ("bars", "curve", "pareto")
+CHART_KINDS = BARS, DOTS, CURVE, PARETO = ("bars", "dots", "curve", "pareto")
 
 
 def _parse_chart(table: Mapping[str, Any]) -> dict[str, str]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ..progress import no_bar
+from ..text import printable
 from .progress_bar import ProgressBar, print_note
-from .terminal import echo, print_json, print_lines, print_table, terminal_width
+from .terminal import echo, print_json, print_lines, print_table, terminal_width, warn
 
 if TYPE_CHECKING:
     from ..sweep.launcher import Job, Launcher
@@ -91,7 +92,18 @@ def study(
     ).run(plan)
     result = read_results(root, plan)
     _print_result(result, as_json)
+    _write_files(root, result, quiet)
     return 1 if result.failed else 0
+
+
+def _write_files(root: Path, result: StudyResult, quiet: bool) -> None:
+    from ..sweep.result_files import write_results
+
+    names, why = write_results(root, result)
+    if why:
+        warn(why)
+    if not quiet:
+        _log(f"wrote {', '.join(names)} in {printable(str(root))}")
 
 
 def _log(line: str) -> None:
