@@ -337,10 +337,13 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"--rendezvous {where}: node 0 can't listen there: address already in use" in line
 
 
-@pytest.mark.parametrize("action", ["time", "test"])
-def test_workers_only_train(action: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.run([action, "--workers=2"]) == 2
-    assert f"--workers is for train; {action} runs in one process" in capsys.readouterr().err
+def test_workers_train_and_test(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(["time", "--workers=2"]) == 2
+    assert "--workers is for train and test; time runs in one process" in capsys.readouterr().err
+    assert command.run(["test", "--workers=2", "--max_restarts=1"]) == 2
+    assert (
+        "--max_restarts is for train: a test has nothing to go on from" in capsys.readouterr().err
+    )
 
 
 # Who launches, and who joins

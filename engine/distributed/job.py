@@ -14,6 +14,7 @@ from .nodes import LOOPBACK, Nodes
 
 MODULE = "sqgen.engine"
 
+ACTIONS = ("train", "test")
 MAXIMUM_WORKERS = 1024  # on a machine: what is more is a slip
 _LAUNCHERS = ("workers", "nodes", "node_rank", "rendezvous", "max_restarts")  # not its ranks'
 FLAGS = (*_LAUNCHERS, "stall_timeout")
@@ -56,10 +57,14 @@ def requested_job(action: str, line: CommandLine) -> Job | None:
         NetError: the flags contradict each other, the environment, or the machine.
     """
     given = [name for name in FLAGS if name in line.explicit]
-    if action != "train":
+    if action not in ACTIONS:
         if given:
-            raise NetError(f"--{given[0]} is for train; {action} runs in one process")
+            raise NetError(f"--{given[0]} is for train and test; {action} runs in one process")
         return None
+    if action == "test" and "max_restarts" in given:
+        raise NetError(
+            "--max_restarts is for train: a test has nothing to go on from; run it again"
+        )
     placement = find_placement()
     if placement is not None:
         if not placement.is_ours:
