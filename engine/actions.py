@@ -116,7 +116,7 @@ def train(line: CommandLine, workers: Workers) -> None:
     param.train_state.level = line.integer("level")
     param.train_state.stage.extend(line.text("stage").split(","))
     device, gpu = select_device(line, param, printable(source))
-    _log_training_device(param, gpu)
+    _log_training_device(param, gpu, line.text("gpu"))
     precision = float_precision(line, gpu)
     if snapshot or weights:
         del param.weights[:]
@@ -280,13 +280,18 @@ def _training_seed(param: SolverParameter, saved: SavedRun | None) -> int:
     return int(launcher) if launcher.isdecimal() else _new_seed()
 
 
-def _log_training_device(param: SolverParameter, gpu: str) -> None:
-    if gpu:
-        glog.info(f"Using GPUs {gpu}", "caffe.cpp:204")
-        glog.info(f"GPU {gpu}: {torch.cuda.get_device_name(int(gpu))}", "caffe.cpp:209")
-        param.device_id = int(gpu)
-    else:
+def _log_training_device(param: SolverParameter, gpu: str, requested: str) -> None:
+    """Log the devices of a training: Caffe names all of `--gpu`, of which `gpu` is this rank's."""
+    if not gpu:
         glog.info("Use CPU.", "caffe.cpp:197")
+        return
+    gpus = requested.split(",") if "," in requested else [gpu]
+    if requested == "all":
+        gpus = [str(number) for number in range(torch.cuda.device_count())]
+    glog.info(f"Using GPUs {', '.join(gpus)}", "caffe.cpp:204")
+    for each in gpus:
+        glog.info(f"GPU {each}: {torch.cuda.get_device_name(int(each))}", "caffe.cpp:209")
+    param.device_id = int(gpu)
 
 
 def _log_device(gpu: str, gpu_place: str, cpu_place: str) -> None:

@@ -29,7 +29,7 @@ from .flags import CommandLine, FlagError, parse, usage
 PROGRAM = "sqgen-caffe"
 ACTIONS = ("device_query", "test", "time", "train")
 INTERRUPTED = 130  # exit code
-TRACEBACK = "SQGEN_TRACEBACK"  # an environment variable
+TRACEBACK, TORCH_LOG = "SQGEN_TRACEBACK", "TORCH_CPP_LOG_LEVEL"  # environment variables
 OUT_OF_MEMORY = "out of memory; use a smaller batch_size"
 MESSAGE_LIMIT = 2000  # characters shown of an error
 
@@ -149,6 +149,8 @@ def _dispatch(line: CommandLine) -> int:
         from .distributed.launch import launch
 
         return launch(job)
+    if find_placement() is not None:
+        os.environ.setdefault(TORCH_LOG, "ERROR")  # else each lost connection prints a stack
     meter = CoreMeter()  # while PyTorch loads
     with _exiting_on_interrupt(), required("torch", PROGRAM), importing():
         from . import actions

@@ -63,7 +63,10 @@ class World:
         return self.rank == 0
 
     def _meet(self, placement: Placement) -> None:
-        backend = "nccl" if self.device.type == "cuda" else "gloo"
+        backend = "gloo"
+        if self.device.type == "cuda":
+            backend = "nccl"
+            torch.cuda.set_device(self.device)  # else NCCL may take another rank's
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
