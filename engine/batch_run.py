@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,6 +20,7 @@ from .tensors import join_batches
 from .workers import RecordRange, Workers
 
 Tensor = torch.Tensor
+OnGradient = Callable[[int, Tensor], None]  # number of the parameter among those learned, gradient
 
 
 class Outcome(NamedTuple):
@@ -71,6 +74,7 @@ class BatchRun:
         random_key: first record of a micro-batch -> the key of its random numbers.
         dtype: of the inputs.
         device: of the inputs and parameters.
+        on_gradient: gets each gradient of a batch that runs whole, as soon as it is computed.
     """
 
     steps: Sequence[Step]
@@ -83,6 +87,7 @@ class BatchRun:
     random_key: Callable[[int], tuple[int, int, int]]
     dtype: torch.dtype
     device: torch.device
+    on_gradient: OnGradient | None = None
 
     @property
     def records(self) -> int:
@@ -162,7 +167,24 @@ class BatchRun:
             result.score_counts |= forward.score_counts
             blobs.clear()
             if self.gradients:
-                self._differentiate(result, forward.objective)
+                with self._telling_gradients(records is None):
+                    self._differentiate(result, forward.objective)
+
+    @contextmanager
+    def _telling_gradients(self, is_whole: bool) -> Iterator[None]:
+        """Call `on_gradient` with what a backward pass computes."""
+        handles = []
+        if is_whole and self.on_gradient is not None:
+            learned = (tensor for tensor in self.weights.tensors if tensor.requires_grad)
+            handles = [
+                tensor.register_hook(partial(self.on_gradient, number))  # type: ignore[no-untyped-call]
+                for number, tensor in enumerate(learned)
+            ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _differentiate(self, result: _WorkerResult, objective: Tensor | None) -> None:
         """Add the gradients of a micro-batch's objective to its worker's."""

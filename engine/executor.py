@@ -20,7 +20,7 @@ from ..nets.definition import NetDefinition
 from ..nets.layer_types import AUTOMATIC
 from ..text import did_you_mean, printable
 from . import glog, memory
-from .batch_run import BatchRun
+from .batch_run import BatchRun, OnGradient
 from .forward import ForwardPass
 from .fusion import fused_schedule
 from .hooks import Hook, Hooks
@@ -333,9 +333,14 @@ class Executor:
         *,
         keep: Container[str] = (),
         hooks: Sequence[Hook] = (),
+        on_gradient: OnGradient | None = None,
     ) -> BatchResult:
-        """Run one batch and add its gradients to `Parameter.grad`; see `forward`."""
-        return self._run_batch(arrays, True, keep, Hooks(hooks))
+        """Run one batch and add its gradients to `Parameter.grad`; see `forward`.
+
+        Of a batch that runs whole, `on_gradient` gets each gradient before, as soon as it is
+        computed, with the parameter's number among those that are learned.
+        """
+        return self._run_batch(arrays, True, keep, Hooks(hooks), on_gradient)
 
     def forward_between(
         self,
@@ -413,6 +418,7 @@ class Executor:
         gradients: bool,
         keep: Container[str],
         hooks: Hooks,
+        on_gradient: OnGradient | None = None,
     ) -> BatchResult:
         kept = self._select_blobs(keep) | set(self.outputs)
         inputs = self.inputs.next(arrays, self.random_key(0), hooks)
@@ -427,6 +433,7 @@ class Executor:
             random_key=self.random_key,
             dtype=self.input_dtype,
             device=self.device,
+            on_gradient=on_gradient,
         )
         if self.splits_batches and hooks.per_record and run.has_one_batch_size:
             outcome = run.run_in_micro_batches(self.workers, self._record_bytes)

@@ -7,6 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+from sqgen.engine.distributed import exchange
+from sqgen.engine.distributed.shards import Shards
+from sqgen.engine.distributed.world import World
+from sqgen.engine.open_net import EngineOptions, open_net
+from sqgen.engine.parameters import Parameter
+from sqgen.engine.workers import Workers
+from sqgen.nets.definition import parse_net
 
 from .databases import make_lmdb
 from .ranks import run_ranks
@@ -75,8 +84,6 @@ def trained(folder: Path, name: str, size: int, batch: int, solver: str, **flags
 @pytest.fixture
 def two_gpus() -> tuple[str, ...]:
     """Flags that give each of two ranks a GPU; skips where there are not two."""
-    import torch
-
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count < 2:
         pytest.skip(f"needs two GPUs, and PyTorch {torch.__version__} sees {count}")
@@ -131,6 +138,50 @@ def test_the_log_is_that_of_the_first_worker(folder: Path) -> None:
     (whole,) = train(1, alone)
     losses = [re.findall(r"Iteration 0 .*loss = (\S+)", log)[0] for log in (first, whole)]
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("numbers", [1, 200])
+def test_buckets_leave_the_sums_as_they_are(numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients given early, late or not at all, in any order, in many buckets or in few."""
+    monkeypatch.setattr(exchange, "BUCKET", numbers)
+    random = np.random.default_rng(3)
+    shapes = [(6, 3, 3, 3), (6,), (4, 6, 3, 3), (4,), (5, 4), (5,)]
+    parameters = [
+        Parameter("layer", index, torch.zeros(shape), 1, 1) for index, shape in enumerate(shapes)
+    ]
+    shards = Shards(3, range(3))
+    summing = exchange.GradientExchange(World(), shards, parameters)
+    for _ in range(2):  # the buffers are used again
+        drawn = [[torch.from_numpy(random.normal(size=s)).float() for s in shapes] for _ in "abc"]
+        given: list[list[torch.Tensor | None]] = [[*each] for each in drawn]
+        given[1][3] = None
+        wanted = [(a + b + c) * (1 / 3) for a, b, c in zip(*drawn, strict=True)]
+        wanted[3] = (drawn[0][3] + drawn[2][3]) * (1 / 3)
+        running = summing.begin()
+        running.give(0, dict(enumerate(given[0])))
+        for place, number in ((2, 5), (1, 4), (1, 5), (2, 4), (2, 0), (1, 3)):
+            running.give(place, {number: given[place][number]})
+        asked = running.finish(given, exchange.Requests(snapshot=True))
+        assert asked == exchange.Requests(snapshot=True)
+        for parameter, mean in zip(parameters, wanted, strict=True):
+            assert parameter.grad is not None
+            assert torch.equal(parameter.grad, mean)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_gradients_are_told_before_the_batch_ends(whole: bool, folder: Path) -> None:
+    text = net(middle=(batch_norm("conv1") if whole else "") + RELU1 + POOL1)
+    definition = parse_net(text.replace("../data", f"{folder}/data"))
+    opened = open_net(definition, "TRAIN", EngineOptions("fp32", "cpu", Workers(1), 1))
+    told: dict[int, torch.Tensor] = {}
+    opened.train_batch(on_gradient=lambda number, gradient: told.update({number: gradient.clone()}))
+    opened.close()
+    learned = [each for each in opened.parameters.unique if each.learned]
+    assert sorted(told) == (list(range(len(learned))) if whole else [])
+    for number, gradient in told.items():
+        summed = learned[number].grad
+        assert summed is not None
+        assert torch.equal(gradient, summed)
 
 
 @pytest.mark.parametrize("before", [1, 2, 4])

@@ -6,7 +6,7 @@ number, BatchNorm normalizes each batch by itself, and the statistics and losses
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -33,7 +33,8 @@ class DataParallel:
     def __init__(self, world: World, shards: Shards, net: Executor) -> None:
         self.world, self.shards, self.net = world, shards, net
         self._exchange = GradientExchange(world, shards, net.parameters.unique)
-        self._learned = [each for each in net.parameters.unique if each.learned]
+        self._sum = self._exchange.begin()
+        self._learned = self._exchange.learned
         self._statistics = [each for each in net.parameters.unique if each.statistic]
 
     def gradients(
@@ -60,7 +61,8 @@ class DataParallel:
             self.leave(Requests(failed=True))
             raise
         ACTIVITY.mark("exchange", iteration)
-        asked = self._exchange.run(gradients, requests)
+        asked = self._sum.finish(gradients, requests)
+        self._sum = self._exchange.begin()
         if asked.failed:
             raise PeerLostError("another rank ended with an error")
         return result, asked
@@ -68,7 +70,7 @@ class DataParallel:
     def leave(self, requests: Requests) -> None:
         """Take part in the sum without gradients, to tell the others of an end."""
         nothing = [[None] * len(self._learned) for _ in self.shards.own]
-        self._exchange.run(nothing, requests)
+        self._sum.finish(nothing, requests)
 
     def _compute(self, iter_size: int) -> tuple[BatchResult, list[list[Tensor | None]]]:
         """Return the first shard's result, and each own shard's gradients."""
@@ -80,21 +82,28 @@ class DataParallel:
             for place, shard in enumerate(shards.own):
                 # The random numbers of a pass are those of its number, whichever process runs it.
                 net.passes = first + number * shards.count + shard
-                self._give(gradients[place])
+                for parameter, gradient in zip(self._learned, gradients[place], strict=True):
+                    parameter.grad = gradient
+                is_last = number == iter_size - 1
                 with self._kept_statistics(place > 0):
-                    result = net.train_batch()
-                gradients[place] = self._take()
+                    result = net.train_batch(on_gradient=self._early(place) if is_last else None)
+                gradients[place] = [parameter.grad for parameter in self._learned]
+                if is_last:
+                    self._sum.give(place, dict(enumerate(gradients[place])))
                 results += [result] if place == 0 else []
         net.passes = first + iter_size * shards.count
         loss = sum(result.loss for result in results) / iter_size
         return results[-1]._replace(loss=loss), gradients
 
-    def _give(self, gradients: list[Tensor | None]) -> None:
-        for parameter, gradient in zip(self._learned, gradients, strict=True):
-            parameter.grad = gradient
+    def _early(self, place: int) -> Callable[[int, Tensor], None]:
+        """Return what sends the final gradients of an own shard while others are computed."""
 
-    def _take(self) -> list[Tensor | None]:
-        return [parameter.grad for parameter in self._learned]
+        def give(number: int, gradient: Tensor) -> None:
+            before = self._learned[number].grad
+            total = gradient if before is None else before + gradient
+            self._sum.give(place, {number: total})
+
+        return give
 
     @contextmanager
     def _kept_statistics(self, kept: bool) -> Iterator[None]:
