@@ -34,6 +34,7 @@ from .distributed.divided_test import tested_batches, weights_digest
 from .distributed.environment import default_threads, find_placement
 from .distributed.same_run import facts, net_facts, require_same, versions
 from .distributed.shards import Shards
+from .distributed.watch import ACTIVITY
 from .distributed.world import World
 from .executor import Executor
 from .flags import INT8, CommandLine
@@ -122,7 +123,9 @@ def train(line: CommandLine, workers: Workers) -> None:
         del param.weights[:]
     if weights:
         param.weights.append(weights)
+    ACTIVITY.mark("meeting", 0)
     with closing(World(find_placement(), device)) as world:
+        ACTIVITY.mark("comparison", 0)
         require_same(world, versions())
         _train(line, workers, param, source, given, (precision, device), world)
 

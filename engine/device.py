@@ -50,7 +50,7 @@ def _gpu_of_rank(gpu: str, origin: str) -> str:
     placement = find_placement()
     number = placement.local_rank if placement is not None else 0
     several = NetError(
-        f"{origin} {printable(gpu)}: only a training runs on several GPUs; give one, or --cpu"
+        f"{origin} {printable(gpu)}: only train and test run on several GPUs; give one, or --cpu"
     )
     if gpu == "all":
         if placement is None and not (torch.cuda.is_available() and torch.cuda.device_count() == 1):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 
 LINE_LIMIT = 1 << 16  # bytes of a message
 SEND_SECONDS = 5.0  # until a peer that reads nothing counts as gone
+CLOSE_SECONDS = 2.0  # until a peer has to close, too
 _SIOCGIFADDR = 0x8915  # netdevice(7)
 
 
@@ -78,7 +80,14 @@ class Channel:
         return messages
 
     def close(self) -> None:
-        """Close it."""
+        """Close it, once the other end has what was sent: a reset would discard it."""
+        end = time.monotonic() + CLOSE_SECONDS
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            while (left := end - time.monotonic()) > 0:
+                self._socket.settimeout(left)
+                if not self._socket.recv(LINE_LIMIT):
+                    break
         self.is_open = False
         self._socket.close()
 

@@ -6,12 +6,12 @@ number, BatchNorm normalizes each batch by itself, and the statistics and losses
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
-from ...errors import FormatError, NetError, PeerLostError
+from ...errors import FormatError, NetError, PeerLostError, SqgenError
 from ..executor import BatchResult, Executor
 from .exchange import GradientExchange, Requests
 from .shards import Shards
@@ -55,17 +55,32 @@ class DataParallel:
             FormatError, NetError: a record can't be read; all processes know that one failed.
             PeerLostError: another process has gone, or failed.
         """
-        try:
-            result, gradients = self._compute(iter_size)
-        except (FormatError, NetError):
-            self.leave(Requests(failed=True))
-            raise
-        ACTIVITY.mark("exchange", iteration)
-        asked = self._sum.finish(gradients, requests)
-        self._sum = self._exchange.begin()
-        if asked.failed:
-            raise PeerLostError("another rank ended with an error")
+        with self._unchanged_on_faults():
+            try:
+                result, gradients = self._compute(iter_size)
+            except (FormatError, NetError):
+                self.leave(Requests(failed=True))
+                raise
+            ACTIVITY.mark("exchange", iteration)
+            asked = self._sum.finish(gradients, requests)
+            self._sum = self._exchange.begin()
+            if asked.failed:
+                raise PeerLostError("another rank ended with an error")
         return result, asked
+
+    @contextmanager
+    def _unchanged_on_faults(self) -> Iterator[None]:
+        """Put BatchNorm's statistics back on an error: a snapshot then repeats the iteration."""
+        before = [each.data.clone() for each in self._statistics]
+        try:
+            yield
+        except SqgenError:
+            self._set_statistics(before)
+            raise
+
+    def _set_statistics(self, values: Sequence[Tensor]) -> None:
+        for each, value in zip(self._statistics, values, strict=True):
+            each.data.copy_(value)
 
     def leave(self, requests: Requests) -> None:
         """Take part in the sum without gradients, to tell the others of an end."""
@@ -108,7 +123,7 @@ class DataParallel:
     @contextmanager
     def _kept_statistics(self, kept: bool) -> Iterator[None]:
         """Leave BatchNorm's statistics as they are."""
-        before = [each.data.clone() for each in self._statistics] if kept else []
+        before = [each.data.clone() for each in self._statistics] if kept else None
         yield
-        for each, values in zip(self._statistics, before, strict=False):
-            each.data.copy_(values)
+        if before is not None:
+            self._set_statistics(before)

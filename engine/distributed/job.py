@@ -1,4 +1,4 @@
-"""Which training on several devices a command line asks for, or that it asks for none."""
+"""Which training or test on several devices a command line asks for, or that it asks for none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FLAGS = (*_LAUNCHERS, "stall_timeout")
 
 @dataclass(frozen=True)
 class Job:
-    """A training to launch.
+    """A training, or a test, to launch.
 
     Attributes:
         line: the command line, as given.
@@ -51,7 +51,7 @@ def _flag_text(value: str | int | bool) -> str:
 
 
 def requested_job(action: str, line: CommandLine) -> Job | None:
-    """Return the training to launch; None for what runs in this process, alone or as a rank.
+    """Return what to launch; None for what runs in this process, alone or as a rank.
 
     Raises:
         NetError: the flags contradict each other, the environment, or the machine.

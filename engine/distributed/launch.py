@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .restarts import Restarts
 
 MESSAGE_LIMIT = 2000  # characters shown of a fault
-SOLVER_LIMIT = 1 << 26  # bytes
+PROTOTXT_LIMIT = 1 << 26  # bytes
 
 
 def launch(job: Job) -> int:
@@ -100,9 +100,11 @@ def _run_attempt(
             if verdict.fault is not None and verdict.fault.kind == STALL:
                 for line in node.describe_ranks():
                     glog.warning(line)
-            if verdict.fault is not None or verdict.restarts:
-                return verdict, 0
-            return verdict, ranks.first_code
+            if verdict.fault is None and not verdict.restarts:
+                return verdict, ranks.first_code
+            if verdict.fault is not None and verdict.fault.kind not in (STALL, INTERRUPT):
+                ranks.wait()
+            return verdict, 0
 
 
 def _start_ranks(job: Job, place: Place, ranks: LocalRanks, signals: _Signals, stdin: str) -> None:
@@ -162,14 +164,14 @@ def _log_end(fault: Fault, job: Job) -> None:
 
 @contextmanager
 def _kept_stdin(line: CommandLine) -> Iterator[str]:
-    """Keep a solver from standard input in a file, which each rank reads; "" without one."""
-    if line.text("solver") != STDIN or sys.stdin is None:
+    """Keep a solver or net from standard input in a file for each rank; "" without one."""
+    if STDIN not in (line.text("solver"), line.text("model")) or sys.stdin is None:
         yield ""
         return
     descriptor, path = tempfile.mkstemp(prefix="sqgen-")
     try:
         with open(descriptor, "wb") as file:
-            file.write(read_bytes(STDIN, SOLVER_LIMIT))
+            file.write(read_bytes(STDIN, PROTOTXT_LIMIT))
         yield path
     finally:
         Path(path).unlink()

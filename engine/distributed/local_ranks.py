@@ -26,6 +26,9 @@ from .watch import Report
 
 CHUNK = 1 << 16
 LINE_LIMIT = 1 << 20  # bytes of a line; what is longer is cut
+# Until ranks that lost another are killed: one that saves what was learned gets longer.
+END_SECONDS, SAVING_SECONDS = 2.0, 60.0
+SNAPSHOT = "snapshot"  # the phase
 _FATAL = re.compile(rf"(?:\[rank [0-9]+\] )?{GLOG_PREFIX}(.*)", re.DOTALL)
 
 
@@ -43,6 +46,7 @@ class RankProcess:
         rank: its number.
         who: its name in messages.
         at_end: those of its pipes that it has closed.
+        report: what it did last.
 
     Raises:
         SqgenError: it can't be started.
@@ -90,6 +94,7 @@ class RankProcess:
         self._rest = {self._output: b"", self._activity: b""}
         self._fatal: tuple[str, str] | None = None
         self._last_line = ""
+        self.report = Report()
 
     @property
     def pipes(self) -> tuple[int, ...]:
@@ -112,7 +117,9 @@ class RankProcess:
         for line in self._lines(self._output):
             self._pass_on(line)
         reports = [Report.decode(line) for line in self._lines(self._activity)]
-        return next((report for report in reversed(reports) if report is not None), None)
+        newest = next((report for report in reversed(reports) if report is not None), None)
+        self.report = newest or self.report
+        return newest
 
     def poll(self) -> int | None:
         """Return its exit code, once it has ended and all of its lines are passed on."""
@@ -236,10 +243,13 @@ class LocalRanks:
                 self._unregister(process.pipes)
         return found
 
-    def wait(self, seconds: float) -> None:
-        """Wait until all have ended, at most so long."""
-        end = time.monotonic() + seconds
-        while len(self._codes) < len(self._ranks) and time.monotonic() < end:
+    def wait(self) -> None:
+        """Wait for ends that a fault elsewhere causes, longer while a rank writes a snapshot."""
+        start = time.monotonic()
+        while len(self._codes) < len(self._ranks):
+            is_saving = any(process.report.phase == SNAPSHOT for process in self._ranks)
+            if time.monotonic() - start > (SAVING_SECONDS if is_saving else END_SECONDS):
+                return
             self._selector.select(0.1)
             self.reports()
             self.new_ends()

@@ -23,7 +23,7 @@ from random import Random
 
 from .. import engine_server
 from ..conftest import ROOT
-from . import kills
+from . import kills, rank_kills
 from .run import Outcome, faults, keep, place, prepare, run
 from .targets import Target, corpus, make_targets, write_files
 
@@ -142,6 +142,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--kills", type=int, metavar="N", help="kill and resume N trainings instead"
     )
+    parser.add_argument(
+        "--rank-kills", type=int, metavar="N", help="kill ranks of N trainings instead"
+    )
     return parser.parse_args()
 
 
@@ -155,6 +158,8 @@ def main() -> int:
         base.mkdir()
         if options.kills:
             return kills.main(base, options.kills, start)
+        if options.rank_kills:
+            return rank_kills.main(base, options.rank_kills, start)
         engine_server.python()
         write_files(base)
         targets = make_targets(base)
