@@ -30,6 +30,7 @@ PACKAGES = {
     "h5py": Package("h5py", "hdf5"),
     "lmdb": Package("the lmdb package", "lmdb"),
     "onnx": Package("the onnx package", "onnx"),
+    "ray": Package("Ray", "ray"),
     "safetensors": Package("safetensors", "safetensors"),
     "sklearn": Package("scikit-learn", "digits"),
     "torch": Package("PyTorch", "engine"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -42,6 +41,7 @@ class RunStudy:
         retry: whether runs that failed start again.
         python: the interpreter of the machines that run it.
         log: prints a line.
+        on_cluster: whether runs go to other machines, whose cores the engine shares out.
         progress: draws a bar.
         launch: makes the engine.
     """
@@ -51,6 +51,7 @@ class RunStudy:
     jobs: int | None = None
     retry: bool = False
     python: str = sys.executable
+    on_cluster: bool = False
     log: Callable[[str], None] = print
     progress: StartBar = no_bar
 
@@ -65,34 +66,40 @@ class RunStudy:
         """
         with FolderLock(self.root, "a study"):
             check_folder(self.root, plan)
-            slots, resources = share_cores(plan, self.jobs)
-            missing = self._prepare(plan, resources.threads or 1)
+            share = share_cluster if self.on_cluster else share_cores
+            slots, resources = share(plan, self.jobs)
+            missing = self._missing(plan)
             done = len(plan.trials) - len(missing)
             if done:
                 self.log(f"{done} of {len(plan.trials)} runs are there already")
             if not missing:
                 return
             slots = min(slots, len(missing))
-            make_data(self.root, plan.datasets, self.log)
             job = Job(self.root.resolve(), plan.study.title, resources, slots, self.python)
+            launcher = self.launch(job)
+            write_files({self.root / MARK: dumps(describe(plan)).encode()}, force=True)
+            make_data(self.root, plan.datasets, self.log)
+            self._write_specs(missing, resources.threads or 1)
             self.log(f"{len(missing)} runs, {slots} at a time, {resources.threads} threads each")
-            self._run_all(self.launch(job), missing)
+            self._run_all(launcher, missing)
 
-    def _prepare(self, plan: Plan, threads: int) -> list[Trial]:
-        """Write what each missing run needs; return those."""
+    def _missing(self, plan: Plan) -> list[Trial]:
+        """Return the runs that have no outcome, or failed and shall not have."""
         missing = []
         for trial in plan.trials:
-            folder = self.root / trial.folder
-            outcome = read_outcome(folder)
+            outcome = read_outcome(self.root / trial.folder)
             if outcome is not None and outcome.failed is not None and self.retry:
-                shutil.rmtree(folder)
+                (self.root / trial.folder / OUTCOME).unlink()
                 outcome = None
             if outcome is None:
-                spec = dumps({**trial.spec, "threads": threads})
-                write_files({folder / SPEC: spec.encode()}, force=True)
                 missing.append(trial)
-        write_files({self.root / MARK: dumps(describe(plan)).encode()}, force=True)
         return missing
+
+    def _write_specs(self, missing: Sequence[Trial], threads: int) -> None:
+        """Write what each run needs."""
+        for trial in missing:
+            spec = dumps({**trial.spec, "threads": threads})
+            write_files({self.root / trial.folder / SPEC: spec.encode()}, force=True)
 
     def _run_all(self, launcher: Launcher, missing: Sequence[Trial]) -> None:
         """Run trials to their ends."""
@@ -104,7 +111,7 @@ class RunStudy:
             except (KeyboardInterrupt, SystemExit) as error:
                 self._stop(launcher, left, error)
             except BaseException:
-                launcher.stop()
+                launcher.stop(cancel=True)
                 raise
 
     def _watch(self, launcher: Launcher, left: dict[Path, Trial], bar: Bar) -> None:
@@ -132,7 +139,7 @@ class RunStudy:
         return outcome.failed is not None
 
     def _stop(self, launcher: Launcher, left: Mapping[Path, Trial], error: BaseException) -> None:
-        goes_on = launcher.stop()
+        goes_on = launcher.stop(cancel=False)
         count = sum(not (folder / OUTCOME).exists() for folder in left)
         stopped = StoppedError(f"stopped with {count} runs left{goes_on}; the same command goes on")
         if isinstance(error, SystemExit) and isinstance(error.code, int):
@@ -168,6 +175,12 @@ def share_cores(plan: Plan, jobs: int | None) -> tuple[int, Resources]:
         if not slots:
             raise DesignError(f"[resources] gpus: {wanted.gpus} a run; this machine has {there}")
     return slots, replace(wanted, threads=threads)
+
+
+def share_cluster(plan: Plan, jobs: int | None) -> tuple[int, Resources]:
+    """Return how many runs may go at a time on a cluster, and what each takes."""
+    wanted = plan.study.resources
+    return jobs or len(plan.trials), replace(wanted, threads=wanted.threads or 1)
 
 
 def check_folder(root: Path, plan: Plan) -> None:

@@ -57,5 +57,23 @@ class Launcher(Protocol):
     def ended(self) -> list[Ended]:
         """Return the runs that have ended since the last call; start others in their places."""
 
-    def stop(self) -> str:
-        """End, after an interruption; return what goes on, in words, or nothing."""
+    def stop(self, *, cancel: bool) -> str:
+        """End, after an interruption or an error.
+
+        Args:
+            cancel: whether runs that could go on without this process must end, too.
+
+        Returns:
+            What goes on, as the end of a sentence, or nothing.
+        """
+
+
+REFUSED = 3  # exit code of a run's process: this machine can't run it, which is no outcome of it
+_NOT_FOUND = (126, 127)  # a shell's exit codes for a program that can't be started
+
+
+def is_unfit(code: int, last: str) -> bool:
+    """Return whether a machine can't run any run, by how the process of one ended."""
+    is_missing = code == 1 and "No module named" in last and "sqgen" in last
+    is_missing |= "execve()" in last  # of srun
+    return code == REFUSED or code in _NOT_FOUND or is_missing

@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .launcher import Ended, Job
-from .trial import GRACE, REFUSED, WITH_PARENT
+from ..errors import DesignError
+from ..formats.files import error_reason
+from ..text import printable
+from .launcher import Ended, Job, is_unfit
+from .trial import GRACE, WITH_PARENT
 
 
 class LocalLauncher:
@@ -46,14 +49,19 @@ class LocalLauncher:
             self._gpus[folder] = [self._free_gpus.pop(0) for _ in range(count)]
             env["CUDA_VISIBLE_DEVICES"] = _visible(self._gpus[folder])
         command = [self._job.python, "-m", "sqgen.sweep.trial", WITH_PARENT, str(folder)]
-        return subprocess.Popen(  # noqa: S603
-            command,
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        try:
+            return subprocess.Popen(  # noqa: S603
+                command,
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise DesignError(
+                f"--python {printable(self._job.python)}: {error_reason(error)}"
+            ) from None
 
     def ended(self) -> list[Ended]:
         """Return the runs that have ended since the last call; start others in their places."""
@@ -66,7 +74,7 @@ class LocalLauncher:
         self._fill()
         return found
 
-    def stop(self) -> str:
+    def stop(self, *, cancel: bool) -> str:
         """End all runs; trainings write a snapshot first."""
         self._waiting.clear()
         for process in self._running.values():
@@ -101,7 +109,7 @@ def _ended(folder: Path, process: subprocess.Popen[bytes]) -> Ended:
     if code < 0:
         name = signal.Signals(-code).name if -code in list(signal.Signals) else str(-code)
         return Ended(folder, f"killed by {name}")
-    return Ended(folder, last or f"ended with exit code {code}", refused=code == REFUSED)
+    return Ended(folder, last or f"ended with exit code {code}", refused=is_unfit(code, last))
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -28,11 +29,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import OutputError, RunError, SqgenError
+from ..errors import RefusedError, RunError, SqgenError
 from ..formats.files import write_files
 from ..text import printable, shell_join
 from ..version import __version__
 from .folder_lock import FolderLock
+from .launcher import REFUSED
 from .outcome import Outcome, read_outcome, write_outcome
 from .steps import ENGINE, OUTPUT, RUN, STEPS, Call, Context, Made
 
@@ -42,7 +44,6 @@ WITH_PARENT = "--with-parent"  # end when standard input does: its writer is gon
 PATIENCE = 60.0  # seconds for the process of a stopped study to leave the folder
 GRACE = 30.0  # seconds for a command to write a snapshot and end
 REASON = 300  # characters
-REFUSED = 3  # exit code: this machine can't run it, for a reason that is no outcome of it
 
 
 class Trial:
@@ -188,16 +189,32 @@ def main(arguments: Sequence[str]) -> int:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, _raise_exit)
     try:
+        _check_machine(folder)
         with FolderLock(folder, "a run of a study", PATIENCE):
             if read_outcome(folder) is None:
                 spec = json.loads((folder / SPEC).read_bytes())
                 write_outcome(folder, Trial(folder, spec).run())
-    except (OSError, OutputError, ValueError) as error:
+    except (OSError, SqgenError, ValueError) as error:
         print(f"sqgen: {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _check_machine(folder: Path) -> None:
+    """Check that this machine sees the folder, and has the version of sqgen that planned the run.
+
+    Raises:
+        RefusedError: it does not.
+    """
+    shown, host = printable(str(folder)), platform.node()
+    try:
+        wanted = json.loads((folder / SPEC).read_bytes())["sqgen"]
+    except (OSError, ValueError, KeyError):
+        raise RefusedError(f"{shown}: has no {SPEC} that {host} can read") from None
+    if wanted != __version__:
+        raise RefusedError(f"{host} has sqgen {__version__}, the study {printable(wanted)}")
 
 
 def _raise_exit(number: int, frame: object) -> None:

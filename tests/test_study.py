@@ -68,7 +68,7 @@ class InProcess:
         top1 = 0.5 + 0.01 * spec["seed"] + (0.1 if "0.25" in spec["label"] else 0.0)
         return Outcome(measures={"top1": top1, "parameters": 100.0}, seconds=30.0)
 
-    def stop(self) -> str:
+    def stop(self, *, cancel: bool) -> str:
         return ""
 
 

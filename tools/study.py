@@ -76,7 +76,7 @@ def study(
     plan = _plan(file, seeds, settings, only)
     root = Path(out or os.devnull)
     if dry_run:
-        _print_plan(plan, root, jobs, as_json)
+        _print_plan(plan, root, jobs, as_json, on != "local")
         return 0
     from ..sweep.job import RunStudy
     from ..sweep.results import read_results
@@ -87,6 +87,7 @@ def study(
         jobs=jobs,
         retry=retry_failed,
         python=python or sys.executable,
+        on_cluster=on != "local",
         log=_ignore if quiet else _log,
         progress=no_bar if quiet else ProgressBar,
     ).run(plan)
@@ -127,6 +128,14 @@ def _plan(file: str, seeds: int | None, settings: tuple[str, ...], only: tuple[s
 
 
 def _launcher(on: str) -> Callable[[Job], Launcher]:
+    if on == "slurm":
+        from ..sweep.slurm import SlurmLauncher
+
+        return SlurmLauncher
+    if on == "ray":
+        from ..sweep.on_ray import RayLauncher
+
+        return RayLauncher
     from ..sweep.local import LocalLauncher
 
     return LocalLauncher
@@ -151,15 +160,15 @@ def _print_list(as_json: bool) -> None:
     print_table(table(["study", "what it asks"], rows, width=terminal_width()))
 
 
-def _print_plan(plan: Plan, root: Path, jobs: int | None, as_json: bool) -> None:
+def _print_plan(plan: Plan, root: Path, jobs: int | None, as_json: bool, on_cluster: bool) -> None:
     """Print the runs of a study, and how long those take that are missing."""
     from ..report.table import table
     from ..sweep.estimate import duration_text, estimate
-    from ..sweep.job import check_folder, share_cores
+    from ..sweep.job import check_folder, share_cluster, share_cores
 
     if root.is_dir():
         check_folder(root, plan)
-    slots, resources = share_cores(plan, jobs)
+    slots, resources = (share_cluster if on_cluster else share_cores)(plan, jobs)
     found = estimate(root, plan, slots)
     if as_json:
         runs = [
