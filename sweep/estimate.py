@@ -10,14 +10,14 @@ from .outcome import read_outcome
 from .plan import Plan, Trial
 
 # Of one core of 2020, training small nets with sqgen-caffe; and what a run takes besides.
-MACS_A_SECOND, START_SECONDS = 6e9, 8.0
+MACS_A_SECOND, START_SECONDS = 1e10, 5.0
 
 
 class Estimate(NamedTuple):
     """How long runs take.
 
     Attributes:
-        seconds: of each trial that is missing, on one core; None: unknown.
+        seconds: of each trial that is missing; None: unknown.
         total: of all, at so many at a time; None: unknown.
         measured: how many finished runs it is based on.
     """
@@ -27,18 +27,19 @@ class Estimate(NamedTuple):
     measured: int
 
 
-def estimate(root: Path, plan: Plan, slots: int) -> Estimate:
+def estimate(root: Path, plan: Plan, slots: int, threads: int) -> Estimate:
     """Estimate how long the missing runs take.
 
     Args:
         root: folder of the study, which may not be there.
         plan: its runs.
         slots: how many go at a time.
+        threads: of each; finished runs are taken to have had as many.
     """
     done, missing = _split(root, plan.trials)
     taken = [seconds for _, seconds in done]
     known = [(trial.cost, seconds) for trial, seconds in done if trial.cost]
-    rate = 1 / MACS_A_SECOND
+    rate = 1 / (MACS_A_SECOND * threads)
     if known:
         own = sum(max(seconds - START_SECONDS, seconds / 2) for _, seconds in known)
         rate = own / sum(cost for cost, _ in known)

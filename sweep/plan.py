@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import DesignError, SqgenError
+from ..generator.design_fields import FIELDS
 from ..json_form import dumps
 from ..text import did_you_mean, first_few, printable
 from ..version import __version__
@@ -152,6 +154,8 @@ class _Maker:
             made |= {"weights"} if step.command in ("train", "prune") else set()
             made |= {"net", "model", "solver"} if step.command == "build" else set()
             words = self._words(step, options)
+            if step.command == "build":
+                words += self._test_interval(point)
             steps.append(
                 {
                     "name": step.name,
@@ -161,6 +165,22 @@ class _Maker:
                 }
             )
         return steps
+
+    def _test_interval(self, point: Point) -> list[str]:
+        """Return the option that tests the weights at the end of each training.
+
+        Nothing where the study sets it, or the number of updates is unknown.
+        """
+        own = [step for step in self._study.steps if step.name in point.steps]
+        build = next(point.options[step.name] for step in own if step.command == "build")
+        trainings = [point.options[step.name] for step in own if step.command == "train"]
+        if "test-interval" in build or any("epochs" in each for each in trainings):
+            return []
+        default = FIELDS["max_iter"].default
+        ends = [str(each.get("max-iter", build.get("max-iter", default))) for each in trainings]
+        if not ends or not all(end.isdecimal() for end in ends):
+            return []
+        return ["--test-interval", str(math.gcd(*map(int, ends)) or 1)]
 
     def _check_needs(self, step: Step, options: Mapping[str, Value], made: set[str]) -> None:
         needs = list(STEPS[step.command].needs)

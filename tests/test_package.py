@@ -187,7 +187,7 @@ ROOMS: dict[str, set[str]] = {
         "logs",
         "report",
     },
-    "sweep": {"formats", "nets", "logs", "report"},
+    "sweep": {"formats", "nets", "generator", "logs", "report"},
     "finetune": {
         "formats",
         "nets",

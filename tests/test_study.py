@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,14 @@ from sqgen.host import available_cores
 from sqgen.sweep import job, local
 from sqgen.sweep.launcher import Ended
 from sqgen.sweep.outcome import Outcome, read_outcome, write_outcome
-from sqgen.sweep.plan import Plan
+from sqgen.sweep.plan import Plan, make_plan
+from sqgen.sweep.ready_studies import find_study, ready_names
 from sqgen.sweep.results import read_results, result_json
 from sqgen.sweep.steps import STEPS, Context, Made
+from sqgen.sweep.study_file import read_study, with_settings
 from sqgen.sweep.t_interval import mean_of, t_probability, t_quantile
 from sqgen.sweep.trial import SPEC, Trial
+from sqgen.tools.study_commands import CommandOptions
 
 from .conftest import Run
 from .test_study_file import plan_of
@@ -283,10 +287,10 @@ def test_the_estimate_follows_what_runs_took(tmp_path: Path) -> None:
 
     text = NETS + "[train]\nmax-iter = 1000"
     plan = plan_of(text)
-    before = estimate(tmp_path / "s", plan, 1)
+    before = estimate(tmp_path / "s", plan, 1, 1)
     with pytest.raises(SqgenError):
         run_study(tmp_path / "s", plan, InProcess(after=2))
-    after = estimate(tmp_path / "s", plan, 1)
+    after = estimate(tmp_path / "s", plan, 1, 1)
     assert (before.measured, after.measured) == (0, 2)
     assert after.total == pytest.approx(2 * 30, rel=0.2)
 
@@ -326,6 +330,26 @@ def test_a_run_trains_and_encodes(tmp_path: Path, forked_engine: None) -> None:
         assert ("seconds" in again.measures) == (last == 2)
         new = (folder / "log.txt").read_text().removeprefix(log)
         assert re.findall(r"sqgen (train)\b", new) == ["train"] * last
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ready_names())
+def test_shipped_studies_train(name: str, tmp_path: Path, forked_engine: None) -> None:
+    pytest.importorskip("torch", reason="needs the extra sqgen[engine]")
+    pytest.importorskip("sklearn", reason="needs the extra sqgen[digits]")
+    found = with_settings(read_study(find_study(name)), ["train.max-iter=1"])
+    plan = make_plan(replace(found, seeds=(1,)), CommandOptions())
+    trial = next(trial for trial in plan.trials if trial.point.label in SMALLEST)
+    (data,) = (each for each in plan.datasets if each.folder in trial.spec["data"]["train"])
+    job.make_data(tmp_path, [data], lambda line: None)
+    folder = tmp_path / trial.folder
+    folder.mkdir(parents=True)
+    outcome = Trial(folder, trial.spec).run()
+    assert outcome.failed is None
+    assert set(outcome.measures) >= {*found.measures}
+
+
+SMALLEST = {"few parameters, bypass=none", "4 modules, bypass=none", "0.01", "0.125"}
 
 
 PIPELINE = """

@@ -54,7 +54,7 @@ steps = ["build"]
     trial = plan.trials[5]
     assert (trial.seed, trial.folder) == (1, "runs/slow,sr=0.125,bypass=simple/seed-1")
     assert [step["name"] for step in trial.spec["steps"]] == ["build"]
-    assert trial.spec["steps"][0]["options"][-4:] == ["--sr", "0.125", "--bypass", "simple"]
+    assert trial.spec["steps"][0]["options"][4:8] == ["--sr", "0.125", "--bypass", "simple"]
     # Half of the first axis of the grid is compared with the other half.
     base = baseline_of(plan.study, plan.points[3], plan.points)
     assert base is not None
@@ -85,6 +85,20 @@ def test_options_become_words(tmp_path: Path) -> None:
 def test_a_setting_replaces_an_option() -> None:
     plan = plan_of(SMALL, ("train.max_iter=7",))
     assert plan.trials[0].spec["steps"][1]["options"] == ["--max-iter", "7"]
+
+
+def test_the_end_of_each_training_is_tested() -> None:
+    tune = "[tune]\ncommand = 'train'\nmax-iter = 3\n"
+    for more, interval in {
+        "": "5",
+        "[grid]\nbuild.sr = [1.0]": "5",
+        f"[prune]\nmacs = 0.5\n{tune}": "1",
+        f"[[list]]\nname = 'a'\nsteps = ['build', 'tune']\n{tune}": "3",
+    }.items():
+        words = plan_of(SMALL + more).trials[0].spec["steps"][0]["options"]
+        assert words[-2:] == ["--test-interval", interval]
+    own = plan_of(SMALL.replace("size = 32", "size = 32\ntest-interval = 2"))
+    assert own.trials[0].spec["steps"][0]["options"].count("--test-interval") == 1
 
 
 def test_data_is_made_once_for_each_seed_and_size() -> None:

@@ -169,7 +169,7 @@ def _print_plan(plan: Plan, root: Path, jobs: int | None, as_json: bool, on_clus
     if root.is_dir():
         check_folder(root, plan)
     slots, resources = (share_cluster if on_cluster else share_cores)(plan, jobs)
-    found = estimate(root, plan, slots)
+    found = estimate(root, plan, slots, resources.threads or 1)
     if as_json:
         runs = [
             {
