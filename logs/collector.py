@@ -340,6 +340,11 @@ class Collector(Listener):
         """Return the complete batches of `caffe test` but for the first `seen`."""
         return self._kept.batches_from(seen, with_last=self.over)
 
+    @property
+    def run_number(self) -> int:
+        """The number of the run that is read; a training that starts again begins another."""
+        return len(self._segments)
+
     def new_tests(self, seen: int) -> Sequence[TestRow]:
         """Return the tests of the run that is read but for the first `seen`."""
         return self._kept.test_rows.get(len(self._segments), [])[seen:]

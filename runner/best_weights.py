@@ -102,7 +102,8 @@ class BestWeights:
         self.number, self.net = self._score.net, tested[self._score.net].source
         if self._score.role == OTHER:
             raise DesignError(f"--keep-best {printable(name)}: give an accuracy or a loss")
-        self._tests_seen = self._tests_without_better = 0
+        self._run_seen = self._tests_seen = self._tests_without_better = 0
+        self._last_tested = -1
         self.best = self._earlier_best() if start.iteration else None
 
     def _check_tests(self, solver: ParsedSolver, tested: Sequence[NetDefinition]) -> None:
@@ -153,10 +154,13 @@ class BestWeights:
         Returns:
             Whether the patience is at its end.
         """
+        if collector.run_number != self._run_seen:
+            self._run_seen, self._tests_seen = collector.run_number, 0
         for row in collector.new_tests(self._tests_seen):
             self._tests_seen += 1
-            if row.net != self.number:
-                continue
+            if row.net != self.number or row.iteration <= self._last_tested:
+                continue  # a training that lost a process repeats tests
+            self._last_tested = row.iteration
             value = value_in_test(row.outputs, self._score, self._scores)
             if self._is_better(value):
                 self._keep(row.iteration, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from .subprocess_guard import STALL_TIMEOUT
 # Flags of caffe that sqgen sets itself, and counts images by.
 _RESERVED_FLAGS = frozenset(
     "activation-bits activation_bits bits blob calibrated constraints exact gpu iterations level"
-    " model phase predictions quantize rounded snapshot solver stage weights".split()
+    " model phase predictions quantize rounded snapshot solver stage weights"
+    " workers nodes node-rank node_rank rendezvous max-restarts max_restarts stall-timeout"
+    " stall_timeout".split()
 )
 
 
@@ -31,7 +34,15 @@ class RunOptions:
         gpu: `0` or 0, `0,1` or `all`; None leaves the device to the solver.
         cpu: run on the CPU, whatever the solver says.
         run_dir: the folder to make; None makes `runs/<time>-<name>`.
-        stall_timeout: seconds of silence before it is reported; 0 means never.
+        workers: processes that train or test on this machine, of the embedded engine; None means
+            one, or one for each GPU.
+        nodes: machines that train.
+        node_rank: which of them this is, from 0.
+        rendezvous: HOST:PORT of node 0, where several machines meet.
+        max_restarts: how often a training starts again from its newest snapshot when a process
+            dies.
+        stall_timeout: seconds of silence before it is reported; 0 means never. Several processes
+            end when none makes progress for that long.
         stop_stalled: end a run that is silent for that long.
         keep_going: let a training whose loss is nan or inf go on.
         arguments: further arguments for the engine, passed on unchanged.
@@ -48,6 +59,11 @@ class RunOptions:
     caffe: str | None = None
     gpu: str | int | None = None
     cpu: bool = False
+    workers: int | None = None
+    nodes: int = 1
+    node_rank: int = 0
+    rendezvous: str | None = None
+    max_restarts: int = 0
     run_dir: str | os.PathLike[str] | None = None
     stall_timeout: float = STALL_TIMEOUT
     stop_stalled: bool = False
@@ -59,6 +75,7 @@ class RunOptions:
     typed: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        self._check_workers()
         if isinstance(self.arguments, str):
             raise SqgenError(
                 f"arguments '{printable(self.arguments)}': give a list, such as ['--threads=1']"
@@ -77,6 +94,20 @@ class RunOptions:
                     f"{printable(argument)} behind --: sqgen sets --{flag} itself; give sqgen's"
                     " own option before the --"
                 )
+
+    def _check_workers(self) -> None:
+        """Refuse numbers of processes and machines that make no sense."""
+        if self.workers is not None and self.workers < 1:
+            raise SqgenError(f"--workers {self.workers}: give one or more processes")
+        if self.nodes < 1 or not 0 <= self.node_rank < self.nodes:
+            raise SqgenError(
+                f"--nodes {self.nodes} --node-rank {self.node_rank}: the nodes are 0 to"
+                f" {max(self.nodes, 1) - 1}"
+            )
+        if self.max_restarts < 0:
+            raise SqgenError(f"--max-restarts {self.max_restarts}: give none, or one or more")
+        if self.rendezvous is not None and self.nodes == 1:
+            raise SqgenError("--rendezvous is for several machines; give --nodes, too")
 
     def log_line(self, line: str) -> None:
         """Log a line about what is going on."""
@@ -111,10 +142,16 @@ class RunOptions:
             raise SqgenError("--gpu and --cpu: give one")
         check_gpus(self.requested_gpus, self.caffe is not None)
         engine = select_engine(self.engine, self.caffe)
-        if engine.kind == TORCH and self.requested_gpus and not self.requested_gpus.isdigit():
+        if engine.kind != TORCH:
+            for flag in self._worker_flags:
+                raise SqgenError(
+                    f"{engine.name} is a real caffe, which takes no {flag.partition('=')[0]}; give"
+                    " --engine torch"
+                )
+        if self.nodes > 1 and self.rendezvous is None and self.caffe is None:
             raise SqgenError(
-                f"--gpu {self.gpu}: the embedded engine runs on one GPU; give its number, or a real"
-                " caffe"
+                f"--nodes {self.nodes} needs --rendezvous HOST:PORT, an address of node 0 and a"
+                " free port"
             )
         self.log_line(f"engine {engine}")
         return engine
@@ -124,14 +161,45 @@ class RunOptions:
         """`gpu` as text: `0`, `0,1`, `all`, or None."""
         return None if self.gpu is None else str(self.gpu)
 
+    def require_one_process(self, command: str) -> None:
+        """Refuse several devices, for a command of one process; a real caffe may take them.
+
+        Raises:
+            SqgenError: several are asked for.
+        """
+        if self.device_count > 1 and self.caffe is None and self.engine == TORCH:
+            raise SqgenError(f"sqgen {command} runs on one device; give one GPU, and no --workers")
+
+    def device_flags(self, engine: Engine) -> list[str]:
+        """Return the engine's flags for devices and processes."""
+        flags = [f"--gpu={self.gpu}"] if self.gpu is not None else []
+        flags += self._worker_flags
+        several = flags and (self._worker_flags or not str(self.gpu).isdigit())
+        if engine.kind == TORCH and several:
+            flags.append(f"--stall-timeout={math.ceil(self.stall_timeout)}")
+        return flags
+
     @property
-    def device_flags(self) -> list[str]:
-        """The engine's flags for the device."""
-        return [f"--gpu={self.gpu}"] if self.gpu is not None else []
+    def _worker_flags(self) -> list[str]:
+        given = {
+            "workers": self.workers,
+            "nodes": self.nodes if self.nodes > 1 else None,
+            "node-rank": self.node_rank if self.rendezvous else None,
+            "rendezvous": self.rendezvous,
+            "max-restarts": self.max_restarts or None,
+        }
+        return [f"--{name}={value}" for name, value in given.items() if value is not None]
 
     @property
     def device_count(self) -> int:
         """Number of devices that each compute a batch; `all` counts the driver's GPUs."""
+        return self.local_count * self.nodes
+
+    @property
+    def local_count(self) -> int:
+        """Those of this machine."""
+        if self.workers is not None:
+            return self.workers
         if self.gpu == "all":
             return max(1, len(visible_gpus(list_gpus())))
         return len((self.requested_gpus or "0").split(","))

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 import signal
 
-from ..errors import CrashError, RefusedError, ResourceError, RunError, StoppedError
+from ..errors import (
+    CrashError,
+    PeerLostError,
+    RefusedError,
+    ResourceError,
+    RunError,
+    StallError,
+    StoppedError,
+)
 from ..logs.fatal import explain_crash
 from ..logs.result import Fatal, LogResult
 from ..text import printable
@@ -18,6 +26,11 @@ _RESOURCE = re.compile(
     r"|Multi-GPU|several GPUs",
     re.IGNORECASE,
 )
+# Of the embedded engine, whose exit codes mean what sqgen's own do.
+_BY_EXIT_CODE: dict[int, type[RunError]] = {
+    **{error.exit_code: error for error in (ResourceError, CrashError, StallError)},
+    PeerLostError.exit_code: CrashError,  # where another launcher started the ranks
+}
 
 
 def outcome_error(
@@ -47,7 +60,9 @@ def _find_error(
     if process.stop_signal is not None and not (result.completed and not code):
         return _stop_error(process, process.stop_signal, result)
     if result.fatal is not None:
-        return _fatal_class(result.fatal)(f"{name}: {_describe_fatal(engine, result.fatal)}")
+        return _fatal_class(engine, result.fatal, code)(
+            f"{name}: {_describe_fatal(engine, result.fatal)}"
+        )
     last = "; ".join(process.last_lines[-1:]) or "nothing"
     number = -code if code < 0 else code - SIGNAL_EXIT_BASE if code > SIGNAL_EXIT_BASE else 0
     if number:
@@ -66,7 +81,9 @@ def _find_error(
     return CrashError(f"{name}: ended before its work was done; its last line: {last}")
 
 
-def _fatal_class(fatal: Fatal) -> type[RunError]:
+def _fatal_class(engine: Engine, fatal: Fatal, code: int) -> type[RunError]:
+    if engine.kind == TORCH and code in _BY_EXIT_CODE:
+        return _BY_EXIT_CODE[code]
     if fatal.message.startswith("***"):  # glog's report of a signal
         return CrashError
     return ResourceError if _RESOURCE.search(fatal.message) else RefusedError

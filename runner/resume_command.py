@@ -34,6 +34,11 @@ def resume_command(
         "engine": options.engine if options.engine != AUTO else None,
         "caffe": options.caffe,
         "cpu": options.cpu,
+        "workers": options.workers,
+        "nodes": options.nodes if options.nodes > 1 else None,
+        "node-rank": options.node_rank or None,
+        "rendezvous": options.rendezvous,
+        "max-restarts": options.max_restarts or None,
         "keep-going": options.keep_going,
     }
     words = [

@@ -110,7 +110,7 @@ class Session:
 
     def arguments(self, arguments: Sequence[str]) -> list[str]:
         """Return arguments of the engine, with those of the device and the user's own."""
-        return [*arguments, *self.options.device_flags, *self.options.arguments]
+        return [*arguments, *self.options.device_flags(self.engine), *self.options.arguments]
 
     def write_result(
         self,

@@ -55,6 +55,7 @@ def time(
     if phase not in PHASES:
         raise SqgenError(f"no phase '{phase}'; TRAIN or TEST")
     check_iterations(iterations)
+    options.require_one_process("time")
     net = read_net(model).in_state(NetState(stage=stages), level)
     options.warn(*net.warnings)
     override = DataOverride(phase, path_or_none(data), batch_size)

@@ -263,7 +263,8 @@ class TrainingPlan:
         images: int = batch_size * iter_size * options.device_count
         factors = [f"{batch_size}"]
         factors += [f"iter_size {iter_size}"] if iter_size > 1 else []
-        factors += [f"{options.device_count} GPUs"] if options.device_count > 1 else []
+        devices = "GPUs" if options.gpu is not None else "workers"
+        factors += [f"{options.device_count} {devices}"] if options.device_count > 1 else []
         return images, f"{' x '.join(factors)} = {images}" if len(factors) > 1 else f"{images}"
 
     def _log_frozen(self) -> None:
@@ -325,7 +326,9 @@ class TrainingPlan:
             return session.write_result(result, self.record(session.folder))
 
     def _locked(self, run: Callable[[], LogResult]) -> LogResult:
-        """Run while no other training has this snapshot_prefix."""
+        """Run while no other training has this snapshot_prefix, which is node 0's."""
+        if self._options.node_rank:
+            return run()
         with SnapshotLock(self._solver.param.snapshot_prefix) as lock:
             if self._engine.kind == TORCH:
                 lock.release()  # it was free, and the engine takes it itself

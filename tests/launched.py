@@ -39,11 +39,15 @@ class Launched:
         self.processes: list[subprocess.Popen[str]] = []
         (folder / "solver.prototxt").write_text('net: "n" base_lr: 1 snapshot_prefix: "s"')
 
-    def start(self, *arguments: str, **steps: Steps) -> subprocess.Popen[str]:
-        """Start it; `steps` are those of `rank0`, `rank1` or of all `others`."""
+    def script(self, **steps: Steps) -> None:
+        """Write the steps of `rank0`, `rank1` or of all `others`."""
         names = {"others": "all"}
         script = {names.get(k, k.removeprefix("rank")): v for k, v in steps.items()}
         (self.folder / "script.json").write_text(json.dumps({"all": [], **script}))
+
+    def start(self, *arguments: str, **steps: Steps) -> subprocess.Popen[str]:
+        """Start it with the steps of its ranks."""
+        self.script(**steps)
         process = subprocess.Popen(
             [sys.executable, "-c", LAUNCHER, *TRAIN, *arguments],
             cwd=self.folder,

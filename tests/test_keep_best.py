@@ -124,11 +124,14 @@ def test_it_survives_a_stop_and_a_resume(place: Place, folder: Path) -> None:
         assert (BEST.read_bytes() == before) == kept
 
 
-def keeper(place: Place, score: str = "top1", **more: Any) -> BestWeights:
+def keeper(
+    place: Place, score: str = "top1", patience: int | None = None, **more: Any
+) -> BestWeights:
     start = Start(**{"flags": [], **more})
     net = sqgen.parse_net(place.net.read_text())
     param = parse_solver(place.solver_text(f"max_iter: 100 {TESTED}"), "s")
-    return BestWeights(RunOptions(), score, ParsedSolver(param, "s", ""), [net], start)
+    solver = ParsedSolver(param, "s", "")
+    return BestWeights(RunOptions(), score, solver, [net], start, patience)
 
 
 class Feed:
@@ -136,6 +139,7 @@ class Feed:
 
     def __init__(self) -> None:
         self.rows: list[rows_of.TestRow] = []
+        self.run_number = 0
 
     def new_tests(self, seen: int) -> list[rows_of.TestRow]:
         return self.rows[seen:]
@@ -165,6 +169,25 @@ def test_which_test_is_the_best(place: Place) -> None:
     feed(lowest, (4, 0.1, 2.0), (8, 0.9, 1.0), (12, 0.1, 1.5), (16, 0.1, math.inf))
     assert lowest.best is not None
     assert (lowest.best.iteration, lowest.best.value) == (8, 1.0)
+
+
+def test_a_training_that_starts_again_repeats_tests(place: Place) -> None:
+    """As after the loss of a process; what it repeats is no test more without a better one."""
+    best = keeper(place, patience=3)
+    tests = Feed()
+    for row in ((4, 0.5), (8, 0.4)):
+        tests.add(*row)
+    assert not best.watch(tests)  # type: ignore[arg-type]
+    tests.rows, tests.run_number = [], 1
+    for row in ((4, 0.5), (8, 0.4), (12, 0.3)):
+        tests.add(*row)
+    assert not best.watch(tests)  # type: ignore[arg-type]
+    tests.add(16, 0.2)
+    assert best.watch(tests)  # type: ignore[arg-type]
+    tests.add(20, 0.9)
+    best.watch(tests)  # type: ignore[arg-type]
+    assert best.best is not None
+    assert best.best.iteration == 20
 
 
 @pytest.mark.parametrize(

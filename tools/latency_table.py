@@ -172,7 +172,7 @@ def _caffe_meter(batch: int, iterations: int | None, options: RunOptions, engine
 
     count = iterations or CAFFE_ITERATIONS
     threads = {name: os.environ[name] for name in _THREADS if name in os.environ}
-    arguments = [*options.device_flags, *options.arguments]
+    arguments = [*options.device_flags(engine), *options.arguments]
     conditions = {
         **{"engine": shell_join(engine.command), "version": engine.version},
         **({"arguments": shell_join(arguments)} if arguments else {}),

@@ -33,6 +33,7 @@ from .run_options import (
 )
 from .state_options import level_option, stage_option
 from .terminal import echo, print_lines, terminal_width, warn
+from .worker_options import workers_option
 
 if TYPE_CHECKING:
     from ..runner.options import RunOptions
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 @gate_options
 @run_options
 @engine_arguments
+@workers_option
 def test(
     as_json: bool,
     gate: GateOptions,

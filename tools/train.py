@@ -22,6 +22,7 @@ from .run_options import (
 )
 from .state_options import level_option, stage_option
 from .terminal import echo, print_json, print_lines, terminal_width
+from .worker_options import worker_options
 
 if TYPE_CHECKING:
     from ..logs.result import LogResult
@@ -56,14 +57,17 @@ if TYPE_CHECKING:
 )
 @click.option("--keep-going", is_flag=True, help="don't stop where the loss is nan or inf")
 @click.option("--dry-run", is_flag=True, help="check all, say what would run, and stop")
+@click.option("--print-slurm", is_flag=True, help="print a batch script for Slurm, and stop")
 @run_options
 @engine_arguments
+@worker_options
 def train(
     solver: str,
     as_json: bool,
     options: RunOptions,
     keep_going: bool,
     dry_run: bool,
+    print_slurm: bool,
     **arguments: Any,
 ) -> None:
     """Train a net, fine-tune it, or resume a training.
@@ -76,7 +80,9 @@ def train(
     \b
     Examples:
       sqgen train --solver solver.prototxt --data train_lmdb --val-data val_lmdb
-      sqgen train --solver solver.prototxt --gpu 0,1
+      sqgen train --solver solver.prototxt --gpu 0,1 --max-restarts 3
+      sqgen train --solver solver.prototxt --cpu --workers 2
+      sqgen train --solver solver.prototxt --nodes 2 --gpu 0,1 --print-slurm
       sqgen train --solver solver.prototxt --weights squeezenet.caffemodel \\
         --base-lr 0.0001 --epochs 10 --freeze 'conv1,fire[2-5]/*'
       sqgen train --solver solver.prototxt --keep-best top1
@@ -87,6 +93,11 @@ def train(
     from ..runner.train import plan_training
     from ..runner.training_plan import TrainOptions
 
+    if print_slurm:
+        from ..runner.slurm import slurm_script
+
+        echo(slurm_script(options))
+        return
     options = replace(options, keep_going=keep_going)
     plan = plan_training(options, solver, TrainOptions(**arguments))
     if dry_run:

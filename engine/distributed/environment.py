@@ -105,4 +105,6 @@ def default_threads() -> int | None:
     placement = find_placement()
     if placement is None or placement.local_world_size == 1:
         return None
+    if "SLURM_CPUS_PER_TASK" in os.environ and not placement.is_ours:
+        return max(1, _number(os.environ, "SLURM_CPUS_PER_TASK"))
     return max(1, available_cores() // placement.local_world_size)

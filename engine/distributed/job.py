@@ -73,7 +73,7 @@ def requested_job(action: str, line: CommandLine) -> Job | None:
     workers = _count_workers(line)
     nodes = _read_nodes(line, workers)
     if workers == 1 and nodes.count == 1 and not line.integer("max_restarts"):
-        if "stall_timeout" in given:
+        if given == ["stall_timeout"] and "gpu" not in line.explicit:
             raise NetError("--stall_timeout is for several devices; give --workers or --gpu 0,1")
         return None
     return Job(line, nodes, line.integer("max_restarts"))
