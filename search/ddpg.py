@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from inspect import unwrap
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +47,14 @@ class Transition(NamedTuple):
     is_last: bool
 
 
+class _Adam(torch.optim.Adam):
+    """Adam, without PyTorch's compiler, which takes longer to import than a short search takes."""
+
+    add_param_group = unwrap(torch.optim.Adam.add_param_group)
+    zero_grad = unwrap(torch.optim.Adam.zero_grad)
+    step = torch.no_grad()(unwrap(torch.optim.Adam.step))
+
+
 class Agent:
     """An actor that says the share of a state, and a critic that says what it is worth.
 
@@ -63,8 +72,8 @@ class Agent:
             torch.manual_seed(seed)
             self._actor, self._critic = Actor(size), Critic(size)
         self._actor_target, self._critic_target = deepcopy(self._actor), deepcopy(self._critic)
-        self._actor_optimizer = torch.optim.Adam(self._actor.parameters(), ACTOR_RATE)
-        self._critic_optimizer = torch.optim.Adam(self._critic.parameters(), CRITIC_RATE)
+        self._actor_optimizer = _Adam(self._actor.parameters(), ACTOR_RATE)
+        self._critic_optimizer = _Adam(self._critic.parameters(), CRITIC_RATE)
         self._baseline: float | None = None
 
     def share(self, state: np.ndarray) -> float:

@@ -242,26 +242,26 @@ def test_trials_that_are_too_few_are_refused_before_any(method: str, tmp_path: P
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-@pytest.mark.parametrize("cut", [0, 3, 40])
-def test_a_killed_search_goes_on_to_the_same_end(method: str, cut: int, tmp_path: Path) -> None:
+def test_a_killed_search_goes_on_to_the_same_end(method: str, tmp_path: Path) -> None:
+    trials = 12 if method in ("ddpg", "haq") else 30  # an agent learns in each, again too
+
     def run(name: str, resume: bool) -> tuple[tuple[int, ...], int]:
         problem = Knapsack((8, 6, 9, 5), (3, 1, 2, 5), (1, 9, 2, 3), 0.6)
         journal = Journal(tmp_path / name, {"seed": 1}, resume)
-        with no_bar(30) as bar:
-            return Search(method, 30, 1).run(problem, journal, bar), problem.scored
+        with no_bar(trials) as bar:
+            return Search(method, trials, 1).run(problem, journal, bar), problem.scored
 
     whole, scored = run("whole", False)
     lines = (tmp_path / "whole").read_text().splitlines(keepends=True)
-    kept = 1 + min(cut, len(lines) - 1)
-    (tmp_path / "cut").write_text("".join(lines[:kept]) + lines[-1][:9])
-    again, rest = run("cut", True)
-    assert again == whole
-    assert rest <= scored
-    trials = [
-        [json.loads(line)["choice"] for line in (tmp_path / name).read_text().splitlines()[1:]]
-        for name in ("whole", "cut")
-    ]
-    assert trials[0] == trials[1]
+    choices = [json.loads(line)["choice"] for line in lines[1:]]
+    for cut in (0, 5, 40):
+        kept = 1 + min(cut, len(lines) - 1)
+        (tmp_path / "cut").write_text("".join(lines[:kept]) + lines[-1][:9])
+        again, rest = run("cut", True)
+        assert again == whole
+        assert rest <= scored
+        rows = (tmp_path / "cut").read_text().splitlines()[1:]
+        assert [json.loads(row)["choice"] for row in rows] == choices
 
 
 def test_a_journal_of_another_search_is_refused(tmp_path: Path) -> None:
