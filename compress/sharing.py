@@ -7,6 +7,7 @@ exact up to 512 different values, which a layer that was shared before has. Beyo
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -76,6 +77,21 @@ class SortedWeights:
         firsts = [ordered[below], [0.0], ordered[int(negative.counts[-1]) + above], [np.inf]]
         self.firsts = np.concatenate(firsts)
 
+    @cached_property
+    def errors(self) -> np.ndarray:
+        """At [j, i] the squared error of points i to j - 1 as a cluster; that of `zero` is 0."""
+        errors, has_zero = _squared_errors(self.points), np.s_[self.zero + 1 :, : self.zero + 1]
+        squares = self.points.squares
+        errors[has_zero] = (squares[:, None] - squares[None])[has_zero]
+        return errors
+
+    @cached_property
+    def code_bits(self) -> np.ndarray:
+        """At [j, i] the bits of the codes of points i to j - 1 as a cluster."""
+        counts = self.points.counts[:, None] - self.points.counts[None]
+        bits: np.ndarray = counts * np.log2(self.points.counts[-1] / np.maximum(counts, 1))
+        return bits
+
 
 def k_means(weights: np.ndarray, count: int) -> np.ndarray:
     """Return at most `count` shared values that minimize the sum of squared errors.
@@ -102,7 +118,7 @@ def _cluster_edges(points: CumulativeSums, count: int) -> np.ndarray:
     the start, one fewer, and one of the points between. Pairs of which the start is not before the
     end, or has too few points before it, are no clusters; blocks of ends leave out most of them.
     """
-    cost = np.ascontiguousarray(_squared_errors(points).T)  # [end, start]
+    cost = _squared_errors(points)
     size = len(cost)
     blocks = list(pairwise(np.linspace(0, size, _BLOCKS + 1).astype(int).tolist()))
     sums = np.empty(size * size)  # new memory for each round would cost more than its sums
@@ -137,31 +153,21 @@ def entropy_constrained(weights: SortedWeights, price: float) -> Sharing:
         price: of a bit, as a squared error; above 0.
     """
     points, zero = weights.points, weights.zero
-    edges = np.array(_cheapest_edges(_coding_costs(points, zero, price)))
+    edges = np.array(_cheapest_edges(weights.errors + price * weights.code_bits))
     around = int(np.searchsorted(edges, zero, side="right")) - 1
     low, high = (float(weights.firsts[edge]) for edge in edges[around : around + 2])
     sums, counts = (np.delete(np.diff(x[edges]), around) for x in (points.sums, points.counts))
     return Sharing((sums / counts).astype(np.float32), counts, (low, high))
 
 
-def _coding_costs(points: CumulativeSums, zero: int, price: float) -> np.ndarray:
-    """Return at [i, j] what points i to j - 1 cost as a cluster; that of `zero` is 0."""
-    counts, _, squares = (x[None] - x[:, None] for x in points)
-    costs, has_zero = _squared_errors(points), np.s_[: zero + 1, zero + 1 :]
-    costs[has_zero] = squares[has_zero]
-    costs += price * counts * np.log2(points.counts[-1] / np.maximum(counts, 1))
-    return costs
-
-
 def _cheapest_edges(costs: np.ndarray) -> list[int]:
-    """Return where clusters begin and the last ends, for the least sum of costs."""
+    """Return where clusters begin and the last ends, for the least sum of costs at [end, start]."""
     size = len(costs)
-    by_end = np.ascontiguousarray(costs.T)
     best = np.full(size, np.inf)
     best[0] = 0
     starts = [0] * size
     for end in range(1, size):
-        total = best[:end] + by_end[end, :end]
+        total = best[:end] + costs[end, :end]
         starts[end] = int(total.argmin())
         best[end] = total[starts[end]]
     edges = [size - 1]
@@ -188,8 +194,8 @@ def _group(ordered: np.ndarray, most: int = GROUPS) -> CumulativeSums:
 
 
 def _squared_errors(points: CumulativeSums) -> np.ndarray:
-    """Return at [i, j] the squared error of points i to j - 1 around their mean, inf for none."""
-    counts, sums, squares = (x[None] - x[:, None] for x in points)
+    """Return at [j, i] the squared error of points i to j - 1 around their mean, inf for none."""
+    counts, sums, squares = (x[:, None] - x[None] for x in points)
     errors: np.ndarray = squares - sums * sums / np.where(counts > 0, counts, 1)
     errors[counts <= 0] = np.inf
     return errors
