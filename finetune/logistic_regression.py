@@ -9,7 +9,7 @@ layer of every net; the bias is not penalized. scikit-learn's C is 1 / (n * stre
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ STRENGTHS = tuple(10 ** (exponent / 2) for exponent in range(2, -9, -1))  # 10 t
 FOLDS = 5
 _LARGE = 5000  # samples from which one fold is enough
 _ITERATIONS = 300
+_RISES = 2  # of the loss, one after another, behind which no weaker penalty is tried
 # Of the largest gradient, where a fit ends. To choose a strength needs less than its weights.
 _ROUGH, _FINE = 1e-5, 1e-6
 
@@ -88,9 +89,8 @@ def _fit(
     y = torch.from_numpy(labels.astype(np.int64))
     weights = torch.tensor(class_weights, dtype=x.dtype)
     scores = _cross_validate(x, y, weights, strengths, seed)
-    best = min(range(len(strengths)), key=lambda index: scores[index][0])
-    path = _path(x, y, weights, strengths[: best + 1], _FINE)
-    weight, bias = path[-1]
+    best = min(range(len(scores)), key=lambda index: scores[index][0])
+    *_, (weight, bias) = _path(x, y, weights, strengths[: best + 1], _FINE)
     return LogisticRegression(weight.numpy() / scale, bias.numpy(), strengths[best], *scores[best])
 
 
@@ -105,30 +105,39 @@ def fold_numbers(labels: np.ndarray, seed: int) -> np.ndarray:
 def _cross_validate(
     x: Tensor, y: Tensor, weights: Tensor, strengths: Sequence[float], seed: int
 ) -> list[tuple[float, float]]:
-    """Return mean loss and accuracy over left out samples at each strength."""
+    """Return mean loss and accuracy over left out samples by strength, until they get worse."""
     folds = torch.from_numpy(fold_numbers(y.numpy(), seed))
-    sums = [[0.0, 0.0] for _ in strengths]
     count = 0
+    paths = []
     for fold in range(1 if len(x) > _LARGE else FOLDS):
         out = folds == fold
         count += int(out.sum())
-        path = _path(x[~out], y[~out], weights, strengths, _ROUGH)
-        for index, (weight, bias) in enumerate(path):
-            scores = x[out] @ weight.T + bias
-            loss = torch.nn.functional.cross_entropy(scores, y[out], reduction="sum")
-            sums[index][0] += float(loss)
-            sums[index][1] += float((scores.argmax(1) == y[out]).sum())
-    return [(loss / count, right / count) for loss, right in sums]
+        paths.append((out, _path(x[~out], y[~out], weights, strengths, _ROUGH)))
+    scores: list[tuple[float, float]] = []
+    while len(scores) < len(strengths) and not _rises(scores):
+        loss = right = 0.0
+        for out, path in paths:
+            weight, bias = next(path)
+            found = x[out] @ weight.T + bias
+            loss += float(torch.nn.functional.cross_entropy(found, y[out], reduction="sum"))
+            right += float((found.argmax(1) == y[out]).sum())
+        scores.append((loss / count, right / count))
+    return scores
+
+
+def _rises(scores: Sequence[tuple[float, float]]) -> bool:
+    """Whether the last losses were each above the one before: weaker penalties take longest."""
+    losses = [loss for loss, _ in scores[-_RISES - 1 :]]
+    return len(losses) > _RISES and losses == sorted(losses)
 
 
 def _path(
     x: Tensor, y: Tensor, weights: Tensor, strengths: Sequence[float], tolerance: float
-) -> list[tuple[Tensor, Tensor]]:
-    """Return weights and bias at each strength, each started from the one before."""
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield weights and bias at each strength, each started from the one before."""
     weight, bias = x.new_zeros(len(weights), x.shape[1]), x.new_zeros(len(weights))
     of_samples = weights[y] / len(y)
     wanted = torch.nn.functional.one_hot(y, len(weights)).to(x.dtype)
-    path = []
     for strength in strengths:
         optimizer = _LBFGS(
             [weight, bias],
@@ -147,5 +156,4 @@ def _path(
             return strength / 2 * weight.square().sum() - (logs * wanted).sum(1) @ of_samples
 
         optimizer.step(loss)  # type: ignore[no-untyped-call]
-        path.append((weight.clone(), bias.clone()))
-    return path
+        yield weight.clone(), bias.clone()
