@@ -56,7 +56,8 @@ CODE = "-c"  # in place of a module: the first argument is Python code
 # What begins so is forked from the second server, which has PyTorch and more.
 HEAVY = (
     *(CODE, "sqgen.engine", "sqgen classify", "sqgen compress eval", "sqgen features"),
-    *("sqgen export", "sqgen import", "sqgen finetune", "sqgen prune", "sqgen quantize"),
+    *("sqgen data", "sqgen export", "sqgen import", "sqgen finetune", "sqgen prune"),
+    *("sqgen quantize",),
     *("sqgen time --table", "sqgen weights map", "sqgen weights convert", "sqgen weights probe"),
 )
 # Of their modules, the first server has those that load no PyTorch.
@@ -66,8 +67,11 @@ ROOMS = (
 )
 HEAVY_ROOMS = "engine exchange finetune pruning quantization studies"
 # What commands import where they need it.
-LIGHT_MODULES = ("encodings.utf_8_sig", "numpy.random")
-HEAVY_MODULES = ("cv2", "h5py", "lmdb", "onnxruntime", "safetensors.numpy")
+LIGHT_MODULES = ("encodings.cp437", "encodings.utf_8_sig", "numpy.random", "tomli_w")
+HEAVY_MODULES = (
+    *("cv2", "h5py", "lmdb", "onnxruntime", "safetensors.numpy"),
+    "torch.fx.experimental.symbolic_shapes",  # which a first gradient by hand imports
+)
 # Read once, by an interpreter or a library that starts.
 AT_START = (
     *("PYTHON", "LC_", "LANG", "LD_", "MALLOC_"),

@@ -242,6 +242,12 @@ def test_what_build_prints_has_no_findings(name: str | None, tmp_path: Path, sqg
     solvers = ["solver_sparse", "solver_dense"] if name == "dsd" else ["solver"]
     done = sqgen("lint", *(f"net/{file}.prototxt" for file in ("train_val", "deploy", *solvers)))
     assert (done.returncode, done.stdout) == (0, "no findings\n")
+
+
+@pytest.mark.parametrize("name", ["v1.0", "dsd", "generator-small-bn"])
+def test_what_somebody_edited_is_linted_as_any_net(name: str, tmp_path: Path, sqgen: Run) -> None:
+    sqgen("build", "--preset", name, "--out", "net")
+    solvers = ["solver_sparse"] if name == "dsd" else ["solver"]
     path = tmp_path / "net" / "train_val.prototxt"
     path.write_text(path.read_text() + "# edited\n")
     warned = sqgen("lint", f"net/{solvers[0]}.prototxt").stdout.splitlines()

@@ -111,13 +111,15 @@ def test_every_preset_is_among_them() -> None:
 
 @pytest.mark.parametrize("group", SAME_FUNCTION, ids="/".join)
 def test_published_names_map_onto_each_other(group: list[str]) -> None:
-    """In all dialects, orders of channels, and files; to and fro, bit for bit."""
+    """In dialects, orders of channels, and files; to and fro, bit for bit."""
     sizes = {"size": 67, "classes": 10, "classifier": "conv10", "base_e": 16, "incr_e": 16}
     first = preset(group[0]).with_options(**sizes)
     source = build(first, "deploy")
     model = random_model(source)
     own = inference_graph(parse_net(source))
     dialects = list(zip(NAMINGS, CONCAT_ORDERS * 2, strict=True))
+    if group[0] != "v1.0":  # all with that, else two of four in turn
+        dialects = dialects[SAME_FUNCTION.index(group) % 2 :: 2]
     for name in group:
         for naming, order in dialects if name == group[0] else dialects[:1]:
             more = {"naming": naming, "concat_order": order}

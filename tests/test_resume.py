@@ -22,6 +22,7 @@ import lmdb
 import numpy as np
 import pytest
 
+from sqgen.engine import command
 from sqgen.engine.snapshots import read_snapshot
 from sqgen.errors import FormatError
 from sqgen.formats.caffemodel import read_caffemodel, read_solver_state
@@ -89,10 +90,10 @@ KINDS = {
     "batch_norm": 'type: "Nesterov" momentum: 0.9 iter_size: 2 random_seed: 8 ',
     "images": "momentum: 0.9 ",
 }
-# Whole batches on two threads take long where there is little to compute; one test does it.
-THREADS = {"random": (), "batch_norm": ("--threads=1",), "images": ()}
+# Two threads take long where there is little to compute; where batches run whole, one test does it.
+THREADS = {"random": (), "batch_norm": ("--threads=1",), "images": ("--threads=1",)}
 TRAIN = ("train", "--solver=solver.prototxt", "--threads=2")
-LAST = 20
+LAST = 16
 
 
 @pytest.fixture(scope="module")
@@ -365,31 +366,37 @@ def test_without_its_position_a_state_resumes_as_caffe_does(
     assert resumed[1] == from_iteration(run_messages(fresh), 0)[1]
 
 
-@pytest.fixture
-def snapshot(folder: Path, train: Engine, tmp_path: Path) -> Path:
-    """A folder of its own with the files of a run of 6 iterations."""
-    place = folder / tmp_path.name
-    if not place.exists():
-        make_run(
-            folder,
-            tmp_path.name,
-            net(),
-            f'net: "net.prototxt" weights: "{START}" snapshot_prefix: "s" snapshot: 3 max_iter: 6'
-            ' base_lr: 0.02 lr_policy: "fixed"',
-        )
-    train(place)
-    return place
+@pytest.fixture(scope="module")
+def both_runs(folder: Path) -> Path:
+    """A folder with the files of a run of 6 iterations, and with those of one from its end."""
+    solver = (
+        f'net: "net.prototxt" weights: "{START}" snapshot_prefix: "s" snapshot: 3 max_iter: 6'
+        ' base_lr: 0.02 lr_policy: "fixed"'
+    )
+    made = folder / "both"
+    made.mkdir()
+    (made / "data").symlink_to(folder / "data")
+    first, other = (make_run(made, name, net(), solver) for name in ("first", "other"))
+    with pytest.MonkeyPatch.context() as patch:
+        for place in (first, other):
+            patch.chdir(place)
+            assert command.run(TRAIN) == 0
+            shutil.copy(first / "s_iter_6.caffemodel", other / START)
+    return made
 
 
 @pytest.fixture
-def other_run(snapshot: Path, train: Engine, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The files of a run that starts from the end of `snapshot`'s."""
-    place = snapshot.parent / f"{snapshot.name}_other"
-    shutil.copytree(snapshot, place)
-    shutil.copy(place / "s_iter_6.caffemodel", place / START)
-    train(place)
-    monkeypatch.chdir(snapshot)
-    return place
+def snapshot(both_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The first of them, to change, as the current folder; the data are beside it."""
+    shutil.copytree(both_runs, tmp_path / "runs", symlinks=True)
+    monkeypatch.chdir(tmp_path / "runs" / "first")
+    return tmp_path / "runs" / "first"
+
+
+@pytest.fixture
+def other_run(snapshot: Path) -> Path:
+    """The other, which starts from its end."""
+    return snapshot.parent / "other"
 
 
 KINDS_OF_FILES = ("caffemodel", "sqgenstate", "solverstate")

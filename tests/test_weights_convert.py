@@ -442,8 +442,7 @@ def keras_file(path: Path, model: Any, kernel: str, group: str = "/") -> None:
                 made[name] = blob.transpose(2, 3, 1, 0) if blob.ndim == 4 else blob
 
 
-@pytest.mark.parametrize("kernel", ["kernel", "W"])
-@pytest.mark.parametrize("group", ["/", "model_weights"])
+@pytest.mark.parametrize(("kernel", "group"), [("kernel", "/"), ("W", "model_weights")])
 def test_keras_squeezenet(kernel: str, group: str, sqgen: Run, tmp_path: Path) -> None:
     """Kernels are (height, width, inputs, outputs); the input is Caffe's, with Keras's mean."""
     text = build(keras_net(CLASSES).design, "deploy")
