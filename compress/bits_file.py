@@ -34,13 +34,14 @@ MINIMUM_BITS, MAXIMUM_BITS = 2, 8
 QUANTIZED_TYPES = ("Convolution", "Deconvolution", "InnerProduct")
 KINDS = SHARED, SYMMETRIC, ASYMMETRIC = "shared", "symmetric", "asymmetric"
 RANGE_RULES = MAX, PERCENTILE, MSE, KL = "max", "percentile", "mse", "kl"
+PAIR = "pair"  # of weights alone
 TABLES = ACTIVATIONS, QUANTIZER, RANGES, VALUES, ENTROPY = (
     *("activations", "quantizer", "ranges", "values"),
     "entropy_constrained",
 )
 _CHOICES = {
     "weights": KINDS,
-    "weight_range": RANGE_RULES,
+    "weight_range": (*RANGE_RULES, PAIR),
     "activations": (SYMMETRIC, ASYMMETRIC),
     "activation_range": RANGE_RULES,
 }
@@ -66,7 +67,8 @@ class QuantizerSettings:
             `asymmetric`. None: symmetric where activations have bits too, else shared.
         channels: whether uniform weights have a range for each output channel.
         weight_range: of uniform weights: `max`, all of them; `percentile`, most of them; `mse`, the
-            least squared error; `kl`, the least divergence of the histograms.
+            least squared error; `kl`, the least divergence of the histograms; `pair`, `mse` but
+            for 8 bits, where the codes of two weights whose products are added in 16 bits fit.
         activations: `symmetric`, from 0 on where nothing is below; or `asymmetric`.
         activation_range: of activations, likewise.
         percentile: how many percent of the numbers a range of `percentile` has.

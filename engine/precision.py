@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from ..compress.bits_file import SHARED, SYMMETRIC, BitsFile, QuantizerSettings
+from ..compress.bits_file import MSE, PAIR, SHARED, SYMMETRIC, BitsFile, QuantizerSettings
 from ..errors import NetError
 from ..host import cpu_flags
 from ..nets.data_layers import has_countable_records
@@ -96,16 +96,20 @@ def _int8_obstacle(gpu: str, bits: BitsFile | None) -> str | None:
 def integer_bits(given: BitsFile | None) -> BitsFile:
     """Return the bits of a net in integers: as given, and 8 where nothing is given.
 
-    Where sums saturate, weights have 7.
+    Where sums saturate, the codes of weights are such that no sum does; weights whose ranges a file
+    finds in another way get 7 bits.
     """
-    most = _BITS - 1 if saturates() else _BITS
     file = given or BitsFile()
     if not file.source:
-        file = replace(file, quantizer=QuantizerSettings(SYMMETRIC, channels=True))
+        rule = PAIR if saturates() else MSE
+        settings = QuantizerSettings(SYMMETRIC, channels=True, weight_range=rule)
+        return replace(file, quantizer=settings).with_default_bits(_BITS, _BITS)
+    fits = not saturates() or file.quantizer.weight_range == PAIR
+    most = _BITS if fits else _BITS - 1
     if any(bits > most for bits in file.weights.values()):
         glog.warning(
             f"weights of {_BITS} bits get {most}: this processor has no VNNI, and adds products of"
-            " integers in 16 bits"
+            f' integers in 16 bits; weight_range = "{PAIR}" leaves them {_BITS}'
         )
         rules = {pattern: min(bits, most) for pattern, bits in file.weights.items()}
         file = replace(file, weights=rules)

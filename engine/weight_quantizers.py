@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 import torch
 
-from ..compress.bits_file import KL, BitsFile, QuantizerSettings
+from ..compress.bits_file import KL, MAXIMUM_BITS, MSE, PAIR, BitsFile, QuantizerSettings
 from ..compress.encoding import Settings, share
 from ..compress.weighted_layers import WeightedLayer
 from ..formats.schema import LayerParameter
@@ -19,6 +19,8 @@ from .ranges import Counted, Rows, find_range, uniform
 from .tensors import to_array
 
 Tensor = torch.Tensor
+
+_BLOCKED_INPUTS = 4  # of oneDNN's layouts for 8-bit weights, such as OIhw4i16o4i
 
 
 def fit_uniform(
@@ -36,13 +38,36 @@ def fit_uniform(
     whole, rule = weights.detach().cpu(), settings.weight_range
     channels = _Channels.of(layer, whole.shape) if settings.channels else None
     rows = whole.reshape(1, -1) if channels is None else channels.rows(whole)
-    numbers = Counted(_histogram(rows)) if rule == KL else Rows(rows)
-    limits = find_range(numbers, rule, kind, bits, True, settings.percentile)
+    if rule == PAIR and bits == MAXIMUM_BITS:
+        sums = _largest_sums(layer, whole)
+        largest = sums if channels is not None else sums.max()
+        limits = -largest.reshape(-1, 1), largest.reshape(-1, 1)
+    else:
+        numbers = Counted(_histogram(rows)) if rule == KL else Rows(rows)
+        limits = find_range(
+            numbers, MSE if rule == PAIR else rule, kind, bits, True, settings.percentile
+        )
     if channels is None:
         low, high = (limit.reshape(()) for limit in limits)
     else:
         low, high = (channels.spread(limit) for limit in limits)
     return uniform(kind, (low, high), bits, signed=True)
+
+
+def _largest_sums(layer: LayerParameter, weights: Tensor) -> Tensor:
+    """Return the largest sum of two weights whose products are added first: (outputs,).
+
+    Those of different signs cancel. Without VNNI, vpmaddubsw adds two of 4 inputs in a row, as
+    oneDNN blocks them. Where inputs are blocked in another way, it is twice the largest weight.
+    """
+    outputs, inputs = weights.shape[:2]
+    plain = layer.type == "Convolution" and layer.convolution_param.group == 1
+    rows = weights.double()
+    if not plain or weights.dim() != 4 or inputs % _BLOCKED_INPUTS:
+        return 2 * _Channels.of(layer, weights.shape).rows(rows).abs().amax(1)
+    blocks = rows.reshape(outputs, -1, _BLOCKED_INPUTS, *weights.shape[2:])
+    sums = [(sign * blocks).clamp(min=0).topk(2, dim=2).values.sum(2) for sign in (1, -1)]
+    return torch.stack(sums).amax(0).flatten(1).amax(1)
 
 
 def _histogram(weights: Tensor) -> Histogram:

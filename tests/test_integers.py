@@ -173,8 +173,11 @@ def test_the_largest_sums_are_exact() -> None:
     quantization.start()
     net.quantizers = quantization.quantizers
     precision.compute_in_integers(net, quantization)
-    found = net.forward({"data": np.ones((2, 64, 3, 3), np.float32)})["c"]
-    np.testing.assert_allclose(found, 64, rtol=1e-6)
+    simulated.quantize(quantization.quantizers)
+    seen = np.ones((2, 64, 3, 3), np.float32)
+    found, expected = (each.forward({"data": seen})["c"] for each in (net, simulated))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(found, 64, rtol=0.01)
 
 
 def test_what_integers_cannot_compute_is_simulated(capsys: Capture) -> None:
@@ -223,12 +226,41 @@ def test_the_calibrated_file_simulates_the_test(place: Path, capsys: Capture) ->
 def test_weights_of_8_bits_where_sums_saturate(
     place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (place / "mse.toml").write_text('"*" = 8\n[quantizer]\nweights = "symmetric"\n')
     for exact, bits in ((False, 7), (True, 8)):
         monkeypatch.setattr(precision, "saturates", lambda exact=exact: not exact)
-        code, log = engine((*TEST, "--precision=int8", "--bits=8", "--calibrated=c.toml"), capsys)
-        assert code == 0
-        assert ("weights of 8 bits get 7" in log) == (not exact)
-        assert read_bits_file("c.toml").weights == {"*": bits}
+        for flag, kept in (("--bits=8", 8), ("--quantize=mse.toml", bits)):
+            code, log = engine((*TEST, "--precision=int8", flag, "--calibrated=c.toml"), capsys)
+            assert code == 0
+            assert ("weights of 8 bits get 7" in log) == (kept == 7)
+            assert read_bits_file("c.toml").weights == {"*": kept}
+
+
+@pytest.mark.parametrize("inputs", [4, 36, 64])
+@pytest.mark.parametrize("window", ["kernel_size: 1", "kernel_size: 3 pad: 1", "kernel_size: 2"])
+def test_sums_of_8_bit_weights_are_exact(
+    inputs: int, window: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Largest pixels, and largest weights of one sign wherever two may be added first."""
+    monkeypatch.setattr(precision, "saturates", lambda: True)
+    text = net_input(inputs, 9, 9) + (
+        'layer { name: "c" type: "Convolution" bottom: "data" top: "c"'
+        f" convolution_param {{ num_output: 24 {window} }} }}"
+    )
+    net, _ = quantized(text, None, np.full((1, inputs, 9, 9), 255, np.float32))
+    random = np.random.default_rng(inputs)
+    weight = random.choice([-127, -90, -64, 0, 64, 90, 127], net.blobs("c")[0].shape)
+    net.set_blobs("c", [weight.astype(np.float32), np.zeros(24, np.float32)])
+    bits = replace(precision.integer_bits(None), ranges={"c": (0.0, 255.0)})
+    quantization = Quantization(bits, net)
+    quantization.start()
+    net.quantize(quantization.quantizers)
+    precision.compute_in_integers(net, quantization)
+    seen = random.choice([255, 254, 3], (2, inputs, 9, 9), p=[0.7, 0.2, 0.1]).astype(np.float32)
+    blobs = net.forward({"data": seen}, keep=EVERYTHING)
+    check_convolutions(net, blobs)
+    used = quantization.quantizers.weights["c"](torch.from_numpy(net.blobs("c")[0]))
+    assert len(torch.unique(used)) > 4
 
 
 def test_refusals(place: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,8 @@
 
 A sum becomes a float, gets its bias and its ReLU, and is rounded to a code of what reads it, in one
 pass. Without AVX-VNNI or AVX-512 VNNI, oneDNN adds pairs of products in 16 bits, with saturation
-(its developer guide, "Nuances of int8 Computations"): codes of weights then stay within 64, since
-2 * 255 * 64 fits.
+(its developer guide, "Nuances of int8 Computations"): codes of two weights whose products are added
+first then stay within 128 together, since 255 * 128 fits (`weight_quantizers.py`).
 """
 
 from __future__ import annotations
