@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,9 +31,10 @@ from .constraints import TrainingConstraints
 from .device import select_device
 from .distributed import environment
 from .distributed.divided_test import tested_batches, weights_digest
-from .distributed.environment import default_threads, find_placement
+from .distributed.environment import Placement, default_threads, find_placement
 from .distributed.same_run import facts, net_facts, require_same, versions
 from .distributed.shards import Shards
+from .distributed.store_watch import watched_by_store
 from .distributed.watch import ACTIVITY
 from .distributed.world import World
 from .executor import Executor
@@ -124,7 +125,8 @@ def train(line: CommandLine, workers: Workers) -> None:
     if weights:
         param.weights.append(weights)
     ACTIVITY.mark("meeting", 0)
-    with closing(World(find_placement(), device)) as world:
+    placement = find_placement()
+    with closing(World(placement, device)) as world, _watched(placement, line):
         ACTIVITY.mark("comparison", 0)
         require_same(world, versions())
         _train(line, workers, param, source, given, (precision, device), world)
@@ -228,6 +230,11 @@ class _RunStart(NamedTuple):
         elif shards != world.size:
             glog.info(f"Computing the batches of {shards} workers by {world.size}")
         return cls(*json.loads(world.tell(json.dumps(own))))
+
+
+def _watched(placement: Placement | None, line: CommandLine) -> AbstractContextManager[None]:
+    """Watch ranks that another launcher started."""
+    return watched_by_store(placement, line.integer("stall_timeout"))
 
 
 def _check_start(snapshot: str, weights: str) -> None:
@@ -366,7 +373,7 @@ def test(line: CommandLine, workers: Workers) -> None:
     if bits is not None and placement is not None and placement.world_size > 1:
         raise NetError("several workers test no quantized net; leave out --workers and --gpu")
     log_reading(definition)
-    with closing(World(placement, device)) as world:
+    with closing(World(placement, device)) as world, _watched(placement, line):
         require_same(world, versions())
         options = _options(line, precision, device, workers, _new_seed())
         options.shards = Shards.of_process(world.size, world.rank, world.size, by_batch=True)

@@ -76,3 +76,17 @@ def start(folder: Path, kills: list[Kill], *arguments: str) -> subprocess.Popen[
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+def start_rank(
+    folder: Path, kills: list[Kill], variables: dict[str, str], *arguments: str
+) -> subprocess.Popen[str]:
+    """Start one rank as another launcher does, by its variables."""
+    plain = json.dumps([list(kill) for kill in kills])
+    return subprocess.Popen(
+        [sys.executable, "-c", RANK, plain, "train", "--solver=solver.prototxt", *arguments],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
 from . import small_training as small
 from .fuzz.kills import NET, SOLVER
-from .killed_ranks import Kill, start
+from .killed_ranks import Kill, start, start_rank
+from .ranks import environment, free_port
 
 PATIENCE = 120  # seconds
 LAST = 12
@@ -44,3 +46,23 @@ def test_a_signal_to_one_rank_stops_all_with_one_snapshot(tmp_path: Path) -> Non
         "s_iter_3.solverstate",
         "s_iter_5.solverstate",
     ]
+
+
+def test_a_hang_is_found_under_another_launcher(tmp_path: Path) -> None:
+    """Through torch's store; rank 0 names the rank that was stopped."""
+    small.write_data(tmp_path)
+    made = small.make_run(tmp_path, "hang", NET, SOLVER)
+    port, kills = free_port(), [Kill(1, 1, "gradients", 5, 0, signal.SIGSTOP)]
+    flags = ["--threads=1", "--stall_timeout=5"]
+    ranks = [start_rank(made, kills, environment(n, 2, port), *flags) for n in range(2)]
+    try:
+        log = ranks[0].communicate(timeout=PATIENCE)[1]
+        assert ranks[0].returncode == 6, log
+        last = log.splitlines()[-3:]
+        assert re.search(r"\] rank 0: exchange of iteration 4, \d+ s ago", last[0])
+        assert re.search(r"\] rank 1: .*, \d+ s ago", last[1])  # it may be more than it said last
+        assert re.search(r"^F.*\] rank 1 is silent for \d+ s, as one that was stopped", last[2])
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.communicate()

@@ -102,7 +102,9 @@ def _run_attempt(
                     glog.warning(line)
             if verdict.fault is None and not verdict.restarts:
                 return verdict, ranks.first_code
-            if verdict.fault is not None and verdict.fault.kind not in (STALL, INTERRUPT):
+            if verdict.fault is not None and verdict.fault.kind == STALL:
+                ranks.kill(verdict.fault.rank)  # so that the others lose it, and save
+            if verdict.fault is not None and verdict.fault.kind != INTERRUPT:
                 ranks.wait()
             return verdict, 0
 

@@ -218,10 +218,11 @@ class LocalRanks:
         for process in self._ranks:
             process.send(number)
 
-    def kill(self) -> None:
-        """Kill all that live."""
+    def kill(self, rank: int | None = None) -> None:
+        """Kill a rank, if it is here, or all that live."""
         for process in self._ranks:
-            process.kill()
+            if rank in (None, process.rank):
+                process.kill()
 
     def reports(self) -> list[tuple[int, Report]]:
         """Pass on what they printed; return rank and newest report of those that sent one."""
