@@ -25,9 +25,14 @@ class FolderLock:
         what: works there, for the message.
         patience: seconds that it waits for another process.
 
+    Attributes:
+        is_held: whether the file system has locks.
+
     Raises:
         OutputError: another process holds it, or the folder can't be made.
     """
+
+    is_held: bool
 
     def __init__(self, folder: Path, what: str, patience: float = 0.0) -> None:
         shown, path = printable(str(folder)), folder / LOCK
@@ -39,7 +44,7 @@ class FolderLock:
             raise OutputError(f"{shown}: can't write: {error_reason(error)}") from None
         while True:
             try:
-                lock_file(self._descriptor)
+                self.is_held = lock_file(self._descriptor)
                 break
             except BlockingIOError:
                 if time.monotonic() < end:

@@ -80,7 +80,8 @@ class RunStudy:
             write_files({self.root / MARK: dumps(describe(plan)).encode()}, force=True)
             make_data(self.root, plan.datasets, self.log)
             self._write_specs(missing, resources.threads or 1)
-            self.log(f"{len(missing)} runs, {slots} at a time, {resources.threads} threads each")
+            count = "1 run" if len(missing) == 1 else f"{len(missing)} runs"
+            self.log(f"{count}, {slots} at a time, {resources.threads} threads each")
             self._run_all(launcher, missing)
 
     def _missing(self, plan: Plan) -> list[Trial]:
@@ -122,7 +123,7 @@ class RunStudy:
                 trial = left.pop(each.folder)
                 failed += self._settle(each, trial)
             failures = f", {failed} failed" if failed else ""
-            bar.update(total - len(left), f"runs{failures}")
+            bar.update(total - len(left), f"runs done{failures}")
             if left and not ended:
                 time.sleep(INTERVAL)
 

@@ -20,7 +20,8 @@ from .steps import DATA, OWN, OWN_STATE, STEPS, TAKES_WEIGHTS, TEST_LMDB, TRAIN_
 from .study_file import COUNTS, Step, Study, Value
 
 TRIAL_FORMAT = 1
-RUNS, DATA_FOLDER = "runs", "data"  # in the folder of a study
+RUNS, DATA_FOLDER, SHARED = "runs", "data", "shared"  # in the folder of a study
+UP = "../../.."  # from the folder of a run to that of the study
 
 
 class Commands(Protocol):
@@ -118,8 +119,11 @@ def make_plan(study: Study, commands: Commands, only: Sequence[str] = ()) -> Pla
         points = chosen
     maker = _Maker(study, commands)
     planned = [maker.trials(point) for point in points]
-    # By seed: after a while there are results of each point.
+    # By seed, so that after a while there are results of each point; where runs share steps, by
+    # point, so that none waits for another that runs at the same time.
     trials = [runs[number] for number in range(len(study.seeds)) for runs in planned]
+    if any(step.share for step in study.steps):
+        trials = [trial for runs in planned for trial in runs]
     return Plan(study, tuple(points), tuple(trials), tuple(maker.datasets.values()))
 
 
@@ -220,15 +224,28 @@ class _Maker:
         self, point: Point, seed: int, steps: Sequence[dict[str, Any]], cost: float | None
     ) -> Trial:
         folder = f"{RUNS}/{point.slug}/seed-{seed}"
+        data = self._data(point, seed)
         spec = {
             "format": TRIAL_FORMAT,
             "label": point.label,
             "seed": seed,
-            "data": self._data(point, seed),
-            "steps": list(steps),
+            "data": data,
+            "steps": self._place(steps, seed, data),
             "sqgen": __version__,
         }
         return Trial(point, seed, folder, spec, cost)
+
+    def _place(
+        self, steps: Sequence[dict[str, Any]], seed: int, data: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """Add to the steps that are shared the folder where they run, from that of the run."""
+        shared = {step.name for step in self._study.steps if step.share}
+        last = max((n for n, step in enumerate(steps, 1) if step["name"] in shared), default=0)
+        if not last:
+            return list(steps)
+        digest = sha256(dumps({"steps": steps[:last], "data": data}).encode()).hexdigest()[:8]
+        place = f"{UP}/{SHARED}/{steps[last - 1]['name']}-{digest}/seed-{seed}"
+        return [{**step, "shared": place} for step in steps[:last]] + list(steps[last:])
 
     def _data(self, point: Point, seed: int) -> dict[str, str]:
         """Return the LMDBs of a run, as paths from its folder."""
@@ -246,8 +263,7 @@ class _Maker:
         name = f"{step.command.split()[-1]}-{sha256(dumps(words).encode()).hexdigest()[:8]}"
         place = f"{DATA_FOLDER}/{name}"
         self.datasets.setdefault(place, DataSet(place, (*step.command.split(), *words)))
-        up = "../../.."
-        return {"train": f"{up}/{place}/{TRAIN_LMDB}", "val": f"{up}/{place}/{TEST_LMDB}"}
+        return {"train": f"{UP}/{place}/{TRAIN_LMDB}", "val": f"{UP}/{place}/{TEST_LMDB}"}
 
 
 def is_score(measure: str) -> bool:

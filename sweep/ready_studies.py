@@ -23,7 +23,8 @@ def find_study(name: str) -> Path:
         FormatError: there is no such file.
     """
     path = Path(name)
-    if os.path.exists(path) or path.suffix or "/" in name:
+    # A folder of that name may be that of the study.
+    if os.path.isfile(path) or path.suffix or "/" in name:
         return path
     names = ready_names()
     if name not in names:

@@ -27,7 +27,8 @@ RESERVED = (
     *("format", TITLE, ABOUT, "seeds", "measure"),
     *(GRID, LIST, BASELINE, RESOURCES, CHART, DATA),
 )
-NAME, STEPS_KEY, COMMAND = "name", "steps", "command"  # keys of an entry of the list, and of a step
+NAME, STEPS_KEY = "name", "steps"  # keys of an entry of the list
+COMMAND, SHARE = "command", "share"  # keys of a step
 # What is measured of every run; all else is a score.
 COUNTS = ("parameters", "macs", "bytes", "seconds", "ms")
 SCORES = ("top1", "top5", "loss")  # the usual ones; a net's other outputs go by their names
@@ -44,11 +45,13 @@ class Step:
         name: of its table, and of its folder in a run.
         command: a key of `STEPS`, or of `DATA_COMMANDS`.
         options: flag without dashes -> value.
+        share: whether runs of one seed whose steps are the same so far run it once.
     """
 
     name: str
     command: str
     options: Mapping[str, Value]
+    share: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,9 +202,13 @@ def _check_keys(table: Mapping[str, Any]) -> None:
 
 
 def _parse_step(name: str, values: Mapping[str, Any]) -> Step:
-    options = {key.replace("_", "-"): each for key, each in values.items() if key != COMMAND}
+    own = {key: each for key, each in values.items() if key not in (COMMAND, SHARE)}
+    options = {key.replace("_", "-"): each for key, each in own.items()}
     _check_scalars(name, options)
-    return Step(name, values.get(COMMAND, name), options)
+    share = values.get(SHARE, False)
+    if not isinstance(share, bool):
+        raise DesignError(f"[{name}] {SHARE}: give true or false")
+    return Step(name, values.get(COMMAND, name), options, share)
 
 
 def _check_scalars(name: str, options: Mapping[str, Any]) -> None:

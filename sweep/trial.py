@@ -9,6 +9,8 @@ runs/simple/seed-1/
     log.txt         command lines, and what the commands wrote to standard error
     outcome.json    scores and costs, or why it failed; its existence ends the run
 
+Steps that several runs share are in a folder of their own, in DIR/shared.
+
 A run that was stopped goes on: finished steps are kept, and a training goes on from its newest
 snapshot. So any engine may start it again, on another machine that sees the folder.
 """
@@ -16,6 +18,7 @@ snapshot. So any engine may start it again, on another machine that sees the fol
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import shutil
@@ -25,13 +28,13 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import RefusedError, RunError, SqgenError
+from ..errors import OutputError, RefusedError, RunError, SqgenError
 from ..formats.files import write_files
-from ..text import printable, shell_join
+from ..text import printable, shell_join, shell_quote
 from ..version import __version__
 from .folder_lock import FolderLock
 from .launcher import REFUSED
@@ -68,17 +71,33 @@ class Trial:
         printed: dict[str, Any] = {}
         try:
             for step in self._spec["steps"]:
-                made, printed[step["name"]] = self._run_step(step, made)
+                with self._shared_lock(step):
+                    made, printed[step["name"]] = self._run_step(step, made)
             measures = measure_trial(self._folder, self._spec["steps"], printed, made)
         except SqgenError as error:
             reason = printable(str(error), REASON)
             return Outcome(failed=reason, seconds=time.time() - start, sqgen=__version__)
         return Outcome(measures=measures, seconds=time.time() - start, sqgen=__version__)
 
+    def _shared_lock(self, step: Mapping[str, Any]) -> AbstractContextManager[object]:
+        """Return a lock on the folder of a step that several runs share: one of them runs it.
+
+        Raises:
+            OutputError: the file system has no locks.
+        """
+        if "shared" not in step:
+            return nullcontext()
+        folder = self._folder / step["shared"]
+        lock = FolderLock(folder, "a step that runs share", patience=math.inf)
+        if not lock.is_held:
+            raise OutputError(f"{printable(str(folder))}: has no locks; leave share = true out")
+        return lock
+
     def _run_step(self, step: Mapping[str, Any], made: Made) -> tuple[Made, Any]:
         """Run a step unless it is finished; return what is there after it, and what it printed."""
-        kind, place = STEPS[step["command"]], self._folder / step["name"]
-        at = Context(step["name"], made, self._spec["seed"], step["given"])
+        name = f"{step['shared']}/{step['name']}" if "shared" in step else step["name"]
+        kind, place = STEPS[step["command"]], self._folder / name
+        at = Context(name, made, self._spec["seed"], step["given"])
         output = place / OUTPUT
         if not output.exists():
             record = _finished_training(step, place)
@@ -124,7 +143,8 @@ class Trial:
         elif step["command"] != "build":
             env["OMP_NUM_THREADS"] = str(threads)
         with open(self._folder / LOG, "ab") as log:
-            log.write(f"$ cd {step['name']}; sqgen {shell_join(words)}\n".encode())
+            where = shell_quote(os.path.relpath(place, self._folder))
+            log.write(f"$ cd {where}; sqgen {shell_join(words)}\n".encode())
             log.flush()
             before = log.tell()
             code, output = self._supervise(words, place, env, log)

@@ -22,7 +22,7 @@ from sqgen.sweep import job, local
 from sqgen.sweep.launcher import Ended
 from sqgen.sweep.outcome import Outcome, read_outcome, write_outcome
 from sqgen.sweep.plan import Plan, make_plan
-from sqgen.sweep.ready_studies import find_study, ready_names
+from sqgen.sweep.ready_studies import find_study
 from sqgen.sweep.results import read_results, result_json
 from sqgen.sweep.steps import STEPS, Context, Made
 from sqgen.sweep.study_file import read_study, with_settings
@@ -333,13 +333,14 @@ def test_a_run_trains_and_encodes(tmp_path: Path, forked_engine: None) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ready_names())
-def test_shipped_studies_train(name: str, tmp_path: Path, forked_engine: None) -> None:
+def test_a_shipped_study_runs(tmp_path: Path, forked_engine: None) -> None:
+    """That with most steps: training, pruning, fine-tuning."""
     pytest.importorskip("torch", reason="needs the extra sqgen[engine]")
     pytest.importorskip("sklearn", reason="needs the extra sqgen[digits]")
-    found = with_settings(read_study(find_study(name)), ["train.max-iter=1"])
+    settings = ["dense.max-iter=1", "tune.max-iter=1", "data.train=1700"]
+    found = with_settings(read_study(find_study("pruning")), settings)
     plan = make_plan(replace(found, seeds=(1,)), CommandOptions())
-    trial = next(trial for trial in plan.trials if trial.point.label in SMALLEST)
+    trial = next(trial for trial in plan.trials if trial.point.label == "uniform")
     (data,) = (each for each in plan.datasets if each.folder in trial.spec["data"]["train"])
     job.make_data(tmp_path, [data], lambda line: None)
     folder = tmp_path / trial.folder
@@ -347,9 +348,6 @@ def test_shipped_studies_train(name: str, tmp_path: Path, forked_engine: None) -
     outcome = Trial(folder, trial.spec).run()
     assert outcome.failed is None
     assert set(outcome.measures) >= {*found.measures}
-
-
-SMALLEST = {"few parameters, bypass=none", "4 modules, bypass=none", "0.01", "0.125"}
 
 
 PIPELINE = """
@@ -384,6 +382,29 @@ cpu = true
 command = "compress encode"
 bits = 4
 """
+
+
+def test_runs_of_a_seed_share_steps(tmp_path: Path) -> None:
+    """Once for each seed; what comes after finds what they left."""
+    text = NETS.replace("[build]", "[build]\nshare = true").partition("[grid]")[0]
+    text += "[again]\ncommand = 'build'\nclasses = 3\n[[list]]\nname = 'one'\nsteps = ['build']\n"
+    plan = plan_of(text + "[[list]]\nname = 'two'\nagain.size = 40\n")
+    labels = [trial.point.label for trial in plan.trials]
+    assert labels == ["one", "one", "two", "two"]
+    places = {trial.spec["steps"][0]["shared"] for trial in plan.trials}
+    assert len(places) == 2
+    for trial in plan.trials:
+        folder = tmp_path / trial.folder
+        folder.mkdir(parents=True)
+        outcome = Trial(folder, trial.spec).run()
+        assert outcome.failed is None
+        assert outcome.measures["parameters"] > 1000
+        log = folder / "log.txt"
+        shown = log.read_text() if log.exists() else ""
+        # The first of each seed builds it.
+        assert shown.count("/build; sqgen build") == (trial.point.label == "one")
+        assert (folder / "again" / "deploy.prototxt").exists() == (trial.point.label == "two")
+    assert len(list((tmp_path / "shared").glob("*/*/build/deploy.prototxt"))) == 2
 
 
 def test_steps_take_what_others_left() -> None:

@@ -177,7 +177,11 @@ def test_mistaken_flags(settings: tuple[str, ...], only: tuple[str, ...], messag
 
 
 @pytest.mark.parametrize("name", ready_names())
-def test_shipped_studies_make_nets(name: str) -> None:
+def test_shipped_studies_make_nets(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()  # as of `sqgen study bypass -o bypass`
+    monkeypatch.chdir(tmp_path)
     study = read_study(find_study(name))
     plan = make_plan(study, CommandOptions())
     assert study.about
