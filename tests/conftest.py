@@ -165,6 +165,7 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector what stays until the end: modules and collected tests."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)  # after a file, each test makes some thousands of objects
 
 
 def published(name: str) -> dict[str, Any]:

@@ -67,7 +67,7 @@ ROOMS = (
 )
 HEAVY_ROOMS = "engine exchange finetune pruning quantization studies"
 # What commands import where they need it.
-LIGHT_MODULES = ("encodings.cp437", "encodings.utf_8_sig", "numpy.random", "tomli_w")
+LIGHT_MODULES = ("encodings.cp437", "encodings.utf_8_sig", "numpy.ma", "numpy.random", "tomli_w")
 HEAVY_MODULES = (
     *("cv2", "h5py", "lmdb", "onnxruntime", "safetensors.numpy"),
     "torch.fx.experimental.symbolic_shapes",  # which a first gradient by hand imports

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,11 @@ def test_signals(program: str, name: str, tmp_path: Path) -> None:
     python = sys.executable if program == "real" else engine_server.python()
     command = [python, "-m", "sqgen", "lint", str(fifo)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=tmp_path) as process:
-        with open(fifo, "wb"):  # returns when the command reads
-            process.send_signal(getattr(signal, name))
+        with open(fifo, "wb"):  # returns when the command opens it
+            while process.poll() is None:  # Python misses a signal on its way from there to a read
+                process.send_signal(getattr(signal, name))
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(PATIENCE / 10)
             assert process.stderr is not None
             said = process.stderr.read()
         ended = {"SIGINT": 130, "SIGTERM": 143}.get(name, -getattr(signal, name))
