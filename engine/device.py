@@ -45,9 +45,16 @@ def select_device(
 
 def _gpu_of_rank(gpu: str, origin: str) -> str:
     """Return the GPU of this process among those of a training on several."""
-    if gpu != "all" and "," not in gpu:
-        return gpu
     placement = find_placement()
+    if gpu != "all" and "," not in gpu:
+        present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        # A launcher may show each of its processes a GPU of its own, which is then number 0.
+        if placement is not None and placement.local_world_size > 1 and present > 1:
+            raise NetError(
+                f"{origin} {printable(gpu)}: one GPU for {placement.local_world_size} processes on"
+                " this machine; give --gpu all, or a list such as 0,1, or --cpu"
+            )
+        return gpu
     number = placement.local_rank if placement is not None else 0
     several = NetError(
         f"{origin} {printable(gpu)}: only train and test run on several GPUs; give one, or --cpu"

@@ -21,6 +21,7 @@ from sqgen import LogResult, parse_log
 from sqgen.engine import command
 from sqgen.engine.device import select_device
 from sqgen.engine.flags import FLAGS, FlagError, parse
+from sqgen.errors import NetError
 from sqgen.formats.caffemodel import fill_blob
 from sqgen.formats.schema import NetParameter
 from sqgen.text import number_text
@@ -254,6 +255,31 @@ def test_a_gpu_computes_in_float32_and_the_same_twice(one_gpu: None) -> None:
     assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.deterministic
     assert not torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize(
+    ("gpu", "rank", "found"),
+    [
+        ("0,1", "1", "cuda:1"),
+        ("3,2", "0", "cuda:3"),
+        ("all", "1", "cuda:1"),
+        ("1", "1", "one GPU for 2 processes on this machine; give --gpu all"),
+        ("2", "0", "one GPU for 2 processes"),
+    ],
+)
+def test_the_gpu_of_a_rank(
+    gpu: str, rank: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    for name, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    try:
+        assert select_device(parse([f"--gpu={gpu}"]))[0] == found
+    except NetError as error:
+        assert found in str(error)
 
 
 @pytest.mark.cuda
