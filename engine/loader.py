@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .distributed.shards import ONE_SHARD, Shards
+from .distributed.watch import ACTIVITY
 from .prefetch import Prefetch
 
 Array = np.ndarray[Any, Any]
@@ -106,7 +107,8 @@ class Loader(ABC):
         self.start()
         assert self._ahead is not None
         try:
-            batch = self._ahead.next()
+            with ACTIVITY.marked("reading data"):
+                batch = self._ahead.next()
         except StopIteration:
             raise EndOfData(f"all {self.records} records were read") from None
         self._returned += 1

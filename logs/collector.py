@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..nets.layer_types import AUTOMATIC
 from .clock import Clock
 from .events import NEVER, Listener, Output, Stamp
-from .fatal import explain_crash, explain_fatal
+from .fatal import explain_crash, explain_fatal, is_symptom
 from .lines import COUNT, MAX_LINE, VALUE, parse_number, parse_optional
 from .logged_net import LoggedNet, LoggedNets, can_forge_lines, read_logged_solver, role_of
 from .logged_run import LoggedRun
@@ -230,7 +230,8 @@ class Collector(Listener):
         """Receive a fatal error."""
         if self._run is not None:
             self._run.update_clock(stamp, self._clock)
-        self._fatal = explain_fatal(message, place, self._protobuf)
+        if self._fatal is None or not is_symptom(message):
+            self._fatal = explain_fatal(message, place, self._protobuf)
 
     def overlong(self) -> None:
         """Note a line that is too long."""

@@ -272,6 +272,15 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
 )
 
 
+# Of sqgen-caffe: what a rank says that only knows that another ended.
+_SYMPTOM = re.compile(r"(?:rank \d+: )?(?:lost the other ranks|another rank ended)")
+
+
+def is_symptom(message: str) -> bool:
+    """Whether a fatal message is of a rank that lost another, whose own message has the cause."""
+    return _SYMPTOM.match(message) is not None
+
+
 def explain_fatal(message: str, place: str, context: str = "") -> Fatal:
     """Return cause and remedy of a fatal message; `context` is libprotobuf's line, if any."""
     for pattern, cause, remedy in _CAUSES:

@@ -199,6 +199,7 @@ class Parser:
             if not split_line(raw).file:
                 return
         if "[rank " in raw[:MAX_LEAD] and self._is_of_another_rank(raw):
+            self._parse_fatal_of_rank(raw)
             return
         if self._dump is not None and _DUMP_STRING.fullmatch(raw):
             line = Line("", "", "", "", "", "", raw)
@@ -224,6 +225,14 @@ class Parser:
         if match is None or (self._dump is not None and _DUMP_STRING.fullmatch(raw)):
             return False
         return _shape(raw[: match.start()]) == self._lead or not match.start()
+
+    def _parse_fatal_of_rank(self, raw: str) -> None:
+        """Take the error that ended another rank, where no launcher has the last word."""
+        line = split_line(raw)
+        if line.severity == "F":
+            self._flush()
+            rank = line.lead.rpartition("[")[2].rstrip("] ")
+            self._listener.fatal(line.stamp, line.place, f"{rank}: {line.text.strip()}")
 
     def _is_bare_message(self, text: str) -> bool:
         """Handle a line without a prefix; return whether it may be a message of a stripped log."""

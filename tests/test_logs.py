@@ -248,7 +248,7 @@ def test_other_shapes_say_the_same(name: str, change: Any) -> None:
 
 
 @pytest.mark.parametrize("lead", ["", "node-7 12:00:01 "])
-@pytest.mark.parametrize("name", ["train_two_test_nets", "train_resume", "fatal_missing_lmdb"])
+@pytest.mark.parametrize("name", ["train_two_test_nets", "train_resume"])
 def test_lines_of_other_ranks_are_not_the_runs(name: str, lead: str) -> None:
     """Whatever they say, and wherever they stand."""
     lines = text_of(name).splitlines()
@@ -257,6 +257,19 @@ def test_lines_of_other_ranks_are_not_the_runs(name: str, lead: str) -> None:
         mixed += [line, f"[rank {number % 3 + 1}] {line}"]
     one, several = (parse("".join(f"{lead}{x}\n" for x in text)) for text in (lines, mixed))
     assert summed(several) == summed(one)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_cause_of_a_fault_is_that_of_the_rank_which_knows_it(turn: int) -> None:
+    """As torchrun's ranks print them, in any order."""
+    lines = [
+        "F1127 12:00:00.000001 7 world.py:1] lost the other ranks: connection closed",
+        "[rank 1] F1127 12:00:00.000001 8 reader.py:1] record 21 is damaged",
+        "[rank 2] F1127 12:00:00.000001 9 world.py:1] lost the other ranks: connection closed",
+    ]
+    fatal = parse("".join(f"{line}\n" for line in lines[::turn])).fatal
+    assert fatal is not None
+    assert (fatal.message, fatal.place) == ("rank 1: record 21 is damaged", "reader.py:1")
 
 
 def test_older_and_other_forms_of_the_iteration_line() -> None:

@@ -13,8 +13,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from . import environment
@@ -60,6 +60,14 @@ class Activity:
     def mark(self, phase: str, iteration: int) -> None:
         """Note what begins now; costs a microsecond."""
         self._report = Report(phase, iteration, self._report.marks + 1)
+
+    @contextmanager
+    def marked(self, phase: str) -> Iterator[None]:
+        """Note what happens inside the block, and that it is over."""
+        before = self._report
+        self.mark(phase, before.iteration)
+        yield
+        self.mark(before.phase, before.iteration)
 
     def report(self) -> Report:
         """Return the last mark."""
