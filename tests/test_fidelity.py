@@ -173,8 +173,8 @@ def test_bf16_scores_nearly_as_caffe_does(
     score(capsys, tmp_path, model, tmp_path / weights, device, *flags)
     found = read_predictions(tmp_path / "p.npz")
     recorded = json.loads((DATA / "caffe_predictions.json").read_text())
-    np.testing.assert_allclose(found.losses, recorded["losses"][:6], rtol=0.02, atol=0.04)
-    np.testing.assert_allclose(found.confidences, recorded["probabilities"][:6], atol=0.04)
+    np.testing.assert_allclose(found.losses, recorded["losses"][:6], rtol=0, atol=0.05)
+    np.testing.assert_allclose(found.confidences, recorded["probabilities"][:6], rtol=0, atol=0.03)
     assert np.count_nonzero(found.ranks != recorded["ranks"][:6]) <= 1
 
 

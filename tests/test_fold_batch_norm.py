@@ -160,7 +160,7 @@ def test_the_proof_finds_a_wrong_factor() -> None:
     ("text", "gone", "scaled"),
     [
         (build(Design(batch_norm=True, size=32, classes=10), "deploy"), 52, 0),
-        (build(preset("generator-small-bn"), "deploy"), 26, 8),
+        (build(preset("generator-small-bn").with_options(size=67, classes=10), "deploy"), 26, 8),
     ],
 )
 def test_nets_of_the_family(text: str, gone: int, scaled: int) -> None:

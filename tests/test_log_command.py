@@ -298,10 +298,10 @@ def test_a_plot_of_a_study_names_runs_without_curves(sqgen: Run, tmp_path: Path)
     study(tmp_path)
     (tmp_path / "study" / "c").mkdir()
     (tmp_path / "study" / "c" / "caffe.log").write_text(text_of("test_digits"))
-    done = sqgen("log", "plot", "study", "-o", "a.png")
+    done = sqgen("log", "plot", "study", "-o", "a.svg")
     assert done.returncode == 0
     assert done.stderr == (
-        "sqgen: warning: study/c: has no training rows, and is left out\nwrote a.png\n"
+        "sqgen: warning: study/c: has no training rows, and is left out\nwrote a.svg\n"
     )
 
 
