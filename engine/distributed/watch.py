@@ -67,7 +67,7 @@ class Activity:
         before = self._report
         self.mark(phase, before.iteration)
         yield
-        self.mark(before.phase, before.iteration)
+        self._report = before._replace(marks=self._report.marks + 1)
 
     def report(self) -> Report:
         """Return the last mark."""
