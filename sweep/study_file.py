@@ -194,9 +194,10 @@ def _check_keys(table: Mapping[str, Any]) -> None:
         if not key.replace("-", "").replace("_", "").isalnum() or not key.isascii():
             raise DesignError(f"[{printable(key)}]: name a step by letters, digits, - and _")
         command = value.get(COMMAND, key)
-        if command not in STEPS:
+        if not isinstance(command, str) or command not in STEPS:
             hint = did_you_mean(str(command), [*STEPS, *RESERVED])
-            place = f"[{key}]" if command == key else f'[{key}]: command = "{printable(command)}"'
+            named = printable(str(command))
+            place = f"[{key}]" if command == key else f'[{key}]: command = "{named}"'
             more = "" if hint else f"; a step is {', '.join(STEPS)}"
             raise DesignError(f"{place}: no such step{hint or more}")
 
@@ -204,17 +205,25 @@ def _check_keys(table: Mapping[str, Any]) -> None:
 def _parse_step(name: str, values: Mapping[str, Any]) -> Step:
     own = {key: each for key, each in values.items() if key not in (COMMAND, SHARE)}
     options = {key.replace("_", "-"): each for key, each in own.items()}
-    _check_scalars(name, options)
+    _check_scalars(f"[{name}]", options)
     share = values.get(SHARE, False)
     if not isinstance(share, bool):
         raise DesignError(f"[{name}] {SHARE}: give true or false")
     return Step(name, values.get(COMMAND, name), options, share)
 
 
-def _check_scalars(name: str, options: Mapping[str, Any]) -> None:
+def _check_scalars(place: str, options: Mapping[str, Any]) -> None:
     for key, value in options.items():
-        if not isinstance(value, bool | int | float | str | list):
-            raise DesignError(f"{name}.{printable(key)}: give a number, a text, true or a list")
+        if not _is_value(value):
+            raise DesignError(
+                f"{place} {printable(key)}: give a number, a text, true, false or a list of those"
+            )
+
+
+def _is_value(value: object, depth: int = 2) -> bool:
+    if isinstance(value, list):
+        return depth > 0 and all(_is_value(item, depth - 1) for item in value)
+    return isinstance(value, bool | int | float | str)
 
 
 def _parse_data(table: object) -> Step | None:
@@ -398,13 +407,24 @@ def _check_options(study: Study) -> None:
     for place, options in places:
         for option in options:
             check_option(option, names, place)
-        for option, value in options.items():
-            _check_scalars(place, {option: value})
+        _check_scalars(place, options)
     axes = [*([LIST] if study.entries else []), *study.grid]
+    _check_chart(study.chart, axes)
+    _check_scalars(f"[{BASELINE}]", study.baseline)
     for axis in study.baseline:
         if axis not in axes:
             hint = did_you_mean(axis, axes) or f"; what varies: {first_few(axes) or 'nothing'}"
             raise DesignError(f"[{BASELINE}] {printable(axis)}: does not vary{hint}")
+
+
+def _check_chart(chart: Mapping[str, str], axes: Sequence[str]) -> None:
+    x = chart.get("x")
+    known = [*COUNTS, *axes]
+    if x is not None and x not in known:
+        hint = did_you_mean(x, known) or f"; {', '.join(known)}"
+        raise DesignError(f"[{CHART}] x: no '{printable(x)}'{hint}")
+    if chart.get("kind") == PARETO and x in axes:
+        raise DesignError(f"[{CHART}] x: of pareto, give {', '.join(COUNTS)}")
 
 
 def check_option(option: str, steps: Sequence[str], place: str) -> None:

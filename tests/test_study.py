@@ -206,6 +206,19 @@ def test_processes_that_die_are_failed_runs(tmp_path: Path) -> None:
     assert len(found.points[0].finished) == 2
 
 
+def test_each_run_has_its_own_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that this process sees; the last two runs take what the first two leave."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    script = f"echo $CUDA_VISIBLE_DEVICES >> {tmp_path}/seen; sleep 0.1; {DONE}"
+    plan = plan_of(NETS + "[resources]\ngpus = 1\nthreads = 1")
+    python = stub_python(tmp_path, script)
+    job.RunStudy(tmp_path / "s", local.LocalLauncher, jobs=2, python=python).run(plan)
+    assert sorted((tmp_path / "seen").read_text().split()) == ["4", "4", "7", "7"]
+    monkeypatch.setattr(job, "list_gpus", list)
+    with pytest.raises(DesignError, match="gpus: 1 a run; this machine has 0"):
+        job.share_cores(plan, None)
+
+
 def test_a_machine_that_can_run_nothing_ends_the_study(tmp_path: Path) -> None:
     python = stub_python(tmp_path, "echo 'sqgen: no such disk' >&2; exit 3")
     run = job.RunStudy(tmp_path / "s", local.LocalLauncher, python=python)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sqgen.errors import SqgenError
+from sqgen.formats import toml
 from sqgen.sweep.plan import Plan, make_plan
 from sqgen.sweep.points import baseline_of
 from sqgen.sweep.ready_studies import FOLDER, find_study, ready_names
@@ -15,11 +19,9 @@ from sqgen.sweep.study_file import parse_study, read_study, with_settings
 from sqgen.tools.study_commands import CommandOptions
 
 
-def plan_of(text: str, settings: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> Plan:
-    from sqgen.formats import toml
-
+def plan_of(text: str, given: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> Plan:
     study = parse_study(toml.parse(text.encode(), "s.toml"), "s.toml")
-    return make_plan(with_settings(study, settings), CommandOptions(), only)
+    return make_plan(with_settings(study, given), CommandOptions(), only)
 
 
 SMALL = """
@@ -144,6 +146,8 @@ MISTAKES = {
     "format = 1\n[build]\n[baseline]\nbuild.sr = 1": "[baseline] build.sr: does not vary",
     "format = 1\n[build]\n[resources]\nthread = 1": "did you mean 'threads'?",
     "format = 1\n[build]\n[resources]\nthreads = 0": "give 1 to 4096, not 0",
+    "format = 1\n[build]\n[chart]\nx = 'byte'": "[chart] x: no 'byte'; did you mean 'bytes'?",
+    "format = 1\n[build]\nsr = 2026-01-01": "[build] sr: give a number, a text, true, false or",
     "format = 1\n[build]\n[chart]\nkind = 'pie'": "[chart] kind: no 'pie'",
     "format = 1\n[data]\ncommand = 'data create'\n[build]": "give data digits, or train and val",
     "format = 1\n[data]\ntrian = 'a'\n[build]": "[data] has no 'trian'; did you mean 'train'?",
@@ -162,8 +166,116 @@ def test_a_mistake_is_one_line(text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        None,
+        1,
+        -1,
+        0,
+        True,
+        2.5,
+        float("nan"),
+        "",
+        "x",
+        "none",
+        "\0",
+        "a/../b",
+        10**400,
+        [],
+        [1],
+        [[]],
+        [[[[1]]]],
+        {},
+        {"a": 1},
+        {"a": {"b": []}},
+        [{}],
+        datetime(2026, 1, 1),
+        ["a", 1],
+    ]
+)
+KEYS = st.sampled_from(
+    [
+        "format",
+        "title",
+        "seeds",
+        "measure",
+        "data",
+        "build",
+        "train",
+        "grid",
+        "list",
+        "baseline",
+        "resources",
+        "chart",
+        "command",
+        "share",
+        "name",
+        "steps",
+        "threads",
+        "gpus",
+        "memory",
+        "kind",
+        "x",
+        "build.sr",
+        "sr",
+        "solver",
+        "odd key",
+        "max-iter",
+        "noisy-labels",
+    ]
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.lists(KEYS, min_size=1, max_size=3), VALUES), max_size=4))
+def test_any_file_is_a_study_or_one_line(changes: list[tuple[list[str], Any]]) -> None:
+    table = toml.parse(WHOLE.encode(), "s.toml")
+    for path, value in changes:
+        place = table
+        for key in path[:-1]:
+            inner = place.get(key)
+            inner = inner[0] if isinstance(inner, list) and inner else inner
+            if not isinstance(inner, dict):
+                break
+            place = inner
+        place[path[-1]] = value
+    try:
+        plan = make_plan(parse_study(table, "s.toml"), CommandOptions())
+    except SqgenError as error:
+        assert "\n" not in str(error)
+        assert error.exit_code == 2
+    else:
+        assert all(".." not in Path(trial.folder).parts for trial in plan.trials)
+
+
+WHOLE = """
+format = 1
+title = "all"
+seeds = 1
+measure = ["top1"]
+[data]
+command = "data digits"
+[build]
+size = 32
+classes = 10
+[train]
+[grid]
+build.sr = [0.25, 0.5]
+[[list]]
+name = "one"
+train.max-iter = 3
+[baseline]
+build.sr = 0.5
+[resources]
+threads = 1
+[chart]
+kind = "pareto"
+x = "bytes"
+"""
+
+
 @pytest.mark.parametrize(
-    ("settings", "only", "message"),
+    ("given_settings", "only", "message"),
     [
         (("train.max-iter",), (), "write STEP.OPTION=VALUE"),
         (("trian.max-iter=3",), (), "no step 'trian'; did you mean 'train'?"),
@@ -171,9 +283,11 @@ def test_a_mistake_is_one_line(text: str, message: str) -> None:
         ((), ("sr=0.3",), "fits no point"),
     ],
 )
-def test_mistaken_flags(settings: tuple[str, ...], only: tuple[str, ...], message: str) -> None:
+def test_mistaken_flags(
+    given_settings: tuple[str, ...], only: tuple[str, ...], message: str
+) -> None:
     with pytest.raises(SqgenError, match=message.replace("?", r"\?")):
-        plan_of(f"{SMALL}[grid]\nbuild.sr = [0.125, 0.25]", settings, only)
+        plan_of(f"{SMALL}[grid]\nbuild.sr = [0.125, 0.25]", given_settings, only)
 
 
 @pytest.mark.parametrize("name", ready_names())
