@@ -252,14 +252,17 @@ def newest_snapshot(prefix: str, but: Mapping[str, int] | None = None) -> Snapsh
 
     Args:
         prefix: the solver's snapshot_prefix.
-        but: an earlier `list_states`, whose states are left out.
+        but: an earlier `list_states`, whose states are left out; what is left is of one training,
+            whose latest iteration counts, whatever the clock said.
 
     Raises:
         FormatError: its folder can't be read.
     """
     remarks: list[str] = []
-    known = but or {}
-    older = sorted((x for x in _states(prefix) if known.get(x[2]) != x[0]), reverse=True)
+    older = sorted(_states(prefix), reverse=True)
+    if but is not None:
+        older = [state for state in older if but.get(state[2]) != state[0]]
+        older.sort(key=lambda state: state[1], reverse=True)
     while older:
         _, iteration, path = older.pop(0)
         try:

@@ -25,7 +25,9 @@ words = Job.rank_words
 Job.rank_words = lambda job, snapshot: [
     sys.executable, {str(STAND_IN)!r}, "script.json", *words(job, snapshot)[1:]
 ]
-sys.exit(command.run(sys.argv[1:]))
+code = command.run(sys.argv[1:])
+assert "torch" not in sys.modules
+sys.exit(code)
 """
 TRAIN = ["train", "--solver=solver.prototxt", "--workers=2"]
 Steps = list[list[Any]]

@@ -20,7 +20,12 @@ import sqgen
 from sqgen.errors import FormatError
 from sqgen.formats.caffemodel import read_caffemodel
 from sqgen.formats.schema import SolverState
-from sqgen.formats.snapshot_files import complete_prefix, free_bytes, newest_snapshot
+from sqgen.formats.snapshot_files import (
+    complete_prefix,
+    free_bytes,
+    list_states,
+    newest_snapshot,
+)
 from sqgen.nets.definition import parse_solver, read_net
 from sqgen.nets.solver_rules import SOLVERS, count_snapshots, lint_resume, rate_fields
 from sqgen.runner.preflight import (
@@ -111,6 +116,21 @@ def pair(prefix: str, iteration: int, when: int, place: Place) -> Path:
     state.write_bytes(bytes(message.SerializeToString()))
     os.utime(state, ns=(when, when))
     return state
+
+
+def test_a_restart_takes_the_latest_iteration_of_its_own_training(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the clock says, and whatever an earlier training left."""
+    monkeypatch.chdir(tmp_path)
+    pair("s", 90, 500, place), pair("s", 20, 400, place)
+    known = list_states("s")
+    assert newest_snapshot("s", known) is None
+    pair("s", 10, 300, place)
+    later = pair("s", 20, 200, place)  # over the earlier one's, by a clock that was set back
+    found = newest_snapshot("s", known)
+    assert found is not None
+    assert (found.path, found.iteration) == (str(later), 20)
 
 
 @pytest.mark.slow

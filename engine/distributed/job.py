@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -76,6 +77,8 @@ def requested_job(action: str, line: CommandLine) -> Job | None:
         if given == ["stall_timeout"] and "gpu" not in line.explicit:
             raise NetError("--stall_timeout is for several devices; give --workers or --gpu 0,1")
         return None
+    if os.name != "posix":
+        raise NetError("several processes need a POSIX system, such as Linux; this is none")
     return Job(line, nodes, line.integer("max_restarts"))
 
 
