@@ -1,4 +1,4 @@
-"""Kill ranks of trainings on several devices: started again, they must end in the same bits."""
+"""Kill or stop ranks of trainings on several devices: they must go on, and end in the same bits."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ PHASES = {  # -> how many times a rank is there, at least
     "snapshot": 14,
     "test": 10,
 }
+STALL = 15  # seconds until a stopped rank is noticed
 OF_RANK_0 = ("snapshot", "test")
 PATIENCE = 300.0  # seconds
 
@@ -29,6 +30,7 @@ PATIENCE = 300.0  # seconds
 def _train(folder: Path, kills: list[Kill], moment: float | None = None) -> tuple[int, str]:
     """Train to the end; kill a rank at these marks, and one after a moment. Return code and log."""
     arguments = [f"--workers={WORKERS}", "--max_restarts=9", "--threads=1"]
+    arguments += [f"--stall_timeout={STALL}"]
     with start(folder, kills, *arguments) as process:
         if moment is not None:
             time.sleep(moment)
@@ -43,10 +45,10 @@ def _kill_child(parent: int, random: Random) -> None:
         os.kill(int(random.choice(children)), signal.SIGKILL)
 
 
-def _plan(random: Random, number: int) -> tuple[list[Kill], float | None]:
+def _plan(random: Random, turn: int) -> tuple[list[Kill], float | None]:
     """Return the kills of a training: each phase in turn, and moments at random in between."""
     names = [*PHASES, ""]
-    phase = names[number % len(names)]
+    phase = names[turn % len(names)]
     if not phase:
         return [], random.uniform(0.1, 6)
     kills = []
@@ -54,7 +56,8 @@ def _plan(random: Random, number: int) -> tuple[list[Kill], float | None]:
         rank = 0 if phase in OF_RANK_0 else random.randrange(WORKERS)
         count = random.randrange(PHASES[phase]) + 1 if attempt == 1 else 1
         moment = random.choice([0, random.uniform(0, 0.02)])
-        kills.append(Kill(attempt, rank, phase, count, moment))
+        number = signal.SIGSTOP if random.randrange(6) == 0 else signal.SIGKILL
+        kills.append(Kill(attempt, rank, phase, count, moment, number))
         phase = random.choice(list(PHASES))
     return kills, None
 
