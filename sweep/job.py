@@ -23,7 +23,7 @@ from .launcher import Ended, Job, Launcher
 from .outcome import OUTCOME, Outcome, read_outcome, write_outcome
 from .plan import DataSet, Plan, Trial
 from .steps import TEST_LMDB, TRAIN_LMDB
-from .study_file import Resources
+from .study_tables import Resources
 from .trial import SPEC
 
 INTERVAL = 0.2  # seconds between two looks at the runs

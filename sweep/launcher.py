@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from .study_file import Resources
+from .study_tables import Resources
 
 
 class Ended(NamedTuple):

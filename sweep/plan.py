@@ -17,7 +17,8 @@ from ..text import did_you_mean, first_few, printable
 from ..version import __version__
 from .points import Point, points_of
 from .steps import DATA, OWN, OWN_STATE, STEPS, TAKES_WEIGHTS, TEST_LMDB, TRAIN_LMDB
-from .study_file import COUNTS, Step, Study, Value
+from .study_file import Step, Study, Value
+from .study_tables import COUNTS
 
 TRIAL_FORMAT = 1
 RUNS, DATA_FOLDER, SHARED = "runs", "data", "shared"  # in the folder of a study
@@ -155,7 +156,7 @@ class _Maker:
                 continue
             options = point.options[step.name]
             self._check_needs(step, options, made)
-            made |= {"weights"} if step.command in ("train", "prune") else set()
+            made |= {"weights"} if step.command in (*TAKES_WEIGHTS, "train") else set()
             made |= {"net", "model", "solver"} if step.command == "build" else set()
             words = self._words(step, options)
             if step.command == "build":

@@ -18,7 +18,7 @@ OUTPUT = "output.json"  # in the folder of a step: what its command printed
 RUN = "run"  # the run folder of a step that has one
 SEEDED = ("build", "prune", "quantize")
 # Commands that run an engine: they take its options after --.
-ENGINE = ("train", "test", "time")
+ENGINE = ("train", "test", "time", "compress train")
 # Set by the study, whatever its file says; `build` has a --snapshot that is an interval.
 OWN = {
     *("out", "run-dir", "json", "resume", "force", "dry-run", "quiet", "net-path", "dump-design"),
@@ -202,12 +202,34 @@ def _after_quantize(at: Context, printed: Mapping[str, Any]) -> Made:
     return replace(at.made, bits=f"{at.name}/bits/bits.toml", compressed=printed.get("bytes"))
 
 
+def _compress(at: Context) -> list[Call]:
+    made = at.made
+    net = at.options(net=at.above(made.net))
+    words = at.options(
+        weights=at.above(made.weights),
+        solver=at.above(made.solver),
+        data=at.above(made.train_data),
+        val_data=at.above(made.val_data),
+    )
+    train = ["compress", "train", "-o", "weights.sqz", "--run-dir", RUN, "--json"]
+    return [Call([*train, *net, *words]), _decode(at)]
+
+
+def _decode(at: Context) -> Call:
+    net = at.options(net=at.above(at.made.deploy))
+    words = ["compress", "decode", "weights.sqz", "-o", "decoded.caffemodel", *net]
+    return Call(words, takes_options=False)
+
+
+def _after_compress(at: Context, printed: Mapping[str, Any]) -> Made:
+    decoded = f"{at.name}/decoded.caffemodel"
+    return replace(at.made, weights=decoded, compressed=printed["points"][-1]["bytes"])
+
+
 def _encode(at: Context) -> list[Call]:
     net = at.options(net=at.above(at.made.deploy))
-    return [
-        Call(["compress", "encode", *_weights(at), "-o", "weights.sqz", "--json", *net]),
-        Call(["compress", "decode", "weights.sqz", "-o", "decoded.caffemodel", *net], False),
-    ]
+    encode = ["compress", "encode", *_weights(at), "-o", "weights.sqz", "--json", *net]
+    return [Call(encode), _decode(at)]
 
 
 def _after_encode(at: Context, printed: Mapping[str, Any]) -> Made:
@@ -222,6 +244,7 @@ STEPS: dict[str, StepKind] = {
     "time": StepKind(_time, _unchanged, ("model",)),
     "prune": StepKind(_prune, _after_prune, ("net",)),
     "quantize": StepKind(_quantize, _after_quantize, ("net",)),
+    "compress train": StepKind(_compress, _after_compress, ("weights", "net", "solver")),
     "compress encode": StepKind(_encode, _after_encode, ("net",)),
 }
 TAKES_WEIGHTS = ("prune", "quantize", "compress encode")  # as an argument, so from a step before

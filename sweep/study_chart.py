@@ -13,7 +13,8 @@ from .plan import is_accuracy
 from .points import short_name
 from .result_table import measure_head
 from .results import PointResult, StudyResult
-from .study_file import BARS, COUNTS, CURVE, DOTS, LIST, PARETO
+from .study_file import LIST
+from .study_tables import BARS, COUNTS, CURVE, DOTS, PARETO
 
 WIDTH, HEIGHT = 560, 340  # pixels
 WIDTHS = (420, WIDTH, 1000)  # in which names must not overlap

@@ -16,21 +16,28 @@ from ..formats.files import read_bytes
 from ..logs.scores import is_accuracy_name
 from ..text import did_you_mean, first_few, printable
 from .steps import DATA, DATA_COMMANDS, STEPS
+from .study_tables import (
+    CHART,
+    COUNTS,
+    RESOURCES,
+    Resources,
+    check_chart,
+    parse_chart,
+    parse_resources,
+)
 
 FORMAT = 1
 LIMIT = 1 << 20  # bytes
-POINTS, SEEDS, CORES = 10_000, 1000, 4096  # at most
+POINTS, SEEDS = 10_000, 1000  # at most
 # Its tables and keys, beside those of steps.
 TITLE, ABOUT = "title", "about"
-GRID, LIST, BASELINE, RESOURCES, CHART = "grid", "list", "baseline", "resources", "chart"
+GRID, LIST, BASELINE = "grid", "list", "baseline"
 RESERVED = (
     *("format", TITLE, ABOUT, "seeds", "measure"),
     *(GRID, LIST, BASELINE, RESOURCES, CHART, DATA),
 )
 NAME, STEPS_KEY = "name", "steps"  # keys of an entry of the list
 COMMAND, SHARE = "command", "share"  # keys of a step
-# What is measured of every run; all else is a score.
-COUNTS = ("parameters", "macs", "bytes", "seconds", "ms")
 SCORES = ("top1", "top5", "loss")  # the usual ones; a net's other outputs go by their names
 DEFAULT_MEASURES = ("top1", "loss", "parameters", "macs", "bytes", "seconds")
 
@@ -52,25 +59,6 @@ class Step:
     command: str
     options: Mapping[str, Value]
     share: bool = False
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a run takes.
-
-    Attributes:
-        threads: None shares the cores among the runs.
-        gpus: that it trains on; 0 for a run on CPUs.
-        memory: as Slurm writes it, such as `8G`.
-        time: as Slurm writes it, such as `2:00:00`.
-        sbatch: more options of sbatch.
-    """
-
-    threads: int | None = None
-    gpus: int = 0
-    memory: str | None = None
-    time: str | None = None
-    sbatch: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,8 +158,8 @@ def _parse(table: Mapping[str, Any], source: str) -> Study:
         grid={key: _values(key, each) for key, each in flat(_table(table, GRID)).items()},
         entries=_parse_list(table.get(LIST, []), [step.name for step in steps]),
         baseline=flat(_table(table, BASELINE)),
-        resources=_parse_resources(_table(table, RESOURCES)),
-        chart=_parse_chart(_table(table, CHART)),
+        resources=parse_resources(_table(table, RESOURCES)),
+        chart=parse_chart(_table(table, CHART)),
     )
     _check_options(study)
     return study
@@ -363,42 +351,6 @@ def with_settings(study: Study, settings: Sequence[str]) -> Study:
     return replace(study, data=data, steps=tuple(steps.values()))
 
 
-def _parse_resources(table: Mapping[str, Any]) -> Resources:
-    kinds = {"threads": int, "gpus": int, "memory": str, "time": str, "sbatch": list}
-    for key, value in table.items():
-        if key not in kinds:
-            hint = did_you_mean(key, kinds) or f"; {', '.join(kinds)}"
-            raise DesignError(f"[{RESOURCES}] has no '{printable(key)}'{hint}")
-        if not isinstance(value, kinds[key]) or isinstance(value, bool):
-            raise DesignError(f"[{RESOURCES}] {key}: give {_KIND_TEXT[kinds[key]]}")
-        least = 0 if key == "gpus" else 1
-        if isinstance(value, int) and not least <= value <= CORES:
-            raise DesignError(f"[{RESOURCES}] {key}: give {least} to {CORES}, not {value}")
-    if not all(isinstance(word, str) and word.isprintable() for word in table.get("sbatch", [])):
-        raise DesignError(f"[{RESOURCES}] sbatch: give a list of options of sbatch")
-    for key in ("memory", "time"):
-        if not str(table.get(key, "")).isprintable() or " " in str(table.get(key, "")):
-            raise DesignError(f"[{RESOURCES}] {key}: give it as Slurm writes it")
-    return Resources(**{**table, "sbatch": tuple(table.get("sbatch", ()))})
-
-
-_KIND_TEXT = {int: "a whole number", str: "a text", list: "a list of texts"}
-CHART_KINDS = BARS, DOTS, CURVE, PARETO = ("bars", "dots", "curve", "pareto")
-
-
-def _parse_chart(table: Mapping[str, Any]) -> dict[str, str]:
-    for key, value in table.items():
-        if key not in ("kind", "x"):
-            raise DesignError(f"[{CHART}] has no '{printable(key)}'; kind and x")
-        if not isinstance(value, str):
-            raise DesignError(f"[{CHART}] {key}: give a text")
-    kind = table.get("kind")
-    if kind is not None and kind not in CHART_KINDS:
-        hint = did_you_mean(kind, CHART_KINDS) or f"; {', '.join(CHART_KINDS)}"
-        raise DesignError(f"[{CHART}] kind: no '{printable(kind)}'{hint}")
-    return dict(table)
-
-
 def _check_options(study: Study) -> None:
     """Check that what varies belongs to a step that there is."""
     names = [*([DATA] if study.data else []), *(step.name for step in study.steps)]
@@ -409,22 +361,12 @@ def _check_options(study: Study) -> None:
             check_option(option, names, place)
         _check_scalars(place, options)
     axes = [*([LIST] if study.entries else []), *study.grid]
-    _check_chart(study.chart, axes)
+    check_chart(study.chart, axes)
     _check_scalars(f"[{BASELINE}]", study.baseline)
     for axis in study.baseline:
         if axis not in axes:
             hint = did_you_mean(axis, axes) or f"; what varies: {first_few(axes) or 'nothing'}"
             raise DesignError(f"[{BASELINE}] {printable(axis)}: does not vary{hint}")
-
-
-def _check_chart(chart: Mapping[str, str], axes: Sequence[str]) -> None:
-    x = chart.get("x")
-    known = [*COUNTS, *axes]
-    if x is not None and x not in known:
-        hint = did_you_mean(x, known) or f"; {', '.join(known)}"
-        raise DesignError(f"[{CHART}] x: no '{printable(x)}'{hint}")
-    if chart.get("kind") == PARETO and x in axes:
-        raise DesignError(f"[{CHART}] x: of pareto, give {', '.join(COUNTS)}")
 
 
 def check_option(option: str, steps: Sequence[str], place: str) -> None:

@@ -135,7 +135,7 @@ class Trial:
         """
         words = [*call.words, *(step["options"] if call.takes_options else [])]
         threads, env = self._spec.get("threads", 1), {**os.environ, "NO_COLOR": "1"}
-        if step["command"] in ENGINE:
+        if step["command"] in ENGINE and call.takes_options:
             if not {"engine", "caffe"} & set(step["given"]):
                 words += ["--engine", "torch"]
             if "caffe" not in step["given"]:

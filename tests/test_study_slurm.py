@@ -17,7 +17,7 @@ from sqgen.sweep import job
 from sqgen.sweep.launcher import Ended, Job
 from sqgen.sweep.results import read_results
 from sqgen.sweep.slurm import SlurmLauncher, array_script
-from sqgen.sweep.study_file import Resources
+from sqgen.sweep.study_tables import Resources
 
 from .test_study import DONE, NETS, stub_python
 from .test_study_file import plan_of

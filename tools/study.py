@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ from .progress_bar import ProgressBar, print_note
 from .terminal import echo, print_json, print_lines, print_table, terminal_width, warn
 
 if TYPE_CHECKING:
+    from ..sweep.estimate import Estimate
     from ..sweep.launcher import Job, Launcher
     from ..sweep.plan import Plan
     from ..sweep.results import StudyResult
@@ -162,36 +163,39 @@ def _print_list(as_json: bool) -> None:
 
 def _print_plan(plan: Plan, root: Path, jobs: int | None, as_json: bool, on_cluster: bool) -> None:
     """Print the runs of a study, and how long those take that are missing."""
-    from ..report.table import table
-    from ..sweep.estimate import duration_text, estimate
+    from ..sweep.estimate import estimate
     from ..sweep.job import check_folder, share_cluster, share_cores
 
     if root.is_dir():
         check_folder(root, plan)
     slots, resources = (share_cluster if on_cluster else share_cores)(plan, jobs)
-    found = estimate(root, plan, slots, resources.threads or 1)
+    threads = resources.threads or 1
+    found = estimate(root, plan, slots, threads)
     if as_json:
-        runs = [
-            {
-                "folder": trial.folder,
-                "label": trial.point.label,
-                "seed": trial.seed,
-                "missing": trial.folder in found.seconds,
-                "seconds": found.seconds.get(trial.folder),
-                "steps": trial.spec["steps"],
-            }
-            for trial in plan.trials
-        ]
-        print_json(
-            {
-                "jobs": slots,
-                "threads": resources.threads,
-                "runs": runs,
-                "seconds": found.total,
-                "measured_runs": found.measured,
-            }
-        )
-        return
+        more = {"seconds": found.total, "measured_runs": found.measured}
+        print_json({"jobs": slots, "threads": threads, "runs": _plan_json(plan, found), **more})
+    else:
+        _print_plan_table(plan, found, f"{slots} at a time of {threads} threads")
+
+
+def _plan_json(plan: Plan, found: Estimate) -> list[dict[str, Any]]:
+    return [
+        {
+            "folder": trial.folder,
+            "label": trial.point.label,
+            "seed": trial.seed,
+            "missing": trial.folder in found.seconds,
+            "seconds": found.seconds.get(trial.folder),
+            "steps": trial.spec["steps"],
+        }
+        for trial in plan.trials
+    ]
+
+
+def _print_plan_table(plan: Plan, found: Estimate, how: str) -> None:
+    from ..report.table import table
+    from ..sweep.estimate import duration_text
+
     rows = []
     for trial in plan.trials:
         seconds = found.seconds.get(trial.folder)
@@ -201,10 +205,7 @@ def _print_plan(plan: Plan, root: Path, jobs: int | None, as_json: bool, on_clus
     print_table(table(["run", "seed", "time"], rows, (1, 2), width=terminal_width()))
     total = "unknown" if found.total is None else f"about {duration_text(found.total)}"
     based = f"as {found.measured} runs took" if found.measured else "a guess: none has run yet"
-    echo(
-        f"{len(found.seconds)} of {len(plan.trials)} runs to do, {slots} at a time of"
-        f" {resources.threads} threads: {total} ({based})"
-    )
+    echo(f"{len(found.seconds)} of {len(plan.trials)} runs to do, {how}: {total} ({based})")
 
 
 def _print_result(result: StudyResult, as_json: bool) -> None:

@@ -28,6 +28,7 @@ STAND_INS = {
     "time": ("--model", "m"),
     "prune": ("w", "--net", "n", "--out", "o"),
     "quantize": ("w", "--net", "n", "--out", "o", "--data", "d"),
+    "compress train": ("--weights", "w", "--net", "n", "--solver", "s", "-o", "o"),
     "compress encode": ("w", "--net", "n", "-o", "o"),
     "data digits": ("-o", "o"),
 }
