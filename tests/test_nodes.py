@@ -182,6 +182,7 @@ second=
 """
 
 
+@pytest.mark.slow
 def test_two_network_namespaces_train_as_one_machine(tmp_path: Path) -> None:
     tools = [shutil.which(name) for name in ("unshare", "nsenter", "ip")]
     trial = "unshare -n true && ip link add left type veth peer name right"

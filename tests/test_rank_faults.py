@@ -6,10 +6,14 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
+
 from . import small_training as small
 from .fuzz.kills import NET, SOLVER
 from .killed_ranks import Kill, start, start_rank
 from .ranks import environment, free_port
+
+pytestmark = pytest.mark.slow
 
 PATIENCE = 120  # seconds
 LAST = 12

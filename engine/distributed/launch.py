@@ -210,8 +210,7 @@ class _Signals:
         previous: dict[int, Handler] = {}
         if threading.current_thread() is threading.main_thread():
             for number in self._effects:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-                    previous[number] = signal.signal(number, self._handle)
+                previous[number] = signal.signal(number, self._handle)
         try:
             yield
         finally:

@@ -395,7 +395,9 @@ def _listen(host: str, port: int, shown: str) -> socket.socket:
         NetError: it can't.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # gloo finds the interface of an IPv4 address.
+        family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
         listener = socket.socket(family, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise NetError(f"--rendezvous {shown}: {error_reason(error)}") from None
