@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 import sqgen
+from sqgen import SqgenError
 from sqgen.runner.options import RunOptions
 from sqgen.runner.slurm import slurm_script
 
+from . import engine_server
 from .conftest import Run
-from .launched import LAUNCHER, Launched, gone
+from .launched import LAUNCHER, PATIENCE, Launched, gone
 from .launched import launched as launched
 from .small_runs import Place, StandIn, calls, start
 
@@ -125,16 +127,49 @@ def test_no_rank_outlives_sqgen(place: Place, launched: Launched) -> None:
     assert all(map(gone, pids))
 
 
-def test_a_batch_script_for_slurm() -> None:
+# As srun starts tasks on one machine.
+SRUN = """#!/bin/sh
+while case $1 in --*) true;; *) false;; esac; do shift; done
+export SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_STEP_TASKS_PER_NODE=2 SLURM_NODEID=0
+export SLURM_LAUNCH_NODE_IPADDR=127.0.0.1 SLURM_JOB_ID=$$
+SLURM_PROCID=1 SLURM_LOCALID=1 "$@" &
+SLURM_PROCID=0 SLURM_LOCALID=0 "$@" && wait $!
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash, for which the script is")
+def test_a_batch_script_for_slurm_trains(place: Place, sqgen: Run, tmp_path: Path) -> None:
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text(SRUN)
+    srun.chmod(0o755)
+    train = ["train", "--solver", str(place.solver), "--cpu", "--workers=2", "--run-dir=run"]
+    script = sqgen(*train, "--print-slurm", "--", "--threads=1").stdout
+    assert "#SBATCH --nodes=1\n#SBATCH --ntasks-per-node=2\n#SBATCH --cpus-per-task" in script
+    path = os.pathsep.join((str(srun.parent), str(engine_server.folder()), os.environ["PATH"]))
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path, "SLURM_CPUS_PER_TASK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "8 x 2 workers = 16 images an update" in done.stderr
+    log = (tmp_path / "run" / "caffe.log").read_text()
+    assert "Effective batch size: 16 = 8 (batch_size) x 1 (iter_size) x 2 (workers)" in log
+
+
+def test_a_batch_script_for_several_machines() -> None:
     typed = "sqgen train --solver s.prototxt --nodes 2 --gpu 0,1 --print-slurm -- --precision=bf16"
-    options = RunOptions(nodes=2, gpu="0,1", typed=typed.split())
-    script = slurm_script(options)
+    script = slurm_script(RunOptions(nodes=2, gpu="0,1", typed=typed.split()))
     assert "#SBATCH --nodes=2\n#SBATCH --ntasks-per-node=2\n#SBATCH --gpus-per-node=2\n" in script
     assert script.splitlines()[-1] == (
         "exec sqgen train --solver s.prototxt --nodes 2 --gpu 0,1 --caffe"
         " 'srun --kill-on-bad-exit=1 sqgen-caffe' -- --precision=bf16"
     )
-    if shutil.which("bash"):
-        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
-    with pytest.raises(sqgen.SqgenError, match="--print-slurm takes no --max-restarts"):
+    with pytest.raises(SqgenError, match="--print-slurm takes no --max-restarts"):
         slurm_script(RunOptions(workers=2, max_restarts=1))

@@ -96,7 +96,7 @@ def train(
     if print_slurm:
         from ..runner.slurm import slurm_script
 
-        echo(slurm_script(options))
+        print_lines(slurm_script(options).splitlines())
         return
     options = replace(options, keep_going=keep_going)
     plan = plan_training(options, solver, TrainOptions(**arguments))
