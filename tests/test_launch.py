@@ -114,7 +114,7 @@ def test_no_rank_outlives_a_killed_launcher(launched: Launched, stopped: bool) -
 
 def test_a_rank_that_hangs_is_named_with_what_each_did(launched: Launched) -> None:
     code, lines = launched.run(
-        "--stall_timeout=1",
+        "--stall_timeout=3",
         rank0=[["mark", "exchange", 12], ["wait", "for-ever"]],
         rank1=[["mark", "reading data", 12], ["wait", "for-ever"]],
     )
@@ -129,7 +129,9 @@ def test_a_rank_that_hangs_is_named_with_what_each_did(launched: Launched) -> No
 def test_a_stopped_rank_is_silent_while_others_go_on(launched: Launched) -> None:
     busy = [["mark", "test", 3], ["wait", 0.1]] * 200
     code, lines = launched.run(
-        "--stall_timeout=1", rank0=busy, rank1=[["mark", "exchange", 3], ["kill", "SIGSTOP"]]
+        "--stall_timeout=3",
+        rank0=busy,
+        rank1=[["mark", "exchange", 3], ["wait", 1], ["kill", "SIGSTOP"]],
     )
     assert code == 6
     assert re.match(r"rank 1 \(process \d+\) is silent for \d+ s, as one that", fatal(lines))

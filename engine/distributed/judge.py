@@ -21,6 +21,7 @@ LOST, SYMPTOM = "lost", "symptom"  # another machine; a rank, which others know 
 # ranks may refuse the same; a rank that lost a peer may know before the launcher does.
 PATIENCE = {REFUSAL: 2.0, CRASH: 0.5, INTERRUPT: 2.0, STALL: 0.0, LOST: 1.0, SYMPTOM: 5.0}
 SILENT = 5.0  # seconds without a report, of a rank that others lost
+START_SECONDS = 120.0  # in which a rank loads PyTorch, on a slow or busy machine
 EXCHANGE = "exchange"  # the phase in which ranks wait for each other
 _STOPS = tuple(
     int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -112,6 +113,10 @@ class _Watched:
     report: Report = field(default_factory=Report)
     has_ended: bool = False
 
+    def patience(self, seconds: float, start: float) -> float:
+        """Return the seconds without news that are a hang: more at the start."""
+        return seconds if self.report.marks else max(seconds, start)
+
     def describe(self, now: float) -> str:
         """Say what it did last, and when."""
         at = "" if self.report.marks == 0 else f" of iteration {self.report.iteration}"
@@ -125,11 +130,18 @@ class Judge:
         ranks: rank -> its name in messages.
         stall_timeout: seconds without progress that are a hang; 0 for never.
         now: the time, in seconds of a monotonic clock.
+        start: seconds, at least, until a rank that did nothing yet counts as hanging.
     """
 
-    def __init__(self, ranks: Mapping[int, str], stall_timeout: float, now: float) -> None:
+    def __init__(
+        self,
+        ranks: Mapping[int, str],
+        stall_timeout: float,
+        now: float,
+        start: float = START_SECONDS,
+    ) -> None:
         self._ranks = {rank: _Watched(who, now, now) for rank, who in ranks.items()}
-        self._timeout = stall_timeout
+        self._timeout, self._start = stall_timeout, start
         self._faults: list[Fault] = []
         self._first_fault = now
 
@@ -186,7 +198,7 @@ class Judge:
         silent = self._find_silent(now, self._timeout)
         if silent is not None:
             return silent
-        if any(now - watched.progressed <= self._timeout for watched in active):
+        if any(now - x.progressed <= x.patience(self._timeout, self._start) for x in active):
             return None
         # The others wait in the exchange for the one that does something else.
         rank = min(
@@ -200,10 +212,14 @@ class Judge:
         return self._stall(rank, f"hangs in {self._ranks[rank].describe(now)}")
 
     def _find_silent(self, now: float, seconds: float) -> Fault | None:
-        active = [(x.heard, rank) for rank, x in self._ranks.items() if not x.has_ended]
-        heard, rank = min(active, default=(now, -1))
-        if now - heard <= seconds:
+        silent = [
+            (x.heard, rank)
+            for rank, x in self._ranks.items()
+            if not x.has_ended and now - x.heard > x.patience(seconds, self._start)
+        ]
+        if not silent:
             return None
+        heard, rank = min(silent)
         text = f"is silent for {now - heard:.0f} s, as one that was stopped"
         return self._stall(rank, f"{text}; its last: {self._ranks[rank].describe(now)}")
 

@@ -55,6 +55,7 @@ def launch(job: Job) -> int:
             verdict, code = _run_attempt(job, node, place, selector, signals, stdin)
             fault = verdict.fault
             if verdict.restarts:  # another machine leads
+                glog.warning("a rank of another node was lost: starting again with all")
                 continue
             if fault is None:
                 node.conclude(None)

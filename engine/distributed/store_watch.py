@@ -53,7 +53,8 @@ class _StoreWatch(threading.Thread):
         super().__init__(name="watch", daemon=True)
         self._rank, self._timeout = placement.rank, timeout
         size = placement.world_size
-        self._judge = Judge({n: f"rank {n}" for n in range(size)}, timeout, time.monotonic())
+        names = {rank: f"rank {rank}" for rank in range(size)}
+        self._judge = Judge(names, timeout, time.monotonic(), start=0)  # all have met
         self._others = dict.fromkeys(range(size), b"")  # -> what it said last
         self._is_over = threading.Event()
         # A connection of its own: a wait in the main thread would block it.
