@@ -149,6 +149,11 @@ class BitsProblem:
         nearest = sorted(inside, key=lambda level: (abs(level - center), level))
         return sorted(nearest[: min(count, _MOST_PROBES[steps])])
 
+    def units(self, place: int) -> range:
+        """Return the levels of whole bits, from 2 on."""
+        steps = self._steps(place)
+        return range(MINIMUM_BITS * steps, self.most[place] + 1, steps)
+
     def _steps(self, place: int) -> int:
         return self._table.steps if self._is_of_weights(place) else 1
 

@@ -125,47 +125,52 @@ class TakeBack:
     """HAQ's: all is decided freely, and then taken back until it fits.
 
     Wang et al., arXiv:1811.08886, with the walk of its released code (mit-han-lab/haq,
-    lib/env/quantize_env.py): one level off each decision, from the last to the first, again and
-    again. The agent sees the share decided last.
+    lib/env/quantize_env.py): a bit off each decision, from the last to the first, again and again.
+    Bits are whole, unless the least whole ones don't fit. The agent sees the share decided last.
     """
 
     WARM_UP, NOISE_DECAY, LOWEST = 20, 0.99, 0.0
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self.start = problem.least
+        places = range(len(problem.most))
+        self._levels = [problem.units(place) for place in places]
+        if not problem.fits(tuple(levels[0] for levels in self._levels)):
+            self._levels = [range(problem.least[k], problem.most[k] + 1) for k in places]
+        self.start = tuple(levels[0] for levels in self._levels)
 
     def level(self, choice: Choice, place: int, share: float) -> int:
         """Return the level of a decision; all have an equal part of the shares (section 3.2)."""
-        least, most = self._problem.least[place], self._problem.most[place]
-        return min(most, max(least, round(least - 0.5 + share * (most - least + 1))))
+        levels = self._levels[place]
+        return levels[min(len(levels) - 1, max(0, round(share * len(levels) - 0.5)))]
 
     def share(self, place: int, level: int) -> float:
         """Return the share in the middle of those that lead to a level."""
-        least, most = self._problem.least[place], self._problem.most[place]
-        return (level - least + 0.5) / (most - least + 1)
+        levels = self._levels[place]
+        return (levels.index(level) + 0.5) / len(levels)
 
     def end(self, choice: Choice, random: np.random.Generator) -> Choice:
         """Take back what does not fit."""
-        return take_back(self._problem, choice)
+        return take_back(self._problem, choice, self._levels)
 
     def progress(self, choice: Choice, place: int) -> tuple[float, ...]:
         """Return the last share."""
         return (self.share(place - 1, choice[place - 1]) if place else 1.0,)
 
 
-def take_back(problem: Problem, choice: Sequence[int]) -> Choice:
+def take_back(problem: Problem, choice: Sequence[int], levels: Sequence[range]) -> Choice:
     """Return a choice that fits: a level less of the last decision, the one before, and so on.
 
     Args:
-        problem: whose `least` fits.
-        choice: at least `least`.
+        problem: whose budget it is.
+        choice: has levels of these.
+        levels: of each decision, the first of which fit.
     """
     now = tuple(choice)
     while not problem.fits(now):
         for place in reversed(range(len(now))):
-            if now[place] > problem.least[place]:
-                now = replace(now, place, now[place] - 1)
+            if now[place] > levels[place][0]:
+                now = replace(now, place, now[place] - levels[place].step)
                 if problem.fits(now):
                     break
     return now

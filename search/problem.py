@@ -46,6 +46,10 @@ class Problem(Protocol):
         """Return at most so many levels of a decision, rising, that tell what it loses."""
         ...
 
+    def units(self, place: int) -> range:
+        """Return the levels of a decision that are a whole number of its units, such as bits."""
+        ...
+
     def error(self, place: int, level: int) -> float:
         """Return what a decision loses at a level, in a unit of its own, as far as known untried.
 
@@ -65,6 +69,10 @@ class EvenLevels:
         spaced = np.linspace(self.least[place], self.most[place], count + 1)
         levels: list[int] = np.unique(spaced.round().astype(int))[:-1].tolist()
         return levels
+
+    def units(self, place: int) -> range:
+        """Return all levels."""
+        return range(self.least[place], self.most[place] + 1)
 
     def error(self, place: int, level: int) -> float:
         """Return how much of the decision is missing."""

@@ -93,10 +93,11 @@ def test_the_wall_keeps_an_agent_within_the_budget(problem: Knapsack, data: st.D
 def test_bits_are_taken_back_from_the_last_layer_on() -> None:
     """HAQ's walk, by hand: costs 1, 2 and 3 a level, of which 20 of 36 may be taken."""
     problem = Knapsack([6, 6, 6], [1, 2, 3], [1, 1, 1], 20 / 36)
+    levels = [problem.units(place) for place in range(3)]
     # 36, off the last: 33, 31, 30; again 27, 25, 24; again 21, 19.
-    assert take_back(problem, (6, 6, 6)) == (4, 3, 3)
-    assert take_back(problem, (6, 1, 6)) == (5, 1, 4)  # 26, 23, -, 22, 19: one is least
-    assert take_back(problem, (1, 2, 3)) == (1, 2, 3)  # fits
+    assert take_back(problem, (6, 6, 6), levels) == (4, 3, 3)
+    assert take_back(problem, (6, 1, 6), levels) == (5, 1, 4)  # 26, 23, -, 22, 19: one is least
+    assert take_back(problem, (1, 2, 3), levels) == (1, 2, 3)  # fits
 
 
 @given(problems, st.data())
@@ -106,7 +107,7 @@ def test_what_is_taken_back_fits(problem: Knapsack, data: st.DataObject) -> None
     for place in range(len(problem.most)):
         share = data.draw(st.floats(0, 1))
         choice = replace(choice, place, way.level(choice, place, share))
-    made = take_back(problem, choice)
+    made = way.end(choice, np.random.default_rng(0))
     assert problem.fits(made)
     assert all(
         least <= new <= old for least, new, old in zip(problem.least, made, choice, strict=True)
@@ -121,6 +122,26 @@ def test_haqs_rule_gives_all_numbers_of_bits_an_equal_part_of_the_actions() -> N
     levels = [way.level((2,), 0, (index + 0.5) / 700) for index in range(700)]
     assert [levels.count(level) for level in range(2, 9)] == [100] * 7
     assert all(way.level((2,), 0, way.share(0, level)) == level for level in range(2, 9))
+
+
+def test_haqs_bits_are_whole_where_these_fit() -> None:
+    """Whole units are levels 2 and 6: two of 2 fit in 4 levels, and not in 3."""
+    for share, step in ((8 / 12, 4), (3 / 12, 1)):
+        problem = Quarters([6, 6], [1, 1], [1, 1], share)
+        way = TakeBack(problem)
+        choice = way.start
+        for place, wanted in enumerate((1.0, 0.4)):
+            choice = replace(choice, place, way.level(choice, place, wanted))
+        made = way.end(choice, np.random.default_rng(0))
+        assert problem.fits(made)
+        assert all((level - 2) % step == 0 for level in made)
+
+
+class Quarters(Knapsack):
+    """One whose whole units are levels 2 and 6."""
+
+    def units(self, place: int) -> range:
+        return range(2, 7, 4)
 
 
 groups_of_items = st.lists(
