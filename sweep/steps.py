@@ -147,7 +147,9 @@ def _after_train(at: Context, printed: Mapping[str, Any]) -> Made:
     snapshots = printed.get("snapshots") or []
     weights = [path for path in snapshots if path.endswith((".caffemodel", ".caffemodel.h5"))]
     last = f"{at.name}/{weights[-1]}" if weights else at.made.weights
-    return replace(at.made, weights=last, compressed=None)
+    # A training with a file of bits leaves weights of those bits.
+    compressed = at.made.compressed if at.made.bits is not None else None
+    return replace(at.made, weights=last, compressed=compressed)
 
 
 def _test(at: Context) -> list[Call]:

@@ -450,6 +450,10 @@ def test_steps_take_what_others_left() -> None:
         " --net ../prune/pruned/deploy.prototxt",
     ]
     assert (made.weights, made.compressed) == ("compress encode/decoded.caffemodel", 7)
+    # Fine-tuned weights are floats again, unless they are trained with bits.
+    for bits, size in ((None, None), ("bits.toml", 7)):
+        at = Context("tune", replace(made, bits=bits), 3, [])
+        assert STEPS["train"].leaves(at, printed).compressed == size
 
 
 def test_a_step_that_fails_is_named_with_its_last_line(tmp_path: Path) -> None:
