@@ -46,9 +46,9 @@ def test_a_signal_to_one_rank_stops_all_with_one_snapshot(tmp_path: Path) -> Non
     small.write_data(tmp_path)
     made, log = train(tmp_path, "signal", [Kill(1, 1, "gradients", 5, 0, signal.SIGINT)])
     assert "Optimization stopped early." in log
-    assert sorted(path.name for path in made.glob("*.solverstate")) == [
-        "s_iter_3.solverstate",
-        "s_iter_5.solverstate",
+    # A signal that comes after the gradients' start is seen an iteration later.
+    assert sorted(path.name for path in made.glob("*.solverstate")) in [
+        ["s_iter_3.solverstate", f"s_iter_{last}.solverstate"] for last in (5, 6)
     ]
 
 
@@ -63,7 +63,7 @@ def test_a_hang_is_found_under_another_launcher(tmp_path: Path) -> None:
         log = ranks[0].communicate(timeout=PATIENCE)[1]
         assert ranks[0].returncode == 6, log
         last = log.splitlines()[-3:]
-        assert re.search(r"\] rank 0: exchange of iteration 4, \d+ s ago", last[0])
+        assert re.search(r"\] rank 0: exchange of iteration [45], \d+ s ago", last[0])
         assert re.search(r"\] rank 1: .*, \d+ s ago", last[1])  # it may be more than it said last
         assert re.search(r"^F.*\] rank 1 is silent for \d+ s, as one that was stopped", last[2])
     finally:
