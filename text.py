@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 
 # Severity, date, time, thread, file and line, as glog prints them before each message.
 GLOG_PREFIX = r"([IWEF])(\d{4}(?:\d{4})?) (\d\d:\d\d:\d\d(?:\.\d+)?) +(\d+) ([^\s\]]+):(\d+)\] "
@@ -27,6 +28,18 @@ def first_few(names: Sequence[str], maximum: int = 3) -> str:
     """Join the first names into one line: `a, b, c and 4 more`."""
     shown = ", ".join(map(printable, names[:maximum]))
     return shown + (f" and {len(names) - maximum} more" if len(names) > maximum else "")
+
+
+def counted(number: int, thing: str) -> str:
+    """Return `1 run`, `2 runs`, of a thing whose plural ends in s."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def wrapped(text: str, width: int | None) -> list[str]:
+    """Return a line cut at spaces to fit a width, indented from the second on; None: whole."""
+    if width is None:
+        return [text]
+    return wrap(text, max(width, 20), subsequent_indent="  ", break_on_hyphens=False) or [""]
 
 
 def escaped(text: str) -> str:

@@ -37,7 +37,10 @@ MESSAGE_LIMIT = 2000  # characters shown of an error
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     _open_closed_streams()
-    raise SystemExit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    code = run(sys.argv[1:] if arguments is None else list(arguments))
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # else Python's end may print a traceback
+    raise SystemExit(code)
 
 
 def _open_closed_streams() -> None:

@@ -57,6 +57,10 @@ def _find_error(
     engine: Engine, process: GuardedProcess, result: LogResult, may_stop: bool
 ) -> RunError | None:
     name, code = printable(engine.name), process.exit_code or 0
+    if may_stop and process.stop_signal is None and result.fatal is None:
+        # The request may reach it when its work is done: then the signal ends the process.
+        is_interrupted = code in (-signal.SIGINT, SIGNAL_EXIT_BASE + signal.SIGINT)
+        code = 0 if result.completed and is_interrupted else code
     if process.stop_signal is not None and not (result.completed and not code):
         return _stop_error(process, process.stop_signal, result)
     if result.fatal is not None:

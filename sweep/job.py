@@ -17,7 +17,7 @@ from ..formats.files import read_bytes, write_files
 from ..host import available_cores, list_gpus, visible_gpus
 from ..json_form import dumps, loads
 from ..progress import Bar, StartBar, no_bar
-from ..text import printable
+from ..text import counted, printable
 from .folder_lock import FolderLock
 from .launcher import Ended, Job, Launcher
 from .outcome import OUTCOME, Outcome, read_outcome, write_outcome
@@ -80,8 +80,11 @@ class RunStudy:
             write_files({self.root / MARK: dumps(describe(plan)).encode()}, force=True)
             make_data(self.root, plan.datasets, self.log)
             self._write_specs(missing, resources.threads or 1)
-            count = "1 run" if len(missing) == 1 else f"{len(missing)} runs"
-            self.log(f"{count}, {slots} at a time, {resources.threads} threads each")
+            runs, threads = (
+                counted(n, what)
+                for n, what in ((len(missing), "run"), (resources.threads or 1, "thread"))
+            )
+            self.log(f"{runs}, {slots} at a time, {threads} each")
             self._run_all(launcher, missing)
 
     def _missing(self, plan: Plan) -> list[Trial]:
@@ -142,7 +145,9 @@ class RunStudy:
     def _stop(self, launcher: Launcher, left: Mapping[Path, Trial], error: BaseException) -> None:
         goes_on = launcher.stop(cancel=False)
         count = sum(not (folder / OUTCOME).exists() for folder in left)
-        stopped = StoppedError(f"stopped with {count} runs left{goes_on}; the same command goes on")
+        stopped = StoppedError(
+            f"stopped with {counted(count, 'run')} left{goes_on}; the same command goes on"
+        )
         if isinstance(error, SystemExit) and isinstance(error.code, int):
             stopped.exit_code = error.code
         raise stopped from None
@@ -248,7 +253,7 @@ def make_data(root: Path, datasets: Sequence[DataSet], log: Callable[[str], None
         if not all((root / each.folder / name).exists() for name in (TRAIN_LMDB, TEST_LMDB))
     ]
     if wanted:
-        log(f"making {len(wanted)} datasets")
+        log(f"making {counted(len(wanted), 'dataset')}")
     with ThreadPoolExecutor(available_cores()) as pool:
         for _ in pool.map(lambda each: _make_dataset(root, each), wanted):
             pass

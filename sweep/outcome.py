@@ -52,7 +52,8 @@ def read_outcome(folder: Path) -> Outcome | None:
     try:
         found = from_json(Outcome, loads(read_bytes(path, LIMIT, "the outcome of a run")))
     except ValueError as error:
-        raise FormatError(f"{printable(str(path))}: no outcome of a run: {error}") from None
+        shown, why = printable(str(path)), printable(str(error), 80)
+        raise FormatError(f"{shown}: damaged ({why}); remove it to run that again") from None
     if found.format != FORMAT:
         raise FormatError(f"{printable(str(path))}: is of format {found.format}, not {FORMAT}")
     return found

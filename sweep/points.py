@@ -10,7 +10,7 @@ from itertools import product
 
 from ..errors import DesignError
 from ..text import printable
-from .study_file import LIST, POINTS, Entry, Study, Value
+from .study_file import LIST, POINTS, Entry, Study, Value, value_text
 
 SLUG = 60  # characters of a folder's name
 
@@ -53,25 +53,6 @@ def short_name(axis: str, axes: Sequence[str] | Mapping[str, str]) -> str:
     option = axis.partition(".")[2]
     shared = sum(each.partition(".")[2] == option for each in axes) > 1
     return axis if axis == LIST or shared else option
-
-
-def value_text(value: Value) -> str:
-    """Return a value as its option takes it: `3,5`, `0.125`, `true`."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    if isinstance(value, str | int):
-        return str(value)
-    inner = [isinstance(item, str | int | float) for item in value]
-    return (
-        ("," if all(inner) else ";")
-        .join(
-            value_text(item) if plain else "/".join(map(value_text, item))
-            for item, plain in zip(value, inner, strict=True)
-        )
-        .replace(";", ",")
-    )
 
 
 def points_of(study: Study) -> list[Point]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..text import counted
 from .plan import is_accuracy, is_score
 from .points import short_name
 from .results import Difference, PointResult, StudyResult
@@ -113,8 +114,9 @@ def _notes(result: StudyResult, has_difference: bool) -> list[str]:
     if finished and unknown:
         notes.append(f"no run has {', '.join(unknown)}")
     if result.failed:
-        notes.append(f"{len(result.failed)} runs failed:")
+        notes.append(f"{counted(len(result.failed), 'run')} failed:")
         notes += [f"  {run.folder}: {run.outcome.failed}" for run in result.failed if run.outcome]
     if result.missing:
-        notes.append(f"{len(result.missing)} runs are missing")
+        are = "is" if len(result.missing) == 1 else "are"
+        notes.append(f"{counted(len(result.missing), 'run')} {are} missing")
     return notes

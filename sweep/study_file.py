@@ -130,8 +130,9 @@ def _check_format(table: Mapping[str, Any], shown: str) -> None:
     if number is None:
         raise FormatError(f"{shown}: is no study: it has no format = {FORMAT} (docs/studies.md)")
     if number != FORMAT or isinstance(number, bool):
+        given = f'"{number}"' if isinstance(number, str) else str(number)
         raise FormatError(
-            f"{shown}: is a study of format {printable(str(number), 40)}; this sqgen reads format"
+            f"{shown}: is a study of format {printable(given, 40)}; this sqgen reads format"
             f" {FORMAT}"
         )
 
@@ -290,6 +291,25 @@ def flat(table: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return options
 
 
+def value_text(value: Value) -> str:
+    """Return a value as its option takes it: `3,5`, `0.125`, `true`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, str | int):
+        return str(value)
+    inner = [isinstance(item, str | int | float) for item in value]
+    return (
+        ("," if all(inner) else ";")
+        .join(
+            value_text(item) if plain else "/".join(map(value_text, item))
+            for item, plain in zip(value, inner, strict=True)
+        )
+        .replace(";", ",")
+    )
+
+
 def _values(option: str, given: object) -> Sequence[Value]:
     if not isinstance(given, list) or not given:
         raise DesignError(f"[{GRID}] {printable(option)}: give a list of values")
@@ -360,13 +380,40 @@ def _check_options(study: Study) -> None:
         for option in options:
             check_option(option, names, place)
         _check_scalars(place, options)
-    axes = [*([LIST] if study.entries else []), *study.grid]
-    check_chart(study.chart, axes)
+    check_chart(study.chart, [*([LIST] if study.entries else []), *study.grid])
+    _check_baseline(study)
+    _check_measures(study)
+
+
+def _check_baseline(study: Study) -> None:
+    """Check that what others are compared with is a value of what varies."""
+    axes: dict[str, list[str]] = {LIST: [each.name for each in study.entries]}
+    axes = {axis: names for axis, names in axes.items() if names}
+    axes |= {axis: [value_text(each) for each in values] for axis, values in study.grid.items()}
     _check_scalars(f"[{BASELINE}]", study.baseline)
-    for axis in study.baseline:
+    for axis, value in study.baseline.items():
         if axis not in axes:
-            hint = did_you_mean(axis, axes) or f"; what varies: {first_few(axes) or 'nothing'}"
+            names = list(axes)
+            hint = did_you_mean(axis, names) or f"; what varies: {first_few(names) or 'nothing'}"
             raise DesignError(f"[{BASELINE}] {printable(axis)}: does not vary{hint}")
+        given, there = value_text(value), axes[axis]
+        if given not in there:
+            hint = did_you_mean(given, there) if isinstance(value, str) else ""
+            hint = hint or f"; there: {first_few(there)}"
+            raise DesignError(f"[{BASELINE}] {axis}: no '{printable(given)}'{hint}")
+
+
+def _check_measures(study: Study) -> None:
+    """Check that there is a step for each measure that is of one."""
+    names = [step.name for step in study.steps]
+    for measure in study.measures:
+        step, dot, own = measure.rpartition(".")
+        is_of_step = dot and (own in SCORES or is_accuracy_name(own))
+        if is_of_step and step not in names:
+            hint = did_you_mean(step, names) or f"; there: {', '.join(names)}"
+            raise DesignError(f"measure {printable(measure)}: no step '{printable(step)}'{hint}")
+    if "ms" in study.measures and all(step.command != "time" for step in study.steps):
+        raise DesignError("measure ms: a step [time] measures it; add one")
 
 
 def check_option(option: str, steps: Sequence[str], place: str) -> None:

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import OutputError, RefusedError, RunError, SqgenError
-from ..formats.files import write_files
+from ..formats.files import error_reason, write_files
 from ..text import printable, shell_join, shell_quote
 from ..version import __version__
 from .folder_lock import FolderLock
@@ -214,7 +214,11 @@ def main(arguments: Sequence[str]) -> int:
             if read_outcome(folder) is None:
                 spec = json.loads((folder / SPEC).read_bytes())
                 write_outcome(folder, Trial(folder, spec).run())
-    except (OSError, SqgenError, ValueError) as error:
+    except OSError as error:
+        where = printable(str(error.filename or folder))
+        print(f"sqgen: {where}: {error_reason(error)}", file=sys.stderr)
+        return REFUSED
+    except (SqgenError, ValueError) as error:
         print(f"sqgen: {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:

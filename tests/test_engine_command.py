@@ -289,6 +289,16 @@ def test_device_query_of_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(rf"Name: +{re.escape(torch.cuda.get_device_name(0))}\n", log)
 
 
+def test_a_signal_after_the_work_prints_no_traceback() -> None:
+    code = (
+        "import atexit, os, signal; from sqgen.engine import command;"
+        "command.run = lambda words: 0;"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT); command.main([])"
+    )
+    done = script(code)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 # Parts that are not installed
 
 WITHOUT = """

@@ -252,6 +252,20 @@ def test_a_real_caffe(place: Place, folder: Path, sqgen: Run) -> None:
     assert "sqgen: next: sqgen test --model runs/" in done.stderr
 
 
+def test_patience_that_ends_with_the_training(place: Place, folder: Path, sqgen: Run) -> None:
+    """The request to stop reaches it after its last line, and ends its process."""
+    for iteration in range(0, 61, 20):
+        Path(f"s_iter_{iteration}.caffemodel").write_bytes(b"%d" % iteration)
+    caffe = StandIn(folder)("train_two_test_nets", on_sigint=[], then=130)
+    Path("solver.prototxt").write_text(
+        place.solver_text("max_iter: 60 test_iter: 4 test_interval: 20 snapshot: 20")
+    )
+    words = ("train", "--solver", "solver.prototxt", "--caffe", caffe, "--keep-best", "loss")
+    done = sqgen(*words, "--patience", "1")
+    assert done.returncode == 0, done.stderr
+    assert "kept in s_best.caffemodel" in done.stderr
+
+
 def test_what_can_not_be_kept(place: Place) -> None:
     for more, error, message in (
         (f"max_iter: 24 {TESTED}", DesignError, "no score 'top7'"),

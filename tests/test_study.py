@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sqgen.errors import DesignError, OutputError, SqgenError
+from sqgen.errors import DesignError, FormatError, OutputError, SqgenError
 from sqgen.host import available_cores
 from sqgen.sweep import job, local
 from sqgen.sweep.launcher import Ended
@@ -28,6 +28,7 @@ from sqgen.sweep.steps import STEPS, Context, Made
 from sqgen.sweep.study_file import read_study, with_settings
 from sqgen.sweep.t_interval import mean_of, t_probability, t_quantile
 from sqgen.sweep.trial import SPEC, Trial
+from sqgen.sweep.trial import main as trial_main
 from sqgen.tools.study_commands import CommandOptions
 
 from .conftest import Run
@@ -128,7 +129,7 @@ def test_a_second_study_in_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_failed_runs_stay_with_their_reason(tmp_path: Path) -> None:
-    plan = plan_of(NETS.replace('["parameters", "macs"]', '["top1", "ms"]'))
+    plan = plan_of(NETS.replace('["parameters", "macs"]', '["top1", "seconds"]'))
     run_study(tmp_path / "s", plan, Failing())
     found = read_results(tmp_path / "s", plan)
     assert [run.outcome and run.outcome.failed for run in found.failed] == [
@@ -217,6 +218,20 @@ def test_each_run_has_its_own_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(job, "list_gpus", list)
     with pytest.raises(DesignError, match="gpus: 1 a run; this machine has 0"):
         job.share_cores(plan, None)
+
+
+def test_what_damages_a_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An outcome of garbage, and a file where a step has its folder."""
+    plan, root = plan_of(NETS), tmp_path / "s"
+    run_study(root, plan)
+    first, second = (root / trial.folder for trial in plan.trials[:2])
+    (first / "outcome.json").write_bytes(b"\xe1\xff")
+    with pytest.raises(FormatError, match=r"outcome\.json: damaged \(.*\); remove it to run that"):
+        run_study(root, plan)
+    (second / "outcome.json").unlink()
+    (second / "build").write_text("")
+    assert trial_main([str(second)]) == 3
+    assert capsys.readouterr().err == f"sqgen: {second}/build: file exists\n"
 
 
 def test_a_machine_that_can_run_nothing_ends_the_study(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def test_data_is_made_once_for_each_seed_and_size() -> None:
 MISTAKES = {
     "": "is no study: it has no format = 1",
     "format = 2\n[build]": "is a study of format 2; this sqgen reads format 1",
+    'format = "1"\n[build]': 'is a study of format "1"; this sqgen reads format 1',
     "format = 1": "has no steps",
     "format = 1\nsede = 3\n[build]": "no key 'sede'; did you mean 'seeds'?",
     "format = 1\nseeds = 0\n[build]": "seeds: give a number from 1 to 1000",
@@ -144,6 +145,12 @@ MISTAKES = {
     "format = 1\n[build]\n[[list]]": "entry 1 has no name",
     "format = 1\n[build]\n[[list]]\nname = 'a'\nsteps = ['biuld']": "did you mean 'build'?",
     "format = 1\n[build]\n[baseline]\nbuild.sr = 1": "[baseline] build.sr: does not vary",
+    "format = 1\n[build]\n[grid]\nbuild.sr = [0.5, 1]\n[baseline]\nbuild.sr = 0.25": "[baseline]"
+    " build.sr: no '0.25'; there: 0.5, 1",
+    "format = 1\n[build]\n[[list]]\nname = 'none'\n[baseline]\nlist = 'nome'": "[baseline] list: no"
+    " 'nome'; did you mean 'none'?",
+    "format = 1\nmeasure = ['tune.top1']\n[build]": "tune.top1: no step 'tune'; there: build",
+    "format = 1\nmeasure = ['ms']\n[build]": "measure ms: a step [time] measures it; add one",
     "format = 1\n[build]\n[resources]\nthread = 1": "did you mean 'threads'?",
     "format = 1\n[build]\n[resources]\nthreads = 0": "give 1 to 4096, not 0",
     "format = 1\n[build]\n[chart]\nx = 'byte'": "[chart] x: no 'byte'; did you mean 'bytes'?",

@@ -16,6 +16,7 @@ from sqgen.sweep.result_files import latex, markdown, write_results
 from sqgen.sweep.result_table import result_table
 from sqgen.sweep.results import StudyResult, read_results
 from sqgen.sweep.study_chart import Mark, pareto_front, study_chart
+from sqgen.text import wrapped
 
 from .test_study_file import plan_of
 
@@ -161,3 +162,14 @@ def test_without_the_renderer_there_is_no_picture(
 def test_a_measure_that_no_run_has_is_said(tmp_path: Path) -> None:
     result = make_result(tmp_path, STUDY.replace('"seconds"', '"top7"'))
     assert "no run has top7" in result_table(result).notes
+
+
+def test_notes_count_and_fit_the_terminal(tmp_path: Path) -> None:
+    result = make_result(tmp_path, BYPASS, failed="runs/sr=0.5,bypass=simple/seed-1")
+    notes = result_table(result).notes
+    assert "1 run failed:" in notes
+    note = next(each for each in notes if each.startswith("differences in points"))
+    assert wrapped(note, None) == [note]
+    lines = wrapped(note, 80)
+    assert max(map(len, lines)) <= 80
+    assert " ".join(line.strip() for line in lines) == note

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..progress import no_bar
-from ..text import printable
+from ..text import counted, printable, wrapped
 from .progress_bar import ProgressBar, print_note
 from .terminal import echo, print_json, print_lines, print_table, terminal_width, warn
 
@@ -175,7 +175,7 @@ def _print_plan(plan: Plan, root: Path, jobs: int | None, as_json: bool, on_clus
         more = {"seconds": found.total, "measured_runs": found.measured}
         print_json({"jobs": slots, "threads": threads, "runs": _plan_json(plan, found), **more})
     else:
-        _print_plan_table(plan, found, f"{slots} at a time of {threads} threads")
+        _print_plan_table(plan, found, f"{slots} at a time of {counted(threads, 'thread')}")
 
 
 def _plan_json(plan: Plan, found: Estimate) -> list[dict[str, Any]]:
@@ -204,7 +204,11 @@ def _print_plan_table(plan: Plan, found: Estimate, how: str) -> None:
         rows.append([trial.point.label, str(trial.seed), left])
     print_table(table(["run", "seed", "time"], rows, (1, 2), width=terminal_width()))
     total = "unknown" if found.total is None else f"about {duration_text(found.total)}"
-    based = f"as {found.measured} runs took" if found.measured else "a guess: none has run yet"
+    based = (
+        f"as {counted(found.measured, 'run')} took"
+        if found.measured
+        else "a guess: none has run yet"
+    )
     echo(f"{len(found.seconds)} of {len(plan.trials)} runs to do, {how}: {total} ({based})")
 
 
@@ -219,4 +223,5 @@ def _print_result(result: StudyResult, as_json: bool) -> None:
     found = result_table(result)
     first = [number for number in found.right if number > found.right[0] + 2]
     print_table(table(found.heads, found.rows, found.right, terminal_width(), optional=first[::-1]))
-    print_lines(found.notes)
+    for note in found.notes:
+        print_lines(wrapped(note, terminal_width()))

@@ -12,8 +12,7 @@ import click
 from ..errors import DesignError
 from ..generator.build import build as build_text
 from ..generator.design import Design
-from ..sweep.points import value_text
-from ..sweep.study_file import Value
+from ..sweep.study_file import Value, value_text
 from ..text import did_you_mean, printable
 from .mistaken_usage import SOLVER_FIELDS
 
