@@ -32,7 +32,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import OutputError, RefusedError, RunError, SqgenError
+from ..errors import FormatError, OutputError, RefusedError, RunError, SqgenError
 from ..formats.files import error_reason, write_files
 from ..text import printable, shell_join, shell_quote
 from ..version import __version__
@@ -107,7 +107,7 @@ class Trial:
                 printed = _parse_output(text)
                 record = {"attempts": number, "seconds": time.time() - start, "printed": printed}
             write_files({output: json.dumps(record, indent=1).encode()}, force=True)
-        record = json.loads(output.read_bytes())
+        record = _read_record(output)
         return kind.leaves(at, record["printed"]), record
 
     def _run_calls(self, step: Mapping[str, Any], place: Path, at: Context) -> tuple[int, bytes]:
@@ -192,6 +192,20 @@ def _finished_training(step: Mapping[str, Any], place: Path) -> dict[str, Any] |
                 seconds = result["run"]["seconds"]
                 return {"attempts": len(runs), "seconds": seconds, "printed": result}
     return None
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """Return the record of a finished step.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+    with suppress(ValueError):
+        record = json.loads(path.read_bytes())
+        if isinstance(record, dict) and {"attempts", "seconds", "printed"} <= record.keys():
+            return record
+    shown = printable(str(path))
+    raise FormatError(f"{shown}: damaged; remove it, and --retry-failed runs that step again")
 
 
 def _parse_output(text: bytes) -> Any:

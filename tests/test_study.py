@@ -221,7 +221,7 @@ def test_each_run_has_its_own_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_damages_a_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An outcome of garbage, and a file where a step has its folder."""
+    """An outcome or a finished step of garbage, and a file where a step has its folder."""
     plan, root = plan_of(NETS), tmp_path / "s"
     run_study(root, plan)
     first, second = (root / trial.folder for trial in plan.trials[:2])
@@ -232,6 +232,13 @@ def test_what_damages_a_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFi
     (second / "build").write_text("")
     assert trial_main([str(second)]) == 3
     assert capsys.readouterr().err == f"sqgen: {second}/build: file exists\n"
+    (second / "build").unlink()
+    for garbage in ("{", "[]", "{}"):
+        (second / "build").mkdir(exist_ok=True)
+        (second / "build" / "output.json").write_text(garbage)
+        failed = Trial(second, plan.trials[1].spec).run().failed
+        assert failed is not None
+        assert failed.startswith(f"{second}/build/output.json: damaged; remove it")
 
 
 def test_a_machine_that_can_run_nothing_ends_the_study(tmp_path: Path) -> None:
