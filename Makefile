@@ -84,6 +84,7 @@ bench: $(STAMP) ## measure speed as ratios (benchmarks/)
 	$(BIN)/python benchmarks/constraints.py
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) onnx onnxruntime
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/distributed.py
 
 wheel: $(STAMP) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel
