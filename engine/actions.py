@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import AbstractContextManager, ExitStack, closing
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -377,29 +378,44 @@ def test(line: CommandLine, workers: Workers) -> None:
         require_same(world, versions())
         options = _options(line, precision, device, workers, _new_seed())
         options.shards = Shards.of_process(world.size, world.rank, world.size, by_batch=True)
-        net = open_net(definition, "TEST", options)
-        try:
+        with closing(open_net(definition, "TEST", options)) as net, _unchanged_data():
             collector = PredictionCollector(net, blob or None) if predictions else None
-            _load_weights(net, weights)
-            _warn_uninitialized(net)
-            if world.size > 1:
-                same = {**net_facts(net, precision), "weights": weights_digest(net)}
-                require_same(world, same)
+            _load_tested_weights(net, weights, precision, world)
             if bits is not None:
                 _quantize(net, bits, written, integers)
-            if not net.loaders and any(layer.type == "Input" for layer in net.inputs.layers):
-                glog.warning("the net reads no data, its inputs are zeros; use the train_val net")
-            iterations = _count_iterations(line, net)
-            scores = ScoreSums(net, line.on("exact"))
-            _score_batches(net, iterations, scores, collector, world)
-        except EndOfData:
-            raise NetError("the data ended early; its number of records changed") from None
-        finally:
-            net.close()
-    if iterations and world.leads:
+            scores = _score_net(net, line, collector, world)
+    if scores.batches:
         _log_scores(scores)
     if collector is not None and world.leads:
         collector.write(predictions)
+
+
+def _load_tested_weights(net: Executor, names: str, precision: str, world: World) -> None:
+    """Load weights; of several processes, check that all have the same, and the same net."""
+    _load_weights(net, names)
+    _warn_uninitialized(net)
+    if world.size > 1:
+        require_same(world, {**net_facts(net, precision), "weights": weights_digest(net)})
+
+
+def _score_net(
+    net: Executor, line: CommandLine, collector: PredictionCollector | None, world: World
+) -> ScoreSums:
+    """Test the batches of the flags; return the scores, on rank 0."""
+    if not net.loaders and any(layer.type == "Input" for layer in net.inputs.layers):
+        glog.warning("the net reads no data, its inputs are zeros; use the train_val net")
+    iterations, scores = _count_iterations(line, net), ScoreSums(net, line.on("exact"))
+    _score_batches(net, iterations, scores, collector, world)
+    return scores
+
+
+@contextmanager
+def _unchanged_data() -> Iterator[None]:
+    """Say what an early end of the data means."""
+    try:
+        yield
+    except EndOfData:
+        raise NetError("the data ended early; its number of records changed") from None
 
 
 class _QuantizedFiles(NamedTuple):

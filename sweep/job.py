@@ -19,7 +19,7 @@ from ..json_form import dumps, loads
 from ..progress import Bar, StartBar, no_bar
 from ..text import counted, printable
 from .folder_lock import FolderLock
-from .launcher import Ended, Job, Launcher
+from .launcher import Ended, Job, Launcher, last_message
 from .outcome import OUTCOME, Outcome, read_outcome, write_outcome
 from .plan import DataSet, Plan, Trial
 from .steps import TEST_LMDB, TRAIN_LMDB
@@ -262,11 +262,10 @@ def make_data(root: Path, datasets: Sequence[DataSet], log: Callable[[str], None
 def _make_dataset(root: Path, data: DataSet) -> None:
     words = [sys.executable, "-m", "sqgen", *data.words, "-o", str(root / data.folder), "--force"]
     done = subprocess.run(  # noqa: S603
-        words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        words, stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
     if done.returncode:
-        last = done.stderr.strip().rpartition("\n")[2].removeprefix("sqgen: ")
-        raise UnfitMachineError(f"[data] {last}")
+        raise UnfitMachineError(f"[data] {last_message(done.stderr)}")
 
 
 def describe(plan: Plan) -> dict[str, Any]:

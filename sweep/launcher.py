@@ -68,6 +68,12 @@ class Launcher(Protocol):
         """
 
 
+def last_message(stderr: bytes) -> str:
+    """Return the last line that a command of sqgen printed, without the program's name."""
+    text = stderr.decode(errors="replace").strip()
+    return text.rpartition("\n")[2].removeprefix("sqgen: ")
+
+
 REFUSED = 3  # exit code of a run's process: this machine can't run it, which is no outcome of it
 _NOT_FOUND = (126, 127)  # a shell's exit codes for a program that can't be started
 

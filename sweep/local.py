@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import DesignError
 from ..formats.files import error_reason
 from ..text import printable
-from .launcher import Ended, Job, is_unfit
+from .launcher import Ended, Job, is_unfit, last_message
 from .trial import GRACE, WITH_PARENT
 
 
@@ -102,9 +102,8 @@ def _visible(numbers: Sequence[int]) -> str:
 
 def _ended(folder: Path, process: subprocess.Popen[bytes]) -> Ended:
     assert process.stderr is not None
-    text = process.stderr.read().decode(errors="replace").strip()
+    last = last_message(process.stderr.read())
     _close(process)
-    last = text.rpartition("\n")[2].removeprefix("sqgen: ")
     code = process.returncode
     if code < 0:
         name = signal.Signals(-code).name if -code in list(signal.Signals) else str(-code)
