@@ -1,4 +1,4 @@
-"""A training on several devices whose ranks are killed when it is said, and started again."""
+"""A training on several devices whose ranks a script kills, and which starts again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which fault is the cause, and what is a hang: at any speed, since the judge is told the time."""
+"""Which fault is the cause, and what is a hang: a test gives the judge the time."""
 
 from __future__ import annotations
 
