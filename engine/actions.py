@@ -33,6 +33,7 @@ from .device import select_device
 from .distributed import environment
 from .distributed.divided_test import tested_batches, weights_digest
 from .distributed.environment import Placement, default_threads, find_placement
+from .distributed.same_bits import start_quantization
 from .distributed.same_run import facts, net_facts, require_same, versions
 from .distributed.shards import Shards
 from .distributed.store_watch import watched_by_store
@@ -45,7 +46,7 @@ from .loader import EndOfData
 from .open_net import EngineOptions, open_net
 from .precision import compute_in_integers, float_precision, integer_bits, test_precision
 from .predictions import PredictionCollector, check_predictions_target
-from .quantization import Quantization, quantized_model
+from .quantization import quantized_model
 from .scores import ScoreSums
 from .signals import SignalHandler
 from .snapshots import SavedRun, read_snapshot
@@ -171,13 +172,13 @@ def _train(
         solver = Solver(param, source, options, signals.next_request, constraints, world)
         stack.callback(solver.close)
         if world.size > 1:
-            require_same(world, facts(solver.net, param, precision, constraints.digest))
+            own = facts(solver.net, param, precision, constraints.digest, given)
+            require_same(world, own)
         if saved is not None:
             glog.info(f"Resuming from {snapshot}", "caffe.cpp:235")
             solver.restore(saved)
         solver.join()
-        if bits is not None:
-            solver.quantize(bits)
+        solver.quantize(bits)
         del saved  # its history takes as much memory as the weights
         glog.info("Starting Optimization", "caffe.cpp:239")
         solver.solve()
@@ -371,8 +372,6 @@ def test(line: CommandLine, workers: Workers) -> None:
         bits, precision = integer_bits(bits), "fp32"
     written = _QuantizedFiles.of(line, bits)
     placement = find_placement()
-    if bits is not None and placement is not None and placement.world_size > 1:
-        raise NetError("several workers test no quantized net; leave out --workers and --gpu")
     log_reading(definition)
     with closing(World(placement, device)) as world, _watched(placement, line):
         require_same(world, versions())
@@ -381,8 +380,7 @@ def test(line: CommandLine, workers: Workers) -> None:
         with closing(open_net(definition, "TEST", options)) as net, _unchanged_data():
             collector = PredictionCollector(net, blob or None) if predictions else None
             _load_tested_weights(net, weights, precision, world)
-            if bits is not None:
-                _quantize(net, bits, written, integers)
+            _quantize(net, bits, written, integers, world)
             scores = _score_net(net, line, collector, world)
     if scores.batches:
         _log_scores(scores)
@@ -440,14 +438,19 @@ class _QuantizedFiles(NamedTuple):
         return files
 
 
-def _quantize(net: Executor, bits: BitsFile, files: _QuantizedFiles, integers: bool) -> None:
-    """Quantize a net, in simulation or integers; write what became of its bits and weights."""
-    quantization = Quantization(bits, net)
-    quantization.start()
+def _quantize(
+    net: Executor, bits: BitsFile | None, files: _QuantizedFiles, integers: bool, world: World
+) -> None:
+    """Quantize a net that has bits, in simulation or integers; write what became of both."""
+    quantization = start_quantization(bits, net, world)
+    if quantization is None:
+        return
     net.quantize(quantization.quantizers)
     glog.info(quantization.describe(integers))
     if integers:
         compute_in_integers(net, quantization)
+    if not world.leads:
+        return
     written = {}
     if files.calibrated:
         written[Path(files.calibrated)] = format_bits_file(quantization.calibrated()).encode()

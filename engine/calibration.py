@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import isfinite
 
@@ -71,6 +72,8 @@ def _check(observer: Observer, source: str) -> None:
 def observe_data(net: Executor, layers: Iterable[str], images: int) -> dict[str, Histogram]:
     """Count what layers read of the first images of a net's own data, and rewind the data.
 
+    Where several processes divide the data, these are the images that a single one would read.
+
     Args:
         net: the net, whose layers of data have loaders.
         layers: names of its layers.
@@ -84,8 +87,10 @@ def observe_data(net: Executor, layers: Iterable[str], images: int) -> dict[str,
             f"{printable(net.definition.source)}: reads no images to find the ranges of activations"
             " on; give a train_val net, or a file of bits that has [ranges]"
         )
-    positions = {name: loader.position for name, loader in net.loaders.items()}
-    batches = min(-(-min(images, each.records) // each.batch_size) for each in net.loaders.values())
+    batches = min(
+        each.shards.batches(min(images, each.records), each.batch_size)
+        for each in net.loaders.values()
+    )
     passes = net.passes
     # BatchNorm in TRAIN changes its statistics in a forward pass, too.
     statistics = [(each, each.data.clone()) for each in net.parameters.unique if each.statistic]
@@ -94,14 +99,15 @@ def observe_data(net: Executor, layers: Iterable[str], images: int) -> dict[str,
         for _ in range(batches):
             net.test_batch()
 
-    try:
-        return observe_bottoms(net, layers, run)
-    finally:
-        for parameter, values in statistics:
-            parameter.data.copy_(values)
-        for name, position in positions.items():
-            net.loaders[name].rewind(position)
-        net.passes = passes
+    with ExitStack() as stack:
+        for loader in net.loaders.values():
+            stack.enter_context(loader.undivided())
+        try:
+            return observe_bottoms(net, layers, run)
+        finally:
+            for parameter, values in statistics:
+                parameter.data.copy_(values)
+            net.passes = passes
 
 
 def activation_range(histogram: Histogram, bits: int, settings: QuantizerSettings) -> Range:

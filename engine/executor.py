@@ -421,6 +421,7 @@ class Executor:
         on_gradient: OnGradient | None = None,
     ) -> BatchResult:
         kept = self._select_blobs(keep) | set(self.outputs)
+        passes = self._learned_passes() if gradients else {}
         inputs = self.inputs.next(arrays, self.random_key(0), hooks)
         run = BatchRun(
             steps=self._schedule(kept, hooks),
@@ -433,13 +434,13 @@ class Executor:
             random_key=self.random_key,
             dtype=self.input_dtype,
             device=self.device,
-            on_gradient=on_gradient,
+            on_gradient=_cut(on_gradient, passes),
         )
         if self.splits_batches and hooks.per_record and run.has_one_batch_size:
             outcome = run.run_in_micro_batches(self.workers, self._record_bytes)
         else:
             outcome = run.run_whole(self.workers)
-        self._add_gradients(outcome.gradients)
+        self._add_gradients(outcome.gradients, passes)
         self.passes += 1
         blobs = {name: outcome.blobs[name] for name in (*self.outputs, *outcome.blobs)}
         return BatchResult(outcome.loss, blobs, run.records, outcome.score_counts)
@@ -459,10 +460,12 @@ class Executor:
             self._schedules = {key: self._fused_steps(keep, observed)}
         return self._schedules[key]
 
-    def _add_gradients(self, of_workers: list[list[Tensor | None]]) -> None:
+    def _add_gradients(
+        self, of_workers: list[list[Tensor | None]], passes: Mapping[int, Tensor]
+    ) -> None:
         """Add each worker's gradients to the parameters', in the order of the workers.
 
-        The order makes the rounding of the sums reproducible.
+        The order makes the rounding of the sums reproducible. They are cut where `passes` says.
         """
         learned = [parameter for parameter in self.parameters.unique if parameter.learned]
         for gradients in filter(None, of_workers):
@@ -471,11 +474,10 @@ class Executor:
                     parameter.grad = g
                 elif g is not None and parameter.grad is not None:
                     parameter.grad.add_(g)
-        if of_workers:
-            for number, passes in self._gradient_passes().items():
-                parameter = self.parameters.unique[number]
-                if parameter.grad is not None:
-                    parameter.grad.mul_(passes)
+        for number, where in passes.items():
+            gradient = learned[number].grad
+            if gradient is not None:
+                gradient.mul_(where)
 
     # Part of a net
 
@@ -564,6 +566,23 @@ class Executor:
             and (passes := quantizer.passes(self.parameters.unique[number].data)) is not None
         }
 
+    def _learned_passes(self) -> dict[int, Tensor]:
+        """Return them by number of the parameter among those that are learned."""
+        passes = self._gradient_passes()
+        learned = [n for n, parameter in enumerate(self.parameters.unique) if parameter.learned]
+        return {place: passes[n] for place, n in enumerate(learned) if n in passes}
+
     def close(self) -> None:
         """End the threads that read data."""
         self.inputs.close()
+
+
+def _cut(on_gradient: OnGradient | None, passes: Mapping[int, Tensor]) -> OnGradient | None:
+    """Return what gets gradients that are cut where `passes` says, by number of the parameter."""
+    if on_gradient is None or not passes:
+        return on_gradient
+
+    def give(number: int, gradient: Tensor) -> None:
+        on_gradient(number, gradient * passes[number] if number in passes else gradient)
+
+    return give

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,6 +138,18 @@ class Loader(ABC):
             self._ahead.close()
             self._ahead = None
         self.seek(position)
+
+    @contextmanager
+    def undivided(self) -> Iterator[None]:
+        """Read the records of all shards in their order; afterwards go on from here."""
+        shards, position = self.shards, self.position
+        self.shards = ONE_SHARD
+        self.rewind(position)
+        try:
+            yield
+        finally:
+            self.shards = shards
+            self.rewind(position)
 
     def close(self) -> None:
         """Stop the threads and close the files; calling it again has no effect."""

@@ -28,6 +28,7 @@ from .constraints import TrainingConstraints, constrain_net
 from .data_positions import DataPositions
 from .distributed.data_parallel import DataParallel
 from .distributed.exchange import Requests
+from .distributed.same_bits import start_quantization
 from .distributed.shards import ONE_SHARD, Shards
 from .distributed.watch import ACTIVITY
 from .distributed.world import World
@@ -150,16 +151,15 @@ class Solver:
         optimizer.impose()
         return optimizer
 
-    def quantize(self, bits: BitsFile) -> None:
-        """Train quantized layers; before `solve`, with the weights that it starts from.
+    def quantize(self, bits: BitsFile | None) -> None:
+        """Train quantized layers, if rank 0 has bits; after `join`, before `solve`.
 
         Raises:
-            SqgenError: as `Quantization`, or a training by several processes.
+            SqgenError: as `Quantization`.
         """
-        if self.parallel is not None:
-            raise NetError("several workers train no quantized net; leave out --workers and --gpu")
-        self.quantization = Quantization(bits, self.net, trains=True)
-        self.quantization.start()
+        self.quantization = start_quantization(bits, self.net, self.world, trains=True)
+        if self.quantization is None:
+            return
         for net in self.nets:
             net.quantize(self.quantization.quantizers)
         glog.info(self.quantization.describe())

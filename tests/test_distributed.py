@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from sqgen.compress.bits_file import BitsFile, QuantizerSettings
 from sqgen.engine.distributed import exchange
 from sqgen.engine.distributed.shards import Shards
 from sqgen.engine.distributed.world import World
 from sqgen.engine.open_net import EngineOptions, open_net
 from sqgen.engine.parameters import Parameter
+from sqgen.engine.quantization import Quantization
 from sqgen.engine.workers import Workers
 from sqgen.nets.definition import parse_net
 
@@ -168,11 +170,20 @@ def test_buckets_leave_the_sums_as_they_are(numbers: int, monkeypatch: pytest.Mo
             assert torch.equal(parameter.grad, mean)
 
 
+@pytest.mark.parametrize("bits", [None, 2])
 @pytest.mark.parametrize("whole", [True, False])
-def test_gradients_are_told_before_the_batch_ends(whole: bool, folder: Path) -> None:
+def test_gradients_are_told_before_the_batch_ends(
+    whole: bool, bits: int | None, folder: Path
+) -> None:
+    """Of quantized weights as they are added up: cut where a weight is out of its range."""
     text = net(middle=(batch_norm("conv1") if whole else "") + RELU1 + POOL1)
     definition = parse_net(text.replace("../data", f"{folder}/data"))
     opened = open_net(definition, "TRAIN", EngineOptions("fp32", "cpu", Workers(1), 1))
+    if bits is not None:
+        file = BitsFile(quantizer=QuantizerSettings("symmetric")).with_default_bits(bits, None)
+        quantization = Quantization(file, opened, trains=True)
+        quantization.start()
+        opened.quantize(quantization.quantizers)
     told: dict[int, torch.Tensor] = {}
     opened.train_batch(on_gradient=lambda number, gradient: told.update({number: gradient.clone()}))
     opened.close()

@@ -73,9 +73,6 @@ def requested_job(action: str, line: CommandLine) -> Job | None:
         return None
     workers = _count_workers(line)
     nodes = _read_nodes(line, workers)
-    for name in ("quantize", "bits", "activation_bits"):
-        if name in line.explicit and workers * nodes.count > 1:
-            raise NetError(f"--{name}: a quantized net runs on one device, as one process")
     if workers == 1 and nodes.count == 1 and not line.integer("max_restarts"):
         if given == ["stall_timeout"] and "gpu" not in line.explicit:
             raise NetError("--stall_timeout is for several devices; give --workers or --gpu 0,1")

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import torch
 
+from ...compress.bits_file import BitsFile, format_bits_file
 from ...errors import NetError
 from ...formats import prototxt
 from ...formats.schema import NetParameter, SolverParameter
@@ -31,7 +32,11 @@ def versions() -> dict[str, str]:
 
 
 def facts(
-    net: Executor, solver: SolverParameter, precision: str, constraints: str
+    net: Executor,
+    solver: SolverParameter,
+    precision: str,
+    constraints: str,
+    bits: BitsFile | None,
 ) -> dict[str, str]:
     """Return name -> what the ranks of a training have to have in common.
 
@@ -40,6 +45,7 @@ def facts(
         solver: its solver.
         precision: of the computation.
         constraints: the digest of the weights' constraints; empty without any.
+        bits: those of the flags; None without any.
 
     Raises:
         FormatError: the data can't be read.
@@ -48,6 +54,7 @@ def facts(
         **net_facts(net, precision),
         "solver": _digest(_of_all_ranks(solver)),
         "constraints": constraints or "none",
+        "quantization": "none" if bits is None else _text_digest(format_bits_file(bits)),
     }
 
 
@@ -96,7 +103,11 @@ def _difference(told: Sequence[dict[str, str]]) -> str:
 
 
 def _digest(message: NetParameter | SolverParameter) -> str:
-    return sha256(prototxt.debug_text(message).encode()).hexdigest()[:_DIGITS]
+    return _text_digest(prototxt.debug_text(message))
+
+
+def _text_digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
 def _without_sources(net: Executor) -> NetParameter:

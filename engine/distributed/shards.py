@@ -47,6 +47,16 @@ class Shards:
         """Return the records of one batch of every shard."""
         return self.count * batch_size
 
+    def batches(self, records: int, batch_size: int) -> int:
+        """Return how many batches one process needs for records that all shards read in whole ones.
+
+        In training, these are whole windows, which have the records that a batch of one process
+        has whose size is that of a window.
+        """
+        if self.by_batch:
+            return -(-records // batch_size)
+        return -(-records // self.window(batch_size)) * self.count
+
     def numbers(self, start: int, shard: int, batch_size: int) -> range:
         """Return the numbers of the records of a shard's batch, in the window from `start` on."""
         if self.by_batch:

@@ -112,6 +112,10 @@ class World:
             keys = [f"{self._told}/{rank}" for rank in range(self.size)]
             return [str(self._store.get(key).decode()) for key in keys]
 
+    def wait_for_lead(self) -> None:
+        """Wait until rank 0 gets here, too, however long that takes: `tell` has a limit."""
+        self.broadcast([torch.zeros(1, device=self.device)])
+
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Copy rank 0's tensors into all others' (P2PSync's start, src/caffe/parallel.cpp)."""
         if self.size == 1:
