@@ -403,6 +403,7 @@ class Solver:
         """Write a snapshot of the updates so far, before an error ends the training."""
         unsaved = self.iteration > self._saved_iteration and self.world.leads
         if self.param.snapshot_after_train and unsaved:
+            glog.info("Saving the updates so far: the training can't go on")
             try:
                 self.snapshot()
             except SqgenError as error:

@@ -70,6 +70,7 @@ class Collector(Listener):
         self._snapshots: list[str] = []
         self._finetuned_from: dict[str, None] = {}
         self._signals: list[str] = []
+        self._saves_rest = False  # the next snapshot is written because of an error
         self._ignored_layers: dict[str, None] = {}
         self._warnings: dict[str, None] = {}
         self._troubles: list[Trouble] = []
@@ -86,6 +87,7 @@ class Collector(Listener):
             self._fatal = None
         self._run = LoggedRun(stamp, self._clock.seconds(stamp) or 0.0)
         self._nets = LoggedNets(self.warn)
+        self._saves_rest = False
         return self._run
 
     def _run_of_header(self, stamp: Stamp, kind: str) -> LoggedRun:
@@ -289,10 +291,14 @@ class Collector(Listener):
         self._run_of_header(stamp, "solve")
         self._net_name = value.strip() or self._net_name
 
+    def _on_saving(self, stamp: Stamp, value: str) -> None:
+        self._saves_rest = True
+
     def _on_snapshot(self, stamp: Stamp, value: str) -> None:
-        """Note a snapshot, and the signal that one out of turn is evidence of."""
+        """Note a snapshot, and the signal that one out of turn is evidence of, but for an error."""
         path = value.rpartition(" file ")[2].strip()
         _append(self._snapshots, path)
+        saves_rest, self._saves_rest = self._saves_rest, False
         match = re.search(r"_iter_([0-9]{1,12})\.caffemodel", path)
         if match is None:
             return
@@ -302,7 +308,8 @@ class Collector(Listener):
         if not self._solver:
             return
         interval = self._solver.get("snapshot", 0)
-        if iteration != self._schedule.max_iter and (not interval or iteration % interval):
+        in_turn = iteration == self._schedule.max_iter or (interval and iteration % interval == 0)
+        if not in_turn and not saves_rest:
             _append(self._signals, f"snapshot out of turn at iteration {iteration}")
 
     def _on_finetune(self, stamp: Stamp, value: str) -> None:
@@ -515,6 +522,7 @@ _NOTICES: dict[str, Callable[[Collector, Stamp, str], None]] = {
     "loss": Collector._on_loss,
     "resume": Collector._on_resume,
     "solve": Collector._on_solve,
+    "saving": Collector._on_saving,
     "snapshot": Collector._on_snapshot,
     "finetune": Collector._on_finetune,
     "ignored": Collector._on_ignored,

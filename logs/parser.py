@@ -51,6 +51,7 @@ NOTICES = {
     "Running for ": "test",
     "Loss: ": "loss",
     "Tested each of ": "exact",
+    "Saving the updates so far": "saving",  # sqgen-caffe's
     "Snapshotting to ": "snapshot",
     "Snapshotting solver state to ": "state",
     "Optimization stopped early.": "stopped",

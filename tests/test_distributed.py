@@ -34,6 +34,7 @@ from .small_training import (
     make_run,
     messages,
     net,
+    parsed,
     records,
     run_messages,
     write_data,
@@ -276,6 +277,8 @@ def test_an_unreadable_record_ends_all_with_what_was_learned(folder: Path) -> No
     assert "record 21" in log1
     assert "another rank ended with an error" in log0
     assert (made / "s_iter_2.solverstate").exists()
+    read = parsed(log0)  # no signal asked for it
+    assert (read.snapshots, read.signals) == (("s_iter_2.caffemodel",), ())
 
 
 @pytest.mark.parametrize("exact", [("--exact",), ("--iterations=5",)])
