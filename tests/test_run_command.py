@@ -26,6 +26,7 @@ import sqgen
 from sqgen.logs.collector import Collector
 from sqgen.logs.events import NEVER, Output
 from sqgen.runner.live_progress import LiveProgress, ProgressSteps
+from sqgen.tools import progress_bar
 from sqgen.tools.progress_bar import ProgressBar
 
 from . import engine_server
@@ -403,6 +404,20 @@ def test_lines_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(r"5 of 10: at five, \d+ s left\n", err)
+
+
+def test_a_note_fits_a_terminal_and_is_one_line_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = f"sqgen: failed: runs/base/seed-1: {'a reason ' * 20}end"
+    progress_bar.print_note(note)
+    assert capsys.readouterr().err == note + "\n"
+    monkeypatch.setattr(progress_bar, "on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    progress_bar.print_note(note)
+    lines = capsys.readouterr().err.strip().splitlines()  # click leaves a \r of the bar
+    assert max(map(len, lines)) <= 60
+    assert " ".join(map(str.strip, lines)) == note
 
 
 def test_no_escape_sequence_of_an_output_reaches_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ..text import escaped, printable
+from ..text import escaped, printable, wrapped
 from .sparkline import BARS, NOT_FINITE, sparkline
 
 COLUMNS = 80  # assumed width of a terminal that does not report one
@@ -28,8 +28,11 @@ def on_terminal() -> bool:
 
 
 def print_note(text: str) -> None:
-    """Print a line to standard error, in place of a bar there."""
-    click.echo((_CLEAR if on_terminal() else "") + printable(text, LINE), err=True)
+    """Print a line to standard error, in place of a bar there; on a terminal, cut at spaces."""
+    line = printable(text, LINE)
+    if on_terminal():
+        line = _CLEAR + "\n".join(wrapped(line, _columns()))
+    click.echo(line, err=True)
 
 
 @contextmanager

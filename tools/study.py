@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..progress import no_bar
-from ..text import counted, printable, wrapped
+from ..text import counted, first_few, printable, wrapped
 from .progress_bar import ProgressBar, print_note
 from .terminal import echo, print_json, print_lines, print_table, terminal_width, warn
 
@@ -105,7 +105,7 @@ def _write_files(root: Path, result: StudyResult, quiet: bool) -> None:
     if why:
         warn(why)
     if not quiet:
-        _log(f"wrote {', '.join(names)} in {printable(str(root))}")
+        _log(f"wrote {first_few(names)} in {printable(str(root))}")
 
 
 def _log(line: str) -> None:
