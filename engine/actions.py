@@ -448,7 +448,7 @@ def _quantize(
     net.quantize(quantization.quantizers)
     glog.info(quantization.describe(integers))
     if integers:
-        compute_in_integers(net, quantization)
+        glog.info(compute_in_integers(net, quantization))
     if not world.leads:
         return
     written = {}

@@ -68,6 +68,11 @@ class Quantization:
         have_bits = self._weight_bits.keys() | self._activation_bits.keys()
         return [name for name in self._layers if name in have_bits]
 
+    @property
+    def uncalibrated(self) -> list[str]:
+        """Names of the layers whose ranges of what they read are not known yet."""
+        return [name for name in self._activation_bits if name not in self._ranges]
+
     def _check_values(self) -> None:
         for name, bits in self._weight_bits.items():
             values = self._file.values.get(name, ())
@@ -98,7 +103,7 @@ class Quantization:
         Raises:
             NetError: the net reads no data, or numbers that have no range.
         """
-        missing = [name for name in self._activation_bits if name not in self._ranges]
+        missing = self.uncalibrated
         if missing:
             self.calibrate(observe_data(self._net, missing, self._file.quantizer.images))
         self._quantize_bottoms()

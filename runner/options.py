@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..errors import SqgenError
 from ..host import list_gpus, visible_gpus
@@ -108,6 +109,13 @@ class RunOptions:
             raise SqgenError(f"--max-restarts {self.max_restarts}: give none, or one or more")
         if self.rendezvous is not None and self.nodes == 1:
             raise SqgenError("--rendezvous is for several machines; give --nodes, too")
+
+    @property
+    def runs_int8(self) -> bool:
+        """Whether `arguments` ask the embedded engine to compute in integers."""
+        words = [word.lstrip("-") for word in self.arguments]
+        pairs = [word.partition("=")[::2] for word in words] + list(pairwise(words))
+        return ("precision", "int8") in pairs
 
     def log_line(self, line: str) -> None:
         """Log a line about what is going on."""

@@ -128,7 +128,7 @@ def test(
         net.require_caffe("TEST", TESTED)
     given = BitsOptions(path_or_none(quantize), bits, activation_bits)
     quantized = _Quantized(given, path_or_none(calibrated), path_or_none(rounded))
-    quantized.check(overridden, engine, force)
+    quantized.check(overridden, engine, force, options.runs_int8)
     requested = _PredictionsRequest(path_or_none(predictions), keep_predictions, blob, force)
     kept = _kept_predictions(requested, engine, overridden, checked)
     files = os.fspath(weights)
@@ -185,15 +185,21 @@ class _Quantized(NamedTuple):
         files = {"calibrated": self.calibrated, "rounded": self.rounded}
         return {name: path for name, path in files.items() if path is not None}
 
-    def check(self, net: NetDefinition, engine: Engine, force: bool) -> None:
+    def check(self, net: NetDefinition, engine: Engine, force: bool, in_integers: bool) -> None:
         """Check that the net can be, by the engine, and that the files can be written.
+
+        Args:
+            net: the net.
+            engine: that runs it.
+            force: whether to replace files.
+            in_integers: whether the engine is to compute in int8, which needs no options.
 
         Raises:
             SqgenError: not so.
         """
         self.options.check(net, engine)
         for name, path in self._files.items():
-            if not self.options:
+            if not (self.options or in_integers):
                 raise SqgenError(f"--{name} FILE is for a quantized net; give --quantize FILE")
             check_file_target(Path(path), force)
 

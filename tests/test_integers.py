@@ -6,6 +6,7 @@ own rounding.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sqgen import Design, NetError, build, parse_net
-from sqgen.compress.bits_file import BitsFile, QuantizerSettings, read_bits_file
+from sqgen import Design, Net, NetError, SqgenError, build, parse_net, read_net
+from sqgen.compress.bits_file import (
+    BitsFile,
+    QuantizerSettings,
+    format_bits_file,
+    read_bits_file,
+)
+from sqgen.formats.schema import NetParameter
+from sqgen.nets.definition import NetDefinition
 
+from .conftest import Run
 from .small_nets import conv, layer, net_input, random_model
 from .small_training import SOLVER, START, engine, make_run, messages, write_data
 from .small_training import net as net_text
@@ -25,8 +34,10 @@ torch = pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engi
 from sqgen.engine import precision  # noqa: E402
 from sqgen.engine.calibration import observe_bottoms  # noqa: E402
 from sqgen.engine.executor import Executor  # noqa: E402
+from sqgen.engine.flags import parse  # noqa: E402
 from sqgen.engine.kernels import integer  # noqa: E402
 from sqgen.engine.quantization import Quantization  # noqa: E402
+from sqgen.engine.quantizers import Uniform  # noqa: E402
 from sqgen.engine.schedule import EVERYTHING  # noqa: E402
 from sqgen.engine.workers import Workers  # noqa: E402
 
@@ -180,16 +191,101 @@ def test_the_largest_sums_are_exact() -> None:
     np.testing.assert_allclose(found, 64, rtol=0.01)
 
 
-def test_what_integers_cannot_compute_is_simulated(capsys: Capture) -> None:
+def test_what_integers_cannot_compute_is_simulated() -> None:
     inner = layer("InnerProduct", "ip", "c", rest="inner_product_param { num_output: 4 }")
     text = net_input(3, 6, 5) + conv("c", "data", 4, 3) + layer("ReLU", "r", "c", "c") + inner
     seen = images(text, seed=3)
     net, simulated = quantized(text, None, seen)
     found, expected = (each.forward({"data": seen})["ip"] for each in (net, simulated))
     np.testing.assert_allclose(found, expected, atol=0.02 * abs(expected).max())
-    assert "Computes 1 layers in integers of 8 bits; simulates ip" in capsys.readouterr().err
-    with pytest.raises(NetError, match="the net has none that fits; give fp32"):
+    with pytest.raises(NetError, match="are of Convolution layers, and none fits; give fp32"):
         quantized(net_input(3, 6, 5) + inner.replace('"c"', '"data"'), None, seen)
+
+
+# From Python
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """The weights of `NET`."""
+    (tmp_path / "w.caffemodel").write_bytes(random_model(NET).SerializeToString())
+    return tmp_path / "w.caffemodel"
+
+
+def test_a_net_of_arrays_runs_in_integers(trained: Path) -> None:
+    """In the ranges of images, or of a file; a file alone simulates."""
+    seen = images(NET, seed=4)
+    definition, file = parse_net(NET), trained.with_name("ranges.toml")
+    found = Net(definition, trained, precision="int8", calibration=seen)
+    assert found.precision == "int8"
+    reference, _ = quantized(NET, None, seen)
+    scores = found.forward(seen)["pool3"]
+    np.testing.assert_array_equal(scores, reference.forward({"data": seen})["pool3"])
+    ranges = {name: _range(reference, name) for name in reference.quantizers.bottoms}
+    file.write_text(format_bits_file(replace(precision.integer_bits(None), ranges=ranges)))
+    again = Net(definition, trained, precision="int8", quantize=file)
+    np.testing.assert_array_equal(again.forward(seen)["pool3"], scores)
+    simulated = Net(definition, trained, quantize=file)
+    assert simulated.precision == "fp32"
+    plain = simulated.forward(seen)["pool3"]
+    assert not np.array_equal(plain, scores)
+    np.testing.assert_allclose(plain, scores, atol=0.05 * plain.max())
+    with pytest.raises(NetError, match="a quantized net keeps its weights"):
+        again.set_blobs("last", again.blobs("last"))
+
+
+def _range(net: Executor, name: str) -> tuple[float, float]:
+    quantizer = net.quantizers.bottoms[name]
+    assert isinstance(quantizer, Uniform)
+    low, high = map(float, quantizer.bounds)
+    return low, high
+
+
+def test_auto_of_arrays(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Int8 with ranges, where it runs; a float else: never an error."""
+    monkeypatch.setattr(precision, "cpu_flags", frozenset)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    seen, definition = images(NET, seed=5), parse_net(NET)
+    for phase, calibration, chosen in (
+        ("TEST", seen, "int8"),
+        ("TEST", None, "fp32"),
+        ("TRAIN", seen, "fp32"),
+    ):
+        net = Net(definition, phase=phase, precision="auto", calibration=calibration)
+        assert net.precision == chosen
+    monkeypatch.delenv(precision.ANYWAY)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    assert Net(definition, precision="auto", calibration=seen).precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "no range of what layer 'conv1' reads; give calibration=images, or quantize=FILE"),
+        ({"phase": "TRAIN"}, "precision int8: is for phase TEST; give fp32"),
+        ({"quantize": "shared.toml"}, "shared.toml: its weights are shared, no multiples"),
+        ({"quantize": "none.toml"}, "none.toml: no such file"),
+        ({"calibration": np.full((1, 3, 15, 13), np.nan)}, "nan or infinite"),
+        ({"calibration": np.zeros((0, 3, 15, 13))}, "an array of no records"),
+    ],
+)
+def test_misuse_from_python_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shared.toml").write_text('"*" = 4\n')
+    with pytest.raises(SqgenError, match=words) as caught:
+        Net(parse_net(NET), precision="int8", **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_python_warns_where_sums_saturate(monkeypatch: pytest.MonkeyPatch, trained: Path) -> None:
+    monkeypatch.setattr(precision, "saturates", lambda: True)
+    file = trained.with_name("mse.toml")
+    file.write_text('"*" = 8\n[quantizer]\nweights = "symmetric"\n')
+    with pytest.warns(UserWarning, match="weights of 8 bits get 7: this") as caught:
+        Net(parse_net(NET), trained, precision="int8", quantize=file, calibration=images(NET, 1))
+    assert caught[0].filename == __file__
 
 
 # The command
@@ -221,6 +317,37 @@ def test_the_calibrated_file_simulates_the_test(place: Path, capsys: Capture) ->
     assert score(capsys, "--precision=int8", "--quantize=found.toml", "--threads=3") == found
     coarse = score(capsys, "--precision=int8", "--bits=2", "--activation-bits=2")
     assert coarse != pytest.approx(found, abs=0.02)
+
+
+@pytest.mark.parametrize("instructions", ["", "AVX2"])
+def test_sqgen_test_in_integers(
+    place: Path, sqgen: Run, capsys: Capture, instructions: str
+) -> None:
+    """With what this processor has; and without VNNI, where sums saturate."""
+    if instructions and not torch.backends.cpu.get_cpu_capability().startswith("AVX"):
+        pytest.skip("needs a processor with AVX2")
+    net, weights, ranges = (str(place / name) for name in ("net.prototxt", START, "found.toml"))
+    arguments = (
+        *("test", "--model", net, "--weights", weights, "--data", "data", "--engine", "torch"),
+        *("--calibrated", ranges, "--json", "--", "--precision", "int8"),
+    )
+    limit = {"ONEDNN_MAX_CPU_ISA": instructions} if instructions else {}
+    done = sqgen(*arguments, env=limit)
+    assert done.returncode == 0, done.stderr
+    pairs = bool(instructions) or integer.saturates()
+    assert read_bits_file(ranges).quantizer.weight_range == ("pair" if pairs else "mse")
+    accuracy, loss = (each["value"] for each in json.loads(done.stdout)["scores"])
+    assert [loss, accuracy] == pytest.approx(score(capsys, f"--quantize={ranges}"), abs=0.02)
+
+
+def test_auto_without_a_convolution(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "cpu_flags", frozenset)
+    line = parse((*TEST, "--precision=auto"))
+    definition = read_net("net.prototxt")
+    assert precision.test_precision(line, "", definition, None) == "int8"
+    layers = [each for each in definition.param.layer if each.type != "Convolution"]
+    none = NetDefinition(NetParameter(layer=layers), "none")
+    assert precision.test_precision(line, "", none, None) == "fp32"
 
 
 def test_weights_of_8_bits_where_sums_saturate(
