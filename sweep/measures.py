@@ -12,7 +12,7 @@ from ..logs.scores import Score, score_names
 from ..nets.definition import read_net
 from ..nets.shapes import require_shapes
 from ..nets.totals import Totals, totals
-from .steps import Made
+from .steps import STEPS, Made
 
 FORWARD = "Forward pass"  # of `caffe time`
 
@@ -45,7 +45,7 @@ def measure_trial(
             measures |= own | {f"{step['name']}.{name}": value for name, value in own.items()}
         if step["command"] == "time":
             measures["ms"] = output["printed"]["total_ms"][FORWARD]
-    trainings = [step for step in steps if step["command"] in ("train", "compress train")]
+    trainings = [step for step in steps if STEPS[step["command"]].trains]
     if trainings and all(printed[step["name"]]["attempts"] == 1 for step in trainings):
         measures["seconds"] = sum(_seconds(step, printed[step["name"]]) for step in trainings)
     return measures | _costs(folder, made)

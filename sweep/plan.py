@@ -16,7 +16,8 @@ from ..json_form import dumps
 from ..text import did_you_mean, first_few, printable
 from ..version import __version__
 from .points import Point, points_of
-from .steps import DATA, OWN, OWN_STATE, STEPS, TAKES_WEIGHTS, TEST_LMDB, TRAIN_LMDB
+from .step_needs import check_needs, steps_of
+from .steps import DATA, OF_OWN_NET, OWN, OWN_STATE, STEPS, TEST_LMDB, TRAIN_LMDB
 from .study_file import Step, Study, Value
 from .study_tables import COUNTS
 
@@ -47,6 +48,9 @@ class Commands(Protocol):
         Raises:
             SqgenError: they fit no run.
         """
+
+    def scores(self, build: Sequence[str]) -> list[str]:
+        """Return the names of the scores that a test of the net of `sqgen build` has."""
 
     def cost(self, build: Sequence[str], trainings: Sequence[Mapping[str, Value]]) -> float | None:
         """Return about how many multiply-accumulates a run takes; None: unknown.
@@ -110,7 +114,7 @@ def make_plan(study: Study, commands: Commands, only: Sequence[str] = ()) -> Pla
     Raises:
         SqgenError: a point has an option that its command lacks, or makes no net.
     """
-    points = points_of(study)
+    points = every = points_of(study)
     if only:
         chosen = [point for point in points if any(fnmatchcase(point.label, p) for p in only)]
         if not chosen:
@@ -120,6 +124,7 @@ def make_plan(study: Study, commands: Commands, only: Sequence[str] = ()) -> Pla
         points = chosen
     maker = _Maker(study, commands)
     planned = [maker.trials(point) for point in points]
+    maker.check_scores(every)
     # By seed, so that after a while there are results of each point; where runs share steps, by
     # point, so that none waits for another that runs at the same time.
     trials = [runs[number] for number in range(len(study.seeds)) for runs in planned]
@@ -150,14 +155,8 @@ class _Maker:
 
     def _steps(self, point: Point) -> list[dict[str, Any]]:
         steps = []
-        made: set[str] = set()
-        for step in self._study.steps:
-            if step.name not in point.steps:
-                continue
-            options = point.options[step.name]
-            self._check_needs(step, options, made)
-            made |= {"weights"} if step.command in (*TAKES_WEIGHTS, "train") else set()
-            made |= {"net", "model", "solver"} if step.command == "build" else set()
+        check_needs(self._study, point)
+        for step, options in steps_of(self._study, point):
             words = self._words(step, options)
             if step.command == "build":
                 words += self._test_interval(point)
@@ -176,9 +175,9 @@ class _Maker:
 
         Nothing where the study sets it, or the number of updates is unknown.
         """
-        own = [step for step in self._study.steps if step.name in point.steps]
-        build = next(point.options[step.name] for step in own if step.command == "build")
-        trainings = [point.options[step.name] for step in own if step.command == "train"]
+        own = list(steps_of(self._study, point))
+        build = next(options for step, options in own if step.command == "build")
+        trainings = [options for step, options in own if step.command == "train"]
         if "test-interval" in build or any("epochs" in each for each in trainings):
             return []
         default = FIELDS["max_iter"].default
@@ -187,16 +186,38 @@ class _Maker:
             return []
         return ["--test-interval", str(math.gcd(*map(int, ends)) or 1)]
 
-    def _check_needs(self, step: Step, options: Mapping[str, Value], made: set[str]) -> None:
-        needs = list(STEPS[step.command].needs)
-        if step.command in TAKES_WEIGHTS:
-            needs.append("weights")
-        for need in needs:
-            if need in made or need in options:
-                continue
-            before = "[build]" if need in ("net", "model", "solver") else "[train]"
-            what = "" if step.command in TAKES_WEIGHTS else f"give {need}, or "
-            raise DesignError(f"[{step.name}]: {what}put {before} before it")
+    def check_scores(self, points: Sequence[Point]) -> None:
+        """Check that a run of one of these points has each score that is measured.
+
+        Raises:
+            DesignError: none has.
+        """
+        wanted = [measure for measure in self._study.measures if is_score(measure)]
+        there: dict[str, None] = {}
+        for point in points:
+            names = self._scores(point) if wanted else None
+            if names is None:
+                return
+            there |= dict.fromkeys(names)
+            wanted = [measure for measure in wanted if measure not in there]
+        if wanted:
+            raise DesignError(
+                f"{printable(self._study.source)}: measure {printable(wanted[0])}: no run has it;"
+                f" there: {', '.join(name for name in there if '.' not in name)}"
+            )
+
+    def _scores(self, point: Point) -> list[str] | None:
+        """Return the names of the scores that a run of a point has; None where they are unknown."""
+        build, names = None, []
+        for step, options in steps_of(self._study, point):
+            if step.command == "build":
+                build = self._words(step, options)
+            if STEPS[step.command].tests:
+                if build is None or {*OF_OWN_NET, "stage", "level"} & options.keys():
+                    return None
+                own = self._commands.scores(build)
+                names += [*own, *(f"{step.name}.{name}" for name in own)]
+        return names
 
     def _words(self, step: Step, options: Mapping[str, Value]) -> list[str]:
         words = []

@@ -105,12 +105,15 @@ class StepKind(NamedTuple):
     Attributes:
         calls: its command lines.
         leaves: (context, what it printed as JSON) -> what is there after it.
-        needs: options that must have a value, from the study or its file.
+        needs: options that must have a value -> what gives them one, unless the file does.
+        trains, tests: whether it does; what it prints then has seconds, or scores.
     """
 
     calls: Callable[[Context], list[Call]]
     leaves: Callable[[Context, Any], Made]
-    needs: Sequence[str] = ()
+    needs: Mapping[str, str] = {}
+    trains: bool = False
+    tests: bool = False
 
 
 def _build(at: Context) -> list[Call]:
@@ -239,14 +242,21 @@ def _after_encode(at: Context, printed: Mapping[str, Any]) -> Made:
     return replace(at.made, weights=decoded, compressed=printed["bytes"])
 
 
+# What gives an option a value: steps before, or data.
+BUILD, TRAIN, TRAIN_DATA, VAL_DATA = "[build]", "[train]", "train in [data]", "val in [data]"
+_NET, _DATA = {"net": BUILD}, {"data": TRAIN_DATA, "val-data": VAL_DATA}
+_TRAIN = {"solver": BUILD, **_DATA}
+_TEST = {"model": BUILD, "weights": TRAIN, "data": VAL_DATA}
+_COMPRESS = {"weights": TRAIN, "net": BUILD, **_TRAIN}
 STEPS: dict[str, StepKind] = {
     "build": StepKind(_build, _after_build),
-    "train": StepKind(_train, _after_train, ("solver",)),
-    "test": StepKind(_test, _unchanged, ("model", "weights")),
-    "time": StepKind(_time, _unchanged, ("model",)),
-    "prune": StepKind(_prune, _after_prune, ("net",)),
-    "quantize": StepKind(_quantize, _after_quantize, ("net",)),
-    "compress train": StepKind(_compress, _after_compress, ("weights", "net", "solver")),
-    "compress encode": StepKind(_encode, _after_encode, ("net",)),
+    "train": StepKind(_train, _after_train, _TRAIN, trains=True, tests=True),
+    "test": StepKind(_test, _unchanged, _TEST, tests=True),
+    "time": StepKind(_time, _unchanged, {"model": BUILD}),
+    "prune": StepKind(_prune, _after_prune, _NET),
+    "quantize": StepKind(_quantize, _after_quantize, {**_NET, "data": TRAIN_DATA}),
+    "compress train": StepKind(_compress, _after_compress, _COMPRESS, trains=True, tests=True),
+    "compress encode": StepKind(_encode, _after_encode, _NET),
 }
+OF_OWN_NET = {"solver", "model", "net"}  # options that bring a net, which may name its data
 TAKES_WEIGHTS = ("prune", "quantize", "compress encode")  # as an argument, so from a step before

@@ -14,7 +14,7 @@ from .points import short_name
 from .result_table import measure_head
 from .results import PointResult, StudyResult
 from .study_file import LIST
-from .study_tables import BARS, COUNTS, CURVE, DOTS, PARETO
+from .study_tables import BARS, COUNTS, CURVE, DOTS, PARETO, PARETO_X, makes_curve
 
 WIDTH, HEIGHT = 560, 340  # pixels
 WIDTHS = (420, WIDTH, 1000)  # in which names must not overlap
@@ -23,7 +23,6 @@ NAME = 40  # characters of a point's name
 NAMED = 60  # points that have a name beside them
 PADDING = 0.08  # of the axes, for names beside the outer points
 LOG_FROM = 8  # times the smallest cost is the largest, where a logarithmic axis shows more
-CURVE_FROM = 3  # values of an option that make a curve
 ERRORS = "Bars are one standard error on each side."
 
 
@@ -76,7 +75,7 @@ def _choose(result: StudyResult) -> tuple[str, str]:
     if not kind and x:
         kind = PARETO if x in COUNTS else CURVE
     if kind == PARETO:
-        return PARETO, x or "parameters"
+        return PARETO, x or PARETO_X
     numeric = [axis for axis in result.axes if _is_numeric(result, axis)]
     if kind in ("", CURVE) and (x in numeric or (not x and numeric)):
         return CURVE, x or numeric[0]
@@ -84,15 +83,7 @@ def _choose(result: StudyResult) -> tuple[str, str]:
 
 
 def _is_numeric(result: StudyResult, axis: str) -> bool:
-    values = {point.point.axes[axis] for point in result.points}
-    return len(values) >= CURVE_FROM and all(map(_is_number, values))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    return makes_curve({point.point.axes[axis] for point in result.points})
 
 
 def _marks(result: StudyResult, name: str, kind: str, axis: str) -> list[Mark]:

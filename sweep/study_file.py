@@ -5,7 +5,7 @@ docs/studies.md has its format.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def _parse(table: Mapping[str, Any], source: str) -> Study:
         title=_text(table, TITLE) or Path(source).stem,
         about=_text(table, ABOUT),
         seeds=_parse_seeds(table.get("seeds", 1)),
-        measures=_parse_measures(table.get("measure", list(DEFAULT_MEASURES))),
+        measures=_parse_measures(table.get("measure"), steps),
         data=data,
         steps=steps,
         grid={key: _values(key, each) for key, each in flat(_table(table, GRID)).items()},
@@ -194,6 +194,7 @@ def _check_keys(table: Mapping[str, Any]) -> None:
 def _parse_step(name: str, values: Mapping[str, Any]) -> Step:
     own = {key: each for key, each in values.items() if key not in (COMMAND, SHARE)}
     options = {key.replace("_", "-"): each for key, each in own.items()}
+    _check_twice(f"[{name}]", own)
     _check_scalars(f"[{name}]", options)
     share = values.get(SHARE, False)
     if not isinstance(share, bool):
@@ -207,6 +208,16 @@ def _check_scalars(place: str, options: Mapping[str, Any]) -> None:
             raise DesignError(
                 f"{place} {printable(key)}: give a number, a text, true, false or a list of those"
             )
+
+
+def _check_twice(place: str, keys: Iterable[str]) -> None:
+    """Check that no option is there by two spellings."""
+    seen: set[str] = set()
+    for key in keys:
+        flag = key.replace("_", "-")
+        if flag in seen:
+            raise DesignError(f"{place} {printable(flag)}: is there twice, with - and with _")
+        seen.add(flag)
 
 
 def _is_value(value: object, depth: int = 2) -> bool:
@@ -250,11 +261,15 @@ def _parse_seeds(given: object) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _parse_measures(given: object) -> tuple[str, ...]:
+def _parse_measures(given: object, steps: Sequence[Step]) -> tuple[str, ...]:
+    """Return what is measured: by default, what these steps have of the usual."""
+    if given is None:
+        usual = tuple(name for name in DEFAULT_MEASURES if not _lacks_measure(name, steps))
+        return usual or DEFAULT_MEASURES
     is_names = isinstance(given, list) and all(isinstance(name, str) and name for name in given)
     if not is_names or not given:
         names = ", ".join(("top1", "loss", *COUNTS))
-        raise DesignError(f"measure: give names of scores and of what runs cost: {names}")
+        raise DesignError(f"measure: give a list of names: {names}")
     assert isinstance(given, list)
     for name in given:
         known = (*SCORES, *COUNTS)
@@ -263,7 +278,33 @@ def _parse_measures(given: object) -> tuple[str, ...]:
         hint = "" if is_known else did_you_mean(own, known, 0.7)
         if hint:
             raise DesignError(f"measure: no '{printable(name)}'{hint}")
+        problem = _lacks_measure(name, steps)
+        if problem:
+            raise DesignError(f"measure {printable(name)}: {problem}")
     return tuple(dict.fromkeys(given))
+
+
+def _lacks_measure(measure: str, steps: Sequence[Step]) -> str:
+    """Return why none of these steps has a measure; empty where one may."""
+    name, dot, own = measure.rpartition(".")
+    named = {step.name: STEPS[step.command] for step in steps}
+    kinds = list(named.values())
+    if dot and name in named:
+        if own in COUNTS:
+            return f"{own} is of the whole run; write {own}"
+        return "" if named[name].tests else f"[{name}] tests nothing"
+    if dot and (own in SCORES or is_accuracy_name(own)):
+        hint = did_you_mean(name, named) or f"; there: {', '.join(named)}"
+        return f"no step '{printable(name)}'{hint}"
+    if measure == "ms":
+        has_it = any(step.command == "time" for step in steps)
+        return "" if has_it else "a step [time] measures it; add one"
+    if measure == "seconds":
+        return "" if any(kind.trains for kind in kinds) else "no step trains; add [train]"
+    if measure in COUNTS:
+        has_it = any(step.command == "build" for step in steps)
+        return "" if has_it else "of the net that [build] makes; add it"
+    return "" if any(kind.tests for kind in kinds) else "no step tests; add [train] or [test]"
 
 
 def _text(table: Mapping[str, Any], key: str) -> str:
@@ -283,6 +324,7 @@ def _table(table: Mapping[str, Any], key: str) -> dict[str, Any]:
 def flat(table: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     """Return `{"build.bypass": ...}` of nested tables, as `build.bypass = ...` makes them."""
     options: dict[str, Any] = {}
+    _check_twice(before.rstrip("."), table if before else ())
     for key, value in table.items():
         if isinstance(value, dict):
             options |= flat(value, f"{before}{key}.")
@@ -313,7 +355,7 @@ def value_text(value: Value) -> str:
 def _values(option: str, given: object) -> Sequence[Value]:
     if not isinstance(given, list) or not given:
         raise DesignError(f"[{GRID}] {printable(option)}: give a list of values")
-    if len({repr(value) for value in given}) < len(given):
+    if len({value_text(each) if _is_value(each) else repr(each) for each in given}) < len(given):
         raise DesignError(f"[{GRID}] {printable(option)}: a value is there twice")
     return given
 
@@ -380,16 +422,20 @@ def _check_options(study: Study) -> None:
         for option in options:
             check_option(option, names, place)
         _check_scalars(place, options)
-    check_chart(study.chart, [*([LIST] if study.entries else []), *study.grid])
-    _check_baseline(study)
-    _check_measures(study)
-
-
-def _check_baseline(study: Study) -> None:
-    """Check that what others are compared with is a value of what varies."""
+    for entry in study.entries:
+        for option in entry.options.keys() & study.grid.keys():
+            raise DesignError(
+                f"[[{LIST}]] {printable(entry.name)}: {option}: varies in [{GRID}], too"
+            )
     axes: dict[str, list[str]] = {LIST: [each.name for each in study.entries]}
     axes = {axis: names for axis, names in axes.items() if names}
     axes |= {axis: [value_text(each) for each in values] for axis, values in study.grid.items()}
+    check_chart(study.chart, axes, study.measures)
+    _check_baseline(study, axes)
+
+
+def _check_baseline(study: Study, axes: Mapping[str, Sequence[str]]) -> None:
+    """Check that what others are compared with is a value of what varies."""
     _check_scalars(f"[{BASELINE}]", study.baseline)
     for axis, value in study.baseline.items():
         if axis not in axes:
@@ -401,19 +447,6 @@ def _check_baseline(study: Study) -> None:
             hint = did_you_mean(given, there) if isinstance(value, str) else ""
             hint = hint or f"; there: {first_few(there)}"
             raise DesignError(f"[{BASELINE}] {axis}: no '{printable(given)}'{hint}")
-
-
-def _check_measures(study: Study) -> None:
-    """Check that there is a step for each measure that is of one."""
-    names = [step.name for step in study.steps]
-    for measure in study.measures:
-        step, dot, own = measure.rpartition(".")
-        is_of_step = dot and (own in SCORES or is_accuracy_name(own))
-        if is_of_step and step not in names:
-            hint = did_you_mean(step, names) or f"; there: {', '.join(names)}"
-            raise DesignError(f"measure {printable(measure)}: no step '{printable(step)}'{hint}")
-    if "ms" in study.measures and all(step.command != "time" for step in study.steps):
-        raise DesignError("measure ms: a step [time] measures it; add one")
 
 
 def check_option(option: str, steps: Sequence[str], place: str) -> None:

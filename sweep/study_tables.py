@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,14 @@ RESOURCES, CHART = "resources", "chart"
 CORES = 4096  # at most
 # What is measured of every run; all else is a score.
 COUNTS = ("parameters", "macs", "bytes", "seconds", "ms")
+PARETO_X = "parameters"  # what a pareto chart has across, unless it says
 CHART_KINDS = BARS, DOTS, CURVE, PARETO = ("bars", "dots", "curve", "pareto")
+CURVE_FROM = 3  # values of an option that make a curve
+# As sbatch takes them: 8000, 8G; 30, 2:00:00, 1-12, 1-12:00:00.
+_SLURM = {
+    "memory": (r"\d+(?:[KMGTkmgt][Bb]?)?", "8G"),
+    "time": (r"\d+(?::\d\d?){0,2}|\d+-\d\d?(?::\d\d?){0,2}|(?i:infinite|unlimited)", "2:00:00"),
+}
 _KIND_TEXT = {int: "a whole number", str: "a text", list: "a list of texts"}
 
 
@@ -54,9 +63,9 @@ def parse_resources(table: Mapping[str, Any]) -> Resources:
             raise DesignError(f"[{RESOURCES}] {key}: give {least} to {CORES}, not {value}")
     if not all(isinstance(word, str) and word.isprintable() for word in table.get("sbatch", [])):
         raise DesignError(f"[{RESOURCES}] sbatch: give a list of options of sbatch")
-    for key in ("memory", "time"):
-        if not str(table.get(key, "")).isprintable() or " " in str(table.get(key, "")):
-            raise DesignError(f"[{RESOURCES}] {key}: give it as Slurm writes it")
+    for key, (pattern, example) in _SLURM.items():
+        if key in table and not re.fullmatch(pattern, table[key]):
+            raise DesignError(f"[{RESOURCES}] {key}: give it as Slurm takes it, such as {example}")
     return Resources(**{**table, "sbatch": tuple(table.get("sbatch", ()))})
 
 
@@ -74,16 +83,60 @@ def parse_chart(table: Mapping[str, Any]) -> dict[str, str]:
     return dict(table)
 
 
-def check_chart(chart: Mapping[str, str], axes: Sequence[str]) -> None:
+def check_chart(
+    chart: Mapping[str, str], axes: Mapping[str, Sequence[str]], measures: Sequence[str]
+) -> None:
     """Check that what goes across the picture is measured, or varies.
 
+    Args:
+        chart: the table.
+        axes: what varies -> its values as text.
+        measures: of the study.
+
     Raises:
-        DesignError: it is not.
+        DesignError: it is not, or can't go across a picture of this kind.
     """
-    x = chart.get("x")
+    x, kind = chart.get("x"), chart.get("kind")
     known = [*COUNTS, *axes]
     if x is not None and x not in known:
         hint = did_you_mean(x, known) or f"; {', '.join(known)}"
         raise DesignError(f"[{CHART}] x: no '{printable(x)}'{hint}")
-    if chart.get("kind") == PARETO and x in axes:
+    if x is not None and kind in (BARS, DOTS):
+        raise DesignError(f"[{CHART}] x: {kind} have none; leave it out, or give another kind")
+    if kind == PARETO or (kind is None and x in COUNTS):
+        _check_cost(x, measures)
+    elif kind == CURVE or x is not None:
+        _check_curve(x, axes)
+
+
+def _check_cost(x: str | None, measures: Sequence[str]) -> None:
+    """Check that what a pareto chart has across is measured."""
+    if x is not None and x not in COUNTS:
         raise DesignError(f"[{CHART}] x: of pareto, give {', '.join(COUNTS)}")
+    cost = x or PARETO_X
+    if cost not in measures:
+        raise DesignError(f"[{CHART}] x: {cost} is not measured; add it to measure")
+
+
+def _check_curve(x: str | None, axes: Mapping[str, Sequence[str]]) -> None:
+    """Check that a curve has an option of numbers to go across."""
+    numbers = [axis for axis, values in axes.items() if makes_curve(values)]
+    if x in numbers or (x is None and numbers):
+        return
+    key = "kind" if x is None else "x"
+    there = f"there: {', '.join(numbers)}" if numbers else "none varies"
+    raise DesignError(
+        f"[{CHART}] {key}: a curve needs an option of {CURVE_FROM} or more numbers; {there}"
+    )
+
+
+def makes_curve(values: Collection[str]) -> bool:
+    """Return whether the values of what varies, as text, are numbers, and enough for a curve."""
+    return len(values) >= CURVE_FROM and all(map(_is_number, values))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

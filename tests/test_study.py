@@ -48,6 +48,8 @@ pool-after = "none"
 build.sr = [0.125, 0.25]
 """
 
+TRAINS = NETS + "[data]\ntrain = '.'\nval = '.'\n[train]\nmax-iter = 1000\n"
+
 
 class InProcess:
     """Runs each run when it is asked; `die` after so many."""
@@ -129,7 +131,7 @@ def test_a_second_study_in_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_failed_runs_stay_with_their_reason(tmp_path: Path) -> None:
-    plan = plan_of(NETS.replace('["parameters", "macs"]', '["top1", "seconds"]'))
+    plan = plan_of(TRAINS.replace('["parameters", "macs"]', '["top1", "seconds"]'))
     run_study(tmp_path / "s", plan, Failing())
     found = read_results(tmp_path / "s", plan)
     assert [run.outcome and run.outcome.failed for run in found.failed] == [
@@ -143,7 +145,7 @@ def test_failed_runs_stay_with_their_reason(tmp_path: Path) -> None:
 
 
 def test_numbers_say_from_which_runs_they_come(tmp_path: Path) -> None:
-    plan = plan_of(NETS.replace('["parameters", "macs"]', '["top1", "parameters"]'))
+    plan = plan_of(TRAINS.replace('["parameters", "macs"]', '["top1", "parameters"]'))
     run_study(tmp_path / "s", plan)
     plain = result_json(read_results(tmp_path / "s", plan))
     first, second = plain["points"]
@@ -320,8 +322,7 @@ def test_a_dry_run_starts_nothing(sqgen: Run, tmp_path: Path) -> None:
 def test_the_estimate_follows_what_runs_took(tmp_path: Path) -> None:
     from sqgen.sweep.estimate import estimate
 
-    text = NETS + "[train]\nmax-iter = 1000"
-    plan = plan_of(text)
+    plan = plan_of(TRAINS)
     before = estimate(tmp_path / "s", plan, 1, 1)
     with pytest.raises(SqgenError):
         run_study(tmp_path / "s", plan, InProcess(after=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ def plan_of(text: str, given: tuple[str, ...] = (), only: tuple[str, ...] = ()) 
 SMALL = """
 format = 1
 seeds = 2
+[data]
+command = "data digits"
 [build]
 size = 32
 classes = 10
@@ -104,15 +107,16 @@ def test_the_end_of_each_training_is_tested() -> None:
 
 
 def test_data_is_made_once_for_each_seed_and_size() -> None:
-    plan = plan_of(SMALL + '[data]\ncommand = "data digits"\n[grid]\ndata.train = [300, 1500]')
+    plan = plan_of(SMALL + "[grid]\ndata.train = [300, 1500]")
     assert len(plan.datasets) == 4
     assert plan.datasets[0].words == ("data", "digits", "--train", "300", "--seed", "1")
     folder = plan.trials[0].spec["data"]["train"]
     assert folder == f"../../../{plan.datasets[0].folder}/train_lmdb"
-    plan = plan_of(SMALL + '[data]\ncommand = "data digits"\nseed = 7')
+    plan = plan_of(SMALL.replace("[data]", "[data]\nseed = 7"))
     assert len(plan.datasets) == 1
 
 
+GRID = "format = 1\n[build]\n[grid]\nbuild."
 MISTAKES = {
     "": "is no study: it has no format = 1",
     "format = 2\n[build]": "is a study of format 2; this sqgen reads format 1",
@@ -138,7 +142,7 @@ MISTAKES = {
     " there is no fire11; this net has fire2 to fire9",
     "format = 1\n[build]\n[grid]\nbuild.sr = [0.5, 1]\nbuild.size = [32, 4]": "sr=0.5, size=4:"
     " [build] --size 4",
-    "format = 1\n[build]\n[train]\nbatch-size = 0": "[train] invalid value for '--batch-size'",
+    f"{SMALL}batch-size = 0": "[train] invalid value for '--batch-size'",
     "format = 1\n[train]": "[train]: give solver, or put [build] before it",
     "format = 1\n[build]\n[prune]\nmacs = 0.5": "[prune]: put [train] before it",
     "format = 1\n[build]\n[[list]]\nname = 'a'\n[[list]]\nname = 'a'": "two entries are named 'a'",
@@ -156,6 +160,30 @@ MISTAKES = {
     "format = 1\n[build]\n[chart]\nx = 'byte'": "[chart] x: no 'byte'; did you mean 'bytes'?",
     "format = 1\n[build]\nsr = 2026-01-01": "[build] sr: give a number, a text, true, false or",
     "format = 1\n[build]\n[chart]\nkind = 'pie'": "[chart] kind: no 'pie'",
+    "format = 1\n[build]\n[train]": "[train]: give data, or train in [data]",
+    "format = 1\n[data]\ntrain = 'a'\n[build]\n[train]": "[train]: give val-data, or val in [data]",
+    "format = 1\n[build]\ntrain-source = 'a'\nval-source = 'b'\n[train]\n[quantize]": "[quantize]:"
+    " give data, or train in [data]",
+    "format = 1\nmeasure = ['build.top1']\n[build]": "build.top1: [build] tests nothing",
+    "format = 1\nmeasure = ['build.macs']\n[build]": "macs is of the whole run; write macs",
+    "format = 1\nmeasure = ['top1']\n[build]": "measure top1: no step tests; add [train]",
+    "format = 1\nmeasure = ['seconds']\n[build]": "measure seconds: no step trains; add [train]",
+    "format = 1\nmeasure = ['bytes']\n[time]\nmodel = 'm'": "of the net that [build] makes",
+    f"measure = ['top2']{SMALL}": "measure top2: no run has it; there: top1, top5, loss",
+    f"measure = ['train.accuracy']{SMALL}": "train.accuracy: no run has it; there: top1, top5",
+    "format = 1\n[build]\n[chart]\nkind = 'curve'": "[chart] kind: a curve needs an option of 3 or"
+    " more numbers; none varies",
+    f"{GRID}bypass = ['none', 'simple', 'complex']\n[chart]\nx = 'build.bypass'": "[chart] x: a"
+    " curve needs an option of 3 or more numbers; none varies",
+    f"{GRID}sr = [0.5, 0.75, 1]\n[chart]\nkind = 'curve'\nx = 'bytes'": "there: build.sr",
+    f"{GRID}sr = [0.5, 0.75, 1]\n[chart]\nkind = 'bars'\nx = 'bytes'": "[chart] x: bars have none",
+    f"{GRID}sr = [0.5, 0.75, 1]\n[chart]\nx = 'ms'": "[chart] x: ms is not measured",
+    f"{GRID}sr = [1, 1.0]": "[grid] build.sr: a value is there twice",
+    f"{GRID}sr = [1, 0.5]\n[[list]]\nname = 'a'\nbuild.sr = 1": "[[list]] a: build.sr: varies in"
+    " [grid], too",
+    "format = 1\n[build]\nbase-lr = 1\nbase_lr = 2": "[build] base-lr: is there twice",
+    "format = 1\n[build]\n[resources]\nmemory = 'lots'": "as Slurm takes it, such as 8G",
+    "format = 1\n[build]\n[resources]\ntime = 'soon'": "as Slurm takes it, such as 2:00:00",
     "format = 1\n[data]\ncommand = 'data create'\n[build]": "give data digits, or train and val",
     "format = 1\n[data]\ntrian = 'a'\n[build]": "[data] has no 'trian'; did you mean 'train'?",
     "format = 1\nseeds = 1000\n[build]\n[grid]\nbuild.classes = "
@@ -245,7 +273,7 @@ def test_any_file_is_a_study_or_one_line(changes: list[tuple[list[str], Any]]) -
             if not isinstance(inner, dict):
                 break
             place = inner
-        place[path[-1]] = value
+        place[path[-1]] = deepcopy(value)
     try:
         plan = make_plan(parse_study(table, "s.toml"), CommandOptions())
     except SqgenError as error:

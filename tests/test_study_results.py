@@ -25,9 +25,13 @@ format = 1
 title = "squeeze & 100%"
 seeds = 3
 measure = ["top1", "parameters", "seconds"]
+[data]
+train = "."
+val = "."
 [build]
 size = 32
 classes = 10
+[train]
 [grid]
 build.sr = [0.125, 0.25, 0.5]
 build.bypass = ["none", "simple"]
@@ -160,8 +164,8 @@ def test_without_the_renderer_there_is_no_picture(
 
 
 def test_a_measure_that_no_run_has_is_said(tmp_path: Path) -> None:
-    result = make_result(tmp_path, STUDY.replace('"seconds"', '"top7"'))
-    assert "no run has top7" in result_table(result).notes
+    result = make_result(tmp_path, STUDY.replace('"seconds"', '"macs"'))
+    assert "no run has macs" in result_table(result).notes
 
 
 def test_notes_count_and_fit_the_terminal(tmp_path: Path) -> None:

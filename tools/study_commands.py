@@ -75,6 +75,10 @@ class CommandOptions:
             message = " ".join(error.format_message().split()).rstrip(".")
             raise DesignError(message[:1].lower() + message[1:]) from None
 
+    def scores(self, build: Sequence[str]) -> list[str]:
+        """Return the names of the scores that a test of the net of `sqgen build` has."""
+        return _score_names(tuple(build))
+
     def cost(self, build: Sequence[str], trainings: Sequence[Mapping[str, Value]]) -> float | None:
         """Return about how many multiply-accumulates a run takes; None: unknown.
 
@@ -172,3 +176,12 @@ def _deploy_net(words: tuple[str, ...]) -> str:
         SqgenError: they make no net.
     """
     return build_text(_design(words), "deploy")
+
+
+@cache
+def _score_names(words: tuple[str, ...]) -> list[str]:
+    from ..logs.logged_net import expected_scores
+    from ..logs.scores import score_names
+    from ..nets.definition import parse_net
+
+    return score_names(expected_scores(parse_net(build_text(_design(words), "trainval"))))
