@@ -158,7 +158,9 @@ class Executor:
         steps = fused_schedule(self.wiring, self.parameters, self.phase, keep, observed)
         if not self.integers:
             return steps
-        return integer_schedule(steps, self.parameters, self.quantizers, self.outputs)
+        return integer_schedule(
+            steps, self.parameters, self.quantizers, self.outputs, keep, observed
+        )
 
     def compute_in_integers(self) -> list[str]:
         """Let integer kernels run the layers whose quantizers they can apply; return their names.

@@ -36,6 +36,8 @@ from sqgen.engine.calibration import observe_bottoms  # noqa: E402
 from sqgen.engine.executor import Executor  # noqa: E402
 from sqgen.engine.flags import parse  # noqa: E402
 from sqgen.engine.kernels import integer  # noqa: E402
+from sqgen.engine.kernels.base import PassContext, PassWeights  # noqa: E402
+from sqgen.engine.kernels.normalization import AffineKernel  # noqa: E402
 from sqgen.engine.quantization import Quantization  # noqa: E402
 from sqgen.engine.quantizers import Uniform  # noqa: E402
 from sqgen.engine.schedule import EVERYTHING  # noqa: E402
@@ -47,6 +49,7 @@ pytestmark = pytest.mark.skipif(
 Array = np.ndarray[Any, Any]
 Capture = pytest.CaptureFixture[str]
 
+CONTEXT = PassContext(PassWeights([]), False, (0, 0, 0))
 MAX = "pooling_param { pool: MAX kernel_size: 3 stride: 2 %s }"
 GLOBAL = "pooling_param { pool: AVE global_pooling: true }"
 # Concat of what convolutions write in different ranges, a bypass, groups, dilation, padding.
@@ -119,6 +122,10 @@ def check_convolutions(net: Executor, blobs: dict[str, Array]) -> list[str]:
             dilation=kernel.dilation,
             groups=kernel.group,
         )
+        if kernel.affine is not None:
+            own = len(step.layer.blobs)
+            others = [net.parameters.unique[n].data.double() for n in step.parameters[own:]]
+            (y,) = kernel.affine.forward(CONTEXT, [y], others)
         expected, found = (y.relu() if kernel.relu else y).numpy(), blobs[step.tops[0]]
         if kernel.top is None:
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * abs(expected).max())
@@ -154,6 +161,71 @@ def test_each_layer_is_within_a_step_of_the_simulation(settings: str) -> None:
     np.testing.assert_array_equal(blobs["pool1"], pooled.numpy())
     plain = simulated.forward({"data": seen})["pool3"]
     np.testing.assert_allclose(net.forward({"data": seen})["pool3"], plain, atol=0.05 * plain.max())
+
+
+def left(net: Executor) -> list[str]:
+    """Names of the layers that are computed in floats: those that normalize or scale."""
+    return [each.layer.name for each in net.steps if isinstance(each.kernel, AffineKernel)]
+
+
+def test_a_batch_norm_is_computed_by_the_convolution_before_it() -> None:
+    """Each is within a step; codes go from one Fire module to the next."""
+    design = Design(size=40, fire_modules=2, classes=5, batch_norm=True, classifier_relu=False)
+    text = build(design, "deploy")
+    seen = images(text, seed=6)
+    net, simulated = quantized(text, None, seen)
+    assert not left(net)
+    in_codes = check_convolutions(net, net.forward({"data": seen}, keep=EVERYTHING))
+    convolutions = [each.name for each in parse_net(text).param.layer if each.type == "Convolution"]
+    assert in_codes == convolutions[:-1]
+    (name,) = net.outputs
+    plain = simulated.forward({"data": seen})[name]
+    np.testing.assert_allclose(net.forward({"data": seen})[name], plain, atol=0.05 * plain.max())
+
+
+NORM = layer("BatchNorm", "norm", "c", "n", "batch_norm_param { eps: 0.01 }")
+SCALE = layer("Scale", "scale", "c", "n", "scale_param { %s }")
+LAST = conv("last", "n", 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("between", "kept"),
+    [
+        (NORM, []),
+        (NORM + layer("Scale", "scale", "n", "n", "scale_param { bias_term: true }"), []),
+        (SCALE % "", []),
+        (SCALE % "bias_term: true" + layer("ReLU", "relu", "n", "n"), []),
+        (SCALE % "axis: 2", ["scale"]),
+        (SCALE % "axis: 0 num_axes: 0", ["scale"]),
+        (layer("ReLU", "relu", "c", "c") + NORM, ["norm"]),
+        (NORM + layer("Eltwise", "sum", "n c"), ["norm"]),
+    ],
+)
+@pytest.mark.parametrize("fields", ["", "bias_term: false pad: 1", "group: 2 kernel_size: 3"])
+def test_what_a_convolution_computes_besides(between: str, kept: list[str], fields: str) -> None:
+    kernel = "" if "kernel_size" in fields else "kernel_size: 1"
+    param = f"convolution_param {{ num_output: 6 {kernel} {fields} }}"
+    text = net_input(4, 7, 6) + layer("Convolution", "c", "data", rest=param) + between + LAST
+    seen = images(text, seed=7)
+    net, simulated = quantized(text, None, seen)
+    assert left(net) == kept
+    for keep in ((), EVERYTHING):
+        found, plain = (each.forward({"data": seen}, keep=keep) for each in (net, simulated))
+        np.testing.assert_allclose(found["last"], plain["last"], atol=0.03 * plain["last"].max())
+        assert found.keys() == plain.keys()
+
+
+def test_factors_that_are_0_or_infinite() -> None:
+    text = net_input(4, 7, 6) + conv("c", "data", 3) + SCALE % "bias_term: true"
+    seen = images(text, seed=8)
+    net, simulated = quantized(text, None, seen)
+    for factor, kept in ((0, []), (np.inf, ["scale"])):
+        for each in (net, simulated):
+            each.set_blobs("scale", [np.array([factor, -2, 1], "f4"), np.ones(3, "f4")])
+        net.compute_in_integers()
+        assert left(net) == kept
+        found, plain = (each.forward({"data": seen})["n"] for each in (net, simulated))
+        np.testing.assert_allclose(found, plain, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])

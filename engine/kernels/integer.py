@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -19,10 +19,12 @@ from ..quantizers import Uniform
 from .base import BlobValue, PaddedPlane, PassContext, Tensor, Tensors
 from .codes import HIGHEST, CodeFormat, Codes, Encoder
 from .convolution import Convolution
+from .normalization import AffineKernel
 
 _OPERATORS = ("qconv_pointwise", "qconv_prepack")
 _LARGEST_WEIGHT = 127
 _TOO_LARGE_SUM = 1 << 31
+_TINIEST = float(torch.finfo(torch.float32).tiny)
 
 
 def has_integer_convolution() -> bool:
@@ -68,6 +70,21 @@ def has_integer_kernel(
     )
 
 
+class _Packed(NamedTuple):
+    """The parameters of a convolution as its kernel takes them.
+
+    Attributes:
+        codes: of the weights, int8 in oneDNN's order.
+        steps, zeros: of each output channel.
+        bias: of each output channel, float32; or None.
+    """
+
+    codes: Tensor
+    steps: Tensor
+    zeros: Tensor
+    bias: Tensor | None
+
+
 class IntegerConvolution(Convolution):
     """A Convolution of codes.
 
@@ -75,50 +92,46 @@ class IntegerConvolution(Convolution):
         plain: the layer's kernel, which may compute a ReLU.
         bottom: the quantizer of what it reads.
         weights: the quantizer of its weights, which has quantized them.
-        top: the format of what it writes; None: floats.
 
     Attributes:
-        top: likewise.
+        top: the format of what it writes; None: floats.
+        affine: the layer behind it that it computes, too, whose blobs follow its own; or None.
     """
 
     accepts_lazy_concat = False
     accepts_codes = True
 
-    def __init__(
-        self, plain: Convolution, bottom: Uniform, weights: Uniform, top: CodeFormat | None
-    ) -> None:
+    def __init__(self, plain: Convolution, bottom: Uniform, weights: Uniform) -> None:
         super().__init__(plain.layer, plain.index, plain.phase)
         self.relu = plain.relu
         self.encoder = Encoder(bottom)
-        self._weights, self.top = weights, top
+        self._weights = weights
+        self.top: CodeFormat | None = None
+        self.affine: AffineKernel | None = None
+
+    def compute_affine(self, affine: AffineKernel) -> None:
+        """Compute the layer behind it, too: its factors multiply the steps of the weights."""
+        self.affine, self.relu = affine, affine.relu
 
     def forward(self, context: PassContext, bottoms: list[Any], blobs: Tensors) -> list[BlobValue]:
         """Convolve each bottom, which is `Codes`."""
-        bias = blobs[1] if len(blobs) > 1 else None
-        return [self._convolve_codes(context, bottom, blobs[0], bias) for bottom in bottoms]
+        return [self._convolve_codes(context, bottom, blobs) for bottom in bottoms]
 
-    def _convolve_codes(
-        self, context: PassContext, x: Codes, weight: Tensor, bias: Tensor | None
-    ) -> BlobValue:
+    def _convolve_codes(self, context: PassContext, x: Codes, blobs: Tensors) -> BlobValue:
         if self.top is None and self.pointwise and self.group == 1 and any(self.pad):
-            y = self._call(context, x, weight, bias, [0, 0])
-            border = bias if bias is not None else y.new_zeros(y.shape[1])
+            packed = self._packed_codes(context, x, blobs, [0, 0])
+            y = self._call(x, packed, [0, 0])
+            border = packed.bias if packed.bias is not None else y.new_zeros(y.shape[1])
             return PaddedPlane(y, F.relu(border) if self.relu else border, self.pad)
-        y = self._call(context, x, weight, bias, self.pad)
+        y = self._call(x, self._packed_codes(context, x, blobs, self.pad), self.pad)
         return y if self.top is None else Codes(self.top.clamp(y), self.top)
 
-    def _call(
-        self, context: PassContext, x: Codes, weight: Tensor, bias: Tensor | None, pad: list[int]
-    ) -> Tensor:
-        packed, steps, zeros = self._packed_codes(context, x, weight, pad)
+    def _call(self, x: Codes, packed: _Packed, pad: list[int]) -> Tensor:
         result: Tensor = _CONVOLVE(
             x.codes.contiguous(memory_format=torch.channels_last),
             x.format.step,
             x.format.zero,
-            packed,
-            steps,
-            zeros,
-            bias,
+            *packed,
             self.stride,
             pad,
             self.dilation,
@@ -133,16 +146,21 @@ class IntegerConvolution(Convolution):
         return result
 
     def _packed_codes(
-        self, context: PassContext, x: Codes, weight: Tensor, pad: list[int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the weights' codes in oneDNN's order, and step and zero of each channel."""
-        key = (self.index, "codes", x.codes.shape[1:])
-        found: tuple[Tensor, Tensor, Tensor] | None = context.weights.derived.get(key)
+        self, context: PassContext, x: Codes, blobs: Tensors, pad: list[int]
+    ) -> _Packed:
+        """Return the weights and biases for a bottom; they don't depend on its batch."""
+        key = (self.index, "codes", x.codes.shape[1:], self.affine is not None)
+        found: _Packed | None = context.weights.derived.get(key)
         if found is None:
-            codes = self._weights.codes(weight).to(torch.int8)
-            steps = self._weights.step.float().flatten().expand(len(weight)).contiguous()
+            weight, own = blobs[0], len(self.layer.blobs)
+            codes = self._weights.codes(weight)
+            steps = self._weights.step.flatten().expand(len(weight))
+            bias = blobs[1] if own > 1 else None
+            if self.affine is not None:
+                codes, steps, bias = _fold(self.affine, blobs[own:], codes, steps, bias)
+            steps = steps.float().contiguous()
             packed = _PACK(
-                codes,
+                codes.to(torch.int8),
                 steps,
                 x.format.step,
                 x.format.zero,
@@ -152,6 +170,22 @@ class IntegerConvolution(Convolution):
                 self.group,
                 list(x.codes.shape),
             )
-            found = packed, steps, torch.zeros(len(weight), dtype=torch.int64)
+            found = _Packed(packed, steps, torch.zeros(len(weight), dtype=torch.int64), bias)
             context.weights.derived[key] = found
         return found
+
+
+def _fold(
+    affine: AffineKernel, blobs: Tensors, codes: Tensor, steps: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return codes, steps and biases of a convolution that computes a layer behind it, too.
+
+    A step is above 0: codes take the sign of the factor.
+    """
+    folded = affine.channel_affine(blobs)
+    assert folded is not None
+    factor, shift = folded
+    sign = torch.where(factor < 0, -1.0, 1.0).to(codes.dtype)
+    codes = codes * sign.reshape(-1, *[1] * (codes.dim() - 1))
+    bias = shift if bias is None else shift + factor * bias
+    return codes, (steps * factor.abs()).clamp(min=_TINIEST), bias.float()

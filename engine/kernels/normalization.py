@@ -13,7 +13,24 @@ from .base import Kernel, PassContext, Tensor, Tensors, canonical, channel_view,
 _PART = 1 << 18  # elements that fit into a core's cache
 
 
-class BatchNorm(Kernel):
+Affine = tuple[Tensor, Tensor]  # a factor and a shift per channel: (channels,) each, float64
+
+
+class AffineKernel(Kernel):
+    """A layer that may multiply each channel by a factor and add a shift.
+
+    Attributes:
+        relu: whether it computes the ReLU that follows.
+    """
+
+    relu = False
+
+    def channel_affine(self, blobs: Tensors) -> Affine | None:
+        """Return the factors and shifts; None where it does anything else."""
+        raise NotImplementedError
+
+
+class BatchNorm(AffineKernel):
     """batch_norm_layer.cpp: (x - mean) / sqrt(variance + eps), without a scale or a shift.
 
     Its blobs are decaying sums over batches of the mean, the unbiased variance, and the weight 1:
@@ -25,7 +42,6 @@ class BatchNorm(Kernel):
     """
 
     fuses_relu = True
-    relu = False
     masks = True
 
     def set_up(self) -> None:
@@ -35,6 +51,16 @@ class BatchNorm(Kernel):
         if param.HasField("use_global_stats"):
             self.stored = param.use_global_stats
         self.per_record = self.stored
+
+    def channel_affine(self, blobs: Tensors) -> Affine | None:
+        """Return the factors and shifts; None with the statistics of the batch."""
+        if not self.stored:
+            return None
+        means, variances, weight, *scale = (blob.double() for blob in blobs)
+        inverse = torch.where(weight == 0, torch.zeros_like(weight), 1 / weight)
+        factor = (variances * inverse + self.param.batch_norm_param.eps).rsqrt()
+        shift = -means * inverse * factor
+        return (factor * scale[0], shift * scale[0] + scale[1]) if scale else (factor, shift)
 
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
         """Normalize; with the batch's statistics, also add them to the blobs."""
@@ -136,12 +162,21 @@ class MVN(Kernel):
         return [(centered / (deviation + (slope - slope.detach()))).to(x.dtype)]
 
 
-class Scale(Kernel):
+class Scale(AffineKernel):
     """scale_layer.cpp: multiply by a parameter or the second bottom, then add an optional bias."""
 
     def set_up(self) -> None:
         """Records are independent unless the second operand spans them."""
         self.per_record = not _spans_records(self.param.scale_param, self)
+
+    def channel_affine(self, blobs: Tensors) -> Affine | None:
+        """Return the factors and shifts; None where there is no one factor a channel."""
+        channels = self.layer.bottom_shapes[0][1:2]
+        is_per_channel = len(self.layer.bottoms) == 1 and self.param.scale_param.axis == 1
+        if not is_per_channel or any(tuple(blob.shape) != channels for blob in blobs):
+            return None
+        factor, *shift = (blob.double() for blob in blobs)
+        return factor, shift[0] if shift else torch.zeros_like(factor)
 
     def forward(self, context: PassContext, bottoms: Tensors, blobs: Tensors) -> Tensors:
         """Broadcast the second operand from `axis` on."""
