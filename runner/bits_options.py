@@ -41,6 +41,16 @@ class BitsOptions:
         """Return whether a run quantizes, or the one that it resumes did."""
         return bool(self) or (snapshot is not None and has_written_bits(snapshot))
 
+    def read(self) -> BitsFile:
+        """Return the bits of layers.
+
+        Raises:
+            FormatError: the file can't be read.
+            DesignError: bits that there are not.
+        """
+        file = read_bits_file(self.file) if self.file is not None else BitsFile()
+        return file.with_default_bits(self.bits, self.activation_bits)
+
     def check(self, net: NetDefinition, engine: Engine, snapshot: str | None = None) -> None:
         """Check that a net has the layers, and that the engine quantizes.
 
@@ -53,8 +63,7 @@ class BitsOptions:
             SqgenError: it has not, or does not.
         """
         if self:
-            file = read_bits_file(self.file) if self.file is not None else BitsFile()
-            file.with_default_bits(self.bits, self.activation_bits).check_layers(net.param.layer)
+            self.read().check_layers(net.param.layer)
         if self.quantizes(snapshot) and engine.kind != TORCH:
             raise SqgenError(
                 f"{engine.name} is a real caffe, which quantizes no layers; give --engine torch"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import FormatError, NetError, RunError, SqgenError
+from ..errors import FormatError, NetError, RunError
 from ..formats.caffemodel import is_finite, read_caffemodel, read_solver_state, split_weights
 from ..formats.files import write_files
 from ..formats.schema import NetParameter
@@ -67,12 +67,7 @@ class PhasedTraining:
         constrain: Constrain,
         flag: str,
     ) -> None:
-        if wanted.bits_options:
-            raise SqgenError(f"{flag} trains no quantized net; quantize what it trained")
-        if wanted.constraints is not None or wanted.snapshot is not None:
-            raise SqgenError(f"{flag} takes no --constraints and no --snapshot; --resume goes on")
-        if (wanted.weights is None) == (not wanted.resume):
-            raise SqgenError(f"{flag} starts from trained weights: give --weights, or --resume")
+        wanted.check_phased(flag)
         self._options, self._solver, self._wanted = options, solver, wanted
         self._phases, self._constrain = phases, constrain
         given = read_solver(replace(options, log=None), solver)

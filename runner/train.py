@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ..errors import SqgenError
 from ..logs.result import LogResult
-from .dsd import mask_phase, parse_dsd
+from .dsd import mask_phase
 from .options import RunOptions, path_or_none
 from .phased_training import PhasedTraining
 from .training_plan import TrainingPlan, TrainOptions
@@ -123,10 +122,8 @@ def plan_training(
     Raises:
         SqgenError: invalid input; nothing was started.
     """
-    if wanted.dsd is not None:
-        dsd = parse_dsd(wanted.dsd, wanted.leave, wanted.sparsity_for)
+    dsd = wanted.dsd_options
+    if dsd is not None:
         masks = partial(mask_phase, options=dsd)
         return PhasedTraining(options, solver, wanted, dsd.phases, masks, "--dsd")
-    if wanted.leave or wanted.sparsity_for:
-        raise SqgenError("--leave and --sparsity-for go with --dsd")
     return TrainingPlan(options, solver, wanted)

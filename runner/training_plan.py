@@ -20,6 +20,7 @@ from ..nets.totals import totals
 from ..text import first_few, printable
 from .best_weights import BestWeights
 from .bits_options import BitsOptions
+from .dsd import DsdOptions, parse_dsd
 from .engines import TORCH, Engine
 from .freeze import count_trained, split_patterns
 from .live_progress import ProgressSteps
@@ -51,7 +52,11 @@ from .training_start import StartOptions, find_start
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """The options of `sqgen train` besides those of every run; see `sqgen.train`."""
+    """The options of `sqgen train` besides those of every run; see `sqgen.train`.
+
+    Raises:
+        SqgenError: a value is out of range, or two don't go together.
+    """
 
     weights: str | None = None
     snapshot: str | None = None
@@ -79,10 +84,43 @@ class TrainOptions:
     sparsity_for: tuple[str, ...] = ()
     resume_with: str | None = None  # the command, where it is not sqgen train
 
+    def __post_init__(self) -> None:
+        SolverOverride(self.base_lr, self.max_iter, self.epochs)
+        DataOverride("TRAIN", batch_size=self.batch_size)
+        if self.patience is not None and (self.keep_best is None or self.patience < 1):
+            raise SqgenError(
+                f"--patience {self.patience}: give 1 or more tests without a better --keep-best"
+                " SCORE"
+            )
+        if self.dsd is None and (self.leave or self.sparsity_for):
+            raise SqgenError("--leave and --sparsity-for go with --dsd")
+
     @property
     def bits_options(self) -> BitsOptions:
         """What it quantizes."""
         return BitsOptions(self.quantize, self.bits, self.activation_bits)
+
+    @property
+    def dsd_options(self) -> DsdOptions | None:
+        """The phases of a Dense-Sparse-Dense training; None of another.
+
+        Raises:
+            SqgenError: one is malformed, or out of range.
+        """
+        return None if self.dsd is None else parse_dsd(self.dsd, self.leave, self.sparsity_for)
+
+    def check_phased(self, flag: str) -> None:
+        """Check that a training in phases, which a flag asks for, can have these options.
+
+        Raises:
+            SqgenError: it can't.
+        """
+        if self.bits_options:
+            raise SqgenError(f"{flag} trains no quantized net; quantize what it trained")
+        if self.constraints is not None or self.snapshot is not None:
+            raise SqgenError(f"{flag} takes no --constraints and no --snapshot; --resume goes on")
+        if (self.weights is None) == (not self.resume):
+            raise SqgenError(f"{flag} starts from trained weights: give --weights, or --resume")
 
 
 class TrainingPlan:
@@ -287,10 +325,6 @@ class TrainingPlan:
         return count_trained(self._nets.trained_check.shapes, self._nets.trained)
 
     def _plan_best(self, score: str | None, patience: int | None) -> BestWeights | None:
-        if patience is not None and (score is None or patience < 1):
-            raise SqgenError(
-                f"--patience {patience}: give 1 or more tests without a better --keep-best SCORE"
-            )
         if score is None:
             return None
         tested = self._nets.tested

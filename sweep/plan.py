@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -42,8 +42,13 @@ class Commands(Protocol):
             DesignError: the command has no such option, or it takes no such value.
         """
 
-    def check(self, command: str, words: Sequence[str]) -> None:
+    def check(self, command: str, words: Sequence[str], given: Container[str] = ()) -> None:
         """Check all options of a command together, and of `build` the net.
+
+        Args:
+            command: its name.
+            words: its options.
+            given: what the study gives it besides, of `steps.TRAIN` and `steps.TRAIN_DATA`.
 
         Raises:
             SqgenError: they fit no run.
@@ -139,7 +144,7 @@ class _Maker:
     def __init__(self, study: Study, commands: Commands) -> None:
         self._study, self._commands = study, commands
         self.datasets: dict[str, DataSet] = {}
-        self._checked: set[tuple[str, ...]] = set()
+        self._checked: set[tuple[object, ...]] = set()
 
     def trials(self, point: Point) -> list[Trial]:
         """Return the run of each seed of a point."""
@@ -155,9 +160,9 @@ class _Maker:
 
     def _steps(self, point: Point) -> list[dict[str, Any]]:
         steps = []
-        check_needs(self._study, point)
+        finds = check_needs(self._study, point)
         for step, options in steps_of(self._study, point):
-            words = self._words(step, options)
+            words = self._words(step, options, finds[step.name])
             if step.command == "build":
                 words += self._test_interval(point)
             steps.append(
@@ -219,7 +224,9 @@ class _Maker:
                 names += [*own, *(f"{step.name}.{name}" for name in own)]
         return names
 
-    def _words(self, step: Step, options: Mapping[str, Value]) -> list[str]:
+    def _words(
+        self, step: Step, options: Mapping[str, Value], given: frozenset[str] = frozenset()
+    ) -> list[str]:
         words = []
         for flag, value in options.items():
             if flag in OWN or (step.command, flag) == OWN_STATE:
@@ -228,10 +235,10 @@ class _Maker:
                 words += self._commands.words(step.command, flag, value, self._study.folder)
             except SqgenError as error:
                 raise type(error)(f"{step.name}.{flag}: {error}") from None
-        key = (step.command, *words)
+        key = (step.command, given, *words)
         if key not in self._checked:
             try:
-                self._commands.check(step.command, words)
+                self._commands.check(step.command, words, given)
             except SqgenError as error:
                 raise type(error)(f"[{step.name}] {error}") from None
             self._checked.add(key)

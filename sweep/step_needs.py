@@ -19,15 +19,19 @@ def steps_of(study: Study, point: Point) -> Iterator[tuple[Step, Mapping[str, Va
             yield step, point.options[step.name]
 
 
-def check_needs(study: Study, point: Point) -> None:
+def check_needs(study: Study, point: Point) -> dict[str, frozenset[str]]:
     """Check that each step has what its command needs: from its options, the data or steps before.
+
+    Returns:
+        Name of a step -> what the data and the steps before it give.
 
     Raises:
         DesignError: one lacks something.
     """
+    finds = {}
     there, of_net = _study_data(study, point), set[str]()
     for step, options in steps_of(study, point):
-        kind = STEPS[step.command]
+        kind, finds[step.name] = STEPS[step.command], frozenset(there)
         if step.command in TAKES_WEIGHTS and TRAIN not in there:
             raise DesignError(f"[{step.name}]: put {TRAIN} before it")
         if step.command == "build":
@@ -43,6 +47,7 @@ def check_needs(study: Study, point: Point) -> None:
             there.add(BUILD)
         if kind.trains or step.command in TAKES_WEIGHTS:
             there.add(TRAIN)
+    return finds
 
 
 def _study_data(study: Study, point: Point) -> set[str]:

@@ -135,7 +135,7 @@ def encode(
       sqgen compress encode w.caffemodel --net net.prototxt -o w.sqz --size 430000
       sqgen compress encode w.caffemodel --net net.prototxt -o w.net --density 0.3
     """
-    settings = _parse_settings(out, bits, bits_for, bits_from, size, density, not no_huffman)
+    settings = parse_settings(out, bits, bits_for, bits_from, size, density, not no_huffman)
     from ..compress import encoding
     from ..compress.weighted_layers import SHARED_TYPES
     from ..formats.caffemodel import read_caffemodel
@@ -158,15 +158,21 @@ def encode(
         print_lines(_report(result))
 
 
-def _parse_settings(
+def parse_settings(
     out: str,
     bits: int | None,
     bits_for: tuple[str, ...],
     bits_from: str | None,
     size: str | None,
     density: str | None,
-    huffman: bool,
+    huffman: bool = True,
 ) -> Settings:
+    """Return what the options of `encode` ask for.
+
+    Raises:
+        click.UsageError: some don't go together, or one is malformed.
+        SqgenError: a value is out of range, or a file can't be read.
+    """
     layout = Path(out).suffix.lower()
     if layout not in LAYOUTS:
         raise click.UsageError(f"-o {printable(out)}: end it in .sqz or .net")
@@ -241,7 +247,7 @@ def train(
         --solver solver.prototxt --data train_lmdb --val-data val_lmdb \\
         --density paper --steps 3 --bits 5 --epochs 2 -o w.sqz
     """
-    settings = _parse_settings(out, bits, (), None, None, density, huffman=True)
+    settings = parse_settings(out, bits, (), None, None, density, huffman=True)
     from ..runner.training_plan import TrainOptions
     from ..studies.compress_training import CompressionPlan, train_compressed
     from ..studies.tradeoff import as_dict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -85,8 +85,8 @@ def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_gate_options(**values: Any) -> Any:
-        mine = _Values(**{name: values.pop(name) for name in _Values._fields})
-        return command(**values, gate=_parse_options(mine))
+        mine = {name: values.pop(name) for name in _Values._fields}
+        return command(**values, gate=parse_gate(mine))
 
     wrapped: Callable[..., Any] = with_gate_options
     for option in reversed(_OPTIONS):
@@ -94,13 +94,14 @@ def gate_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _parse_options(values: _Values) -> GateOptions:
-    """Parse what was typed.
+def parse_gate(typed: Mapping[str, Any]) -> GateOptions:
+    """Parse what was typed, by name of the option.
 
     Raises:
         DesignError: a score or a tolerance is malformed.
         click.UsageError: options that don't go together.
     """
+    values = _Values(**{name: typed[name] for name in _Values._fields})
     preset, baseline = values.preset, values.baseline
     bounds = (("=", values.expect), (">=", values.minimum), ("<=", values.maximum))
     expectations = [parse_expectation(text, relation) for relation, ts in bounds for text in ts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,25 +12,29 @@ import click
 from ..errors import DesignError
 from ..generator.build import build as build_text
 from ..generator.design import Design
+from ..sweep.steps import TRAIN, TRAIN_DATA
 from ..sweep.study_file import Value, value_text
 from ..text import did_you_mean, printable
 from .mistaken_usage import SOLVER_FIELDS
+from .option_checks import check_options
 
 # Metavars of options that name a file or a folder, and options of a design that do.
 FILES = {"FILE", "LMDB", "W", "WEIGHTS", "NET", "SOLVER", "STATE", "DIR"}
 FILE_FIELDS = {"mean_file", "infogain_file", "train_source", "val_source"}
-# Arguments that a command needs and the study gives, so that the rest can be checked.
+# Arguments that a command needs and the study gives, so that the rest can be checked; then those
+# that it gives where there are weights, or data.
 STAND_INS = {
-    "build": (),
     "train": ("--solver", "s"),
     "test": ("--model", "m", "--weights", "w"),
     "time": ("--model", "m"),
     "prune": ("w", "--net", "n", "--out", "o"),
     "quantize": ("w", "--net", "n", "--out", "o", "--data", "d"),
-    "compress train": ("--weights", "w", "--net", "n", "--solver", "s", "-o", "o"),
-    "compress encode": ("w", "--net", "n", "-o", "o"),
+    "compress train": ("--weights", "w", "--net", "n", "--solver", "s", "-o", "o.sqz"),
+    "compress encode": ("w", "--net", "n", "-o", "o.sqz"),
     "data digits": ("-o", "o"),
 }
+WEIGHTS = {"train": ("--weights", "w")}
+DATA = dict.fromkeys(("train", "prune", "quantize", "compress train"), ("--data", "d"))
 
 
 class CommandOptions:
@@ -59,7 +63,7 @@ class CommandOptions:
             values = [_beside(each, folder) for each in values]
         return [word for each in values for word in (name, each)]
 
-    def check(self, command: str, words: Sequence[str]) -> None:
+    def check(self, command: str, words: Sequence[str], given: Container[str] = ()) -> None:
         """Check all options of a command together, and of `build` the net.
 
         Raises:
@@ -68,9 +72,11 @@ class CommandOptions:
         if command == "build":
             _deploy_net(tuple(words))
             return
-        given = STAND_INS[command]
+        more: tuple[str, ...] = WEIGHTS.get(command, ()) if TRAIN in given else ()
+        more += DATA.get(command, ()) if TRAIN_DATA in given else ()
         try:
-            _command(command).make_context(command, [*given, *words])
+            parsed = _command(command).make_context(command, [*STAND_INS[command], *more, *words])
+            check_options(command, parsed.params)
         except click.UsageError as error:
             message = " ".join(error.format_message().split()).rstrip(".")
             raise DesignError(message[:1].lower() + message[1:]) from None
