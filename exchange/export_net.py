@@ -20,6 +20,7 @@ from ..text import did_you_mean, printable
 from ..weights.net_arrays import net_arrays
 from .targets import TARGETS
 from .trained_net import Exported, ExportOptions, TrainedNet
+from .unquantized import unquantized
 
 
 def export_net(
@@ -54,7 +55,9 @@ def export_net(
     options = options or ExportOptions()
     definition = net if isinstance(net, NetDefinition) else read_net(net)
     is_pair = TARGETS[target].is_deploy_pair
-    deployed = deploy_net(definition, 1 if is_pair else None, image).definition
+    deployed, quantized = unquantized(
+        deploy_net(definition, 1 if is_pair else None, image).definition
+    )
     shapes = require_shapes(deployed, "TEST")
     models = [
         (printable(path), read_caffemodel(path)) for path in split_weights(os.fspath(weights))
@@ -63,7 +66,14 @@ def export_net(
     if transform is None and (is_pair or options.with_preprocessing):
         transform = _declared_transform(definition, target, is_pair and is_imagenet(shapes))
     trained = TrainedNet(deployed, arrays, transform, _labels(labels, shapes))
-    return TARGETS[target].write(trained, options)
+    exported = TARGETS[target].write(trained, options)
+    if not quantized:
+        return exported
+    warning = (
+        f"{printable(deployed.source)}: {len(quantized)} layers of Ristretto are written as"
+        " Caffe's, which compute in full precision: quantization_param is left out"
+    )
+    return exported._replace(warnings=[warning, *exported.warnings])
 
 
 def _declared_transform(

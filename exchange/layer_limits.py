@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..formats.ristretto import RISTRETTO_TYPES
 from ..formats.schema import (
     EltwiseParameter,
     LayerParameter,
@@ -213,7 +212,7 @@ LIMITS: dict[str, frozenset[str]] = {
 def limits(layer: LayerParameter, toolchain: str) -> Iterator[str]:
     """Yield what a layer does that a toolchain can't: its type, or phrases of `VARIANTS`."""
     refused = LIMITS.get(toolchain, frozenset())
-    if layer.type in refused or layer.type in RISTRETTO_TYPES:
+    if layer.type in refused:
         yield layer.type
     for phrase in sorted(refused & VARIANTS.keys()):
         kind, applies = VARIANTS[phrase]

@@ -15,7 +15,6 @@ from onnx.defs import onnx_opset_version
 
 from ..errors import NetError
 from ..formats.files import BINARY_LIMIT
-from ..formats.ristretto import RISTRETTO_TYPES, plain_type
 from ..formats.schema import LayerParameter, NetParameter
 from ..nets.definition import NetDefinition
 from ..nets.graph import Graph, Node, Top
@@ -131,9 +130,6 @@ class _NetWriter:
     def _apply_rule(self, writer: LayerWriter) -> Sequence[str]:
         layer = writer.layer
         where = f"{self._net.place(layer)}: layer '{printable(layer.name)}'"
-        if layer.type in RISTRETTO_TYPES:
-            remedy = f"export it with type {plain_type(layer.type)}, not quantized"
-            raise NetError(f"{where}: a {layer.type} can't be written as ONNX; {remedy}")
         if layer.type not in RULES:
             raise NetError(f"{where}: ONNX has no operators for {layer.type}; take the layer out")
         try:

@@ -409,3 +409,24 @@ def test_python_lists_the_targets(tmp_path: Path) -> None:
     with pytest.raises(NetError, match="'opencl'; did you mean 'opencv'\\?; one of caffe"):
         export_net(parse_net(small_net()), tmp_path / "w", "opencl")
     assert set(TARGETS) == {*TOOLCHAINS, "onnx"}
+
+
+@pytest.mark.parametrize("target", ["onnx", "caffe"])
+def test_a_net_of_ristretto_is_written_as_the_plain_one(files: Path, target: str) -> None:
+    fixed = "bw_params: 4 fl_params: 3 bw_layer_in: 5 bw_layer_out: 5"
+    text = re.sub(
+        '"Convolution"(.*)}',
+        rf'"ConvolutionRistretto"\1 quantization_param {{ {fixed} }} }}',
+        small_net(),
+    )
+    weights = files / "w.caffemodel"
+    plain, found = (
+        export_net(parse_net(each, "n"), weights, target, transform=BGR)
+        for each in (small_net(), text)
+    )
+    assert found.files == plain.files
+    assert found.warnings[1:] == plain.warnings
+    assert found.warnings[0] == (
+        "n: 3 layers of Ristretto are written as Caffe's, which compute in full precision:"
+        " quantization_param is left out"
+    )
