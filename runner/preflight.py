@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..formats.schema import LayerParameter, SolverParameter, SolverState
 
 SNAPSHOT_OVERHEAD = 1 << 20  # bytes of a snapshot beside its blobs, at most
+CPU_HINT = "; --cpu runs it on the CPU"
 RANDOM_WEIGHTS_HINT = "; --random-weights scores it all the same"
 
 
@@ -222,7 +223,7 @@ def check_gpus(requested: str | None, custom_command: bool) -> None:
     has = f"{count} GPUs, numbered from 0" if count else "no GPU that a driver knows"
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         has += f", with CUDA_VISIBLE_DEVICES={printable(os.environ['CUDA_VISIBLE_DEVICES'])}"
-    raise SqgenError(f"--gpu {requested}: this machine has {has}; --cpu runs it on the CPU")
+    raise SqgenError(f"--gpu {requested}: this machine has {has}{CPU_HINT}")
 
 
 def has_no_gpu() -> bool:

@@ -66,14 +66,14 @@ class RunStudy:
         """
         with FolderLock(self.root, "a study"):
             check_folder(self.root, plan)
-            share = share_cluster if self.on_cluster else share_cores
-            slots, resources = share(plan, self.jobs)
             missing = self._missing(plan)
             done = len(plan.trials) - len(missing)
             if done:
                 self.log(f"{done} of {len(plan.trials)} runs are there already")
             if not missing:
                 return
+            share = share_cluster if self.on_cluster else share_cores
+            slots, resources = share(plan, self.jobs)
             slots = min(slots, len(missing))
             job = Job(self.root.resolve(), plan.study.title, resources, slots, self.python)
             launcher = self.launch(job)
@@ -88,15 +88,10 @@ class RunStudy:
             self._run_all(launcher, missing)
 
     def _missing(self, plan: Plan) -> list[Trial]:
-        """Return the runs that have no outcome, or failed and shall not have."""
-        missing = []
-        for trial in plan.trials:
-            outcome = read_outcome(self.root / trial.folder)
-            if outcome is not None and outcome.failed is not None and self.retry:
-                (self.root / trial.folder / OUTCOME).unlink()
-                outcome = None
-            if outcome is None:
-                missing.append(trial)
+        """Return the runs to run, without the outcomes of those that failed."""
+        missing = missing_trials(self.root, plan, self.retry)
+        for trial in missing:
+            (self.root / trial.folder / OUTCOME).unlink(missing_ok=True)
         return missing
 
     def _write_specs(self, missing: Sequence[Trial], threads: int) -> None:
@@ -153,6 +148,20 @@ class RunStudy:
         raise stopped from None
 
 
+def missing_trials(root: Path, plan: Plan, retry: bool) -> list[Trial]:
+    """Return the runs that have no outcome in a study's folder, or failed and shall run again.
+
+    Raises:
+        FormatError: an outcome is damaged.
+    """
+    outcomes = [(trial, read_outcome(root / trial.folder)) for trial in plan.trials]
+    return [
+        trial
+        for trial, outcome in outcomes
+        if outcome is None or (retry and outcome.failed is not None)
+    ]
+
+
 class UnfitMachineError(RunError):
     """A machine that can't run a study."""
 
@@ -179,7 +188,10 @@ def share_cores(plan: Plan, jobs: int | None) -> tuple[int, Resources]:
         there = len(visible_gpus(list_gpus()))
         slots = there // wanted.gpus
         if not slots:
-            raise DesignError(f"[resources] gpus: {wanted.gpus} a run; this machine has {there}")
+            raise DesignError(
+                f"{printable(plan.study.source)}: [resources] gpus: {wanted.gpus} a run; this"
+                f" machine has {there}"
+            )
     return slots, replace(wanted, threads=threads)
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from sqgen.errors import DesignError, FormatError, OutputError, SqgenError
 from sqgen.host import available_cores
+from sqgen.runner import preflight
 from sqgen.sweep import job, local
 from sqgen.sweep.launcher import Ended
 from sqgen.sweep.outcome import Outcome, read_outcome, write_outcome
@@ -30,6 +31,7 @@ from sqgen.sweep.t_interval import mean_of, t_probability, t_quantile
 from sqgen.sweep.trial import SPEC, Trial
 from sqgen.sweep.trial import main as trial_main
 from sqgen.tools.study_commands import CommandOptions
+from sqgen.tools.study_machine import check_machine
 
 from .conftest import Run
 from .test_study_file import plan_of
@@ -220,6 +222,39 @@ def test_each_run_has_its_own_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(job, "list_gpus", list)
     with pytest.raises(DesignError, match="gpus: 1 a run; this machine has 0"):
         job.share_cores(plan, None)
+
+
+LACKS = {
+    "[data]\ntrain = 'tr'\nval = '.'": r"\[data\] train: .*/tr: no such file or folder; paths are",
+    "[data]\ntrain = '.'\nval = 'here'": "did you mean '.*/there'",
+    "[train]\nweights = 'there,gone'": "train.weights: gone: no such file or folder",
+    "[build]\nmean-file = 'm.binaryproto'": "build.mean-file: m.binaryproto: no such file",
+    "[train]\ngpu = '0'": r"\[train\] --gpu 0: this machine has no GPU .*; write cpu = true",
+    "[train]": r"\[build\] cpu: no GPU to train on is here; write cpu = true",
+}
+
+
+@pytest.mark.parametrize("text", LACKS)
+def test_what_this_machine_lacks_is_told_before_a_run_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    if "data" not in text:
+        pytest.importorskip("cv2", reason="needs the extra sqgen[engine]")
+        pytest.importorskip("torch", reason="needs the extra sqgen[engine]")
+    monkeypatch.setattr(preflight, "list_gpus", list)
+    monkeypatch.setattr(preflight, "_driver_lists_gpus", lambda: True)
+    (tmp_path / "there").mkdir()
+    heading = text.partition("\n")[0]
+    old = "[data]\ntrain = '.'\nval = '.'" if heading == "[data]" else heading
+    (tmp_path / "s.toml").write_text(TRAINS.replace(old, text))
+    plan = make_plan(read_study(tmp_path / "s.toml"), CommandOptions())
+    root = tmp_path / "s"
+    with pytest.raises(SqgenError, match=rf"^{tmp_path}/s\.toml: .*{LACKS[text]}") as caught:
+        check_machine(root, plan, None, False, runs_engine=True)
+    assert caught.value.exit_code == 2
+    assert not root.exists()
+    run_study(root, plan)
+    check_machine(root, plan, None, False, runs_engine=True)  # nothing is left to run
 
 
 def test_what_damages_a_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,6 +76,10 @@ def study(
         raise click.UsageError("give -o DIR, the study's folder; --dry-run does without")
     plan = _plan(file, seeds, settings, only)
     root = Path(out or os.devnull)
+    if on == "local":
+        from .study_machine import check_machine
+
+        check_machine(root, plan, jobs, retry_failed, runs_engine=python is None)
     if dry_run:
         _print_plan(plan, root, jobs, as_json, on != "local")
         return 0

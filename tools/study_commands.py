@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from ..text import did_you_mean, printable
 from .mistaken_usage import SOLVER_FIELDS
 from .option_checks import check_options
 
-# Metavars of options that name a file or a folder, and options of a design that do.
-FILES = {"FILE", "LMDB", "W", "WEIGHTS", "NET", "SOLVER", "STATE", "DIR"}
+# Metavars of options that name a file or a folder, and options whose help says so.
+FILES = {"FILE", "LMDB", "W", "NET", "SOLVER", "STATE", "DIR", "TRAIN_VAL"}
 FILE_FIELDS = {"mean_file", "infogain_file", "train_source", "val_source"}
+OR_FILES = {"density", "labels"}  # which may name something else
+WRITTEN = {"predictions", "calibrated", "rounded", "table"}  # by the command
 # Arguments that a command needs and the study gives, so that the rest can be checked; then those
 # that it gives where there are weights, or data.
 STAND_INS = {
@@ -59,7 +62,7 @@ class CommandOptions:
             values = [value_text(each) for each in value]
         else:
             values = [value_text(value)]
-        if option.metavar in FILES or option.name in FILE_FIELDS:
+        if _kinds(option) & FILES or option.name in FILE_FIELDS | OR_FILES:
             values = [_beside(each, folder) for each in values]
         return [word for each in values for word in (name, each)]
 
@@ -75,8 +78,7 @@ class CommandOptions:
         more: tuple[str, ...] = WEIGHTS.get(command, ()) if TRAIN in given else ()
         more += DATA.get(command, ()) if TRAIN_DATA in given else ()
         try:
-            parsed = _command(command).make_context(command, [*STAND_INS[command], *more, *words])
-            check_options(command, parsed.params)
+            check_options(command, parse_step(command, [*more, *words]))
         except click.UsageError as error:
             message = " ".join(error.format_message().split()).rstrip(".")
             raise DesignError(message[:1].lower() + message[1:]) from None
@@ -113,6 +115,42 @@ class CommandOptions:
             net = parse_net(_deploy_net(words))
             self._macs[words] = totals(require_shapes(net, "TEST")).macs
         return self._macs[words]
+
+
+def parse_step(command: str, words: Sequence[str]) -> Mapping[str, Any]:
+    """Return the options of a command by name, with stand-ins for what it needs besides.
+
+    Raises:
+        click.UsageError: they are malformed.
+    """
+    return _command(command).make_context(command, [*STAND_INS[command], *words]).params
+
+
+def paths_of(command: str, words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each path that must be there, with its option without dashes."""
+    for name, value in pairwise(words):
+        option = _options(command).get(name)
+        if option is None or option.is_flag or option.name in OR_FILES | WRITTEN:
+            continue
+        if _kinds(option) <= FILES or option.name in FILE_FIELDS:
+            yield from ((name[2:], path) for path in _split(option, value))
+
+
+def _kinds(option: click.Option) -> set[str]:
+    """Return what an option takes, as its help says."""
+    return set((option.metavar or "").split("|"))
+
+
+def _split(option: click.Option, value: str) -> list[str]:
+    """Return the paths of a value; caffemodels have commas between."""
+    return value.split(",") if option.metavar == "W" else [value]
+
+
+@cache
+def _options(command: str) -> dict[str, click.Option]:
+    """Return the options of a command by their names, with dashes."""
+    options = (each for each in _command(command).params if isinstance(each, click.Option))
+    return {name: option for option in options for name in option.opts}
 
 
 @cache
@@ -154,10 +192,17 @@ def _flag_words(option: click.Option, name: str, value: Value, is_on: bool) -> l
     return [other[0]] if other else []
 
 
-def _beside(path: str, folder: Path) -> str:
-    """Return a path of the study's file from anywhere, if it names something beside it."""
-    there = folder / path
-    return str(there) if path and there.exists() else path
+def _beside(value: str, folder: Path) -> str:
+    """Return the paths of a value from anywhere, if they name something beside the study's file."""
+    parts = [value] if (folder / value).exists() else value.split(",")
+    return ",".join(
+        str(folder / part) if part and (folder / part).exists() else part for part in parts
+    )
+
+
+def design_of(build: Sequence[str]) -> Design:
+    """Return the design of words of `sqgen build`; raises as that."""
+    return _design(tuple(build))
 
 
 @cache
