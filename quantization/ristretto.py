@@ -25,6 +25,7 @@ from ..errors import DesignError, NetError
 from ..formats.ristretto import RISTRETTO_TYPES
 from ..formats.schema import LayerParameter, NetParameter, QuantizationParameter
 from ..nets.definition import NetDefinition
+from ..nets.graph import Top, build_graph
 from ..text import printable
 
 DYNAMIC_FIXED_POINT = "dynamic_fixed_point"
@@ -50,7 +51,7 @@ class Ranges(NamedTuple):
 
 
 class Widths(NamedTuple):
-    """Bits of a layer's weights and biases, and of its activations."""
+    """Bits of a layer's weights and biases, and of what it reads."""
 
     weights: int
     activations: int
@@ -149,8 +150,10 @@ def to_ristretto(
     Args:
         net: the net, in any of its forms: train_val or deploy.
         ranges: layer -> its ranges.
-        widths: layer -> its bits. With powers of two those of weights have no effect; minifloats
-            have the bits of the weights everywhere.
+        widths: layer -> its bits. Layers that read the same blob read it in the most bits of these,
+            since each quantizes it where it is; a layer makes a blob in the most bits of those that
+            read it. With powers of two those of weights have no effect; minifloats have the bits of
+            the weights everywhere.
         mode: one of `TRIMMING_MODES`.
 
     Raises:
@@ -159,6 +162,8 @@ def to_ristretto(
     result = NetParameter()
     result.CopyFrom(net.param)
     exponent_bits = _exponent_bits(ranges.values()) if mode == MINIFLOAT else 0
+    bits = {name: widths[name].activations for name in ranges}
+    activations = _activation_widths(net.layers("TEST"), bits)
     for layer in result.layer:
         if layer.name in ranges and layer.type in _QUANTIZED:
             layer.type = _QUANTIZED[layer.type]
@@ -169,24 +174,52 @@ def to_ristretto(
             if mode == POWERS_OF_2:
                 param.precision = QuantizationParameter.INTEGER_POWER_OF_2_WEIGHTS
                 param.exp_min, param.exp_max = _EXPONENTS
-            _set_fixed_point(param, found, widths[layer.name], weights=mode != POWERS_OF_2)
+            _set_activations(param, found, *activations[layer.name])
+            if mode != POWERS_OF_2:
+                _set_weights(param, found, widths[layer.name].weights)
     return result
 
 
-def _set_fixed_point(
-    param: QuantizationParameter, ranges: Ranges, widths: Widths, *, weights: bool
-) -> None:
-    """Set fractional lengths with which the largest weight does not saturate.
+def _activation_widths(
+    layers: Iterable[LayerParameter], bits: Mapping[str, int]
+) -> dict[str, tuple[int, int]]:
+    """Return layer -> the bits of what it reads, and of what it makes.
 
-    Activations get a bit less of integer length: the largest saturate (Quantize2DynamicFixedPoint).
+    What no layer with bits reads, such as scores, has as many as any layer.
     """
-    bits = widths.activations
-    param.bw_layer_in = param.bw_layer_out = bits
-    param.fl_layer_in = _fraction(bits - _ceil_log2(ranges.bottom))
-    param.fl_layer_out = _fraction(bits - _ceil_log2(ranges.top))
-    if weights:
-        param.bw_params = widths.weights
-        param.fl_params = _fraction(widths.weights - _ceil_log2(ranges.weights) - 1)
+    graph = build_graph(layers)
+    quantized = [node for node in graph.nodes if node.layer.name in bits]
+    read: dict[Top | None, int] = {}
+    for node in quantized:
+        for source in node.sources:
+            read[source] = max(bits[node.layer.name], read.get(source, 0))
+    wanted: dict[Top | None, int] = {}
+    result: dict[str, tuple[int, int]] = {}
+    for node in reversed(graph.nodes):
+        tops = (wanted.get(Top(node.index, place), 0) for place in range(len(node.tops)))
+        needed = max(tops, default=0)
+        if node.layer.name in bits:
+            made, needed = needed, max(read[source] for source in node.sources)
+            result[node.layer.name] = needed, made or max(bits.values())
+        for source in node.sources:
+            wanted[source] = max(needed, wanted.get(source, 0))
+    return result
+
+
+def _set_activations(param: QuantizationParameter, ranges: Ranges, read: int, made: int) -> None:
+    """Set formats of fixed point that have a bit less of integer length than the largest needs.
+
+    So it saturates (Quantize2DynamicFixedPoint).
+    """
+    param.bw_layer_in, param.bw_layer_out = read, made
+    param.fl_layer_in = _fraction(read - _ceil_log2(ranges.bottom))
+    param.fl_layer_out = _fraction(made - _ceil_log2(ranges.top))
+
+
+def _set_weights(param: QuantizationParameter, ranges: Ranges, bits: int) -> None:
+    """Set a format of fixed point in which the largest weight does not saturate."""
+    param.bw_params = bits
+    param.fl_params = _fraction(bits - _ceil_log2(ranges.weights) - 1)
 
 
 def _fraction(length: int) -> int:

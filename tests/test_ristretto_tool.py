@@ -104,6 +104,29 @@ def test_formats_worked_out_by_hand() -> None:
     assert (param.bw_layer_in, param.fl_layer_in, param.fl_layer_out) == (6, -2, -4)
 
 
+def test_a_blob_has_the_most_bits_of_its_readers() -> None:
+    """Through ReLU, Concat and pooling; scores have the most of the net."""
+    pool = layer("Pooling", "pool", "both", rest="pooling_param { pool: AVE kernel_size: 2 }")
+    text = (
+        net_input(2, 5, 4)
+        + conv("a", "data", 4, 3)
+        + layer("ReLU", "relu", "a", "a")
+        + conv("b", "a", 4)
+        + conv("c", "a", 4, 3)
+        + layer("Concat", "both", "b c")
+        + pool
+        + layer("InnerProduct", "d", "pool", rest=FC)
+    )
+    bits = {"a": 8, "b": 4, "c": 6, "d": 3}
+    ranges = dict.fromkeys(bits, Ranges(1, 1, 1))
+    net = to_ristretto(parse_net(text), ranges, {k: Widths(2, v) for k, v in bits.items()})
+    params = {each.name: each.quantization_param for each in net.layer if each.name in bits}
+    found = {name: (each.bw_layer_in, each.bw_layer_out) for name, each in params.items()}
+    assert found == {"a": (8, 6), "b": (6, 3), "c": (6, 3), "d": (3, 8)}
+    assert all(each.fl_layer_in == each.bw_layer_in for each in params.values())
+    assert all(each.fl_layer_out == each.bw_layer_out for each in params.values())
+
+
 @given(st.integers(2, 16), st.floats(1e-30, 1e30))
 def test_the_largest_weight_fills_its_format(bits: int, largest: float) -> None:
     """It saturates by rounding alone, and leaves no bit unused; activations have one less."""
@@ -205,9 +228,26 @@ def test_its_files_say_how_they_were_made(run: Path) -> None:
     assert json.loads((run / "out" / "quantize.json").read_text()) == result
 
 
+def test_bits_of_single_layers(run: Path) -> None:
+    (run / "bits.toml").write_text('"conv2" = 3\n[activations]\n"c*" = 6\n')
+    result = quantized(run, "--bits-from", "bits.toml", "--bits", "5")
+    bits = {row["layer"]: (row["bw_params"], row["bw_layer_in"]) for row in result["layers"]}
+    assert bits == {"conv1": (5, 6), "conv2": (3, 6), "ip": (5, 8)}
+    head = (run / "out" / "ristretto.prototxt").read_text().splitlines()[0]
+    assert " --bits 5 --activation-bits 8 --bits-from bits.toml " in head
+    words = f"{QUANTIZE} --format ristretto --out out --force --bits-from bits.toml".split()
+    words.remove("--json")
+    table = engine_server.run("sqgen", words, cwd=run).stdout.decode()
+    assert {"bw_params", "bw_layer_in", "bw_layer_out"} <= set(table.splitlines()[0].split())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ("--format ristretto --bits-from shared.toml", "has bits of weights that share values"),
+        ("--format ristretto --bits-from other.toml", "no layer to quantize is named 'fire2'"),
+        ("--format ristretto --bits-from none.toml", "none.toml: no such file"),
+        ("--bytes 0.5 --bits-from other.toml", "--bits-from: goes with --format ristretto"),
         ("--format ristretto --bytes 0.5", "--bytes: goes with --format sqz"),
         ("--format ristretto --activations", "--activations: goes with --format sqz"),
         ("--format ristretto --bits 0", "--bits 0: give 1 to 32"),
@@ -218,6 +258,8 @@ def test_its_files_say_how_they_were_made(run: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line(run: Path, options: str, message: str) -> None:
+    (run / "shared.toml").write_text('[entropy_constrained]\n"*" = 2.5\n')
+    (run / "other.toml").write_text('"fire2" = 4\n')
     done = engine_server.run("sqgen", f"{QUANTIZE} --out none {options}".split(), cwd=run)
     assert (done.returncode, done.stdout) == (2, b"")
     assert message in done.stderr.decode().splitlines()[-1]

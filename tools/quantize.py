@@ -42,8 +42,8 @@ def quantize(**typed: Any) -> None:
     of activations, `sqgen-caffe test --quantize` take; quantized.sqz and
     quantize.json; of a search, trials.jsonl.
 
-    --format ristretto takes bits instead of budgets, and writes ristretto.prototxt, whose layers
-    compute in them with W.
+    --format ristretto takes bits instead of budgets, those of a search with --bits-from, and
+    writes ristretto.prototxt, whose layers compute in them with W.
 
     \b
     Examples:
@@ -53,6 +53,8 @@ def quantize(**typed: Any) -> None:
         --ms 0.5 --hardware bismo-edge --activations --out fast
       sqgen quantize w.caffemodel --net train_val.prototxt --data val_lmdb \\
         --format ristretto --bits 8 --activation-bits 8 --out eight
+      sqgen quantize w.caffemodel --net train_val.prototxt --data val_lmdb \\
+        --format ristretto --bits-from small/bits.toml --out fixed
     """
     options = QuantizeOptions(**typed)
     options.check()

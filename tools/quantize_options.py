@@ -62,6 +62,7 @@ quantize_options = add_options(
         help="what is written: a .sqz file, or, without a budget, a net of Ristretto [sqz]",
     ),
     click.option("--bits", type=int, metavar="N", help="of weights, with ristretto, 1 to 32 [8]"),
+    click.option("--bits-from", metavar="FILE", help="bits.toml: of single layers, with ristretto"),
     click.option(
         "--trimming-mode",
         type=click.Choice(TRIMMING_MODES),
@@ -100,6 +101,7 @@ class QuantizeOptions(SearchOptions):
     activation_bits: int | None
     format: str
     bits: int | None
+    bits_from: str | None
     trimming_mode: str | None
     plot: str | None
     dark: bool
@@ -138,9 +140,10 @@ class QuantizeOptions(SearchOptions):
         """Refuse what the format that is written has no use for, and widths that it lacks."""
         is_ristretto = self.format == RISTRETTO
         bits, trimming = ("--bits", self.bits), ("--trimming-mode", self.trimming_mode)
+        bits_from = "--bits-from", self.bits_from
         others = {name: getattr(self, name) for name in _OF_SQZ}
         useless = [(f"--{name}", each) for name, each in others.items()]
-        for flag, value in useless if is_ristretto else (bits, trimming):
+        for flag, value in useless if is_ristretto else (bits, bits_from, trimming):
             if value is not None and value is not False:
                 goes = SQZ if is_ristretto else RISTRETTO
                 raise click.UsageError(f"{flag}: goes with --format {goes}")
@@ -150,7 +153,7 @@ class QuantizeOptions(SearchOptions):
 
     @property
     def ristretto_widths(self) -> tuple[int, int]:
-        """Bits of weights and of activations in a net of Ristretto."""
+        """Bits of weights and of activations in a net of Ristretto, where --bits-from has none."""
         return self.bits or RISTRETTO_BITS, self.activation_bits or RISTRETTO_BITS
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import DesignError
 from ..formats import prototxt
 from ..formats.files import check_file_target, write_files
 from ..json_form import dumps
@@ -28,11 +30,13 @@ from .search_inputs import (
 from .terminal import echo, print_json, print_table, terminal_width
 
 if TYPE_CHECKING:
+    from ..compress.bits_file import BitsFile
     from ..engine.agreement import Agreement
     from ..engine.input_images import InputImages
     from ..formats.schema import NetParameter
     from ..nets.definition import NetDefinition
     from ..nets.layer_types import Shape
+    from ..quantization.ristretto import Widths
 
 NET, RECORD = FILES = ("ristretto.prototxt", "quantize.json")
 FORMAT = 1
@@ -74,9 +78,14 @@ class RistrettoResult:
         ]
 
     def print(self) -> None:
-        """Print it as tables; the bits are those of the options."""
+        """Print it as tables, with the bits that differ between layers."""
         layers = self.layers()
-        heads = [name for name in layers[0] if name != "type" and not name.startswith("bw_")]
+        heads = [
+            head
+            for head in layers[0]
+            if not head.startswith("bw_") or len({layer[head] for layer in layers}) > 1
+        ]
+        heads.remove("type")
         rows = [[str(layer[head]) for head in heads] for layer in layers]
         numbers = tuple(range(1, len(heads)))
         print_table(table(heads, rows, right=numbers, width=terminal_width()))
@@ -107,11 +116,12 @@ def quantize_to_ristretto(options: QuantizeOptions) -> None:
     for name in FILES:
         check_file_target(Path(options.out) / name, options.force)
     net = read_net(options.net_path)
+    bits = _bits_by_layer(net, options)
     shape = options.shape or find_image_size(net, options.data)
     model = read_net_weights(options.weights, net, shape)
     images = read_images(options.data, options.net_path, net, shape, options.preprocessing)
     seen = identify_images(options.data, images)
-    made, agreements = _quantize(net, shape, model, images, options)
+    made, agreements = _quantize(net, shape, model, images, bits, options)
     result = RistrettoResult(made, options.ristretto_mode, seen, all_seen(model, seen), agreements)
     _write(result, net, options)
 
@@ -121,13 +131,14 @@ def _quantize(
     image: Shape | None,
     model: NetParameter,
     images: InputImages,
+    bits: BitsFile,
     options: QuantizeOptions,
 ) -> tuple[NetParameter, dict[str, Agreement]]:
     """Return the net of Ristretto, and how far it agrees with the whole one."""
     from ..engine.agreement import check_finite, compare, probabilities
     from ..nets.deploy import deploy_net
     from ..nets.shapes import require_shapes
-    from ..quantization.ristretto import Widths, measure_ranges, to_ristretto
+    from ..quantization.ristretto import measure_ranges, to_ristretto
     from ..weights.make_caffemodel import make_caffemodel
     from ..weights.net_arrays import net_arrays
 
@@ -135,7 +146,7 @@ def _quantize(
     arrays = net_arrays(require_shapes(deploy, "TEST"), [(options.weights, model)])
     stored = make_caffemodel(deploy, arrays)
     ranges = measure_ranges(deploy, stored, images.batches)
-    widths = dict.fromkeys(ranges, Widths(*options.ristretto_widths))
+    widths = _widths(bits, ranges, options)
 
     def quantized(definition: NetDefinition) -> NetParameter:
         return to_ristretto(definition, ranges, widths, options.ristretto_mode)
@@ -149,6 +160,37 @@ def _quantize(
     }
 
 
+def _bits_by_layer(net: NetDefinition, options: QuantizeOptions) -> BitsFile:
+    """Return the bits of --bits-from; none without it.
+
+    Raises:
+        SqgenError: the file can't be read, has a rule of no layer, or bits of shared values.
+    """
+    from ..compress.bits_file import ENTROPY, BitsFile, read_bits_file
+
+    if options.bits_from is None:
+        return BitsFile()
+    file = read_bits_file(options.bits_from)
+    if file.entropy:
+        raise DesignError(
+            f"{printable(options.bits_from)}: [{ENTROPY}] has bits of weights that share values; a"
+            " net of Ristretto takes those of --quantizer uniform"
+        )
+    file.check_layers(net.param.layer)
+    return file
+
+
+def _widths(bits: BitsFile, layers: Collection[str], options: QuantizeOptions) -> dict[str, Widths]:
+    from ..quantization.ristretto import Widths
+
+    of_weights, of_activations = options.ristretto_widths
+    weights, read = bits.weight_bits(layers), bits.activation_bits(layers)
+    return {
+        name: Widths(weights.get(name, of_weights), read.get(name, of_activations))
+        for name in layers
+    }
+
+
 def _write(result: RistrettoResult, net: NetDefinition, options: QuantizeOptions) -> None:
     """Write the files, and say what they are."""
     from ..nets.image_transform import read_comment
@@ -157,6 +199,7 @@ def _write(result: RistrettoResult, net: NetDefinition, options: QuantizeOptions
     words += [options.data, "--format", RISTRETTO, "--trimming-mode", options.ristretto_mode]
     for flag, bits in zip(("--bits", "--activation-bits"), options.ristretto_widths, strict=True):
         words += [flag, str(bits)]
+    words += [] if options.bits_from is None else ["--bits-from", options.bits_from]
     transform = read_comment(net)
     comment = "" if transform is None else transform.comment()
     words += ["--out", options.out]
