@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import torch
 
-from ..errors import NetError
 from ..formats.schema import NetParameter
 from ..nets.definition import NetDefinition
-from ..text import printable
 from .executor import Executor
 from .hooks import Hook
-from .probabilities import ClassOutput, find_output
+from .label_gradients import output_gradient
+from .probabilities import find_output
 from .tensors import to_array
 from .wiring import WiredLayer
 
@@ -56,7 +55,7 @@ def gate_gradients(
     for images in _parts(batches):
         tape = executor.forward_on_tape({top: images}, force_backward=True, hooks=[gates])
         values = to_array(tape.blobs[output.name].detach())
-        gradient = _output_gradient(values, output, random, net.source)
+        gradient = output_gradient(values, output, random, net.source)
         tape.backward({output.name: gradient}, hooks=[gates])
     return gates.collect()
 
@@ -65,30 +64,6 @@ def _parts(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for batch in batches:
         for first in range(0, len(batch), _AT_ONCE):
             yield batch[first : first + _AT_ONCE]
-
-
-def _output_gradient(
-    values: np.ndarray, output: ClassOutput, random: np.random.Generator, source: str
-) -> np.ndarray:
-    """Return the gradient of -log p(label) by an output, each image's label drawn from p."""
-    shares = output.probabilities(values)
-    if not np.isfinite(shares).all():
-        raise NetError(
-            f"{printable(source)}: the outputs of these images are nan or infinite; check the"
-            " weights and --mean and --scale"
-        )
-    drawn = np.arange(len(shares)), sample_labels(shares, random)
-    gradient = np.zeros_like(shares) if output.is_softmax else shares.copy()
-    gradient[drawn] -= 1 / shares[drawn] if output.is_softmax else 1
-    return gradient.reshape(values.shape)
-
-
-def sample_labels(shares: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Draw a class for each row of probabilities, (images, classes); those of 0 never."""
-    sums = np.cumsum(shares, axis=1)
-    drawn = random.uniform(size=len(shares)) * sums[:, -1]
-    labels: np.ndarray = (sums <= drawn[:, None]).sum(1)
-    return labels
 
 
 class _Gates(Hook):

@@ -17,7 +17,7 @@ from ..nets.layer_types import Shape
 from ..nets.shapes import require_shapes
 from ..progress import StartBar, no_bar
 from ..search.journal import Trials, identify
-from ..search.problem import Choice, fill
+from ..search.problem import Choice, LossTable, fill
 from ..search.run import Search
 from ..weights.make_caffemodel import make_caffemodel
 from .costs import Cost
@@ -28,9 +28,12 @@ from .problem import FLOAT_BITS, BitsProblem, Budget
 if TYPE_CHECKING:
     from ..engine.histograms import Histogram
     from ..engine.input_images import InputImages
+    from ..engine.quantizers import Quantizer
 
-UNIFORM = "uniform"
+UNTRIED = ("uniform", "fisher")  # methods whose first choice is their last
+EXPECTING = ("fisher", "knapsack")  # those that begin with the losses to expect
 WHOLE, QUANTIZED = ("whole", "quantized")
+WEIGHTS, READS = ("weights", "reads")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,21 @@ class Spent:
 
 
 @dataclass(frozen=True)
+class ExpectedLosses:
+    """What the bits of a layer alone were expected to lose.
+
+    Attributes:
+        of: `WEIGHTS`, or `READS`: what the layer reads.
+        bits, losses: divergence from the whole net at so many bits, in nats.
+    """
+
+    layer: str
+    of: str
+    bits: list[float]
+    losses: list[float]
+
+
+@dataclass(frozen=True)
 class Quantization:
     """What was chosen.
 
@@ -69,6 +87,7 @@ class Quantization:
         agreements: which net -> how far it agrees with the whole one on images: the whole, the
             largest number of bits within the budget that all layers can have, and the chosen bits.
         ranges: of what layers read, where it is quantized.
+        expected: what each layer alone was expected to lose, if the method began with that.
     """
 
     layers: list[LayerBits]
@@ -76,6 +95,7 @@ class Quantization:
     spent: list[Spent]
     agreements: dict[str, Agreement]
     ranges: Mapping[str, Range]
+    expected: list[ExpectedLosses]
 
 
 class QuantizationJob:
@@ -143,6 +163,7 @@ class QuantizationJob:
 
         problem = self._problem
         problem.score_bits = lambda choice: agreement(choice).score(self._score, images.total)
+        problem.expect_losses = cache(trial.expected_losses)
         choice = self._choose(images, trials, start_bar)
         uniform = problem.uniform()
         return Quantization(
@@ -155,10 +176,11 @@ class QuantizationJob:
                 QUANTIZED: agreement(choice),
             },
             trial.ranges(choice),
+            self._expected(problem.expected()) if self._search.by in EXPECTING else [],
         )
 
     def _choose(self, images: InputImages, trials: Trials, start_bar: StartBar) -> Choice:
-        if self._search.by == UNIFORM:
+        if self._search.by in UNTRIED:
             return self._search.first(self._problem)
         journal = trials.open(self._about(images))
         with start_bar(self._search.trials) as bar:
@@ -173,6 +195,16 @@ class QuantizationJob:
         read = [int(each) if self._quantizes_activations else None for each in bits.activations]
         rows = zip(table.names, table.weights, bits.weights, sizes, read, strict=True)
         return [LayerBits(*row) for row in rows]
+
+    def _expected(self, found: LossTable) -> list[ExpectedLosses]:
+        rows = []
+        for place, (levels, losses) in enumerate(zip(*found, strict=True)):
+            _, layer, of_weights = self._problem.decision(place)
+            bits = [self._table.bits(level) if of_weights else level for level in levels.tolist()]
+            rows.append(
+                ExpectedLosses(layer, WEIGHTS if of_weights else READS, bits, losses.tolist())
+            )
+        return rows
 
     def _spent(self, choice: Choice) -> list[Spent]:
         problem = self._problem
@@ -208,7 +240,7 @@ class _Trial:
     ) -> None:
         from ..engine.image_run import ImageRun  # loads PyTorch
 
-        self._net, self._run = net, ImageRun(net, images)
+        self._net, self._images, self._run = net, images, ImageRun(net, images)
         self._table, self._problem, self._settings = table, problem, settings
         self._histograms: dict[str, Histogram] = {}
 
@@ -221,17 +253,26 @@ class _Trial:
         """Return the probabilities of the whole net."""
         return self._run.probabilities(make_caffemodel(self._net, self._table.exact))
 
-    def probabilities(self, choice: Choice) -> np.ndarray:
-        """Return the probabilities with the bits of a choice."""
+    def expected_losses(self) -> LossTable:
+        """Return what each decision alone is expected to lose."""
+        from .expected_losses import expected_losses
+
+        model = make_caffemodel(self._net, self._table.exact)
+        return expected_losses(
+            self._net, model, self._images, self._table, self._problem, self._quantizer
+        )
+
+    def _quantizer(self, name: str, bits: int) -> Quantizer:
+        """Return the quantizer of what a layer reads."""
         from ..engine.calibration import activation_quantizer
 
+        return activation_quantizer(self._range(name, bits), bits, self._settings)
+
+    def probabilities(self, choice: Choice) -> np.ndarray:
+        """Return the probabilities with the bits of a choice."""
         arrays = self._table.arrays(self._problem.bits(choice).levels)
         read = self._activation_bits(choice)
-        ranges = self.ranges(choice)
-        quantizers = {
-            name: activation_quantizer(ranges[name], bits, self._settings)
-            for name, bits in read.items()
-        }
+        quantizers = {name: self._quantizer(name, bits) for name, bits in read.items()}
         return self._run.probabilities(make_caffemodel(self._net, arrays), quantizers)
 
     def ranges(self, choice: Choice) -> dict[str, Range]:

@@ -126,6 +126,13 @@ class LayerTable:
         """Return the sum of squared changes of the weights of one of `names` at a level."""
         return self._coded_layer(self._places[index], level).error
 
+    def change(self, index: int, level: int) -> np.ndarray:
+        """Return how the weights of one of `names` change at a level, in their shape."""
+        place = self._places[index]
+        coded = self._coded_layer(place, level)
+        changed: np.ndarray = coded.values[coded.codes] - self._exact[place][0]
+        return changed
+
     def layer_bytes(self, choice: Sequence[int]) -> list[int]:
         """Return the bytes of each of `names` in the file, with biases and tables."""
         return [len(coded.part) for coded in self._chosen(choice)]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..compress.bits_file import MAXIMUM_BITS, MINIMUM_BITS
 from ..errors import DesignError, NetError
 from ..search.budget import budget_amount
-from ..search.problem import Choice
+from ..search.problem import Choice, LossProposals, LossTable
 from .costs import Bits, Cost
 from .layer_features import Features
 from .layer_table import LayerTable
@@ -16,9 +16,6 @@ from .layer_table import LayerTable
 Score = Callable[[Choice], float]
 
 FLOAT_BITS = 32  # of activations that are not quantized
-# How many levels of a layer are tried alone: all whole bits, since k-means with few values errs in
-# leaps; of finer steps, losses follow the squared error well.
-_MOST_PROBES = {1: 6, 8: 3}
 
 
 class Budget(NamedTuple):
@@ -38,6 +35,19 @@ class Budget(NamedTuple):
         return f"{self.cost.flag} {self.given:.15g}"
 
 
+class Decision(NamedTuple):
+    """What bits are of: the weights of a layer, or what it reads.
+
+    Attributes:
+        place: of the layer, among those whose bits are chosen.
+        layer: its name.
+    """
+
+    place: int
+    layer: str
+    of_weights: bool
+
+
 class BitsProblem:
     """Which bits the layers of a net may have.
 
@@ -54,6 +64,8 @@ class BitsProblem:
         activation_bits: as given.
         limits: amount of each budget.
         score_bits: how bad a choice is; the less, the better. None until a search needs it.
+        expect_losses: what each decision alone is expected to lose, at its `levels_alone`.
+            None likewise.
 
     Raises:
         DesignError: no bits meet a budget, or all do.
@@ -71,6 +83,7 @@ class BitsProblem:
         self.least = self._joined(table.least, MINIMUM_BITS)
         self.features = features if not self.chooses_activations else _both(features)
         self.score_bits: Score | None = None
+        self.expect_losses: Callable[[], LossTable] | None = None
         self.limits = [self._limit(budget) for budget in self._budgets]
 
     @property
@@ -128,8 +141,29 @@ class BitsProblem:
             NetError: there are no images to tell.
         """
         if self.score_bits is None:
-            raise NetError("a search needs images: give --data")
+            raise _no_images()
         return self.score_bits(tuple(choice))
+
+    expects_losses = True
+
+    def losses_alone(self, count: int) -> LossProposals:
+        """Return what each decision alone is expected to lose; try nothing."""
+        yield from ()
+        return self.expected()
+
+    def expected(self) -> LossTable:
+        """Return what each decision alone is expected to lose.
+
+        Raises:
+            NetError: there are no images to tell.
+        """
+        if self.expect_losses is None:
+            raise _no_images()
+        return self.expect_losses()
+
+    def levels_alone(self, place: int) -> list[int]:
+        """Return the levels at which a decision's loss is expected: whole bits, and the least."""
+        return sorted({self.least[place], *self._whole_bits(place)})
 
     def uniform(self) -> Choice:
         """Return the most bits within the budgets that all layers can have."""
@@ -141,13 +175,10 @@ class BitsProblem:
         activation_bits = max(MINIMUM_BITS, round(level / self._table.steps))
         return self._joined([level] * len(self._table.names), activation_bits)
 
-    def probes(self, place: int, count: int) -> Sequence[int]:
-        """Return levels of whole bits, nearest to a bit below the most that all layers can have."""
+    def _whole_bits(self, place: int) -> list[int]:
+        """Return the levels of whole bits below the most."""
         steps, least, most = self._steps(place), self.least[place], self.most[place]
-        center = self.uniform()[place] - steps
-        inside = [bits * steps for bits in range(MAXIMUM_BITS) if least <= bits * steps < most]
-        nearest = sorted(inside, key=lambda level: (abs(level - center), level))
-        return sorted(nearest[: min(count, _MOST_PROBES[steps])])
+        return [bits * steps for bits in range(MAXIMUM_BITS) if least <= bits * steps < most]
 
     def units(self, place: int) -> range:
         """Return the levels of whole bits, from 2 on."""
@@ -157,6 +188,11 @@ class BitsProblem:
     def _steps(self, place: int) -> int:
         return self._table.steps if self._is_of_weights(place) else 1
 
+    def decision(self, place: int) -> Decision:
+        """Return what a decision is of."""
+        index = place // 2 if self.chooses_activations else place
+        return Decision(index, self._table.names[index], self._is_of_weights(place))
+
     def _is_of_weights(self, place: int) -> bool:
         return not self.chooses_activations or place % 2 == 0
 
@@ -165,9 +201,14 @@ class BitsProblem:
 
         That of activations is in a unit of its own: a quarter for each further bit.
         """
-        if not self._is_of_weights(place):
+        decision = self.decision(place)
+        if not decision.of_weights:
             return float(4.0**-level)
-        return self._table.error(place // 2 if self.chooses_activations else place, level)
+        return self._table.error(decision.place, level)
+
+
+def _no_images() -> NetError:
+    return NetError("a search needs images: give --data")
 
 
 def _both(features: Sequence[Features]) -> list[Features]:

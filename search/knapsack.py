@@ -1,18 +1,18 @@
 """Choose by a table of scores, as if they added up: a multiple-choice knapsack.
 
-Each decision alone is tried at some levels, and the loss of a choice is taken for the sum of those
-of its decisions. What ModelOpt and HAWQ-V3 (arXiv:2011.10680) solve by linear and integer programs
-is solved here by dynamic programming over the choices that no other beats in cost and loss.
+The loss of a choice is taken for the sum of those of its decisions, each alone at some levels, as
+tried or as known. What ModelOpt and HAWQ-V3 (arXiv:2011.10680) solve by linear and integer
+programs is solved here by dynamic programming over the choices that no other beats in cost and
+loss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from .problem import Choice, Problem, Proposals, fill, replace, scale
+from .problem import Choice, LossTable, Problem, Proposals, fill, replace, scale
 
 _MAX_STATES = 1 << 13  # of a dynamic program; more are thinned out
 _MAX_LEVELS = 48  # of a decision that the program chooses from
@@ -21,41 +21,27 @@ _REACH = 0.1  # of a decision's levels, that the first refinement may change it 
 POWERS = (1.0, 0.5, 0.75, 1.5, 2.0)  # of losses: errors of several decisions do not just add up
 
 
-class LossTable(NamedTuple):
-    """What each decision loses at some levels, all others being whole.
-
-    Attributes:
-        levels: of each decision, rising.
-        losses: of each level; 0 of the whole.
-    """
-
-    levels: list[np.ndarray]
-    losses: list[np.ndarray]
-
-
 def knapsack(problem: Problem, random: np.random.Generator, trials: int) -> Proposals:
-    """Try levels of each decision alone, then the choices of the least sum of losses.
+    """Try the choices of the least sum of losses, and refine the best with the trials left.
 
-    With the trials that are left, the best of them is refined.
+    Unless the problem knows what each decision loses, levels of each alone are tried first.
     """
     each = max(1, (trials - 1 - len(POWERS)) // len(problem.most))
-    whole = yield problem.most
-    tried, levels, losses = 1, [], []
-    for place, most in enumerate(problem.most):
-        probes = problem.probes(place, each)
-        scores = []
-        for level in probes:
-            scores.append((yield replace(problem.most, place, level)))
-        tried += len(probes)
-        levels.append(np.array([*probes, most]))
-        losses.append(np.append(np.maximum(np.array(scores) - whole, 0), 0))
-    table = _finer(problem, LossTable(levels, losses))
+    alone = yield from problem.losses_alone(each)
+    tried = 0 if problem.expects_losses else 1 + sum(len(own) - 1 for own in alone.levels)
+    table = _finer(problem, alone)
     found: list[tuple[float, Choice]] = []
     for power in POWERS:
         powers = LossTable(table.levels, [loss**power for loss in table.losses])
         choice = choose_levels(problem, powers)
         found.append(((yield choice), choice))
     yield from _refine(problem, min(found), trials - tried - len(POWERS))
+
+
+def fisher(problem: Problem, random: np.random.Generator, trials: int) -> Proposals:
+    """Propose the choice of the least sum of the losses that the problem knows."""
+    alone = yield from problem.losses_alone(1)
+    yield choose_levels(problem, _finer(problem, alone))
 
 
 def _refine(problem: Problem, best: tuple[float, Choice], trials: int) -> Proposals:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..extras import required
 from .episodes import ActionWall, TakeBack
-from .knapsack import knapsack
+from .knapsack import fisher, knapsack
 from .problem import Choice, Problem, Proposals, fill, replace, scale
 
 Method = Callable[[Problem, np.random.Generator, int], Proposals]
@@ -151,6 +151,7 @@ def haq(problem: Problem, random: np.random.Generator, trials: int) -> Proposals
 
 METHODS: dict[str, Method] = {
     "uniform": uniform,
+    "fisher": fisher,
     "random": random_choices,
     "greedy": greedy,
     "evolution": evolution,
@@ -160,6 +161,9 @@ METHODS: dict[str, Method] = {
 }
 
 
-def least_trials(by: str, decisions: int) -> int:
+def least_trials(by: str, problem: Problem) -> int:
     """Return how many trials a method needs to find a choice within the budget."""
+    decisions = len(problem.most)
+    if by == "knapsack" and problem.expects_losses:
+        return 1
     return {"greedy": decisions + 1, "knapsack": decisions + 2}.get(by, 1)

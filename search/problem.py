@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 Choice = tuple[int, ...]  # of each decision, how much
 # A method at work: it yields choices, and is sent the score of each.
 Proposals = Generator[Choice, float, None]
+
+
+class LossTable(NamedTuple):
+    """What each decision loses at some levels, all others being whole.
+
+    Attributes:
+        levels: of each decision, rising.
+        losses: of each level; 0 of the whole.
+    """
+
+    levels: list[np.ndarray]
+    losses: list[np.ndarray]
+
+
+LossProposals = Generator[Choice, float, LossTable]
 
 
 class Problem(Protocol):
@@ -42,10 +57,6 @@ class Problem(Protocol):
         """Return how bad a choice is: the less, the better."""
         ...
 
-    def probes(self, place: int, count: int) -> Sequence[int]:
-        """Return at most so many levels of a decision, rising, that tell what it loses."""
-        ...
-
     def units(self, place: int) -> range:
         """Return the levels of a decision that are a whole number of its units, such as bits."""
         ...
@@ -57,18 +68,21 @@ class Problem(Protocol):
         """
         ...
 
+    @property
+    def expects_losses(self) -> bool:
+        """Whether it knows what decisions lose without a trial."""
+        ...
+
+    def losses_alone(self, count: int) -> LossProposals:
+        """Return what each decision alone loses: as known, or tried at most `count` levels each."""
+        ...
+
 
 class EvenLevels:
     """A problem that knows no more of a decision than how much of it there is."""
 
     most: Choice
     least: Choice
-
-    def probes(self, place: int, count: int) -> Sequence[int]:
-        """Return levels from the least on, evenly spaced."""
-        spaced = np.linspace(self.least[place], self.most[place], count + 1)
-        levels: list[int] = np.unique(spaced.round().astype(int))[:-1].tolist()
-        return levels
 
     def units(self, place: int) -> range:
         """Return all levels."""
@@ -77,6 +91,24 @@ class EvenLevels:
     def error(self, place: int, level: int) -> float:
         """Return how much of the decision is missing."""
         return float(self.most[place] - level)
+
+    @property
+    def expects_losses(self) -> bool:
+        """No."""
+        return False
+
+    def losses_alone(self, count: int) -> LossProposals:
+        """Try the whole, then each decision at levels from the least on, evenly spaced."""
+        whole = yield self.most
+        levels, losses = [], []
+        for place, (least, most) in enumerate(zip(self.least, self.most, strict=True)):
+            spaced = np.unique(np.linspace(least, most, count + 1).round().astype(int))
+            scores = []
+            for level in spaced[:-1].tolist():
+                scores.append((yield replace(self.most, place, level)))
+            levels.append(spaced)
+            losses.append(np.append(np.maximum(np.array(scores) - whole, 0), 0))
+        return LossTable(levels, losses)
 
 
 def replace(choice: Choice, place: int, value: int) -> Choice:

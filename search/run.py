@@ -34,7 +34,7 @@ class Search(NamedTuple):
         Raises:
             DesignError: they are not.
         """
-        least = least_trials(self.by, len(problem.most))
+        least = least_trials(self.by, problem)
         if self.trials < least:
             raise DesignError(
                 f"--trials {self.trials}: --by {self.by} tries each of {len(problem.most)} sets of"

@@ -35,10 +35,8 @@ from .experiment import (
 )
 from .search_table import Row, summary_lines
 
-METHODS = UNIFORM, *SEARCHES = (
-    *("uniform", "random", "greedy", "evolution"),
-    *("knapsack", "ddpg", "haq"),
-)
+UNTRIED = ("uniform", "fisher")
+SEARCHES = ("random", "greedy", "evolution", "knapsack", "ddpg", "haq")
 BUDGETS = ("bytes", "bops", "ms", "mj")
 JOURNAL = "trials.jsonl"
 
@@ -90,7 +88,8 @@ def _run(
     out: Path, seeds: int, jobs: int, *, files: list[str], budget: list[str], trials: int
 ) -> list[Row]:
     """Search all that is not searched yet; return what was found."""
-    runs = [(UNIFORM, 1), *((m, seed) for seed in range(1, seeds + 1) for m in SEARCHES)]
+    runs = [(method, 1) for method in UNTRIED]
+    runs += [(method, seed) for seed in range(1, seeds + 1) for method in SEARCHES]
     places = {(method, seed): out / f"{method}-seed{seed}" for method, seed in runs}
 
     def quantize(method: str, seed: int, place: Path) -> dict[str, Any]:
@@ -99,7 +98,7 @@ def _run(
         return sqgen(
             *("quantize", weights, "--net", net, "--data", data, "--out", ".", *budget),
             *("--force", "--json", "--by", method),
-            *(search if method != UNIFORM else ()),
+            *(search if method in SEARCHES else ()),
             cwd=place,
         )
 
@@ -114,7 +113,7 @@ def _run(
 def _row(method: str, seed: int, place: Path) -> Row:
     result = read_result(place)
     found = result["agreements"]["quantized"]
-    trials = [] if method == UNIFORM else read_journal(place / JOURNAL)[1]
+    trials = read_journal(place / JOURNAL)[1] if method in SEARCHES else []
     minutes = sum(trial.seconds for trial in trials) / 60
     scores = found["top1"], found["divergence"], found["error"]
     return Row(method, seed, result["budgets"][0]["after"], *scores, minutes)

@@ -20,9 +20,10 @@ from .test_prune import SMALL
 
 torch = pytest.importorskip("torch", reason="needs PyTorch, the extra sqgen[engine]")
 
-from sqgen.engine.channel_gradients import gate_gradients, sample_labels  # noqa: E402
+from sqgen.engine.channel_gradients import gate_gradients  # noqa: E402
 from sqgen.engine.executor import Executor  # noqa: E402
 from sqgen.engine.input_images import InputImages  # noqa: E402
+from sqgen.engine.label_gradients import sample_labels  # noqa: E402
 
 # Two convolutions whose channels a sum ties; ReLUs in place; scores of 3 classes.
 TIED = (

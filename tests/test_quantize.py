@@ -37,7 +37,7 @@ from sqgen.quantization.layer_table import ENTROPY, K_MEANS, UNIFORM, LayerTable
 from sqgen.quantization.problem import BitsProblem, Budget
 from sqgen.search.journal import Journal, Trial, Trials
 from sqgen.search.methods import METHODS
-from sqgen.search.problem import Choice, Problem, Proposals, fill, replace
+from sqgen.search.problem import Choice, LossTable, Problem, Proposals, fill, replace
 from sqgen.search.run import Search
 
 from .conftest import Run
@@ -72,7 +72,16 @@ def problem_of(budget: float, text: str = NET, quantizer: str = K_MEANS) -> Bits
         pairs = ((array, found[name][0]) for name, (array, *_) in table.exact.items())
         return float(sum(np.square(old - new).sum() for old, new in pairs))
 
-    problem.score_bits = score
+    def expected() -> LossTable:
+        places = range(len(problem.most))
+        levels = [np.array([*problem.levels_alone(at), problem.most[at]]) for at in places]
+        losses = [
+            np.array([score(replace(problem.most, at, level)) for level in own.tolist()])
+            for at, own in enumerate(levels)
+        ]
+        return LossTable(levels, [each - each[-1] for each in losses])
+
+    problem.score_bits, problem.expect_losses = score, expected
     return problem
 
 
@@ -336,7 +345,8 @@ def test_what_the_best_trial_leaves_of_the_budget_is_used(
 
 
 @pytest.mark.parametrize(
-    ("by", "quantizer"), [("uniform", K_MEANS), ("random", ENTROPY), ("haq", K_MEANS)]
+    ("by", "quantizer"),
+    [("uniform", K_MEANS), ("fisher", ENTROPY), ("random", ENTROPY), ("haq", K_MEANS)],
 )
 def test_the_files(folder: Path, sqgen: Run, by: str, quantizer: str) -> None:
     pytest.importorskip("torch", reason=NO_TORCH)
@@ -344,7 +354,7 @@ def test_the_files(folder: Path, sqgen: Run, by: str, quantizer: str) -> None:
     done = sqgen(*command(*options, "--out", "q", "--json"))
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    is_search = by != "uniform"
+    is_search = by not in ("uniform", "fisher")
     names = {path.name for path in (folder / "q").iterdir()}
     assert names == {*result["files"], *(["trials.jsonl"] if is_search else [])}
     data = (folder / "q" / "quantized.sqz").read_bytes()
@@ -365,6 +375,13 @@ def test_the_files(folder: Path, sqgen: Run, by: str, quantizer: str) -> None:
     )
     assert encode(model, net, settings).bytes == data
 
+    layers = [row["layer"] for row in result["layers"]]
+    assert [row["layer"] for row in result["expected"]] == (layers if by == "fisher" else [])
+    for row in result["expected"]:
+        assert row["of"] == "weights"
+        assert row["bits"] == [0.5, 1, 2, 3, 4, 5, 6, 7, 8]
+        assert row["losses"][0] > row["losses"][3] >= row["losses"][8] == 0
+
     found = result["agreements"]
     assert list(found)[::2] == ["whole", "quantized"]
     assert found["whole"]["divergence"] == 0 < found["quantized"]["divergence"]
@@ -378,11 +395,12 @@ def test_activations_have_bits_too(folder: Path, sqgen: Run) -> None:
     from sqgen.engine.executor import Executor
     from sqgen.engine.quantization import Quantization
 
-    options = ("--bops", "0.4", "--activations", "--by", "random", "--trials", "3")
+    options = ("--bops", "0.4", "--activations", "--by", "knapsack", "--trials", "3")
     done = sqgen(*command(*options, "--out", "q", "--json"))
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["choice"]["quantizer"] == UNIFORM
+    assert [row["of"] for row in result["expected"]] == ["weights", "reads"] * len(result["layers"])
     net, model = parse_net(NET), read_caffemodel(str(folder / "w.caffemodel"))
     work = layer_work(require_shapes(net, "TEST"), [row["layer"] for row in result["layers"]])
     rows = zip(work, result["layers"], strict=True)

@@ -18,9 +18,9 @@ from sqgen.errors import DesignError, FormatError, OutputError
 from sqgen.progress import no_bar
 from sqgen.search.episodes import ActionWall, TakeBack, take_back
 from sqgen.search.journal import JOURNAL, Journal, Trial, Trials, read_journal
-from sqgen.search.knapsack import LossTable, choose_levels, solve_program
+from sqgen.search.knapsack import choose_levels, solve_program
 from sqgen.search.methods import METHODS, least_trials
-from sqgen.search.problem import EvenLevels, fill, replace, scale
+from sqgen.search.problem import EvenLevels, LossProposals, LossTable, fill, replace, scale
 from sqgen.search.run import Search
 from sqgen.tools import search_options
 
@@ -37,6 +37,15 @@ class Knapsack(EvenLevels):
         self.scored = 0
         self.features = list(zip(self.most, costs, gains, strict=True))
 
+    def exact_losses(self) -> LossTable:
+        """The losses of each decision alone."""
+        levels = [np.arange(1, most + 1) for most in self.most]
+        losses = [
+            np.array([self._loss(replace(self.most, place, level)) for level in own.tolist()])
+            for place, own in enumerate(levels)
+        ]
+        return LossTable(levels, losses)
+
     def _cost(self, choice: Sequence[int]) -> float:
         return sum(cost * count for cost, count in zip(self._costs, choice, strict=True))
 
@@ -48,6 +57,9 @@ class Knapsack(EvenLevels):
 
     def score(self, choice: Sequence[int]) -> float:
         self.scored += 1
+        return self._loss(choice)
+
+    def _loss(self, choice: Sequence[int]) -> float:
         rows = zip(self._gains, choice, self.most, strict=True)
         return float(sum(gain * (1 - count / most) ** 2 for gain, count, most in rows))
 
@@ -174,12 +186,7 @@ def test_the_program_finds_what_brute_force_finds(
 
 @given(problems)
 def test_levels_by_their_exact_losses_are_the_best_choice(problem: Knapsack) -> None:
-    levels = [np.arange(1, most + 1) for most in problem.most]
-    losses = [
-        np.array([problem.score(replace(problem.most, place, level)) for level in own.tolist()])
-        for place, own in enumerate(levels)
-    ]
-    choice = choose_levels(problem, LossTable(levels, losses))
+    choice = choose_levels(problem, problem.exact_losses())
     every = product(*(range(1, most + 1) for most in problem.most))
     best = min(problem.score(each) for each in every if problem.fits(each))
     assert problem.fits(choice)
@@ -257,7 +264,7 @@ def test_searches_come_near_the_best_that_there_is(method: str, tmp_path: Path) 
 def test_trials_that_are_too_few_are_refused_before_any(method: str, tmp_path: Path) -> None:
     """With the least number that is not refused, a choice within the budget is found."""
     problem = Knapsack((8, 6, 9, 5), (3, 1, 2, 5), (1, 9, 2, 3), 0.6)
-    least = least_trials(method, 4)
+    least = least_trials(method, problem)
     with pytest.raises(DesignError, match=f"--trials {least - 1}: .*; give {least} or more"):
         Search(method, least - 1, 1).check(problem)
     Search(method, least, 1).check(problem)
@@ -379,6 +386,27 @@ def test_what_a_knapsack_has_left_refines_its_choice(tmp_path: Path) -> None:
     few, many = found.values()
     best = min(map(problem.score, filter(problem.fits, product(range(1, 8), repeat=6))))
     assert best <= many < few
+
+
+def test_where_losses_are_expected_a_knapsack_tries_no_decision_alone(tmp_path: Path) -> None:
+    class Expecting(Knapsack):
+        expects_losses = True
+
+        def losses_alone(self, count: int) -> LossProposals:
+            yield from ()
+            return self.exact_losses()
+
+    problem = Expecting((8, 6, 9, 5), (3, 1, 2, 5), (1, 9, 2, 3), 0.6)
+    search = Search("knapsack", 1, 0)
+    search.check(problem)
+    with no_bar(1) as bar:
+        best = search.run(problem, Journal(tmp_path / "t", {}, False), bar)
+    assert (
+        best
+        == Search("fisher", 1, 0).first(problem)
+        == choose_levels(problem, problem.exact_losses())
+    )
+    assert problem.scored == 1
 
 
 def test_scores_of_another_search_are_not_scored_again(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ..text import printable
 from .image_options import preprocessing_options
 from .picture_file import PictureFile, dark_option
 from .search_options import (
+    FISHER,
     METHODS,
     UNIFORM,
     SearchOptions,
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from ..pruning.job import Selection
     from ..pruning.prune import Pruner
 
-# HAQ takes back level by level, of which channels have too many.
-BY = {method: method for method in METHODS if method != "haq"} | {"amc": "ddpg"}
+# Fisher information tells of bits; HAQ takes back level by level, of which channels have too many.
+BY = {method: method for method in METHODS if method not in (FISHER, "haq")} | {"amc": "ddpg"}
 CRITERION = "l1-inputs"
 BEST = "evolution"  # of the methods, by docs/pruning.md
 BUDGETS = "--macs, --parameters, --bytes, --ms"

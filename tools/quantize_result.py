@@ -97,6 +97,7 @@ class QuantizeResult:
                 }
                 for each in done.spent
             ],
+            "expected": [asdict(row) for row in done.expected],
             "search": None if self.search is None else search_summary(self.search),
             "images": self.images._asdict(),
             "seen": list(self.seen),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..search.journal import Trials
     from ..search.run import Search
 
-METHODS = UNIFORM, *SEARCHES = (  # of search/methods.py
-    *("uniform", "random", "greedy", "evolution"),
+METHODS = UNIFORM, FISHER, *SEARCHES = (  # of search/methods.py
+    *("uniform", "fisher", "random", "greedy", "evolution"),
     *("knapsack", "ddpg", "haq"),
 )
 SCORES = DIVERGENCE, TOP1 = ("divergence", "top-1")  # of engine/agreement.py
@@ -165,7 +165,7 @@ class SearchOptions:
     @property
     def is_search(self) -> bool:
         """Whether nets are tried."""
-        return self.by != UNIFORM
+        return self.by in SEARCHES
 
     @property
     def recorded(self) -> Trials:
