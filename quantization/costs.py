@@ -162,4 +162,5 @@ def millijoules(work: Sequence[Work], hardware: Hardware) -> LayerSum:
 
 def _traffic(work: Work, weights: float, activations: float, hardware: Hardware) -> float:
     """Return bytes of memory an image: weights once a batch, what is read written before."""
-    return (work.weights * weights / hardware.batch + 2 * work.reads * activations) / 8
+    stored, read = map(hardware.memory_bits, (weights, activations))
+    return (work.weights * stored / hardware.batch + 2 * work.reads * read) / 8

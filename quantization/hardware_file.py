@@ -9,7 +9,8 @@
     picojoules_per_mac = [[0.1, 0.2, 0.3], [0.2, 0.3, 0.4], [0.3, 0.4, 0.5]]   # may be left out,
     picojoules_per_byte = 160                                                  # both
 
-Numbers of bits between those of the file take as long as the next higher.
+Numbers of bits between those of the file take as long as the next higher; with packed = false, as
+much memory, too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import math
 import os
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class Hardware:
         bytes_per_second: of memory.
         picojoules_per_mac: likewise, and
         picojoules_per_byte: of memory; None where they are not known.
+        packed: whether numbers take as many bits of memory as they have; else the next higher.
 
     Raises:
         ValueError: a table has holes, or a number is not above 0.
@@ -60,6 +62,7 @@ class Hardware:
     bytes_per_second: float
     picojoules_per_mac: Table | None = None
     picojoules_per_byte: float | None = None
+    packed: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch <= 1 << 20:
@@ -97,6 +100,10 @@ class Hardware:
         """Return the picojoules of a MAC of numbers of so many bits."""
         assert self.picojoules_per_mac is not None
         return self._at(self.picojoules_per_mac, weights, activations)
+
+    def memory_bits(self, bits: float) -> float:
+        """Return how many bits of memory a number of so many takes."""
+        return bits if self.packed else self.bits[bisect_left(self.bits, bits)]
 
     def _at(self, table: Table, weights: float, activations: float) -> float:
         row, column = (bisect_left(self.bits, each) for each in (weights, activations))
@@ -143,6 +150,19 @@ def read_hardware_file(path: str | os.PathLike[str]) -> Hardware:
         return from_json(Hardware, table)
     except ValueError as error:
         raise FormatError(f"{shown}: {error}") from None
+
+
+def format_hardware(hardware: Hardware, header: str) -> str:
+    """Return the text of a file.
+
+    Args:
+        hardware: what it says.
+        header: comments to begin with.
+    """
+    import tomli_w
+
+    table = {name: value for name, value in asdict(hardware).items() if value is not None}
+    return header + tomli_w.dumps({"format": FORMAT, **table})
 
 
 def lacking_bits(hardware: Hardware, bits: Sequence[float]) -> float | None:

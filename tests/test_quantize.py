@@ -177,6 +177,35 @@ def test_the_hardware_that_comes_with_sqgen(name: str) -> None:
         assert (np.diff(numbers, axis=1) >= 0).all()
 
 
+def test_numbers_that_are_not_packed_take_the_memory_of_the_next_width() -> None:
+    rates = ((8.0, 4.0), (4.0, 4.0))
+    work, bits = [Work(macs=8, weights=100, reads=10)], Bits([3], [3], [9])
+    for packed, stored in ((True, 100 * 3 + 20 * 9), (False, 100 * 8 + 20 * 32)):
+        hardware = Hardware("h", 1, (8, 32), rates, 5.0, packed=packed)
+        assert milliseconds(work, hardware).amount(bits) == pytest.approx(1e3 * stored / 8 / 5)
+
+
+def test_this_machine_is_measured(folder: Path, sqgen: Run) -> None:
+    pytest.importorskip("torch", reason=NO_TORCH)
+    words = ("time", "--hardware", "here.toml", "--space", "net.prototxt", "--iterations", "1")
+    done = sqgen(*words, "--batch-size", "2", "--json", "--", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "here.toml").read_text().startswith("# Measured by sqgen ")
+    found, here = json.loads(done.stdout), read_hardware(str(folder / "here.toml"))
+    assert found["bytes_per_second"] == here.bytes_per_second > 0
+    assert (here.batch, here.packed, here.bits[-1]) == (2, False, 32)
+    assert here.mac_rate(32, 32) == here.mac_rate(2, 32)
+    again = sqgen(*words)
+    assert again.returncode == 2
+    assert again.stderr == "sqgen: here.toml: exists already; give --hardware another file\n"
+
+    options = ("--ms", "0.5", "--hardware", "here.toml", "--activations", "--by", "uniform")
+    refused = sqgen(*command(*options, "--out", "q"))
+    assert refused.returncode == 2
+    assert "--ms 0.5: can't be met; the least bits everywhere have" in refused.stderr
+    assert "(1.0000)" in refused.stderr
+
+
 HARDWARE = """format = 1
 name = "h"
 batch = 1

@@ -9,6 +9,7 @@ import click
 
 from ..report.log_text import format_result
 from ..runner.engines import TIME_ITERATIONS
+from .hardware_rates import measure_hardware
 from .latency_table import CAFFE_ITERATIONS, ITERATIONS, measure_table
 from .run_options import (
     batch_option,
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--model", "--net", "model", metavar="NET", help="the net's prototxt")
 @click.option("--table", metavar="FILE", help="measure a latency table instead, or go on with it")
-@click.option("--space", metavar="NET", help="the net whose layers and pruned layers it is of")
+@click.option("--hardware", metavar="FILE", help="measure this machine instead, by bits of numbers")
+@click.option("--space", metavar="NET", help="the net that --table or --hardware measures")
 @click.option("--image", metavar="CxHxW", help="size of its images, if data layers don't give it")
 @click.option("--weights", metavar="W", help="a caffemodel")
 @data_option
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 def time(
     model: str | None,
     table: str | None,
+    hardware: str | None,
     space: str | None,
     image: str | None,
     iterations: int | None,
@@ -60,7 +63,8 @@ def time(
 
     With --table, time layers forward at many numbers of channels: a table by which the time of each
     pruned net is known. The same command goes on with a table that is not finished, and adds layers
-    of another net.
+    of another net. With --hardware, write how fast this machine computes the net in numbers of 8
+    bits and in floats, and its memory: a file for `sqgen quantize --hardware`.
 
     \b
     Examples:
@@ -68,17 +72,22 @@ def time(
       sqgen time --model train_val.prototxt --data val_lmdb --phase TEST
       sqgen time --table latency.toml --space deploy.prototxt -- --threads 2
       sqgen time --table latency.toml --space deploy.prototxt --caffe caffe
+      sqgen time --hardware here.toml --space deploy.prototxt --batch-size 16
     """
-    if table is not None or space is not None:
-        _check_table(table, space, {"model": model, "run_dir": options.run_dir, **arguments})
+    if table is not None or hardware is not None or space is not None:
+        flag, file = ("--hardware", hardware) if table is None and hardware else ("--table", table)
+        if file is not None and table is not None and hardware is not None:
+            raise click.UsageError("--table and --hardware: give one")
+        _check_space(flag, file, space, {"model": model, "run_dir": options.run_dir, **arguments})
         batch = arguments["batch_size"] or 1
         shape = parse_image(image)
-        measure_table(table or "", space or "", shape, batch, iterations, options, as_json)
+        measure = measure_table if flag == "--table" else measure_hardware
+        measure(file or "", space or "", shape, batch, iterations, options, as_json)
         return
     if model is None:
         raise click.UsageError("give --model NET, or --table FILE --space NET")
     if image is not None:
-        raise click.UsageError("--image goes with --table")
+        raise click.UsageError("--image goes with --table or --hardware")
     from ..runner.time import time as run_time
 
     result = run_time(model, iterations=iterations or TIME_ITERATIONS, **arguments, **vars(options))
@@ -89,14 +98,14 @@ def time(
     log_run_folder(result, options)
 
 
-def _check_table(table: str | None, space: str | None, others: Mapping[str, Any]) -> None:
-    """Check that --table has --space, and no options of a timing of a net."""
-    if not table or not space:
-        raise click.UsageError("--table FILE and --space NET go together")
+def _check_space(flag: str, file: str | None, space: str | None, others: Mapping[str, Any]) -> None:
+    """Check that a file to measure has --space, and no options of a timing of a net."""
+    if not file or not space:
+        raise click.UsageError(f"{flag} FILE and --space NET go together")
     allowed = ("batch_size", "phase")
     given = [name for name, value in others.items() if value and name not in allowed]
     if others["phase"] != "TRAIN":
         given.append("phase")
     if given:
-        flag = given[0].rstrip("s") if given[0] == "stages" else given[0].replace("_", "-")
-        raise click.UsageError(f"--table measures layers of --space in TEST: leave out --{flag}")
+        name = given[0].rstrip("s") if given[0] == "stages" else given[0].replace("_", "-")
+        raise click.UsageError(f"{flag} measures layers of --space in TEST: leave out --{name}")
