@@ -44,7 +44,13 @@ from .flags import INT8, CommandLine
 from .kernels.convolution import has_bf16
 from .loader import EndOfData
 from .open_net import EngineOptions, open_net
-from .precision import compute_in_integers, float_precision, integer_bits, test_precision
+from .precision import (
+    compute_in_integers,
+    float_precision,
+    integer_bits,
+    kernel_precision,
+    test_precision,
+)
 from .predictions import PredictionCollector, check_predictions_target
 from .quantization import quantized_model
 from .scores import ScoreSums
@@ -379,7 +385,8 @@ def test(line: CommandLine, workers: Workers) -> None:
         options.shards = Shards.of_process(world.size, world.rank, world.size, by_batch=True)
         with closing(open_net(definition, "TEST", options)) as net, _unchanged_data():
             collector = PredictionCollector(net, blob or None) if predictions else None
-            _load_tested_weights(net, weights, precision, world)
+            computed = kernel_precision() if integers else precision
+            _load_tested_weights(net, weights, computed, world)
             _quantize(net, bits, written, integers, world)
             scores = _score_net(net, line, collector, world)
     if scores.batches:

@@ -153,6 +153,11 @@ def integer_bits(given: BitsFile | None, warn: Callable[[str], None] = glog.warn
     return file.with_default_bits(most, _BITS)
 
 
+def kernel_precision() -> str:
+    """Return what ranks that compute in integers have to have in common."""
+    return f"{INT8} {'without' if saturates() else 'with'} VNNI"
+
+
 def compute_in_integers(net: Executor, quantization: Quantization) -> str:
     """Let integer kernels run a net whose quantizers are set; return which layers, as a line.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sqgen.compress.bits_file import read_bits_file
 
@@ -100,3 +101,14 @@ def test_ranks_with_other_bits_are_refused(folder: Path) -> None:
     for code, log in run_ranks(2, ["train", "--solver=solver.prototxt"], made, {1: ["--bits=4"]}):
         assert code == 2
         assert "rank 1 has another quantization than rank 0" in log
+
+
+@pytest.mark.skipif(
+    not torch.backends.cpu.get_cpu_capability().startswith("AVX"), reason="int8 runs on AVX2"
+)
+def test_ranks_that_compute_in_integers_and_in_floats_are_refused(folder: Path) -> None:
+    made = quantized(folder, "mixed", net(inputs=data("TRAIN", 3) + data("TEST", 8)), UNIFORM)
+    words = ["test", "--model=net.prototxt", "--weights=start.caffemodel", "--iterations=1"]
+    for code, log in run_ranks(2, [*words, "--precision=int8"], made, {1: ["--precision=fp32"]}):
+        assert code == 2
+        assert "rank 1 has another precision than rank 0: fp32, not int8 with" in log
