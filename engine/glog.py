@@ -26,10 +26,15 @@ _threshold = INFO
 _lead = ""  # before each line of a rank whose log is not the run's
 
 
-def set_threshold(severity: int) -> None:
-    """Omit less severe lines, as glog's `--minloglevel` does; fatal lines always show."""
+def set_threshold(severity: int) -> int:
+    """Omit less severe lines, as glog's `--minloglevel` does; fatal lines always show.
+
+    Returns:
+        The threshold before.
+    """
     global _threshold
-    _threshold = min(severity, FATAL)
+    before, _threshold = _threshold, min(severity, FATAL)
+    return before
 
 
 def set_rank(rank: int | None) -> None:

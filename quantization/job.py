@@ -20,6 +20,7 @@ from ..search.journal import Trials, identify
 from ..search.problem import Choice, LossTable, fill
 from ..search.run import Search
 from ..weights.make_caffemodel import make_caffemodel
+from .chosen_bits import bits_file
 from .costs import Cost
 from .layer_features import layer_features
 from .layer_table import LayerTable
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ..engine.histograms import Histogram
     from ..engine.input_images import InputImages
     from ..engine.quantizers import Quantizer
+    from ..engine.short_training import ShortTraining
+    from ..formats.schema import NetParameter
 
 UNTRIED = ("uniform", "fisher")  # methods whose first choice is their last
 EXPECTING = ("fisher", "knapsack")  # those that begin with the losses to expect
@@ -110,6 +113,7 @@ class QuantizationJob:
         image: (channels, height, width) of the records of data layers that don't define it.
         activation_bits: of what all layers read: `FLOAT_BITS` leaves it float; None chooses.
         settings: how it is quantized.
+        training: of the net of each trial, before its score.
 
     Raises:
         DesignError: no bits meet a budget, or all do; or the trials are too few for the search.
@@ -126,7 +130,9 @@ class QuantizationJob:
         image: Shape | None = None,
         activation_bits: int | None = FLOAT_BITS,
         settings: QuantizerSettings | None = None,
+        training: ShortTraining | None = None,
     ) -> None:
+        self._training = training
         self._net, self._table, self._search, self._score = net, table, search, score
         self._budgets, self._settings = budgets, settings or QuantizerSettings()
         self._quantizes_activations = activation_bits != FLOAT_BITS
@@ -149,7 +155,9 @@ class QuantizationJob:
         Raises:
             SqgenError: the net can't run on the images, or the journal can't be used.
         """
-        trial = _Trial(self._deploy, images, self._table, self._problem, self._settings)
+        trial = _Trial(
+            self._deploy, images, self._table, self._problem, self._settings, self._training
+        )
         if self._quantizes_activations:
             trial.calibrate()
         whole = trial.whole()
@@ -222,6 +230,7 @@ class QuantizationJob:
             "quantizer": self._table.quantizer,
             "activations": self._problem.activation_bits,
             "budgets": [budget.text for budget in self._budgets],
+            **({} if self._training is None else {"training": self._training.digest}),
             **identify(net, self._table.exact.values(), images.batches),
             "layers": [{"layer": name, "weights": count} for name, count in sizes],
         }
@@ -237,11 +246,13 @@ class _Trial:
         table: LayerTable,
         problem: BitsProblem,
         settings: QuantizerSettings,
+        training: ShortTraining | None,
     ) -> None:
         from ..engine.image_run import ImageRun  # loads PyTorch
 
         self._net, self._images, self._run = net, images, ImageRun(net, images)
         self._table, self._problem, self._settings = table, problem, settings
+        self._training = training
         self._histograms: dict[str, Histogram] = {}
 
     def calibrate(self) -> None:
@@ -270,10 +281,21 @@ class _Trial:
 
     def probabilities(self, choice: Choice) -> np.ndarray:
         """Return the probabilities with the bits of a choice."""
-        arrays = self._table.arrays(self._problem.bits(choice).levels)
         read = self._activation_bits(choice)
         quantizers = {name: self._quantizer(name, bits) for name, bits in read.items()}
-        return self._run.probabilities(make_caffemodel(self._net, arrays), quantizers)
+        return self._run.probabilities(self._quantized(choice), quantizers)
+
+    def _quantized(self, choice: Choice) -> NetParameter:
+        """Return the weights with the bits of a choice, trained if trials are."""
+        table, bits = self._table, self._problem.bits(choice)
+        if self._training is None:
+            return make_caffemodel(self._net, table.arrays(bits.levels))
+        weights = dict(zip(table.names, bits.weights, strict=True))
+        file = bits_file(
+            table.quantizer, weights, self._activation_bits(choice), self.ranges(choice)
+        )
+        whole = make_caffemodel(self._net, table.exact)
+        return self._training.run(whole, self._net.source, file)
 
     def ranges(self, choice: Choice) -> dict[str, Range]:
         """Return the range of what each layer reads; of none where it stays float."""

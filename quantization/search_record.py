@@ -31,12 +31,14 @@ class QuantizationRecord(SearchRecord):
         quantizer: of their weights.
         activations: bits of what all of them read; None where these are chosen, too: a choice has
             them after the level of the weights.
+        training: a digest of that of each trial; empty without.
     """
 
     choice_name = "bits"
     layers: tuple[SearchedWeights, ...]
     quantizer: str = K_MEANS
     activations: int | None = FLOAT_BITS
+    training: str = ""
 
     @property
     def chosen(self) -> int:

@@ -22,6 +22,7 @@ from sqgen.compress.encoding import Settings, decode, encode
 from sqgen.formats.caffemodel import blob_array, read_caffemodel
 from sqgen.nets.shapes import require_shapes
 from sqgen.progress import no_bar
+from sqgen.quantization.chosen_bits import bits_file
 from sqgen.quantization.costs import (
     Bits,
     FileBytes,
@@ -541,3 +542,12 @@ def test_mistakes_are_one_line(folder: Path, sqgen: Run, options: str, message: 
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (folder / "q").exists()
+
+
+def test_bits_of_activations_are_written_beside_entropy_constrained_weights() -> None:
+    file = bits_file(ENTROPY, {"a": 2.5}, {"a": 4}, {"a": (0.0, 1.0)})
+    assert (file.entropy, file.activations, file.ranges) == (
+        {"a": 2.5},
+        {"a": 4},
+        {"a": (0.0, 1.0)},
+    )

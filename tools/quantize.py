@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..extras import required
 from ..formats.files import check_file_target, write_files
 from ..json_form import dumps
 from ..text import printable, shell_join
 from ..version import __version__
 from .input_files import read_net
-from .quantize_options import ENTROPY, RISTRETTO, UNIFORM, QuantizeOptions, quantize_options
-from .quantize_result import QuantizeResult
+from .quantize_options import RISTRETTO, QuantizeOptions, quantize_options
+from .quantize_result import QuantizeResult, Tuning
 from .quantize_ristretto import quantize_to_ristretto
 from .search_inputs import all_seen, find_image_size, identify_images, read_images, read_net_weights
 from .search_options import DIVERGENCE
@@ -21,6 +22,7 @@ from .terminal import print_json
 
 if TYPE_CHECKING:
     from ..engine.input_images import InputImages
+    from ..engine.short_training import ShortTraining
     from ..nets.shapes import NetShapes
     from ..quantization.job import Quantization, QuantizationJob
     from ..quantization.layer_table import LayerTable
@@ -55,6 +57,9 @@ def quantize(**typed: Any) -> None:
         --format ristretto --bits 8 --activation-bits 8 --out eight
       sqgen quantize w.caffemodel --net train_val.prototxt --data val_lmdb \\
         --format ristretto --bits-from small/bits.toml --out fixed
+      sqgen quantize w.caffemodel --net deploy.prototxt --data val_lmdb \\
+        --bytes 0.3 --quantizer k-means --tune solver.prototxt \\
+        --tune-iterations 100 --out tuned
     """
     options = QuantizeOptions(**typed)
     options.check()
@@ -77,6 +82,7 @@ def quantize(**typed: Any) -> None:
 
     table = LayerTable(net, model, options.weights, shape, options.weights_quantizer)
     activation_bits = None if options.activations else options.activation_bits or FLOAT_BITS
+    training = _training(options, table)
     job = QuantizationJob(
         net,
         table,
@@ -85,6 +91,7 @@ def quantize(**typed: Any) -> None:
         options.score or DIVERGENCE,
         shape,
         activation_bits,
+        training=training,
     )
     # What was asked for can be done; what takes long begins here.
     images = read_images(options.data, options.net_path, net, shape, options.preprocessing)
@@ -100,6 +107,7 @@ def quantize(**typed: Any) -> None:
         seen,
         all_seen(model, seen),
         record,
+        None if training is None else Tuning(str(options.tune), training.iterations),
     )
     _write(result, options)
     if picture is not None:
@@ -122,6 +130,18 @@ def _budgets(options: QuantizeOptions, table: LayerTable, shapes: NetShapes) -> 
         if options.mj is not None:
             made["--mj"] = costs.millijoules(work, hardware)
     return [Budget(made[flag], given) for flag, given in options.parse_budgets().items()]
+
+
+def _training(options: QuantizeOptions, table: LayerTable) -> ShortTraining | None:
+    """Return the training of each trial, checked."""
+    if options.tune is None:
+        return None
+    with required("torch", "--tune"):
+        from ..engine.short_training import ShortTraining
+
+    training = ShortTraining(options.tune, options.tune_iterations, options.seed)
+    training.check(table.names)
+    return training
 
 
 def _run(job: QuantizationJob, images: InputImages, options: QuantizeOptions) -> Quantization:
@@ -150,24 +170,11 @@ def _write(result: QuantizeResult, options: QuantizeOptions) -> None:
 
 def _bits_file(done: Quantization, quantizer: str, header: str) -> str:
     """Return bits.toml, of which the same net can be made again."""
-    from ..compress.bits_file import (
-        SHARED,
-        SYMMETRIC,
-        BitsFile,
-        QuantizerSettings,
-        format_bits_file,
-        pattern_of,
-    )
+    from ..compress.bits_file import format_bits_file
+    from ..quantization.chosen_bits import bits_file
 
-    weights = {pattern_of(row.layer): row.bits for row in done.layers}
-    if quantizer == ENTROPY:
-        return format_bits_file(BitsFile(entropy=weights), header)
+    weights = {row.layer: row.bits for row in done.layers}
     read = {
-        pattern_of(row.layer): row.activation_bits
-        for row in done.layers
-        if row.activation_bits is not None
+        row.layer: row.activation_bits for row in done.layers if row.activation_bits is not None
     }
-    kind = SYMMETRIC if quantizer == UNIFORM else SHARED
-    settings = QuantizerSettings(weights=kind if read or kind == SYMMETRIC else None)
-    whole = {name: int(bits) for name, bits in weights.items()}
-    return format_bits_file(BitsFile(whole, read, settings, done.ranges), header)
+    return format_bits_file(bits_file(quantizer, weights, read, done.ranges), header)

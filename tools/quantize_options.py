@@ -68,6 +68,17 @@ quantize_options = add_options(
         type=click.Choice(TRIMMING_MODES),
         help=f"what numbers are of, with ristretto [{TRIMMING_MODES[0]}]",
     ),
+    click.option(
+        "--tune",
+        metavar="SOLVER",
+        help="train the net of each trial so, with its bits, before its score",
+    ),
+    click.option(
+        "--tune-iterations",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="updates of --tune [its max_iter]",
+    ),
     search_options("bits", DEFAULT, {method: method for method in METHODS}),
     preprocessing_options,
     seed_option,
@@ -82,7 +93,7 @@ quantize_options = add_options(
 
 _OF_SQZ = (
     *("bytes", "bops", "ms", "mj", "hardware", "quantizer", "activations", "plot"),
-    "resume",
+    *("tune", "tune_iterations", "resume"),
 )
 
 
@@ -103,6 +114,8 @@ class QuantizeOptions(SearchOptions):
     bits: int | None
     bits_from: str | None
     trimming_mode: str | None
+    tune: str | None
+    tune_iterations: int | None
     plot: str | None
     dark: bool
 
@@ -119,6 +132,8 @@ class QuantizeOptions(SearchOptions):
             return
         if not self.parse_budgets():
             raise click.UsageError("no budget: give --bytes, --bops, --ms or --mj")
+        if self.tune_iterations is not None and self.tune is None:
+            raise click.UsageError("--tune-iterations: goes with --tune")
         by_hardware = self.ms is not None or self.mj is not None
         if by_hardware != (self.hardware is not None):
             raise click.UsageError(
@@ -142,7 +157,7 @@ class QuantizeOptions(SearchOptions):
         bits, trimming = ("--bits", self.bits), ("--trimming-mode", self.trimming_mode)
         bits_from = "--bits-from", self.bits_from
         others = {name: getattr(self, name) for name in _OF_SQZ}
-        useless = [(f"--{name}", each) for name, each in others.items()]
+        useless = [(f"--{name.replace('_', '-')}", each) for name, each in others.items()]
         for flag, value in useless if is_ristretto else (bits, bits_from, trimming):
             if value is not None and value is not False:
                 goes = SQZ if is_ristretto else RISTRETTO
@@ -192,6 +207,9 @@ class QuantizeOptions(SearchOptions):
         words += ["--activations"] if self.activations else []
         bits = self.activation_bits
         words += [] if bits is None else ["--activation-bits", str(bits)]
+        words += [] if self.tune is None else ["--tune", self.tune]
+        count = self.tune_iterations
+        words += [] if count is None else ["--tune-iterations", str(count)]
         words += ["--by", self.by, "--seed", str(self.seed)]
         return [*words, "--trials", str(self.trials)] if self.is_search else words
 

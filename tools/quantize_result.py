@@ -22,6 +22,19 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """The training of each net before its score.
+
+    Attributes:
+        solver: its file, as typed.
+        iterations: updates.
+    """
+
+    solver: str
+    iterations: int
+
+
+@dataclass(frozen=True)
 class QuantizeResult:
     """A choice of bits, and what was found about it.
 
@@ -32,6 +45,7 @@ class QuantizeResult:
         images: that it was scored on.
         seen: digests of all images that the weights depend on, also before.
         search: None without.
+        tuning: None without.
     """
 
     done: Quantization
@@ -41,6 +55,7 @@ class QuantizeResult:
     images: SeenImages
     seen: Sequence[str]
     search: SearchRecord | None
+    tuning: Tuning | None = None
 
     def print(self) -> None:
         """Print it as tables and sentences."""
@@ -52,6 +67,9 @@ class QuantizeResult:
         if self.search is not None:
             echo(describe_search(self.search))
         print_agreements(self.done.agreements)
+        if self.tuning is not None:
+            solver, count = printable(self.tuning.solver), self.tuning.iterations
+            echo(f"after {count:,} updates by {solver}, with its bits; the files are from before")
         source, number, _ = self.images
         echo(
             f"chosen on {number:,} images of {printable(source)}: scores on them say little about"
@@ -97,6 +115,7 @@ class QuantizeResult:
                 }
                 for each in done.spent
             ],
+            "training": None if self.tuning is None else asdict(self.tuning),
             "expected": [asdict(row) for row in done.expected],
             "search": None if self.search is None else search_summary(self.search),
             "images": self.images._asdict(),
