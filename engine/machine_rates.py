@@ -30,8 +30,13 @@ def mac_rate(
         iterations: passes.
     """
     shapes = require_shapes(net, "TEST")
-    (shape,) = (tuple(item.tops[0]) for item in shapes.layers if item.layer.type == "Input")
-    images = np.random.default_rng(0).normal(0, 64, shape).astype(np.float32)
+    random = np.random.default_rng(0)
+    images = {
+        name: random.normal(0, 64, shape).astype(np.float32)
+        for item in shapes.layers
+        if item.layer.type == "Input"
+        for name, shape in zip(item.layer.top, item.tops, strict=True)
+    }
     calibration = images if precision == "int8" else None
     try:
         run = Net(net, precision=precision, threads=threads, calibration=calibration)

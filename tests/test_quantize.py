@@ -207,6 +207,53 @@ def test_this_machine_is_measured(folder: Path, sqgen: Run) -> None:
     assert "(1.0000)" in refused.stderr
 
 
+POOLED = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [1, 3, 8, 8] } } }
+layer { name: "pool" type: "Pooling" bottom: "data" top: "pool"
+  pooling_param { kernel_size: 2 stride: 2 } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("space", "options", "message"),
+    [
+        ("pooled", "", "pooled.prototxt: has no MACs to measure; give a net with convolutions"),
+        ("net", "--engine caffe", "measures the embedded engine on the CPU: leave out --engine"),
+        ("net", "--gpu 0", "measures the embedded engine on the CPU: leave out --gpu"),
+        ("net", "-- --threads x", "behind --: illegal value 'x' for flag '--threads'"),
+        ("net", "-- --precision bf16", "'precision' behind --: --hardware takes --threads"),
+        ("net", "--table t.toml", "--table and --hardware: give one"),
+        ("net", "--hardware -", "--hardware -: give a file's name"),
+        ("net", "--hardware=", "--hardware FILE and --space NET go together"),
+    ],
+)
+def test_hardware_that_cannot_be_measured_is_one_line(
+    folder: Path, sqgen: Run, space: str, options: str, message: str
+) -> None:
+    pytest.importorskip("torch", reason=NO_TORCH)
+    (folder / "pooled.prototxt").write_text(POOLED)
+    words = ("time", "--hardware", "h.toml", "--space", f"{space}.prototxt", *options.split())
+    done = sqgen(*words)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert message in done.stderr
+    assert not {"h.toml", "-"} & {path.name for path in folder.iterdir()}
+
+
+def test_a_net_of_two_inputs_is_measured() -> None:
+    pytest.importorskip("torch", reason=NO_TORCH)
+    from sqgen.engine.machine_rates import mac_rate
+
+    shape = "input_param { shape { dim: [1, 2, 4, 4] } }"
+    inputs = (f'layer {{ name: "{name}" type: "Input" top: "{name}" {shape} }}' for name in "ab")
+    net = parse_net(
+        "".join(inputs)
+        + 'layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "b" top: "sum" }'
+        + 'layer { name: "c" type: "Convolution" bottom: "sum" top: "c"'
+        " convolution_param { num_output: 1 kernel_size: 1 } }"
+    )
+    assert (mac_rate(net, "fp32", 1, 1) or 0) > 0
+
+
 HARDWARE = """format = 1
 name = "h"
 batch = 1

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import OutputError
+from ..errors import NetError, OutputError
 from ..extras import required
 from ..formats.files import check_file_target, write_files
 from ..host import available_cores, describe_machine
+from ..runner.engines import CAFFE
 from ..text import printable
 from ..version import __version__
 from .input_files import read_net
+from .run_options import embedded_flags
 from .terminal import echo, print_json
 
 if TYPE_CHECKING:
@@ -38,16 +40,20 @@ def measure_hardware(
     """Measure this machine on a net, and write the file.
 
     Raises:
-        SqgenError: the net has no deploy net, or the file is there already.
+        SqgenError: the net has no deploy net or no MACs, or the file is there already.
+        click.UsageError: options are given that the file has no place for.
     """
     from ..nets.deploy import deploy_net
+    from ..nets.shapes import require_shapes
 
+    threads = _threads(options)
     target = Path(path)
     if target.exists() and not target.is_dir():
         raise OutputError(f"{printable(path)}: exists already; give --hardware another file")
     check_file_target(target, force=True)
     net = deploy_net(read_net(space), batch, image).definition
-    threads = _threads(options)
+    if not any(item.macs for item in require_shapes(net, "TEST").layers):
+        raise NetError(f"{printable(space)}: has no MACs to measure; give a net with convolutions")
     with required("torch", "sqgen time --hardware"):
         from ..engine.machine_rates import copy_rate, mac_rate
     from ..quantization.hardware_file import Hardware, format_hardware
@@ -88,15 +94,13 @@ def _threads(options: RunOptions) -> int:
     Raises:
         click.UsageError: other options are given.
     """
-    from ..engine.flags import parse
-
-    engine = options.select_engine()
-    if options.caffe is not None or engine.kind != "torch" or options.gpu is not None:
-        raise click.UsageError("--hardware measures the embedded engine on the CPU")
-    line = parse(options.arguments)
-    others = line.explicit - {"threads"} or line.words
-    if others:
-        raise click.UsageError(f"'{printable(min(others))}' behind --: --hardware takes --threads")
+    others = {"engine": options.engine == CAFFE, "caffe": options.caffe, "gpu": options.gpu}
+    for name, given in others.items():
+        if given:
+            raise click.UsageError(
+                f"--hardware measures the embedded engine on the CPU: leave out --{name}"
+            )
+    line = embedded_flags(options, ("threads",), "--hardware")
     return line.integer("threads") or available_cores()
 
 
@@ -106,7 +110,7 @@ def _report(hardware: Hardware, path: str, as_json: bool) -> None:
         return
     for bits in hardware.bits:
         rate = hardware.mac_rate(bits, bits)
-        echo(f"{bits} bits: {rate / 1e9:,.1f} GMAC a second")
-    echo(f"memory: {hardware.bytes_per_second / 1e9:,.1f} GB a second")
+        echo(f"{bits} bits: {rate / 1e6:,.0f} million MACs a second")
+    echo(f"memory: {hardware.bytes_per_second / 1e6:,.0f} MB a second")
     if _INTEGERS not in hardware.bits:
         echo("integers of 8 bits don't run faster here: they count as float")

@@ -18,6 +18,7 @@ from ..text import printable, shell_join
 from ..version import __version__
 from .input_files import read_net
 from .progress_bar import ProgressBar
+from .run_options import embedded_flags
 from .terminal import echo, print_json
 
 if TYPE_CHECKING:
@@ -142,13 +143,7 @@ def _embedded_meter(
         raise click.UsageError(
             "--gpu: a table of the embedded engine is of the CPU; --caffe sqgen-caffe takes a GPU"
         )
-    from ..engine.flags import parse
-
-    line = parse(options.arguments)
-    others = line.explicit - {"threads", "precision"} or line.words
-    if others:
-        name = printable(min(others))
-        raise click.UsageError(f"'{name}' behind --: a table takes --threads and --precision")
+    line = embedded_flags(options, ("threads", "precision"), "a table")
     with required("torch", "sqgen time --table"):
         import torch
 

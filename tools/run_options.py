@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import SqgenError
 from ..progress import no_bar
 from ..runner.engines import AUTO, CHOICES
 from ..runner.subprocess_guard import STALL_TIMEOUT
+from ..text import printable
 from .progress_bar import ProgressBar, print_note
 from .terminal import print_json
 
 if TYPE_CHECKING:
+    from ..engine.flags import CommandLine
     from ..logs.result import LogResult
     from ..runner.options import RunOptions
 
@@ -80,6 +83,31 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         wrapped = option(wrapped)
     return wrapped
+
+
+def embedded_flags(options: RunOptions, names: Collection[str], taker: str) -> CommandLine:
+    """Return the options behind --, which the embedded engine takes in this process.
+
+    Args:
+        options: what was typed.
+        names: of the flags that count here.
+        taker: what takes them, for the error.
+
+    Raises:
+        click.UsageError: there is another one.
+        SqgenError: there is none of this name, or its value is illegal.
+    """
+    from ..engine.flags import FlagError, parse
+
+    try:
+        line = parse(options.arguments)
+    except FlagError as error:
+        raise SqgenError(f"behind --: {error}") from None  # not gflags' exit code
+    others = line.explicit - {*names} or line.words
+    if others:
+        takes = " and ".join(f"--{name}" for name in names)
+        raise click.UsageError(f"'{printable(min(others))}' behind --: {taker} takes {takes}")
+    return line
 
 
 def print_run_line(line: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..formats.files import STDIN
 from ..report.log_text import format_result
 from ..runner.engines import TIME_ITERATIONS
 from .hardware_rates import measure_hardware
@@ -75,9 +76,9 @@ def time(
       sqgen time --hardware here.toml --space deploy.prototxt --batch-size 16
     """
     if table is not None or hardware is not None or space is not None:
-        flag, file = ("--hardware", hardware) if table is None and hardware else ("--table", table)
-        if file is not None and table is not None and hardware is not None:
+        if table is not None and hardware is not None:
             raise click.UsageError("--table and --hardware: give one")
+        flag, file = ("--table", table) if hardware is None else ("--hardware", hardware)
         _check_space(flag, file, space, {"model": model, "run_dir": options.run_dir, **arguments})
         batch = arguments["batch_size"] or 1
         shape = parse_image(image)
@@ -102,6 +103,8 @@ def _check_space(flag: str, file: str | None, space: str | None, others: Mapping
     """Check that a file to measure has --space, and no options of a timing of a net."""
     if not file or not space:
         raise click.UsageError(f"{flag} FILE and --space NET go together")
+    if file == STDIN:
+        raise click.UsageError(f"{flag} -: give a file's name")
     allowed = ("batch_size", "phase")
     given = [name for name, value in others.items() if value and name not in allowed]
     if others["phase"] != "TRAIN":
