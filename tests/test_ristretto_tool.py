@@ -224,7 +224,7 @@ def test_its_files_say_how_they_were_made(run: Path) -> None:
     assert {(row["exp_bits"], row["mant_bits"]) for row in result["layers"]} == {(4, 4)}
     text = (run / "out" / "ristretto.prototxt").read_text()
     assert text.startswith("# sqgen quantize start.caffemodel --net net.prototxt --data ../data")
-    assert "--trimming-mode minifloat --bits 9 --activation-bits 8 --out out ..." in text
+    assert "--trimming-mode minifloat --bits 9 --out out ..." in text
     assert json.loads((run / "out" / "quantize.json").read_text()) == result
 
 
@@ -252,6 +252,18 @@ def test_bits_of_single_layers(run: Path) -> None:
         ("--format ristretto --activations", "--activations: goes with --format sqz"),
         ("--format ristretto --bits 0", "--bits 0: give 1 to 32"),
         ("--format ristretto --activation-bits 33", "--activation-bits 33: give 1 to 32"),
+        ("--format ristretto --by fisher", "--by: goes with --format sqz"),
+        ("--format ristretto --trials 3", "--trials: goes with --format sqz"),
+        ("--format ristretto --score divergence", "--score: goes with --format sqz"),
+        ("--format ristretto --scores-from a", "--scores-from: goes with --format sqz"),
+        (
+            "--format ristretto --trimming-mode minifloat --activation-bits 9",
+            "--activation-bits: has no effect with --trimming-mode minifloat",
+        ),
+        (
+            "--format ristretto --trimming-mode integer_power_of_2_weights --bits 9",
+            "--bits: has no effect with --trimming-mode integer_power_of_2_weights",
+        ),
         ("--bytes 0.5 --bits 4", "--bits: goes with --format ristretto"),
         ("--bytes 0.5 --trimming-mode minifloat", "--trimming-mode: goes with --format"),
         ("--format ristretto --trimming-mode minifloat --bits 5", "5 bits are too few"),

@@ -70,7 +70,7 @@ def _check_prune(parsed: Parsed) -> None:
 def _check_quantize(parsed: Parsed) -> None:
     from .quantize_options import QuantizeOptions
 
-    _without_labels(QuantizeOptions(**parsed)).check()
+    _without_labels(QuantizeOptions.of(parsed)).check()
 
 
 def _without_labels(options: Any) -> Any:

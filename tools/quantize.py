@@ -56,12 +56,12 @@ def quantize(**typed: Any) -> None:
       sqgen quantize w.caffemodel --net train_val.prototxt --data val_lmdb \\
         --format ristretto --bits 8 --activation-bits 8 --out eight
       sqgen quantize w.caffemodel --net train_val.prototxt --data val_lmdb \\
-        --format ristretto --bits-from small/bits.toml --out fixed
+        --format ristretto --bits-from fast/bits.toml --out fixed
       sqgen quantize w.caffemodel --net deploy.prototxt --data val_lmdb \\
         --bytes 0.3 --quantizer k-means --tune solver.prototxt \\
         --tune-iterations 100 --out tuned
     """
-    options = QuantizeOptions(**typed)
+    options = QuantizeOptions.of(typed)
     options.check()
     if options.format == RISTRETTO:
         quantize_to_ristretto(options)

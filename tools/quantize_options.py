@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -10,6 +12,7 @@ from .image_options import preprocessing_options
 from .picture_file import PictureFile, dark_option
 from .search_options import (
     METHODS,
+    TRIALS,
     SearchOptions,
     add_options,
     image_option,
@@ -93,8 +96,9 @@ quantize_options = add_options(
 
 _OF_SQZ = (
     *("bytes", "bops", "ms", "mj", "hardware", "quantizer", "activations", "plot"),
-    *("tune", "tune_iterations", "resume"),
+    *("tune", "tune_iterations", "by", "trials", "score", "resume", "scores_from"),
 )
+_WITHOUT_EFFECT = {"minifloat": "activation_bits", "integer_power_of_2_weights": "bits"}
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,12 @@ class QuantizeOptions(SearchOptions):
     plot: str | None
     dark: bool
 
+    @classmethod
+    def of(cls, typed: Mapping[str, Any]) -> QuantizeOptions:
+        """Return options as typed; without `--by`, a budget has the default method."""
+        default = "" if typed["format"] == RISTRETTO else DEFAULT
+        return cls(**{**typed, "by": typed["by"] or default})
+
     def check(self) -> None:
         """Refuse options that contradict each other, before anything is read.
 
@@ -126,8 +136,8 @@ class QuantizeOptions(SearchOptions):
             click.UsageError: some do, or one is malformed.
             DesignError: a budget is no share or amount.
         """
-        super().check()
         self._check_format()
+        super().check()
         if self.format == RISTRETTO:
             return
         if not self.parse_budgets():
@@ -159,17 +169,33 @@ class QuantizeOptions(SearchOptions):
         others = {name: getattr(self, name) for name in _OF_SQZ}
         useless = [(f"--{name.replace('_', '-')}", each) for name, each in others.items()]
         for flag, value in useless if is_ristretto else (bits, bits_from, trimming):
-            if value is not None and value is not False:
+            if value not in (None, "", ()) and value is not False:
                 goes = SQZ if is_ristretto else RISTRETTO
                 raise click.UsageError(f"{flag}: goes with --format {goes}")
         for flag, width in (bits, ("--activation-bits", self.activation_bits)):
             if is_ristretto and width is not None and not 1 <= width <= MOST_RISTRETTO_BITS:
                 raise click.UsageError(f"{flag} {width}: give 1 to {MOST_RISTRETTO_BITS}")
+        idle = _WITHOUT_EFFECT.get(self.ristretto_mode, "")
+        if idle and getattr(self, idle) is not None:
+            raise click.UsageError(
+                f"--{idle.replace('_', '-')}: has no effect with --trimming-mode"
+                f" {self.trimming_mode}"
+            )
 
     @property
     def ristretto_widths(self) -> tuple[int, int]:
         """Bits of weights and of activations in a net of Ristretto, where --bits-from has none."""
         return self.bits or RISTRETTO_BITS, self.activation_bits or RISTRETTO_BITS
+
+    @property
+    def ristretto_words(self) -> list[str]:
+        """The options of a net of Ristretto that have an effect."""
+        words = ["--format", RISTRETTO, "--trimming-mode", self.ristretto_mode]
+        widths = zip(("bits", "activation_bits"), self.ristretto_widths, strict=True)
+        for name, bits in widths:
+            if name != _WITHOUT_EFFECT.get(self.ristretto_mode):
+                words += [f"--{name.replace('_', '-')}", str(bits)]
+        return words if self.bits_from is None else [*words, "--bits-from", self.bits_from]
 
     @property
     def ristretto_mode(self) -> str:
@@ -211,7 +237,7 @@ class QuantizeOptions(SearchOptions):
         count = self.tune_iterations
         words += [] if count is None else ["--tune-iterations", str(count)]
         words += ["--by", self.by, "--seed", str(self.seed)]
-        return [*words, "--trials", str(self.trials)] if self.is_search else words
+        return [*words, "--trials", str(self.trials or TRIALS)] if self.is_search else words
 
     @property
     def picture(self) -> PictureFile | None:

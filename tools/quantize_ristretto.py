@@ -196,10 +196,7 @@ def _write(result: RistrettoResult, net: NetDefinition, options: QuantizeOptions
     from ..nets.image_transform import read_comment
 
     words = ["sqgen", "quantize", options.weights, "--net", options.net_path, "--data"]
-    words += [options.data, "--format", RISTRETTO, "--trimming-mode", options.ristretto_mode]
-    for flag, bits in zip(("--bits", "--activation-bits"), options.ristretto_widths, strict=True):
-        words += [flag, str(bits)]
-    words += [] if options.bits_from is None else ["--bits-from", options.bits_from]
+    words += [options.data, *options.ristretto_words]
     transform = read_comment(net)
     comment = "" if transform is None else transform.comment()
     words += ["--out", options.out]

@@ -26,7 +26,7 @@ METHODS = UNIFORM, FISHER, *SEARCHES = (  # of search/methods.py
     *("knapsack", "ddpg", "haq"),
 )
 SCORES = DIVERGENCE, TOP1 = ("divergence", "top-1")  # of engine/agreement.py
-MOST_TRIALS = 10_000_000
+TRIALS, MOST_TRIALS = 100, 10_000_000
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -70,7 +70,7 @@ def search_options(
 
     Args:
         decisions: what is found, for the help.
-        default: method; None if other options decide.
+        default: method, which the command fills in; None if other options decide.
         names: what can be typed -> one of `METHODS`.
         otherwise: says in the help how they do.
     """
@@ -79,11 +79,10 @@ def search_options(
             "--by",
             type=click.Choice(list(names)),
             callback=lambda context, option, by: names.get(by),
-            default=default,
             help=f"how {decisions} within a budget are found [{default or otherwise}]",
         ),
         click.option(
-            "--trials", type=int, default=100, metavar="N", help="nets that a search tries [100]"
+            "--trials", type=int, metavar="N", help=f"nets that a search tries [{TRIALS}]"
         ),
         click.option(
             "--score",
@@ -109,7 +108,7 @@ class SearchOptions:
     net_path: str
     out: str
     by: str
-    trials: int
+    trials: int | None
     score: str | None
     resume: bool
     scores_from: tuple[str, ...]
@@ -143,7 +142,7 @@ class SearchOptions:
             raise click.UsageError(f"--resume: goes on with a search, --by {searches}")
         if self.scores_from and not self.is_search:
             raise click.UsageError(f"--scores-from: goes with a search, --by {searches}")
-        if not 0 < self.trials <= MOST_TRIALS:
+        if self.trials is not None and not 0 < self.trials <= MOST_TRIALS:
             raise click.UsageError(f"--trials {self.trials}: give 1 to {MOST_TRIALS:,}")
         if self.score is not None and not self.is_search:
             raise click.UsageError(f"--score: goes with a search, --by {searches}")
@@ -179,7 +178,7 @@ class SearchOptions:
         """How a choice within budgets is found."""
         from ..search.run import Search
 
-        return Search(self.by, self.trials, self.seed)
+        return Search(self.by, self.trials or TRIALS, self.seed)
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
