@@ -38,7 +38,7 @@ class Search(NamedTuple):
         if self.trials < least:
             raise DesignError(
                 f"--trials {self.trials}: --by {self.by} tries each of {len(problem.most)} sets of"
-                f" layers by itself; give {least} or more"
+                f" layers by itself; give {least} or more, or --by evolution"
             )
 
     def first(self, problem: Problem) -> Choice:

@@ -169,13 +169,11 @@ def test_layers_in_train_only_lose_their_weights_aloud(tmp_path: Path, sqgen: Ru
     save(random_model(text), tmp_path / "w.caffemodel")
     make_lmdb(tmp_path / "lmdb", [raw(0, 3, 9, 7)])
     command = ("prune", "w.caffemodel", "--net", "net.prototxt", "--macs", "0.6", "--no-proof")
-    done = sqgen(*command, "--out", "small", "--data", "lmdb", "--trials", "2")
+    done = sqgen(*command, "--out", "small", "--data", "lmdb", "--trials", "9")
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "small" / "prune.json").read_text())
-    assert (record["choice"]["by"], record["search"]["tried"]) == (
-        "evolution",
-        1,
-    )  # one set of layers
+    assert record["choice"]["by"] == "knapsack"
+    assert record["search"]["tried"] <= 9
     assert "aux: in TRAIN only; pruned.caffemodel has no weights of them" in done.stderr
     assert "nan" not in done.stdout  # the error of a mean over one image
 

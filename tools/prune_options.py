@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # Fisher information tells of bits; HAQ takes back level by level, of which channels have too many.
 BY = {method: method for method in METHODS if method not in (FISHER, "haq")} | {"amc": "ddpg"}
 CRITERION = "l1-inputs"
-BEST = "evolution"  # of the methods, by docs/pruning.md
+BEST = "knapsack"  # of the methods, by docs/pruning.md
 BUDGETS = "--macs, --parameters, --bytes, --ms"
 
 _OPTIONS = (
