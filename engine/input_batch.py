@@ -176,12 +176,16 @@ def read_array(layer: WiredLayer, name: str, values: ArrayLike, shape: Shape) ->
         shape: of the blob in the prototxt's batch size.
 
     Raises:
-        NetError: the array's shape differs in more than the batch size, or has no records.
+        NetError: it is no array of numbers, its shape differs in more than the batch size, or it
+            has no records.
     """
-    array = np.asarray(values, order="C")
-    if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float32)
     where = f"layer '{printable(layer.name)}': blob '{printable(name)}'"
+    try:
+        array = np.asarray(values, order="C")
+        if array.dtype not in (np.float32, np.float64):
+            array = array.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise NetError(f"{where}: no array of numbers: {printable(str(error), 100)}") from None
     if array.ndim and not len(array):
         raise NetError(f"{where}: an array of no records")
     if array.ndim != len(shape) or array.shape[1:] != tuple(shape[1:]):

@@ -86,9 +86,15 @@ def array_precision(
         has_images: whether there are images to calibrate on.
 
     Raises:
-        NetError: int8 was asked for, and would be slower than fp32, or does not run.
+        NetError: int8 was asked for, and would be slower than fp32, or does not run; or a format
+            that needs no images has some.
     """
     if asked not in (INT8, AUTO):
+        if has_images and bits is None:
+            raise NetError(
+                f"precision {asked}: has no ranges that calibration could find; give quantize=FILE,"
+                f" or precision='{INT8}' or '{AUTO}'"
+            )
         return asked
     obstacle = "is for phase TEST; give fp32, bf16 or fp64"
     if phase == "TEST":

@@ -339,6 +339,12 @@ def test_auto_of_arrays(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"quantize": "none.toml"}, "none.toml: no such file"),
         ({"calibration": np.full((1, 3, 15, 13), np.nan)}, "nan or infinite"),
         ({"calibration": np.zeros((0, 3, 15, 13))}, "an array of no records"),
+        ({"calibration": "images"}, "blob 'data': no array of numbers: could not convert string"),
+        ({"calibration": [[1, 2], [3]]}, "blob 'data': no array of numbers: setting an array"),
+        (
+            {"calibration": np.zeros((1, 3, 15, 13)), "precision": "fp32"},
+            "precision fp32: has no ranges that calibration could find; give quantize=FILE",
+        ),
     ],
 )
 def test_misuse_from_python_is_one_line(
@@ -347,7 +353,7 @@ def test_misuse_from_python_is_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shared.toml").write_text('"*" = 4\n')
     with pytest.raises(SqgenError, match=words) as caught:
-        Net(parse_net(NET), precision="int8", **options)
+        Net(parse_net(NET), **{"precision": "int8", **options})
     assert "\n" not in str(caught.value)
 
 
