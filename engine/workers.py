@@ -102,11 +102,18 @@ class Workers:
                 torch.set_num_threads(each)
                 barrier.wait()
 
-            self._pool, self._count = ThreadPoolExecutor(count, "compute"), count
-            for _ in range(count):
-                self._pool.submit(start)
-            barrier.wait()
-            torch.set_num_threads(previous)
+            pool = ThreadPoolExecutor(count, "compute")
+            try:
+                for _ in range(count):
+                    pool.submit(start)
+                barrier.wait()
+            except BaseException:  # Ctrl-C: the threads would wait for this one for ever
+                barrier.abort()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            finally:
+                torch.set_num_threads(previous)
+            self._pool, self._count = pool, count
         return self._pool
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,33 @@ def test_layers_leave_busy_cores_alone(
     monkeypatch.setattr("sqgen.engine.workers.available_cores", lambda: 4)
     workers = Workers(threads, busy)
     assert (workers.threads, workers.layer_threads) == (threads or 4, layer_threads)
+
+
+def test_an_interrupt_while_threads_start_leaves_none_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They waited for the main thread for ever, and the process with them."""
+
+    class Interrupted(threading.Barrier):
+        def wait(self, timeout: float | None = None) -> int:
+            if threading.current_thread() is threading.main_thread():
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    def run(workers: Workers) -> list[int]:
+        return workers.run(lambda share: share[0][1], [[(0, 1)], [(1, 2)]])
+
+    workers, before = Workers(2), set(threading.enumerate())
+    with monkeypatch.context() as patch:
+        patch.setattr("sqgen.engine.workers.Barrier", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(workers)
+    started = [each for each in set(threading.enumerate()) - before if "compute" in each.name]
+    for thread in started:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in started)
+    assert run(workers) == [1, 2]
+    workers.close()
 
 
 def test_a_meter_counts_other_processes_alone(
