@@ -16,7 +16,7 @@ from ..nets.image_transform import ImageTransform
 from ..nets.imagenet import imagenet_class_names
 from ..nets.layer_types import Shape
 from ..nets.shapes import NetShapes, require_shapes
-from ..text import did_you_mean, printable
+from ..text import counted, did_you_mean, printable
 from ..weights.net_arrays import net_arrays
 from .targets import TARGETS
 from .trained_net import Exported, ExportOptions, TrainedNet
@@ -70,8 +70,8 @@ def export_net(
     if not quantized:
         return exported
     warning = (
-        f"{printable(deployed.source)}: {len(quantized)} layers of Ristretto are written as"
-        " Caffe's, which compute in full precision: quantization_param is left out"
+        f"{printable(deployed.source)}: written in full precision, without the quantization_param"
+        f" of {counted(len(quantized), 'layer')} of Ristretto"
     )
     return exported._replace(warnings=[warning, *exported.warnings])
 

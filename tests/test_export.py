@@ -427,6 +427,5 @@ def test_a_net_of_ristretto_is_written_as_the_plain_one(files: Path, target: str
     assert found.files == plain.files
     assert found.warnings[1:] == plain.warnings
     assert found.warnings[0] == (
-        "n: 3 layers of Ristretto are written as Caffe's, which compute in full precision:"
-        " quantization_param is left out"
+        "n: written in full precision, without the quantization_param of 3 layers of Ristretto"
     )

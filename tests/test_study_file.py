@@ -179,6 +179,7 @@ MISTAKES = {
     f"{SMALL}[prune]\nlossless = true": "[prune] --data: --lossless leaves nothing to reconstruct",
     f"{SMALL}[prune]\nms = 3": "[prune] --ms X and --latency FILE go together",
     f"{SMALL}[quantize]\nactivations = true": "[quantize] no budget: give --bytes",
+    f"{SMALL}[quantize]\nms = 1\nactivations = true\nhardware = 'x.toml'": "[quantize] x.toml",
     f"{SMALL}[encode]\ncommand = 'compress encode'\nbits = 9": "[encode] 9 bits: a shared weight",
     f"{SMALL}[shrink]\ncommand = 'compress train'\nsteps = 3": "[shrink] --steps 3: of pruning",
     f"{SMALL}[test]\nexpect = 'top1'": "[test] --expect top1",

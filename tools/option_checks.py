@@ -68,9 +68,13 @@ def _check_prune(parsed: Parsed) -> None:
 
 
 def _check_quantize(parsed: Parsed) -> None:
+    from ..quantization.hardware_file import read_hardware
     from .quantize_options import QuantizeOptions
 
-    _without_labels(QuantizeOptions.of(parsed)).check()
+    options = QuantizeOptions.of(parsed)
+    _without_labels(options).check()
+    if options.hardware is not None:
+        read_hardware(options.hardware)
 
 
 def _without_labels(options: Any) -> Any:
