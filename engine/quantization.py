@@ -97,12 +97,22 @@ class Quantization:
                     f" '{printable(name)}' have the same weights, so their bits can't differ"
                 )
 
+    def _check_weights(self) -> None:
+        for name in (*self._weight_bits, *self._entropy_bits):
+            if not self._net.parameter(name).data.isfinite().all():
+                raise NetError(
+                    f"{printable(self._net.definition.source)}: layer '{printable(name)}' has"
+                    " weights that are nan or infinite, which no bits stand for; inspect them with"
+                    " sqgen weights show"
+                )
+
     def start(self) -> None:
         """Find the ranges that the file lacks on the net's data, and fit the weights.
 
         Raises:
-            NetError: the net reads no data, or numbers that have no range.
+            NetError: the net reads no data, or numbers that have no range; or a weight is no number.
         """
+        self._check_weights()
         missing = self.uncalibrated
         if missing:
             self.calibrate(observe_data(self._net, missing, self._file.quantizer.images))

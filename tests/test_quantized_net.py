@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from sqgen import parse_net
+from sqgen import NetError, parse_net
 from sqgen.compress.bits_file import BitsFile, QuantizerSettings
 from sqgen.formats.caffemodel import blob_array
 
@@ -221,3 +221,13 @@ def test_memory_for_quantized_blobs_is_checked(monkeypatch: pytest.MonkeyPatch) 
     net.quantize(LayerQuantizers(bottoms={"conv1": symmetric(1, 8)}))
     # Of one record: the quantized numbers, and a byte each for where gradients pass.
     assert needs[1] - needs[0] == 3 * 8 * 6 * (8 + 1)
+
+
+@pytest.mark.parametrize("kind", ["shared", "symmetric"])
+def test_weights_that_are_no_numbers_are_refused(kind: str) -> None:
+    """A ReLU computed with its convolution makes 0 of nan, so that nothing would show."""
+    net = Executor(parse_net(NET, "n"), "TEST", workers=Workers(1))
+    net.parameter("left").data[0, 0, 0, 0] = torch.nan
+    file = BitsFile({"*": 4}, quantizer=QuantizerSettings(weights=kind))
+    with pytest.raises(NetError, match="n: layer 'left' has weights that are nan or infinite"):
+        Quantization(file, net).start()
