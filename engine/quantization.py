@@ -110,7 +110,7 @@ class Quantization:
         """Find the ranges that the file lacks on the net's data, and fit the weights.
 
         Raises:
-            NetError: the net reads no data, or numbers that have no range; or a weight is no number.
+            NetError: the net reads no data, or numbers that have no range; or weights are none.
         """
         self._check_weights()
         missing = self.uncalibrated
