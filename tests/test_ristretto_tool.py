@@ -238,7 +238,7 @@ def test_bits_of_single_layers(run: Path) -> None:
     words = f"{QUANTIZE} --format ristretto --out out --force --bits-from bits.toml".split()
     words.remove("--json")
     table = engine_server.run("sqgen", words, cwd=run).stdout.decode()
-    assert {"bw_params", "bw_layer_in", "bw_layer_out"} <= set(table.splitlines()[0].split())
+    assert {"bw_params", "bw_in", "bw_out"} <= set(table.splitlines()[0].split())
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import click
 from ..errors import FormatError
 from ..nets.image_transform import ImageTransform, Size
 from ..text import printable
+from .progress_bar import print_note
 from .terminal import parse_size, warn
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class PreprocessingChoice(NamedTuple):
             )
         else:
             told = f" (as {self.origin})" if self.origin else ""
-            click.echo(f"sqgen: images are {self.preprocessing}{told}", err=True)
+            print_note(f"sqgen: images are {self.preprocessing}{told}")
 
 
 def check_preprocessing(options: PreprocessingOptions) -> None:

@@ -88,7 +88,8 @@ class RistrettoResult:
         heads.remove("type")
         rows = [[str(layer[head]) for head in heads] for layer in layers]
         numbers = tuple(range(1, len(heads)))
-        print_table(table(heads, rows, right=numbers, width=terminal_width()))
+        shown = [head.replace("_layer_", "_") for head in heads]  # so that it fits 80 columns
+        print_table(table(shown, rows, right=numbers, width=terminal_width()))
         print_agreements(self.agreements)
         source, number, _ = self.images
         echo(f"ranges are those of {number:,} images of {printable(source)}")
