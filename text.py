@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from textwrap import wrap
+from textwrap import TextWrapper
 
 # Severity, date, time, thread, file and line, as glog prints them before each message.
 GLOG_PREFIX = r"([IWEF])(\d{4}(?:\d{4})?) (\d\d:\d\d:\d\d(?:\.\d+)?) +(\d+) ([^\s\]]+):(\d+)\] "
@@ -36,10 +36,16 @@ def counted(number: int, thing: str) -> str:
 
 
 def wrapped(text: str, width: int | None) -> list[str]:
-    """Return a line cut at spaces to fit a width, indented from the second on; None: whole."""
+    """Return a line cut at spaces to fit a width, indented from the second on; None: whole.
+
+    What is longer, such as a path, stays whole.
+    """
     if width is None:
         return [text]
-    return wrap(text, max(width, 20), subsequent_indent="  ", break_on_hyphens=False) or [""]
+    wrapper = TextWrapper(
+        max(width, 20), subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+    )
+    return wrapper.wrap(text) or [""]
 
 
 def escaped(text: str) -> str:

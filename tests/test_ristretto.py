@@ -18,8 +18,6 @@ from sqgen.drawing.layer_text import layer_text as drawn_text
 from sqgen.engine.executor import Executor
 from sqgen.engine.number_formats import FixedPoint, Minifloat, PowersOfTwo, Rounding
 from sqgen.engine.workers import Workers
-from sqgen.exchange.layer_limits import limits
-from sqgen.exchange.toolchains import TOOLCHAINS
 from sqgen.formats import prototxt
 from sqgen.formats.caffemodel import blob_array, read_caffemodel
 from sqgen.formats.fork_fields import COMPUTED
@@ -488,17 +486,6 @@ def test_compressed_weights_fit_the_quantized_net(sqgen: Run, tmp_path: Path) ->
     assert encoded.returncode == 0, encoded.stderr
     done = sqgen("compress", "decode", "w.sqz", "--net", "q.prototxt", "-o", "d.caffemodel")
     assert done.returncode == 0, done.stderr
-
-
-def test_exports_refuse_its_layers(sqgen: Run, tmp_path: Path) -> None:
-    (tmp_path / "q.prototxt").write_text(QUANTIZED)
-    save(random_model(QUANTIZED), tmp_path / "w.caffemodel")
-    done = sqgen(*"export q.prototxt --weights w.caffemodel --for onnx -o q.onnx".split())
-    assert done.returncode == 2
-    assert "q.prototxt:2: layer 'it': a ConvolutionRistretto can't be written" in done.stderr
-    for name in TOOLCHAINS:
-        for param in parse_net(QUANTIZED).param.layer:
-            assert list(limits(param, name)) == [param.type] * (param.type in RISTRETTO_TYPES)
 
 
 def test_pruning_refuses_its_layers() -> None:

@@ -418,6 +418,9 @@ def test_a_note_fits_a_terminal_and_is_one_line_in_a_pipe(
     lines = capsys.readouterr().err.strip().splitlines()  # click leaves a \r of the bar
     assert max(map(len, lines)) <= 60
     assert " ".join(map(str.strip, lines)) == note
+    path = "/".join(["folder"] * 12)
+    progress_bar.print_note(f"sqgen: {path}: skipped")
+    assert path in capsys.readouterr().err  # whole, so that it can be pasted
 
 
 def test_no_escape_sequence_of_an_output_reaches_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
