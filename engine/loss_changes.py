@@ -46,7 +46,6 @@ def loss_changes(
     bottoms: Mapping[str, Sequence[Quantize]],
     batches: Iterable[np.ndarray],
     seed: int = 0,
-    progress: Callable[[], None] = lambda: None,
 ) -> LossChanges:
     """Return gradient x change of each image, for changes of weights and of what layers read.
 
@@ -60,7 +59,6 @@ def loss_changes(
         bottoms: layer -> functions; a change is what one makes of its first bottom, less that.
         batches: images, (batch, channels, height, width) each.
         seed: of the labels.
-        progress: called after each image.
 
     Raises:
         NetError: the net has several outputs, or values that are not finite.
@@ -83,7 +81,6 @@ def loss_changes(
             gradient = gradients.get((name, _WEIGHTS))
             none = np.zeros(len(changes), np.float32)
             found[name].append(none if gradient is None else changes @ gradient.ravel())
-        progress()
     return LossChanges(
         {name: np.array(each, np.float64) for name, each in found.items()}, read.collect()
     )

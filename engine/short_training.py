@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from hashlib import sha256
-from typing import Literal
 
 from ..compress.bits_file import BitsFile
 from ..errors import NetError
@@ -23,10 +22,6 @@ from .workers import Workers
 
 _NO_FILES = {"snapshot": 0, "snapshot_after_train": False, "display": 0, "test_interval": 0}
 _DIGITS = 16
-_TESTS: tuple[Literal["test_iter", "test_net", "test_net_param", "test_state", "weights"], ...] = (
-    *("test_iter", "test_net", "test_net_param", "test_state"),
-    "weights",
-)
 
 
 class ShortTraining:
@@ -49,8 +44,8 @@ class ShortTraining:
         self.param: SolverParameter = parse_solver(text, self._source, [])
         for name, value in _NO_FILES.items():
             setattr(self.param, name, value)
-        for field in _TESTS:
-            self.param.ClearField(field)
+        for field in ("test_iter", "test_net", "test_net_param", "test_state", "weights"):
+            del getattr(self.param, field)[:]
         if iterations is not None:
             self.param.max_iter = iterations
         if self.param.random_seed >= 0:

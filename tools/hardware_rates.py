@@ -77,8 +77,8 @@ def measure_hardware(
     )
     header = (
         f"# Measured by sqgen {__version__}: the median of {count} passes of {printable(space)},\n"
+        "# and of copies of 256 MiB.\n"
     )
-    header += "# and of copies of 256 MiB.\n"
     write_files({target: format_hardware(hardware, header).encode()}, force=False)
     _report(hardware, path, as_json)
 
