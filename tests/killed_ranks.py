@@ -63,8 +63,13 @@ class Kill(NamedTuple):
     number: int = 9
 
 
-def start(folder: Path, kills: list[Kill], *arguments: str) -> subprocess.Popen[str]:
-    """Start a training in a folder that has `solver.prototxt`, in processes of its own."""
+def start(
+    folder: Path, kills: list[Kill], *arguments: str, **variables: str
+) -> subprocess.Popen[str]:
+    """Start a training in a folder that has `solver.prototxt`, in processes of its own.
+
+    The keyword arguments are further variables of its environment.
+    """
     for path in folder.glob("attempt-*"):
         path.unlink()
     plain = json.dumps([list(kill) for kill in kills])
@@ -74,7 +79,7 @@ def start(folder: Path, kills: list[Kill], *arguments: str) -> subprocess.Popen[
         cwd=folder,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
     )
 
 

@@ -34,10 +34,14 @@ Steps = list[list[Any]]
 
 
 class Launched:
-    """A launcher with stand-ins for ranks, in a folder."""
+    """A launcher with stand-ins for ranks, in a folder.
+
+    Attributes:
+        first: code that launchers run first.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.first = folder, ""
         self.processes: list[subprocess.Popen[str]] = []
         (folder / "solver.prototxt").write_text('net: "n" base_lr: 1 snapshot_prefix: "s"')
 
@@ -51,7 +55,7 @@ class Launched:
         """Start it with the steps of its ranks."""
         self.script(**steps)
         process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCHER, *TRAIN, *arguments],
+            [sys.executable, "-c", self.first + LAUNCHER, *TRAIN, *arguments],
             cwd=self.folder,
             stderr=subprocess.PIPE,
             text=True,

@@ -31,13 +31,32 @@ def environment(rank: int, size: int, port: int) -> dict[str, str]:
     }
 
 
+def of_another_machine(rank: int) -> dict[str, str]:
+    """The variables of a rank that seems alone on its machine, so that NCCL shares its GPU."""
+    return {
+        "LOCAL_RANK": "0",
+        "LOCAL_WORLD_SIZE": "1",
+        "NCCL_HOSTID": f"machine{rank}",  # NCCL refuses two ranks of one machine on one GPU
+        "NCCL_SOCKET_IFNAME": "lo",
+    }
+
+
 def run_ranks(
     size: int,
     arguments: Sequence[str],
     folder: Path,
     more: Mapping[int, Sequence[str]] | None = None,
+    variables: Mapping[int, Mapping[str, str]] | None = None,
 ) -> list[tuple[int, str]]:
-    """Run the engine's command line in each rank, with more flags for some; (exit code, log)."""
+    """Run the engine's command line in each rank; (exit code, log).
+
+    Args:
+        size: how many ranks.
+        arguments: of each.
+        folder: where they run.
+        more: further arguments of some ranks.
+        variables: of the environment of some ranks, beside those of `environment`.
+    """
     port = free_port()
 
     def run(rank: int) -> tuple[int, str]:
@@ -45,7 +64,9 @@ def run_ranks(
             "sqgen.engine",
             [*arguments, *(more or {}).get(rank, ())],
             cwd=folder,
-            env=environment(rank, size, port) if size > 1 else {},
+            env={**environment(rank, size, port), **(variables or {}).get(rank, {})}
+            if size > 1
+            else {},
             timeout=PATIENCE,
         )
         return done.returncode, done.stderr.decode()

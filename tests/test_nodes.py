@@ -78,6 +78,19 @@ def test_all_machines_start_again_together(launched: Launched) -> None:
     assert found[0]["MASTER_PORT"] != launched.attempt(0)["environment"]["MASTER_PORT"]
 
 
+def test_another_machine_waits_while_rank_0_writes_a_snapshot(launched: Launched) -> None:
+    launched.first = "from sqgen.engine.distributed import nodes; nodes.LEADER_SECONDS = 1.5\n"
+    saves: Steps = [["mark", "snapshot", 3], ["touch", "saving"], ["wait", 2.5], ["exit", 0]]
+    ends = run(
+        launched,
+        "--max_restarts=1",
+        rank0=[["attempt", 1, *step] for step in saves],
+        rank3=[["until", "saving"], ["wait", 0.3], ["attempt", 1, "kill", "SIGKILL"]],
+        others=[["attempt", 1, "wait", "for-ever"]],
+    )
+    assert [code for code, _ in ends] == [0, 0]
+
+
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_machine_that_is_lost_ends_the_other(launched: Launched, victim: int) -> None:
     processes = start(launched, others=[["touch", "started"], *WAITS])

@@ -20,7 +20,7 @@ import torch.distributed as dist
 
 from ..parameters import Parameter
 from .shards import Shards
-from .world import World, losing_peers
+from .world import World, losing_peers, wait_for
 
 Tensor = torch.Tensor
 Gradients = Sequence[Tensor | None]
@@ -143,7 +143,7 @@ class Bucket:
             self._mean = _mean(self._rows, count)
             return
         with losing_peers():
-            self._work.wait()
+            wait_for(self._work)
             mean = _mean(self._received.view(count, -1), count)
             self._mean = mean.new_empty(len(mean) * self._exchange.world.size)
             self._work = dist.all_gather_into_tensor(self._mean, mean, async_op=True)
@@ -152,7 +152,7 @@ class Bucket:
         """Wait for the mean of each member's gradients over all shards, and what follows them."""
         if self._work is not None:
             with losing_peers():
-                self._work.wait()
+                wait_for(self._work)
             self._work = None
         return torch.split(self._mean, [len(values) for values in self._places[0]])
 

@@ -106,7 +106,7 @@ def _run_attempt(
             if verdict.fault is not None and verdict.fault.kind == STALL:
                 ranks.kill(verdict.fault.rank)  # so that the others lose it, and save
             if verdict.fault is not None and verdict.fault.kind != INTERRUPT:
-                ranks.wait()
+                ranks.wait(node.stay_in_touch)
             return verdict, 0
 
 

@@ -12,7 +12,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO
 
@@ -244,13 +244,20 @@ class LocalRanks:
                 self._unregister(process.pipes)
         return found
 
-    def wait(self) -> None:
-        """Wait for ends that a fault elsewhere causes, longer while a rank writes a snapshot."""
+    def wait(self, meanwhile: Callable[[], None]) -> None:
+        """Wait for ends that a fault elsewhere causes, longer while a rank writes a snapshot.
+
+        Calls `meanwhile` ten times a second or more.
+        """
         start = time.monotonic()
         while len(self._codes) < len(self._ranks):
-            is_saving = any(process.report.phase == SNAPSHOT for process in self._ranks)
+            is_saving = any(
+                process.report.phase == SNAPSHOT and process.rank not in self._codes
+                for process in self._ranks
+            )
             if time.monotonic() - start > (SAVING_SECONDS if is_saving else END_SECONDS):
                 return
             self._selector.select(0.1)
+            meanwhile()
             self.reports()
             self.new_ends()

@@ -27,7 +27,7 @@ LOOPBACK = "127.0.0.1"
 POLL_SECONDS = 0.2
 REMIND_SECONDS = 60.0  # between lines about nodes that are missing
 HELLO_SECONDS = 10.0  # that a connection has to say which node it is
-LEADER_SECONDS = 30.0  # that node 0 has to judge a fault
+LEADER_SECONDS = 30.0  # that node 0 may be silent about a fault
 SEED_BITS = 62
 
 
@@ -150,14 +150,19 @@ class Leader:
         now = time.monotonic()
         for number, peer in self._peers.items():
             self._receive(number, peer, now)
-            if now - self._ticked >= SECONDS:
-                peer.channel.send(alive=True)
-        if now - self._ticked >= SECONDS:
-            self._ticked = now
+        self.stay_in_touch()
         fault = self._judge.verdict(now)
         if fault is None and not self._judge.all_ended:
             return None
         return Verdict(fault)
+
+    def stay_in_touch(self) -> None:
+        """Tell the others now and then that this launcher lives."""
+        now = time.monotonic()
+        if now - self._ticked >= SECONDS:
+            self._ticked = now
+            for peer in self._peers.values():
+                peer.channel.send(alive=True)
 
     def _receive(self, number: int, peer: _Peer, now: float) -> None:
         was_open = peer.channel.is_open
@@ -368,11 +373,14 @@ class Follower:
             text = f"{where} is lost: its launcher ended, or the network"
         elif timeout and now - self._heard > timeout:
             text = f"{where} is silent for {now - self._heard:.0f} s"
-        elif self._fault is not None and now - self._fault[0] > LEADER_SECONDS:
+        elif self._fault is not None and now - max(self._heard, self._fault[0]) > LEADER_SECONDS:
             return Verdict(self._fault[1])
         else:
             return None
         return Verdict(Fault(LOST, None, text, CrashError.exit_code))
+
+    def stay_in_touch(self) -> None:
+        """Node 0 knows by the reports that this launcher lives."""
 
     def describe_ranks(self) -> list[str]:
         """Node 0 describes them."""

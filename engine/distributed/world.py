@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,8 +32,16 @@ Tensor = torch.Tensor
 
 MEETING_TIME = timedelta(minutes=10)  # in which all ranks have to start
 _NO_LIMIT = timedelta(days=365)
+_LOOK_SECONDS = 1e-4  # between two looks at NCCL's work
 _SLURM_PORTS = (20000, 20000)  # the first, and how many: one a job
 _SOCKET = "GLOO_SOCKET_IFNAME"
+# Let a wait for NCCL end with an error when a rank is lost, and nothing else end the process: by
+# default, a wait returns before the GPU is there, and NCCL's watchdog thread aborts the process.
+_NCCL_SETTINGS = {
+    "TORCH_NCCL_BLOCKING_WAIT": "1",
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING": "0",
+    "TORCH_NCCL_SHOW_EAGER_INIT_P2P_SERIALIZATION_WARNING": "false",
+}
 
 
 class World:
@@ -63,10 +72,13 @@ class World:
         return self.rank == 0
 
     def _meet(self, placement: Placement) -> None:
-        backend = "gloo"
+        backend, bound = "gloo", None
         if self.device.type == "cuda":
-            backend = "nccl"
+            # Bound to its device, all of NCCL's messages go through the communicator of all ranks.
+            backend, bound = "nccl", self.device
             torch.cuda.set_device(self.device)  # else NCCL may take another rank's
+            for name, value in _NCCL_SETTINGS.items():
+                os.environ.setdefault(name, value)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -79,6 +91,7 @@ class World:
                     rank=self.rank,
                     world_size=self.size,
                     timeout=_NO_LIMIT,
+                    device_id=bound,
                 )
         except (RuntimeError, ValueError, OSError) as error:
             raise NetError(
@@ -131,8 +144,9 @@ class World:
         """Leave the others; they may go on."""
         if self._store is not None:
             self._store = None
-            with suppress(RuntimeError, ValueError):
-                dist.destroy_process_group()
+            if dist.is_initialized():  # else NCCL was aborted, as a rank was lost
+                with suppress(RuntimeError, ValueError):
+                    dist.destroy_process_group()
 
 
 @contextmanager
@@ -143,8 +157,24 @@ def losing_peers() -> Iterator[None]:
             warnings.simplefilter("ignore", FutureWarning)
             yield
     except (RuntimeError, ValueError) as error:
+        _abort_nccl()
         reason = printable(str(error).strip().partition("\n")[0], 300)
         raise PeerLostError(f"lost the other ranks: {reason}") from None
+
+
+def wait_for(work: Any) -> None:
+    """Wait for a collective that was started, with `losing_peers` around."""
+    if dist.is_nccl_available() and dist.get_backend() == dist.Backend.NCCL:
+        while not work.is_completed():  # NCCL's own wait looks once a millisecond
+            time.sleep(_LOOK_SECONDS)
+    work.wait()
+
+
+def _abort_nccl() -> None:
+    """End what NCCL computes with a rank that is gone: a snapshot would wait behind it."""
+    if dist.is_initialized() and dist.get_backend() == dist.Backend.NCCL:
+        with suppress(RuntimeError, ValueError, AttributeError):  # PyTorch 2.6 and newer have it
+            dist.distributed_c10d._abort_process_group()
 
 
 def _open_store(placement: Placement) -> Any:

@@ -132,7 +132,9 @@ class _BatchNormWithRelu(torch.autograd.Function):
         results = torch.ops.aten.native_batch_norm_backward(
             _channels_last(g), centered, factor, None, None, zeros, inverse, True, ctx.eps, needs
         )
-        return (*results, *(None,) * 4)
+        # On a GPU, there are also gradients that are not needed.
+        wanted = (g if needed else None for g, needed in zip(results, needs, strict=True))
+        return (*wanted, *(None,) * 4)
 
 
 def _channels_last(x: Tensor) -> Tensor:
