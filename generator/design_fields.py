@@ -15,7 +15,8 @@ VERSIONS = ("1.0", "1.1")
 STEMS = ("1.0", "1.1", "small")
 BACKENDS = ("lmdb", "leveldb", "imagedata")
 CONCAT_ORDERS = ("1x1,3x3", "3x3,1x1")
-CLASSIFIER_FILLERS = ("gaussian", "xavier", "msra")
+FILLERS = ("xavier", "msra")
+CLASSIFIER_FILLERS = ("gaussian", *FILLERS)
 NAMINGS = ("squeezenet", "residual", "firenet", "generator")
 STYLES = ("clean", "v1.0", "v1.1", "residual", "firenet", "generator")
 
@@ -91,6 +92,14 @@ class DesignFields:
         "net",
         "--classifier-relu",
         "a ReLU after the classifier, as published; it may kill small nets",
+    )
+    filler: str = _option(
+        "xavier",
+        "net",
+        "--filler",
+        "how all other convolutions start, as published; msra: with the deviation that keeps"
+        " signals under ReLUs",
+        choices=FILLERS,
     )
     classifier_filler: str = _option(
         "gaussian",

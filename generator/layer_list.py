@@ -167,7 +167,7 @@ class _Builder:
         *,
         pad: int = 0,
         stride: int = 1,
-        filler: str = "xavier",
+        filler: str | None = None,
         lr: float = 1.0,
         relu: str | None = None,
     ) -> None:
@@ -183,7 +183,7 @@ class _Builder:
             pad=pad if pad or explicit else None,
             kernel=kernel,
             stride=stride if stride != 1 or explicit else None,
-            filler=filler if self.fillers else None,
+            filler=(filler or self.design.filler) if self.fillers else None,
             bias_filler=explicit and self.fillers,
         )
         if relu is None:

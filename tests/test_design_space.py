@@ -263,6 +263,17 @@ def test_sizes_of_the_papers_sweep(ratio: float, megabytes: float) -> None:
     assert total.weight_bytes / 2**20 == pytest.approx(megabytes, rel=0.05)
 
 
+def test_fillers_of_the_classifier_and_of_all_others() -> None:
+    text = build(Design(filler="msra", classifier_filler="xavier", bypass="complex"))
+    of_layer = {
+        layer.name: layer.convolution_param.weight_filler.type
+        for layer in parse_net(text).param.layer
+        if layer.type == "Convolution"
+    }
+    assert of_layer.pop("conv10") == "xavier"
+    assert set(of_layer.values()) == {"msra"}
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_options_on_a_preset_change_just_what_they_name(name: str) -> None:
     base = build(preset(name)).splitlines()[2:]
