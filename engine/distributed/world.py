@@ -35,11 +35,12 @@ _NO_LIMIT = timedelta(days=365)
 _LOOK_SECONDS = 1e-4  # between two looks at NCCL's work
 _SLURM_PORTS = (20000, 20000)  # the first, and how many: one a job
 _SOCKET = "GLOO_SOCKET_IFNAME"
-# Let a wait for NCCL end with an error when a rank is lost, and nothing else end the process: by
-# default, a wait returns before the GPU is there, and NCCL's watchdog thread aborts the process.
+# A wait for NCCL ends with an error when a rank is lost, and nothing else ends the process: else a
+# wait returns before the GPU is there, and a thread of NCCL's aborts the process.
 _NCCL_SETTINGS = {
     "TORCH_NCCL_BLOCKING_WAIT": "1",
     "TORCH_NCCL_ASYNC_ERROR_HANDLING": "0",
+    # Results of a test go to rank 0 one by one.
     "TORCH_NCCL_SHOW_EAGER_INIT_P2P_SERIALIZATION_WARNING": "false",
 }
 
