@@ -4,8 +4,10 @@
       -o build/latency --threads 2
 
 Draws nets: of each set of layers that lose channels together, a random share from --least to all is
-kept. Each net runs forward in turns with the whole one, so that both see the same machine, with
-random weights and inputs. The table was measured with as many threads, and the batch is its own.
+kept. In each of several rounds, all nets run forward one after the other, each in turns with the
+whole one, so that all see the same machine, with random weights and inputs. How alike the odd and
+the even rounds rank the nets is what a table could reach at most. The table was measured with as
+many threads, and the batch is its own.
 
 OUT gets `results.csv` (a row a net) and `table.txt`. It needs `pip install 'sqgen[engine]'`.
 """
@@ -16,9 +18,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +43,7 @@ from .experiment import Findings, report_findings
 
 _WARM_UP = 3  # passes
 MILLI = 1e3
+Array = np.ndarray[Any, Any]
 
 
 class Row(NamedTuple):
@@ -51,14 +54,24 @@ class Row(NamedTuple):
         macs: of an image.
         predicted: milliseconds of a batch by the table.
         measured: the median of its passes.
-        whole: what the whole net takes at the time: `measured` by the median ratio of two turns.
+        share: its time by the whole net's in the same turn: the median.
+        odd, even: likewise, of the odd and of the even rounds.
     """
 
     net: int
     macs: int
     predicted: float
     measured: float
-    whole: float
+    share: float
+    odd: float
+    even: float
+
+
+class WholeNet(NamedTuple):
+    """Milliseconds of the whole net: by the table, and the median of its passes."""
+
+    predicted: float
+    measured: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of results")
     parser.add_argument("--nets", type=int, default=30, metavar="N", help="pruned nets [30]")
     parser.add_argument("--least", type=float, default=0.2, metavar="X", help="share [0.2]")
-    parser.add_argument("--iterations", type=int, default=30, metavar="N", help="passes [30]")
+    parser.add_argument("--rounds", type=int, default=6, metavar="N", help="of all nets [6]")
+    parser.add_argument("--iterations", type=int, default=10, metavar="N", help="of a round [10]")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="[one a core]")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of nets [0]")
     options = parser.parse_args(arguments)
@@ -84,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return report_findings("latency_experiment", options.out, find)
 
 
-def _run(options: argparse.Namespace) -> tuple[list[Row], float]:
-    """Measure all nets; return them, and what the whole one takes by the table."""
+def _run(options: argparse.Namespace) -> tuple[list[Row], WholeNet]:
+    """Measure all nets; return them and the whole one."""
     times = read_latency_table(options.table)
     threads = options.threads or available_cores()
     was = times.conditions.get("threads", threads)
@@ -93,26 +107,46 @@ def _run(options: argparse.Namespace) -> tuple[list[Row], float]:
         raise DesignError(
             f"{printable(options.table)}: measured with {was} threads; give --threads {was}"
         )
-    if options.nets < 3 or not 0 < options.least <= 1 or options.iterations < 1:
-        raise DesignError("give 3 --nets or more, --least above 0 up to 1, 1 of --iterations")
+    if options.nets < 3 or not 0 < options.least <= 1:
+        raise DesignError("give 3 --nets or more, and --least above 0 up to 1")
+    if options.rounds < 2 or options.iterations < 1:
+        raise DesignError("give 2 --rounds or more, and 1 of --iterations or more")
     memory.keep_freed_memory()
     net = deploy_net(read_net(options.net), times.batch).definition
     rng = np.random.default_rng(options.seed)
+    nets = [random_net(net, options.least, rng) for _ in range(options.nets)]
+    shapes = [require_shapes(each, "TEST") for each in (net, *nets)]
+    predicted = [times.predict(each, options.net) for each in shapes]
     workers = Workers(threads)
     precision = times.conditions.get("precision", "fp32")
-    whole = Executor(net, "TEST", workers=workers, precision=precision)
-    _fill(whole, rng)
+    whole, *executors = (
+        _filled(Executor(each, "TEST", workers=workers, precision=precision), rng)
+        for each in (net, *nets)
+    )
+    turns = _turns_of_all(executors, whole, options, rng)
     rows = []
-    for number in range(1, options.nets + 1):
-        left = random_net(net, options.least, rng)
-        executor = Executor(left, "TEST", workers=workers, precision=precision)
-        _fill(executor, rng)
-        shapes = require_shapes(left, "TEST")
-        measured = time_in_turns(executor, whole, options.iterations, rng)
-        macs = sum(item.macs for item in shapes.layers) // times.batch
-        rows.append(Row(number, macs, times.predict(shapes, options.net), *measured))
-        print(f"{number} of {options.nets} done", file=sys.stderr)
-    return rows, times.predict(require_shapes(net, "TEST"), options.net)
+    for number, of_net in enumerate(turns):
+        macs = sum(item.macs for item in shapes[1 + number].layers) // times.batch
+        own, ratios = of_net[..., 0], of_net[..., 0] / of_net[..., 1]
+        shares = [float(np.median(each)) for each in (ratios, ratios[::2], ratios[1::2])]
+        rows.append(Row(1 + number, macs, predicted[1 + number], float(np.median(own)), *shares))
+    return rows, WholeNet(predicted[0], float(np.median(turns[..., 1])))
+
+
+def _turns_of_all(
+    executors: Sequence[Executor],
+    whole: Executor,
+    options: argparse.Namespace,
+    rng: np.random.Generator,
+) -> Array:
+    """Return (nets, rounds, passes, 2): milliseconds of a net and of the whole one in each turn."""
+    rounds = []
+    for number in range(1, options.rounds + 1):
+        rounds.append(
+            [time_in_turns(each, whole, options.iterations, rng) for each in executors],
+        )
+        print(f"round {number} of {options.rounds} done", file=sys.stderr)
+    return np.stack(rounds, 1)
 
 
 def random_net(net: NetDefinition, least: float, rng: np.random.Generator) -> NetDefinition:
@@ -127,22 +161,19 @@ def random_net(net: NetDefinition, least: float, rng: np.random.Generator) -> Ne
     return parse_net(to_text(param), net.source)
 
 
-def _fill(executor: Executor, rng: np.random.Generator) -> None:
+def _filled(executor: Executor, rng: np.random.Generator) -> Executor:
     """Give layers random weights."""
     for layer in executor.wiring.layers:
         if layer.blobs:
             arrays = [0.05 * rng.standard_normal(b.shape, np.float32) for b in layer.blobs]
             executor.set_blobs(layer.name, arrays)
+    return executor
 
 
 def time_in_turns(
     executor: Executor, whole: Executor, iterations: int, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Return the milliseconds of passes of a net and of the whole one, run in turns.
-
-    The first is a median; the second is what it is by the median ratio of a turn's two times, so
-    that a machine that is slower for a while changes both alike.
-    """
+) -> Array:
+    """Return (iterations, 2): milliseconds of passes of a net and of the whole one, in turns."""
     arrays = [_random_input(each, rng) for each in (executor, whole)]
     turns = []
     for _ in range(_WARM_UP + iterations):
@@ -150,10 +181,8 @@ def time_in_turns(
         for each, own in zip((executor, whole), arrays, strict=True):
             each.forward(own)
             stamps.append(perf_counter())
-        turns.append((stamps[1] - stamps[0], stamps[2] - stamps[1]))
-    turns = turns[_WARM_UP:]
-    own_time = median(own for own, _ in turns) * MILLI
-    return own_time, own_time / median(own / other for own, other in turns)
+        turns.append(np.diff(stamps) * MILLI)
+    return np.stack(turns[_WARM_UP:])
 
 
 def _random_input(executor: Executor, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -175,15 +204,10 @@ def relative_error(predicted: Sequence[float], measured: Sequence[float]) -> flo
     return fmean(abs(p / m - 1) for p, m in zip(predicted, measured, strict=True))
 
 
-def summary_lines(rows: Sequence[Row], whole: float) -> list[str]:
-    """Return the table.
-
-    Args:
-        rows: the nets.
-        whole: milliseconds of the whole net by the table.
-    """
+def summary_lines(rows: Sequence[Row], whole: WholeNet) -> list[str]:
+    """Return the table of the nets and the whole one."""
     predicted, measured = [row.predicted for row in rows], [row.measured for row in rows]
-    shares = [p / whole for p in predicted], [row.measured / row.whole for row in rows]
+    shares = [row.predicted / whole.predicted for row in rows]
     lines = [
         [
             name,
@@ -193,12 +217,13 @@ def summary_lines(rows: Sequence[Row], whole: float) -> list[str]:
         ]
         for name, columns in (
             ("milliseconds", (predicted, measured)),
-            ("share of the whole net's", shares),
+            ("share of the whole net's", (shares, [row.share for row in rows])),
+            ("odd rounds against even", ([row.odd for row in rows], [row.even for row in rows])),
         )
     ]
     heads = [f"{len(rows)} nets", "mean error %", "bias %", "rank correlation"]
     ranges = f"measured: {min(measured):.2f} to {max(measured):.2f} ms a batch"
-    everything = f"the whole net: {median(row.whole for row in rows):.2f} ms, {whole:.2f} predicted"
+    everything = f"the whole net: {whole.measured:.2f} ms, {whole.predicted:.2f} predicted"
     return [*table(heads, lines, right=(1, 2, 3)), "", f"{ranges}; {everything}"]
 
 

@@ -260,16 +260,17 @@ def test_lazy_blobs_of_squeezenet() -> None:
 
 
 def test_the_error_and_the_rank_correlation_of_predictions() -> None:
-    from sqgen.studies.latency_experiment import Row, relative_error, summary_lines
+    from sqgen.studies.latency_experiment import Row, WholeNet, relative_error, summary_lines
     from sqgen.studies.latency_experiment import rank_correlation as ranks
 
     assert relative_error([1.0, 3.0], [2.0, 2.0]) == 0.5
     assert ranks([1, 2, 3], [10, 200, 30]) == pytest.approx(0.5)  # 1 - 6 * 2 / (3 * 8)
     assert ranks([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
-    rows = [Row(n, 100, 2.0 * n, 1.0 * n, 4.0) for n in (1, 2, 3)]
-    lines = summary_lines(rows, whole=8.0)  # twice too much, as of the whole net
+    rows = [Row(n, 100, 2.0 * n, 1.0 * n, n / 4, odd=n % 3, even=n) for n in (1, 2, 3)]
+    lines = summary_lines(rows, WholeNet(8.0, 4.0))  # twice too much, as of the whole net
     assert lines[1].split()[-3:] == ["100.0", "+100.0", "1.000"]
     assert lines[2].split()[-3:] == ["0.0", "+0.0", "1.000"]
+    assert lines[3].split()[-1] == f"{ranks([1, 2, 0], [1, 2, 3]):.3f}"
 
 
 def test_the_experiment_draws_measures_and_writes(tmp_path: Path) -> None:
@@ -280,7 +281,7 @@ def test_the_experiment_draws_measures_and_writes(tmp_path: Path) -> None:
     table.conditions = {"threads": 1}
     (tmp_path / "t.toml").write_bytes(table.to_toml())
     words = [str(tmp_path / "t.toml"), "--net", str(tmp_path / "net.prototxt")]
-    words += ["-o", str(tmp_path / "out"), "--nets", "3", "--iterations", "1"]
+    words += ["-o", str(tmp_path / "out"), "--nets", "3", "--rounds", "2", "--iterations", "1"]
     assert latency_experiment.main([*words, "--threads", "2"]) == 2
     assert not (tmp_path / "out").exists()
     assert latency_experiment.main([*words, "--threads", "1"]) == 0
