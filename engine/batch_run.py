@@ -74,6 +74,7 @@ class BatchRun:
         random_key: first record of a micro-batch -> the key of its random numbers.
         dtype: of the inputs.
         device: of the inputs and parameters.
+        keeps_nan: whether no kernel may hide nan.
         on_gradient: gets each gradient of a batch that runs whole, as soon as it is computed.
     """
 
@@ -87,6 +88,7 @@ class BatchRun:
     random_key: Callable[[int], tuple[int, int, int]]
     dtype: torch.dtype
     device: torch.device
+    keeps_nan: bool = False
     on_gradient: OnGradient | None = None
 
     @property
@@ -151,7 +153,8 @@ class BatchRun:
     ) -> None:
         """Run the micro-batch of these records, or the whole batch; add its results to `result`."""
         first = records[0] if records is not None else 0
-        context = PassContext(self.weights, self.gradients, self.random_key(first), normalizers)
+        key = self.random_key(first)
+        context = PassContext(self.weights, self.gradients, key, normalizers, self.keeps_nan)
         with torch.set_grad_enabled(self.gradients), torch.inference_mode(not self.gradients):
             blobs: dict[str, BlobValue] = {}
             for name, blob in self.inputs.items():

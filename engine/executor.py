@@ -24,10 +24,11 @@ from .batch_run import BatchRun, OnGradient
 from .forward import ForwardPass
 from .fusion import fused_schedule
 from .hooks import Hook, Hooks
-from .input_batch import InputLayers, read_array
+from .input_batch import InputBlob, InputLayers, read_array
 from .integer_pass import integer_schedule
 from .kernels import SOURCES
 from .kernels.base import BlobValue, PassContext, PassWeights, ScoreCounts, materialize
+from .kernels.convolution import is_fused
 from .kernels.integer import IntegerConvolution
 from .loader import Loader
 from .microbatch import can_split, largest_blob, loss_labels
@@ -36,7 +37,7 @@ from .quantizers import LayerQuantizers, Quantizer
 from .schedule import Step, layer_steps, schedule_releases, step_graph
 from .setup_log import SourceLog, log_wiring
 from .tape import Tape
-from .tensors import to_array
+from .tensors import all_finite, to_array
 from .wiring import wire_net
 from .workers import Workers
 
@@ -425,10 +426,11 @@ class Executor:
         kept = self._select_blobs(keep) | set(self.outputs)
         passes = self._learned_passes() if gradients else {}
         inputs = self.inputs.next(arrays, self.random_key(0), hooks)
+        weights = self._differentiable_weights() if gradients else self.fixed_weights()
         run = BatchRun(
             steps=self._schedule(kept, hooks),
             inputs=inputs,
-            weights=self._differentiable_weights() if gradients else self.fixed_weights(),
+            weights=weights,
             gradients=gradients,
             labels=self._labels,
             keep=kept,
@@ -436,6 +438,7 @@ class Executor:
             random_key=self.random_key,
             dtype=self.input_dtype,
             device=self.device,
+            keeps_nan=self._keeps_nan(weights, inputs),
             on_gradient=_cut(on_gradient, passes),
         )
         if self.splits_batches and hooks.per_record and run.has_one_batch_size:
@@ -446,6 +449,12 @@ class Executor:
         self.passes += 1
         blobs = {name: outcome.blobs[name] for name in (*self.outputs, *outcome.blobs)}
         return BatchResult(outcome.loss, blobs, run.records, outcome.score_counts)
+
+    def _keeps_nan(self, weights: PassWeights, inputs: Mapping[str, InputBlob]) -> bool:
+        """Return whether nan may come up in a batch, which oneDNN's fused ReLU would hide."""
+        if not is_fused(self.dtype, self.device):
+            return False
+        return not (weights.finite and all(blob.is_finite() for blob in inputs.values()))
 
     def _select_blobs(self, keep: Container[str]) -> frozenset[str]:
         """Return the names of the net's blobs that are in `keep`."""
@@ -535,13 +544,22 @@ class Executor:
                 for parameter, tensor in zip(self.parameters.unique, self._tensors(), strict=True)
             ],
             self.quantizers.bottoms,
+            self._has_finite_parameters(),
         )
 
     def fixed_weights(self) -> PassWeights:
         """Return the parameters for passes without gradients, cached until they change."""
         if self._weights is None:
-            self._weights = PassWeights(list(self._tensors()), self.quantizers.bottoms)
+            self._weights = PassWeights(
+                list(self._tensors()), self.quantizers.bottoms, self._has_finite_parameters()
+            )
         return self._weights
+
+    def _has_finite_parameters(self) -> bool:
+        """Return whether no parameter is nan or inf; not checked where no kernel hides that."""
+        if not is_fused(self.dtype, self.device):
+            return True
+        return all_finite(parameter.data for parameter in self.parameters.unique)
 
     def _tensors(self) -> Iterator[Tensor]:
         """Yield each parameter quantized, and in the dtype of the computation."""

@@ -15,6 +15,7 @@ from ..text import printable
 from .fillers import fill
 from .hooks import Hooks
 from .loader import Loader
+from .tensors import all_finite
 from .wiring import WiredLayer
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ class InputBlob:
     def records(self) -> int:
         """Records in the batch; a scalar counts as one."""
         return len(self.values) if self.values.dim() else 1
+
+    def is_finite(self) -> bool:
+        """Return whether the values that layers read are no nan or inf; bytes are none."""
+        factors = [torch.tensor(self.scale), *([] if self.mean is None else [self.mean])]
+        tensors = [self.values, *([] if self.finished else factors)]
+        return all_finite(tensor for tensor in tensors if tensor.is_floating_point())
 
     def slice_records(
         self, start: int, end: int, dtype: torch.dtype, device: torch.device

@@ -85,11 +85,13 @@ class PassWeights:
     Attributes:
         tensors: by number of the parameter; shared ones are one object.
         bottoms: layer -> what its bottoms pass through before it reads them, such as a quantizer.
+        finite: whether no value is nan or inf, where a kernel could hide that.
         derived: a cache of reordered or sliced forms, under keys chosen by the kernels.
     """
 
     tensors: list[Tensor]
     bottoms: Mapping[str, BottomChange] = field(default_factory=dict)
+    finite: bool = True
     derived: dict[Any, Any] = field(default_factory=dict)
 
 
@@ -104,12 +106,14 @@ class PassContext:
             is reproducible with any number of threads, and can be resumed.
         normalizers: number of a loss layer in the net -> divisor of its loss over the whole batch;
             empty where the pass computes the whole batch.
+        keeps_nan: whether no kernel may make 0 of nan, as parameters or inputs hold nan or inf.
     """
 
     weights: PassWeights
     gradients: bool
     key: tuple[int, int, int]
     normalizers: dict[int, float] = field(default_factory=dict)
+    keeps_nan: bool = False
 
     def uniform(self, layer: int, like: Tensor, *, per_batch: bool = False) -> Tensor:
         """Return uniform numbers in [0, 1) for a layer, in the shape of `like`.

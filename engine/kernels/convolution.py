@@ -54,6 +54,11 @@ if _ONEDNN:
     _REORDER = torch.ops.mkldnn._reorder_convolution_weight.default
 
 
+def is_fused(dtype: torch.dtype, device: torch.device) -> bool:
+    """Return whether oneDNN's fused operators run, whose ReLU makes 0 of nan."""
+    return _ONEDNN and device.type == "cpu" and dtype in _ONEDNN_TYPES
+
+
 class WindowKernel(Kernel):
     """A layer with windows along 1 to 3 spatial axes, those behind the axis of the channels."""
 
@@ -128,7 +133,8 @@ class Convolution(WindowKernel):
         parts = x.tensors if isinstance(x, LazyConcat) else [x]
         if any(part.dtype != weight.dtype for part in parts):
             x = map_lazy(lambda part: part.to(weight.dtype), x)
-        fused = _ONEDNN and weight.device.type == "cpu" and weight.dtype in _ONEDNN_TYPES
+        hides_nan = self.relu and context.keeps_nan
+        fused = not hides_nan and is_fused(weight.dtype, weight.device)
         if fused and len(self.kernel) == 2 and not context.gradients:
             if self.pointwise and self.group == 1:
                 return self._pointwise(context, x, weight, bias)
