@@ -113,10 +113,10 @@ def _run_seed(folder: Path, seed: int, *, macs: float, trials: int, iterations: 
     whole_net = replace(net, folder=folder / DENSE)
 
     def fine_tune(place: Path, method: str) -> dict[str, Any]:
-        search = ("--by", method, "--trials", trials, "--seed", seed)
+        search = () if method == UNIFORM else ("--trials", trials, "--seed", seed)
         result = sqgen(
             *("prune", dense["snapshot"], "--net", whole_net.path, "--out", "."),
-            *("--macs", f"{macs:g}", "--data", digits / "train_lmdb", *search),
+            *("--macs", f"{macs:g}", "--data", digits / "train_lmdb", "--by", method, *search),
             *("--no-proof", "--json"),
             cwd=place,
         )

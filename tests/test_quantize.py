@@ -427,11 +427,12 @@ def test_what_the_best_trial_leaves_of_the_budget_is_used(
 )
 def test_the_files(folder: Path, sqgen: Run, by: str, quantizer: str) -> None:
     pytest.importorskip("torch", reason=NO_TORCH)
-    options = ("--bytes", "0.6", "--by", by, "--quantizer", quantizer, "--trials", "4")
+    is_search = by not in ("uniform", "fisher")
+    options = ["--bytes", "0.6", "--by", by, "--quantizer", quantizer]
+    options += ["--trials", "4"] if is_search else []
     done = sqgen(*command(*options, "--out", "q", "--json"))
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    is_search = by not in ("uniform", "fisher")
     names = {path.name for path in (folder / "q").iterdir()}
     assert names == {*result["files"], *(["trials.jsonl"] if is_search else [])}
     data = (folder / "q" / "quantized.sqz").read_bytes()
@@ -574,6 +575,8 @@ def test_a_strange_journal_is_one_line(tmp_path: Path, sqgen: Run, choice: tuple
         ("--bops 0.5 --activations --activation-bits 8", "give one"),
         ("--bytes 0.6 --by greedy --trials 3", "--trials 3: --by greedy tries each of 11 sets"),
         ("--bytes 0.6 --by uniform --resume", "--resume: goes on with a search"),
+        ("--bytes 0.6 --by uniform --trials 9", "--trials: goes with a search, --by random, gr"),
+        ("--bytes 0.6 --by fisher --trials 9", "evolution, knapsack, ddpg, haq"),
         ("--bytes 0.6 --by amc", "'amc' is not one of"),
         ("--bytes 0.6 --score top-1 --data images", "--score top-1: needs labels"),
         ("--bytes 0.6 --data nowhere", "nowhere: has no images"),

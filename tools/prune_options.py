@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -15,6 +15,7 @@ from .picture_file import PictureFile, dark_option
 from .search_options import (
     FISHER,
     METHODS,
+    SEARCHES,
     UNIFORM,
     SearchOptions,
     add_options,
@@ -86,7 +87,9 @@ prune_options = add_options(*_OPTIONS)
 
 @dataclass(frozen=True)
 class PruneOptions(SearchOptions):
-    """The options as typed."""
+    """The options as typed; `by` is empty without a budget."""
+
+    searches: ClassVar[Sequence[str]] = [method for method in SEARCHES if method in BY]
 
     ratios: str | None
     ratio_for: tuple[str, ...]
@@ -108,9 +111,10 @@ class PruneOptions(SearchOptions):
     @classmethod
     def of(cls, typed: Mapping[str, Any]) -> PruneOptions:
         """Return options as typed; without `--by`, images search for what is within a budget."""
-        options = cls(**{**typed, "by": typed["by"] or UNIFORM})
-        searches = typed["by"] is None and options._has_budget and options.data is not None
-        return replace(options, by=BEST) if searches else options
+        options = cls(**{**typed, "by": typed["by"] or ""})
+        if options.by or not options._has_budget:
+            return options
+        return replace(options, by=UNIFORM if options.data is None else BEST)
 
     def check(self) -> None:
         """Refuse options that contradict each other, before anything is read.
@@ -123,6 +127,8 @@ class PruneOptions(SearchOptions):
         self._check_lossless()
         if self.is_search and not (self._has_budget and self.data is not None):
             raise click.UsageError(f"--by {self.by}: give a budget ({BUDGETS}), and --data")
+        if self.by and not self._has_budget:
+            raise click.UsageError(f"--by {self.by}: give a budget ({BUDGETS})")
         super().check()
         self._parse_budgets()
         self._check_bits()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -102,7 +102,13 @@ def search_options(
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """Options as typed that all commands with a search have."""
+    """Options as typed that all commands with a search have.
+
+    Attributes:
+        searches: the command's methods that try nets.
+    """
+
+    searches: ClassVar[Sequence[str]] = SEARCHES
 
     weights: str
     net_path: str
@@ -137,15 +143,17 @@ class SearchOptions:
         check_preprocessing(self.preprocessing)
 
     def _check_search(self) -> None:
-        searches = ", ".join(SEARCHES)
-        if self.resume and not self.is_search:
-            raise click.UsageError(f"--resume: goes on with a search, --by {searches}")
-        if self.scores_from and not self.is_search:
-            raise click.UsageError(f"--scores-from: goes with a search, --by {searches}")
         if self.trials is not None and not 0 < self.trials <= MOST_TRIALS:
             raise click.UsageError(f"--trials {self.trials}: give 1 to {MOST_TRIALS:,}")
-        if self.score is not None and not self.is_search:
-            raise click.UsageError(f"--score: goes with a search, --by {searches}")
+        typed = {
+            "--resume: goes on": self.resume,
+            "--scores-from: goes": bool(self.scores_from),
+            "--trials: goes": self.trials is not None,
+            "--score: goes": self.score is not None,
+        }
+        for words, is_typed in typed.items():
+            if is_typed and not self.is_search:
+                raise click.UsageError(f"{words} with a search, --by {', '.join(self.searches)}")
         if self.score == TOP1 and not is_lmdb(self.data or ""):
             raise click.UsageError(
                 f"--score top-1: needs labels; --data {printable(self.data or '')} is no LMDB"
