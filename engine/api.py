@@ -146,6 +146,11 @@ class Net:
             compute_in_integers(net, quantization)
 
     @property
+    def source(self) -> str:
+        """The net's file, or what stands for it in messages."""
+        return self._executor.definition.source
+
+    @property
     def uninitialized(self) -> list[str]:
         """Layers with parameters that the weights lack: they keep their fillers' values."""
         return sorted(self._executor.uninitialized)

@@ -189,7 +189,8 @@ def choose_preprocessing(
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] not in (1, 3):
         shown = ", ".join(f"{name} {shape}" for name, shape in net.inputs.items()) or "none"
         raise NetError(
-            f"takes nets with one input of images, not {shown}; give the deploy prototxt"
+            f"{printable(net.source)}: has the inputs {printable(shown, 200)}, where one of images"
+            " is wanted; give the deploy prototxt"
         )
     channels, height, width = shapes[0][1:]
     told = transform or ImageTransform(crop=(height, width))

@@ -354,7 +354,7 @@ def test_weights_that_do_not_fit(files: Path) -> None:
         (
             'layer { name: "in" type: "Input" top: "x" top: "y" input_param {'
             " shape { dim: 1 dim: 3 } } } " + layer("Eltwise", "sum", "x y"),
-            "takes nets with one input of images, not x",
+            r"n: has the inputs x \(1, 3\), y \(1, 3\), where one of images is wanted",
         ),
         (
             net_input()
