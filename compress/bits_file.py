@@ -17,7 +17,7 @@ All tables may be left out. `compress encode` reads the bits of weights alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from glob import escape
@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from ..errors import DesignError, FormatError
 from ..formats import toml
+from ..formats.ristretto import RISTRETTO_TYPES
 from ..formats.schema import LayerParameter
 from ..json_form import from_json
 from ..text import did_you_mean, printable
@@ -179,17 +180,25 @@ class BitsFile:
         Raises:
             DesignError: one is of none.
         """
+        layers = list(layers)
         names = [layer.name for layer in layers if layer.type in QUANTIZED_TYPES]
         for pattern in (*self.weights, *self.activations, *self.entropy):
             if not any(fnmatchcase(name, pattern) for name in names):
-                self._refuse_layer(pattern, names)
+                self._refuse_layer(pattern, layers)
         for name in (*self.ranges, *self.values):
             if name not in names:
-                self._refuse_layer(name, names)
+                self._refuse_layer(name, layers)
 
-    def _refuse_layer(self, name: str, names: Iterable[str]) -> None:
+    def _refuse_layer(self, name: str, layers: Sequence[LayerParameter]) -> None:
+        """Refuse a name, or a pattern of names."""
         where = f"{printable(self.source)}: " if self.source else ""
-        hint = did_you_mean(name, names)
+        for layer in layers:
+            if layer.type in RISTRETTO_TYPES and fnmatchcase(layer.name, name):
+                raise DesignError(
+                    f"{where}layer '{printable(layer.name)}' is {layer.type}, which has bits in the"
+                    " net itself: give the plain net, or no other bits"
+                )
+        hint = did_you_mean(name, (x.name for x in layers if x.type in QUANTIZED_TYPES))
         raise DesignError(f"{where}no layer to quantize is named '{printable(name)}'{hint}")
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqgen import DesignError, NetError, parse_net, read_net
+from sqgen.compress.bits_file import BitsFile
 from sqgen.engine.executor import Executor
 from sqgen.formats import prototxt
 from sqgen.formats.schema import QuantizationParameter
@@ -276,3 +277,33 @@ def test_mistakes_are_one_line(run: Path, options: str, message: str) -> None:
     assert (done.returncode, done.stdout) == (2, b"")
     assert message in done.stderr.decode().splitlines()[-1]
     assert not (run / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        (BitsFile(weights={"c": 8}), "c"),
+        (BitsFile(activations={"f": 8}), "f"),
+        (BitsFile(entropy={"[c]": 2.5}), "c"),
+        (BitsFile(ranges={"f": (0.0, 1.0)}), "f"),
+        (BitsFile().with_default_bits(8, None), "c"),
+    ],
+)
+def test_bits_of_layers_that_have_their_own(file: BitsFile, name: str) -> None:
+    with pytest.raises(DesignError, match=f"layer '{name}' is .*Ristretto, which has bits in the"):
+        file.check_layers(made().param.layer)
+    with pytest.raises(DesignError, match=r"no layer to quantize is named 'd'$"):
+        BitsFile(weights={"d": 8}).check_layers(made().param.layer)
+    file.check_layers(parse_net(TEXT).param.layer)
+
+
+def test_a_net_of_ristretto_takes_no_file_of_bits(run: Path) -> None:
+    quantized(run)
+    (run / "bits.toml").write_text('"conv1" = 4\n')
+    words = f"test --model out/ristretto.prototxt --weights {START} --engine torch"
+    done = engine_server.run("sqgen", [*words.split(), "--quantize", "bits.toml"], cwd=run)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().endswith(
+        "\nsqgen: bits.toml: layer 'conv1' is ConvolutionRistretto, which has bits in the net"
+        " itself: give the plain net, or no other bits\n"
+    )
