@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import FormatError
@@ -107,12 +108,21 @@ def read_images(
     made = deploy_net(net, image=shape).definition
     read = Model(made, read_transform(net), is_imagenet(require_shapes(made, "TEST")))
     choice = choose_preprocessing(Net(made), read, net_path, options)
-    choice.report()
+    errors: list[FormatError] = []
     if is_lmdb(source):
         images = read_records(source, choice.preprocessing, warn)
     else:
-        paths = find_images([source])
-        images = read_files(paths, choice.preprocessing, lambda error: warn(str(error)), warn)
+        images = read_files(find_images([source]), choice.preprocessing, errors.append, warn)
     if not images.total:
-        raise FormatError(f"{printable(source)}: has no images")
+        raise _no_images(source, errors)
+    choice.report()
+    warn(*map(str, errors))
     return images
+
+
+def _no_images(source: str, errors: Sequence[FormatError]) -> FormatError:
+    """Return the error of files or records of which none could be read."""
+    if len(errors) == 1:
+        return errors[0]
+    why = f"; the first: {errors[0]}" if errors else ""
+    return FormatError(f"{printable(source)}: has no images that can be read{why}")
