@@ -80,6 +80,15 @@ def freeze_layers(net: NetDefinition, shapes: NetShapes, patterns: Sequence[str]
     return Frozen(frozen, layers, (f"lr_mult 0 and decay_mult 0: {first_few(layers)}",))
 
 
+def frozen_shapes(shapes: NetShapes, frozen: Frozen) -> NetShapes:
+    """Return the shapes of a net with its layers as they are once some are frozen."""
+    if not frozen.layers:
+        return shapes
+    layers = {layer.name: layer for layer in frozen.net.layers("TRAIN")}
+    items = [item._replace(layer=layers[item.layer.name]) for item in shapes.layers]
+    return shapes._replace(layers=items)
+
+
 def count_trained(shapes: NetShapes, net: NetDefinition) -> int:
     """Count the parameters of a net that a training changes.
 

@@ -14,7 +14,7 @@ from ..nets.solver_nets import path_beside_solver, read_solver_nets
 from ..nets.solver_rules import lint_test_iter
 from ..text import printable
 from .exact_epoch import plan_exact_epoch
-from .freeze import freeze_layers
+from .freeze import freeze_layers, frozen_shapes
 from .options import RunOptions
 from .overrides import (
     DataOverride,
@@ -83,7 +83,9 @@ class TrainingNets:
         Raises:
             NetError: a pattern matches nothing, or nothing would train.
         """
-        frozen = freeze_layers(self.trained, self.trained_check.shapes, patterns)
+        checked = self.trained_check
+        frozen = freeze_layers(self.trained, checked.shapes, patterns)
+        self.trained_check = checked._replace(shapes=frozen_shapes(checked.shapes, frozen))
         path = self._paths[0]
         self._files[path] = replace(self._files[path], param=frozen.net.param)
         self._changes[path].extend(frozen.changes)

@@ -214,6 +214,7 @@ def test_bad_input_starts_nothing(place: Path) -> None:
         ({"dsd": "0.3", "weights": START, "constraints": "c.npz"}, "takes no --constraints"),
         ({"dsd": "0.999", "weights": START}, "leaves none of its 216 weights"),
         ({"dsd": "0.3", "weights": START, "leave": ["*"]}, "no layer would be sparse"),
+        ({"dsd": "0.3", "weights": START, "freeze": ["conv2", "ip"]}, "no layer would be sparse"),
         ({"weights": START, "leave": ["ip"]}, "--leave and --sparsity-for go with --dsd"),
     ]
     for options, message in refused:
