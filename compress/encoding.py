@@ -169,7 +169,7 @@ def encode(
     """
     settings = settings or Settings()
     layers = find_weighted_layers(net, image)
-    _check_patterns(layers, settings)
+    check_patterns(layers, settings)
     if settings.layout == "net":
         net_file.check_layers(layers, net.source, "write .sqz")
     exact = read_blobs(model, layers, source)
@@ -240,8 +240,12 @@ def _wrong_kind(data: bytes) -> str | None:
     return None
 
 
-def _check_patterns(layers: Sequence[WeightedLayer], settings: Settings) -> None:
-    """Refuse a pattern of `bits_for` that matches no layer, and `density` if no rule does."""
+def check_patterns(layers: Sequence[WeightedLayer], settings: Settings) -> None:
+    """Refuse a pattern of `bits_for` that matches no layer, and `density` if no rule does.
+
+    Raises:
+        DesignError: one matches none.
+    """
     names = [layer.name for layer in layers if layer.is_shared]
     for pattern, _ in (*settings.bits_for, *settings.entropy_bits_for):
         if not any(fnmatchcase(name, pattern) for name in names):

@@ -20,6 +20,7 @@ from ..nets.family import is_imagenet
 from ..nets.image_transform import (
     ImageTransform,
     Size,
+    check_input,
     layer_transform,
     read_comment,
     transforming_layer,
@@ -199,14 +200,9 @@ def choose_preprocessing(
     if resize is None:
         is_cropped = told.crop and height == width and height in IMAGENET_INPUTS
         resize = (IMAGENET_SIZE, IMAGENET_SIZE) if is_cropped else (height, width)
-    if resize[0] < height or resize[1] < width:
-        raise NetError(
-            f"--resize {resize[0]}x{resize[1]}: the net takes {height}x{width} of its images"
-        )
     images.check_size(*resize, "the size that images are resized to")
     mean = told.mean or (0.0,)
-    if len(mean) not in (1, channels):
-        raise NetError(f"--mean has {len(mean)} values for {channels} channels")
+    check_input((channels, height, width), resize, mean)
     order = "gray" if channels == 1 else "RGB" if told.channels == "RGB" else "BGR"
     scale = 1.0 if told.scale is None else told.scale
     return Preprocessing(resize, (height, width), mean, scale, order)

@@ -20,15 +20,16 @@ multiplied last.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
 from typing import Any, NamedTuple
 
-from ..errors import FormatError
+from ..errors import FormatError, NetError
 from ..formats.schema import LayerParameter
 from ..text import did_you_mean, number_text, printable
 from .data_layers import is_transformed
 from .definition import NetDefinition
+from .layer_types import Shape
 
 ORDERS = ("BGR", "RGB", "gray")
 _HEAD = re.compile(r"^#[ \t]*preprocessing[ \t]*$", re.MULTILINE)
@@ -36,6 +37,26 @@ _LINE = re.compile(r"\n#[ \t]+(\w+)[ \t]*:[ \t]*([^\r\n]*)")
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})", re.ASCII)
 
 Size = tuple[int, int]
+
+
+def check_input(image: Shape, resize: Size | None, mean: Sequence[float] | None) -> None:
+    """Check that images as they are transformed fit a net's input.
+
+    Args:
+        image: (channels, height, width) of the input.
+        resize: (height, width) of the resized image; None where the net tells it.
+        mean: that is subtracted, likewise.
+
+    Raises:
+        NetError: they don't.
+    """
+    channels, height, width = image
+    if resize is not None and (resize[0] < height or resize[1] < width):
+        raise NetError(
+            f"--resize {resize[0]}x{resize[1]}: the net takes {height}x{width} of its images"
+        )
+    if mean is not None and len(mean) not in (1, channels):
+        raise NetError(f"--mean has {len(mean)} values for {channels} channels")
 
 
 class ImageTransform(NamedTuple):

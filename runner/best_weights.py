@@ -23,7 +23,7 @@ from ..formats.snapshot_files import BITS, find_weights
 from ..json_form import from_json, loads, to_json
 from ..logs.collector import Collector
 from ..logs.logged_net import expected_scores
-from ..logs.scores import LOSS, OTHER, require_score, score_names, value_in_test
+from ..logs.scores import LOSS, OTHER, Score, require_score, score_names, value_in_test
 from ..nets.definition import NetDefinition
 from ..text import number_text, printable, shell_join
 from .bits_options import BitsOptions
@@ -53,6 +53,48 @@ class BestTest:
     weights: str
     digest: str
     bits: str = ""
+
+
+def find_best_score(
+    name: str, solver: ParsedSolver, tested: Sequence[NetDefinition], iteration: int = 0
+) -> tuple[list[Score], Score]:
+    """Return the scores of a training's test nets, and which of them tells the best weights.
+
+    Args:
+        name: of that score, as `--keep-best` gives it.
+        solver: the solver.
+        tested: its test nets.
+        iteration: that the training starts from.
+
+    Raises:
+        DesignError: the nets have no such accuracy or loss.
+        NetError: the training tests nothing.
+    """
+    _check_tests(solver, tested, iteration)
+    scores = [
+        replace(score, net=number)
+        for number, net in enumerate(tested)
+        for score in expected_scores(net)
+    ]
+    found = require_score(scores, name, printable(tested[0].source))
+    if found.role == OTHER:
+        raise DesignError(f"--keep-best {printable(name)}: give an accuracy or a loss")
+    return scores, found
+
+
+def _check_tests(solver: ParsedSolver, tested: Sequence[NetDefinition], iteration: int) -> None:
+    every, last = solver.param.test_interval, solver.param.max_iter
+    if not tested:
+        raise NetError(
+            f"--keep-best: {printable(solver.path)} tests nothing; give it test_iter and"
+            " test_interval"
+        )
+    following = every * max(1, math.ceil(iteration / every))
+    if following > last:
+        raise NetError(
+            f"--keep-best: {printable(solver.path)}: max_iter {last} comes before the next"
+            f" test, with test_interval {every}; test more often"
+        )
 
 
 class BestWeights:
@@ -91,34 +133,12 @@ class BestWeights:
         self._options, self._start, self._patience = options, start, patience
         self._bits = bits
         self._prefix: str = solver.param.snapshot_prefix
-        self._check_tests(solver, tested)
-        self._scores = [
-            replace(score, net=number)
-            for number, net in enumerate(tested)
-            for score in expected_scores(net)
-        ]
-        self._score = require_score(self._scores, name, printable(tested[0].source))
+        self._scores, self._score = find_best_score(name, solver, tested, start.iteration)
         self.name = score_names(self._scores)[self._scores.index(self._score)]
         self.number, self.net = self._score.net, tested[self._score.net].source
-        if self._score.role == OTHER:
-            raise DesignError(f"--keep-best {printable(name)}: give an accuracy or a loss")
         self._run_seen = self._tests_seen = self._tests_without_better = 0
         self._last_tested = -1
         self.best = self._earlier_best() if start.iteration else None
-
-    def _check_tests(self, solver: ParsedSolver, tested: Sequence[NetDefinition]) -> None:
-        every, last = solver.param.test_interval, solver.param.max_iter
-        if not tested:
-            raise NetError(
-                f"--keep-best: {printable(solver.path)} tests nothing; give it test_iter and"
-                " test_interval"
-            )
-        following = every * max(1, math.ceil(self._start.iteration / every))
-        if following > last:
-            raise NetError(
-                f"--keep-best: {printable(solver.path)}: max_iter {last} comes before the next"
-                f" test, with test_interval {every}; test more often"
-            )
 
     def _earlier_best(self) -> BestTest | None:
         """Read the best test of the training that goes on, if its record fits its weights."""

@@ -51,6 +51,15 @@ class BitsOptions:
         file = read_bits_file(self.file) if self.file is not None else BitsFile()
         return file.with_default_bits(self.bits, self.activation_bits)
 
+    def check_layers(self, net: NetDefinition) -> None:
+        """Check that a net has the layers.
+
+        Raises:
+            SqgenError: it has not, or the bits can't be read.
+        """
+        if self:
+            self.read().check_layers(net.param.layer)
+
     def check(self, net: NetDefinition, engine: Engine, snapshot: str | None = None) -> None:
         """Check that a net has the layers, and that the engine quantizes.
 
@@ -62,8 +71,7 @@ class BitsOptions:
         Raises:
             SqgenError: it has not, or does not.
         """
-        if self:
-            self.read().check_layers(net.param.layer)
+        self.check_layers(net)
         if self.quantizes(snapshot) and engine.kind != TORCH:
             raise SqgenError(
                 f"{engine.name} is a real caffe, which quantizes no layers; give --engine torch"

@@ -6,9 +6,10 @@ trains all again, those that were masked from zero, at a tenth of the rate. Both
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import prod
 from typing import TYPE_CHECKING
 
 from ..errors import DesignError, NetError, SqgenError
@@ -128,22 +129,43 @@ def mask_weights(
 
     stored = {layer.name: layer for layer in model.layer if layer.blobs}
     masks = {}
-    for item, share in _sparse_layers(shapes, sparsity, options):
+    for item, kept in _kept_weights(shapes, sparsity, options, stored):
         name, shape = item.layer.name, item.blobs[0].shape
+        weights = blob_array(stored[name].blobs[0]).reshape(shape)
+        codes = np.where(largest_mask(weights, kept), FREE, ZERO)
+        masks[BlobName(name, 0)] = Constraint(codes.astype(np.int32), np.zeros(0))
+    return masks
+
+
+def check_masks(shapes: NetShapes, options: DsdOptions) -> None:
+    """Check that a net can have the masks of all sparse phases, whatever its weights are.
+
+    Raises:
+        SqgenError: as `mask_weights`.
+    """
+    names = {item.layer.name for item in shapes.layers}
+    for sparsity in options.sparsities:
+        _kept_weights(shapes, sparsity, options, names)
+
+
+def _kept_weights(
+    shapes: NetShapes, sparsity: float, options: DsdOptions, stored: Container[str]
+) -> list[tuple[LayerShapes, int]]:
+    """Return the layers that are masked, of those with weights, and how many weights are free."""
+    found = []
+    for item, share in _sparse_layers(shapes, sparsity, options):
+        name, size = item.layer.name, prod(item.blobs[0].shape)
         if name not in stored:
             continue
-        weights = blob_array(stored[name].blobs[0])
-        kept = round(weights.size * (1 - share))
-        if not kept:
+        found.append((item, round(size * (1 - share))))
+        if not found[-1][1]:
             raise NetError(
                 f"layer '{printable(name)}': a sparsity of {share:g} leaves none of its"
-                f" {weights.size} weights; --leave keeps it dense"
+                f" {size} weights; --leave keeps it dense"
             )
-        codes = np.where(largest_mask(weights.reshape(shape), kept), FREE, ZERO)
-        masks[BlobName(name, 0)] = Constraint(codes.astype(np.int32), np.zeros(0))
-    if not masks:
+    if not found:
         raise DesignError("--dsd: no layer would be sparse; --leave keeps fewer of them dense")
-    return masks
+    return found
 
 
 def _sparse_layers(

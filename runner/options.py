@@ -138,16 +138,29 @@ class RunOptions:
         for remark in dict.fromkeys(remark for check in checks for remark in check.remarks):
             self.log_line(remark)
 
+    def check_devices(self) -> None:
+        """Check the options that say where it runs, whatever this machine has.
+
+        Raises:
+            SqgenError: they don't go together, or there is no such engine.
+        """
+        if self.engine not in CHOICES:
+            raise SqgenError(f"no engine '{self.engine}'; one of {', '.join(CHOICES)}")
+        if self.gpu is not None and self.cpu:
+            raise SqgenError("--gpu and --cpu: give one")
+        if self.nodes > 1 and self.rendezvous is None and self.caffe is None:
+            raise SqgenError(
+                f"--nodes {self.nodes} needs --rendezvous HOST:PORT, an address of node 0 and a"
+                " free port"
+            )
+
     def select_engine(self) -> Engine:
         """Return the engine, after checking that the requested GPUs exist.
 
         Raises:
             SqgenError: there is no such engine or GPU.
         """
-        if self.engine not in CHOICES:
-            raise SqgenError(f"no engine '{self.engine}'; one of {', '.join(CHOICES)}")
-        if self.gpu is not None and self.cpu:
-            raise SqgenError("--gpu and --cpu: give one")
+        self.check_devices()
         check_gpus(self.requested_gpus, self.caffe is not None)
         engine = select_engine(self.engine, self.caffe)
         if engine.kind != TORCH:
@@ -156,11 +169,6 @@ class RunOptions:
                     f"{engine.name} is a real caffe, which takes no {flag.partition('=')[0]}; give"
                     " --engine torch"
                 )
-        if self.nodes > 1 and self.rendezvous is None and self.caffe is None:
-            raise SqgenError(
-                f"--nodes {self.nodes} needs --rendezvous HOST:PORT, an address of node 0 and a"
-                " free port"
-            )
         self.log_line(f"engine {engine}")
         return engine
 

@@ -121,15 +121,15 @@ def test(
     overridden, _ = override_data(net, [override])
     checked = check_net(overridden, "TEST")
     options.log_checks(checked)
-    _check_scores(options, overridden, scores)
+    check_scores(options, overridden, scores)
     _check_weights(options, os.fspath(weights), overridden, checked, random_weights)
     engine = options.select_engine()
     if engine.kind == TORCH:
         net.require_caffe("TEST", TESTED)
     given = BitsOptions(path_or_none(quantize), bits, activation_bits)
-    quantized = _Quantized(given, path_or_none(calibrated), path_or_none(rounded))
+    quantized = QuantizedTest(given, path_or_none(calibrated), path_or_none(rounded))
     quantized.check(overridden, engine, force, options.runs_int8)
-    requested = _PredictionsRequest(path_or_none(predictions), keep_predictions, blob, force)
+    requested = PredictionsRequest(path_or_none(predictions), keep_predictions, blob, force)
     kept = _kept_predictions(requested, engine, overridden, checked)
     files = os.fspath(weights)
     job = _TestJob(net, override, checked, engine, files, iterations, kept, quantized)
@@ -137,7 +137,13 @@ def test(
         return _run(session, job, files)
 
 
-def _check_scores(options: RunOptions, net: NetDefinition, names: Sequence[str]) -> None:
+def check_scores(options: RunOptions, net: NetDefinition, names: Sequence[str]) -> None:
+    """Check that a test of a net reports scores of these names.
+
+    Raises:
+        NetError: it reads no data in TEST.
+        DesignError: there is no such score, or several are meant.
+    """
     layers = net.layers("TEST")
     if not any(map(reads_files, layers)):
         raise NetError(
@@ -164,16 +170,44 @@ def _check_weights(
     options.warn(*weight_warnings(matching), *seen_image_warnings(models, checked.datasets))
 
 
-class _PredictionsRequest(NamedTuple):
+class PredictionsRequest(NamedTuple):
     """The arguments of `test` that say which predictions to keep."""
 
     file: str | None
     keep: bool | None
     blob: str | None
-    force: bool
+    force: bool = False
+
+    def is_made(self) -> bool:
+        """Whether predictions are asked for.
+
+        Raises:
+            SqgenError: they are not, but scores that they would be.
+        """
+        if self.file is None and self.keep is False:
+            if self.blob is not None:
+                raise SqgenError("--blob names the scores of --predictions FILE; give both")
+            return False
+        return True
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether the test can do without them."""
+        return self.file is None and self.keep is None
+
+    def check_file(self) -> None:
+        """Check the name of the file.
+
+        Raises:
+            SqgenError: it ends in no format.
+        """
+        if self.file is not None:
+            from ..formats.predictions import check_suffix  # imports NumPy
+
+            check_suffix(self.file, "--predictions ")
 
 
-class _Quantized(NamedTuple):
+class QuantizedTest(NamedTuple):
     """What is quantized, and the files to write of it, if any: its bits and its weights."""
 
     options: BitsOptions
@@ -198,10 +232,20 @@ class _Quantized(NamedTuple):
             SqgenError: not so.
         """
         self.options.check(net, engine)
-        for name, path in self._files.items():
-            if not (self.options or in_integers):
-                raise SqgenError(f"--{name} FILE is for a quantized net; give --quantize FILE")
+        if not in_integers:
+            self.check_files()
+        for path in self._files.values():
             check_file_target(Path(path), force)
+
+    def check_files(self) -> None:
+        """Check that a net whose files are asked for is quantized.
+
+        Raises:
+            SqgenError: it is not.
+        """
+        for name in self._files:
+            if not self.options:
+                raise SqgenError(f"--{name} FILE is for a quantized net; give --quantize FILE")
 
     @property
     def flags(self) -> list[str]:
@@ -210,17 +254,15 @@ class _Quantized(NamedTuple):
 
 
 def _kept_predictions(
-    requested: _PredictionsRequest, engine: Engine, net: NetDefinition, checked: CheckedNet
+    requested: PredictionsRequest, engine: Engine, net: NetDefinition, checked: CheckedNet
 ) -> KeptPredictions | None:
     """Return the predictions to keep; None where the caller wants none, or can do without.
 
     Raises:
         SqgenError: the engine or the net gives none, or the file can't be written.
     """
-    file, keep, blob, force = requested
-    if file is None and keep is False:
-        if blob is not None:
-            raise SqgenError("--blob names the scores of --predictions FILE; give both")
+    file, _, blob, force = requested
+    if not requested.is_made():
         return None
     try:
         if engine.kind != TORCH:
@@ -230,13 +272,11 @@ def _kept_predictions(
             )
         choose_head(net, checked.shapes, blob)
     except SqgenError:
-        if file is None and keep is None:
+        if requested.is_optional:
             return None
         raise
+    requested.check_file()
     if file is not None:
-        from ..formats.predictions import check_suffix  # imports NumPy
-
-        check_suffix(file, "--predictions ")
         check_file_target(Path(file), force)
     return KeptPredictions(file or "", blob)
 
@@ -267,7 +307,7 @@ class _TestJob:
         weights: str,
         iterations: int | None,
         predictions: KeptPredictions | None,
-        quantized: _Quantized,
+        quantized: QuantizedTest,
     ) -> None:
         self.predictions, self.quantized = predictions, quantized
         self.net, self._override, self._weights = net, override, weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..errors import DivergedError, FormatError, RunError, SqgenError
 from ..formats.caffemodel import read_solver_state
@@ -39,6 +40,7 @@ from .run_folder import RunFolder
 from .run_record import TrainRecord, record_data
 from .session import Session
 from .solver_preflight import (
+    ParsedSolver,
     check_snapshot_room,
     check_solver_mode,
     override_solver,
@@ -48,6 +50,9 @@ from .solver_preflight import (
 )
 from .training_nets import SOLVER, TrainingNets
 from .training_start import StartOptions, find_start
+
+if TYPE_CHECKING:
+    from ..formats.constraints import Constraints
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,29 @@ class TrainOptions:
             raise SqgenError(f"{flag} starts from trained weights: give --weights, or --resume")
 
 
+def end_with_test(solver: ParsedSolver, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Return a test_interval that tests at the end, where options end a training before one."""
+    param, last = solver.param, settings.get("max_iter")
+    if isinstance(last, int) and param.test_iter and param.test_interval > last:
+        return {"test_interval": last}
+    return {}
+
+
+def read_net_constraints(path: str, shapes: NetShapes) -> Constraints:
+    """Read a file of constraints of the weights of a net.
+
+    Raises:
+        FormatError: it can't be read.
+        NetError: the net lacks what it is of.
+    """
+    from ..formats.constraints import check_constraints, read_constraints  # imports NumPy
+
+    blobs = {item.layer.name: [blob.shape for blob in item.blobs] for item in shapes.layers}
+    found = read_constraints(path)
+    check_constraints(found, blobs, path)
+    return found
+
+
 class TrainingPlan:
     """A training that passed all checks.
 
@@ -157,7 +185,7 @@ class TrainingPlan:
         self._frozen = self._nets.freeze(split_patterns(wanted.freeze))
         self._images, self._images_text = self._images_per_update()
         settings = override.settings(self._records, self._images)
-        settings |= self._test_settings(settings)
+        settings |= end_with_test(self._given, settings)
         if phase is not None:
             settings |= self._phase_settings(phase, settings)
         self._solver = override_solver(self._given, settings)
@@ -189,13 +217,6 @@ class TrainingPlan:
     def _records(self) -> int | None:
         datasets = self._nets.trained_check.datasets
         return datasets[0].records if datasets else None
-
-    def _test_settings(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
-        """Return a test_interval that tests at the end, where the options end before one."""
-        param, last = self._given.param, settings.get("max_iter")
-        if isinstance(last, int) and param.test_iter and param.test_interval > last:
-            return {"test_interval": last}
-        return {}
 
     def _phase_settings(self, phase: Phase, settings: Mapping[str, Setting]) -> dict[str, Setting]:
         """Return the fields of the solver that a phase has of its own."""
@@ -268,14 +289,11 @@ class TrainingPlan:
         """Check that the file of constraints, if any, is one of this net and of the snapshot."""
         if self._obeyed is None:
             return
-        from ..formats import constraints  # imports NumPy
+        from ..formats.constraints import constraints_digest  # imports NumPy
 
-        layers = self._nets.trained_check.shapes.layers
-        shapes = {item.layer.name: [blob.shape for blob in item.blobs] for item in layers}
-        found = constraints.read_constraints(self._obeyed)
-        constraints.check_constraints(found, shapes, self._obeyed)
+        found = read_net_constraints(self._obeyed, self._nets.trained_check.shapes)
         if self._snapshot is not None:
-            digest = constraints.constraints_digest(found)
+            digest = constraints_digest(found)
             check_written_constraints(self._snapshot, self._start.constraints, digest)
 
     def _log_length(self) -> None:

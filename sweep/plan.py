@@ -17,7 +17,7 @@ from ..text import did_you_mean, first_few, printable
 from ..version import __version__
 from .points import Point, points_of
 from .step_needs import check_needs, steps_of
-from .steps import DATA, OF_OWN_NET, OWN, OWN_STATE, STEPS, TEST_LMDB, TRAIN_LMDB
+from .steps import DATA, NO_STEP, OF_OWN_NET, OWN, OWN_OF, STEPS, TEST_LMDB, TRAIN_LMDB
 from .study_file import Step, Study, Value
 from .study_tables import COUNTS
 
@@ -42,13 +42,20 @@ class Commands(Protocol):
             DesignError: the command has no such option, or it takes no such value.
         """
 
-    def check(self, command: str, words: Sequence[str], given: Container[str] = ()) -> None:
-        """Check all options of a command together, and of `build` the net.
+    def check(
+        self,
+        command: str,
+        words: Sequence[str],
+        given: Container[str] = (),
+        build: Sequence[str] | None = None,
+    ) -> None:
+        """Check all options of a command together and against its net, and of `build` the net.
 
         Args:
             command: its name.
             words: its options.
-            given: what the study gives it besides, of `steps.TRAIN` and `steps.TRAIN_DATA`.
+            given: what the study gives it besides, as `step_needs.check_needs` returns it.
+            build: words of the `sqgen build` that makes its net; None of another net.
 
         Raises:
             SqgenError: they fit no run.
@@ -159,12 +166,15 @@ class _Maker:
             raise type(error)(f"{printable(self._study.source)}: {message}") from None
 
     def _steps(self, point: Point) -> list[dict[str, Any]]:
-        steps = []
+        steps: list[dict[str, Any]] = []
+        build = None
         finds = check_needs(self._study, point)
         for step, options in steps_of(self._study, point):
-            words = self._words(step, options, finds[step.name])
             if step.command == "build":
-                words += self._test_interval(point)
+                words = build = self._build_words(point, step, options)
+            else:
+                net = None if OF_OWN_NET & options.keys() else build
+                words = self._words(step, options, finds[step.name], net)
             steps.append(
                 {
                     "name": step.name,
@@ -174,6 +184,9 @@ class _Maker:
                 }
             )
         return steps
+
+    def _build_words(self, point: Point, step: Step, options: Mapping[str, Value]) -> list[str]:
+        return self._words(step, options, more=self._test_interval(point))
 
     def _test_interval(self, point: Point) -> list[str]:
         """Return the option that tests the weights at the end of each training.
@@ -216,7 +229,7 @@ class _Maker:
         build, names = None, []
         for step, options in steps_of(self._study, point):
             if step.command == "build":
-                build = self._words(step, options)
+                build = self._build_words(point, step, options)
             if STEPS[step.command].tests:
                 if build is None or {*OF_OWN_NET, "stage", "level"} & options.keys():
                     return None
@@ -225,20 +238,31 @@ class _Maker:
         return names
 
     def _words(
-        self, step: Step, options: Mapping[str, Value], given: frozenset[str] = frozenset()
+        self,
+        step: Step,
+        options: Mapping[str, Value],
+        given: frozenset[str] = frozenset(),
+        build: Sequence[str] | None = None,
+        more: Sequence[str] = (),
     ) -> list[str]:
+        """Return the words of a step, checked; `more` are added to those of its options."""
         words = []
         for flag, value in options.items():
-            if flag in OWN or (step.command, flag) == OWN_STATE:
+            if flag in OWN or (step.command, flag) in OWN_OF:
                 raise DesignError(f"{step.name}.{flag}: the study sets --{flag} itself")
+            if (step.command, flag) in NO_STEP:
+                raise DesignError(
+                    f"{step.name}.{flag}: no step has it; run sqgen {step.command} --{flag} before"
+                )
             try:
                 words += self._commands.words(step.command, flag, value, self._study.folder)
             except SqgenError as error:
                 raise type(error)(f"{step.name}.{flag}: {error}") from None
-        key = (step.command, given, *words)
+        words += more
+        key = (step.command, given, None if build is None else tuple(build), *words)
         if key not in self._checked:
             try:
-                self._commands.check(step.command, words, given)
+                self._commands.check(step.command, words, given, build)
             except SqgenError as error:
                 raise type(error)(f"[{step.name}] {error}") from None
             self._checked.add(key)

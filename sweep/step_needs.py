@@ -6,9 +6,21 @@ from collections.abc import Iterator, Mapping
 
 from ..errors import DesignError
 from .points import Point
-from .steps import BUILD, DATA, OF_OWN_NET, STEPS, TAKES_WEIGHTS, TRAIN, TRAIN_DATA, VAL_DATA
+from .steps import (
+    BUILD,
+    DATA,
+    OF_OWN_NET,
+    PRUNE,
+    QUANTIZE,
+    STEPS,
+    TAKES_WEIGHTS,
+    TRAIN,
+    TRAIN_DATA,
+    VAL_DATA,
+)
 from .study_file import Step, Study, Value
 
+RISTRETTO = "ristretto"  # a format of [quantize], which leaves no bits to the steps after it
 _SOURCES = {TRAIN_DATA: "train-source", VAL_DATA: "val-source"}  # options of `sqgen build`
 
 
@@ -34,6 +46,8 @@ def check_needs(study: Study, point: Point) -> dict[str, frozenset[str]]:
         kind, finds[step.name] = STEPS[step.command], frozenset(there)
         if step.command in TAKES_WEIGHTS and TRAIN not in there:
             raise DesignError(f"[{step.name}]: put {TRAIN} before it")
+        if RISTRETTO in there and kind.takes_bits and "quantize" not in options:
+            raise DesignError(f"[{step.name}]: no step takes a net of Ristretto; leave it out")
         if step.command == "build":
             of_net = {data for data, flag in _SOURCES.items() if {flag, "design"} & options.keys()}
         # A net may name its data, which commands that test read unless they are given others.
@@ -43,11 +57,22 @@ def check_needs(study: Study, point: Point) -> dict[str, frozenset[str]]:
                 continue
             how = giver if giver in _SOURCES else f"put {giver} before it"
             raise DesignError(f"[{step.name}]: give {need}, or {how}")
-        if step.command == "build":
-            there.add(BUILD)
-        if kind.trains or step.command in TAKES_WEIGHTS:
-            there.add(TRAIN)
+        there = _after(step.command, options, there)
     return finds
+
+
+def _after(command: str, options: Mapping[str, Value], there: set[str]) -> set[str]:
+    """Return what there is after a step."""
+    if command == "build":
+        return {BUILD, *there} - {TRAIN, PRUNE, QUANTIZE, RISTRETTO}
+    left = set(there)
+    if STEPS[command].trains or command in TAKES_WEIGHTS:
+        left.add(TRAIN)
+    if command == "prune":
+        left.add(PRUNE)
+    if command == "quantize":
+        left.add(RISTRETTO if options.get("format") == RISTRETTO else QUANTIZE)
+    return left
 
 
 def _study_data(study: Study, point: Point) -> set[str]:

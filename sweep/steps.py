@@ -23,8 +23,11 @@ ENGINE = ("train", "test", "time", "compress train")
 OWN = {
     *("out", "run-dir", "json", "resume", "force", "dry-run", "quiet", "net-path", "dump-design"),
     *("snapshot-prefix", "plot", "update-baseline", "junit", "markdown"),
+    "print-slurm",
 }
-OWN_STATE = ("train", "snapshot")
+OWN_OF = {("train", "snapshot"), ("build", "net")}
+# They measure a net for a file, and no net of a run.
+NO_STEP = {("time", "table"), ("time", "hardware"), ("time", "space")}
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class StepKind(NamedTuple):
         leaves: (context, what it printed as JSON) -> what is there after it.
         needs: options that must have a value -> what gives them one, unless the file does.
         trains, tests: whether it does; what it prints then has seconds, or scores.
+        takes_bits: whether it runs with bits that a step before chose.
     """
 
     calls: Callable[[Context], list[Call]]
@@ -114,6 +118,7 @@ class StepKind(NamedTuple):
     needs: Mapping[str, str] = {}
     trains: bool = False
     tests: bool = False
+    takes_bits: bool = False
 
 
 def _build(at: Context) -> list[Call]:
@@ -244,14 +249,16 @@ def _after_encode(at: Context, printed: Mapping[str, Any]) -> Made:
 
 # What gives an option a value: steps before, or data.
 BUILD, TRAIN, TRAIN_DATA, VAL_DATA = "[build]", "[train]", "train in [data]", "val in [data]"
+# What later steps get of these: fewer channels, and bits.
+PRUNE, QUANTIZE = "[prune]", "[quantize]"
 _NET, _DATA = {"net": BUILD}, {"data": TRAIN_DATA, "val-data": VAL_DATA}
 _TRAIN = {"solver": BUILD, **_DATA}
 _TEST = {"model": BUILD, "weights": TRAIN, "data": VAL_DATA}
 _COMPRESS = {"weights": TRAIN, "net": BUILD, **_TRAIN}
 STEPS: dict[str, StepKind] = {
     "build": StepKind(_build, _after_build),
-    "train": StepKind(_train, _after_train, _TRAIN, trains=True, tests=True),
-    "test": StepKind(_test, _unchanged, _TEST, tests=True),
+    "train": StepKind(_train, _after_train, _TRAIN, trains=True, tests=True, takes_bits=True),
+    "test": StepKind(_test, _unchanged, _TEST, tests=True, takes_bits=True),
     "time": StepKind(_time, _unchanged, {"model": BUILD}),
     "prune": StepKind(_prune, _after_prune, _NET),
     "quantize": StepKind(_quantize, _after_quantize, {**_NET, "data": TRAIN_DATA}),

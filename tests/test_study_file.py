@@ -206,6 +206,65 @@ MISTAKES = {
 }
 
 
+TUNE, LATER = f"{SMALL}[tune]\ncommand = 'train'\n", "[tune]\ncommand = 'train'\n"
+SMALL_NET = SMALL.replace("size = 32", "size = 32\nfire-modules = 2\npool-after = 'none'")
+QUANTIZED, PRUNED = f"{SMALL_NET}[quantize]\n", f"{SMALL_NET}[prune]\n"
+ENCODED = f"{SMALL_NET}[encode]\ncommand = 'compress encode'\n"
+SHRUNK = f"{SMALL_NET}[shrink]\ncommand = 'compress train'\n"
+PRUNED_LATER = f"{PRUNED}macs = 0.5\n{LATER}"
+# What a command refuses of its net, without weights or data.
+MISFITS = {
+    f"{SMALL}freeze = 'nosuch*'": "[train] --freeze nosuch*: matches no layer with parameters of"
+    " train_val.prototxt; it has conv1",
+    f"{SMALL}freeze = '*'": "[train] --freeze *: freezes all",
+    f"{SMALL}keep-best = 'top7'": "[train] no score 'top7' in train_val.prototxt; did you mean",
+    f"{SMALL.replace('max_iter = 5', '')}keep-best = 'top1'\n[grid]\nbuild.max-iter = [5]\n"
+    "build.test-interval = [9]": "[train] --keep-best: solver.prototxt: max_iter 5 comes before",
+    f"{SMALL}batch-size = 1000000": "is more than Caffe can count",
+    f"{SMALL}gpu = '0'\ncpu = true": "[train] --gpu and --cpu: give one",
+    f"{SMALL}print-slurm = true": "train.print-slurm: the study sets --print-slurm itself",
+    f"{TUNE}dsd = '0.3'\nleave = 'nosuch'": "[tune] --leave nosuch: matches no layer that could",
+    f"{TUNE}dsd = '0.3'\nsparsity-for = 'x=0.5'": "[tune] --sparsity-for x: matches no layer",
+    f"{TUNE}dsd = '0.99999'": "[tune] layer 'fire2/squeeze1x1': a sparsity of 0.99999 leaves none",
+    f"{TUNE}dsd = '0.3'\nfreeze = 'fire*,conv10_10'": "[tune] --dsd: no layer would be sparse",
+    f"{SMALL}[test]\nexpect = 'top7=0.5'": "[test] no score 'top7' in train_val.prototxt",
+    f"{SMALL}[test]\nper-class = true\nblob = 'x'": "[test] train_val.prototxt: no blob 'x'",
+    f"{SMALL}[test]\nblob = 'x'": "[test] --blob names the scores of --predictions FILE",
+    f"{SMALL}[test]\npredictions = 'p.txt'": "[test] --predictions p.txt: predictions are",
+    f"{SMALL}[test]\ncalibrated = 'c.toml'": "[test] --calibrated FILE is for a quantized net",
+    f"{SMALL}[test]\nlabels = 'nosuch'": "[test] nosuch: no such file",
+    f"{SMALL}[time]\ndata = '.'": "deploy.prototxt has no Data, ImageData or HDF5Data layer in TE",
+    f"{SMALL}[time]\nimage = '3x32x32'": "[time] --image goes with --table or --hardware",
+    f"{SMALL}[time]\ntable = 't'": "time.table: no step has it; run sqgen time --table before",
+    f"{PRUNED}macs = 0.0001": "[prune] --macs 0.0001: can't be met;",
+    f"{PRUNED}parameters = 1e9": "[prune] --parameters 1,000,000,000: the whole net has",
+    f"{PRUNED}macs = 0.0001\nby = 'uniform'\ncriterion = 'taylor'": "[prune] --macs 0.0001: can't",
+    f"{PRUNED}bytes = 0.5\ntrials = 2": "[prune] --trials 2: --by knapsack tries each of",
+    f"{PRUNED}bytes = 0.5\nleave = 'nosuch'": "[prune] 'nosuch' matches no layer that can lose",
+    f"{PRUNED}ratio-for = 'nosuch=0.5'": "[prune] 'nosuch' matches no layer that can lose",
+    f"{PRUNED}macs = 0.5\nat-least = 'x=3'": "[prune] 'x' matches no layer that can lose channels",
+    f"{PRUNED}macs = 0.5\nimage = '1x32x32'": "[prune] weights: layer 'conv1', blob 0 is",
+    f"{PRUNED}macs = 0.5\nmean = '1,2'": "[prune] --mean has 2 values for 3 channels",
+    f"{PRUNED}macs = 0.5\nresize = '8x8'": "[prune] --resize 8x8: the net takes 32x32",
+    f"{QUANTIZED}bops = 0.001": "[quantize] --bops 0.001: can't be met; the least bits",
+    f"{QUANTIZED}bops = 1": "[quantize] --bops 1: 8 bits everywhere have",
+    f"{QUANTIZED}bytes = 0.5\nby = 'greedy'\ntrials = 2": "[quantize] --trials 2: --by greedy",
+    f"{QUANTIZED}bops = 0.5\nmean = '1,2'": "[quantize] --mean has 2 values for 3 channels",
+    f"{QUANTIZED}format = 'ristretto'\n{LATER}": "[tune]: no step takes a net of Ristretto",
+    f"{QUANTIZED}bops = 0.5\n{LATER}dsd = '0.3'": "[tune] --dsd trains no quantized net",
+    f"{ENCODED}bits-for = 'x=4'": "[encode] no layer to compress is named 'x'",
+    f"{SHRUNK}density = 0.0001": "[shrink] layer 'conv1': a density of 0.0001 leaves none",
+    f"{PRUNED_LATER}freeze = 'nosuch'": "[tune] --freeze nosuch: matches no layer",
+    f"{PRUNED_LATER}keep-best = 'top7'": "[tune] no score 'top7'",
+    f"{SMALL}[other]\ncommand = 'build'\n[prune]\nmacs = 0.5": "[prune]: put [train] before it",
+    "format = 1\n[build]\nnet = 'deploy'": "build.net: the study sets --net itself",
+    SMALL.replace("[build]", "[build]\npreset = 'dsd'"): "[train] [build] writes solver_sparse",
+    f"{SMALL}[grid]\nbuild.bypass = ['none', 'simple']\ntrain.freeze = ['x']": "bypass=none,"
+    " freeze=x: [train] --freeze x",
+}
+MISTAKES |= MISFITS
+
+
 @pytest.mark.parametrize(("text", "message"), MISTAKES.items(), ids=range(len(MISTAKES)))
 def test_a_mistake_is_one_line(text: str, message: str) -> None:
     with pytest.raises(SqgenError) as caught:
@@ -338,6 +397,24 @@ def test_mistaken_flags(
 ) -> None:
     with pytest.raises(SqgenError, match=message.replace("?", r"\?")):
         plan_of(f"{SMALL}[grid]\nbuild.sr = [0.125, 0.25]", given_settings, only)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "[prune]\nbytes = 0.0001",
+        f"{PRUNED_LATER.removeprefix(SMALL_NET)}freeze = 'conv1'\n[again]\ncommand = 'prune'\n"
+        "macs = 0.0001",
+        "[quantize]\nbytes = 0.0001",
+        "[prune]\nmacs = 0.5\n[quantize]\nbops = 0.001",
+        "[tune]\ncommand = 'train'\nepochs = 3\nkeep-best = 'loss'",
+        "[tune]\ncommand = 'train'\nsolver = 'other.prototxt'\nfreeze = 'layer-of-another-net'",
+        "[quantize]\nbops = 0.5\n[test]\ncalibrated = 'c.toml'",
+        "[encode]\ncommand = 'compress encode'\nsize = 10",
+    ],
+)
+def test_what_weights_decide_is_left_to_the_runs(more: str) -> None:
+    assert plan_of(SMALL_NET + more).trials
 
 
 @pytest.mark.parametrize("name", ready_names())

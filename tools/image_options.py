@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ..errors import FormatError
-from ..nets.image_transform import ImageTransform, Size
+from ..nets.image_transform import ImageTransform, Size, check_input
+from ..nets.layer_types import Shape
 from ..text import printable
 from .progress_bar import print_note
 from .terminal import parse_size, warn
@@ -88,6 +89,16 @@ def check_preprocessing(options: PreprocessingOptions) -> None:
     if options.scale is not None and not math.isfinite(options.scale):
         raise click.UsageError(f"--scale {options.scale:g}: give a number")
     _mean_values(options.mean)
+
+
+def check_images_fit(options: PreprocessingOptions, image: Shape) -> None:
+    """Check that the options fit the input of a net, as far as they alone tell it.
+
+    Raises:
+        NetError: they don't.
+    """
+    size = None if options.resize is None else parse_size(options.resize)
+    check_input(image, size, _mean_values(options.mean))
 
 
 def choose_preprocessing(

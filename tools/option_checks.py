@@ -7,7 +7,10 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from ..compress.encoding import Settings
     from ..runner.options import RunOptions
+    from ..runner.training_plan import TrainOptions
+    from ..studies.compress_training import CompressionPlan
 
 Parsed = Mapping[str, Any]  # name of an option -> its value, as click parsed it
 Options = TypeVar("Options")
@@ -24,10 +27,16 @@ def check_options(command: str, parsed: Parsed) -> None:
 
 
 def run_options_of(parsed: Parsed) -> RunOptions:
-    """Return the options of a run of an engine; raises as `RunOptions`."""
+    """Return the options of a run of an engine.
+
+    Raises:
+        SqgenError: as `RunOptions` and its `check_devices`.
+    """
     from ..runner.options import RunOptions
 
-    return _made(RunOptions, parsed)
+    options = _made(RunOptions, parsed)
+    options.check_devices()
+    return options
 
 
 def _made(kind: Callable[..., Options], parsed: Parsed) -> Options:
@@ -36,11 +45,33 @@ def _made(kind: Callable[..., Options], parsed: Parsed) -> Options:
     return kind(**{name: value for name, value in parsed.items() if name in names})
 
 
-def _check_train(parsed: Parsed) -> None:
+def train_options_of(parsed: Parsed) -> TrainOptions:
+    """Return the options of a training; raises as `TrainOptions`."""
     from ..runner.training_plan import TrainOptions
 
+    return _made(TrainOptions, parsed)
+
+
+def compression_plan_of(parsed: Parsed) -> CompressionPlan:
+    """Return what `compress train` does to weights; raises as `CompressionPlan`."""
+    from ..studies.compress_training import CompressionPlan
+    from .compress import parse_settings
+
+    settings = parse_settings(parsed["out"], parsed["bits"], (), None, None, parsed["density"])
+    return CompressionPlan(settings.density, parsed["steps"], settings.bits)
+
+
+def encode_settings_of(parsed: Parsed) -> Settings:
+    """Return the settings of `compress encode`; raises as `parse_settings`."""
+    from .compress import parse_settings
+
+    names = ("out", "bits", "bits_for", "bits_from", "size", "density")
+    return parse_settings(*(parsed[name] for name in names))
+
+
+def _check_train(parsed: Parsed) -> None:
     run_options_of(parsed)
-    wanted = _made(TrainOptions, parsed)
+    wanted = train_options_of(parsed)
     wanted.bits_options.read()
     if wanted.dsd_options is not None:
         wanted.check_phased("--dsd")
@@ -48,14 +79,20 @@ def _check_train(parsed: Parsed) -> None:
 
 def _check_test(parsed: Parsed) -> None:
     from ..runner.bits_options import BitsOptions
+    from .class_names import read_labels
     from .gate_options import parse_gate
 
     run_options_of(parsed)
+    if parsed["labels"] is not None:
+        read_labels(parsed["labels"])
     parse_gate(parsed).validate()
     BitsOptions(parsed["quantize"], parsed["bits"], parsed["activation_bits"]).read()
 
 
 def _check_time(parsed: Parsed) -> None:
+    from .time import require_net
+
+    require_net(parsed["model"], parsed["image"])
     run_options_of(parsed).require_one_process("time")
 
 
@@ -85,21 +122,13 @@ def _without_labels(options: Any) -> Any:
 
 
 def _check_compress_train(parsed: Parsed) -> None:
-    from ..runner.training_plan import TrainOptions
-    from ..studies.compress_training import CompressionPlan
-    from .compress import parse_settings
-
     run_options_of(parsed)
-    _made(TrainOptions, parsed)
-    settings = parse_settings(parsed["out"], parsed["bits"], (), None, None, parsed["density"])
-    CompressionPlan(settings.density, parsed["steps"], settings.bits)
+    train_options_of(parsed)
+    compression_plan_of(parsed)
 
 
 def _check_encode(parsed: Parsed) -> None:
-    from .compress import parse_settings
-
-    names = ("out", "bits", "bits_for", "bits_from", "size", "density")
-    parse_settings(*(parsed[name] for name in names))
+    encode_settings_of(parsed)
 
 
 def _check_digits(parsed: Parsed) -> None:

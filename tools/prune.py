@@ -66,6 +66,7 @@ def prune(**typed: Any) -> None:
     job, budgets = None, []
     if not options.lossless:
         budgets = options.budgets(pruner)
+        options.warn_of_table()
         job = PruningJob(pruner, selection, budgets, options.search, options.score or DIVERGENCE)
     # What was asked for can be done; what takes long begins here.
     images = seen = None

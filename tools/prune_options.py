@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -236,8 +236,12 @@ class PruneOptions(SearchOptions):
             "seed": self.seed,
         }
 
-    def budgets(self, pruner: Pruner) -> list[Budget]:
+    def budgets(self, pruner: Pruner, without: Container[str] = ()) -> list[Budget]:
         """Return the budgets that were given, of resources of a net.
+
+        Args:
+            pruner: the net.
+            without: names of resources that are left out.
 
         Raises:
             SqgenError: a budget is no share or amount, or the weights can't be encoded.
@@ -250,16 +254,25 @@ class PruneOptions(SearchOptions):
             "MACs": lambda: costs.macs,
             "parameters": lambda: costs.parameters,
             "bytes": lambda: pruner.byte_costs(self.sqz_bits),  # takes seconds
-            "ms": lambda: pruner.latency_costs(self._table()),
+            "ms": lambda: pruner.latency_costs(self._table),
         }
-        return [Budget(resources[name](), amount) for name, amount in self._parse_budgets().items()]
+        given = self._parse_budgets().items()
+        return [Budget(resources[name](), each) for name, each in given if name not in without]
 
+    @cached_property
     def _table(self) -> LatencyTable:
-        """Read the latency table; warn if it is of another machine."""
-        from ..host import available_cores, describe_machine
+        """The latency table."""
         from ..nets.latency_table import read_latency_table
 
-        table = read_latency_table(self.latency or "")
+        return read_latency_table(self.latency or "")
+
+    def warn_of_table(self) -> None:
+        """Warn of a latency table of another machine."""
+        if self.latency is None:
+            return
+        from ..host import available_cores, describe_machine
+
+        table = self._table
         here = {"processor": describe_machine()["processor"], "threads": available_cores()}
         was = {name: table.conditions.get(name, value) for name, value in here.items()}
         different = [
@@ -269,4 +282,3 @@ class PruneOptions(SearchOptions):
         ]
         if different:
             warn(f"{printable(table.source)}: is of another machine: {'; '.join(different)}")
-        return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ def quantize(**typed: Any) -> None:
     job = QuantizationJob(
         net,
         table,
-        _budgets(options, table, require_shapes(net, "TEST", shape)),
+        make_budgets(options, table, require_shapes(net, "TEST", shape)),
         options.search,
         options.score or DIVERGENCE,
         shape,
@@ -114,7 +115,20 @@ def quantize(**typed: Any) -> None:
         picture.write(result.charts(), search_picture)
 
 
-def _budgets(options: QuantizeOptions, table: LayerTable, shapes: NetShapes) -> list[Budget]:
+def make_budgets(
+    options: QuantizeOptions, table: LayerTable, shapes: NetShapes, without: Container[str] = ()
+) -> list[Budget]:
+    """Return the budgets that were given, of a net's costs.
+
+    Args:
+        options: as typed.
+        table: the net's layers.
+        shapes: of the net in TEST.
+        without: flags of budgets that are left out.
+
+    Raises:
+        SqgenError: one is no share or amount, or the hardware can't be read, or has no energies.
+    """
     from ..quantization import costs
     from ..quantization.hardware_file import read_hardware
     from ..quantization.problem import Budget
@@ -129,7 +143,8 @@ def _budgets(options: QuantizeOptions, table: LayerTable, shapes: NetShapes) -> 
         made["--ms"] = costs.milliseconds(work, hardware)
         if options.mj is not None:
             made["--mj"] = costs.millijoules(work, hardware)
-    return [Budget(made[flag], given) for flag, given in options.parse_budgets().items()]
+    budgets = options.parse_budgets().items()
+    return [Budget(made[flag], given) for flag, given in budgets if flag not in without]
 
 
 def _training(options: QuantizeOptions, table: LayerTable) -> ShortTraining | None:

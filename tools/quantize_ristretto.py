@@ -117,7 +117,7 @@ def quantize_to_ristretto(options: QuantizeOptions) -> None:
     for name in FILES:
         check_file_target(Path(options.out) / name, options.force)
     net = read_net(options.net_path)
-    bits = _bits_by_layer(net, options)
+    bits = bits_by_layer(net, options)
     shape = options.shape or find_image_size(net, options.data)
     model = read_net_weights(options.weights, net, shape)
     images = read_images(options.data, options.net_path, net, shape, options.preprocessing)
@@ -161,7 +161,7 @@ def _quantize(
     }
 
 
-def _bits_by_layer(net: NetDefinition, options: QuantizeOptions) -> BitsFile:
+def bits_by_layer(net: NetDefinition, options: QuantizeOptions) -> BitsFile:
     """Return the bits of --bits-from; none without it.
 
     Raises:

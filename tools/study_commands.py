@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ from typing import Any
 import click
 
 from ..errors import DesignError
-from ..generator.build import build as build_text
+from ..generator.build import design_files
 from ..generator.design import Design
-from ..sweep.steps import TRAIN, TRAIN_DATA
+from ..generator.presets import phases_of
+from ..sweep.steps import PRUNE, QUANTIZE, TRAIN, TRAIN_DATA
 from ..sweep.study_file import Value, value_text
 from ..text import did_you_mean, printable
 from .mistaken_usage import SOLVER_FIELDS
+from .net_checks import DEPLOY, TRAIN_VAL, StepNet, check_on_net
 from .option_checks import check_options
 
 # Metavars of options that name a file or a folder, and options whose help says so.
@@ -29,7 +31,7 @@ WRITTEN = {"predictions", "calibrated", "rounded", "table"}  # by the command
 STAND_INS = {
     "train": ("--solver", "s"),
     "test": ("--model", "m", "--weights", "w"),
-    "time": ("--model", "m"),
+    "time": ("--model", "m", "--phase", "TEST"),
     "prune": ("w", "--net", "n", "--out", "o"),
     "quantize": ("w", "--net", "n", "--out", "o", "--data", "d"),
     "compress train": ("--weights", "w", "--net", "n", "--solver", "s", "-o", "o.sqz"),
@@ -66,19 +68,28 @@ class CommandOptions:
             values = [_beside(each, folder) for each in values]
         return [word for each in values for word in (name, each)]
 
-    def check(self, command: str, words: Sequence[str], given: Container[str] = ()) -> None:
-        """Check all options of a command together, and of `build` the net.
+    def check(
+        self,
+        command: str,
+        words: Sequence[str],
+        given: Container[str] = (),
+        build: Sequence[str] | None = None,
+    ) -> None:
+        """Check all options of a command together and against its net, and of `build` the net.
 
         Raises:
             SqgenError: they fit no run.
         """
         if command == "build":
-            _deploy_net(tuple(words))
+            _files(tuple(words))
             return
         more: tuple[str, ...] = WEIGHTS.get(command, ()) if TRAIN in given else ()
         more += DATA.get(command, ()) if TRAIN_DATA in given else ()
         try:
-            check_options(command, parse_step(command, [*more, *words]))
+            parsed = parse_step(command, [*more, *words])
+            check_options(command, parsed)
+            if build is not None:
+                check_on_net(command, parsed, _step_net(tuple(build), given))
         except click.UsageError as error:
             message = " ".join(error.format_message().split()).rstrip(".")
             raise DesignError(message[:1].lower() + message[1:]) from None
@@ -112,7 +123,7 @@ class CommandOptions:
         from ..nets.totals import totals
 
         if words not in self._macs:
-            net = parse_net(_deploy_net(words))
+            net = parse_net(_files(words)[DEPLOY])
             self._macs[words] = totals(require_shapes(net, "TEST")).macs
         return self._macs[words]
 
@@ -205,8 +216,13 @@ def design_of(build: Sequence[str]) -> Design:
     return _design(tuple(build))
 
 
-@cache
 def _design(words: tuple[str, ...]) -> Design:
+    return _parse_build(words)[0]
+
+
+@cache
+def _parse_build(words: tuple[str, ...]) -> tuple[Design, tuple[str, ...]]:
+    """Return the design of words of `sqgen build`, and the phases of which it writes solvers."""
     from .build import build
     from .design_options import select_design
 
@@ -216,17 +232,28 @@ def _design(words: tuple[str, ...]) -> Design:
         raise DesignError(" ".join(error.format_message().split())) from None
     for name in ("net", "out", "force", "dump_design"):
         options.pop(name)
-    return select_design(options.pop("preset"), options.pop("design_file"), options)
+    preset = options.pop("preset")
+    return select_design(preset, options.pop("design_file"), options), phases_of(preset)
 
 
-@cache
-def _deploy_net(words: tuple[str, ...]) -> str:
-    """Build the deploy net of options of `sqgen build`.
+@lru_cache(maxsize=64)
+def _files(words: tuple[str, ...]) -> Mapping[str, str]:
+    """Return the files that `sqgen build` writes with these options, by name.
 
     Raises:
         SqgenError: they make no net.
     """
-    return build_text(_design(words), "deploy")
+    return design_files(*_parse_build(words))
+
+
+def _step_net(build: tuple[str, ...], given: Container[str]) -> StepNet:
+    """Return the net of a step, of which all that use it share what it keeps."""
+    return _net(build, PRUNE in given, QUANTIZE in given)
+
+
+@lru_cache(maxsize=64)
+def _net(build: tuple[str, ...], is_pruned: bool, has_bits: bool) -> StepNet:
+    return StepNet(_design(build), _files(build), is_pruned, has_bits)
 
 
 @cache
@@ -235,4 +262,4 @@ def _score_names(words: tuple[str, ...]) -> list[str]:
     from ..logs.scores import score_names
     from ..nets.definition import parse_net
 
-    return score_names(expected_scores(parse_net(build_text(_design(words), "trainval"))))
+    return score_names(expected_scores(parse_net(_files(words)[TRAIN_VAL])))

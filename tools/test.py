@@ -91,9 +91,9 @@ def test(
     from ..runner.test import test as run_test
 
     validate_gate(gate)
-    names = [expectation.name for expectation in gate.expectations]
     class_names = None if labels is None else read_labels(labels)
-    keep = True if per_class else None if gate.compares_images else False
+    keep = keeps_predictions(gate, per_class)
+    names = expected_names(gate)
     result = run_test(**arguments, scores=names, keep_predictions=keep, **vars(options))
     log_run_folder(result, options)
     details = None
@@ -114,6 +114,16 @@ def test(
         echo()
         print_verdict(verdict, gate, result)
     raise SystemExit(0 if verdict.passed else 1)
+
+
+def expected_names(gate: GateOptions) -> list[str]:
+    """Return the names of the scores that a test must have for its gate."""
+    return [expectation.name for expectation in gate.expectations]
+
+
+def keeps_predictions(gate: GateOptions, per_class: bool) -> bool | None:
+    """Return whether a test keeps predictions; None: where engine and net give any."""
+    return True if per_class else None if gate.compares_images else False
 
 
 class _Details:

@@ -85,18 +85,28 @@ def time(
         measure = measure_table if flag == "--table" else measure_hardware
         measure(file or "", space or "", shape, batch, iterations, options, as_json)
         return
-    if model is None:
-        raise click.UsageError("give --model NET, or --table FILE --space NET")
-    if image is not None:
-        raise click.UsageError("--image goes with --table or --hardware")
+    net = require_net(model, image)
     from ..runner.time import time as run_time
 
-    result = run_time(model, iterations=iterations or TIME_ITERATIONS, **arguments, **vars(options))
+    result = run_time(net, iterations=iterations or TIME_ITERATIONS, **arguments, **vars(options))
     if as_json:
         print_result_json(result)
         return
     print_lines(format_result(result, width=terminal_width()))
     log_run_folder(result, options)
+
+
+def require_net(model: str | None, image: str | None) -> str:
+    """Return the net to time, which has no option of a table.
+
+    Raises:
+        click.UsageError: not so.
+    """
+    if model is None:
+        raise click.UsageError("give --model NET, or --table FILE --space NET")
+    if image is not None:
+        raise click.UsageError("--image goes with --table or --hardware")
+    return model
 
 
 def _check_space(flag: str, file: str | None, space: str | None, others: Mapping[str, Any]) -> None:
