@@ -4,10 +4,12 @@
       -o build/latency --threads 2
 
 Draws nets: of each set of layers that lose channels together, a random share from --least to all is
-kept. In each of several rounds, all nets run forward one after the other, each in turns with the
-whole one, so that all see the same machine, with random weights and inputs. How alike the odd and
-the even rounds rank the nets is what a table could reach at most. The table was measured with as
-many threads, and the batch is its own.
+kept. So all are of about the same size, as those that a search compares under one budget. With
+--sizes, each net draws the bounds of its shares first, so that they are of many sizes. In each of
+several rounds, all nets run forward one after the other, each in turns with the whole one, so that
+all see the same machine, with random weights and inputs. How alike the odd and the even rounds rank
+the nets is what a table could reach at most. The table was measured with as many threads, and the
+batch is its own.
 
 OUT gets `results.csv` (a row a net) and `table.txt`. It needs `pip install 'sqgen[engine]'`.
 """
@@ -85,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of results")
     parser.add_argument("--nets", type=int, default=30, metavar="N", help="pruned nets [30]")
     parser.add_argument("--least", type=float, default=0.2, metavar="X", help="share [0.2]")
+    parser.add_argument("--sizes", action="store_true", help="draw nets of many sizes")
     parser.add_argument("--rounds", type=int, default=6, metavar="N", help="of all nets [6]")
     parser.add_argument("--iterations", type=int, default=10, metavar="N", help="of a round [10]")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="[one a core]")
@@ -114,7 +117,7 @@ def _run(options: argparse.Namespace) -> tuple[list[Row], WholeNet]:
     memory.keep_freed_memory()
     net = deploy_net(read_net(options.net), times.batch).definition
     rng = np.random.default_rng(options.seed)
-    nets = [random_net(net, options.least, rng) for _ in range(options.nets)]
+    nets = [random_net(net, options.least, rng, options.sizes) for _ in range(options.nets)]
     shapes = [require_shapes(each, "TEST") for each in (net, *nets)]
     predicted = [times.predict(each, options.net) for each in shapes]
     workers = Workers(threads)
@@ -149,13 +152,23 @@ def _turns_of_all(
     return np.stack(rounds, 1)
 
 
-def random_net(net: NetDefinition, least: float, rng: np.random.Generator) -> NetDefinition:
-    """Return a net without random channels: each decision keeps a share from `least` to all."""
+def random_net(
+    net: NetDefinition, least: float, rng: np.random.Generator, sizes: bool = False
+) -> NetDefinition:
+    """Return a net without random channels.
+
+    Args:
+        net: the whole one.
+        least: each decision keeps a share from this to all.
+        rng: draws the shares, and the channels.
+        sizes: draw bounds in this range first, for the shares of all decisions.
+    """
+    low, high = sorted(rng.uniform(least, 1, 2)) if sizes else (least, 1.0)
     groups = ChannelGroups(net)
     removed: list[int] = []
     for decision in find_decisions(groups):
         count = len(decision.roots)
-        kept = max(1, round(rng.uniform(least, 1) * count))
+        kept = max(1, round(rng.uniform(low, high) * count))
         removed += rng.permutation(decision.roots)[kept:].tolist()
     param = Shrinking(groups, removed).shrink_net(net.param)
     return parse_net(to_text(param), net.source)

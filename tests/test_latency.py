@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqgen import build, parse_net, preset
+from sqgen import Design, build, parse_net, preset, summary
 from sqgen.errors import FormatError
 from sqgen.nets.definition import NetDefinition
 from sqgen.nets.deploy import deploy_net
@@ -291,6 +292,19 @@ def test_the_experiment_draws_measures_and_writes(tmp_path: Path) -> None:
     whole = table.predict(shapes_of(NET), "net")
     assert len(set(predicted)) > 1
     assert all(0 < each <= whole for each in predicted)
+
+
+def test_nets_of_many_sizes_differ_more_than_others() -> None:
+    from sqgen.studies.latency_experiment import random_net
+
+    whole = parse_net(build(Design(classes=10, size=64), "deploy"))
+    spreads = []
+    for sizes in (True, False):
+        rng = np.random.default_rng(0)
+        nets = [random_net(whole, 0.2, rng, sizes) for _ in range(8)]
+        macs = [summary(net).totals.macs for net in nets]
+        spreads.append(max(macs) / min(macs))
+    assert spreads[0] > 2 * spreads[1]
 
 
 def ranges_of(text: str, fused: bool = True) -> list[LayerRange]:
