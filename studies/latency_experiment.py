@@ -8,7 +8,7 @@ kept. So all are of about the same size, as those that a search compares under o
 --sizes, each net draws the bounds of its shares first, so that they are of many sizes. In each of
 several rounds, all nets run forward one after the other, each in turns with the whole one, so that
 all see the same machine, with random weights and inputs. How alike the odd and the even rounds rank
-the nets is what a table could reach at most. The table was measured with as many threads, and the
+the nets is about what a table can reach. The table was measured with as many threads, and the
 batch is its own.
 
 OUT gets `results.csv` (a row a net) and `table.txt`. It needs `pip install 'sqgen[engine]'`.
