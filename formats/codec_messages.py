@@ -20,6 +20,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 TEXT_LIMIT = 1 << 16  # bytes of messages about an image
+_CREATION = threading.Lock()
 _UNBUFFERED = 2  # _IONBF of stdio.h
 
 
@@ -33,8 +34,14 @@ def catch_messages(decode: Callable[[], T]) -> tuple[T, str]:
     return (decode(), "") if catcher is None else catcher.run(decode)
 
 
-@cache
 def _catcher() -> _Catcher | None:
+    """Return the one of this process: two would take C's `stderr` from each other."""
+    with _CREATION:  # threads that are first together would each make one
+        return _make_catcher()
+
+
+@cache
+def _make_catcher() -> _Catcher | None:
     try:
         library = ctypes.CDLL(None)
         is_glibc = hasattr(library, "gnu_get_libc_version")

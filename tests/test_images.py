@@ -10,11 +10,16 @@ import re
 import struct
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from sqgen.errors import FormatError
+from sqgen.formats import codec_messages
 from sqgen.formats.codec_messages import catch_messages
 from sqgen.formats.images import (
     COLOR,
@@ -181,3 +186,25 @@ def test_others_may_print_while_images_are_decoded(capfd: pytest.CaptureFixture[
     assert catch_messages(print_both) == (7, "of a codec\n")
     assert stderr.value == before
     assert capfd.readouterr().err == "of a log\n" * 2
+
+
+def test_threads_that_are_first_together_catch_messages_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+
+    class Slow:
+        def __init__(self, library: object) -> None:
+            made.append(library)
+            time.sleep(0.05)
+
+        def run(self, decode: Callable[[], int]) -> tuple[int, str]:
+            return decode(), ""
+
+    monkeypatch.setattr(codec_messages, "_Catcher", Slow)
+    monkeypatch.setattr(
+        codec_messages, "_make_catcher", cache(codec_messages._make_catcher.__wrapped__)
+    )
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(catch_messages, [lambda: 7] * 4)) == [(7, "")] * 4
+    assert len(made) == 1
